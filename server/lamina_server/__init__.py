@@ -1,0 +1,1 @@
+"""Lamina: the server."""
