@@ -1,0 +1,90 @@
+# What a person does with this repository. `make` alone lists it. Needs python3 (3.11 or newer, with venv) and make;
+# everything else arrives from the lock into .venv, or is skipped with a reason.
+
+PYTHON ?= python3
+VENV   := .venv
+BIN    := $(VENV)/bin
+PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
+UV     := .cache/uv/bin/uv
+
+# Three stamps, so that each change costs only its own step: the environment, what runs, and what tests and checks.
+CREATED   := $(VENV)/.created
+INSTALLED := $(VENV)/.installed
+EQUIPPED  := $(VENV)/.equipped
+
+# Options for the commands below: make test ARGS="-k watch", make serve ARGS="--listen localhost:7441"
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help serve test check fix bench generate lock node clean
+
+help: ## List what can be made.
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+
+serve: $(INSTALLED) ## Start a server on SQLite, with its data in .data/.
+	@mkdir -p .data
+	@exec $(BIN)/lamina-server serve --database sqlite:///.data/lamina.db $(ARGS)
+
+test: $(EQUIPPED) node ## Run the whole test suite.
+	$(BIN)/python -m pytest $(ARGS)
+
+check: $(EQUIPPED) ## Run every check that is not a test.
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/pyright --warnings
+	$(BIN)/lint-imports --no-cache
+	$(BIN)/python protos/generate.py --check
+	$(BIN)/buf lint protos
+	$(BIN)/hadolint Dockerfile
+
+fix: $(EQUIPPED) ## Mend what `make check` can mend by itself.
+	$(BIN)/ruff check --fix
+	$(BIN)/ruff format
+	$(BIN)/python protos/generate.py
+
+bench: $(EQUIPPED) ## Measure latencies on SQLite and PostgreSQL.
+	$(BIN)/python -m tests.benchmarks $(ARGS)
+
+generate: ## Make the protobuf code anew from the .proto.
+	$(PYTHON) protos/generate.py
+
+# Universal (any platform and Python from 3.11 on), hashed, and without the address of any registry. The second lock is
+# the first and more, so that one environment serves both.
+lock: $(UV) ## Resolve the newest dependencies into both locks.
+	$(UV) pip compile --quiet --upgrade $(LOCK_OPTIONS) --group build -o requirements.lock
+	$(UV) pip compile --quiet --upgrade $(LOCK_OPTIONS) --group dev -c requirements.lock -o tests/requirements.lock
+LOCK_OPTIONS = pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
+	--extra server --extra cli
+
+# The packages of the Node test: only where there is npm, because the test is skipped without.
+node: tests/e2e/node/node_modules/.package-lock.json
+tests/e2e/node/node_modules/.package-lock.json: tests/e2e/node/package-lock.json
+	@cd $(<D) && { npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json; } \
+		|| echo "no npm here, or no registry behind it: the Node test will be skipped"
+
+clean: ## Remove all that was made here, but the server's data.
+	rm -rf $(VENV) .cache .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist tests/e2e/node/node_modules
+	find client protos server tests -name __pycache__ -prune -exec rm -rf {} +
+
+$(CREATED):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "Lamina needs Python 3.11 or newer; $(PYTHON) is $$($(PYTHON) --version 2>&1). Another one: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) has no venv module. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	$(PYTHON) -m venv --clear $(VENV)
+	@touch $@
+
+# Without isolation: what builds the project is in the lock, so this step needs no network and nothing unlocked.
+$(INSTALLED): requirements.lock pyproject.toml $(CREATED)
+	$(PIP) install --require-hashes -r requirements.lock
+	$(PIP) install --no-deps --no-build-isolation -e .
+	@touch $@
+
+$(EQUIPPED): tests/requirements.lock $(INSTALLED)
+	$(PIP) install --require-hashes -r tests/requirements.lock
+	@touch $@
+
+$(UV): $(CREATED)
+	$(PYTHON) -m venv --clear .cache/uv
+	.cache/uv/bin/python -m pip --quiet --disable-pip-version-check install uv
