@@ -1,0 +1,94 @@
+"""Digests of values and the hash chain of versions.
+
+Pure. Everything hashed is a sequence of fields, each preceded by its length as 8 bytes,
+big-endian, so that no two different sequences give the same bytes. Text is UTF-8,
+integers are 8 bytes, big-endian, signed.
+"""
+
+import hashlib
+from collections.abc import Iterable
+from typing import TypeAlias
+
+from lamina_server.values import Value
+from lamina_server.versions import Source
+
+_VALUE_TAG = b"lamina/value/1"
+_VERSION_TAG = b"lamina/version/1"
+_TOMBSTONE = b"DELETED"
+
+NO_PARENT = b""
+"""The hash of version 0, the empty map before the first version."""
+
+Field: TypeAlias = bytes | str | int
+
+
+def value_digest(config: str, version: int, key: str, value: Value | None) -> bytes:
+    """Digest one value where it stands; None is a tombstone. 32 bytes (SHA-256).
+
+    Fields: tag, config, version, key, kind's name ("INTEGER" …, or "DELETED"), canonical bytes.
+
+    The digest names the config, version and key too, so that an intact row in the wrong
+    place is noticed as well.
+    """
+    kind, canonical = (_TOMBSTONE, b"") if value is None else (value.kind.name, value.canonical)
+    return _sha256(_VALUE_TAG, config, version, key, kind, canonical)
+
+
+def version_hash(
+    *,
+    parent_hash: bytes,
+    config: str,
+    number: int,
+    author: str,
+    author_verified: bool,
+    message: str,
+    commit_time_us: int,
+    key_count: int,
+    source: Source | None,
+    digests: Iterable[bytes],
+) -> bytes:
+    """Hash one version: its parent's hash, its header, and its changes' digests in key order.
+
+    Equal hashes mean equal pasts. 32 bytes (SHA-256).
+    """
+    origin: tuple[Field, ...] = (source.config, source.version, source.hash) if source else ()
+    changes = list(digests)
+    return _sha256(
+        _VERSION_TAG,
+        parent_hash,
+        config,
+        number,
+        author,
+        int(author_verified),
+        message,
+        commit_time_us,
+        key_count,
+        len(changes),
+        len(origin),
+        *origin,
+        *changes,
+    )
+
+
+def content_digest(*fields: Field) -> bytes:
+    """Digest a request's content, to tell a retry from another request under the same id."""
+    return _sha256(*fields)
+
+
+def _sha256(*fields: Field) -> bytes:
+    digest = hashlib.sha256()
+    for field in fields:
+        encoded = _encode(field)
+        digest.update(len(encoded).to_bytes(8, "big"))
+        digest.update(encoded)
+    return digest.digest()
+
+
+def _encode(field: Field) -> bytes:
+    match field:
+        case bytes():
+            return field
+        case str():
+            return field.encode()
+        case int():
+            return field.to_bytes(8, "big", signed=True)

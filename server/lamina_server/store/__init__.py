@@ -1,0 +1,1 @@
+"""Where configs are kept: the contract, a store in memory, and one on SQL."""

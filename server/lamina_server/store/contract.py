@@ -1,0 +1,161 @@
+"""What a store promises, in prose and as Protocols. Knows no database.
+
+A store keeps configs: for each, versions 1, 2, 3 … and the values that originated in
+them. It only ever adds. Two rooms stand on it: the committer, through `write()`, and
+readers, through `read()`.
+
+Guarantees
+----------
+Atomic      What is inserted within one `write()` becomes visible together, when the
+            block ends, or not at all.
+Durable     When a `write()` block has ended without an error, what it inserted survives
+            a crash of the process and of the machine (a memory store excepted).
+Serial      At most one `write()` block is open on a store at any moment, in whichever
+            process. What it reads includes all that was ever committed, and its own
+            inserts.
+Immutable   What was read of version n is true for ever: the same question about n has
+            the same answer.
+Intact      Every value is checked against its digest when it is read; a mismatch is
+            HashMismatchError, never a wrong value.
+Ordered     Keys and config names are ordered by code point (which is the order of their
+            UTF-8 bytes); versions by number.
+
+Errors
+------
+An exception raised within a `write()` block, by the caller or by the store, means that
+nothing was written. DiskFullError likewise. UnavailableError raised by the *end* of the
+block leaves open whether it was: the request id tells, later. A config or a version
+that does not exist is no error here: readers answer None or nothing, and who asks
+decides what that means.
+
+Threads
+-------
+Every call may block, so none is made on the event loop. A Reading or a Writing belongs
+to the thread that opened it and ends with its block; the iterators it returned end with
+it. Any number of `read()` blocks may be open at once, beside a `write()`.
+"""
+
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from lamina_server.planning import Plan
+from lamina_server.versions import Change, Entry, KeyChange, Reply, RequestKey, State, Version
+
+CHANGED_KEYS_LIMIT = 100
+"""How many of its changed keys a version's header names."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyFilter:
+    """Which keys are wanted: these, and those with these prefixes; all where both are empty."""
+
+    keys: tuple[str, ...] = ()
+    prefixes: tuple[str, ...] = ()
+
+    def matches(self, key: str) -> bool:
+        """Tell whether a key is wanted."""
+        everything = not self.keys and not self.prefixes
+        return everything or key in self.keys or key.startswith(self.prefixes)
+
+
+EVERYTHING = KeyFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigSummary:
+    """One config as it is listed; create_time_us is its version 1's commit time."""
+
+    name: str
+    head: Version
+    create_time_us: int
+
+
+class Reading(Protocol):
+    """A moment's view of the store, for one thread, within one block."""
+
+    def head(self, config: str) -> Version | None:
+        """Return the newest version's header; None where there is no such config."""
+
+    def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
+        """Return the headers of these versions, as far as they exist, by number."""
+
+    def log(self, config: str, *, after: int, before: int, limit: int, newest_first: bool) -> list[Version]:
+        """Return at most `limit` headers with after < number < before."""
+
+    def version_at(self, config: str, time_us: int) -> int:
+        """Return the newest version committed at or before a time; 0 where none was."""
+
+    def changed_keys(self, config: str, numbers: Collection[int]) -> Mapping[int, Sequence[str]]:
+        """Return the first CHANGED_KEYS_LIMIT keys that each of these versions changed, in order."""
+
+    def configs(self, *, prefix: str, after: str, limit: int) -> list[ConfigSummary]:
+        """Return at most `limit` configs whose names have a prefix and follow `after`, by name."""
+
+    def entries(self, config: str, number: int, wanted: KeyFilter = EVERYTHING, *, after: str = "") -> Iterator[Entry]:
+        """Yield the live entries of a version whose keys follow `after`, in key order."""
+
+    def states(self, config: str, number: int, keys: Collection[str]) -> dict[str, State]:
+        """Return what these keys were at a version: values and tombstones, each with its origin.
+
+        Keys never set by then are left out. Costs the same however long the past is.
+        """
+
+    def changed_between(
+        self, config: str, low: int, high: int, wanted: KeyFilter = EVERYTHING, *, after: str = ""
+    ) -> Iterator[str]:
+        """Yield the keys that follow `after` and were changed by a version in (low, high], in order.
+
+        A key may have been changed back: who asks compares its states.
+        """
+
+    def key_history(
+        self, config: str, key: str, *, after: int, before: int, limit: int, newest_first: bool
+    ) -> list[KeyChange]:
+        """Return at most `limit` changes of a key by versions with after < number < before."""
+
+    def changes(
+        self, config: str, *, after: tuple[int, str], through: int, wanted: KeyFilter = EVERYTHING
+    ) -> Iterator[tuple[int, Change]]:
+        """Yield (version, change) in order of version, then key, from just after a position.
+
+        after    (number, key): the last change seen; (n, "") is before version n's first
+        through  the last version wanted
+        """
+
+    def reply(self, caller: str, request_id: str) -> tuple[bytes, Reply] | None:
+        """Return the remembered outcome of a request id and its content's digest."""
+
+
+class Writing(Reading, Protocol):
+    """The one open write of a store."""
+
+    def insert(self, plan: Plan) -> None:
+        """Add one version. Its number must be the head's + 1: a store asserts that again."""
+
+    def remember(self, request: RequestKey, reply: Reply) -> None:
+        """Keep the outcome of a request under its id, which must be new."""
+
+
+class Store(Protocol):
+    """Where configs are kept."""
+
+    def read(self) -> AbstractContextManager[Reading]:
+        """Open a reading block."""
+
+    def write(self) -> AbstractContextManager[Writing]:
+        """Open the writing block; waits for any other to end. Its end is the commit."""
+
+    def originated_since_keyframe(self, config: str) -> int:
+        """Count the values that originated after the newest keyframe (from the start without one)."""
+
+    def write_keyframe(self, config: str) -> None:
+        """Associate every live value with the head, in a transaction of its own.
+
+        Changes no answer of any reading, only what it costs. Where there is a keyframe
+        at the head already, or no key, nothing happens.
+        """
+
+    def close(self) -> None:
+        """Release everything. No block may be open."""
