@@ -1,0 +1,55 @@
+"""What every test may use. Each folder has a conftest of its own for the rest, so that this one stays small."""
+
+import os
+from collections.abc import Generator, Iterator
+
+import hypothesis
+import pytest
+
+from tests.support import IN_CI, absent
+from tests.support.postgres import Postgres, PostgresAbsentError
+
+# A developer's own settings must not reach the servers, commands and clients under test.
+for _name in [name for name in os.environ if name.startswith("LAMINA_") and not name.startswith("LAMINA_TEST_")]:
+    del os.environ[_name]
+
+# No deadline: a shared machine's pause is not a bug. The blob lets anybody repeat a failure.
+hypothesis.settings.register_profile("lamina", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("lamina")
+
+
+@pytest.fixture(scope="session")
+def postgres() -> Iterator[Postgres]:
+    """One throw-away PostgreSQL cluster for the whole run (one for each worker, under xdist)."""
+    try:
+        cluster = Postgres.start()
+    except PostgresAbsentError as error:
+        absent("PostgreSQL", f"{error} (Debian: apt install postgresql)")
+    with cluster:
+        yield cluster
+
+
+@pytest.fixture
+def postgres_url(postgres: Postgres) -> Iterator[str]:
+    """The SQLAlchemy URL of a fresh, empty PostgreSQL database, which is dropped after the test."""
+    url = postgres.new_database()
+    yield url
+    postgres.drop_database(url)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what asks for the `postgres` fixture, so that `-m "not postgres"` finds it."""
+    for item in items:
+        if "postgres" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.postgres)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_makereport(item: pytest.Item) -> Generator[None, pytest.TestReport, pytest.TestReport]:
+    """In CI, turn the skip of a test marked `postgres` or `node` into a failure, however it was skipped."""
+    report = yield
+    needs = [name for name in ("postgres", "node") if item.get_closest_marker(name)]
+    if IN_CI and needs and report.skipped and not hasattr(report, "wasxfail"):
+        report.outcome = "failed"
+        report.longrepr = f"skipped, but CI must run tests marked {needs[0]}: {report.longrepr}"
+    return report

@@ -1,0 +1,206 @@
+"""A throw-away PostgreSQL: a cluster of its own below /tmp, reached by a Unix socket alone, gone when it is stopped.
+
+It runs as a normal user and as root (PostgreSQL refuses root, so it then takes the `postgres` or `nobody` account), and
+with the durability of production: the server under test refuses a database without it.
+"""
+
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import tempfile
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, Self
+
+import psycopg
+from psycopg import sql
+from sqlalchemy import URL, make_url
+
+START_SECONDS = 30.0
+STOP_SECONDS = 10.0
+POLL_SECONDS = 0.02
+
+# Words sort differently here than by their bytes, as on most people's databases: a column of ours without COLLATE "C"
+# shows itself. Below PostgreSQL 15 or without ICU initdb refuses this, and the plain C locale serves.
+LOCALES = (("--locale=C", "--locale-provider=icu", "--icu-locale=en-US"), ("--locale=C",))
+
+
+class PostgresAbsentError(Exception):
+    """No PostgreSQL binaries were found on this machine."""
+
+
+def _is_bindir(folder: Path) -> bool:
+    """Tell whether `folder` holds PostgreSQL's own programs, not wrapper scripts around them."""
+    return all(_is_binary(folder / name) for name in ("initdb", "postgres"))
+
+
+def _is_binary(program: Path) -> bool:
+    if not os.access(program, os.X_OK):
+        return False
+    with program.open("rb") as file:
+        return file.read(2) != b"#!"
+
+
+def _bindirs() -> Iterator[Path]:
+    """Yield the folders in which PostgreSQL's programs may lie, the most deliberate choice first."""
+    if chosen := os.environ.get("LAMINA_TEST_PG_BINDIR"):
+        yield Path(chosen)
+    if program := shutil.which("initdb"):
+        yield Path(program).resolve().parent
+    # Debian keeps them off the PATH, one folder for each major version.
+    yield from sorted(Path("/usr/lib/postgresql").glob("*/bin"), key=lambda path: int(path.parent.name), reverse=True)
+
+
+def find_bindir() -> Path:
+    """Return the folder with `initdb` and `postgres`; raise PostgresAbsentError where there is none."""
+    for folder in _bindirs():
+        if _is_bindir(folder):
+            return folder
+    message = "neither LAMINA_TEST_PG_BINDIR, PATH nor /usr/lib/postgresql leads to initdb and postgres"
+    raise PostgresAbsentError(message)
+
+
+def _unprivileged(folder: Path) -> dict[str, Any]:
+    """Return the arguments that make `subprocess` leave root's rights behind, and give `folder` to that account."""
+    if os.geteuid() != 0:
+        return {}
+    accounts = {account.pw_name: account for account in pwd.getpwall()}
+    account = accounts.get("postgres") or accounts["nobody"]
+    os.chown(folder, account.pw_uid, account.pw_gid)
+    return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
+class Postgres:
+    """One running cluster. Use `new_database()` for each test; `with Postgres.start() as postgres:` stops it again."""
+
+    def __init__(self, base: Path, process: subprocess.Popen[bytes]) -> None:
+        self._base = base
+        self._process = process
+        self._databases = 0
+
+    @classmethod
+    def start(cls) -> Self:
+        """Make a cluster and start it, in about a second; raise PostgresAbsentError where there are no programs."""
+        bindir = find_bindir()
+        # Directly below /tmp, whatever TMPDIR says: a socket's path may have 107 bytes.
+        base = Path(tempfile.mkdtemp(prefix="lamina-pg-", dir="/tmp"))
+        environment = {"PATH": os.environ["PATH"], "HOME": str(base), "LC_ALL": "C.UTF-8"}
+        try:
+            options = {"env": environment, "cwd": base, **_unprivileged(base)}
+            _initialise(bindir, base, options)
+            postgres = cls(base, _launch(bindir, base, options))
+        except BaseException:
+            shutil.rmtree(base)
+            raise
+        try:
+            postgres._wait_until_ready()
+        except BaseException:
+            postgres.stop()
+            raise
+        return postgres
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.stop()
+
+    @property
+    def url(self) -> str:
+        """The SQLAlchemy URL of the cluster's maintenance database; for tests use `new_database()`."""
+        return self._url("postgres")
+
+    def new_database(self, *, template_url: str | None = None) -> str:
+        """Create a database and return its URL: empty, or a copy of another one, to which nobody may be connected.
+
+        A copy takes some 50 ms whatever is in it, so tests of one schema create it once and copy it from then on.
+        """
+        self._databases += 1
+        name = f"test_{self._databases}"
+        template = make_url(template_url).database if template_url else "template1"
+        self._execute(
+            sql.SQL("CREATE DATABASE {} TEMPLATE {}").format(sql.Identifier(name), sql.Identifier(str(template)))
+        )
+        return self._url(name)
+
+    def drop_database(self, url: str) -> None:
+        """Remove a database, and throw out whoever is still connected to it."""
+        name = str(make_url(url).database)
+        self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
+
+    def stop(self) -> None:
+        """Stop the cluster at once and remove it from the disk; a second call does nothing."""
+        self._process.send_signal(signal.SIGINT)  # its "fast shutdown": it does not wait for clients to leave
+        try:
+            self._process.wait(STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self._process.send_signal(signal.SIGQUIT)  # its "immediate shutdown": kill would orphan its children
+            self._process.wait(STOP_SECONDS)
+        shutil.rmtree(self._base, ignore_errors=True)
+
+    def _url(self, database: str) -> str:
+        url = URL.create("postgresql+psycopg", username="lamina", database=database, query={"host": str(self._base)})
+        return url.render_as_string(hide_password=False)
+
+    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(host=str(self._base), user="lamina", dbname="postgres", autocommit=True)
+
+    def _execute(self, statement: sql.Composed) -> None:
+        with self._connect() as connection:
+            connection.execute(statement)
+
+    def _wait_until_ready(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                self._connect().close()
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    log = (self._base / "log").read_text(encoding="utf-8", errors="replace")
+                    raise RuntimeError(f"PostgreSQL did not start within {START_SECONDS:.0f} s:\n{log}") from None
+                time.sleep(POLL_SECONDS)
+            else:
+                return
+
+
+def _initialise(bindir: Path, base: Path, options: dict[str, Any]) -> None:
+    """Run `initdb`, with the first of LOCALES that it takes."""
+    # --no-sync is about the empty cluster alone: what the running server writes is synced as usual.
+    program = [
+        str(bindir / "initdb"),
+        "-D",
+        str(base / "data"),
+        "-U",
+        "lamina",
+        "-A",
+        "trust",
+        "-E",
+        "UTF8",
+        "--no-sync",
+    ]
+    answers = []
+    for locale in LOCALES:
+        done = subprocess.run([*program, *locale], check=False, capture_output=True, text=True, **options)
+        if done.returncode == 0:
+            return
+        answers.append(done.stderr)
+    raise RuntimeError(f"initdb failed:\n{''.join(answers)}")
+
+
+def _launch(bindir: Path, base: Path, options: dict[str, Any]) -> subprocess.Popen[bytes]:
+    """Start the server process, bound to the life of this one where the system can do that."""
+    settings = {"listen_addresses": "", "unix_socket_directories": str(base), "max_connections": "200"}
+    program = [
+        str(bindir / "postgres"),
+        "-D",
+        str(base / "data"),
+        *(f"--{key}={value}" for key, value in settings.items()),
+    ]
+    if setpriv := shutil.which("setpriv"):  # so that a killed test run leaves no server behind
+        program = [setpriv, "--pdeathsig", "INT", *program]
+    with (base / "log").open("wb") as log:
+        process: subprocess.Popen[bytes] = subprocess.Popen(program, stdout=log, stderr=subprocess.STDOUT, **options)
+    return process
