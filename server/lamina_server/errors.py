@@ -98,10 +98,12 @@ class NotFoundError(ServerError):
 
     @classmethod
     def config(cls, config: str) -> "NotFoundError":
+        """Say that there is no such config."""
         return cls(Reason.CONFIG_NOT_FOUND, f"there is no config {config!r}")
 
     @classmethod
     def version(cls, config: str, number: int, head: int) -> "NotFoundError":
+        """Say that a config has no such version, and where its head is."""
         text = f"{config!r} has no version {number}; its head is {head}"
         return cls(Reason.VERSION_NOT_FOUND, text)
 
@@ -123,11 +125,7 @@ class RequestIdReusedError(ServerError):
 
 @dataclass(frozen=True, slots=True)
 class KeyConflict:
-    """One key in conflict: three values of it, None where there is none, and who set theirs.
-
-    their_version is 0 where the key never had a value and the caller's base is simply
-    not the head.
-    """
+    """One key in conflict: three values of it, None where there is none, and who set theirs."""
 
     key: str
     base: Value | None
@@ -141,15 +139,18 @@ class ConflictError(ServerError):
     """The head has moved on in a way that cannot be merged; nothing was written."""
 
     def __init__(self, head: Version, conflicts: Sequence[KeyConflict]) -> None:
-        first = conflicts[0]
-        others = f" and {len(conflicts) - 1} more" if len(conflicts) > 1 else ""
-        text = (
-            f"{head.config!r} is at version {head.number}: key {first.key!r}{others} "
-            f"was changed by {first.their_author!r} in version {first.their_version}"
-        )
-        super().__init__(Reason.CONFLICT, text)
+        super().__init__(Reason.CONFLICT, _describe(head, conflicts))
         self.head = head
         self.conflicts = tuple(conflicts)
+
+
+def _describe(head: Version, conflicts: Sequence[KeyConflict]) -> str:
+    at = f"{head.config!r} is at version {head.number}"
+    if not conflicts:  # the base had to be the head, and what changed in between was changed back
+        return f"{at}, which is not the base"
+    first = conflicts[0]
+    others = f", and {len(conflicts) - 1} more" if len(conflicts) > 1 else ""
+    return f"{at}: {first.key!r} was changed by {first.their_author!r} in version {first.their_version}{others}"
 
 
 class CursorError(ServerError):
@@ -161,12 +162,14 @@ class CursorError(ServerError):
 
     @classmethod
     def ahead(cls, config: str, number: int, head: Version | None) -> "CursorError":
+        """Say that the caller knows a version that is not there yet, or no more."""
         at = head.number if head else 0
         text = f"version {number} of {config!r} is ahead of its head, version {at}"
         return cls(Reason.CURSOR_AHEAD, text, head=head)
 
     @classmethod
     def forked(cls, config: str, number: int, head: Version | None) -> "CursorError":
+        """Say that a version has another hash than the caller knows."""
         text = f"version {number} of {config!r} has another hash here: its past is not the caller's"
         return cls(Reason.CURSOR_FORKED, text, head=head)
 

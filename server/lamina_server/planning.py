@@ -99,7 +99,7 @@ def plan(
     limits: MapLimits,
     source: Source | None = None,
 ) -> Plan:
-    """Number, count, digest and hash the version that makes `changes` on top of `head`.
+    """Work out the version, with its number, counts, digests and hash, that makes `changes` on top of `head`.
 
     changes  each differs from the head; no key twice
     states   what the changed keys are at the head, as far as they ever were

@@ -53,28 +53,34 @@ class Value:
 
     @classmethod
     def of_null(cls) -> Self:
+        """Make null."""
         return cls(Kind.NULL, None)
 
     @classmethod
-    def of_boolean(cls, data: bool) -> Self:
+    def of_boolean(cls, data: bool) -> Self:  # noqa: FBT001 - it is the value, not an option
+        """Make a boolean."""
         return cls(Kind.BOOLEAN, data)
 
     @classmethod
     def of_integer(cls, data: int) -> Self:
+        """Make a signed 64-bit integer."""
         _check_integer(data)
         return cls(Kind.INTEGER, data)
 
     @classmethod
     def of_float(cls, data: float) -> Self:
+        """Make a finite binary64; -0.0 becomes 0.0."""
         return cls(Kind.FLOAT, _canonical_float(data))
 
     @classmethod
     def of_string(cls, data: str) -> Self:
+        """Make a text, which may not hold U+0000."""
         _check_text(data)
         return cls(Kind.STRING, data)
 
     @classmethod
     def of_bytes(cls, data: bytes) -> Self:
+        """Make a byte string."""
         return cls(Kind.BYTES, data)
 
     @classmethod
