@@ -1,0 +1,42 @@
+# The server in a container. It keeps its SQLite file in the volume /data and listens on every address of the container,
+# so it starts only once it has been told how to protect the wire: with TLS files, or by saying that plaintext is meant.
+#
+#   docker run -p 7440:7440 -v lamina:/data lamina serve --insecure-plaintext
+#   docker run -p 7440:7440 -e LAMINA_SERVER_DATABASE=postgresql://… -v ./tls:/tls:ro lamina serve --tls-cert … --tls-key …
+#
+# There is no HEALTHCHECK: it would need a client certificate wherever the server asks for one. Let the orchestrator ask
+# the standard gRPC health service, which every server offers.
+
+ARG PYTHON=python:3.11-slim-bookworm
+
+FROM ${PYTHON} AS build
+WORKDIR /src
+RUN python3 -m venv /app
+# Dependencies first: they change seldom, and so their layer is built seldom.
+COPY requirements.lock ./
+RUN /app/bin/python -m pip install --no-cache-dir --disable-pip-version-check --require-hashes -r requirements.lock
+COPY pyproject.toml README.md ./
+COPY protos ./protos
+COPY client ./client
+COPY server ./server
+# What built the project has no business in the image; `pip check` fails if that took away something that is needed.
+RUN /app/bin/python -m pip install --no-cache-dir --disable-pip-version-check --no-deps --no-build-isolation . \
+    && /app/bin/python -m pip uninstall --yes --quiet editables hatchling packaging pathspec pluggy trove-classifiers \
+    && /app/bin/python -m pip check \
+    && /app/bin/python -m pip uninstall --yes --quiet setuptools pip
+
+FROM ${PYTHON}
+# By number, so that an orchestrator can see that it is not root.
+RUN useradd --uid 10001 --home-dir /data --no-create-home lamina \
+    && install --directory --owner=lamina --group=lamina --mode=0750 /data
+COPY --from=build /app /app
+ENV PATH=/app/bin:${PATH} \
+    PYTHONUNBUFFERED=1 \
+    LAMINA_SERVER_DATABASE=sqlite:////data/lamina.db \
+    LAMINA_SERVER_LISTEN=0.0.0.0:7440
+USER 10001:10001
+WORKDIR /data
+VOLUME /data
+EXPOSE 7440
+ENTRYPOINT ["lamina-server"]
+CMD ["serve"]
