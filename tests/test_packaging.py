@@ -1,0 +1,83 @@
+"""What is installed on other people's machines is what we mean to give them."""
+
+import json
+import re
+import subprocess
+import sys
+import tomllib
+import zipfile
+from email import message_from_string
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parent.parent
+LOCKS = ("requirements.lock", "tests/requirements.lock")
+GENERATED = ROOT / "protos" / "lamina_protos" / "v1"
+
+
+def _locked(lock: str) -> dict[str, str]:
+    """Return the version of each distribution that a lock holds."""
+    return dict(re.findall(r"^([a-z0-9-]+)==([^ ]+)", (ROOT / lock).read_text(encoding="utf-8"), re.MULTILINE))
+
+
+def _floor(distribution: str) -> str:
+    """Return the oldest version that an installation of the SDK accepts."""
+    project = tomllib.loads((ROOT / "pyproject.toml").read_text(encoding="utf-8"))["project"]
+    requirement: str = next(line for line in project["dependencies"] if line.startswith(f"{distribution}>="))
+    return requirement.removeprefix(f"{distribution}>=").partition(",")[0]
+
+
+@pytest.fixture(scope="module")
+def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
+    """The wheel that the project builds."""
+    folder = tmp_path_factory.mktemp("wheel")
+    subprocess.run([sys.executable, "-m", "hatchling", "build", "-t", "wheel", "-d", folder], check=True, cwd=ROOT)
+    return zipfile.ZipFile(next(folder.glob("*.whl")))
+
+
+def test_wheel_holds_three_typed_packages(wheel: zipfile.ZipFile) -> None:
+    names = set(wheel.namelist())
+    assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {
+        "lamina",
+        "lamina_protos",
+        "lamina_server",
+    }
+    assert {f"{package}/py.typed" for package in ("lamina", "lamina_protos", "lamina_server")} <= names
+    # The contract travels with the code made from it, for clients in other languages.
+    assert "lamina_protos/v1/lamina.proto" in names
+    assert "lamina_protos/v1/lamina_pb2.pyi" in names
+
+
+def test_base_installation_needs_only_grpc_and_protobuf(wheel: zipfile.ZipFile) -> None:
+    metadata = next(name for name in wheel.namelist() if name.endswith(".dist-info/METADATA"))
+    requirements = message_from_string(wheel.read(metadata).decode()).get_all("Requires-Dist") or []
+    base = {re.split(r"[<>=\[ ;]", line)[0] for line in requirements if "extra ==" not in line}
+    assert base == {"googleapis-common-protos", "grpcio", "protobuf"}
+
+
+def test_generated_code_runs_on_the_oldest_versions_that_we_accept() -> None:
+    code = (GENERATED / "lamina_pb2.py").read_text(encoding="utf-8")
+    grpc_code = (GENERATED / "lamina_pb2_grpc.py").read_text(encoding="utf-8")
+    major, minor, patch = re.findall(r"Domain\.PUBLIC,\s*(\d+),\s*(\d+),\s*(\d+)", code)[0]
+    assert f"{major}.{minor}.{patch}" == _floor("protobuf")
+    assert re.findall(r"GRPC_GENERATED_VERSION = '([\d.]+)'", grpc_code) == [f"{_floor('grpcio')}.0"]
+
+
+@pytest.mark.parametrize("lock", LOCKS)
+def test_lock_names_no_host_and_hashes_everything(lock: str) -> None:
+    text = (ROOT / lock).read_text(encoding="utf-8")
+    assert "://" not in text
+    entries = re.split(r"^(?=[a-z])", text, flags=re.MULTILINE)[1:]
+    assert entries
+    assert [entry.partition("\n")[0] for entry in entries if "--hash=sha256:" not in entry] == []
+
+
+def test_node_lock_names_no_registry() -> None:
+    lock = json.loads((ROOT / "tests/e2e/node/package-lock.json").read_text(encoding="utf-8"))
+    assert [name for name, package in lock["packages"].items() if "resolved" in package] == []
+
+
+def test_development_lock_is_the_production_lock_and_more() -> None:
+    production, development = (_locked(lock) for lock in LOCKS)
+    assert production.items() <= development.items()
