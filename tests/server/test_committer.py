@@ -1,0 +1,130 @@
+"""The writer thread: order, announcement before reply, and commits that outlive their callers."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from lamina_server.commands import CommitCommand
+from lamina_server.committer import KEYFRAME_VALUES_MINIMUM, Committer
+from lamina_server.errors import Reason, UnavailableError
+from lamina_server.feed import Feed
+from lamina_server.planning import Author, MapLimits
+from lamina_server.store.contract import Writing
+from lamina_server.store.memory import MemoryStore
+from lamina_server.values import Value
+from lamina_server.versions import Change, Reply, RequestKey, Version
+
+
+class GatedStore(MemoryStore):
+    """A memory store whose writes wait at a gate, and which remembers the threads that wrote."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = threading.Event()
+        self.gate = threading.Event()
+        self.threads: set[str] = set()
+
+    @contextmanager
+    def write(self) -> Iterator[Writing]:
+        self.threads.add(threading.current_thread().name)
+        self.entered.set()
+        assert self.gate.wait(10)
+        with super().write() as writing:
+            yield writing
+
+
+class Desk:
+    """A committer over a gated store, with what it announced."""
+
+    def __init__(self) -> None:
+        self.store = GatedStore()
+        self.announced: list[Version] = []
+        limits = MapLimits(keys=10_000, size_bytes=10_000_000)
+        self.committer = Committer(self.store, limits=limits, on_commit=self.announced.append)
+        self.asked = 0
+
+    async def commit(self, *keys: str) -> Reply:
+        self.asked += 1
+        changes = tuple(Change(key, Value.of_integer(self.asked)) for key in keys)
+        command = CommitCommand("c", None, b"", changes, (), "", Author("ada"), require_base=False)
+        return await self.committer.submit(RequestKey("", f"request {self.asked}", command.digest()), command)
+
+
+async def test_a_begun_commit_outlives_its_caller() -> None:
+    """P1, P12: a caller's deadline cancels the call, not the commit, and watchers are told of it."""
+    desk = Desk()
+    caller = asyncio.create_task(desk.commit("x"))
+    await asyncio.to_thread(desk.store.entered.wait, 10)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    desk.store.gate.set()
+    await desk.committer.stop()
+    assert [version.number for version in desk.announced] == [1]
+
+
+async def test_versions_are_announced_in_order_and_before_their_replies() -> None:
+    desk = Desk()
+    desk.store.gate.set()
+    announced_at_reply = []
+
+    async def one(number: int) -> None:
+        reply = await desk.commit(f"k{number}")
+        assert reply.version in desk.announced
+        announced_at_reply.append(reply)
+
+    await asyncio.gather(*(one(number) for number in range(50)))
+    assert [version.number for version in desk.announced] == list(range(1, 51))
+    assert len(desk.store.threads) == 1
+    assert desk.store.threads.pop().startswith("writer")
+    await desk.committer.stop()
+
+
+async def test_stopping_finishes_what_was_begun_and_refuses_the_rest() -> None:
+    desk = Desk()
+    begun = [asyncio.create_task(desk.commit("x")) for _ in range(3)]
+    await asyncio.to_thread(desk.store.entered.wait, 10)
+    stopping = asyncio.create_task(desk.committer.stop())
+    await asyncio.sleep(0)
+    with pytest.raises(UnavailableError) as refused:
+        await desk.commit("y")
+    assert refused.value.reason is Reason.DRAINING
+    desk.store.gate.set()
+    await stopping
+    assert sorted(reply.version.number for reply in await asyncio.gather(*begun) if reply.version) == [1, 2, 3]
+
+
+async def test_keyframes_follow_the_number_of_values() -> None:
+    desk = Desk()
+    desk.store.gate.set()
+    await desk.commit(*(f"k{n}" for n in range(KEYFRAME_VALUES_MINIMUM - 1)))
+    await desk.commit("a")
+    await desk.commit("b")
+    await desk.committer.stop()
+    # The second commit made it 256 values on 256 keys: a keyframe at version 2, and one value since.
+    assert desk.store.originated_since_keyframe("c") in (0, 1)
+
+
+async def test_the_feed_loses_no_wake_up() -> None:
+    desk, feed = Desk(), Feed()
+    desk.store.gate.set()
+    one = (await desk.commit("x")).version
+    two = (await desk.commit("x")).version
+    assert one is not None
+    assert two is not None
+    feed.announce(one)
+    assert await feed.wait("c", beyond=0) == 1
+    waiting = [asyncio.create_task(feed.wait("c", beyond=1)) for _ in range(3)]
+    left = asyncio.create_task(feed.wait("c", beyond=1))
+    other = asyncio.create_task(feed.wait("d", beyond=0))
+    await asyncio.sleep(0)
+    left.cancel()
+    feed.announce(two)
+    feed.announce(one)  # late: nobody goes back
+    assert await asyncio.gather(*waiting) == [2, 2, 2]
+    assert not other.done()
+    other.cancel()
+    await desk.committer.stop()
