@@ -20,19 +20,25 @@ Intact      Every value is checked against its digest when it is read; a mismatc
 Ordered     Keys and config names are ordered by code point (which is the order of their
             UTF-8 bytes); versions by number.
 
+A reading block is no frozen moment: what was committed before it was opened is seen, what
+is committed meanwhile may be. Nothing seen ever goes away, and a version is never seen in
+part, so only the questions about the head may be answered differently when asked again.
+
 Errors
 ------
 An exception raised within a `write()` block, by the caller or by the store, means that
-nothing was written. DiskFullError likewise. UnavailableError raised by the *end* of the
-block leaves open whether it was: the request id tells, later. A config or a version
-that does not exist is no error here: readers answer None or nothing, and who asks
-decides what that means.
+nothing was written. So does DiskFullError. CommitUnknownError is raised by the *end* of
+the block alone, and leaves open whether it was written: the request id tells, later. Any
+other UnavailableError means that the database could not be asked, and that nothing was
+written. HistoryBrokenError is a bug somewhere. A config or a version that does not exist
+is no error here: readers answer None or nothing, and who asks decides what that means.
 
 Threads
 -------
 Every call may block, so none is made on the event loop. A Reading or a Writing belongs
 to the thread that opened it and ends with its block; the iterators it returned end with
-it. Any number of `read()` blocks may be open at once, beside a `write()`.
+it. Any number of `read()` blocks may be open at once, beside a `write()`; a store with fewer
+connections lets some of them wait for others to end, and at last raises UnavailableError.
 """
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
@@ -40,6 +46,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
+from lamina_server.errors import Reason, UnavailableError
 from lamina_server.planning import Plan
 from lamina_server.versions import Change, Entry, KeyChange, Reply, RequestKey, State, Version
 
@@ -61,6 +68,34 @@ class KeyFilter:
 
 
 EVERYTHING = KeyFilter()
+
+
+class CommitUnknownError(UnavailableError):
+    """The end of a writing block failed in such a way that its rows may be there, now or later."""
+
+    def __init__(self) -> None:
+        super().__init__(Reason.STORE_UNAVAILABLE, "the database did not confirm the commit; it may have happened")
+
+
+class HistoryBrokenError(Exception):
+    """What was inserted does not continue what is there; nothing was written.
+
+    Either a bug of the caller's, or a writer somewhere that does not take the write lock.
+    """
+
+    @classmethod
+    def version(cls, config: str, number: int, head: int) -> "HistoryBrokenError":
+        """Say that a version is not the one after its config's head."""
+        return cls(f"version {number} of {config!r} does not follow its head, version {head}")
+
+    @classmethod
+    def request(cls, request_id: str) -> "HistoryBrokenError":
+        """Say that a request id is remembered already."""
+        return cls(f"request id {request_id!r} has an outcome already")
+
+
+class UnusableStoreError(Exception):
+    """A database cannot be opened, or not without danger to its data. The text says why, for the operator."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,7 +123,10 @@ class Reading(Protocol):
         """Return the newest version committed at or before a time; 0 where none was."""
 
     def changed_keys(self, config: str, numbers: Collection[int]) -> Mapping[int, Sequence[str]]:
-        """Return the first CHANGED_KEYS_LIMIT keys that each of these versions changed, in order."""
+        """Return the first CHANGED_KEYS_LIMIT keys that each of these versions changed, in order.
+
+        Versions that changed none, or do not exist, are left out.
+        """
 
     def configs(self, *, prefix: str, after: str, limit: int) -> list[ConfigSummary]:
         """Return at most `limit` configs whose names have a prefix and follow `after`, by name."""
@@ -107,7 +145,7 @@ class Reading(Protocol):
     ) -> Iterator[str]:
         """Yield the keys that follow `after` and were changed by a version in (low, high], in order.
 
-        A key may have been changed back: who asks compares its states.
+        A key may have been changed back, or set and deleted: who asks compares its states.
         """
 
     def key_history(
@@ -145,7 +183,11 @@ class Store(Protocol):
         """Open a reading block."""
 
     def write(self) -> AbstractContextManager[Writing]:
-        """Open the writing block; waits for any other to end. Its end is the commit."""
+        """Open the writing block; waits for any other to end. Its end is the commit.
+
+        Once the store has raised anything but HashMismatchError in the block, the block is
+        lost: its end raises too, even where the error was caught.
+        """
 
     def originated_since_keyframe(self, config: str) -> int:
         """Count the values that originated after the newest keyframe (from the start without one)."""
