@@ -1,1 +1,50 @@
-"""Lamina: the client."""
+"""Lamina: configuration that remembers every version. `lamina.connect()` is for threads, `lamina.aio` for asyncio."""
+
+from lamina.channels import TLS
+from lamina.draft import Snapshot
+from lamina.errors import (
+    ConflictError,
+    CursorError,
+    DataLossError,
+    DeadlineError,
+    ExistsError,
+    InvalidError,
+    LaminaError,
+    LimitError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+    UnavailableError,
+)
+from lamina.records import MISSING, Change, ConfigInfo, Conflict, KeyChange, Version, VersionChanges
+from lamina.sync import Client, Config, Watch, connect
+from lamina.values import Value
+
+__all__ = [
+    "MISSING",
+    "TLS",
+    "Change",
+    "Client",
+    "Config",
+    "ConfigInfo",
+    "Conflict",
+    "ConflictError",
+    "CursorError",
+    "DataLossError",
+    "DeadlineError",
+    "ExistsError",
+    "InvalidError",
+    "KeyChange",
+    "LaminaError",
+    "LimitError",
+    "NotFoundError",
+    "PermissionDeniedError",
+    "Snapshot",
+    "UnauthenticatedError",
+    "UnavailableError",
+    "Value",
+    "Version",
+    "VersionChanges",
+    "Watch",
+    "connect",
+]

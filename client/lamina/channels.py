@@ -1,0 +1,299 @@
+"""How to reach a server: addresses, TLS, channel options, metadata, and which channel a call goes by.
+
+Channels of grpc and grpc.aio are alike as far as this module looks at them, so it serves both shells; it runs nothing.
+"""
+
+import os
+import ssl
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from getpass import getuser
+from ipaddress import ip_address
+from pathlib import Path
+from typing import Any, Final, Generic, TypeAlias, TypeVar
+from urllib.parse import quote
+
+import grpc
+
+from lamina.errors import InvalidError, LaminaError
+from lamina.locks import ForkedLock
+from lamina.rpcs import Rpc
+from lamina.status import error_of
+
+DEFAULT_TARGET: Final = "localhost:7440"
+DEFAULT_PORT: Final = 7440
+DEFAULT_TIMEOUT_SECONDS: Final = 10.0
+STREAMS_LIMIT: Final = 100
+"""Streams a connection carries, by the server's default: one more would wait, silently, until another ends."""
+MEGABYTE: Final = 1 << 20
+
+ChannelT = TypeVar("ChannelT", bound=grpc.Channel | grpc.aio.Channel)
+Pem: TypeAlias = str | os.PathLike[str] | bytes
+
+OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
+    # A peer that froze or was cut off is noticed within 15 s: a ping each 10 s, also while nothing is asked (a watch
+    # waits in silence), and 5 s for its answer. keepalive_timeout_ms alone would take a minute longer.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),  # 0: no limit; else the pings of a silent watch would be held back
+    # A server that restarts is found again soon. An attempt may hang for 5 s, not 20, before the next one.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
+    ("grpc.max_reconnect_backoff_ms", 10_000),
+    # Retrying is the flows' business: they keep the request id, the deadline and the dice.
+    ("grpc.enable_retries", 0),
+    # A page or a watch's message is near 1 MiB, or holds one value. A server may be set to larger ones.
+    ("grpc.max_receive_message_length", 64 * MEGABYTE),
+    # Each channel has a connection of its own, or all watches would share one, and its limit of streams.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TLS:
+    """How to speak TLS: whom to trust, and who this client is. Each is a file's path, or PEM as bytes.
+
+    Without `ca` the system's roots are trusted. `cert` and `key` belong together.
+    """
+
+    ca: Pem | None = field(default=None, repr=False)
+    cert: Pem | None = field(default=None, repr=False)
+    key: Pem | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.cert is None) != (self.key is None):
+            raise InvalidError("TLS takes cert= and key= together, or neither")
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Read the files."""
+        roots = _system_roots() if self.ca is None else _pem(self.ca)
+        return grpc.ssl_channel_credentials(roots, _pem(self.key), _pem(self.cert))
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One server's address as gRPC takes it; `tls` None is plaintext."""
+
+    target: str
+    local: bool
+    tls: TLS | None
+
+    @property
+    def options(self) -> tuple[tuple[str, Any], ...]:
+        """The channel options; no proxy leads to this very machine, whatever the environment says."""
+        return (*OPTIONS, ("grpc.enable_http_proxy", 0)) if self.local else OPTIONS
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """All that a client was told about how to connect."""
+
+    target: str
+    addresses: tuple[Address, ...]
+    metadata: tuple[tuple[str, str], ...] = field(repr=False)
+    timeout_seconds: float
+
+
+def connection(
+    target: str | None, *, token: str | None, tls: TLS | bool | None, timeout: float, author: str | None
+) -> Connection:
+    """Check and complete what `connect` was given; InvalidError for what cannot be meant. No I/O."""
+    target = target if target is not None else os.environ.get("LAMINA_TARGET") or DEFAULT_TARGET
+    addresses = tuple(_address(part.strip(), tls=tls) for part in target.split(","))
+    if not timeout > 0:
+        raise InvalidError(f"timeout={timeout!r}: a verb needs some seconds")
+    identified = token is not None or (isinstance(tls, TLS) and tls.cert is not None)
+    if author is None and not identified:
+        # A server that knows its callers refuses to be told an author, so none is told it unasked.
+        author = _os_user()
+    metadata = [("authorization", f"Bearer {_token(token)}")] if token is not None else []
+    metadata += [("lamina-author", quote_author(author))] if author else []
+    return Connection(target, addresses, tuple(metadata), float(timeout))
+
+
+def quote_author(author: str) -> str:
+    """Write an author's name as metadata takes it: UTF-8, percent-encoded but for printable ASCII other than "%".
+
+    The server decodes it, so "50%" travels as "50%25" and "Zoë" as "Zo%C3%AB".
+    """
+    try:
+        return quote(author.strip(), safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+    except UnicodeEncodeError:
+        raise InvalidError("author holds a lone surrogate, which UTF-8 does not have") from None
+
+
+def call_error(error: grpc.RpcError) -> LaminaError:
+    """Make our error of gRPC's, sync or aio."""
+    ended: Any = error
+    return error_of(ended.code().name, ended.details() or "", ended.trailing_metadata() or ())
+
+
+@dataclass(eq=False, slots=True)
+class Link(Generic[ChannelT]):
+    """One channel, the address it leads to, and how many streams it carries."""
+
+    channel: ChannelT
+    address: Address
+    streams: int = 0
+    _methods: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def method(self, rpc: Rpc[Any, Any]) -> Any:
+        """Give the function that makes the call."""
+        if rpc.name not in self._methods:
+            make = self.channel.unary_stream if rpc.streaming else self.channel.unary_unary
+            self._methods[rpc.name] = make(rpc.path, rpc.serialize, rpc.deserialize)
+        return self._methods[rpc.name]
+
+
+class Pool(Generic[ChannelT]):
+    """The channels of one client, opened when they are first needed. Shared by threads.
+
+    All unary calls go by one channel. Watches have channels apart, so that large reads do not hold them up, each with
+    as many streams as a connection carries. All lead to one address until that fails; then to the next, in turn.
+
+    A channel belongs to the process, and in asyncio the event loop, that opened it: `owner` tells them apart. Those of
+    another owner are left as they are, not even closed: after a fork that could hang.
+    """
+
+    def __init__(
+        self, addresses: Sequence[Address], open_channel: Callable[[Address], ChannelT], owner: Callable[[], Any]
+    ) -> None:
+        self._addresses = addresses
+        self._open_channel = open_channel
+        self._owner = owner
+        self._owned_by = owner()
+        self._lock = ForkedLock()
+        self._current = 0
+        self._unary: Link[ChannelT] | None = None
+        self._streams: list[Link[ChannelT]] = []
+        self._foreign: list[Any] = []
+        self._closed = False
+
+    def unary(self) -> Link[ChannelT]:
+        """Give the channel for a unary call."""
+        with self._mine():
+            address = self._addresses[self._current]
+            if self._unary is None or self._unary.address is not address:
+                # The old channel may still carry calls of other threads: it closes with the last reference to it.
+                self._unary = self._link(address)
+            return self._unary
+
+    def reserve(self) -> Link[ChannelT]:
+        """Give a channel with room for one more stream, and count it; `release` it after."""
+        with self._mine():
+            address = self._addresses[self._current]
+            for link in self._streams:
+                if link.address is address and link.streams < STREAMS_LIMIT:
+                    break
+            else:
+                link = self._link(address)
+                self._streams.append(link)
+            link.streams += 1
+            return link
+
+    def release(self, link: Link[ChannelT]) -> ChannelT | None:
+        """Count a stream off; give the channel if it is to be closed now."""
+        with self._mine(even_closed=True):
+            link.streams -= 1
+            if link.streams or link not in self._streams:
+                return None
+            self._streams.remove(link)
+            return link.channel
+
+    def failed(self, link: Link[ChannelT]) -> None:
+        """Go on with the next address, unless somebody has done so already."""
+        with self._mine(even_closed=True):
+            if self._addresses[self._current] is link.address:
+                self._current = (self._current + 1) % len(self._addresses)
+
+    def close(self) -> list[ChannelT]:
+        """Refuse calls from now on, and give the channels to be closed."""
+        with self._mine(even_closed=True):
+            self._closed = True
+            links = [*self._streams, *([self._unary] if self._unary else [])]
+            self._streams, self._unary = [], None
+            return [link.channel for link in links]
+
+    @contextmanager
+    def _mine(self, *, even_closed: bool = False) -> Generator[None, None, None]:
+        with self._lock:
+            if self._closed and not even_closed:
+                raise InvalidError("this client is closed")
+            if self._owned_by != (owner := self._owner()):
+                self._foreign += [self._unary, *self._streams]
+                self._owned_by, self._unary, self._streams = owner, None, []
+            yield
+
+    def _link(self, address: Address) -> Link[ChannelT]:
+        return Link(self._open_channel(address), address)
+
+
+def _address(text: str, *, tls: TLS | bool | None) -> Address:
+    if text.startswith("unix:"):
+        return Address(text, local=True, tls=_tls(tls=tls, local=True))
+    host, port = _host_and_port(text)
+    local = _is_loopback(host)
+    shown = f"[{host}]" if ":" in host else host
+    return Address(f"dns:///{shown}:{port}", local=local, tls=_tls(tls=tls, local=local))
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    if text.startswith("["):  # [IPv6]:port
+        host, _, rest = text[1:].partition("]")
+        port = rest.removeprefix(":")
+    elif text.count(":") > 1:  # bare IPv6
+        host, port = text, ""
+    else:
+        host, _, port = text.partition(":")
+    if not host or "/" in text or not (port.isdecimal() or not port):
+        raise InvalidError(f"{text!r} is no address: host:port, [IPv6]:port or unix:path")
+    number = int(port or DEFAULT_PORT)
+    if not 0 < number < 1 << 16:
+        raise InvalidError(f"{text!r} is no address: ports go from 1 to 65535")
+    return host, number
+
+
+def _is_loopback(host: str) -> bool:
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def _tls(*, tls: TLS | bool | None, local: bool) -> TLS | None:
+    if isinstance(tls, TLS):
+        return tls
+    return TLS() if tls or (tls is None and not local) else None
+
+
+def _system_roots() -> bytes | None:
+    """Give the system's roots, because gRPC would trust its own copy of Mozilla's; that one where there are none."""
+    certificates = ssl.create_default_context().get_ca_certs(binary_form=True)
+    return "".join(map(ssl.DER_cert_to_PEM_cert, certificates)).encode() or None
+
+
+def _pem(source: Pem | None) -> bytes | None:
+    if source is None or isinstance(source, bytes):
+        return source
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise InvalidError(f"cannot read the TLS file {os.fspath(source)}: {error.strerror}") from error
+
+
+def _token(token: str) -> str:
+    if not token or not token.isascii() or not token.isprintable():
+        raise InvalidError("token= is not the text of a token: printable ASCII, without a line's end")
+    return token
+
+
+def _os_user() -> str | None:
+    try:
+        return getuser()
+    except (KeyError, OSError):  # a user id without a name, as in many containers
+        return None

@@ -1,0 +1,178 @@
+"""What can go wrong, as one tree, and which reason code is which error; it knows neither gRPC nor configs.
+
+    LaminaError                                .reason .request_id
+    ├ InvalidError (ValueError)                BAD_CONFIG_NAME BAD_KEY BAD_VALUE BAD_REQUEST REQUEST_ID_REUSED
+    ├ NotFoundError (LookupError)              CONFIG_NOT_FOUND VERSION_NOT_FOUND
+    ├ ConflictError                            CONFLICT                               .conflicts .head
+    ├ UnavailableError (ConnectionError)       STORE_UNAVAILABLE DRAINING BUG
+    │ └ DeadlineError (TimeoutError)
+    ├ UnauthenticatedError                     NO_CREDENTIALS BAD_CREDENTIALS
+    ├ PermissionDeniedError (PermissionError)  NOT_ALLOWED
+    ├ LimitError                               TOO_LARGE TOO_MANY DISK_FULL           .limit .actual
+    ├ ExistsError                              CONFIG_EXISTS
+    ├ CursorError                              CURSOR_AHEAD CURSOR_FORKED             .cursor .head
+    └ DataLossError                            HASH_MISMATCH
+
+Everything but an UnavailableError is definite: the attempt wrote nothing. After an UnavailableError a write may have
+happened or not; the same verb called again with the same content finds out, and does not write twice.
+"""
+
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import Final
+
+from lamina.records import Conflict
+
+
+class LaminaError(Exception):
+    """What all errors of this library are.
+
+    `reason` is the server's reason code, None where the error arose without the server's word. `request_id` is the id
+    of the write that failed, for the server's logs. The text names keys, versions and authors, never values.
+    """
+
+    def __init__(self, message: str, *, reason: str | None = None, request_id: str | None = None) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.request_id = request_id
+
+
+class InvalidError(LaminaError, ValueError):
+    """A name, key, value or request that no server would take."""
+
+
+class NotFoundError(LaminaError, LookupError):
+    """There is no such config, or no such version of it."""
+
+
+class ConflictError(LaminaError):
+    """Others have changed what this draft changes, or depends on. Nothing was written; the draft is as it was.
+
+    `conflicts` says for each key what it was, what it is now at version `head`, and what it would have become. Go on
+    with `config.refresh(resolve=...)` and commit again, or with `config.discard()`.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = "CONFLICT",
+        request_id: str | None = None,
+        conflicts: Mapping[str, Conflict] | None = None,
+        head: int = 0,
+    ) -> None:
+        super().__init__(message, reason=reason, request_id=request_id)
+        self.conflicts: dict[str, Conflict] = dict(conflicts or {})
+        self.head = head
+
+
+class UnavailableError(LaminaError, ConnectionError):
+    """No server could be reached, or none could answer. What was to be written may have been."""
+
+
+class DeadlineError(UnavailableError, TimeoutError):
+    """The client's `timeout` passed before there was an answer."""
+
+
+class UnauthenticatedError(LaminaError):
+    """The server demands a token or a certificate, or does not know this one."""
+
+
+class PermissionDeniedError(LaminaError, PermissionError):
+    """The caller may not do this, or may not know whether it is there to be done."""
+
+
+class LimitError(LaminaError):
+    """Something is larger, or more, than the server takes: `actual` against `limit`, where it said so."""
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        request_id: str | None = None,
+        limit: int | None = None,
+        actual: int | None = None,
+    ) -> None:
+        super().__init__(message, reason=reason, request_id=request_id)
+        self.limit = limit
+        self.actual = actual
+
+
+class ExistsError(LaminaError):
+    """There is a config of that name already."""
+
+
+class CursorError(LaminaError):
+    """The server's past is not the one that this client has seen, for instance after a backup was restored.
+
+    `cursor` is where this client stands, `head` the version where the server stands, None where it did not say.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        request_id: str | None = None,
+        cursor: str | None = None,
+        head: int | None = None,
+    ) -> None:
+        super().__init__(message, reason=reason, request_id=request_id)
+        self.cursor = cursor
+        self.head = head
+
+
+class DataLossError(LaminaError):
+    """The server found that what it stored is not what was committed."""
+
+
+REASONS: Final[Mapping[str, type[LaminaError]]] = MappingProxyType(
+    {
+        "BAD_CONFIG_NAME": InvalidError,
+        "BAD_KEY": InvalidError,
+        "BAD_VALUE": InvalidError,
+        "BAD_REQUEST": InvalidError,
+        "REQUEST_ID_REUSED": InvalidError,
+        "CONFIG_NOT_FOUND": NotFoundError,
+        "VERSION_NOT_FOUND": NotFoundError,
+        "CONFLICT": ConflictError,
+        "CONFIG_EXISTS": ExistsError,
+        "CURSOR_AHEAD": CursorError,
+        "CURSOR_FORKED": CursorError,
+        "HASH_MISMATCH": DataLossError,
+        "TOO_LARGE": LimitError,
+        "TOO_MANY": LimitError,
+        "DISK_FULL": LimitError,
+        "STORE_UNAVAILABLE": UnavailableError,
+        "DRAINING": UnavailableError,
+        "BUG": UnavailableError,
+        "NO_CREDENTIALS": UnauthenticatedError,
+        "BAD_CREDENTIALS": UnauthenticatedError,
+        "NOT_ALLOWED": PermissionDeniedError,
+        "NOT_IMPLEMENTED": LaminaError,
+    }
+)
+"""The error of each reason code of the wire contract."""
+
+CODES: Final[Mapping[str, type[LaminaError]]] = MappingProxyType(
+    {
+        "INVALID_ARGUMENT": InvalidError,
+        "NOT_FOUND": NotFoundError,
+        "ALREADY_EXISTS": ExistsError,
+        "FAILED_PRECONDITION": InvalidError,
+        "OUT_OF_RANGE": CursorError,
+        "DATA_LOSS": DataLossError,
+        "RESOURCE_EXHAUSTED": LimitError,
+        "UNAUTHENTICATED": UnauthenticatedError,
+        "PERMISSION_DENIED": PermissionDeniedError,
+        "UNIMPLEMENTED": LaminaError,
+        "DEADLINE_EXCEEDED": DeadlineError,
+        "UNAVAILABLE": UnavailableError,
+        "CANCELLED": UnavailableError,
+        "UNKNOWN": UnavailableError,
+        "INTERNAL": UnavailableError,
+        "ABORTED": UnavailableError,
+    }
+)
+"""The error of each status code that came without a reason: from gRPC itself, or from something on the way."""

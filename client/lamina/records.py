@@ -1,0 +1,119 @@
+"""What the verbs return: frozen records of versions, changes and conflicts, in Python's types; they know no wire."""
+
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from enum import Enum
+from typing import Any, Final, Literal, TypeAlias
+
+
+class _Missing(Enum):
+    """The type of MISSING. An enum, so that `is lamina.MISSING` narrows types and copies stay the one member."""
+
+    MISSING = "MISSING"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+    def __repr__(self) -> str:
+        return "lamina.MISSING"
+
+
+MISSING: Final = _Missing.MISSING
+"""Stands where there is no value: a key that does not exist, which is not the same as one that holds None. Falsy."""
+
+Missing: TypeAlias = Literal[_Missing.MISSING]
+
+
+@dataclass(frozen=True, slots=True)
+class Version:
+    """The header of one version of a config. Accepted wherever a version's number is.
+
+    What is not yet written (version 0, or the answer to `commit(dry_run=True)`) has the number 0, an empty `hash` and
+    the epoch as its `time`.
+    """
+
+    number: int
+    config: str
+    parent: int
+    author: str
+    message: str
+    time: datetime
+    hash: str
+    """SHA-256 in hexadecimal; two versions with equal hashes have equal pasts."""
+    author_verified: bool = field(default=False, repr=False)
+    """Whether the server authenticated the author."""
+    key_count: int = field(default=0, repr=False)
+    change_count: int = field(default=0, repr=False)
+    changed_keys: tuple[str, ...] = field(default=(), repr=False)
+    """The first 100 keys that this version changed."""
+    source_config: str | None = field(default=None, repr=False)
+    """Where a fork came from: on its version 1."""
+    source_version: int | None = field(default=None, repr=False)
+
+    def __index__(self) -> int:
+        return self.number
+
+
+def unwritten(config: str) -> Version:
+    """Make the header of version 0, the empty map before the first commit."""
+    epoch = datetime.fromtimestamp(0, UTC)
+    return Version(number=0, config=config, parent=0, author="", message="", time=epoch, hash="")
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """One key's value before and after; MISSING where there is none."""
+
+    old: Any
+    new: Any
+
+
+@dataclass(frozen=True, slots=True)
+class KeyChange:
+    """One key set to a value, or deleted (`value` is then MISSING), by one version."""
+
+    key: str
+    value: Any
+    deleted: bool
+    version: int
+    author: str
+    message: str
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class VersionChanges:
+    """What one version changed, as far as a watch's filter matches, in key order."""
+
+    version: int
+    changes: tuple[KeyChange, ...]
+    author: str
+    message: str
+    time: datetime
+    hash: str
+
+
+@dataclass(frozen=True, slots=True)
+class Conflict:
+    """One key that others changed: what it was, is, and would have become; MISSING where there is no value.
+
+    `version` set, or deleted, `theirs`; `author` committed it.
+    """
+
+    key: str
+    base: Any
+    theirs: Any
+    yours: Any
+    version: int
+    author: str
+
+
+@dataclass(frozen=True, slots=True)
+class ConfigInfo:
+    """One config, as listed: its head's number, and when that was committed."""
+
+    name: str
+    head: int
+    time: datetime
+    created: datetime
+    """When version 1 was committed."""

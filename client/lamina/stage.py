@@ -1,0 +1,188 @@
+"""A version's entries, and the changes staged over them, as stored values; pure, and no mapping: draft.py makes it one.
+
+Worked example: over the entries {x: 27, y: 450} of version 1, putting x=28, then y=MISSING, then x=27 again leaves the
+one staged change {y: MISSING}: what equals the base is no change.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from lamina.records import MISSING, Missing, Version, unwritten
+from lamina.values import Stored, decode, dump, load
+from lamina_protos.v1 import lamina_pb2 as pb
+
+
+class Entries:
+    """The whole map of one version, immutable. Keeps the wire's messages and decodes each on its first access."""
+
+    __slots__ = ("_decoded", "_messages", "header")
+
+    def __init__(self, header: Version, messages: dict[str, pb.Entry]) -> None:
+        """Take the messages in key order, which is the order of their bytes and of Python's text alike."""
+        self.header = header
+        self._messages = messages
+        self._decoded: dict[str, Any] = {}
+
+    @classmethod
+    def empty(cls, config: str) -> "Entries":
+        """Make version 0."""
+        return cls(unwritten(config), {})
+
+    def __len__(self) -> int:
+        return len(self._messages)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._messages)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._messages
+
+    def value(self, key: str) -> Any:
+        """Give the value as it is read; KeyError where there is none."""
+        try:
+            return self._decoded[key]
+        except KeyError:
+            value = self._decoded[key] = decode(load(self._messages[key].value))
+            return value
+
+    def stored(self, key: str) -> Stored | Missing:
+        """Give the value in canonical form."""
+        message = self._messages.get(key)
+        return MISSING if message is None else load(message.value)
+
+    def origin(self, key: str) -> int:
+        """Give the number of the version that set the present value; KeyError where there is none."""
+        return self._messages[key].origin_version
+
+    def advanced(self, header: Version, changes: Mapping[str, pb.Entry | None]) -> "Entries":
+        """Make the entries of a later version that differs in these keys; None where it has no such key."""
+        messages = self._messages.copy()
+        grown = False
+        for key, message in changes.items():
+            if message is None:
+                messages.pop(key, None)
+            else:
+                grown = grown or key not in messages
+                messages[key] = message
+        return Entries(header, dict(sorted(messages.items())) if grown else messages)
+
+    def __getstate__(self) -> tuple[Version, list[tuple[str, bytes]]]:
+        return self.header, [(key, message.SerializeToString()) for key, message in self._messages.items()]
+
+    def __setstate__(self, state: tuple[Version, list[tuple[str, bytes]]]) -> None:
+        header, messages = state
+        Entries.__init__(self, header, {key: pb.Entry.FromString(message) for key, message in messages})
+
+
+class Stage:
+    """What a draft holds: a base version, the changes staged over it, and the keys read from it.
+
+    `unresolved` is a write whose outcome is not known, with its request id; commits.py settles it before any other.
+    """
+
+    __slots__ = ("_decoded", "_order", "_size", "base", "read", "staged", "unresolved", "unresolved_fork")
+
+    def __init__(self, base: Entries) -> None:
+        self.base = base
+        self.staged: dict[str, Stored | Missing] = {}
+        self.read: set[str] = set()
+        self.unresolved: pb.CommitRequest | pb.RevertConfigRequest | None = None
+        self.unresolved_fork: pb.ForkConfigRequest | None = None
+        self._decoded: dict[str, Any] = {}
+        self._order: list[str] | None = None  # the keys in order, where they are not the base's
+        self._size = len(base)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[str]:
+        # A copy, as what is iterated over may be staged away meanwhile.
+        return iter(self.base if self._order is None else self._order.copy())
+
+    def __contains__(self, key: object) -> bool:
+        # A key of another type than text is in neither.
+        staged = self.staged.get(key)  # type: ignore[call-overload]
+        return key in self.base if staged is None else staged is not MISSING
+
+    def value(self, key: str) -> Any:
+        """Give the value as it is read; KeyError where there is none."""
+        stored = self.staged.get(key)
+        if stored is None:
+            return self.base.value(key)
+        if stored is MISSING:
+            raise KeyError(key)
+        if key not in self._decoded:
+            self._decoded[key] = decode(stored)
+        return self._decoded[key]
+
+    def stored(self, key: str) -> Stored | Missing:
+        """Give the value in canonical form."""
+        stored = self.staged.get(key)
+        return self.base.stored(key) if stored is None else stored
+
+    def old_and_new(self, key: str) -> tuple[Any, Any]:
+        """Give a staged key's value before and after; MISSING where there is none."""
+        old = self.base.value(key) if key in self.base else MISSING
+        return old, (MISSING if self.staged[key] is MISSING else self.value(key))
+
+    def note_read(self, key: str) -> None:
+        """Remember that the draft depends on the base's value of a key, unless it is the draft's own by now."""
+        if key not in self.staged:
+            self.read.add(key)
+
+    def put(self, key: str, new: Stored | Missing) -> None:
+        """Stage a value, or MISSING to delete; what equals the base is no change."""
+        was_there = key in self
+        self._decoded.pop(key, None)
+        if new == self.base.stored(key):
+            self.staged.pop(key, None)
+        else:
+            self.staged[key] = new
+        if was_there != (new is not MISSING):
+            self._reorder(key, added=not was_there)
+
+    def discard(self) -> None:
+        """Forget all that was staged and read, and a write whose outcome is not known."""
+        self.unresolved = None
+        self.rebase(self.base, {})
+
+    def rebase(self, base: Entries, staged: Mapping[str, Stored | Missing]) -> None:
+        """Stand on another base with these changes; of the keys read, those that are still changed stay declared."""
+        read = self.read
+        self.base, self.staged, self._decoded, self._order, self._size = base, {}, {}, None, len(base)
+        for key, new in staged.items():
+            self.put(key, new)
+        self.read = read & self.staged.keys()
+
+    def read_keys(self) -> list[str]:
+        """List the keys both read and changed: those that a commit declares."""
+        return sorted(self.read & self.staged.keys())
+
+    def _reorder(self, key: str, *, added: bool) -> None:
+        self._size += 1 if added else -1
+        if self._order is None:
+            self._order = list(self.base)
+        if added:
+            insort(self._order, key)
+        else:
+            del self._order[bisect_left(self._order, key)]
+
+
+def applied(base: Entries, header: Version, changes: Iterable[pb.Change]) -> Entries:
+    """Make the entries of the version `header` that made just these changes to its parent, `base`."""
+
+    def entry(change: pb.Change) -> pb.Entry | None:
+        if change.deleted:
+            return None
+        return pb.Entry(key=change.key, value=change.value, origin_version=header.number)
+
+    return base.advanced(header, {change.key: entry(change) for change in changes})
+
+
+def changes_of(staged: Mapping[str, Stored | Missing]) -> list[pb.Change]:
+    """Make the wire's changes, in key order."""
+    return [
+        pb.Change(key=key, deleted=True) if new is MISSING else pb.Change(key=key, value=dump(new))
+        for key, new in sorted(staged.items())
+    ]

@@ -1,0 +1,169 @@
+"""The client for threads: connect, Client and Config. aio.py is the same for asyncio, name by name.
+
+A verb here picks its flow and runs it; what it says to a server is in flows.py and commits.py.
+"""
+
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any, Literal, Self
+
+from lamina import commits, flows
+from lamina.channels import DEFAULT_TIMEOUT_SECONDS, TLS, connection
+from lamina.draft import Draft, Snapshot
+from lamina.records import Change, ConfigInfo, Conflict, KeyChange, Version
+from lamina.stage import Entries
+from lamina.sync_shell import Shell
+from lamina.sync_watch import Watch
+from lamina.watching import After, Following
+
+__all__ = ["Client", "Config", "Watch", "connect"]
+
+
+def connect(
+    target: str | None = None,
+    *,
+    token: str | None = None,
+    tls: TLS | bool | None = None,
+    timeout: float = DEFAULT_TIMEOUT_SECONDS,
+    author: str | None = None,
+) -> "Client":
+    """Make a client. Nothing is sent before its first verb.
+
+    `target` is "host:port", several of them with commas between, or "unix:path"; without one, what LAMINA_TARGET says,
+    else localhost:7440. `tls` None is plaintext for this machine and TLS with the system's roots for any other; False
+    is plaintext, True or a `lamina.TLS` is TLS. `timeout` is in seconds, for each verb with all its retries. `author`
+    names who commits, on a server that does not authenticate: without one, this system's user.
+    """
+    return Client(Shell(connection(target, token=token, tls=tls, timeout=timeout, author=author)))
+
+
+class Client:
+    """A way to one server, or several over one database. Threads may share it, and it survives a fork."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+
+    @property
+    def target(self) -> str:
+        """The address or addresses that it was made with."""
+        return self._shell.target
+
+    def config(self, name: str, *, create: bool = False) -> "Config":
+        """Read a config's head as a draft to work on.
+
+        NotFoundError if there is none; with `create`, a draft over version 0, which the first commit makes.
+        """
+        return Config(self._shell, self._shell.run(flows.open_config(self._shell.session, name, create=create)))
+
+    def configs(self, prefix: str = "") -> Iterator[ConfigInfo]:
+        """List the configs whose names begin so, by name, reading page by page."""
+        return self._shell.iterate(flows.configs(self._shell.session, prefix))
+
+    def close(self) -> None:
+        """End its watches, and close its connections."""
+        self._shell.close()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client {self.target!r}>"
+
+
+class Config(Draft):
+    """A config's draft with the verbs to commit it, to look at its past, and to follow its future.
+
+    For one thread at a time, like a database session; another `client.config()` shares nothing with it.
+    """
+
+    __slots__ = ("_shell",)
+
+    def __init__(self, shell: Shell, base: Entries) -> None:
+        super().__init__(base)
+        self._shell = shell
+
+    def commit(self, message: str = "", *, merge: bool = True, dry_run: bool = False) -> Version:
+        """Write the changes as the next version, once, and return its header.
+
+        What others changed meanwhile is merged, key by key; ConflictError, with the draft as it was, if they changed
+        the same or what you read. `merge=False` demands that nobody changed anything; `dry_run` only tries. Without
+        changes, returns the head's header. Afterwards the draft stands at the new version, others' changes included.
+
+        After an UnavailableError it is not known whether the version was written: commit again to find out.
+        """
+        flow = commits.commit(self._shell.session, self._stage, message, merge=merge, dry_run=dry_run)
+        return self._shell.run(flow)
+
+    def refresh(self, *, resolve: Literal["theirs", "yours"] | Callable[[Conflict], Any] | None = None) -> None:
+        """Move to the head, keeping the changes: those that others made too are merged.
+
+        ConflictError, with the draft as it was, for keys that both changed, unless `resolve` settles them: "theirs",
+        "yours", or a function of a Conflict that returns the value to take, MISSING to delete the key.
+        """
+        self._shell.run(commits.refresh(self._shell.session, self._stage, resolve))
+
+    @contextmanager
+    def edit(self, message: str = "", *, merge: bool = True) -> Generator[Self, None, None]:
+        """Refresh, give this config to a `with` block, and commit what it did; an exception in the block discards it.
+
+        InvalidError if there are changes already.
+        """
+        self._shell.run(commits.begin_edit(self._shell.session, self._stage))
+        try:
+            yield self
+        except BaseException:
+            self.discard()
+            raise
+        self.commit(message, merge=merge)
+
+    def at(self, point: flows.Point) -> Snapshot:
+        """Read the whole map as it was at a version or a time."""
+        return Snapshot(self._shell.run(flows.at(self._shell.session, self._stage.base, point)))
+
+    def diff(self, old: flows.Point, new: flows.Point | None = None) -> dict[str, Change]:
+        """Compare two versions or times; without a second one, up to the head. By key, in order."""
+        return self._shell.run(flows.diff(self._shell.session, self.name, old, new))
+
+    def log(self, *, limit: int | None = None) -> Iterator[Version]:
+        """List the versions, newest first, reading page by page."""
+        return self._shell.iterate(flows.log(self._shell.session, self.name, limit))
+
+    def history(self, key: str, *, newest_first: bool = False, limit: int | None = None) -> Iterator[KeyChange]:
+        """List every change of one key, in version order, reading page by page."""
+        listing = flows.history(self._shell.session, self.name, key, limit, newest_first=newest_first)
+        return self._shell.iterate(listing)
+
+    def blame(self, *keys: str) -> dict[str, Version]:
+        """Tell which version set each key's committed value; without keys, of all. KeyError for a missing one."""
+        return self._shell.run(flows.blame(self._shell.session, self._stage.base, keys))
+
+    def revert(self, *keys: str, to: flows.Point, message: str = "") -> Version:
+        """Write a new version in which these keys, or without any the whole map, are as they were at another one.
+
+        InvalidError if there are changes; KeyError for a key that is neither there nor here; ConflictError if others
+        changed the keys, or without keys anything, since `version`.
+        """
+        return self._shell.run(commits.revert(self._shell.session, self._stage, keys, to, message))
+
+    def fork(self, name: str, *, at: flows.Point | None = None, message: str = "") -> "Config":
+        """Make a new config that begins as this one was at a version or time, by default at `version`; return it.
+
+        ExistsError if there is one of that name. Uncommitted changes stay behind.
+        """
+        flow = commits.fork(self._shell.session, self._stage, name, at, message)
+        return Config(self._shell, self._shell.run(flow))
+
+    def watch(
+        self, *keys: str, prefix: str | Iterable[str] = (), after: After = None, timeout: float | None = None
+    ) -> "Watch":
+        """Follow every change of these keys, of keys with a prefix, or without either of the whole config.
+
+        Begins after `version`, unless `after` names another version, time or cursor. `timeout` seconds of silence end
+        the loop. This config itself stands still: `refresh` moves it.
+        """
+        prefixes = [prefix] if isinstance(prefix, str) else list(prefix)
+        following = Following(self._shell.session, self._stage.base.header, keys, filter(None, prefixes), after)
+        return Watch(self._shell, following, timeout)

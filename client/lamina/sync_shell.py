@@ -1,0 +1,120 @@
+"""Runs flows over grpc, for threads: makes the calls, waits, and holds the channels. aio_shell.py is its sibling."""
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Protocol, TypeVar
+from weakref import WeakSet
+
+import grpc
+
+from lamina.channels import Address, Connection, Link, Pool, call_error
+from lamina.effects import Call, Effect, Flow, Open, Receive, Session, Sleep
+from lamina.errors import LaminaError, UnavailableError
+from lamina.flows import Listing
+from lamina.locks import ForkedLock
+from lamina.rpcs import Rpc
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+
+class Closable(Protocol):
+    """A watch, as a client sees it."""
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
+class Shell:
+    """What a client, its configs and its watches run their flows with. Shared by threads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.target = connection.target
+        self.session = Session(connection.timeout_seconds)
+        self._metadata = connection.metadata
+        self._pool = Pool[grpc.Channel](connection.addresses, _open_channel, os.getpid)
+        self._lock = ForkedLock()
+        self._watches: WeakSet[Closable] = WeakSet()
+
+    def run(self, flow: Flow[Result]) -> Result:
+        """Do what a verb's flow asks for until it returns."""
+        return run(flow, self.perform)
+
+    def iterate(self, listing: Listing[Item]) -> Iterator[Item]:
+        """Read a listing as it is iterated over."""
+        while (page := self.run(listing.next_page())) is not None:
+            yield from page
+
+    def perform(self, effect: Effect) -> Any:
+        """Do one thing that a flow asks for."""
+        match effect:
+            case Call():
+                return self._call(effect)
+            case Sleep(seconds):
+                return time.sleep(seconds)
+            case Open() | Receive():
+                raise AssertionError("only a watch has a stream")
+
+    def open_stream(self, rpc: Rpc[Any, Any], request: Any) -> tuple[Link[grpc.Channel], Any]:
+        """Begin a stream on a channel that has room for it; `close_stream` it after."""
+        link = self._pool.reserve()
+        return link, link.method(rpc)(request, metadata=self._metadata)
+
+    def close_stream(self, link: Link[grpc.Channel], stream: Any) -> None:
+        """Cancel a stream, and close its channel if it was the last one there."""
+        stream.cancel()
+        channel = self._pool.release(link)
+        if channel is not None:
+            channel.close()
+
+    def failed(self, link: Link[grpc.Channel], error: grpc.RpcError) -> LaminaError:
+        """Make our error of gRPC's, and turn to another server if that one did not answer."""
+        mapped = call_error(error)
+        if isinstance(mapped, UnavailableError):
+            self._pool.failed(link)
+        return mapped
+
+    def adopt(self, watch: Closable) -> None:
+        """Close a watch with the client, if it is still there."""
+        with self._lock:
+            self._watches.add(watch)
+
+    def close(self) -> None:
+        """End the watches and close all channels; whatever runs on them ends."""
+        with self._lock:
+            watches = list(self._watches)
+        for watch in watches:
+            watch.close()
+        for channel in self._pool.close():
+            channel.close()
+
+    def _call(self, call: Call) -> Any:
+        link = self._pool.unary()
+        try:
+            return link.method(call.rpc)(call.request, timeout=call.timeout_seconds, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise self.failed(link, error) from None
+
+
+def run(flow: Flow[Result], perform: Callable[[Effect], Any]) -> Result:
+    """Do what a flow asks for until it returns; what goes wrong in the tree of errors is for the flow to decide."""
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                result = perform(effect)
+            except LaminaError as error:
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(result)
+    except StopIteration as stop:
+        result_of_flow: Result = stop.value
+        return result_of_flow
+
+
+def _open_channel(address: Address) -> grpc.Channel:
+    if address.tls is None:
+        return grpc.insecure_channel(address.target, address.options)
+    return grpc.secure_channel(address.target, address.tls.credentials(), address.options)

@@ -1,0 +1,198 @@
+"""A watch for threads: runs its machine over grpc's streams, and ends it at once when it is told to."""
+
+import threading
+import time
+from collections.abc import Callable, Iterator
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from lamina.channels import Link
+from lamina.effects import Call, Effect, Flow, Open, Receive, Sleep
+from lamina.errors import UnavailableError
+from lamina.records import KeyChange, VersionChanges
+from lamina.rpcs import WATCH_KEY_HISTORY
+from lamina.sync_shell import Shell, run
+from lamina.watching import Following
+from lamina_protos.v1 import lamina_pb2 as pb
+
+Result = TypeVar("Result")
+
+
+class Watch:
+    """Changes as they are committed: iterate over it, or over `versions()`. It resumes by itself until it is closed.
+
+    Only a definite error ends it, such as a CursorError when the server's past is not the one that was seen.
+    """
+
+    def __init__(self, shell: Shell, following: Following, timeout: float | None) -> None:
+        self._shell = shell
+        self._following = following
+        self._timeout = timeout
+        self._lock = threading.Lock()
+        self._closed = threading.Event()
+        self._stream: tuple[Link[grpc.Channel], Any] | None = None
+        self._alarm = None if timeout is None else _Alarm(timeout, self._drop)
+        shell.adopt(self)
+
+    @property
+    def cursor(self) -> str:
+        """Where it stands: what any `after=` takes, on any server, to go on from here.
+
+        Moves with the last change of a version. Empty until a watch after a time has found its version.
+        """
+        return self._following.cursor
+
+    def versions(self) -> Iterator[VersionChanges]:
+        """Iterate over whole versions instead of single changes."""
+        while True:
+            try:
+                version = self._next(self._following.next_version())
+            except _EndedError:
+                return
+            yield version
+
+    def close(self) -> None:
+        """End the loop at once, from whatever thread."""
+        self._closed.set()
+        if self._alarm is not None:
+            self._alarm.stop()
+        self._drop()
+
+    def __iter__(self) -> Iterator[KeyChange]:
+        return self
+
+    def __next__(self) -> KeyChange:
+        try:
+            return self._next(self._following.next_change())
+        except _EndedError:
+            raise StopIteration from None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Watch after {self.cursor!r}>"
+
+    def _next(self, flow: Flow[Result]) -> Result:
+        if self._alarm is None:
+            return self._run(flow)
+        self._alarm.set()
+        try:
+            return self._run(flow)
+        finally:
+            self._alarm.unset()
+
+    def _run(self, flow: Flow[Result]) -> Result:
+        try:
+            return run(flow, self._perform)
+        except BaseException:
+            # Definite, silence, closed or Ctrl-C: should the loop go on, a new stream resumes where this one was.
+            self._following.drop_stream()
+            self._drop()
+            raise
+
+    def _perform(self, effect: Effect) -> Any:
+        if self._ended():
+            raise _EndedError
+        match effect:
+            case Open(request):
+                return self._open(request)
+            case Receive():
+                return self._receive()
+            case Sleep(seconds):
+                left = seconds if self._alarm is None else min(seconds, self._alarm.left())
+                self._closed.wait(left)
+                if self._ended():
+                    raise _EndedError
+                return None
+            case Call():
+                return self._shell.perform(effect)
+
+    def _ended(self) -> bool:
+        return self._closed.is_set() or (self._alarm is not None and self._alarm.rang)
+
+    def _open(self, request: pb.WatchKeyHistoryRequest) -> None:
+        self._drop()
+        stream = self._shell.open_stream(WATCH_KEY_HISTORY, request)
+        with self._lock:
+            self._stream = stream
+        if self._ended():  # meanwhile, by another thread, which could not yet see the stream
+            self._drop()
+
+    def _receive(self) -> Any:
+        opened = self._stream
+        if opened is None:
+            raise _EndedError
+        link, stream = opened
+        try:
+            return next(stream)
+        except StopIteration:
+            raise UnavailableError("the server ended the watch") from None
+        except grpc.RpcError as error:
+            if self._ended():
+                raise _EndedError from None
+            raise self._shell.failed(link, error) from None
+
+    def _drop(self) -> None:
+        """Give up the stream, from whatever thread."""
+        with self._lock:
+            opened, self._stream = self._stream, None
+        if opened is not None:
+            self._shell.close_stream(*opened)
+
+
+class _Alarm:
+    """Rings when a wait lasts for more than so many seconds.
+
+    grpc's streams cannot be waited for with a timeout; they can be cancelled by another thread. One thread serves all
+    waits of a watch: it sleeps until the earliest moment at which it might have to ring, so a wait costs no switch.
+    """
+
+    def __init__(self, seconds: float, ring: Callable[[], None]) -> None:
+        self.rang = False
+        self._seconds = seconds
+        self._ring = ring
+        self._lock = threading.Lock()
+        self._due: float | None = None
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def set(self) -> None:
+        """Begin a wait."""
+        with self._lock:
+            self.rang = False
+            self._due = time.monotonic() + self._seconds
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="lamina-watch-timeout", daemon=True)
+            self._thread.start()
+
+    def unset(self) -> None:
+        """End a wait."""
+        with self._lock:
+            self._due = None
+
+    def left(self) -> float:
+        """Tell how many seconds of the wait are left."""
+        return 0.0 if self._due is None else max(self._due - time.monotonic(), 0.0)
+
+    def stop(self) -> None:
+        """Never ring again."""
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        pause = self._seconds
+        while not self._stopped.wait(pause):
+            with self._lock:
+                pause = self._seconds if self._due is None else self._due - time.monotonic()
+                if pause > 0:
+                    continue
+                self.rang, self._due, pause = True, None, self._seconds
+            self._ring()
+
+
+class _EndedError(Exception):
+    """The loop is over: closed, or silent for too long."""

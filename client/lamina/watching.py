@@ -1,0 +1,182 @@
+"""A watch as a sans-IO machine: it joins many streams, each of which may break anywhere, into one without a gap.
+
+Two places are kept apart. The *position* is the last version that arrived whole: where the next stream resumes. The
+*cursor* is the last version that the user has taken whole: where another watch, perhaps another process, resumes.
+
+Worked example: a message brings versions 4, 5 and the first part of 6, then the link breaks. The position is 5, the
+part of 6 is dropped, and the next stream, after 5, sends 6 again from its first part. The user takes the two changes of
+version 4: with the second one the cursor moves from 3 to 4.
+"""
+
+import re
+from collections import deque
+from collections.abc import Iterable
+from datetime import datetime
+from typing import Final, TypeAlias
+
+from lamina.effects import Flow, Open, Receive, Session, Sleep, Verb
+from lamina.errors import CursorError, InvalidError, UnavailableError
+from lamina.flows import Point, number_of, read_header
+from lamina.records import KeyChange, Version, VersionChanges
+from lamina.values import check_text
+from lamina.wire import timestamp_of, version_changes_of, version_of
+from lamina_protos.v1 import lamina_pb2 as pb
+
+REOPEN_FIRST_SECONDS: Final = 0.2
+REOPEN_CEILING_SECONDS: Final = 10.0
+"""The pause before a stream is opened again is drawn from 0 to a ceiling, doubled from the first to this one: after a
+server was killed, thousands of watchers come back, and must not come at once."""
+
+After: TypeAlias = Point | str | None
+"""Where a watch begins: a point in time, a cursor, or None."""
+
+_CURSOR: Final = re.compile(r"([0-9]{1,19})(?:\.([0-9a-f]{64}))?", re.ASCII)
+
+
+def parse_cursor(text: str) -> pb.Cursor:
+    """Read a cursor, "<version>.<hash in hexadecimal>" or just "<version>"."""
+    match = _CURSOR.fullmatch(text)
+    if match is None:
+        raise InvalidError(f"{text!r} is no cursor: they are as watch.cursor gives them", reason="BAD_REQUEST")
+    return pb.Cursor(version=number_of(int(match[1])), hash=bytes.fromhex(match[2] or ""))
+
+
+def format_cursor(cursor: pb.Cursor) -> str:
+    """Write a cursor as text."""
+    return f"{cursor.version}.{cursor.hash.hex()}" if cursor.hash else str(cursor.version)
+
+
+class Following:
+    """One watch: what it asks for, where it stands, and what has arrived but has not been taken."""
+
+    def __init__(
+        self, session: Session, base: Version, keys: Iterable[str], prefixes: Iterable[str], after: After
+    ) -> None:
+        self._session = session
+        self._config = base.config
+        self._keys = [check_text(key, "a key") for key in keys]
+        self._prefixes = [check_text(prefix, "a prefix") for prefix in prefixes]
+        self._time = after if isinstance(after, datetime) else None
+        if self._time is not None:
+            timestamp_of(self._time)  # refuses a naive one now, not when the watch begins
+        self._position = None if isinstance(after, datetime) else _start(base, after)
+        self._cursor: pb.Cursor | None = self._position
+        self._ready: deque[VersionChanges | pb.Cursor] = deque()
+        self._taken = 0  # how many changes of the first version that is ready
+        self._parts: list[pb.Change] = []
+        self._open = False
+        self._failures = 0
+
+    @property
+    def cursor(self) -> str:
+        """The last version taken whole; empty until a watch after a time has found which version that is."""
+        return "" if self._cursor is None else format_cursor(self._cursor)
+
+    def next_change(self) -> Flow[KeyChange]:
+        """Take one change; with a version's last one the cursor moves."""
+        version = yield from self._first_ready()
+        change = version.changes[self._taken]
+        self._taken += 1
+        if self._taken == len(version.changes):
+            self._finish(version)
+        return change
+
+    def next_version(self) -> Flow[VersionChanges]:
+        """Take a whole version, one of which changes were taken already included; the cursor moves."""
+        version = yield from self._first_ready()
+        self._finish(version)
+        return version
+
+    def drop_stream(self) -> None:
+        """Know that the stream is gone; the next one resumes after the position."""
+        self._open = False
+
+    def _first_ready(self) -> Flow[VersionChanges]:
+        while not self._ready:
+            try:
+                yield from self._receive()
+            except UnavailableError:
+                self._open = False
+                ceiling = min(REOPEN_CEILING_SECONDS, REOPEN_FIRST_SECONDS * 2**self._failures)
+                self._failures += self._failures < 16  # noqa: PLR2004 - far beyond the ceiling; a float has an end
+                yield Sleep(self._session.uniform(0, ceiling))
+            except CursorError as error:
+                error.cursor = self.cursor
+                raise
+        first = self._ready[0]
+        assert isinstance(first, VersionChanges)
+        return first
+
+    def _receive(self) -> Flow[None]:
+        if self._time is not None and self._position is None:
+            header = yield from read_header(Verb(self._session), self._config, self._time)
+            self._position = self._cursor = _cursor_at(header)
+        if not self._open:
+            self._parts = []  # of a version cut in between: it comes again whole
+            yield Open(self._request())
+            self._open = True
+        self._take((yield Receive()))
+
+    def _request(self) -> pb.WatchKeyHistoryRequest:
+        return pb.WatchKeyHistoryRequest(
+            config=self._config, keys=self._keys, prefixes=self._prefixes, after=self._position
+        )
+
+    def _take(self, message: pb.WatchKeyHistoryResponse) -> None:
+        """Sort a message into what is whole; what came before is dropped, so nothing is taken twice."""
+        for part in message.changes:
+            self._parts.extend(part.changes)
+            if not part.more:
+                self._whole(part.version)
+        if message.HasField("bookmark") and message.bookmark.version > self._reached:
+            self._moved(pb.Cursor(version=message.bookmark.version, hash=message.bookmark.hash))
+            self._mark()
+
+    def _whole(self, header: pb.ConfigVersion) -> None:
+        changes, self._parts = self._parts, []
+        if header.version <= self._reached:
+            return
+        self._session.horizon.saw(version_of(header))
+        self._moved(pb.Cursor(version=header.version, hash=header.hash))
+        if changes:
+            self._ready.append(version_changes_of(header, changes))
+
+    @property
+    def _reached(self) -> int:
+        return 0 if self._position is None else self._position.version
+
+    def _moved(self, position: pb.Cursor) -> None:
+        self._position = position
+        self._failures = 0  # the way is open again: only what moves the watch on proves it
+
+    def _mark(self) -> None:
+        """Let the cursor follow a bookmark, once everything before it has been taken."""
+        if self._ready:
+            assert self._position is not None
+            self._ready.append(self._position)
+        else:
+            self._cursor = self._position
+
+    def _finish(self, version: VersionChanges) -> None:
+        self._ready.popleft()
+        self._taken = 0
+        self._cursor = pb.Cursor(version=version.version, hash=bytes.fromhex(version.hash))
+        while self._ready and isinstance(mark := self._ready[0], pb.Cursor):
+            self._cursor = mark
+            self._ready.popleft()
+
+
+def _start(base: Version, after: Point | str | None) -> pb.Cursor:
+    if after is None:
+        return _cursor_at(base)
+    if isinstance(after, str):
+        return parse_cursor(after)
+    if isinstance(after, Version):
+        return _cursor_at(after)
+    assert not isinstance(after, datetime)
+    number = number_of(after)
+    return _cursor_at(base) if number == base.number else pb.Cursor(version=number)
+
+
+def _cursor_at(version: Version) -> pb.Cursor:
+    return pb.Cursor(version=version.number, hash=bytes.fromhex(version.hash))
