@@ -1,5 +1,6 @@
 """Lamina: configuration that remembers every version. `lamina.connect()` is for threads, `lamina.aio` for asyncio."""
 
+from lamina import aio
 from lamina.channels import TLS
 from lamina.draft import Snapshot
 from lamina.errors import (
@@ -46,5 +47,6 @@ __all__ = [
     "Version",
     "VersionChanges",
     "Watch",
+    "aio",
     "connect",
 ]

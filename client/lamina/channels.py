@@ -29,6 +29,8 @@ STREAMS_LIMIT: Final = 100
 MEGABYTE: Final = 1 << 20
 
 ChannelT = TypeVar("ChannelT", bound=grpc.Channel | grpc.aio.Channel)
+Owner: TypeAlias = tuple[int, object]
+"""A process id, and in asyncio an event loop."""
 Pem: TypeAlias = str | os.PathLike[str] | bytes
 
 OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
@@ -154,22 +156,22 @@ class Pool(Generic[ChannelT]):
     All unary calls go by one channel. Watches have channels apart, so that large reads do not hold them up, each with
     as many streams as a connection carries. All lead to one address until that fails; then to the next, in turn.
 
-    A channel belongs to the process, and in asyncio the event loop, that opened it: `owner` tells them apart. Those of
-    another owner are left as they are, not even closed: after a fork that could hang.
+    A channel belongs to the process, and in asyncio the event loop, that opened it: `owner` tells them apart. In a
+    forked child the parent's channels are kept, unused, for ever: to close one could hang.
     """
 
     def __init__(
-        self, addresses: Sequence[Address], open_channel: Callable[[Address], ChannelT], owner: Callable[[], Any]
+        self, addresses: Sequence[Address], open_channel: Callable[[Address], ChannelT], owner: Callable[[], Owner]
     ) -> None:
         self._addresses = addresses
         self._open_channel = open_channel
         self._owner = owner
-        self._owned_by = owner()
+        self._owned_by: Owner | None = None
         self._lock = ForkedLock()
         self._current = 0
         self._unary: Link[ChannelT] | None = None
         self._streams: list[Link[ChannelT]] = []
-        self._foreign: list[Any] = []
+        self._inherited: list[Any] = []
         self._closed = False
 
     def unary(self) -> Link[ChannelT]:
@@ -222,8 +224,10 @@ class Pool(Generic[ChannelT]):
         with self._lock:
             if self._closed and not even_closed:
                 raise InvalidError("this client is closed")
-            if self._owned_by != (owner := self._owner()):
-                self._foreign += [self._unary, *self._streams]
+            owner = self._owner()
+            if self._owned_by != owner:
+                if self._owned_by is not None and self._owned_by[0] != owner[0]:
+                    self._inherited += [self._unary, *self._streams]
                 self._owned_by, self._unary, self._streams = owner, None, []
             yield
 

@@ -27,6 +27,8 @@ RETRY_FIRST_SECONDS: Final = 0.05
 """The first pause is drawn from 0 to this: a server that restarts is back before a longer one would end."""
 RETRY_CEILING_SECONDS: Final = 1.0
 """No pause is longer: a verb has 10 s by default, and should use them."""
+LAST_TRY_SECONDS: Final = 0.01
+"""With less time than this left there is no point in another try."""
 BUG_TRIES: Final = 3
 """A defect of the server's may be a passing one, but is not worth a verb's whole time."""
 
@@ -126,13 +128,14 @@ class Verb:
                 pause = self.session.uniform(0, ceiling)
                 if error.reason == "BUG" and tries >= BUG_TRIES:
                     raise _marked(error, request) from None
-                if self._left() <= pause:
+                left = self._left()
+                if left < LAST_TRY_SECONDS:
                     raise _marked(self._deadline(error), request) from error
             except LaminaError as error:
                 raise _marked(error, request) from None
             else:
                 return reply
-            yield Sleep(pause)
+            yield Sleep(min(pause, left / 2))
 
     def _left(self) -> float:
         return self._ends - self.session.clock()

@@ -8,7 +8,7 @@ from weakref import WeakSet
 
 import grpc
 
-from lamina.channels import Address, Connection, Link, Pool, call_error
+from lamina.channels import Address, Connection, Link, Owner, Pool, call_error
 from lamina.effects import Call, Effect, Flow, Open, Receive, Session, Sleep
 from lamina.errors import LaminaError, UnavailableError
 from lamina.flows import Listing
@@ -34,7 +34,7 @@ class Shell:
         self.target = connection.target
         self.session = Session(connection.timeout_seconds)
         self._metadata = connection.metadata
-        self._pool = Pool[grpc.Channel](connection.addresses, _open_channel, os.getpid)
+        self._pool = Pool[grpc.Channel](connection.addresses, _open_channel, _owner)
         self._lock = ForkedLock()
         self._watches: WeakSet[Closable] = WeakSet()
 
@@ -118,3 +118,7 @@ def _open_channel(address: Address) -> grpc.Channel:
     if address.tls is None:
         return grpc.insecure_channel(address.target, address.options)
     return grpc.secure_channel(address.target, address.tls.credentials(), address.options)
+
+
+def _owner() -> Owner:
+    return os.getpid(), None

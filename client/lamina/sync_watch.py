@@ -4,6 +4,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
+from weakref import WeakMethod
 
 import grpc
 
@@ -13,7 +14,7 @@ from lamina.errors import UnavailableError
 from lamina.records import KeyChange, VersionChanges
 from lamina.rpcs import WATCH_KEY_HISTORY
 from lamina.sync_shell import Shell, run
-from lamina.watching import Following
+from lamina.watching import EndedError, Following
 from lamina_protos.v1 import lamina_pb2 as pb
 
 Result = TypeVar("Result")
@@ -48,7 +49,7 @@ class Watch:
         while True:
             try:
                 version = self._next(self._following.next_version())
-            except _EndedError:
+            except EndedError:
                 return
             yield version
 
@@ -65,7 +66,7 @@ class Watch:
     def __next__(self) -> KeyChange:
         try:
             return self._next(self._following.next_change())
-        except _EndedError:
+        except EndedError:
             raise StopIteration from None
 
     def __enter__(self) -> Self:
@@ -78,6 +79,8 @@ class Watch:
         return f"<Watch after {self.cursor!r}>"
 
     def _next(self, flow: Flow[Result]) -> Result:
+        if self._closed.is_set():
+            raise EndedError  # whatever has arrived and was not taken
         if self._alarm is None:
             return self._run(flow)
         self._alarm.set()
@@ -97,7 +100,7 @@ class Watch:
 
     def _perform(self, effect: Effect) -> Any:
         if self._ended():
-            raise _EndedError
+            raise EndedError
         match effect:
             case Open(request):
                 return self._open(request)
@@ -107,7 +110,7 @@ class Watch:
                 left = seconds if self._alarm is None else min(seconds, self._alarm.left())
                 self._closed.wait(left)
                 if self._ended():
-                    raise _EndedError
+                    raise EndedError
                 return None
             case Call():
                 return self._shell.perform(effect)
@@ -126,7 +129,7 @@ class Watch:
     def _receive(self) -> Any:
         opened = self._stream
         if opened is None:
-            raise _EndedError
+            raise EndedError
         link, stream = opened
         try:
             return next(stream)
@@ -134,7 +137,7 @@ class Watch:
             raise UnavailableError("the server ended the watch") from None
         except grpc.RpcError as error:
             if self._ended():
-                raise _EndedError from None
+                raise EndedError from None
             raise self._shell.failed(link, error) from None
 
     def _drop(self) -> None:
@@ -149,13 +152,14 @@ class _Alarm:
     """Rings when a wait lasts for more than so many seconds.
 
     grpc's streams cannot be waited for with a timeout; they can be cancelled by another thread. One thread serves all
-    waits of a watch: it sleeps until the earliest moment at which it might have to ring, so a wait costs no switch.
+    waits of a watch: it sleeps until the earliest moment at which it might have to ring, so a wait costs no switch. It
+    ends with the watch, or soon after a watch that was just left lying.
     """
 
     def __init__(self, seconds: float, ring: Callable[[], None]) -> None:
         self.rang = False
         self._seconds = seconds
-        self._ring = ring
+        self._ring = WeakMethod(ring)
         self._lock = threading.Lock()
         self._due: float | None = None
         self._stopped = threading.Event()
@@ -188,11 +192,10 @@ class _Alarm:
         while not self._stopped.wait(pause):
             with self._lock:
                 pause = self._seconds if self._due is None else self._due - time.monotonic()
-                if pause > 0:
+                if pause > 0 and self._ring() is not None:
                     continue
                 self.rang, self._due, pause = True, None, self._seconds
-            self._ring()
-
-
-class _EndedError(Exception):
-    """The loop is over: closed, or silent for too long."""
+            ring = self._ring()
+            if ring is None:
+                return
+            ring()

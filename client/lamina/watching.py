@@ -46,6 +46,10 @@ def format_cursor(cursor: pb.Cursor) -> str:
     return f"{cursor.version}.{cursor.hash.hex()}" if cursor.hash else str(cursor.version)
 
 
+class EndedError(Exception):
+    """The loop is over: closed, or silent for too long. Between a watch and its shell: no user sees it."""
+
+
 class Following:
     """One watch: what it asks for, where it stands, and what has arrived but has not been taken."""
 

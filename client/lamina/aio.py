@@ -1,0 +1,134 @@
+"""The client for asyncio: connect, Client and Config. sync.py is the same for threads, name by name.
+
+Awaited are the verbs that talk to a server; reading a config, staging changes, `changes`, `discard` and `origin` are
+plain. `configs`, `log`, `history` and a watch are for `async for`; a client, `edit` and a watch for `async with`.
+What a verb takes, gives and raises is told at length in sync.py.
+"""
+
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from contextlib import asynccontextmanager
+from typing import Any, Literal, Self
+
+from lamina import commits, flows
+from lamina.aio_shell import Shell
+from lamina.aio_watch import Watch
+from lamina.channels import DEFAULT_TIMEOUT_SECONDS, TLS, connection
+from lamina.draft import Draft, Snapshot
+from lamina.records import Change, ConfigInfo, Conflict, KeyChange, Version
+from lamina.stage import Entries
+from lamina.watching import After, Following
+
+__all__ = ["Client", "Config", "Watch", "connect"]
+
+
+def connect(
+    target: str | None = None,
+    *,
+    token: str | None = None,
+    tls: TLS | bool | None = None,
+    timeout: float = DEFAULT_TIMEOUT_SECONDS,
+    author: str | None = None,
+) -> "Client":
+    """Make a client, as `lamina.connect` does. Nothing is sent before its first verb."""
+    return Client(Shell(connection(target, token=token, tls=tls, timeout=timeout, author=author)))
+
+
+class Client:
+    """As `lamina.Client`. Tasks may share it; in another event loop, or after a fork, it connects anew."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+
+    @property
+    def target(self) -> str:
+        """The address or addresses that it was made with."""
+        return self._shell.target
+
+    async def config(self, name: str, *, create: bool = False) -> "Config":
+        """Read a config's head as a draft to work on; NotFoundError if there is none, unless `create`."""
+        return Config(self._shell, await self._shell.run(flows.open_config(self._shell.session, name, create=create)))
+
+    def configs(self, prefix: str = "") -> AsyncIterator[ConfigInfo]:
+        """List the configs whose names begin so, by name, reading page by page."""
+        return self._shell.iterate(flows.configs(self._shell.session, prefix))
+
+    async def close(self) -> None:
+        """End its watches, and close its connections."""
+        await self._shell.close()
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<Client {self.target!r}>"
+
+
+class Config(Draft):
+    """As `lamina.Config`: a config's draft with its verbs. For one task at a time."""
+
+    __slots__ = ("_shell",)
+
+    def __init__(self, shell: Shell, base: Entries) -> None:
+        super().__init__(base)
+        self._shell = shell
+
+    async def commit(self, message: str = "", *, merge: bool = True, dry_run: bool = False) -> Version:
+        """Write the changes as the next version, once, and return its header."""
+        flow = commits.commit(self._shell.session, self._stage, message, merge=merge, dry_run=dry_run)
+        return await self._shell.run(flow)
+
+    async def refresh(self, *, resolve: Literal["theirs", "yours"] | Callable[[Conflict], Any] | None = None) -> None:
+        """Move to the head, keeping the changes: those that others made too are merged."""
+        await self._shell.run(commits.refresh(self._shell.session, self._stage, resolve))
+
+    @asynccontextmanager
+    async def edit(self, message: str = "", *, merge: bool = True) -> AsyncGenerator[Self, None]:
+        """Refresh, give this config to an `async with` block, and commit; an exception in the block discards."""
+        await self._shell.run(commits.begin_edit(self._shell.session, self._stage))
+        try:
+            yield self
+        except BaseException:
+            self.discard()
+            raise
+        await self.commit(message, merge=merge)
+
+    async def at(self, point: flows.Point) -> Snapshot:
+        """Read the whole map as it was at a version or a time."""
+        return Snapshot(await self._shell.run(flows.at(self._shell.session, self._stage.base, point)))
+
+    async def diff(self, old: flows.Point, new: flows.Point | None = None) -> dict[str, Change]:
+        """Compare two versions or times; without a second one, up to the head. By key, in order."""
+        return await self._shell.run(flows.diff(self._shell.session, self.name, old, new))
+
+    def log(self, *, limit: int | None = None) -> AsyncIterator[Version]:
+        """List the versions, newest first, reading page by page."""
+        return self._shell.iterate(flows.log(self._shell.session, self.name, limit))
+
+    def history(self, key: str, *, newest_first: bool = False, limit: int | None = None) -> AsyncIterator[KeyChange]:
+        """List every change of one key, in version order, reading page by page."""
+        listing = flows.history(self._shell.session, self.name, key, limit, newest_first=newest_first)
+        return self._shell.iterate(listing)
+
+    async def blame(self, *keys: str) -> dict[str, Version]:
+        """Tell which version set each key's committed value; without keys, of all. KeyError for a missing one."""
+        return await self._shell.run(flows.blame(self._shell.session, self._stage.base, keys))
+
+    async def revert(self, *keys: str, to: flows.Point, message: str = "") -> Version:
+        """Write a new version in which these keys, or without any the whole map, are as they were at another one."""
+        return await self._shell.run(commits.revert(self._shell.session, self._stage, keys, to, message))
+
+    async def fork(self, name: str, *, at: flows.Point | None = None, message: str = "") -> "Config":
+        """Make a new config that begins as this one was at a version or time, by default at `version`; return it."""
+        flow = commits.fork(self._shell.session, self._stage, name, at, message)
+        return Config(self._shell, await self._shell.run(flow))
+
+    def watch(
+        self, *keys: str, prefix: str | Iterable[str] = (), after: After = None, timeout: float | None = None
+    ) -> "Watch":
+        """Follow every change of these keys, of keys with a prefix, or without either of the whole config."""
+        prefixes = [prefix] if isinstance(prefix, str) else list(prefix)
+        following = Following(self._shell.session, self._stage.base.header, keys, filter(None, prefixes), after)
+        return Watch(self._shell, following, timeout)

@@ -1,0 +1,136 @@
+"""A watch for asyncio: runs its machine over grpc.aio's streams, and ends it at once when it is told to."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any, Self, TypeVar
+
+import grpc
+
+from lamina.aio_shell import Shell, is_cancelled, run
+from lamina.channels import Link
+from lamina.effects import Call, Effect, Flow, Open, Receive, Sleep
+from lamina.errors import UnavailableError
+from lamina.records import KeyChange, VersionChanges
+from lamina.rpcs import WATCH_KEY_HISTORY
+from lamina.watching import EndedError, Following
+from lamina_protos.v1 import lamina_pb2 as pb
+
+Result = TypeVar("Result")
+
+
+class Watch:
+    """Changes as they are committed: iterate over it, or over `versions()`. It resumes by itself until it is closed.
+
+    Only a definite error ends it, such as a CursorError when the server's past is not the one that was seen.
+    """
+
+    def __init__(self, shell: Shell, following: Following, timeout: float | None) -> None:
+        self._shell = shell
+        self._following = following
+        self._timeout = timeout
+        self._closed = asyncio.Event()
+        self._stream: tuple[Link[grpc.aio.Channel], Any] | None = None
+        shell.adopt(self)
+
+    @property
+    def cursor(self) -> str:
+        """Where it stands: what any `after=` takes, on any server, to go on from here.
+
+        Moves with the last change of a version. Empty until a watch after a time has found its version.
+        """
+        return self._following.cursor
+
+    async def versions(self) -> AsyncIterator[VersionChanges]:
+        """Iterate over whole versions instead of single changes."""
+        while True:
+            try:
+                version = await self._next(self._following.next_version())
+            except EndedError:
+                return
+            yield version
+
+    async def close(self) -> None:
+        """End the loop at once, from whatever task."""
+        self._closed.set()
+        await self._drop()
+
+    def __aiter__(self) -> AsyncIterator[KeyChange]:
+        return self
+
+    async def __anext__(self) -> KeyChange:
+        try:
+            return await self._next(self._following.next_change())
+        except EndedError:
+            raise StopAsyncIteration from None
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()
+
+    def __repr__(self) -> str:
+        return f"<Watch after {self.cursor!r}>"
+
+    async def _next(self, flow: Flow[Result]) -> Result:
+        if self._closed.is_set():
+            raise EndedError  # whatever has arrived and was not taken
+        silence = asyncio.timeout(self._timeout)
+        try:
+            async with silence:
+                return await run(flow, self._perform)
+        except BaseException as error:
+            # Definite, silence, closed or cancelled: should the loop go on, a new stream resumes where this one was.
+            self._following.drop_stream()
+            await self._drop()
+            if isinstance(error, TimeoutError) and silence.expired():
+                raise EndedError from None
+            raise
+
+    async def _perform(self, effect: Effect) -> Any:
+        if self._closed.is_set():
+            raise EndedError
+        match effect:
+            case Open(request):
+                return await self._open(request)
+            case Receive():
+                return await self._receive()
+            case Sleep(seconds):
+                return await self._sleep(seconds)
+            case Call():
+                return await self._shell.perform(effect)
+
+    async def _sleep(self, seconds: float) -> None:
+        try:
+            await asyncio.wait_for(self._closed.wait(), seconds)
+        except TimeoutError:
+            return
+        raise EndedError
+
+    async def _open(self, request: pb.WatchKeyHistoryRequest) -> None:
+        await self._drop()
+        self._stream = self._shell.open_stream(WATCH_KEY_HISTORY, request)
+
+    async def _receive(self) -> Any:
+        if self._stream is None:
+            raise EndedError
+        link, stream = self._stream
+        try:
+            message = await stream.read()
+        except grpc.RpcError as error:
+            raise self._shell.failed(link, error) from None
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            if self._closed.is_set():
+                raise EndedError from None
+            raise UnavailableError("the connection was closed") from None
+        if message is grpc.aio.EOF:
+            raise UnavailableError("the server ended the watch")
+        return message
+
+    async def _drop(self) -> None:
+        """Give up the stream."""
+        opened, self._stream = self._stream, None
+        if opened is not None:
+            await self._shell.close_stream(*opened)
