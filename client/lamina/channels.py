@@ -4,6 +4,7 @@ Channels of grpc and grpc.aio are alike as far as this module looks at them, so 
 """
 
 import os
+import re
 import ssl
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
@@ -27,6 +28,8 @@ DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 STREAMS_LIMIT: Final = 100
 """Streams a connection carries, by the server's default: one more would wait, silently, until another ends."""
 MEGABYTE: Final = 1 << 20
+
+_HOST_AND_PORT: Final = re.compile(r"(?:\[(?P<bracketed>[^]]+)\]|(?P<host>[^][:/\s]+))(?::(?P<port>[0-9]+))?")
 
 ChannelT = TypeVar("ChannelT", bound=grpc.Channel | grpc.aio.Channel)
 Owner: TypeAlias = tuple[int, object]
@@ -245,28 +248,27 @@ def _address(text: str, *, tls: TLS | bool | None) -> Address:
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
-    if text.startswith("["):  # [IPv6]:port
-        host, _, rest = text[1:].partition("]")
-        port = rest.removeprefix(":")
-    elif text.count(":") > 1:  # bare IPv6
-        host, port = text, ""
-    else:
-        host, _, port = text.partition(":")
-    if not host or "/" in text or not (port.isdecimal() or not port):
-        raise InvalidError(f"{text!r} is no address: host:port, [IPv6]:port or unix:path")
-    number = int(port or DEFAULT_PORT)
-    if not 0 < number < 1 << 16:
+    match = _HOST_AND_PORT.fullmatch(text)
+    if match is None:
+        if not _is_ip(text):  # IPv6 without brackets
+            raise InvalidError(f"{text!r} is no address: host:port, [IPv6]:port or unix:path")
+        return text, DEFAULT_PORT
+    port = int(match["port"] or DEFAULT_PORT)
+    if not 0 < port < 1 << 16:
         raise InvalidError(f"{text!r} is no address: ports go from 1 to 65535")
-    return host, number
+    return match["bracketed"] or match["host"], port
+
+
+def _is_ip(text: str) -> bool:
+    try:
+        ip_address(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
+    return host.lower() == "localhost" or (_is_ip(host) and ip_address(host).is_loopback)
 
 
 def _tls(*, tls: TLS | bool | None, local: bool) -> TLS | None:

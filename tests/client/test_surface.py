@@ -1,0 +1,82 @@
+"""What is public: the names, and that both clients have the same ones with the same signatures."""
+
+import copy
+import inspect
+import pickle
+from typing import Any
+
+import pytest
+
+import lamina
+from lamina import aio, rpcs, sync
+from lamina_protos.v1 import lamina_pb2 as pb
+
+
+def test_the_public_names() -> None:
+    public = {name for name in vars(lamina) if not name.startswith("_")}
+    modules = {name for name in public if inspect.ismodule(getattr(lamina, name))} - {"aio"}
+    assert public - modules == set(lamina.__all__)
+    assert lamina.__all__ == sorted(lamina.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
+    assert aio.__all__ == sync.__all__
+
+
+# What differs, and only in how it is entered or iterated over.
+ALIKE = {
+    "__aenter__": "__enter__",
+    "__aexit__": "__exit__",
+    "__aiter__": "__iter__",
+    "__anext__": "__next__",
+}
+
+
+def members(kind: type) -> dict[str, Any]:
+    own = {name: member for name, member in vars(kind).items() if not name.startswith("_") or name.startswith("__")}
+    ignored = {"__module__", "__doc__", "__dict__", "__weakref__", "__annotations__", "__firstlineno__"}
+    return {ALIKE.get(name, name): member for name, member in own.items() if name not in ignored}
+
+
+@pytest.mark.parametrize("name", ["Client", "Config", "Watch"])
+def test_both_clients_have_the_same_members(name: str) -> None:
+    threads, tasks = members(getattr(sync, name)), members(getattr(aio, name))
+    assert threads.keys() == tasks.keys()
+    for member in threads:
+        one, other = threads[member], tasks[member]
+        assert type(one) is type(other)
+        if inspect.isfunction(one) and member != "__init__":
+            assert parameters(one) == parameters(other), member
+            assert inspect.getdoc(one) is None or inspect.getdoc(other) is not None
+
+
+def test_connect_is_the_same() -> None:
+    assert parameters(sync.connect) == parameters(aio.connect)
+
+
+def parameters(function: Any) -> list[tuple[str, Any, Any, Any]]:
+    signature = inspect.signature(inspect.unwrap(function))
+    return [(one.name, one.kind, one.default, one.annotation) for one in signature.parameters.values()]
+
+
+AWAITED = {"config", "commit", "refresh", "at", "diff", "blame", "revert", "fork", "close"}
+
+
+def test_what_is_awaited() -> None:
+    found = set()
+    for kind in (aio.Client, aio.Config, aio.Watch):
+        found |= {name for name, member in members(kind).items() if inspect.iscoroutinefunction(member)}
+    assert found - {"__enter__", "__exit__", "__next__"} == AWAITED
+
+
+def test_every_verb_of_the_wire_has_a_typed_call() -> None:
+    assert set(rpcs.RPCS) == {method.name for method in pb.DESCRIPTOR.services_by_name["ConfigService"].methods}
+    named = {rpc.name for rpc in vars(rpcs).values() if isinstance(rpc, rpcs.Rpc)}
+    assert named == set(rpcs.RPCS)
+    assert [rpc.name for rpc in rpcs.RPCS.values() if rpc.streaming] == ["WatchKeyHistory"]
+    assert rpcs.COMMIT.path == "/lamina.v1.ConfigService/Commit"
+    assert rpcs.COMMIT.deserialize(pb.CommitResponse(created=True).SerializeToString()).created
+
+
+def test_missing_is_itself_everywhere() -> None:
+    assert repr(lamina.MISSING) == "lamina.MISSING"
+    assert not lamina.MISSING
+    assert copy.deepcopy(lamina.MISSING) is lamina.MISSING
+    assert pickle.loads(pickle.dumps(lamina.MISSING)) is lamina.MISSING
