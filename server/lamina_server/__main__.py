@@ -1,0 +1,117 @@
+"""The `lamina-server` command."""
+
+import asyncio
+import os
+import signal
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
+
+import click
+from pydantic import ValidationError
+
+from lamina_server import logs
+from lamina_server.app import describe_database, serving
+from lamina_server.rpc.listening import AddressError, UnsafeError
+from lamina_server.settings import Settings
+from lamina_server.store.contract import UnusableStoreError
+
+FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
+DEFAULT_TARGET = "localhost:7440"
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="lamina", prog_name="lamina-server")
+def main() -> None:
+    """Serve versioned configuration over gRPC.
+
+    Every option is also an environment variable, LAMINA_SERVER_ and its name; these and all further settings are
+    described in server/README.md.
+    """
+    logs.configure()
+
+
+def _database_option(command: F) -> F:
+    return click.option("--database", metavar="URL", help="SQLAlchemy URL. [default: sqlite:///lamina.db]")(command)
+
+
+@main.command()
+@_database_option
+@click.option("--listen", metavar="HOST:PORT", help="Or unix:PATH; port 0 takes a free one. [default: localhost:7440]")
+@click.option(
+    "--insecure-plaintext", is_flag=True, default=None, help="Serve other machines without TLS: all can read along."
+)
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="The server's certificates, PEM.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="The private key of the certificate, PEM.")
+@click.option("--tls-client-ca", type=click.Path(path_type=Path), help="Authorities of clients' certificates, PEM.")
+def serve(**options: Any) -> None:
+    """Serve a database until SIGTERM or Ctrl-C."""
+    settings = _settings(options)
+    try:
+        received = asyncio.run(_serve(settings))
+    except UnsafeError as error:
+        _fail(str(error), BAD_USAGE)
+    except (AddressError, UnusableStoreError) as error:
+        _fail(str(error), FAILED)
+    sys.exit(INTERRUPTED if received is signal.SIGINT else 0)
+
+
+def _settings(options: dict[str, Any]) -> Settings:
+    """Take what was given on the command line, and the rest from the environment."""
+    try:
+        return Settings(**{name: value for name, value in options.items() if value is not None})
+    except ValidationError as error:
+        for problem in error.errors(include_input=False, include_url=False):
+            name = "_".join(map(str, problem["loc"])).upper()
+            click.echo(f"lamina-server: LAMINA_SERVER_{name}: {problem['msg']}", err=True)
+        sys.exit(BAD_USAGE)
+
+
+async def _serve(settings: Settings) -> signal.Signals:
+    """Serve until a signal asks for the end; return which. A second one ends the process at once."""
+    stop: asyncio.Future[signal.Signals] = asyncio.get_running_loop().create_future()
+
+    def receive(number: signal.Signals) -> None:
+        if stop.done():
+            # What was answered is durable and what was not is open: as after any crash.
+            os._exit(128 + number)
+        stop.set_result(number)
+
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, receive, number)
+    async with serving(settings) as target:
+        click.echo(f"lamina-server ready on {target}, data in {describe_database(settings)}{_hint(target, settings)}")
+        return await stop
+
+
+def _hint(target: str, settings: Settings) -> str:
+    """Say what to try, in a checkout with an environment of its own, as lines that can be pasted there."""
+    prefix = Path(sys.prefix)
+    if not prefix.is_relative_to(Path.cwd()) or settings.tls_cert:
+        return ""
+    programs = prefix.relative_to(Path.cwd()) / "bin"
+    environment = "" if target == DEFAULT_TARGET else f"LAMINA_TARGET={target} "
+    return f"""
+
+Try it in another terminal, with {programs}/python:
+
+    import lamina
+    cfg = lamina.connect("{target}").config("demo", create=True)
+    cfg["x"] = 28; print(cfg.commit("my first version"))
+
+or from the shell:
+
+    {environment}{programs}/lamina set demo x:=29 --create -m "another one"
+"""
+
+
+def _fail(text: str, code: int) -> NoReturn:
+    click.echo(f"lamina-server: {text}", err=True)
+    sys.exit(code)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,125 @@
+"""The composition root: the only file that knows all rooms, and the order in which they start and stop."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager, suppress
+
+import grpc
+import structlog
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from sqlalchemy.engine import URL, make_url
+from sqlalchemy.exc import ArgumentError
+
+from lamina_server.committer import Committer
+from lamina_server.feed import Feed
+from lamina_server.planning import MapLimits
+from lamina_server.rpc import listening
+from lamina_server.rpc.draining import Draining
+from lamina_server.rpc.handlers import SERVICE, ServiceHandler
+from lamina_server.rpc.listening import UnsafeError
+from lamina_server.rpc.readers import Readers
+from lamina_server.rpc.service import Service
+from lamina_server.settings import Settings
+from lamina_server.store.contract import Store
+from lamina_server.store.memory import MemoryStore
+
+FOREIGN_CALLS_SECONDS = 1.0
+"""How long calls that are none of ours (a watch of the health service has no end) may go on after ours have ended."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Application:
+    """One server over one store. Make it, start it and stop it on one event loop."""
+
+    def __init__(self, settings: Settings, store: Store) -> None:
+        self._settings = settings
+        self._draining = Draining()
+        self._readers = Readers(store, threads=settings.reader_threads)
+        feed = Feed()
+        limits = MapLimits(keys=settings.config_key_limit, size_bytes=settings.config_limit_bytes)
+        self._committer = Committer(store, limits=limits, on_commit=feed.announce)
+        service = Service(
+            committer=self._committer, readers=self._readers, feed=feed, draining=self._draining, settings=settings
+        )
+        self._health = health.aio.HealthServicer()
+        self._server = grpc.aio.server(options=listening.options(settings))
+        self._server.add_generic_rpc_handlers((ServiceHandler(service, self._draining),))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
+        reflection.enable_server_reflection(names, self._server)
+
+    async def start(self) -> str:
+        """Listen and answer; return the target by which clients reach the server.
+
+        Raises UnsafeError or AddressError, and nothing listens then.
+        """
+        address = listening.parse(self._settings.listen)
+        target = listening.bind(self._server, address, listening.credentials(self._settings, address))
+        await self._server.start()
+        await self._health.set(SERVICE.full_name, health_pb2.HealthCheckResponse.SERVING)
+        return target
+
+    async def stop(self) -> None:
+        """Take nothing new, end what is under way, and let go of the threads. The store is its owner's.
+
+        The order matters: who asks for health stops sending before anything is refused, and
+        watches tell their cursors; then the calls under way get their answers, and a commit
+        that was begun is finished even where its caller has gone.
+        """
+        grace = self._settings.stop_grace_seconds
+        with suppress(TimeoutError):  # a health watcher that does not read could hold this up for ever
+            await asyncio.wait_for(self._health.enter_graceful_shutdown(), FOREIGN_CALLS_SECONDS)
+        self._draining.begin()
+        stopping = asyncio.ensure_future(self._server.stop(grace))
+        with suppress(TimeoutError):
+            await asyncio.wait_for(self._draining.idle(), grace)
+        await asyncio.wait({stopping}, timeout=FOREIGN_CALLS_SECONDS)
+        await self._server.stop(None)
+        await stopping
+        await self._draining.idle()  # gRPC does not wait for the handlers that it has cut off
+        await self._committer.stop()
+        await self._readers.close()
+
+
+@asynccontextmanager
+async def serving(settings: Settings) -> AsyncIterator[str]:
+    """Serve the database of the settings while the block lasts; yield the target by which clients reach it.
+
+    Raises UnsafeError, AddressError or UnusableStoreError if it cannot, or not safely.
+    """
+    # What is not safe is refused before anything is touched, be it only a new database file.
+    listening.credentials(settings, listening.parse(settings.listen))
+    store = await asyncio.to_thread(_open_store, settings)
+    try:
+        application = Application(settings, store)
+        try:
+            target = await application.start()
+            _log.info("ready", listen=target, database=describe_database(settings))
+            yield target
+            _log.info("stopping")
+        finally:
+            await application.stop()
+    finally:
+        await asyncio.to_thread(store.close)
+
+
+def describe_database(settings: Settings) -> str:
+    """Say where the data is, without passwords."""
+    url = _parse_url(settings.database)
+    if url.get_backend_name() == "sqlite":
+        return url.database or "memory, for as long as this server runs"
+    return f"{url.get_backend_name()}://{url.host or ''}/{url.database or ''}"
+
+
+def _parse_url(database: str) -> URL:
+    try:
+        return make_url(database)
+    except ArgumentError:  # its words quote the URL
+        raise UnsafeError("--database is no URL such as sqlite:///lamina.db or postgresql://host/name") from None
+
+
+def _open_store(_: Settings) -> Store:
+    # Until there is a store on SQL.
+    return MemoryStore()

@@ -1,0 +1,133 @@
+"""One reading of what a watch is to be told next. Knows records and bytes, no message and no event loop.
+
+Whole versions go together into messages of about a mebibyte; a version that is larger by
+itself is split into parts, and only its last part says that there are no more.
+
+Worked example, with a limit that fits two changes: version 4 changes a, version 5 changes
+a, b, c. The first reading holds version 4 alone (with 5 it would not fit, and 5 is not
+split only because 4 came before it), the second a and b of version 5 with `more`, the
+third c of version 5.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+
+from lamina_server.planning import entry_size
+from lamina_server.rpc.convert import replies
+from lamina_server.rpc.requests import Cursor, WatchRequest
+from lamina_server.settings import Settings
+from lamina_server.store.contract import Reading
+from lamina_server.versions import Change, Version
+
+_CHANGE_FRAMING_BYTES = 24
+"""What a change costs on the wire besides its key and value, at most: tags, lengths, kind."""
+_VERSIONS_LIMIT = 100
+"""Versions of one reading: their headers are read together, and each may name 100 keys of 512 bytes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where a watch goes on: within version `number`, after the key; "" is before its first."""
+
+    number: int
+    key: str = ""
+
+    @property
+    def within_version(self) -> bool:
+        """Whether a part of the version was sent, and more is to come."""
+        return bool(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """What one reading found.
+
+    messages   to be sent, in order
+    told       the last version that these messages tell whole; 0 for none
+    place      where the next reading goes on
+    cursor     the last version of which everything that matches is sent by then
+    caught_up  whether there was nothing beyond
+    """
+
+    messages: Sequence[bytes]
+    told: int
+    place: Place
+    cursor: Cursor
+    caught_up: bool
+
+
+@dataclass(slots=True)
+class _Part:
+    """Changes of one version: all of them that match, unless there are more."""
+
+    number: int
+    changes: list[Change] = field(default_factory=list)
+    more: bool = False
+
+
+def read_batch(reading: Reading, request: WatchRequest, place: Place, cursor: Cursor, *, settings: Settings) -> Batch:
+    """Read what follows a place, as much as makes about one message."""
+    config = request.config
+    head = reading.head(config)
+    if head is None or head.number < place.number:
+        return Batch((), 0, place, cursor, caught_up=True)
+    through = min(head.number, place.number + settings.watch_read_limit_versions - 1)
+    changes = reading.changes(config, after=(place.number, place.key), through=through, wanted=request.wanted)
+    parts, stopped_at = _take(changes, settings.watch_message_limit_bytes)
+    if stopped_at is None:
+        place = Place(through + 1)
+    elif parts[-1].more:
+        place = Place(parts[-1].number, parts[-1].changes[-1].key)
+    else:
+        place = Place(stopped_at)
+    done = place.number - 1
+    headers = reading.versions(config, {done, *(part.number for part in parts)} - {0})
+    messages = _encode(reading, config, parts, headers, settings.watch_message_limit_bytes)
+    cursor = Cursor(done, headers[done].hash) if done else cursor
+    told = max((part.number for part in parts if not part.more), default=0)
+    return Batch(messages, told, place, cursor, caught_up=place.number > head.number)
+
+
+def _take(changes: Iterable[tuple[int, Change]], limit_bytes: int) -> tuple[list[_Part], int | None]:
+    """Group changes by version until they fill a message; tell the version of the first that was left, if any."""
+    parts: list[_Part] = []
+    size = 0
+    for number, change in changes:
+        weight = entry_size(change.key, change.value) + len(change.key.encode()) + _CHANGE_FRAMING_BYTES
+        begins = not parts or parts[-1].number != number
+        if parts and (size + weight > limit_bytes or (begins and len(parts) == _VERSIONS_LIMIT)):
+            _close(parts, number)
+            return parts, number
+        if begins:
+            parts.append(_Part(number))
+        parts[-1].changes.append(change)
+        size += weight
+    return parts, None
+
+
+def _close(parts: list[_Part], left: int) -> None:
+    """End the parts before a change of version `left`: a version is split only if it is too large by itself."""
+    if parts[-1].number != left:
+        return
+    if len(parts) > 1:
+        parts.pop()
+    else:
+        parts[-1].more = True
+
+
+def _encode(
+    reading: Reading, config: str, parts: Sequence[_Part], headers: Mapping[int, Version], limit_bytes: int
+) -> list[bytes]:
+    """Encode parts, with their versions' headers, into messages that close before they pass the limit."""
+    if not parts:
+        return []
+    keys = reading.changed_keys(config, [part.number for part in parts])
+    messages: list[bytes] = []
+    for part in parts:
+        header = headers[part.number]
+        encoded = replies.version_changes(header, keys.get(part.number, ()), part.changes, more=part.more)
+        if messages and len(messages[-1]) + len(encoded) <= limit_bytes:
+            messages[-1] += encoded
+        else:
+            messages.append(encoded)
+    return messages

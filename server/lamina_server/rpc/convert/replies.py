@@ -1,0 +1,161 @@
+"""Records -> the bytes of a reply, or of a part of one.
+
+What a page or a watch's message is put together from (`entry`, `origin`, `listed_version`
+…) is encoded as the reply's message with that one field set, so that joining the bytes
+makes the whole reply.
+"""
+
+from collections.abc import Iterable, Sequence
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.rpc.convert.values import to_message
+from lamina_server.rpc.requests import Cursor
+from lamina_server.store.contract import CHANGED_KEYS_LIMIT, ConfigSummary
+from lamina_server.versions import Change, Difference, Entry, KeyChange, Reply, Version
+
+_MICROSECONDS = 1_000_000
+
+Keys = Sequence[str]
+"""The keys that a version changed, in order; the first CHANGED_KEYS_LIMIT of them at least."""
+
+
+def commit_response(reply: Reply, keys: Keys) -> bytes:
+    """Encode the outcome of a write."""
+    version = _header(reply.version, keys) if reply.version else pb.ConfigVersion(config=reply.config)
+    return pb.CommitResponse(version=version, created=reply.created, merged=reply.merged).SerializeToString()
+
+
+def version(version: Version, keys: Keys) -> bytes:
+    """Encode a version's header, to be followed by its entries."""
+    return _header(version, keys).SerializeToString()
+
+
+def empty_map(config: str) -> bytes:
+    """Encode version 0, the empty map before the first version: it has no header but its name."""
+    return pb.ConfigVersion(config=config).SerializeToString()
+
+
+def entry(entry: Entry) -> bytes:
+    """Encode an entry of a version."""
+    message = pb.Entry(key=entry.key, value=to_message(entry.value), origin_version=entry.origin)
+    return pb.ConfigVersion(entries=[message]).SerializeToString()
+
+
+def origin(version: Version, keys: Keys) -> bytes:
+    """Encode a version that set one of the entries of another."""
+    return pb.ConfigVersion(origins=[_header(version, keys)]).SerializeToString()
+
+
+def version_end(next_page_token: str) -> bytes:
+    """Encode the end of a page of a version."""
+    return pb.ConfigVersion(next_page_token=next_page_token).SerializeToString()
+
+
+def listed_version(version: Version, keys: Keys) -> bytes:
+    """Encode a version of a list."""
+    return pb.ListVersionsResponse(versions=[_header(version, keys)]).SerializeToString()
+
+
+def versions_end(next_page_token: str) -> bytes:
+    """Encode the end of a page of versions."""
+    return pb.ListVersionsResponse(next_page_token=next_page_token).SerializeToString()
+
+
+def difference(difference: Difference) -> bytes:
+    """Encode a difference between two versions."""
+    message = pb.Difference(key=difference.key, to=to_message(difference.new) if difference.new else None)
+    if difference.old:
+        # Its field is called `from`, which is no name in Python.
+        getattr(message, "from").CopyFrom(to_message(difference.old))
+    return pb.DiffVersionsResponse(differences=[message]).SerializeToString()
+
+
+def differences_end(next_page_token: str) -> bytes:
+    """Encode the end of a page of differences."""
+    return pb.DiffVersionsResponse(next_page_token=next_page_token).SerializeToString()
+
+
+def key_history(config: str, key: str) -> bytes:
+    """Encode the beginning of a key's history."""
+    return pb.KeyHistory(config=config, key=key).SerializeToString()
+
+
+def key_change(change: KeyChange) -> bytes:
+    """Encode a change of a key's history."""
+    message = pb.KeyChange(
+        key=change.key,
+        version=change.version,
+        author=change.author,
+        message=change.message,
+        commit_time=_timestamp(change.commit_time_us),
+    )
+    if change.value is None:
+        message.deleted = True
+    else:
+        message.value.CopyFrom(to_message(change.value))
+    return pb.KeyHistory(changes=[message]).SerializeToString()
+
+
+def key_history_end(next_page_token: str) -> bytes:
+    """Encode the end of a page of a key's history."""
+    return pb.KeyHistory(next_page_token=next_page_token).SerializeToString()
+
+
+def config(summary: ConfigSummary, keys: Keys) -> bytes:
+    """Encode a config of a list."""
+    message = pb.ConfigSummary(
+        name=summary.name, head=_header(summary.head, keys), create_time=_timestamp(summary.create_time_us)
+    )
+    return pb.ListConfigsResponse(configs=[message]).SerializeToString()
+
+
+def configs_end(next_page_token: str) -> bytes:
+    """Encode the end of a page of configs."""
+    return pb.ListConfigsResponse(next_page_token=next_page_token).SerializeToString()
+
+
+def version_changes(version: Version, keys: Keys, changes: Iterable[Change], *, more: bool) -> bytes:
+    """Encode what a version changed, or a part of it, for a watch."""
+    message = pb.VersionChanges(version=_header(version, keys), changes=map(_change, changes), more=more)
+    return pb.WatchKeyHistoryResponse(changes=[message]).SerializeToString()
+
+
+def bookmark(cursor: Cursor) -> bytes:
+    """Encode a watch's message that holds nothing but where it stands."""
+    message = pb.Bookmark(version=cursor.number, hash=cursor.hash)
+    return pb.WatchKeyHistoryResponse(bookmark=message).SerializeToString()
+
+
+def _header(version: Version, keys: Keys) -> pb.ConfigVersion:
+    message = pb.ConfigVersion(
+        config=version.config,
+        version=version.number,
+        hash=version.hash,
+        author=version.author,
+        author_verified=version.author_verified,
+        message=version.message,
+        key_count=version.key_count,
+        change_count=version.change_count,
+        changed_keys=keys[:CHANGED_KEYS_LIMIT],
+    )
+    if version.number:  # what was only previewed has no place in the series, and no time
+        message.parent = version.number - 1
+        message.commit_time.CopyFrom(_timestamp(version.commit_time_us))
+    if version.source:
+        message.source_config = version.source.config
+        message.source_version = version.source.version
+        message.source_hash = version.source.hash
+    return message
+
+
+def _change(change: Change) -> pb.Change:
+    if change.value is None:
+        return pb.Change(key=change.key, deleted=True)
+    return pb.Change(key=change.key, value=to_message(change.value))
+
+
+def _timestamp(time_us: int) -> Timestamp:
+    seconds, microseconds = divmod(time_us, _MICROSECONDS)
+    return Timestamp(seconds=seconds, nanos=microseconds * 1_000)

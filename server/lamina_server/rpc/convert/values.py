@@ -1,0 +1,51 @@
+"""One value: message <-> record."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from google.protobuf.struct_pb2 import NULL_VALUE
+
+from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.errors import Reason
+from lamina_server.rpc.validation import Checker
+from lamina_server.values import Kind, Value
+
+_FIELDS = {
+    Kind.BOOLEAN: "bool",
+    Kind.INTEGER: "int64",
+    Kind.FLOAT: "double",
+    Kind.STRING: "string",
+    Kind.BYTES: "bytes",
+    Kind.JSON: "json",
+}
+_MAKERS: Mapping[str, Callable[[Any], Value]] = {
+    "bool": Value.of_boolean,
+    "int64": Value.of_integer,
+    "double": Value.of_float,
+    "string": Value.of_string,
+    "bytes": Value.of_bytes,
+    "json": Value.of_json,
+}
+
+
+def from_message(path: str, message: pb.Value, checker: Checker) -> Value:
+    """Read a value, check it, and bring it into canonical form."""
+    kind = message.WhichOneof("kind")
+    if kind is None:
+        checker.refuse(Reason.BAD_VALUE, path, "has no kind; set exactly one")
+        return Value.of_null()
+    data = getattr(message, kind)
+    if kind == "null":
+        if data != NULL_VALUE:
+            checker.refuse(Reason.BAD_VALUE, f"{path}.null", f"{data} is not NULL_VALUE")
+        return Value.of_null()
+    return checker.value(f"{path}.{kind}", lambda: _MAKERS[kind](data))
+
+
+def to_message(value: Value) -> pb.Value:
+    """Write a value."""
+    if value.kind is Kind.NULL:
+        return pb.Value(null=NULL_VALUE)
+    message = pb.Value()
+    setattr(message, _FIELDS[value.kind], value.data)
+    return message

@@ -1,0 +1,69 @@
+"""The calls under way, and their end when the server stops. Knows nothing of what they do.
+
+gRPC's own stop does not wait for the handlers that it cuts off, so they are counted here.
+"""
+
+import asyncio
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lamina_server.errors import Reason, UnavailableError
+
+
+class Draining:
+    """Whether the server is stopping, and who has to hear of it. Lives on the event loop alone."""
+
+    def __init__(self) -> None:
+        self._begun = False
+        self._calls = 0
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._sleeping: set[asyncio.Timeout] = set()
+
+    @property
+    def begun(self) -> bool:
+        """Whether no new write and no new watch is taken any more."""
+        return self._begun
+
+    def begin(self) -> None:
+        """Refuse what is new from here on, and wake all that sleeps."""
+        self._begun = True
+        for timeout in self._sleeping:
+            _expire(timeout)
+
+    def refuse(self) -> None:
+        """Raise DRAINING if the server is stopping."""
+        if self._begun:
+            raise UnavailableError(Reason.DRAINING, "the server is stopping; nothing was written by this call")
+
+    @contextmanager
+    def call(self) -> Iterator[None]:
+        """Count a call as under way for as long as the block lasts."""
+        self._calls += 1
+        self._idle.clear()
+        try:
+            yield
+        finally:
+            self._calls -= 1
+            if not self._calls:
+                self._idle.set()
+
+    @contextmanager
+    def wakes(self, timeout: asyncio.Timeout) -> Iterator[None]:
+        """Let a timeout expire as soon as the server begins to stop, while the block lasts."""
+        if self._begun:
+            _expire(timeout)
+        self._sleeping.add(timeout)
+        try:
+            yield
+        finally:
+            self._sleeping.discard(timeout)
+
+    async def idle(self) -> None:
+        """Wait until no call is under way."""
+        await self._idle.wait()
+
+
+def _expire(timeout: asyncio.Timeout) -> None:
+    if not timeout.expired():
+        timeout.reschedule(asyncio.get_running_loop().time())

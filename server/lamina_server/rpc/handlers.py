@@ -1,0 +1,110 @@
+"""The methods of the service as gRPC has them: raw bytes in and out, and errors as statuses.
+
+The table of methods is the service descriptor's, so a method in the .proto cannot be
+without an answer: one that the service does not have is NOT_IMPLEMENTED. gRPC would parse
+requests by itself, but answers malformed bytes with UNKNOWN and without a reason.
+"""
+
+import re
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn, TypeAlias, TypeVar
+
+import grpc
+import structlog
+from google.protobuf.descriptor import MethodDescriptor
+
+from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.errors import Reason, ServerError, UnimplementedError
+from lamina_server.rpc import status
+from lamina_server.rpc.draining import Draining
+from lamina_server.rpc.service import Call, Send, Service
+from lamina_server.rpc.status import CODES
+
+SERVICE = pb.DESCRIPTOR.services_by_name["ConfigService"]
+
+Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
+Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
+
+_SERVER_FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNAVAILABLE}
+"""What an operator must hear of; everything else is between the server and its caller."""
+
+T = TypeVar("T")
+
+_log = structlog.get_logger(__name__)
+
+
+class ServiceHandler(grpc.GenericRpcHandler):
+    """Every method under the service's name."""
+
+    def __init__(self, service: Service, draining: Draining) -> None:
+        self._draining = draining
+        self._prefix = f"/{SERVICE.full_name}/"
+        self._handlers = {method.name: self._handler(method, service) for method in SERVICE.methods}
+
+    def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
+        """Find the handler of a method; none for the methods of other services."""
+        method = handler_call_details.method
+        if not method.startswith(self._prefix):
+            return None
+        name = method.removeprefix(self._prefix)
+        return self._handlers.get(name) or self._missing(name)
+
+    def _handler(self, method: MethodDescriptor, service: Service) -> Handler:
+        function = getattr(service, snake_case(method.name), None)
+        if function is None:
+            return self._missing(method.name)
+        if method.server_streaming:
+            return self._streaming(method.name, function)
+        return self._unary(method.name, function)
+
+    def _unary(self, name: str, function: Callable[[bytes, Call], Awaitable[bytes]]) -> Handler:
+        async def handle(data: bytes, context: Context) -> bytes:
+            return await self._answer(name, context, lambda call: function(data, call))
+
+        return grpc.unary_unary_rpc_method_handler(handle)
+
+    def _streaming(self, name: str, function: Callable[[bytes, Call, Send], Awaitable[None]]) -> Handler:
+        async def handle(data: bytes, context: Context) -> None:
+            await self._answer(name, context, lambda call: function(data, call, context.write))
+
+        return grpc.unary_stream_rpc_method_handler(handle)
+
+    async def _answer(self, name: str, context: Context, function: Callable[[Call], Awaitable[T]]) -> T:
+        with self._draining.call():
+            try:
+                return await function(_call(context))
+            except grpc.aio.BaseError:  # the caller has left, or the server was stopped: nobody is there to be told
+                raise
+            except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
+                await _abort(name, context, error)
+
+    def _missing(self, name: str) -> Handler:
+        async def handle(_: Any, context: Context) -> None:
+            await _abort(name, context, UnimplementedError(f"this server has no method {name}"))
+
+        # A stream of requests is also what a single request looks like, before it is read.
+        return grpc.stream_stream_rpc_method_handler(handle)
+
+
+def snake_case(name: str) -> str:
+    """Turn a method's name in the .proto into its name in Python.
+
+    >>> snake_case("GetKeyHistory")
+    'get_key_history'
+    """
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _call(context: Context) -> Call:
+    return Call(tuple(context.invocation_metadata() or ()))
+
+
+async def _abort(method: str, context: Context, error: Exception) -> NoReturn:
+    """End a call by an error. What is no ServerError is a bug: the caller learns that, the log learns where."""
+    if not isinstance(error, ServerError):
+        _log.error("bug", method=method, exc_info=error)
+        error = ServerError(Reason.BUG, "the server has a bug; its log says more")
+    elif CODES[error.reason] in _SERVER_FAULTS and error.reason is not Reason.DRAINING:
+        _log.error("call failed", method=method, reason=error.reason, error=str(error), exc_info=error.__cause__)
+    end = status.of(error)
+    await context.abort(end.code, end.details, end.trailing_metadata)

@@ -1,0 +1,205 @@
+"""Where the server listens, whether that is safe, and what gRPC is told about connections.
+
+An address that other machines can reach needs TLS, or the explicit word that plaintext is
+meant. Each address is tried with a socket of our own first, because gRPC says of whatever
+goes wrong just that it could not bind, and replaces another server's Unix socket.
+"""
+
+import errno
+import ipaddress
+import socket
+import stat
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import grpc
+
+from lamina_server.settings import Settings
+
+_PORT_ATTEMPTS = 16
+"""How often another free port is tried until one is free in every address family."""
+_PORT_MAX = 65_535
+_UNIX = "unix:"
+
+
+class UnsafeError(Exception):
+    """What is asked for is not safe, or makes no sense; the text says why and what to do."""
+
+
+class AddressError(Exception):
+    """The address cannot be had now; the text says why."""
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where to listen: a host's addresses and a port, or the path of a Unix socket."""
+
+    shown: str
+    hosts: tuple[tuple[socket.AddressFamily, str], ...] = ()
+    port: int = 0
+    path: Path | None = None
+
+    @property
+    def is_local(self) -> bool:
+        """Whether only this machine can reach it."""
+        return all(ipaddress.ip_address(host.partition("%")[0]).is_loopback for _, host in self.hosts)
+
+
+def parse(listen: str) -> Address:
+    """Read HOST:PORT or unix:PATH, and resolve the host."""
+    if listen.startswith(_UNIX):
+        path = listen.removeprefix(_UNIX)
+        # `unix:` and an empty path, or three slashes of an URL, would end up somewhere nobody expects.
+        if not path or path.startswith("//"):
+            raise UnsafeError(f"--listen {listen!r} is no unix:PATH")
+        return Address(listen, path=Path(path))
+    host, colon, digits = listen.rpartition(":")
+    host = host.removeprefix("[").removesuffix("]")
+    if not colon or not host or not digits.isascii() or not digits.isdigit() or int(digits) > _PORT_MAX:
+        raise UnsafeError(f"--listen {listen!r} is neither HOST:PORT nor unix:PATH")
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise AddressError(f"cannot resolve {host!r}: {error.strerror}") from None
+    hosts = dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found)
+    return Address(host, tuple(sorted(hosts)), int(digits))
+
+
+def credentials(settings: Settings, address: Address) -> grpc.ServerCredentials | None:
+    """Return the TLS credentials to listen with, or none for plaintext where that is safe or meant."""
+    if settings.tls_cert is None and settings.tls_key is None and settings.tls_client_ca is None:
+        if address.is_local or settings.insecure_plaintext:
+            return None
+        raise UnsafeError(
+            f"{settings.listen} can be reached from other machines, and without TLS everybody in between reads every "
+            "value: give --tls-cert and --tls-key, or say --insecure-plaintext"
+        )
+    if settings.insecure_plaintext:
+        raise UnsafeError("--insecure-plaintext and TLS files contradict each other")
+    if settings.tls_cert is None or settings.tls_key is None:
+        raise UnsafeError("TLS needs both --tls-cert and --tls-key")
+    authorities = _read(settings.tls_client_ca) if settings.tls_client_ca else None
+    return grpc.ssl_server_credentials(
+        [(_read(settings.tls_key), _read(settings.tls_cert))],
+        root_certificates=authorities,
+        require_client_auth=authorities is not None,
+    )
+
+
+def bind(server: grpc.aio.Server, address: Address, secret: grpc.ServerCredentials | None) -> str:
+    """Make a server listen on an address; return the target by which clients reach it."""
+    if address.path:
+        _check_unix(address.path)
+        _add(server, address.shown, secret)
+        return address.shown
+    hosts, port = _find_port(address)
+    for family, host in hosts:
+        _add(server, f"{_in_brackets(family, host)}:{port}", secret)
+    shown = f"[{address.shown}]" if ":" in address.shown else address.shown
+    return f"{shown}:{port}"
+
+
+def options(settings: Settings) -> Sequence[tuple[str, int]]:
+    """List what gRPC is told about connections and calls."""
+    milliseconds = 1_000
+    return (
+        # Two servers on one port would each get some of the connections, and neither would say so.
+        ("grpc.so_reuseport", 0),
+        ("grpc.max_receive_message_length", settings.receive_limit_bytes),
+        # What a connection may cost.
+        ("grpc.max_concurrent_streams", settings.connection_limit_streams),
+        ("grpc.max_metadata_size", settings.metadata_limit_bytes),
+        ("grpc.server_handshake_timeout_ms", settings.handshake_timeout_seconds * milliseconds),
+        ("grpc.max_connection_age_ms", settings.connection_age_seconds * milliseconds),
+        ("grpc.max_connection_age_grace_ms", settings.connection_age_grace_seconds * milliseconds),
+        # A peer that is gone without a word is noticed by asking. It is ping_timeout that decides how soon:
+        # keepalive_timeout alone waits for a minute more.
+        ("grpc.keepalive_time_ms", settings.keepalive_seconds * milliseconds),
+        ("grpc.keepalive_timeout_ms", settings.keepalive_timeout_seconds * milliseconds),
+        ("grpc.http2.ping_timeout_ms", settings.keepalive_timeout_seconds * milliseconds),
+        ("grpc.keepalive_permit_without_calls", 1),
+        # Clients may ask, too. (The similar name with `min_recv_ping` in it is read by nobody.)
+        ("grpc.http2.min_ping_interval_without_data_ms", settings.ping_interval_limit_seconds * milliseconds),
+        # Thousands of watches may come back within a second.
+        ("grpc.server.max_pending_requests", settings.pending_limit_calls),
+        ("grpc.server.max_pending_requests_hard_limit", 2 * settings.pending_limit_calls),
+        # A small compressed request may be a huge one: only what is not compressed is taken (bit 0).
+        ("grpc.compression_enabled_algorithms_bitset", 1),
+        # Nobody reads these statistics, and every call would pay for them.
+        ("grpc.enable_channelz", 0),
+    )
+
+
+def _read(path: Path) -> bytes:
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise UnsafeError(f"cannot read {path}: {error.strerror}") from None
+
+
+def _add(server: grpc.aio.Server, target: str, secret: grpc.ServerCredentials | None) -> None:
+    try:
+        port = server.add_secure_port(target, secret) if secret else server.add_insecure_port(target)
+    except RuntimeError:
+        port = 0
+    if not port:
+        # The address was free a moment ago, so it is rather the certificate and the key.
+        hint = "; do the TLS files hold a certificate and its key in PEM?" if secret else ""
+        raise AddressError(f"cannot listen on {target}{hint}")
+
+
+def _find_port(address: Address) -> tuple[list[tuple[socket.AddressFamily, str]], int]:
+    """Find the addresses that this machine has, and a port that is free in all of them."""
+    for _ in range(_PORT_ATTEMPTS):
+        hosts, port = [], address.port
+        try:
+            for family, host in address.hosts:
+                if found := _try(family, host, port):
+                    hosts.append((family, host))
+                    port = found
+        except AddressError:
+            if address.port:
+                raise
+            continue
+        if hosts:
+            return hosts, port
+        break
+    raise AddressError(f"this machine has no address {address.shown}")
+
+
+def _try(family: socket.AddressFamily, host: str, port: int) -> int | None:
+    """Return the port if it can be had; none if the machine lacks the address, as one without IPv6 lacks ::1."""
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            # As gRPC does: a port whose last connections are still fading is free.
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            probe.bind((host, port))
+            return int(probe.getsockname()[1])
+    except OSError as error:
+        if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
+            return None
+        why = "it is in use by another program" if error.errno == errno.EADDRINUSE else error.strerror
+        raise AddressError(f"cannot listen on {_in_brackets(family, host)}:{port}: {why}") from None
+
+
+def _check_unix(path: Path) -> None:
+    """Refuse a path where something is that is not a socket, or a socket that somebody listens on."""
+    try:
+        is_socket = stat.S_ISSOCK(path.lstat().st_mode)
+    except FileNotFoundError:
+        if path.parent.is_dir():
+            return
+        raise AddressError(f"cannot listen on {path}: there is no folder {path.parent}") from None
+    if not is_socket:
+        raise AddressError(f"cannot listen on {path}: it is there already, and no socket")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
+        try:
+            probe.connect(str(path))
+        except ConnectionRefusedError:
+            return  # left behind by a server that was killed; gRPC replaces it
+        raise AddressError(f"cannot listen on {path}: it is in use by another program")
+
+
+def _in_brackets(family: socket.AddressFamily, host: str) -> str:
+    return f"[{host}]" if family == socket.AF_INET6 else host

@@ -1,0 +1,129 @@
+"""What each method of ConfigService does: convert, call, convert.
+
+Bytes come in and bytes go out. Errors are raised as ServerError; how a caller learns of
+them is the business of handlers.py.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
+
+from lamina_server.commands import Command, CommitCommand
+from lamina_server.committer import Committer
+from lamina_server.feed import Feed
+from lamina_server.planning import Author
+from lamina_server.rpc import callers, reads
+from lamina_server.rpc.convert import replies, requests
+from lamina_server.rpc.draining import Draining
+from lamina_server.rpc.readers import Readers
+from lamina_server.rpc.requests import WriteRequest
+from lamina_server.rpc.watching import Watch
+from lamina_server.settings import Settings
+from lamina_server.store.contract import Reading
+from lamina_server.versions import Reply, RequestKey, Version
+
+_PARSED_ON_THE_LOOP_BYTES = 64 * 1024
+"""A request up to this size is parsed in less time than a thread takes to wake; a larger one holds nobody up."""
+
+Send = Callable[[bytes], Awaitable[None]]
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """What is known of a call besides its request."""
+
+    metadata: callers.Metadata
+
+
+class Service:
+    """The methods of ConfigService, by their names in snake case."""
+
+    def __init__(
+        self, *, committer: Committer, readers: Readers, feed: Feed, draining: Draining, settings: Settings
+    ) -> None:
+        self._committer = committer
+        self._readers = readers
+        self._feed = feed
+        self._draining = draining
+        self._settings = settings
+
+    async def commit(self, data: bytes, call: Call) -> bytes:
+        """Write the next version of a config."""
+        return await self._write(requests.commit, data, call)
+
+    async def revert_config(self, data: bytes, call: Call) -> bytes:
+        """Write a version with an older one's map."""
+        return await self._write(requests.revert_config, data, call)
+
+    async def fork_config(self, data: bytes, call: Call) -> bytes:
+        """Write a new config's first version from another's."""
+        return await self._write(requests.fork_config, data, call)
+
+    async def get_version(self, data: bytes, _: Call) -> bytes:
+        """Read a map as it was."""
+        return await self._read(requests.get_version, reads.get_version, data)
+
+    async def list_versions(self, data: bytes, _: Call) -> bytes:
+        """Read the log."""
+        return await self._read(requests.list_versions, reads.list_versions, data)
+
+    async def diff_versions(self, data: bytes, _: Call) -> bytes:
+        """Compare two versions."""
+        return await self._read(requests.diff_versions, reads.diff_versions, data)
+
+    async def get_key_history(self, data: bytes, _: Call) -> bytes:
+        """Read every change of a key."""
+        return await self._read(requests.get_key_history, reads.key_history, data)
+
+    async def list_configs(self, data: bytes, _: Call) -> bytes:
+        """List configs."""
+        return await self._read(requests.list_configs, reads.list_configs, data)
+
+    async def watch_key_history(self, data: bytes, _: Call, send: Send) -> None:
+        """Follow a config until the caller leaves or the server stops."""
+        request = await self._parse(lambda: requests.watch(data, self._settings), data)
+        watch = Watch(request, readers=self._readers, feed=self._feed, draining=self._draining, settings=self._settings)
+        await watch.run(send)
+
+    async def _write(self, parse: Callable[[bytes, Author, Settings], WriteRequest], data: bytes, call: Call) -> bytes:
+        self._draining.refuse()
+        author = callers.author(call.metadata)
+        request = await self._parse(lambda: parse(data, author, self._settings), data)
+        command = request.command
+        if request.validate_only:
+            preview = await self._readers.run(lambda: self._committer.preview(command))
+            return replies.commit_response(preview.reply, preview.changed_keys)
+        key = RequestKey(callers.UNKNOWN_CALLER, request.request_id, command.digest())
+        reply = await self._committer.submit(key, command)
+        return replies.commit_response(reply, await self._changed_keys(command, reply))
+
+    async def _changed_keys(self, command: Command, reply: Reply) -> Sequence[str]:
+        version = reply.version
+        if version is None:
+            return ()
+        # Where every change that was asked for was made, there is no need to read which.
+        if isinstance(command, CommitCommand) and reply.created and version.change_count == len(command.changes):
+            return sorted(change.key for change in command.changes)
+        return await self._readers.read(partial(_read_changed_keys, version=version))
+
+    async def _read(
+        self,
+        parse: Callable[[bytes, Settings], R],
+        answer: Callable[[Reading, R, int], bytes],
+        data: bytes,
+    ) -> bytes:
+        request = await self._parse(lambda: parse(data, self._settings), data)
+        limit_bytes = self._settings.page_limit_bytes
+        return await self._readers.read(lambda reading: answer(reading, request, limit_bytes))
+
+    async def _parse(self, parse: Callable[[], T], data: bytes) -> T:
+        if len(data) <= _PARSED_ON_THE_LOOP_BYTES:
+            return parse()
+        return await self._readers.run(parse)
+
+
+def _read_changed_keys(reading: Reading, version: Version) -> Sequence[str]:
+    return reading.changed_keys(version.config, [version.number]).get(version.number, ())

@@ -1,0 +1,131 @@
+"""Every setting and limit of the server: its name, unit, default and reason. Knows nothing else of ours.
+
+Each is an environment variable too: `LAMINA_SERVER_` and the name in capitals. A name
+ends in its unit. What the database, the wire or a client depends on for ever (how long a
+key may be, how many bytes trailers hold) is no setting: it is a constant where it is used.
+"""
+
+from pathlib import Path
+
+from pydantic import Field
+from pydantic_settings import BaseSettings, SettingsConfigDict
+
+KIB = 1024
+MIB = 1024 * KIB
+
+
+class Settings(BaseSettings):
+    """The server's settings, as the environment and the command line have them."""
+
+    # Errors must not repeat what was given: a database URL may hold a password.
+    model_config = SettingsConfigDict(
+        env_prefix="LAMINA_SERVER_", frozen=True, extra="forbid", hide_input_in_errors=True
+    )
+
+    # What it serves, and where.
+    database: str = Field(
+        "sqlite:///lamina.db",
+        description="SQLAlchemy URL of the database. The default is a file in the working directory: "
+        "one process on one machine needs no other service",
+    )
+    listen: str = Field(
+        "localhost:7440",
+        description="HOST:PORT, or `unix:PATH`; port 0 takes a free one. The default serves this machine alone",
+    )
+    insecure_plaintext: bool = Field(
+        default=False,
+        description="Serve beyond this machine without TLS. Without it the server refuses: whoever reads along "
+        "reads every value",
+    )
+    tls_cert: Path | None = Field(
+        None, description="PEM file of the server's certificate and those between it and the root"
+    )
+    tls_key: Path | None = Field(None, description="PEM file of the certificate's private key")
+    tls_client_ca: Path | None = Field(
+        None, description="PEM file of the authorities whose certificates clients must show; none: clients show nothing"
+    )
+
+    # What one request may ask.
+    request_limit_bytes: int = Field(
+        4 * MIB, ge=KIB, description="Largest request, serialised: what gRPC peers take by default"
+    )
+    receive_limit_bytes: int = Field(
+        5 * MIB,
+        ge=KIB,
+        description="Largest request that is received at all: above `request_limit_bytes`, so that the refusal "
+        "can have a reason",
+    )
+    value_limit_bytes: int = Field(
+        MIB, ge=1, description="Largest value, in canonical form: a message with one of them stays below 4 MiB"
+    )
+    change_limit: int = Field(10_000, ge=1, description="Changes of one commit: its transaction stays below a second")
+    read_key_limit: int = Field(10_000, ge=0, description="Read keys of one commit, for the same reason")
+    filter_limit: int = Field(
+        1_000, ge=1, description="Keys and prefixes of one read or watch: each is a term of a database query"
+    )
+
+    # How large a config may become.
+    config_key_limit: int = Field(
+        100_000, ge=1, description="Keys of one config: it is a map that every client holds in memory"
+    )
+    config_limit_bytes: int = Field(
+        64 * MIB, ge=KIB, description="Keys and values of one config together, for the same reason"
+    )
+
+    # How large an answer is.
+    page_limit_bytes: int = Field(
+        MIB, ge=1, description="A page closes when it passes this: larger messages hold up everybody else's"
+    )
+    page_size_limit: int = Field(
+        10_000, ge=1, description="Entries of one page, also where the request leaves it open: a page of tiny ones"
+    )
+    watch_message_limit_bytes: int = Field(
+        MIB, ge=1, description="A watch's message closes before it passes this, if it holds anything by then"
+    )
+    watch_read_limit_versions: int = Field(
+        10_000,
+        ge=1,
+        description="Versions that a watch looks through in one reading: a filter that matches nothing must not "
+        "hold a reader's thread for long",
+    )
+    bookmark_interval_seconds: float = Field(
+        30, ge=1, description="An idle watch gets a bookmark this often, where its request leaves it open"
+    )
+
+    # What the process spends.
+    reader_threads: int = Field(
+        4, ge=1, description="Threads that read the database: more only queue for Python's lock and the disk"
+    )
+    stop_grace_seconds: float = Field(
+        10, ge=0, description="How long calls under way may take to end after SIGTERM: less than orchestrators wait"
+    )
+
+    # What a connection may do.
+    connection_limit_streams: int = Field(100, ge=1, description="Calls and watches at once on one connection")
+    connection_age_seconds: int = Field(
+        1_800, ge=1, description="Then a connection is renewed, so that load spreads over new servers"
+    )
+    connection_age_grace_seconds: int = Field(
+        60, ge=1, description="How long its calls may go on after that; watches resume elsewhere"
+    )
+    keepalive_seconds: int = Field(
+        20, ge=1, description="A silent connection is asked this often whether its client still lives"
+    )
+    keepalive_timeout_seconds: int = Field(
+        10, ge=1, description="How long it may take to answer; then its streams are freed"
+    )
+    ping_interval_limit_seconds: int = Field(
+        5,
+        ge=1,
+        description="Clients that ping more often than this are cut off; the SDK's ask every 10 s",
+    )
+    handshake_timeout_seconds: int = Field(
+        10, ge=1, description="A connection that has not finished its TLS and HTTP/2 handshakes by then is closed"
+    )
+    metadata_limit_bytes: int = Field(8 * KIB, ge=KIB, description="Metadata of one call: gRPC's own default")
+    pending_limit_calls: int = Field(
+        20_000,
+        ge=1,
+        description="Calls received and not yet begun; beyond it some are refused, beyond twice as many all are. "
+        "gRPC's default of about 1,000 drops watches when thousands come back at once",
+    )

@@ -1,0 +1,167 @@
+"""A real server as a process of its own, for tests that go through real sockets. Knows the command line alone."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+import threading
+import uuid
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Self
+
+import pytest
+
+START_SECONDS = 30.0
+"""A machine busy with other tests takes long to start a Python; no test waits for this by design."""
+STOP_SECONDS = 20.0
+"""More than the server gives to the calls that are under way."""
+READY = re.compile(r"^lamina-server ready on (?P<target>\S+), ", re.MULTILINE)
+
+
+class ServerProcess:
+    """`lamina-server serve` on a database: `with ServerProcess(url) as server:` has it ready.
+
+    target   where clients reach it
+    printed  its standard output so far
+    log      its standard error so far
+    """
+
+    def __init__(self, database: str, *arguments: str, **environment: str) -> None:
+        serve = [sys.executable, "-m", "lamina_server", "serve", "--database", database]
+        self._program: Sequence[str] = [*serve, *arguments]
+        self._listen: str | None = None if "--listen" in arguments else "localhost:0"
+        self._environment = environment
+        self._cwd: Path | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._readers: list[threading.Thread] = []
+        self.target = ""
+
+    @classmethod
+    def of_program(cls, program: Sequence[str], *, cwd: Path | None = None) -> Self:
+        """Wait for the ready line of any program that ends up as a server."""
+        server = cls("")
+        server._program, server._listen, server._cwd = program, None, cwd
+        return server
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None:
+            self.stop()
+
+    @property
+    def printed(self) -> str:
+        return self._printed.decode()
+
+    @property
+    def log(self) -> str:
+        return self._log.decode()
+
+    @property
+    def pid(self) -> int:
+        return self._running.pid
+
+    def start(self) -> None:
+        """Start the server and wait until it says that it is ready."""
+        self._printed, self._log, self._ready = bytearray(), bytearray(), threading.Event()
+        program = [*self._program, "--listen", self._listen] if self._listen else self._program
+        # A session of its own, so that a Ctrl-C at the tests ends it through `stop` and not by itself.
+        self._process = process = subprocess.Popen(
+            program,
+            cwd=self._cwd,
+            env={**os.environ, **self._environment},
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            start_new_session=True,
+        )
+        assert process.stdout is not None
+        assert process.stderr is not None
+        self._readers = [
+            threading.Thread(target=self._collect, args=(stream.fileno(), buffer), daemon=True)
+            for stream, buffer in ((process.stdout, self._printed), (process.stderr, self._log))
+        ]
+        for reader in self._readers:
+            reader.start()
+        ready = self._ready.wait(START_SECONDS)
+        match = READY.search(self.printed)
+        if not ready or not match:
+            self.kill()
+            raise RuntimeError(f"the server did not get ready\n{self.printed}\n{self.log}")
+        self.target = match["target"]
+
+    def stop(self, number: int = signal.SIGTERM, *, expected: int = 0) -> None:
+        """Ask the server to end, wait for it, and see that it ended well."""
+        self.signal(number)
+        code = self.wait()
+        assert code == expected, f"the server ended with {code}\n{self.log}"
+
+    def signal(self, number: int) -> None:
+        """Send a signal to the server; to what runs it, too, where that is another program."""
+        os.killpg(self._running.pid, number)
+
+    def kill(self) -> int:
+        """End the server as a crash would."""
+        self.signal(signal.SIGKILL)
+        return self.wait()
+
+    def restart(self) -> None:
+        """Start the server again, on the same port; stop it before, if it still runs."""
+        if self._process is not None:
+            self.stop()
+        self._listen = self.target
+        self.start()
+
+    def wait(self) -> int:
+        """Wait for the end of the process, however it comes about; return its exit code."""
+        process, self._process = self._running, None
+        code = process.wait(STOP_SECONDS)
+        for reader in self._readers:
+            reader.join()
+        for stream in (process.stdout, process.stderr):
+            assert stream is not None
+            stream.close()
+        return code
+
+    @property
+    def _running(self) -> subprocess.Popen[bytes]:
+        assert self._process is not None, "the server does not run"
+        return self._process
+
+    def _collect(self, descriptor: int, into: bytearray) -> None:
+        # What is written at once is read at once, so that `printed` holds what follows the ready line.
+        while chunk := os.read(descriptor, 65536):
+            into.extend(chunk)
+            if READY.search(self.printed):
+                self._ready.set()
+        if into is self._printed:
+            self._ready.set()  # the end of it: there is nothing to wait for any more
+
+
+@pytest.fixture(scope="session", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def server(  # noqa: PLR0206 - a fixture is no property
+    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
+) -> Iterator[ServerProcess]:
+    """One server for the whole run on each kind of database; use a `config_name` of your own on it."""
+    if request.param == "sqlite":
+        url = f"sqlite:///{tmp_path_factory.mktemp('server') / 'lamina.db'}"
+    else:
+        url = request.getfixturevalue("postgres").new_database()
+    with ServerProcess(url) as process:
+        yield process
+
+
+@pytest.fixture
+def target(server: ServerProcess) -> str:
+    """Where the session's server is reached."""
+    return server.target
+
+
+@pytest.fixture
+def config_name(request: pytest.FixtureRequest) -> str:
+    """A config's name that no other test uses."""
+    name = re.sub(r"[^A-Za-z0-9]+", "-", request.node.name)[:64].strip("-")
+    return f"tests/{name}/{uuid.uuid4().hex[:12]}"
