@@ -1,0 +1,81 @@
+"""Nothing is named and missing: methods, reasons, settings."""
+
+import json
+from pathlib import Path
+
+import grpc
+import pytest
+from click.testing import CliRunner
+
+from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.__main__ import main
+from lamina_server.errors import Reason
+from lamina_server.rpc.handlers import SERVICE, snake_case
+from lamina_server.rpc.service import Service
+from lamina_server.rpc.status import CODES
+from lamina_server.settings import Settings
+from tests.server.wire import Refusal, Wire
+
+ROOT = Path(__file__).parents[2]
+README = ROOT / "server" / "README.md"
+
+
+def settings_table() -> str:
+    """Write the README's table of settings as it should be."""
+    lines = ["| setting | default | what it is for |", "|---|---|---|"]
+    for name, field in Settings.model_fields.items():
+        default = "" if field.default is None else f"`{json.dumps(field.default)}`".replace('"', "")
+        lines.append(f"| `LAMINA_SERVER_{name.upper()}` | {default} | {field.description} |")
+    return "\n".join(lines)
+
+
+def test_every_method_has_a_handler() -> None:
+    assert [method.name for method in SERVICE.methods if not hasattr(Service, snake_case(method.name))] == []
+
+
+async def test_a_method_that_is_not_there_is_not_implemented(wire: Wire) -> None:
+    call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = wire.channel.unary_unary(
+        f"/{SERVICE.full_name}/EraseEverything"
+    )
+    with pytest.raises(grpc.aio.AioRpcError) as raised:
+        await call(b"")
+    refused = Refusal.of(raised.value)
+    assert (refused.code, refused.reason) == (grpc.StatusCode.UNIMPLEMENTED, "NOT_IMPLEMENTED")
+    assert "EraseEverything" in refused.text
+
+
+def test_every_reason_has_the_code_of_the_contract() -> None:
+    """The .proto's own list is what the codes are compared with."""
+    comment = pb.DESCRIPTOR.name
+    proto = (ROOT / "protos" / comment).read_text(encoding="utf-8")
+    listed = proto.partition("Reasons, by status code:")[2].partition("TOO_LARGE, TOO_MANY")[0]
+    codes: dict[str, str] = {}
+    for line in listed.splitlines():
+        words = line.removeprefix("//").split()
+        if line.startswith("//   ") and words and words[0] in grpc.StatusCode.__members__:
+            codes |= {word.rstrip(","): words[0] for word in words[1:] if word.rstrip(",") in Reason.__members__}
+    assert codes == {reason: CODES[reason].name for reason in Reason}
+
+
+def test_every_setting_is_in_the_readme() -> None:
+    """Paste `settings_table()` into the README where this fails."""
+    assert settings_table() in README.read_text(encoding="utf-8"), settings_table()
+
+
+def test_every_command_and_option_is_in_the_readme() -> None:
+    text = README.read_text(encoding="utf-8")
+    for name, command in main.commands.items():
+        assert f"lamina-server {name}" in text
+        options = [option for parameter in command.params for option in parameter.opts if option.startswith("--")]
+        assert [option for option in options if option not in text] == []
+
+
+def test_every_option_is_a_setting() -> None:
+    names = {parameter.name for command in main.commands.values() for parameter in command.params}
+    assert names <= set(Settings.model_fields)
+
+
+def test_help_needs_no_database() -> None:
+    done = CliRunner().invoke(main, ["serve", "--help"])
+    assert done.exit_code == 0
+    assert "--listen" in done.output
