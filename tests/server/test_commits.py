@@ -16,10 +16,10 @@ ABSENT = object()
 
 def sides(conflict: pb.KeyConflict) -> tuple[Any, Any, Any]:
     """Return base, theirs and yours of a conflict, ABSENT where there is none."""
-    return tuple(
-        plain(getattr(conflict, side)) if conflict.HasField(side) else ABSENT  # type: ignore[arg-type]
-        for side in ("base", "theirs", "yours")
-    )
+    base = plain(conflict.base) if conflict.HasField("base") else ABSENT
+    theirs = plain(conflict.theirs) if conflict.HasField("theirs") else ABSENT
+    yours = plain(conflict.yours) if conflict.HasField("yours") else ABSENT
+    return base, theirs, yours
 
 
 async def test_first_commit_makes_the_config(wire: Wire) -> None:

@@ -103,10 +103,17 @@ async def refusal(call: Awaitable[Any]) -> Refusal:
 class Wire:
     """A connection to a server: the stub, and what tests say most."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, application: Application) -> None:
         self.target = target
+        self._application: Application | None = application
         self.channel = grpc.aio.insecure_channel(target, options=[("grpc.max_send_message_length", -1)])
         self.stub = ConfigServiceStub(self.channel)
+
+    async def stop_server(self) -> None:
+        """Stop the server as SIGTERM would; the connection stays, to hear what it says."""
+        application, self._application = self._application, None
+        if application:
+            await application.stop()
 
     async def commit(self, config: str, values: Mapping[str, Any], **fields: Any) -> pb.CommitResponse:
         return await self.stub.Commit(commit_request(config, values, **fields))
@@ -163,9 +170,9 @@ class Watching:
 async def running(store: Store, **settings: Any) -> AsyncIterator[Wire]:
     """Run a server over a store, in this process and on this event loop, behind a real socket."""
     application = Application(Settings(listen="localhost:0", **settings), store)
-    wire = Wire(await application.start())
+    wire = Wire(await application.start(), application)
     try:
         yield wire
     finally:
+        await wire.stop_server()
         await wire.channel.close()
-        await application.stop()
