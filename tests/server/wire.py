@@ -105,15 +105,16 @@ class Wire:
 
     def __init__(self, target: str, application: Application) -> None:
         self.target = target
-        self._application: Application | None = application
+        self.application = application
+        self._is_running = True
         self.channel = grpc.aio.insecure_channel(target, options=[("grpc.max_send_message_length", -1)])
         self.stub = ConfigServiceStub(self.channel)
 
     async def stop_server(self) -> None:
         """Stop the server as SIGTERM would; the connection stays, to hear what it says."""
-        application, self._application = self._application, None
-        if application:
-            await application.stop()
+        if self._is_running:
+            self._is_running = False
+            await self.application.stop()
 
     async def commit(self, config: str, values: Mapping[str, Any], **fields: Any) -> pb.CommitResponse:
         return await self.stub.Commit(commit_request(config, values, **fields))

@@ -12,6 +12,7 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeAlias
 
 import grpc
 
@@ -21,6 +22,11 @@ _PORT_ATTEMPTS = 16
 """How often another free port is tried until one is free in every address family."""
 _PORT_MAX = 65_535
 _UNIX = "unix:"
+
+Hosts: TypeAlias = tuple[tuple[socket.AddressFamily, str], ...]
+
+_LOCALHOST: Hosts = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
+"""By definition (RFC 6761), and so by many clients, whatever this machine's list of hosts says."""
 
 
 class UnsafeError(Exception):
@@ -36,7 +42,7 @@ class Address:
     """Where to listen: a host's addresses and a port, or the path of a Unix socket."""
 
     shown: str
-    hosts: tuple[tuple[socket.AddressFamily, str], ...] = ()
+    hosts: Hosts = ()
     port: int = 0
     path: Path | None = None
 
@@ -58,12 +64,7 @@ def parse(listen: str) -> Address:
     host = host.removeprefix("[").removesuffix("]")
     if not colon or not host or not digits.isascii() or not digits.isdigit() or int(digits) > _PORT_MAX:
         raise UnsafeError(f"--listen {listen!r} is neither HOST:PORT nor unix:PATH")
-    try:
-        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
-    except OSError as error:
-        raise AddressError(f"cannot resolve {host!r}: {error.strerror}") from None
-    hosts = dict.fromkeys((family, str(address[0])) for family, _, _, _, address in found)
-    return Address(host, tuple(sorted(hosts)), int(digits))
+    return Address(host, _resolve(host), int(digits))
 
 
 def credentials(settings: Settings, address: Address) -> grpc.ServerCredentials | None:
@@ -131,6 +132,16 @@ def options(settings: Settings) -> Sequence[tuple[str, int]]:
     )
 
 
+def _resolve(host: str) -> Hosts:
+    if host == "localhost":
+        return _LOCALHOST
+    try:
+        found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+    except OSError as error:
+        raise AddressError(f"cannot resolve {host!r}: {error.strerror}") from None
+    return tuple(sorted({(family, str(address[0])) for family, _, _, _, address in found}))
+
+
 def _read(path: Path) -> bytes:
     try:
         return path.read_bytes()
@@ -149,7 +160,7 @@ def _add(server: grpc.aio.Server, target: str, secret: grpc.ServerCredentials | 
         raise AddressError(f"cannot listen on {target}{hint}")
 
 
-def _find_port(address: Address) -> tuple[list[tuple[socket.AddressFamily, str]], int]:
+def _find_port(address: Address) -> tuple[Hosts, int]:
     """Find the addresses that this machine has, and a port that is free in all of them."""
     for _ in range(_PORT_ATTEMPTS):
         hosts, port = [], address.port
@@ -163,7 +174,7 @@ def _find_port(address: Address) -> tuple[list[tuple[socket.AddressFamily, str]]
                 raise
             continue
         if hosts:
-            return hosts, port
+            return tuple(hosts), port
         break
     raise AddressError(f"this machine has no address {address.shown}")
 
