@@ -108,6 +108,12 @@ def test_a_bad_database_url_is_refused_without_repeating_it(tmp_path: Path) -> N
     assert "s3cret" not in done.stderr
 
 
+def test_protobuf_in_pure_python_is_refused(tmp_path: Path) -> None:
+    """P19."""
+    done = serve(tmp_path, "--listen", "localhost:0", PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION="python")
+    assert (done.returncode, "pure-Python" in done.stderr) == (2, True)
+
+
 def test_an_address_in_use(tmp_path: Path) -> None:
     """One family is enough: two servers must not share a name."""
     for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):

@@ -36,6 +36,7 @@ class ServerProcess:
         self._cwd: Path | None = None
         self._process: subprocess.Popen[bytes] | None = None
         self._readers: list[threading.Thread] = []
+        self._heard = threading.Condition()
         self.target = ""
 
     @classmethod
@@ -115,6 +116,12 @@ class ServerProcess:
         self._listen = self.target
         self.start()
 
+    def until_logged(self, text: str) -> None:
+        """Wait until the server has logged something."""
+        with self._heard:
+            heard = self._heard.wait_for(lambda: text in self.log, STOP_SECONDS)
+        assert heard, f"not logged: {text}\n{self.log}"
+
     def wait(self) -> int:
         """Wait for the end of the process, however it comes about; return its exit code."""
         process, self._process = self._running, None
@@ -134,7 +141,9 @@ class ServerProcess:
     def _collect(self, descriptor: int, into: bytearray) -> None:
         # What is written at once is read at once, so that `printed` holds what follows the ready line.
         while chunk := os.read(descriptor, 65536):
-            into.extend(chunk)
+            with self._heard:
+                into.extend(chunk)
+                self._heard.notify_all()
             if READY.search(self.printed):
                 self._ready.set()
         if into is self._printed:

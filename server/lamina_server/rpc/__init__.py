@@ -2,13 +2,16 @@
 
 handlers    every method of the service on raw bytes; errors become statuses
 service     what each method does: convert, call, convert
+requests    what the methods are asked for, as records
 convert     protobuf messages <-> records; no message gets past it
 validation  what a request's fields must be
-reads       answers of the reading methods, page by page
-watching    the watch: a cursor that follows a config
-paging      page tokens, and where a page ends
-readers     the threads that read the store
-status      an error -> a status code and rich details
 callers     who calls, by the metadata
+status      an error -> a status code and rich details
+reads       answers of the reading methods, page by page
+paging      page tokens, and where a page ends
+watching    the watch: a cursor that follows a config
+changes     what a watch is told next
+readers     the threads that read the store
+draining    the calls under way, and their end
 listening   addresses, TLS, and what gRPC is told about connections
 """

@@ -24,8 +24,8 @@ from lamina_server.store.contract import Reading
 from lamina_server.values import Value
 from lamina_server.versions import Difference, Entry, KeyChange, State, Version
 
-BATCH = 64
-"""How many headers, changes or states are read at once: a page is rarely much larger, and values may be of 1 MiB."""
+_BATCH_LEAST, _BATCH_MOST = 8, 256
+"""How much is read at once: little at first, for a page may be full after one value of a mebibyte, then ever more."""
 
 T = TypeVar("T")
 
@@ -116,7 +116,7 @@ def list_configs(reading: Reading, request: ListConfigsRequest, limit_bytes: int
     items = (
         _Item(replies.config(summary, _keys(reading, summary.head)), Position((), summary.name))
         for summary in _batches(
-            lambda last: reading.configs(prefix=request.prefix, after=last.name if last else after, limit=BATCH)
+            lambda last, limit: reading.configs(prefix=request.prefix, after=last.name if last else after, limit=limit)
         )
     )
     return _page(items, request.page, limit_bytes, replies.configs_end)
@@ -176,7 +176,7 @@ class _Origins:
 def _weigh(entries: Iterator[Entry], origins: _Origins | None) -> Iterator[tuple[tuple[Entry, bytes], int]]:
     """Encode entries, each with the bytes that it adds to a page; the first of an origin adds that too."""
     seen: set[int] = set()
-    while batch := list(islice(entries, BATCH)):
+    for batch in _grouped(entries):
         if origins:
             origins.add(batch)
         for entry in batch:
@@ -197,19 +197,29 @@ def _keys(reading: Reading, version: Version) -> Sequence[str]:
     return reading.changed_keys(version.config, [version.number]).get(version.number, ())
 
 
-def _batches(more: Callable[[T | None], list[T]]) -> Iterator[T]:
-    """Yield what `more` returns, again and again after the last item, until it returns less than a batch."""
-    batch = more(None)
-    yield from batch
-    while len(batch) == BATCH:
-        batch = more(batch[-1])
+def _grouped(items: Iterator[T]) -> Iterator[list[T]]:
+    """Yield what an iterator has in ever larger groups."""
+    size = _BATCH_LEAST
+    while group := list(islice(items, size)):
+        yield group
+        size = min(2 * size, _BATCH_MOST)
+
+
+def _batches(more: Callable[[T | None, int], list[T]]) -> Iterator[T]:
+    """Yield what `more` returns, again and again after the last item, until it returns less than it might have."""
+    last: T | None = None
+    limit = _BATCH_LEAST
+    while batch := more(last, limit):
         yield from batch
+        if len(batch) < limit:
+            return
+        last, limit = batch[-1], min(2 * limit, _BATCH_MOST)
 
 
 def _log(reading: Reading, config: str, before: int) -> Iterator[tuple[Version, Sequence[str]]]:
-    def more(last: tuple[Version, Sequence[str]] | None) -> list[tuple[Version, Sequence[str]]]:
+    def more(last: tuple[Version, Sequence[str]] | None, limit: int) -> list[tuple[Version, Sequence[str]]]:
         bound = last[0].number if last else before
-        versions = reading.log(config, after=0, before=bound, limit=BATCH, newest_first=True)
+        versions = reading.log(config, after=0, before=bound, limit=limit, newest_first=True)
         keys = reading.changed_keys(config, [version.number for version in versions])
         return [(version, keys.get(version.number, ())) for version in versions]
 
@@ -217,7 +227,7 @@ def _log(reading: Reading, config: str, before: int) -> Iterator[tuple[Version, 
 
 
 def _differences(reading: Reading, config: str, old: int, new: int, changed: Iterator[str]) -> Iterator[Difference]:
-    while keys := list(islice(changed, BATCH)):
+    for keys in _grouped(changed):
         old_states, new_states = reading.states(config, old, keys), reading.states(config, new, keys)
         for key in keys:
             before, after = _value(old_states.get(key)), _value(new_states.get(key))
@@ -230,7 +240,7 @@ def _value(state: State | None) -> Value | None:
 
 
 def _key_changes(reading: Reading, request: GetKeyHistoryRequest, head: int, last: int | None) -> Iterator[KeyChange]:
-    def more(change: KeyChange | None) -> list[KeyChange]:
+    def more(change: KeyChange | None, limit: int) -> list[KeyChange]:
         since = change.version if change else last
         after, before = 0, head + 1
         if since is not None:
@@ -240,7 +250,7 @@ def _key_changes(reading: Reading, request: GetKeyHistoryRequest, head: int, las
             request.key,
             after=after,
             before=before,
-            limit=BATCH,
+            limit=limit,
             newest_first=request.newest_first,
         )
 
