@@ -12,7 +12,6 @@ third c of version 5.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lamina_server.planning import entry_size
 from lamina_server.rpc.convert import replies
 from lamina_server.rpc.requests import Cursor, WatchRequest
 from lamina_server.settings import Settings
@@ -93,7 +92,7 @@ def _take(changes: Iterable[tuple[int, Change]], limit_bytes: int) -> tuple[list
     parts: list[_Part] = []
     size = 0
     for number, change in changes:
-        weight = entry_size(change.key, change.value) + len(change.key.encode()) + _CHANGE_FRAMING_BYTES
+        weight = _weigh(change)
         begins = not parts or parts[-1].number != number
         if parts and (size + weight > limit_bytes or (begins and len(parts) == _VERSIONS_LIMIT)):
             _close(parts, number)
@@ -103,6 +102,11 @@ def _take(changes: Iterable[tuple[int, Change]], limit_bytes: int) -> tuple[list
         parts[-1].changes.append(change)
         size += weight
     return parts, None
+
+
+def _weigh(change: Change) -> int:
+    value_bytes = change.value.size_bytes if change.value else 0
+    return len(change.key.encode()) + value_bytes + _CHANGE_FRAMING_BYTES
 
 
 def _close(parts: list[_Part], left: int) -> None:

@@ -4,7 +4,7 @@ Bytes come in and bytes go out. Errors are raised as ServerError; how a caller l
 them is the business of handlers.py.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -18,7 +18,7 @@ from lamina_server.rpc.convert import replies, requests
 from lamina_server.rpc.draining import Draining
 from lamina_server.rpc.readers import Readers
 from lamina_server.rpc.requests import WriteRequest
-from lamina_server.rpc.watching import Watch
+from lamina_server.rpc.watching import Send, Watch
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Reading
 from lamina_server.versions import Reply, RequestKey, Version
@@ -26,7 +26,6 @@ from lamina_server.versions import Reply, RequestKey, Version
 _PARSED_ON_THE_LOOP_BYTES = 64 * 1024
 """A request up to this size is parsed in less time than a thread takes to wake; a larger one holds nobody up."""
 
-Send = Callable[[bytes], Awaitable[None]]
 T = TypeVar("T")
 R = TypeVar("R")
 
