@@ -16,7 +16,7 @@ The map at version 2 is version 1's values overlaid with version 2's. The map at
 just what the keyframe holds. Rows are only ever added.
 """
 
-from typing import Annotated, TypeAlias
+from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
 
 from sqlalchemy import (
     BigInteger,
@@ -33,6 +33,12 @@ from sqlalchemy import (
     UniqueConstraint,
 )
 from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
+
+from lamina_server.models.plain import plain_of_value
+from lamina_server.models.rows import value_of
+
+if TYPE_CHECKING:
+    from lamina_server.models.config_data import ConfigData
 
 BIGINT = BigInteger().with_variant(Integer, "sqlite")  # SQLite takes a rowid from INTEGER alone, and it has 64 bits
 NAME = Text().with_variant(Text(collation="C"), "postgresql")  # by code point on both
@@ -71,8 +77,8 @@ class ConfigName(Base):
     name: Mapped[Name]
 
 
-class ConfigData(Base):
-    """One immutable version of one config's map."""
+class VersionRow:
+    """One immutable version of one config's map: the columns of ConfigData."""
 
     __tablename__ = "config"
     __table_args__ = (
@@ -100,8 +106,6 @@ class ConfigData(Base):
     source_config: Mapped[LongText | None]
     source_version: Mapped[Big | None]
     source_hash: Mapped[Digest | None]
-
-    config_name: Mapped[ConfigName] = relationship(lazy="joined", innerjoin=True)
 
 
 class ConfigValue(Base):
@@ -141,7 +145,13 @@ class ConfigValue(Base):
     bytes_value: Mapped[bytes | None] = mapped_column(LargeBinary)
     digest: Mapped[Digest]
 
-    originating_config: Mapped[ConfigData] = relationship(viewonly=True)
+    originating_config: Mapped["ConfigData"] = relationship(viewonly=True)
+
+    @property
+    def value(self) -> Any:
+        """The value as plain Python has it; None for a tombstone too, which `deleted` tells from a null."""
+        value = value_of(self)
+        return None if value is None else plain_of_value(value)
 
 
 class ConfigValueAssociation(Base):
@@ -153,8 +163,18 @@ class ConfigValueAssociation(Base):
     config_id: Mapped[int] = mapped_column(BIGINT, ForeignKey("config.id"), primary_key=True)
     config_value_id: Mapped[int] = mapped_column(BIGINT, ForeignKey("config_value.id"), primary_key=True)
 
-    config_data: Mapped[ConfigData] = relationship(viewonly=True)
+    config_data: Mapped["ConfigData"] = relationship(viewonly=True)
     config_value: Mapped[ConfigValue] = relationship(viewonly=True, lazy="joined", innerjoin=True)
+
+    @property
+    def name(self) -> str:
+        """The value's key."""
+        return self.config_value.name
+
+    @property
+    def value(self) -> Any:
+        """The value as plain Python has it."""
+        return self.config_value.value
 
 
 class ConfigRequest(Base):

@@ -1,0 +1,49 @@
+"""The schema's way from one release to the next, by Alembic: at a server's start, or by `lamina-server migrate`."""
+
+from pathlib import Path
+
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from alembic.util import CommandError
+from sqlalchemy import Connection, Engine
+
+from lamina_server.models import lock_writers
+from lamina_server.store.contract import UnusableStoreError
+
+_HERE = Path(__file__).parent
+
+
+def migrate(engine: Engine) -> None:
+    """Bring a database to this release's schema, in one transaction; one that is there already is left alone.
+
+    Takes the writers' lock first, so that of several servers that start together one
+    migrates and the others find it done.
+
+    Raises UnusableStoreError where the schema is of a newer release than this one.
+    """
+    with engine.begin() as connection:
+        lock_writers(connection)
+        try:
+            command.upgrade(_config(connection), "head")
+        except CommandError as error:
+            text = f"the database's schema {current(connection)!r} is not known to this release; use a newer one"
+            raise UnusableStoreError(text) from error
+
+
+def current(connection: Connection) -> str | None:
+    """Return the revision of a database's schema; None where there is none yet."""
+    return MigrationContext.configure(connection).get_current_revision()
+
+
+def newest() -> str | None:
+    """Return the revision that `migrate` leads to."""
+    return ScriptDirectory(str(_HERE)).get_current_head()
+
+
+def _config(connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_HERE).replace("%", "%%"))  # ConfigParser's own character
+    config.attributes["connection"] = connection
+    return config
