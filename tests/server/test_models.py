@@ -68,7 +68,7 @@ def statements(engine: Engine) -> list[str]:
 
 
 def test_the_recipes_demo(engine: Engine, statements: list[str]) -> None:
-    """The published demo, in its own names: a default config, `id`, `data`, `name`, `value`, `originating_config_id`."""
+    """The published demo in its own names: a default config, `id`, `data`, `name`, `value`, the originating ids."""
     sess = sessionmaker(engine)()
     config = ConfigData(FIRST)
     sess.add(config)
@@ -242,7 +242,8 @@ def test_many_configs_share_the_tables(session: Session) -> None:
     one.data["x"] = 11
     session.commit()
     assert (one.version, two.version) == (3, 2)
-    assert (one.data, two.data) == ({"x": 11}, {"x": 2, "y": 20})
+    assert one.data == {"x": 11}
+    assert two.data == {"x": 2, "y": 20}
 
 
 def test_hashes_are_those_of_the_hash_chain(session: Session) -> None:
@@ -290,7 +291,8 @@ def test_editing_a_version_that_is_not_the_head(session: Session) -> None:
     with pytest.raises(StaleVersion, match="version 1 of 'default' was edited, but its head is version 2"):
         session.commit()
     session.rollback()
-    assert (old.data, config.data) == ({"x": 1}, {"x": 2})
+    assert old.data == {"x": 1}
+    assert config.data == {"x": 2}
 
 
 def test_two_sessions_cannot_both_make_the_next_version(engine: Engine) -> None:
@@ -329,7 +331,8 @@ def test_a_failed_flush_leaves_things_as_they_were(session: Session) -> None:
     with pytest.raises(ExistsError):
         session.commit()
     session.rollback()
-    assert (config.id, config.version, config.data) == (id_, 1, {"x": 1})
+    assert (config.id, config.version) == (id_, 1)
+    assert config.data == {"x": 1}
     config.data["x"] = 3
     session.commit()
     assert config.version == 2
@@ -343,10 +346,12 @@ def test_a_rollback_takes_a_flushed_version_back(session: Session) -> None:
     session.flush()
     assert config.version == 2
     session.rollback()
-    assert (config.version, config.data) == (1, {"x": 1})
+    assert config.version == 1
+    assert config.data == {"x": 1}
     config.data["x"] = 3
     session.commit()
-    assert (config.version, config.data) == (2, {"x": 3})
+    assert config.version == 2
+    assert config.data == {"x": 3}
 
 
 def test_rows_are_neither_changed_nor_deleted_nor_made_up_through_a_session(session: Session) -> None:
