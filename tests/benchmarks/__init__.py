@@ -1,0 +1,1 @@
+"""Measurements: `make bench`. Not tests, and not run with them."""

@@ -1,0 +1,66 @@
+"""Every code block of every README is run as it is printed, each file against a fresh server."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import ServerProcess
+
+ROOT = Path(__file__).parents[2]
+READMES = ["README.md", "client/README.md", "client/lamina/cli/README.md", "server/README.md"]
+PRINTED_TARGET = "localhost:7440"
+BLOCK = re.compile(r"(?P<before>[^\n]*)\n+```(?P<language>\w+)\n(?P<code>.*?)\n```", re.DOTALL)
+NOT_RUN = re.compile(r"<!-- not run: (?P<reason>.+) -->")
+RUN = {"python", "sh"}
+
+
+def blocks(readme: str) -> list[tuple[str, str]]:
+    """Return the (language, code) of the blocks to run; one that cannot be says why in a comment before it."""
+    text = (ROOT / readme).read_text(encoding="utf-8")
+    found = [match for match in BLOCK.finditer(text) if match["language"] in RUN]
+    return [(match["language"], match["code"]) for match in found if not NOT_RUN.search(match["before"])]
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> ServerProcess:
+    return ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}")
+
+
+@pytest.mark.parametrize("readme", READMES)
+def test_blocks_run_as_printed(readme: str, server: ServerProcess, tmp_path: Path) -> None:
+    with server:
+        python: list[str] = []
+        for language, code in blocks(readme):
+            if code.startswith("make "):
+                continue  # below: they start a server of their own, and this very run
+            if language == "python":
+                python.append(code.replace(PRINTED_TARGET, server.target))
+                run([sys.executable, "-W", "error", "-c", "\n".join(python)], tmp_path, server)
+                python.clear()
+            else:
+                run(["bash", "-euo", "pipefail", "-c", code], tmp_path, server)
+
+
+def run(program: list[str], folder: Path, server: ServerProcess) -> None:
+    """Run a block in an empty folder that has the checkout's .venv, as the README's reader has."""
+    venv = folder / ".venv"
+    if not venv.exists():
+        venv.symlink_to(Path(sys.prefix))
+    environment = {**os.environ, "LAMINA_TARGET": server.target, "LC_ALL": "C.UTF-8"}
+    done = subprocess.run(program, cwd=folder, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, f"{program[-1]}\n{done.stdout}\n{done.stderr}"
+
+
+def test_the_two_commands(tmp_path: Path) -> None:
+    """`make serve` gets ready and names the lines to try; `make test` is what is running here."""
+    code = dict.fromkeys(code for language, code in blocks("README.md") if code.startswith("make "))
+    commands = [line.split("#")[0].split() for block in code for line in block.splitlines()]
+    assert commands == [["make", "serve"], ["make", "test"]]
+    arguments = f"--listen localhost:0 --database sqlite:///{tmp_path}/lamina.db"
+    with ServerProcess.of_program(["make", "--silent", "serve", f"ARGS={arguments}"], cwd=ROOT) as server:
+        assert server.target in server.printed
+        assert "import lamina" in server.printed
