@@ -1,0 +1,235 @@
+"""PostgreSQL as a store's database, shared with other servers. Knows no table.
+
+All writers of one database take one advisory lock, each for its transaction. So a writer
+that reads after it has the lock reads everything that was ever committed (under READ
+COMMITTED, and in a new statement), and ids and versions rise in the order of commits.
+"""
+
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+import psycopg
+from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from sqlalchemy.dialects.postgresql import Insert, insert
+from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
+
+from lamina_server.errors import DiskFullError, HashMismatchError
+from lamina_server.models import lock_writers
+from lamina_server.store.contract import CommitUnknownError, HistoryBrokenError, UnusableStoreError
+from lamina_server.store.database import connected, not_answered, translated
+
+WRITER_CONNECTIONS = 2
+"""One for commits, one for keyframes beside them."""
+
+CONNECT_SECONDS = 5
+KEEPALIVE_IDLE_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_COUNT = 10, 5, 3
+DEAD_PEER_MS = 25_000
+"""As long as keepalive takes for a silent connection: it says nothing of one with data on its way."""
+
+LOCK_TIMEOUT_MS = 2_000
+STATEMENT_TIMEOUT_MS = 5_000
+IDLE_IN_TRANSACTION_MS = 3_000
+"""A server that stops within a writing block must not keep the lock from the others."""
+KEYFRAME_TIMEOUT_MS = 60_000
+"""For a keyframe of the largest map: nobody waits for it."""
+MIGRATION_TIMEOUT_MS = 600_000
+"""For one statement that changes the schema, and for waiting while another server does it."""
+CLIENT_CHECK_MS = 5_000
+"""How often a backend looks whether its client is still there, while a statement runs."""
+
+OLDEST_VERSION = 140_000
+"""Oldest release that is maintained. Before 13 the statement timeout could not be lifted for a COMMIT."""
+
+# Each statement of ours is made to walk indexes. The planner would read small tables whole, and go on with such a plan
+# when they have grown; right after a bulk load it knows nothing; and compiling costs more than any of them.
+_PLANNING = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+
+_DISK_FULL = "53100"
+_CORRUPTED = ("XX001", "XX002")
+
+# One message, so one round trip; the timeout counts for each statement of it. Cancelled, a COMMIT that waits for a
+# standby would return as if it had been replicated.
+_COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
+
+_STATE = text(
+    "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS in_recovery,"
+    " current_setting('server_encoding') AS encoding, current_setting('fsync') AS fsync,"
+    " current_setting('full_page_writes') AS full_page_writes,"
+    " current_setting('synchronous_commit') AS synchronous_commit"
+)
+
+
+class PostgresqlDatabase:
+    """A Database on a PostgreSQL server.
+
+    Raises UnusableStoreError where it cannot be reached, or would not keep what it confirms.
+    """
+
+    def __init__(self, url: URL, *, reader_connections: int, wait_seconds: float) -> None:
+        self._url = url
+        self._write_turn = threading.Lock()  # so that our own threads wait here, not on connections
+        self._writer = _engine(
+            url,
+            {"statement_timeout": STATEMENT_TIMEOUT_MS, "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS},
+            # Whatever the database's default is: another level would read what was there before the lock.
+            isolation_level="READ COMMITTED",
+            pool_size=WRITER_CONNECTIONS,
+            pool_timeout=wait_seconds,
+        )
+        self._readers = _engine(
+            url,
+            {"statement_timeout": STATEMENT_TIMEOUT_MS},
+            isolation_level="AUTOCOMMIT",
+            pool_size=reader_connections,
+            pool_timeout=wait_seconds,
+        )
+        try:
+            with self._writer.connect() as connection:
+                _check(connection.execute(_STATE).one())
+        except DBAPIError as error:
+            self.close()
+            raise UnusableStoreError("the PostgreSQL database cannot be reached, or lets nobody write") from error
+        except UnusableStoreError:
+            self.close()
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Lend a reader's connection."""
+        with connected(self._readers, _translate) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Lend a connection in a transaction that has the advisory lock."""
+        with self._write_turn, connected(self._writer, _translate) as connection:
+            with translated(_translate):
+                lock_writers(connection)
+            yield connection
+            _commit(connection)
+
+    @contextmanager
+    def aside(self) -> Iterator[Connection]:
+        """Lend a connection in a transaction beside the writers'."""
+        with connected(self._writer, _translate) as connection:
+            with translated(_translate):
+                connection.exec_driver_sql(f"SET LOCAL statement_timeout = {KEYFRAME_TIMEOUT_MS}")
+            yield connection
+            _commit(connection)
+
+    def asking(self) -> AbstractContextManager[None]:
+        """Run a statement."""
+        return translated(_translate)
+
+    @contextmanager
+    def migrating(self) -> Iterator[Engine]:
+        """Lend an engine with more patience: another server may be changing the schema right now."""
+        timeouts_ms = {"lock_timeout": MIGRATION_TIMEOUT_MS, "statement_timeout": MIGRATION_TIMEOUT_MS}
+        engine = _engine(self._url, timeouts_ms, isolation_level="READ COMMITTED", pool_size=1)
+        try:
+            yield engine
+        finally:
+            engine.dispose()
+
+    def insert_new(self, table: Any) -> Insert:
+        """Return an INSERT ON CONFLICT DO NOTHING: another server may be adding the same rows."""
+        return insert(table).on_conflict_do_nothing()
+
+    def close(self) -> None:
+        """Close all connections."""
+        self._readers.dispose()
+        self._writer.dispose()
+
+
+def _commit(connection: Connection) -> None:
+    """Commit, and believe nothing but a plain COMMIT.
+
+    The server answers ROLLBACK where the transaction had failed before, and COMMIT with a
+    warning where it was not to wait for its standby any longer.
+    """
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    notices: list[Any] = []
+    note = notices.append
+    driver.add_notice_handler(note)
+    try:
+        cursor = driver.execute(_COMMIT, prepare=False)  # a prepared statement is one statement
+        while cursor.nextset():
+            pass
+        confirmed = cursor.statusmessage == "COMMIT" and not notices
+    except psycopg.Error as error:
+        connection.invalidate()
+        raise CommitUnknownError from error
+    finally:
+        driver.remove_notice_handler(note)
+    if not confirmed:
+        connection.invalidate()
+        raise CommitUnknownError
+
+
+def _engine(url: URL, timeouts_ms: dict[str, int], **options: Any) -> Engine:
+    settings = {"lock_timeout": LOCK_TIMEOUT_MS} | timeouts_ms | _PLANNING
+    given = url.query.get("options", "")  # the operator's come first; ours hold what is promised
+    arguments = {
+        "options": " ".join([str(given), *(f"-c {name}={value}" for name, value in settings.items())]),
+        "application_name": "lamina-server",
+        "client_encoding": "utf8",
+        "connect_timeout": CONNECT_SECONDS,
+        # Of several hosts the one that takes writes; never a standby, whose answers may be old.
+        "target_session_attrs": "read-write",
+        "keepalives": 1,
+        "keepalives_idle": KEEPALIVE_IDLE_SECONDS,
+        "keepalives_interval": KEEPALIVE_INTERVAL_SECONDS,
+        "keepalives_count": KEEPALIVE_COUNT,
+        "tcp_user_timeout": DEAD_PEER_MS,
+    }
+    engine = create_engine(
+        url.set(drivername="postgresql+psycopg"),
+        connect_args=arguments,
+        hide_parameters=True,  # they are people's values, and errors are logged
+        max_overflow=0,  # so that the database's own limit on connections can be reckoned with
+        pool_pre_ping=True,  # a failover leaves dead connections behind
+        pool_use_lifo=True,  # the rest of the pool may fall idle, and be closed by what lies between
+        **options,
+    )
+    event.listen(engine, "connect", _notice_lost_clients)
+    return engine
+
+
+def _notice_lost_clients(driver: psycopg.Connection[Any], _record: object) -> None:
+    """Have the backend notice that we are gone, where its platform can."""
+    with driver.cursor() as cursor:
+        try:
+            cursor.execute(f"SET client_connection_check_interval = {CLIENT_CHECK_MS}")
+        except psycopg.DatabaseError:
+            driver.rollback()
+        else:
+            driver.commit()
+
+
+def _check(state: Any) -> None:
+    """Refuse a database that could lose what it confirmed, or mix up what it stores."""
+    off = [name for name in ("fsync", "full_page_writes", "synchronous_commit") if getattr(state, name) == "off"]
+    if state.version < OLDEST_VERSION:
+        raise UnusableStoreError(f"PostgreSQL {OLDEST_VERSION // 10_000} or newer is needed")
+    if state.in_recovery:
+        raise UnusableStoreError("this PostgreSQL server is a standby: name the primary")
+    if state.encoding != "UTF8":
+        raise UnusableStoreError(f"the database's encoding is {state.encoding}; it must be UTF8")
+    if off:
+        raise UnusableStoreError(f"PostgreSQL has {' and '.join(off)} off: it would lose what it has confirmed")
+
+
+def _translate(error: DBAPIError) -> Exception:
+    state = getattr(error.orig, "sqlstate", None)
+    if state == _DISK_FULL:
+        return DiskFullError()
+    if state in _CORRUPTED:
+        return HashMismatchError("the database")
+    if isinstance(error, IntegrityError):
+        return HistoryBrokenError("the database refused rows that do not continue its history")
+    if isinstance(error, ProgrammingError | DataError | NotSupportedError):
+        return error
+    return not_answered()

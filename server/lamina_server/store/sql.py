@@ -1,0 +1,103 @@
+"""The store over SQL, for SQLite and PostgreSQL. What differs between them is behind `Database`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from sqlalchemy import URL, make_url
+from sqlalchemy.exc import ArgumentError, DBAPIError
+
+from lamina_server.store.contract import UnusableStoreError
+from lamina_server.store.database import Database
+from lamina_server.store.keyframes import originated_since_keyframe, write_keyframe
+from lamina_server.store.migrations import migrate
+from lamina_server.store.postgresql import PostgresqlDatabase
+from lamina_server.store.reading import SqlReading
+from lamina_server.store.sqlite import SqliteDatabase
+from lamina_server.store.writing import SqlWriting
+
+READER_CONNECTIONS = 4
+WAIT_SECONDS = 5.0
+
+_POSTGRESQL = ("postgresql", "postgresql+psycopg", "postgres")
+
+
+class SqlStore:
+    """A Store in a database. Make one with `open_store`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @contextmanager
+    def read(self) -> Iterator[SqlReading]:
+        """Open a reading block."""
+        with self._database.reading() as connection:
+            yield SqlReading(connection, self._database)
+
+    @contextmanager
+    def write(self) -> Iterator[SqlWriting]:
+        """Open the writing block."""
+        with self._database.writing() as connection:
+            writing = SqlWriting(connection, self._database)
+            yield writing
+            writing.finish()
+
+    def originated_since_keyframe(self, config: str) -> int:
+        """Count the values after the newest valid keyframe."""
+        with self.read() as reading:
+            return originated_since_keyframe(reading.ask, config)
+
+    def write_keyframe(self, config: str) -> None:
+        """Write a keyframe at the head."""
+        with self._database.aside() as connection:
+            write_keyframe(connection, self._database, SqlReading(connection, self._database).ask, config)
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()
+
+
+def open_store(
+    url: str, *, reader_connections: int = READER_CONNECTIONS, wait_seconds: float = WAIT_SECONDS
+) -> SqlStore:
+    """Open the database with a SQLAlchemy URL, and bring its tables up to date.
+
+    `sqlite:///relative.db`, `sqlite:////absolute.db`, `sqlite://` (in memory) or
+    `postgresql://…`.
+
+    reader_connections  how many reading blocks there can be at once
+    wait_seconds        how long another one waits for its turn
+
+    Raises UnusableStoreError.
+    """
+    database = _open_database(_parse(url), reader_connections=reader_connections, wait_seconds=wait_seconds)
+    try:
+        with database.migrating() as engine:
+            migrate(engine)
+    except DBAPIError as error:
+        database.close()
+        raise UnusableStoreError("the database's tables could not be brought up to date") from error
+    except BaseException:
+        database.close()
+        raise
+    return SqlStore(database)
+
+
+def _parse(url: str) -> URL:
+    try:
+        return make_url(url)
+    except ArgumentError as error:
+        # Its text stays with the cause: a URL may hold a password.
+        raise UnusableStoreError("the database's address is not a URL such as sqlite:///lamina.db") from error
+
+
+def _open_database(url: URL, *, reader_connections: int, wait_seconds: float) -> Database:
+    if url.drivername == "sqlite":
+        if url.query:
+            raise UnusableStoreError("a sqlite:// URL takes no options here: how the file is used is not left open")
+        in_memory = url.database in (None, "", ":memory:")
+        path = None if in_memory else Path(str(url.database)).resolve()
+        return SqliteDatabase(path, reader_connections=reader_connections, wait_seconds=wait_seconds)
+    if url.drivername in _POSTGRESQL:
+        return PostgresqlDatabase(url, reader_connections=reader_connections, wait_seconds=wait_seconds)
+    raise UnusableStoreError(f"{url.drivername!r} is not a database that is known here: sqlite or postgresql")

@@ -1,0 +1,230 @@
+"""SQLite as a store's database: one file and one process, or in memory. Knows no table.
+
+One connection writes and checkpoints; readers have connections of their own, opened after
+it and closed before it. (So the bug of SQLite 3.7.0 to 3.51.2, in which a checkpoint that
+races another connection's write corrupts the file, cannot be reached.) In memory there is
+but the one connection, and a reader waits for the writing block to end.
+"""
+
+import fcntl
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, Insert, QueuePool, StaticPool, create_engine, insert
+from sqlalchemy.exc import DBAPIError
+
+from lamina_server.errors import DiskFullError, HashMismatchError, Reason, UnavailableError
+from lamina_server.store.contract import CommitUnknownError, HistoryBrokenError, UnusableStoreError
+from lamina_server.store.database import connected, not_answered, translated
+
+BUSY_SECONDS = 5.0
+"""How long a statement waits for a lock. Only another program (a backup, a shell) ever holds one."""
+
+WAL_LIMIT_BYTES = 64 * 1024 * 1024
+"""To what the write-ahead log is cut once a checkpoint has emptied it; a burst may have made it longer."""
+
+_PRAGMAS = (
+    "trusted_schema=OFF",  # a file made by others cannot call functions from its schema
+    "cell_size_check=ON",  # notice a damaged page where it is read, not after having used it
+    f"busy_timeout={BUSY_SECONDS * 1000:.0f}",
+)
+_WRITER_PRAGMAS = (
+    *_PRAGMAS,
+    "synchronous=FULL",  # each commit reaches the disk before it returns: NORMAL loses some to a power cut
+    "fullfsync=ON",  # on macOS fsync alone stops at the drive's cache; elsewhere this means nothing
+    "foreign_keys=ON",
+    "recursive_triggers=ON",  # else INSERT OR REPLACE deletes past the triggers that refuse it
+    f"journal_size_limit={WAL_LIMIT_BYTES}",
+)
+_READER_PRAGMAS = (
+    *_PRAGMAS,
+    "query_only=ON",  # once more, beside mode=ro
+    "wal_autocheckpoint=0",  # the writer alone checkpoints
+)
+
+_PRIMARY_CODE = 0xFF  # SQLite's extended error codes hold the primary one in their lowest byte
+
+
+class SqliteDatabase:
+    """A Database in one file, or in memory where the path is None.
+
+    Raises UnusableStoreError where the file cannot be opened, or is open in another server.
+    """
+
+    def __init__(self, path: Path | None, *, reader_connections: int, wait_seconds: float) -> None:
+        self._path = path
+        self._lock_file = _lock(path) if path else None
+        # Reentrant for the one connection in memory: a question within a writing block is part of it.
+        self._turn = threading.RLock()
+        self._stopped = False
+        try:
+            self._writer = _engine(self._open_writer, poolclass=StaticPool)
+            self._readers = self._reader_engine(reader_connections, wait_seconds)
+            self._writer.connect().close()
+        except (sqlite3.Error, DBAPIError) as error:
+            self._unlock()
+            raise UnusableStoreError(f"SQLite cannot open {str(path)!r} as its database") from error
+        except UnusableStoreError:
+            self._unlock()
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Lend a reader's connection."""
+        self._check_not_stopped()
+        with connected(self._readers, _translate) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Lend the writing connection, in a transaction."""
+        with self._turn:
+            self._check_not_stopped()
+            with connected(self._writer, _translate) as connection:
+                with translated(_translate):
+                    # At once, not at the first INSERT: a transaction that has read is not let in later.
+                    connection.exec_driver_sql("BEGIN IMMEDIATE")
+                yield connection
+                self._commit(connection)
+
+    def aside(self) -> AbstractContextManager[Connection]:
+        """Lend the writing connection: there is but one."""
+        return self.writing()
+
+    @contextmanager
+    def asking(self) -> Iterator[None]:
+        """Run a statement; in memory, when the writing block of another thread has ended."""
+        if self._path is not None:
+            with translated(_translate):
+                yield
+            return
+        with self._turn, translated(_translate):
+            yield
+
+    @contextmanager
+    def migrating(self) -> Iterator[Engine]:
+        """Lend the engine of the one writing connection."""
+        with self._turn:
+            yield self._writer
+
+    def insert_new(self, table: Any) -> Insert:
+        """Return a plain INSERT: under the write lock nobody else can have added rows meanwhile."""
+        return insert(table)
+
+    def close(self) -> None:
+        """Close the readers' connections, then the writer's, then let go of the lock."""
+        self._readers.dispose()
+        self._writer.dispose()
+        self._unlock()
+
+    def _commit(self, connection: Connection) -> None:
+        try:
+            connection.commit()
+        except DBAPIError as error:
+            if _code(error) == sqlite3.SQLITE_FULL:
+                raise DiskFullError from error  # rolled back: it was there after no restart that was tried
+            # A failed fsync may have reached the disk or may yet: the rows were there after reopening.
+            # What this connection and its readers would now say is not known to be durable.
+            self._stopped = True
+            raise CommitUnknownError from error
+
+    def _check_not_stopped(self) -> None:
+        if self._stopped:
+            text = "a commit was not confirmed by the disk; the server must be restarted; nothing was written"
+            raise UnavailableError(Reason.STORE_UNAVAILABLE, text)
+
+    def _open_writer(self) -> sqlite3.Connection:
+        if self._path is None:
+            return _connect("file::memory:", _WRITER_PRAGMAS)
+        connection = _connect(_uri(self._path, "rwc"), _WRITER_PRAGMAS)
+        # Readers go on beside the writer, and a commit is one fsync. It stays in the file.
+        (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        if mode != "wal":
+            connection.close()
+            raise UnusableStoreError(f"{str(self._path)!r} cannot have a write-ahead log; it must be on a local disk")
+        return connection
+
+    def _reader_engine(self, connections: int, wait_seconds: float) -> Engine:
+        if self._path is None:
+            driver = self._writer.raw_connection().driver_connection
+            # Another engine over the same connection, which never rolls back: there may be a write open on it.
+            return _engine(
+                lambda: driver,
+                poolclass=StaticPool,
+                isolation_level="AUTOCOMMIT",
+                pool_reset_on_return=None,
+                skip_autocommit_rollback=True,
+            )
+        uri = _uri(self._path, "ro")
+        return _engine(
+            lambda: _connect(uri, _READER_PRAGMAS),
+            poolclass=QueuePool,
+            isolation_level="AUTOCOMMIT",
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=wait_seconds,
+            pool_use_lifo=True,  # the warmest page cache first
+        )
+
+    def _unlock(self) -> None:
+        if self._lock_file is not None:
+            self._lock_file.close()
+
+
+def _lock(path: Path) -> IO[bytes]:
+    """Hold the file's lock until it is closed, or the process ends.
+
+    On a file of its own: closing any descriptor of the data file would drop SQLite's locks.
+    """
+    lock_path = path.with_name(path.name + ".lock")
+    try:
+        lock_file = lock_path.open("ab")
+    except OSError as error:
+        raise UnusableStoreError(f"cannot open {str(lock_path)!r}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock_file.close()
+        text = f"{str(path)!r} is in use by another server. SQLite serves one; several can share a PostgreSQL"
+        raise UnusableStoreError(text) from error
+    return lock_file
+
+
+def _uri(path: Path, mode: str) -> str:
+    return f"file:{quote(str(path))}?mode={mode}"
+
+
+def _connect(uri: str, pragmas: tuple[str, ...]) -> sqlite3.Connection:
+    # isolation_level=None: transactions begin where we say so. Threads take turns, by the pools and the turn.
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    for pragma in pragmas:
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def _engine(connect: Any, **options: Any) -> Engine:
+    return create_engine("sqlite://", creator=connect, hide_parameters=True, **options)
+
+
+def _translate(error: DBAPIError) -> Exception:
+    match _code(error):
+        case sqlite3.SQLITE_FULL:
+            return DiskFullError()
+        case sqlite3.SQLITE_CONSTRAINT:
+            return HistoryBrokenError("the database refused rows that do not continue its history")
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return HashMismatchError("the database's file")
+        case None | sqlite3.SQLITE_ERROR | sqlite3.SQLITE_MISUSE | sqlite3.SQLITE_RANGE:
+            return error
+        case _:
+            return not_answered()
+
+
+def _code(error: DBAPIError) -> int | None:
+    code: int | None = getattr(error.orig, "sqlite_errorcode", None)
+    return None if code is None else code & _PRIMARY_CODE
