@@ -1,0 +1,112 @@
+"""What went wrong, for people and for scripts: each of the SDK's errors as a text and an exit code, in one table.
+
+    0 done   1 failed or refused   2 bad usage   3 conflict   4 not found   5 unavailable   130 Ctrl-C
+
+It must not know what the verbs do, and no text made here holds a value.
+"""
+
+import os
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Final
+
+import click
+
+import lamina
+from lamina.cli.texts import escape
+
+REFUSED: Final = 1
+USAGE: Final = 2
+CONFLICT: Final = 3
+NOT_FOUND: Final = 4
+UNAVAILABLE: Final = 5
+INTERRUPTED: Final = 130
+_SHOWN_CONFLICTS: Final = 10
+"""As many keys are told to a person; the rest are counted."""
+
+
+class Refusal(Exception):  # noqa: N818 - no error of the program's, but its answer
+    """An end that is not the SDK's: a text and an exit code."""
+
+    def __init__(self, message: str, code: int = REFUSED) -> None:
+        super().__init__(message)
+        self.code = code
+
+
+def exit_code(error: lamina.LaminaError) -> int:
+    """Give the exit code of one of the SDK's errors."""
+    table: tuple[tuple[type[lamina.LaminaError], int], ...] = (
+        (lamina.ConflictError, CONFLICT),
+        (lamina.NotFoundError, NOT_FOUND),
+        (lamina.UnavailableError, UNAVAILABLE),
+        (lamina.InvalidError, USAGE),
+    )
+    return next((code for kind, code in table if isinstance(error, kind)), REFUSED)
+
+
+def explain(error: lamina.LaminaError) -> str:
+    """Say what happened, and where it helps, what to do."""
+    if isinstance(error, lamina.ConflictError):
+        return "\n".join(_conflict_lines(error))
+    return str(error)
+
+
+def tell(text: str) -> None:
+    """Write a line to people, wherever stdout goes. What cannot be said is not worth failing for."""
+    with suppress(OSError):
+        click.echo("lamina: " + escape(text, keep_layout=True), err=True)
+
+
+@contextmanager
+def boundary(ctx: click.Context) -> Iterator[None]:
+    """Turn whatever the verb within raises into a text and an exit code."""
+    try:
+        yield from _flushed()
+    except Refusal as refusal:
+        tell(str(refusal))
+        ctx.exit(refusal.code)
+    except lamina.LaminaError as error:
+        tell(explain(error))
+        ctx.exit(exit_code(error))
+    except KeyboardInterrupt:
+        _let_go_of_stdout()
+        ctx.exit(INTERRUPTED)
+    except BrokenPipeError:  # whoever read this has had enough
+        _let_go_of_stdout()
+        ctx.exit(0)
+    except OSError as error:
+        _let_go_of_stdout()
+        where = f"{error.filename}: " if error.filename else ""
+        tell(f"{where}{error.strerror or error}")
+        ctx.exit(REFUSED)
+
+
+def _flushed() -> Iterator[None]:
+    """Let the verb run, and write all that it printed while a closed pipe or a full disk can still be answered for."""
+    try:
+        yield
+    except click.exceptions.Exit:
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+
+
+def _conflict_lines(error: lamina.ConflictError) -> Iterator[str]:
+    yield "nothing was written: others have changed what this changes"
+    conflicts = list(error.conflicts.values())
+    for conflict in conflicts[:_SHOWN_CONFLICTS]:
+        done = "deleted" if conflict.theirs is lamina.MISSING else "set"
+        yield f"  {conflict.key} was {done} by {conflict.author or 'somebody'} in version {conflict.version}"
+    if len(conflicts) > _SHOWN_CONFLICTS:
+        yield f"  and {len(conflicts) - _SHOWN_CONFLICTS} more"
+    if not conflicts:
+        yield f"  {error}"
+
+
+def _let_go_of_stdout() -> None:
+    """Point stdout nowhere, or Python would try to write what is left when it ends, and complain."""
+    with suppress(OSError, ValueError, AttributeError):
+        nowhere = os.open(os.devnull, os.O_WRONLY)
+        os.dup2(nowhere, sys.stdout.fileno())
+        os.close(nowhere)

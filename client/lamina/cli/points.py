@@ -1,0 +1,62 @@
+"""Points in time as people type them: a version, an RFC 3339 time or an age; it knows no config and asks no clock.
+
+12                          version 12, and 0 the empty map before version 1
+2026-11-23T09:30:00+01:00   the newest version not later than that
+2026-11-23 09:30            the same in the terminal's time zone
+90s  15m  2h  7d  3w        so long ago
+"""
+
+import re
+from datetime import datetime, timedelta
+from typing import Final
+
+_VERSION_LIMIT: Final = 2**63
+_UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
+_AGE: Final = re.compile(r"(\d{1,12})([smhdw])", re.ASCII)
+_TIME: Final = re.compile(
+    r"(?P<date>\d{4}-\d\d-\d\d)[Tt ](?P<minute>\d\d:\d\d)(?P<second>:\d\d)?(?P<fraction>\.\d+)?"
+    r"(?P<zone>[Zz]|[+-]\d\d:\d\d)?",
+    re.ASCII,
+)
+FORMS: Final = "a version (12), a time (2026-11-23T09:30:00Z, without a zone: this terminal's) or an age (90s, 2h, 7d)"
+
+
+class PointError(ValueError):
+    """A text that is no point in time."""
+
+
+def parse_point(text: str, *, now: datetime) -> int | datetime:
+    """Give the version's number, or the time with its zone, that a text means at the moment `now`."""
+    if text.isascii() and text.isdigit():
+        return _version(text)
+    if age := _AGE.fullmatch(text):
+        return _before(now, text, int(age[1]) * _UNIT_SECONDS[age[2]])
+    if time := _TIME.fullmatch(text):
+        return _time(time)
+    raise PointError(f"{text!r} is not {FORMS}")
+
+
+def _version(text: str) -> int:
+    # By its length first: Python refuses to read an integer of thousands of digits, and says so in its own words.
+    if len(text) > len(str(_VERSION_LIMIT)) or int(text) >= _VERSION_LIMIT:
+        raise PointError("no version has so high a number")
+    return int(text)
+
+
+def _before(now: datetime, text: str, seconds: int) -> datetime:
+    try:
+        return now - timedelta(seconds=seconds)
+    except OverflowError:
+        raise PointError(f"{text!r} ago is before the calendar began") from None
+
+
+def _time(parts: re.Match[str]) -> datetime:
+    """Read what the pattern found. Finer than microseconds is cut off: versions are no finer."""
+    fraction = (parts["fraction"] or ".0")[1:7].ljust(6, "0")
+    zone = (parts["zone"] or "").upper()
+    try:
+        # fromisoformat rather than a library: this is the one form in which it gets them, fully spelt.
+        time = datetime.fromisoformat(f"{parts['date']}T{parts['minute']}{parts['second'] or ':00'}.{fraction}{zone}")
+        return time if time.tzinfo else time.astimezone()
+    except (ValueError, OverflowError) as error:
+        raise PointError(f"{parts[0]!r} is no time that exists: {error}") from None

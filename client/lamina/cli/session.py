@@ -1,0 +1,50 @@
+"""One client of the SDK for one verb, connected as the shared options say; it knows nothing of verbs or output."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import click
+
+import lamina
+from lamina.cli.errors import REFUSED, Refusal
+from lamina.cli.options import Chosen, chosen
+
+
+@contextmanager
+def connected(ctx: click.Context, **more: Any) -> Iterator[lamina.Client]:
+    """Give a client, and close it after the verb. `more` goes to `lamina.connect` over what the options say."""
+    with lamina.connect(**{**_arguments(chosen(ctx)), **more}) as client:
+        yield client
+
+
+def _arguments(options: Chosen) -> dict[str, Any]:
+    values = options.values
+    named: dict[str, Any] = {name: values[name] for name in ("target", "timeout", "author") if name in values}
+    return {**named, "token": _token(values), "tls": _tls(values)}
+
+
+def _token(values: dict[str, Any]) -> str | None:
+    if "token_file" not in values:
+        return os.environ.get("LAMINA_TOKEN") or None
+    path = values["token_file"]
+    try:
+        token = Path(path).read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        token = ""
+    if not token:
+        raise Refusal(f"{path} holds no token", REFUSED)
+    return token
+
+
+def _tls(values: dict[str, Any]) -> lamina.TLS | bool | None:
+    files = {name: values[f"tls_{name}"] for name in ("ca", "cert", "key") if f"tls_{name}" in values}
+    if values.get("plaintext"):
+        if files:
+            raise click.UsageError("--plaintext and TLS files exclude each other")
+        return False
+    if ("cert" in files) != ("key" in files):
+        raise click.UsageError("--tls-cert and --tls-key go together")
+    return lamina.TLS(**files) if files else None

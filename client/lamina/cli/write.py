@@ -1,0 +1,145 @@
+"""The verbs that write what the command line says: set, unset, revert, fork."""
+
+import sys
+from collections.abc import Iterable
+from datetime import datetime
+from itertools import islice
+from pathlib import Path
+
+import click
+
+import lamina
+from lamina.cli.completing import ASSIGNMENT, CONFIG, KEY
+from lamina.cli.errors import NOT_FOUND, Refusal
+from lamina.cli.notation import Assignment, NotationError, parse_all
+from lamina.cli.options import POINT, Verb
+from lamina.cli.session import connected
+from lamina.cli.writing import Write, edit, named, print_plan, print_unchanged, print_written, until_written, writer
+
+_KINDS = {type(None): "null", bool: "a boolean", int: "an integer", float: "a number", bytes: "bytes"}
+
+
+@click.command("set", cls=Verb)
+@click.argument("config", type=CONFIG)
+@click.argument("assignments", metavar="KEY=TEXT|KEY:=JSON...", type=ASSIGNMENT, nargs=-1, required=True)
+@click.option("--retype", is_flag=True, help="Let KEY=TEXT replace a value that is not text.")
+@writer(creates=True)
+def set_verb(write: Write, config: str, assignments: tuple[str, ...], *, retype: bool) -> None:
+    r"""Set keys, all of them as one new version.
+
+    \b
+    motd=hello          the text hello
+    timeout:=30         JSON: a number, true, null, "text", a list, an object
+    motd=@FILE          the text of a file; - is standard input
+    hosts:=@FILE        the JSON in a file
+    a\=b=c  a\:b:=1     a backslash before a = or : that is part of the key
+
+    KEY=TEXT is refused where the key holds anything but text, because timeout=30 is not timeout:=30.
+    """
+    try:
+        wanted = parse_all(assignments, _read_file)
+    except NotationError as error:
+        raise click.UsageError(str(error)) from None
+
+    def stage(cfg: lamina.Config, head: lamina.Snapshot) -> None:
+        if not retype:
+            refuse_retyping(wanted, head)
+        for assignment in wanted:
+            cfg[assignment.key] = assignment.value
+
+    with connected(write.ctx) as client:
+        edit(write, client, config, stage)
+
+
+def refuse_retyping(wanted: Iterable[Assignment], head: lamina.Snapshot) -> None:
+    """Refuse a text for a key that holds anything else: nine times in ten the colon was forgotten."""
+    for assignment in wanted:
+        if assignment.typed or isinstance(head.get(assignment.key, ""), str):
+            continue
+        held = head[assignment.key]
+        kind = _KINDS.get(type(held), "a list" if isinstance(held, list) else "an object")
+        raise click.UsageError(
+            f"{assignment.key} holds {kind}, and this would make it text: write {assignment.advice}, "
+            "or --retype if text is meant"
+        )
+
+
+def _read_file(path: str) -> bytes:
+    if path == "-":
+        return sys.stdin.buffer.read()
+    try:
+        return Path(path).read_bytes()
+    except (OSError, ValueError) as error:
+        raise NotationError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+
+
+@click.command("unset", cls=Verb)
+@click.argument("config", type=CONFIG)
+@click.argument("keys", metavar="KEY...", type=KEY, nargs=-1, required=True)
+@writer()
+def unset_verb(write: Write, config: str, keys: tuple[str, ...]) -> None:
+    """Delete keys, all of them as one new version. If one of them is missing, nothing is written."""
+
+    def stage(cfg: lamina.Config, head: lamina.Snapshot) -> None:
+        missing = [key for key in keys if key not in head]
+        if missing:
+            raise Refusal(f"nothing was written: {config} has no key {named(missing)}", NOT_FOUND)
+        for key in dict.fromkeys(keys):
+            del cfg[key]
+
+    with connected(write.ctx) as client:
+        edit(write, client, config, stage)
+
+
+@click.command("revert", cls=Verb)
+@click.argument("config", type=CONFIG)
+@click.argument("keys", metavar="[KEY]...", type=KEY, nargs=-1)
+@click.option("--to", "point", type=POINT, required=True, help="As it was then.")
+@writer()
+def revert_verb(write: Write, config: str, keys: tuple[str, ...], point: int | datetime) -> None:
+    """Write a new version in which the keys, or without KEY the whole map, are as they were at V.
+
+    Nothing is lost: what is replaced stays in the history, and the printed line brings it back.
+    """
+    keys = tuple(dict.fromkeys(keys))
+
+    def attempt() -> None:
+        cfg = write.open(client, config)
+        then = cfg.at(point)
+        missing = [key for key in keys if key not in then and key not in cfg]
+        if missing:
+            raise Refusal(f"{config} has no key {named(missing)}, neither now nor then", NOT_FOUND)
+        changes = cfg.diff(cfg.version, then.version)
+        if keys:
+            changes = {key: change for key, change in changes.items() if key in keys}
+        write.demand_base(cfg, changes)
+        message = write.message or f"revert to version {then.version}"
+        if write.dry_run:
+            print_plan(write, changes)
+        elif changes:
+            print_written(write, cfg.revert(*keys, to=then.version, message=message), changes)
+        else:
+            print_unchanged(write, cfg)
+
+    with connected(write.ctx) as client:
+        until_written(attempt)
+
+
+@click.command("fork", cls=Verb)
+@click.argument("source", type=CONFIG)
+@click.argument("target", type=CONFIG)
+@click.option("--at", "point", type=POINT, help="As SOURCE was then [now].")
+@writer(based=False)
+def fork_verb(write: Write, source: str, target: str, point: int | datetime | None) -> None:
+    """Make the config TARGET, whose version 1 is SOURCE's map. If there is a TARGET, nothing is written."""
+    with connected(write.ctx) as client:
+        cfg = client.config(source)
+        at = cfg.version if point is None else point
+        changes = cfg.diff(0, at)
+        if not write.dry_run:
+            made = cfg.fork(target, at=at, message=write.message)
+            print_written(write, next(version for version in made.log() if version.number == made.version), changes)
+        elif any(info.name == target for info in islice(client.configs(target), 1)):
+            raise Refusal(f"there is a config {target} already")
+        else:
+            print_plan(write, changes)

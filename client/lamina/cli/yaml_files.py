@@ -1,0 +1,269 @@
+"""YAML 1.2 in and out: ruamel reads and writes the syntax, the meaning of a scalar is decided here; it knows no config.
+
+By the core schema of YAML 1.2: `no`, `0b1` and `1_000` are text, `0755` is 755, `0o755` is 493, `1e3` is 1000.0. What
+has no such meaning is refused with its line rather than guessed at: dates, tags of a program's own, merge keys, a key
+that is not text, a key that stands twice. On the way out whatever some older reader could take for anything but text
+is quoted.
+"""
+
+import base64
+import binascii
+import io
+import re
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, Final, NoReturn
+
+from ruamel.yaml import YAML
+from ruamel.yaml.error import YAMLError
+from ruamel.yaml.events import (
+    AliasEvent,
+    DocumentStartEvent,
+    Event,
+    MappingEndEvent,
+    MappingStartEvent,
+    ScalarEvent,
+    SequenceEndEvent,
+    SequenceStartEvent,
+    StreamEndEvent,
+)
+from ruamel.yaml.nodes import ScalarNode
+from ruamel.yaml.representer import SafeRepresenter
+
+_TAG: Final = "tag:yaml.org,2002:"
+_DEPTH_LIMIT: Final = 100
+"""Levels: above the 64 that a value may have, below what Python's stack bears."""
+_VALUES_LIMIT: Final = 2_000_000
+"""Values after aliases have been followed: some lines of aliases of aliases could stand for billions."""
+_INTEGER_DIGITS: Final = 4000
+"""Python reads no longer integer, and no value has more than 20 digits."""
+
+_NULL: Final = re.compile(r"null|Null|NULL|~|")
+_BOOLEAN: Final = re.compile(r"true|True|TRUE|false|False|FALSE")
+_INTEGER: Final = re.compile(r"(?P<ten>[-+]?[0-9]+)|0o(?P<eight>[0-7]+)|0x(?P<sixteen>[0-9a-fA-F]+)")
+_FLOAT: Final = re.compile(r"[-+]?(\.[0-9]+|[0-9]+(\.[0-9]*)?)([eE][-+]?[0-9]+)?")
+_NOT_FINITE: Final = re.compile(r"[-+]?\.(inf|Inf|INF)|\.(nan|NaN|NAN)")
+_DATE: Final = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}"
+    r"|[0-9]{4}-[0-9]{1,2}-[0-9]{1,2}([Tt]|[ \t]+)[0-9]{1,2}:[0-9]{2}:[0-9]{2}(\.[0-9]*)?"
+    r"([ \t]*(Z|[-+][0-9]{1,2}(:?[0-9]{2})?))?"
+)
+_PLAIN: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+ -]*(?<! )|[A-Za-z0-9]+([.][A-Za-z0-9]+){3,}", re.ASCII)
+"""Text that is written bare: no reader takes it for more, unless it is one of these words."""
+_WORDS: Final = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
+
+
+class YAMLFileError(ValueError):
+    """What cannot be read. Names lines and keys, never values."""
+
+
+def load(text: str) -> Any:
+    """Read a file of one document. Raises YAMLFileError."""
+    try:
+        return _Loader(YAML(typ="safe", pure=True).parse(text)).document()
+    except YAMLError as error:
+        raise YAMLFileError(_told(error, text)) from None
+
+
+def dump(entries: Mapping[str, Any]) -> str:
+    """Write a map in block style, keys in their order."""
+    yaml = YAML(typ="safe", pure=True)
+    yaml.Representer = _Representer
+    yaml.default_flow_style = False
+    yaml.indent(mapping=2, sequence=4, offset=2)
+    yaml.width = 2**20  # long lines stay whole, so that a change of a word is a change of a line
+    out = io.StringIO()
+    yaml.dump(dict(entries), out)
+    return out.getvalue()
+
+
+class _Loader:
+    """Makes values of the events of one document, counting what it makes."""
+
+    def __init__(self, events: Iterator[Event]) -> None:
+        self._events = events
+        self._anchors: dict[str, tuple[Any, int]] = {}
+        self._count = 0
+        self._key = ""
+
+    def document(self) -> Any:
+        next(self._events)  # the start of the stream
+        start = next(self._events)
+        if isinstance(start, StreamEndEvent):
+            return None
+        if isinstance(start, DocumentStartEvent) and start.version not in {None, (1, 2)}:
+            self._refuse(start, "the document says that it is not YAML 1.2, and is not read as such")
+        value = self._value(next(self._events), 0)
+        next(self._events)  # the end of the document
+        if not isinstance(more := next(self._events), StreamEndEvent):
+            self._refuse(more, "a second document begins; a config is one")
+        return value
+
+    def _value(self, event: Event, depth: int) -> Any:
+        if isinstance(event, AliasEvent):
+            return self._alias(event)
+        before = self._count
+        self._counted(event, 1)
+        if depth > _DEPTH_LIMIT:
+            self._refuse(event, f"nested deeper than {_DEPTH_LIMIT} levels")
+        value = self._made(event, depth)
+        if anchor := getattr(event, "anchor", None):
+            self._anchors[anchor] = (value, self._count - before)
+        return value
+
+    def _made(self, event: Event, depth: int) -> Any:
+        if isinstance(event, ScalarEvent):
+            return self._scalar(event, depth)
+        if isinstance(event, MappingStartEvent):
+            self._expect_tag(event, "map")
+            return self._mapping(depth)
+        if isinstance(event, SequenceStartEvent):
+            self._expect_tag(event, "seq")
+            return self._sequence(depth)
+        return self._refuse(event, f"{type(event).__name__} where a value should be")
+
+    def _sequence(self, depth: int) -> list[Any]:
+        items: list[Any] = []
+        while not isinstance(event := next(self._events), SequenceEndEvent):
+            items.append(self._value(event, depth + 1))
+        return items
+
+    def _mapping(self, depth: int) -> dict[str, Any]:
+        entries: dict[str, Any] = {}
+        lines: dict[str, int] = {}
+        while not isinstance(event := next(self._events), MappingEndEvent):
+            name = self._name(event, depth)
+            if name in entries:
+                self._refuse(event, f"{name} stands twice, first in line {lines[name]}")
+            if depth == 0:
+                self._key = name
+            lines[name] = event.start_mark.line + 1
+            entries[name] = self._value(next(self._events), depth + 1)
+        return entries
+
+    def _name(self, event: Event, depth: int) -> str:
+        if isinstance(event, ScalarEvent) and _plain(event) and event.value == "<<":
+            self._refuse(event, "merge keys (<<) are not of YAML 1.2: write the entries out, or quote the key")
+        name = self._value(event, depth + 1)
+        if isinstance(name, str):
+            return name
+        shown = event.value if isinstance(event, ScalarEvent) else "here"
+        return self._refuse(event, f"the key {shown} is not text: quote it")
+
+    def _alias(self, event: AliasEvent) -> Any:
+        if event.anchor not in self._anchors:
+            self._refuse(event, f"the alias *{event.anchor} has no anchor before it")
+        value, count = self._anchors[event.anchor]
+        self._counted(event, count)
+        return value
+
+    def _counted(self, event: Event, count: int) -> None:
+        self._count += count
+        if self._count > _VALUES_LIMIT:
+            self._refuse(event, f"more than {_VALUES_LIMIT} values, aliases followed")
+
+    def _expect_tag(self, event: MappingStartEvent | SequenceStartEvent, name: str) -> None:
+        if event.ctag not in {None, "!", _TAG + name}:
+            self._refuse_tag(event, str(event.ctag))
+
+    def _scalar(self, event: ScalarEvent, depth: int) -> Any:
+        tag = None if event.ctag is None else str(event.ctag)
+        if tag is None and _plain(event):
+            return self._resolved(event)
+        if tag in {None, "!", _TAG + "str"}:
+            return event.value
+        if tag == _TAG + "binary":
+            return self._binary(event, depth)
+        if tag in _TYPES:
+            pattern, make = _TYPES[tag]
+            if found := pattern.fullmatch(event.value):
+                return self._number(event, make, found)
+            self._refuse(event, f"this is no {tag.removeprefix(_TAG)}")
+        return self._refuse_tag(event, str(tag))
+
+    def _resolved(self, event: ScalarEvent) -> Any:
+        """Give a plain scalar its meaning, by the core schema."""
+        if _DATE.fullmatch(event.value):
+            self._refuse(event, "a date is no value: quote it to make it text")
+        if _NOT_FINITE.fullmatch(event.value):
+            self._refuse(event, "only finite numbers are values")
+        for pattern, make in _TYPES.values():
+            if found := pattern.fullmatch(event.value):
+                return self._number(event, make, found)
+        return event.value
+
+    def _number(self, event: ScalarEvent, make: "Callable[[re.Match[str]], Any]", found: "re.Match[str]") -> Any:
+        if len(event.value) > _INTEGER_DIGITS:
+            self._refuse(event, "a number is too large for 64 bits")
+        value = make(found)
+        if value in {float("inf"), float("-inf")}:
+            self._refuse(event, "a number is too large for 64 bits")
+        return value
+
+    def _binary(self, event: ScalarEvent, depth: int) -> bytes:
+        if depth > 1:
+            self._refuse(event, "bytes stand inside a list or map: only a key's whole value can be bytes")
+        try:
+            return base64.b64decode("".join(event.value.split()), validate=True)
+        except (binascii.Error, ValueError):
+            return self._refuse(event, "this is no base64")
+
+    def _refuse_tag(self, event: Event, tag: str) -> NoReturn:
+        self._refuse(event, f"the tag {tag.replace(_TAG, '!!')} has no meaning here")
+
+    def _refuse(self, event: Event, why: str) -> NoReturn:
+        place = f"{self._key}: " if self._key else ""
+        raise YAMLFileError(f"line {event.start_mark.line + 1}: {place}{why}")
+
+
+class _Representer(SafeRepresenter):
+    """Writes text so that nobody can take it for anything else."""
+
+    def ignore_aliases(self, _data: Any) -> bool:
+        return True
+
+    def represent_text(self, text: str) -> ScalarNode:
+        return self.represent_scalar(_TAG + "str", text, style=_style(text))
+
+
+_Representer.add_representer(str, _Representer.represent_text)
+
+
+def _style(text: str) -> str | None:
+    """Bare where nobody could misread it, as a block where lines are easier to read so, else quoted."""
+    if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
+        return None
+    return "|" if _fits_block(text) else '"'
+
+
+def _fits_block(text: str) -> bool:
+    """Tell whether lines lose nothing as a block: no white space where the block has its own, or editors remove it."""
+    first, *others = lines = text.split("\n")
+    return bool(others and first[:1].strip()) and all(line.isprintable() and line == line.rstrip() for line in lines)
+
+
+def _plain(event: ScalarEvent) -> bool:
+    return event.style is None or event.style == ""
+
+
+def _integer(found: "re.Match[str]") -> int:
+    return int(found["ten"] or found["eight"] or found["sixteen"], 10 if found["ten"] else 8 if found["eight"] else 16)
+
+
+_TYPES: Final[Mapping[str, tuple["re.Pattern[str]", "Callable[[re.Match[str]], Any]"]]] = {
+    _TAG + "null": (_NULL, lambda _found: None),
+    _TAG + "bool": (_BOOLEAN, lambda found: found[0].lower() == "true"),
+    _TAG + "int": (_INTEGER, _integer),
+    _TAG + "float": (_FLOAT, lambda found: float(found[0])),
+}
+
+
+def _told(error: YAMLError, text: str) -> str:
+    """Say where and what in a line. Of ruamel's words only those that quote nothing but punctuation."""
+    mark = getattr(error, "problem_mark", None)
+    if mark is not None:
+        return f"line {mark.line + 1}: {getattr(error, 'problem', None) or 'not YAML'}"
+    position = getattr(error, "position", None)
+    if isinstance(position, int):
+        line = text.count("\n", 0, position) + 1
+        return f"line {line}: the character U+{ord(text[position]):04X} may not stand in YAML unescaped"
+    return "not YAML"
