@@ -2,8 +2,11 @@
 
 import os
 import re
+import signal
 import subprocess
 import sys
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 
 import pytest
@@ -33,15 +36,14 @@ def server(tmp_path: Path) -> ServerProcess:
 @pytest.mark.parametrize("readme", READMES)
 def test_blocks_run_as_printed(readme: str, server: ServerProcess, tmp_path: Path) -> None:
     with server:
-        python: list[str] = []
-        for language, code in blocks(readme):
-            if code.startswith("make "):
-                continue  # below: they start a server of their own, and this very run
+        # Blocks of Python that follow each other are one session at the prompt; `make` has a test of its own below.
+        found = [block for block in blocks(readme) if not block[1].startswith("make ")]
+        for language, group in groupby(found, key=itemgetter(0)):
+            codes = [code for _, code in group]
             if language == "python":
-                python.append(code.replace(PRINTED_TARGET, server.target))
-                run([sys.executable, "-W", "error", "-c", "\n".join(python)], tmp_path, server)
-                python.clear()
-            else:
+                script = "\n".join(codes).replace(PRINTED_TARGET, server.target)
+                run([sys.executable, "-W", "error", "-c", script], tmp_path, server)
+            for code in codes if language == "sh" else ():
                 run(["bash", "-euo", "pipefail", "-c", code], tmp_path, server)
 
 
@@ -64,3 +66,5 @@ def test_the_two_commands(tmp_path: Path) -> None:
     with ServerProcess.of_program(["make", "--silent", "serve", f"ARGS={arguments}"], cwd=ROOT) as server:
         assert server.target in server.printed
         assert "import lamina" in server.printed
+        server.stop(expected=-signal.SIGTERM)  # make's own end; that the server ended well is in its log
+        assert '"stopping"' in server.log
