@@ -4,15 +4,17 @@ import asyncio
 import os
 import signal
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import click
 from pydantic import ValidationError
 
 from lamina_server import logs
-from lamina_server.app import describe_database, serving
+from lamina_server.app import describe_database, open_database, serving
+from lamina_server.errors import UnavailableError
 from lamina_server.rpc.listening import AddressError, UnsafeError
 from lamina_server.settings import Settings
 from lamina_server.store.contract import UnusableStoreError
@@ -50,13 +52,22 @@ def _database_option(command: F) -> F:
 def serve(**options: Any) -> None:
     """Serve a database until SIGTERM or Ctrl-C."""
     settings = _settings(options)
-    try:
+    with _refusals():
         received = asyncio.run(_serve(settings))
-    except UnsafeError as error:
-        _fail(str(error), BAD_USAGE)
-    except (AddressError, UnusableStoreError) as error:
-        _fail(str(error), FAILED)
-    sys.exit(INTERRUPTED if received is signal.SIGINT else 0)
+        sys.exit(INTERRUPTED if received is signal.SIGINT else 0)
+
+
+@main.command()
+@_database_option
+def migrate(**options: Any) -> None:
+    """Make or upgrade a database's tables, and end.
+
+    `serve` does the same when it starts; this is for whoever wants to see it done before, or by another account.
+    """
+    settings = _settings(options)
+    with _refusals():
+        open_database(settings).close()
+        click.echo(f"lamina-server: the tables are up to date in {describe_database(settings)}")
 
 
 def _settings(options: dict[str, Any]) -> Settings:
@@ -108,9 +119,17 @@ or from the shell:
 """
 
 
-def _fail(text: str, code: int) -> NoReturn:
-    click.echo(f"lamina-server: {text}", err=True)
-    sys.exit(code)
+@contextmanager
+def _refusals() -> Iterator[None]:
+    """Say in one line why the command cannot do what it was asked, and end it with the code for that."""
+    try:
+        yield
+    except UnsafeError as error:
+        click.echo(f"lamina-server: {error}", err=True)
+        sys.exit(BAD_USAGE)
+    except (AddressError, UnusableStoreError, UnavailableError) as error:
+        click.echo(f"lamina-server: {error}", err=True)
+        sys.exit(FAILED)
 
 
 if __name__ == "__main__":

@@ -23,7 +23,7 @@ from lamina_server.rpc.readers import Readers
 from lamina_server.rpc.service import Service
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Store
-from lamina_server.store.memory import MemoryStore
+from lamina_server.store.sql import open_store
 
 FOREIGN_CALLS_SECONDS = 1.0
 """How long calls that are none of ours (a watch of the health service has no end) may go on after ours have ended."""
@@ -93,7 +93,7 @@ async def serving(settings: Settings) -> AsyncIterator[str]:
     # What is not safe is refused before anything is touched, be it only a new database file.
     _check_parser()
     listening.credentials(settings, listening.parse(settings.listen))
-    store = await asyncio.to_thread(_open_store, settings)
+    store = await asyncio.to_thread(open_database, settings)
     try:
         application = Application(settings, store)
         try:
@@ -113,6 +113,16 @@ def _check_parser() -> None:
         raise UnsafeError("protobuf is here in its pure-Python implementation alone; install a compiled one")
 
 
+def open_database(settings: Settings) -> Store:
+    """Open the database, and bring its tables up to date. Blocks.
+
+    Raises UnusableStoreError, and UnsafeError for what is no URL.
+    """
+    _parse_url(settings.database)
+    # A thread that reads holds one connection at a time, so none ever waits for another's.
+    return open_store(settings.database, reader_connections=settings.reader_threads)
+
+
 def describe_database(settings: Settings) -> str:
     """Say where the data is, without passwords."""
     url = _parse_url(settings.database)
@@ -126,8 +136,3 @@ def _parse_url(database: str) -> URL:
         return make_url(database)
     except ArgumentError:  # its words quote the URL
         raise UnsafeError("--database is no URL such as sqlite:///lamina.db or postgresql://host/name") from None
-
-
-def _open_store(_: Settings) -> Store:
-    # Until there is a store on SQL.
-    return MemoryStore()

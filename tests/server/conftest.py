@@ -1,20 +1,42 @@
 """Stores and servers for the tests of the server."""
 
 from collections.abc import AsyncIterator, Iterator
+from pathlib import Path
 
 import pytest
 
 from lamina_server.store.contract import Store
 from lamina_server.store.memory import MemoryStore
+from lamina_server.store.sql import open_store
 from tests.server.wire import Wire, running
+from tests.support.postgres import Postgres
 
 
-@pytest.fixture
-def store() -> Iterator[Store]:
-    """An empty store."""
-    store = MemoryStore()
-    yield store
-    store.close()
+@pytest.fixture(scope="session")
+def postgres_template(postgres: Postgres) -> str:
+    """A PostgreSQL database with our tables, to be copied: making them takes longer than most tests."""
+    url = postgres.new_database()
+    open_store(url).close()
+    return url
+
+
+@pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:  # noqa: PLR0206 - it is no property
+    """An empty store of each kind."""
+    match request.param:
+        case "memory":
+            yield MemoryStore()
+        case "sqlite":
+            opened = open_store(f"sqlite:///{tmp_path}/lamina.db")
+            yield opened
+            opened.close()
+        case "postgresql":
+            postgres: Postgres = request.getfixturevalue("postgres")
+            url = postgres.new_database(template_url=request.getfixturevalue("postgres_template"))
+            opened = open_store(url)
+            yield opened
+            opened.close()
+            postgres.drop_database(url)
 
 
 @pytest.fixture

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.rpc.handlers import SERVICE
-from tests.server.wire import Refusal, Wire, changes, refusal
+from tests.server.wire import MEMORY_ONLY, Refusal, Wire, changes, refusal
 
 CONFIG = "shop/prod"
 INVALID, EXHAUSTED = grpc.StatusCode.INVALID_ARGUMENT, grpc.StatusCode.RESOURCE_EXHAUSTED
@@ -259,6 +259,7 @@ def shown(case: Case) -> str:
     return f"{case.rpc}.{case.field}={bad[:24]}"
 
 
+@MEMORY_ONLY
 async def test_bad_fields_are_refused_and_write_nothing(wire: Wire) -> None:
     await wire.commit(CONFIG, {"x": 1, "y": 2}, request_id="seed")
     before = await wire.get(CONFIG)

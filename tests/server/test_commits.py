@@ -8,7 +8,7 @@ import pytest
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.store.contract import Store
-from tests.server.wire import DELETED, Wire, commit_request, plain, refusal, running
+from tests.server.wire import DELETED, MEMORY_ONLY, Wire, commit_request, plain, refusal, running
 
 CONFIG = "shop/prod"
 ABSENT = object()
@@ -94,6 +94,7 @@ async def test_conflict_carries_both_sides(wire: Wire) -> None:
     assert (await wire.get(CONFIG)).version == 2
 
 
+@MEMORY_ONLY
 async def test_large_values_are_left_out_of_a_conflict(wire: Wire) -> None:
     await wire.commit(CONFIG, {"a": "b" * 256})
     await wire.commit(CONFIG, {"a": "t" * 257})
@@ -103,6 +104,7 @@ async def test_large_values_are_left_out_of_a_conflict(wire: Wire) -> None:
     assert sides(conflict) == ("b" * 256, ABSENT, ABSENT)
 
 
+@MEMORY_ONLY
 @pytest.mark.parametrize("size", [1, 100, 254])
 async def test_conflict_details_end_at_4_kib(wire: Wire, size: int) -> None:
     keys = [f"{number:04}{'é' * size}" for number in range(300)]
@@ -155,6 +157,7 @@ async def test_validate_only_writes_nothing_and_names_nothing(wire: Wire) -> Non
     assert (await wire.get(CONFIG)).version == 2
 
 
+@MEMORY_ONLY
 async def test_map_limits(store: Store) -> None:
     async with running(store, config_key_limit=3, config_limit_bytes=1024) as wire:
         await wire.commit(CONFIG, {"a": 1, "b": 1, "c": 1})
@@ -254,6 +257,7 @@ async def test_a_request_id_survives_a_restart(store: Store) -> None:
         assert await wire.stub.Commit(request) == first
 
 
+@MEMORY_ONLY
 async def test_authors(wire: Wire) -> None:
     async def author(*given: str) -> str:
         metadata = tuple(("lamina-author", one) for one in given)
@@ -282,6 +286,7 @@ async def test_authors(wire: Wire) -> None:
     assert (await wire.get(CONFIG)).version == version
 
 
+@MEMORY_ONLY
 async def test_violations_end_at_sixteen(wire: Wire) -> None:
     bad = [pb.Change(key=f"é{'k' * 600}", value=pb.Value(string="\x00")) for _ in range(100)]
     refused = await refusal(wire.stub.Commit(pb.CommitRequest(config="", changes=bad)))
@@ -304,6 +309,7 @@ async def test_the_largest_commit_is_taken(wire: Wire) -> None:
     assert (await wire.stub.Commit(request)).created
 
 
+@MEMORY_ONLY
 async def test_a_request_beyond_what_is_received_is_refused_by_grpc(wire: Wire) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await wire.stub.Commit(pb.CommitRequest(config=CONFIG, message="m" * (5 * 1024 * 1024 + 1)))

@@ -14,7 +14,7 @@ from lamina_server.rpc.handlers import SERVICE, snake_case
 from lamina_server.rpc.service import Service
 from lamina_server.rpc.status import CODES
 from lamina_server.settings import Settings
-from tests.server.wire import Refusal, Wire
+from tests.server.wire import MEMORY_ONLY, Refusal, Wire
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "server" / "README.md"
@@ -33,6 +33,7 @@ def test_every_method_has_a_handler() -> None:
     assert [method.name for method in SERVICE.methods if not hasattr(Service, snake_case(method.name))] == []
 
 
+@MEMORY_ONLY
 async def test_a_method_that_is_not_there_is_not_implemented(wire: Wire) -> None:
     call: grpc.aio.UnaryUnaryMultiCallable[bytes, bytes] = wire.channel.unary_unary(
         f"/{SERVICE.full_name}/EraseEverything"

@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.store.contract import Store
-from tests.server.wire import DELETED, Wire, entries, plain, refusal, running
+from tests.server.wire import DELETED, MEMORY_ONLY, Wire, entries, plain, refusal, running
 
 CONFIG = "shop/prod"
 MIB = 1024 * 1024
@@ -229,6 +229,7 @@ async def test_a_page_closes_when_it_passes_one_mebibyte(wire: Wire) -> None:
     assert differences == list(values)
 
 
+@MEMORY_ONLY
 async def test_a_page_holds_an_entry_however_large(wire: Wire) -> None:
     values = {f"k{number}": "v" * MIB for number in range(3)}
     await wire.commit(CONFIG, values)
@@ -236,6 +237,7 @@ async def test_a_page_holds_an_entry_however_large(wire: Wire) -> None:
     assert found == [1, 1, 1]
 
 
+@MEMORY_ONLY
 async def test_headers_of_versions_count_against_a_page_too(store: Store) -> None:
     """Blame of many small entries, each of a version with a long message and many keys."""
     async with running(store, page_limit_bytes=20_000) as wire:
@@ -252,6 +254,7 @@ async def test_headers_of_versions_count_against_a_page_too(store: Store) -> Non
         assert [version.version for page in listed for version in page.versions] == list(range(20, 0, -1))
 
 
+@MEMORY_ONLY
 async def test_large_page_sizes_are_clamped(store: Store) -> None:
     async with running(store, page_size_limit=2) as wire:
         await wire.commit(CONFIG, dict.fromkeys("abc", 1))
@@ -302,6 +305,7 @@ async def test_a_later_page_of_the_head_stays_where_it_was(seeded: Wire) -> None
     assert not rest.next_page_token
 
 
+@MEMORY_ONLY
 async def test_page_tokens_are_of_their_request_alone(seeded: Wire) -> None:
     good = pb.GetVersionRequest(config=CONFIG, page_size=1)
     token = (await seeded.stub.GetVersion(good)).next_page_token

@@ -9,7 +9,7 @@ from google.protobuf.duration_pb2 import Duration
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.store.contract import Store
-from tests.server.wire import DELETED, Wire, plain, refusal, running
+from tests.server.wire import DELETED, MEMORY_ONLY, Wire, plain, refusal, running
 
 CONFIG = "shop/prod"
 MIB = 1024 * 1024
@@ -108,7 +108,9 @@ async def test_a_replay_that_matches_nothing_ends_with_a_bookmark(wire: Wire) ->
     assert await last_match.bookmark() == (5, versions[-1].hash)
 
 
+@MEMORY_ONLY
 async def test_an_idle_watch_is_bookmarked_again_and_again(wire: Wire) -> None:
+    """The only test that waits for time to pass, because that is what it is about: twice the least interval."""
     await wire.commit(CONFIG, {"a": 1})
     watch = wire.watch(CONFIG, keys=["a"], bookmark_interval=EVERY_SECOND)
     assert (await watch.bookmark())[0] == 1
@@ -117,6 +119,7 @@ async def test_an_idle_watch_is_bookmarked_again_and_again(wire: Wire) -> None:
     assert await watch.bookmark() == (4, others[-1].hash)
 
 
+@MEMORY_ONLY
 async def test_bookmarks_come_while_others_write_what_does_not_match(wire: Wire) -> None:
     watch = wire.watch(CONFIG, keys=["a"], bookmark_interval=EVERY_SECOND)
     assert await watch.bookmark() == (0, b"")
@@ -135,12 +138,14 @@ async def test_bookmarks_come_while_others_write_what_does_not_match(wire: Wire)
     assert hash_ == (await wire.get(CONFIG, version=number)).hash
 
 
+@MEMORY_ONLY
 async def test_small_versions_share_a_message(wire: Wire) -> None:
     await count_up(wire, 50)
     message = await wire.watch(CONFIG, after=0).message()
     assert [part.version.version for part in message.changes] == list(range(1, 51))
 
 
+@MEMORY_ONLY
 async def test_messages_stay_near_one_mebibyte(wire: Wire) -> None:
     for number in range(12):
         await wire.commit(CONFIG, {"a": bytes([number]) * (300 * 1024)})
@@ -186,6 +191,7 @@ async def test_values_as_large_as_they_may_be(wire: Wire) -> None:
     assert [(len(part.changes), part.more) for part in parts] == [(1, True), (1, True), (1, False)]
 
 
+@MEMORY_ONLY
 async def test_headers_do_not_make_a_message_too_large(wire: Wire) -> None:
     """A version names a hundred keys of 512 bytes; a hundred versions would pass what a client receives."""
     for number in range(120):
@@ -240,6 +246,7 @@ async def test_a_slow_watcher_loses_nothing_and_holds_up_nobody(wire: Wire) -> N
     assert await slow.numbers(40) == list(range(1, 41))
 
 
+@MEMORY_ONLY
 async def test_watches_of_other_configs_hear_nothing(wire: Wire) -> None:
     watch = wire.watch("shop/dev")
     assert await watch.bookmark() == (0, b"")

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import grpc
+import pytest
 from google.protobuf.struct_pb2 import NULL_VALUE
 from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
@@ -20,6 +21,9 @@ from lamina_server.store.contract import Store
 
 DELETED: Any = object()
 """Stands for a deletion among the values of a commit."""
+
+MEMORY_ONLY = pytest.mark.parametrize("store", ["memory"], indirect=True)
+"""For what happens before or after the store, whichever it is."""
 
 _ids = itertools.count(1)
 

@@ -9,9 +9,13 @@ from lamina_server.store.contract import KeyFilter
 
 @dataclass(frozen=True, slots=True)
 class WriteRequest:
-    """Carry out a command once under this id; or, with validate_only, say what it would do."""
+    """Carry out a command once under this id; or, with validate_only, say what it would do.
+
+    digest  the command's own: made with it, because that takes long for a large one
+    """
 
     command: Command
+    digest: bytes
     request_id: str
     validate_only: bool = False
 

@@ -95,7 +95,7 @@ class Service:
         if request.validate_only:
             preview = await self._readers.run(lambda: self._committer.preview(command))
             return replies.commit_response(preview.reply, preview.changed_keys)
-        key = RequestKey(callers.UNKNOWN_CALLER, request.request_id, command.digest())
+        key = RequestKey(callers.UNKNOWN_CALLER, request.request_id, request.digest)
         reply = await self._committer.submit(key, command)
         return replies.commit_response(reply, await self._changed_keys(command, reply))
 

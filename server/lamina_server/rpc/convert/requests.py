@@ -55,7 +55,7 @@ def commit(data: bytes, author: Author, settings: Settings) -> requests.WriteReq
     if not message.validate_only:
         checker.request_id("request_id", message.request_id)
     checker.done()
-    return requests.WriteRequest(command, message.request_id, message.validate_only)
+    return requests.WriteRequest(command, command.digest(), message.request_id, message.validate_only)
 
 
 def revert_config(data: bytes, author: Author, settings: Settings) -> requests.WriteRequest:
@@ -71,7 +71,7 @@ def revert_config(data: bytes, author: Author, settings: Settings) -> requests.W
     )
     checker.request_id("request_id", message.request_id)
     checker.done()
-    return requests.WriteRequest(command, message.request_id)
+    return requests.WriteRequest(command, command.digest(), message.request_id)
 
 
 def fork_config(data: bytes, author: Author, settings: Settings) -> requests.WriteRequest:
@@ -86,7 +86,7 @@ def fork_config(data: bytes, author: Author, settings: Settings) -> requests.Wri
     )
     checker.request_id("request_id", message.request_id)
     checker.done()
-    return requests.WriteRequest(command, message.request_id)
+    return requests.WriteRequest(command, command.digest(), message.request_id)
 
 
 def get_version(data: bytes, settings: Settings) -> requests.GetVersionRequest:

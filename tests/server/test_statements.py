@@ -1,0 +1,55 @@
+"""What the whole server says to its database: INSERT and SELECT, and never on the event loop."""
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, event
+
+from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.store.contract import Store
+from tests.server.wire import DELETED, running
+
+CONFIG = "shop/prod"
+KEYS = 300
+"""More than the least values of a keyframe, so that one is written too."""
+
+
+@pytest.fixture
+def statements() -> Iterator[list[tuple[str, threading.Thread]]]:
+    """What is said to any database, and on which thread, from now on."""
+    said: list[tuple[str, threading.Thread]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        said.append((statement, threading.current_thread()))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    yield said
+    event.remove(Engine, "before_cursor_execute", note)
+
+
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True)
+async def test_only_inserts_and_never_on_the_event_loop(
+    store: Store, statements: list[tuple[str, threading.Thread]]
+) -> None:
+    async with running(store) as wire:
+        await wire.commit(CONFIG, {f"k{number}": number for number in range(KEYS)})
+        await wire.commit(CONFIG, {f"k{number}": -number for number in range(KEYS)})
+        await wire.commit(CONFIG, {"k0": DELETED, "k1": "again"}, validate_only=True)
+        await wire.commit(CONFIG, {"k0": DELETED})
+        await wire.get(CONFIG, view=pb.BLAME, keys=["k1"], prefixes=["k2"])
+        await wire.get(CONFIG, version=1)
+        await wire.stub.ListVersions(pb.ListVersionsRequest(config=CONFIG))
+        await wire.stub.DiffVersions(pb.DiffVersionsRequest(config=CONFIG, from_version=0))
+        await wire.stub.GetKeyHistory(pb.GetKeyHistoryRequest(config=CONFIG, key="k1"))
+        await wire.stub.ListConfigs(pb.ListConfigsRequest())
+        revert = pb.RevertConfigRequest(config=CONFIG, to_version=1, base_version=3, request_id="revert")
+        await wire.stub.RevertConfig(revert)
+        await wire.stub.ForkConfig(pb.ForkConfigRequest(source=CONFIG, target="new", request_id="fork"))
+        assert await wire.watch(CONFIG, after=0).numbers(4) == [1, 2, 3, 4]
+    verbs = {statement.split()[0].upper() for statement, _ in statements}
+    assert {"INSERT", "SELECT"} <= verbs
+    assert verbs.isdisjoint({"UPDATE", "DELETE", "REPLACE", "TRUNCATE", "MERGE", "DROP", "ALTER"})
+    assert not [statement for statement, _ in statements if "OR REPLACE" in statement or "DO UPDATE" in statement]
+    assert {thread.name.partition("_")[0] for _, thread in statements} == {"reader", "writer"}
