@@ -108,6 +108,17 @@ def test_a_bad_database_url_is_refused_without_repeating_it(tmp_path: Path) -> N
     assert "s3cret" not in done.stderr
 
 
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_database_that_cannot_be_had_is_named_without_its_password(tmp_path: Path, command: str) -> None:
+    url = "postgresql://lamina:s3cret@127.0.0.1:1/lamina?password=s3cret"
+    program = [sys.executable, "-m", "lamina_server", command]
+    environment = {"LAMINA_SERVER_DATABASE": url, "LAMINA_SERVER_LISTEN": "localhost:0"}
+    done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "lamina-server: " in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+
+
 def test_protobuf_in_pure_python_is_refused(tmp_path: Path) -> None:
     """P19."""
     done = serve(tmp_path, "--listen", "localhost:0", PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION="python")
