@@ -23,18 +23,7 @@ help: ## List what can be made.
 
 serve: $(INSTALLED) ## Start a server on SQLite, with its data in .data/.
 	@mkdir -p .data
-	@printf '%s\n' "$$WELCOME"
 	@exec $(BIN)/lamina-server serve --database sqlite:///.data/lamina.db $(ARGS)
-
-define WELCOME
-Starting. Once it is ready, try it in another terminal, with $(BIN)/python:
-
-    import lamina
-    config = lamina.connect().config("demo", create=True)
-    config["x"] = 28; print(config.commit("my first version"))
-
-endef
-export WELCOME
 
 test: $(EQUIPPED) node ## Run the whole test suite.
 	$(BIN)/python -m pytest $(ARGS)
