@@ -98,6 +98,7 @@ app: Final = App(
     name="lamina",
     help="Read, change and follow configs on a Lamina server: every change is a new version, nothing is lost.",
     epilog=_EPILOG,
+    subcommand_metavar="VERB ...",
     context_settings=CONTEXT_SETTINGS,
     params=[
         *shared_options(from_environment=True),

@@ -11,7 +11,7 @@ from typing import Any, Final
 import lamina
 from lamina.cli.progress import working
 from lamina.cli.texts import write_json
-from lamina.cli.writing import Write, differ, print_plan, print_unchanged, print_written, until_written
+from lamina.cli.writing import Write, differ, outcome_told, print_plan, print_unchanged, print_written, until_written
 
 _BATCH_CHANGES: Final = 10_000
 """The server's default for one request."""
@@ -81,7 +81,8 @@ def _committed(write: Write, cfg: lamina.Config, batch: Changes) -> lamina.Versi
         cfg.refresh()
         _stage(cfg, batch)
         write.demand_base(cfg, batch)
-        found.append(cfg.commit(write.message))
+        with outcome_told(cfg.name):
+            found.append(cfg.commit(write.message))
 
     until_written(attempt)
     return found[-1]

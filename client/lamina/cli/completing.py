@@ -1,6 +1,6 @@
 """What can stand where a config, a key or an assignment is asked for, told by the server itself.
 
-Completion is a courtesy: it has half a second, and whatever goes wrong, it says nothing at all.
+Completion is a courtesy: it has a second, and whatever goes wrong, it says nothing at all.
 """
 
 from collections.abc import Callable, Iterable
@@ -12,10 +12,11 @@ from click.shell_completion import CompletionItem
 
 import lamina
 from lamina.cli.notation import escape_key
+from lamina.cli.options import chosen
 from lamina.cli.session import connected
 
-_TIMEOUT_SECONDS: Final = 0.5
-"""Longer, and whoever pressed Tab would think that the shell hangs."""
+_TIMEOUT_SECONDS: Final = 1.0
+"""Longer, and whoever pressed Tab would think that the shell hangs; unless the line itself has a --timeout."""
 _OFFERED: Final = 200
 """More than anybody reads; a shell asks before it lists so many."""
 
@@ -32,7 +33,8 @@ class _Asked(click.ParamType[str]):
         """Ask the server; silence is an answer too."""
         del param
         try:
-            with connected(ctx, timeout=_TIMEOUT_SECONDS) as client:
+            limit = {} if "timeout" in chosen(ctx).typed else {"timeout": _TIMEOUT_SECONDS}
+            with connected(ctx, **limit) as client:
                 offered = list(islice(self._candidates(client, ctx, incomplete), _OFFERED))
         except Exception:  # noqa: BLE001 - a traceback in the middle of somebody's command line helps nobody
             return []

@@ -59,7 +59,9 @@ function __lamina_complete
     set -lx _LAMINA_LINE (string join \n -- $words | string collect --no-trim-newlines)
     for line in ($words[1] 2>/dev/null)
         set -l parts (string split \t -- $line)
-        switch $parts[1]
+        switch "$parts[1]"
+            case ''
+                continue
             case file
                 __fish_complete_path (commandline -ct)
             case dir
@@ -78,8 +80,12 @@ class _Shell(ShellComplete):
 
     def get_completion_args(self) -> tuple[list[str], str]:
         """Give the words before the one at the cursor, and that one, as the program would have got them."""
-        words = [" ".join(split_arg_string(word)) for word in os.environ["_LAMINA_LINE"].split("\n")]
+        words = [" ".join(split_arg_string(word)) for word in self.typed()]
         return words[1:-1], words[-1]
+
+    def typed(self) -> list[str]:
+        """Give the words as they were typed."""
+        return os.environ["_LAMINA_LINE"].split("\n")
 
     def format_completion(self, item: CompletionItem[Any]) -> str:
         """Write a line; a candidate that ends in a separator is `open`: no blank shall follow it."""
@@ -124,10 +130,14 @@ class Zsh(_Shell):
 
 
 class Fish(_Shell):
-    """Fish quotes too, and writes no blank after a separator."""
+    """Fish quotes too, and writes no blank after a separator. Its `string join` ends its output with a line end."""
 
     name: ClassVar[str] = "fish"
     source_template: ClassVar[str] = _FISH
+
+    def typed(self) -> list[str]:
+        """Take the line end away."""
+        return os.environ["_LAMINA_LINE"].removesuffix("\n").split("\n")
 
 
 SHELLS: Final = {shell.name: shell for shell in (Bash, Zsh, Fish)}

@@ -51,7 +51,7 @@ def arrow(old: Any, new: Any) -> Text:
         sides.append(cell(show(old), OLD))
     if new is not lamina.MISSING:
         sides.append(cell(show(new), NEW))
-    return cell(" → ", QUIET).join(sides)
+    return Text.assemble(*sides[:1], *(part for side in sides[1:] for part in (cell(" → ", QUIET), side)))
 
 
 def _print_change(screen: Screen, key: Text, width: int, change: lamina.Change) -> None:

@@ -10,6 +10,7 @@ parse("hosts:=[1]", read)  ->  Assignment(key="hosts", value=[1], typed=True, ad
 import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from typing import Any, Final
 
 from lamina.cli.texts import JSONTextError, parse_json
@@ -59,8 +60,16 @@ def parse(argument: str, read: Callable[[str], bytes]) -> Assignment:
 
 
 def escape_key(key: str) -> str:
-    """Write a key so that `parse` reads it back."""
-    return "".join(f"\\{character}" if character in _ESCAPABLE else character for character in key)
+    """Write a key so that `parse` reads it back, with no more backslashes than that takes."""
+    # The separator that follows counts too: of `a:` and `=` only the first would remain the key.
+    return "".join(
+        f"\\{character}" if character == "=" or _special(character, after) else character
+        for character, after in pairwise(key + "=")
+    )
+
+
+def _special(character: str, after: str) -> bool:
+    return (character == ":" and after == "=") or (character == "\\" and after in _ESCAPABLE)
 
 
 def _split(argument: str) -> tuple[str, bool, str]:

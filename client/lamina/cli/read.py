@@ -101,7 +101,7 @@ def log_verb(ctx: click.Context, config: str, limit: int | None) -> None:
             return
         with screen(paged=True) as out:
             rows = (_version_row(out, version) for version in versions)
-            out.columns(rows, ("VERSION", "WHEN", "AUTHOR", "KEYS", "MESSAGE"))
+            out.columns(rows, ("VERSION", "WHEN", "AUTHOR", "KEYS", "MESSAGE"), clip=True)
 
 
 def _version_row(out: Screen, version: lamina.Version) -> Row:
@@ -152,7 +152,7 @@ def history_verb(ctx: click.Context, config: str, key: str, limit: int | None, *
             return
         with screen() as out:
             rows = (_change_row(out, change) for change in (first, *changes))
-            out.columns(rows, ("VERSION", "WHEN", "AUTHOR", "VALUE", "MESSAGE"))
+            out.columns(rows, ("VERSION", "WHEN", "AUTHOR", "VALUE", "MESSAGE"), clip=True)
 
 
 def _change_row(out: Screen, change: lamina.KeyChange) -> Row:
@@ -186,7 +186,7 @@ def blame_verb(ctx: click.Context, config: str, keys: tuple[str, ...]) -> None:
             [*_who_and_when(out, version.number, version), cell(key, KEY_STYLE), _beside(out, cfg[key]), _why(version)]
             for key, version in versions.items()
         )
-        out.columns(rows, ("VERSION", "WHEN", "AUTHOR", "KEY", "VALUE", "MESSAGE"))
+        out.columns(rows, ("VERSION", "WHEN", "AUTHOR", "KEY", "VALUE", "MESSAGE"), clip=True)
 
 
 @click.command("configs", cls=Verb)

@@ -48,8 +48,8 @@ class Screen:
         """Write a line of parts; those that are no Text yet are escaped."""
         self.console.print(Text.assemble(*(part if isinstance(part, Text) else cell(part) for part in parts)))
 
-    def columns(self, rows: Iterable[Row], header: Sequence[str] = ()) -> None:
-        """Write rows, aligned, as they come; the header for people only."""
+    def columns(self, rows: Iterable[Row], header: Sequence[str] = (), *, clip: bool = False) -> None:
+        """Write rows, aligned, as they come; for people with a header, and with `clip` no wider than the terminal."""
         left = iter(rows)
         first = list(islice(left, _FIRST_ROWS))
         if first and header and self.live:
@@ -57,7 +57,10 @@ class Screen:
         widths = [max(map(_width, column)) for column in zip(*first, strict=True)]
         for chunk in (first, left):
             for row in chunk:
-                self.console.print(_joined(row, widths))
+                line = _joined(row, widths)
+                if clip and self.live:
+                    line.truncate(self.console.width, overflow="ellipsis")
+                self.console.print(line)
 
     def time(self, time: datetime) -> Text:
         """Write a time: how long ago, or when it is long ago; for a machine, exactly when."""

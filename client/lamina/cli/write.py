@@ -14,7 +14,17 @@ from lamina.cli.errors import NOT_FOUND, Refusal
 from lamina.cli.notation import Assignment, NotationError, parse_all
 from lamina.cli.options import POINT, Verb
 from lamina.cli.session import connected
-from lamina.cli.writing import Write, edit, named, print_plan, print_unchanged, print_written, until_written, writer
+from lamina.cli.writing import (
+    Write,
+    edit,
+    named,
+    outcome_told,
+    print_plan,
+    print_unchanged,
+    print_written,
+    until_written,
+    writer,
+)
 
 _KINDS = {type(None): "null", bool: "a boolean", int: "an integer", float: "a number", bytes: "bytes"}
 
@@ -117,7 +127,9 @@ def revert_verb(write: Write, config: str, keys: tuple[str, ...], point: int | d
         if write.dry_run:
             print_plan(write, changes)
         elif changes:
-            print_written(write, cfg.revert(*keys, to=then.version, message=message), changes)
+            with outcome_told(config):
+                version = cfg.revert(*keys, to=then.version, message=message)
+            print_written(write, version, changes)
         else:
             print_unchanged(write, cfg)
 
@@ -127,19 +139,20 @@ def revert_verb(write: Write, config: str, keys: tuple[str, ...], point: int | d
 
 @click.command("fork", cls=Verb)
 @click.argument("source", type=CONFIG)
-@click.argument("target", type=CONFIG)
+@click.argument("fork", metavar="TARGET", type=CONFIG)
 @click.option("--at", "point", type=POINT, help="As SOURCE was then [now].")
 @writer(based=False)
-def fork_verb(write: Write, source: str, target: str, point: int | datetime | None) -> None:
+def fork_verb(write: Write, source: str, fork: str, point: int | datetime | None) -> None:
     """Make the config TARGET, whose version 1 is SOURCE's map. If there is a TARGET, nothing is written."""
     with connected(write.ctx) as client:
         cfg = client.config(source)
         at = cfg.version if point is None else point
         changes = cfg.diff(0, at)
         if not write.dry_run:
-            made = cfg.fork(target, at=at, message=write.message)
+            with outcome_told(fork):
+                made = cfg.fork(fork, at=at, message=write.message)
             print_written(write, next(version for version in made.log() if version.number == made.version), changes)
-        elif any(info.name == target for info in islice(client.configs(target), 1)):
-            raise Refusal(f"there is a config {target} already")
+        elif any(info.name == fork for info in islice(client.configs(fork), 1)):
+            raise Refusal(f"there is a config {fork} already")
         else:
             print_plan(write, changes)

@@ -4,7 +4,8 @@ Without --base a writer means what it says, whatever the head is: if others comm
 they left, and writes over it. With --base V it writes only if nobody changed, since V, what it changes.
 """
 
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -13,7 +14,7 @@ import click
 
 import lamina
 from lamina.cli.differences import print_changes, summary
-from lamina.cli.errors import NOT_FOUND, Refusal
+from lamina.cli.errors import NOT_FOUND, UNAVAILABLE, Refusal
 from lamina.cli.options import POINT, chosen
 from lamina.cli.render import NEW, QUIET, VERSION, cell, screen
 from lamina.cli.shapes import document, json_line, shape, shapes
@@ -108,6 +109,16 @@ def until_written(attempt: Callable[[], None]) -> None:
     return None
 
 
+@contextmanager
+def outcome_told(config: str) -> Iterator[None]:
+    """Where a write's answer stays away, say that it may have happened, and how to find out."""
+    try:
+        yield
+    except lamina.UnavailableError as error:
+        text = f"{error}\nwhether it was written is not known: lamina log {config} tells"
+        raise Refusal(text, UNAVAILABLE) from None
+
+
 def edit(
     write: Write, client: lamina.Client, config: str, stage: Callable[[lamina.Config, lamina.Snapshot], None]
 ) -> None:
@@ -126,7 +137,9 @@ def edit(
             cfg.commit(write.message, dry_run=True)
             print_plan(write, changes)
         elif changes:
-            print_written(write, cfg.commit(write.message), changes)
+            with outcome_told(config):
+                version = cfg.commit(write.message)
+            print_written(write, version, changes)
         else:
             print_unchanged(write, cfg)
 
