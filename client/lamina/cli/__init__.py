@@ -1,7 +1,10 @@
 """The `lamina` command's way in; it must not import what only the extra brings before it knows that it is there."""
 
+import os
 import sys
 from importlib.util import find_spec
+from io import TextIOWrapper
+from pathlib import Path
 
 _NEEDED = ("click", "rich", "ruamel.yaml", "tomli_w")
 
@@ -11,12 +14,24 @@ def main() -> None:
     if any(not _present(name) for name in _NEEDED):
         sys.stderr.write("lamina: the command line needs its extra: pip install 'lamina[cli]'\n")
         sys.exit(1)
+    _prepare_streams()
     try:
         from lamina.cli.app import app  # noqa: PLC0415 - after the check above
 
         app.main(prog_name="lamina")
     except KeyboardInterrupt:  # so early, or so late, that the command itself could not see it
         sys.exit(130)
+
+
+def _prepare_streams() -> None:
+    """Write UTF-8 whatever the locale, as files and other programs expect it; what was closed leads nowhere."""
+    nowhere = Path(os.devnull)
+    sys.stdin = sys.stdin or nowhere.open(encoding="utf-8")
+    sys.stdout = sys.stdout or nowhere.open("w", encoding="utf-8")
+    sys.stderr = sys.stderr or nowhere.open("w", encoding="utf-8")
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, TextIOWrapper):
+            stream.reconfigure(encoding="utf-8", errors="backslashreplace")
 
 
 def _present(name: str) -> bool:

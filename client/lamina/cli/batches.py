@@ -5,7 +5,7 @@ refused batch is halved. Each batch is a commit of its own, so an import that wa
 same again: what is equal already is no change.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import lamina
@@ -40,6 +40,11 @@ def write_in_batches(write: Write, client: lamina.Client, config: str, stage: St
     with working(f"importing into {config}", len(changes), "keys") as advance:
         versions = [version for batch in _batches(changes) for version in _commit(write, cfg, batch, advance)]
     print_written(write, versions[-1], changes, before=before)
+
+
+def size_of(entries: Mapping[str, Any]) -> int:
+    """Estimate how many bytes a request needs that sets these."""
+    return sum(_size(key, value) for key, value in entries.items())
 
 
 def _batches(changes: Changes) -> Iterator[Changes]:

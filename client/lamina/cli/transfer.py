@@ -13,7 +13,7 @@ import click
 
 import lamina
 from lamina.cli import formats
-from lamina.cli.batches import write_in_batches
+from lamina.cli.batches import size_of, write_in_batches
 from lamina.cli.completing import CONFIG
 from lamina.cli.errors import REFUSED, Refusal, tell
 from lamina.cli.notation import Assignment, escape_key
@@ -126,7 +126,8 @@ def import_verb(
         try:
             edit(write, client, config, stage)
         except lamina.LimitError as error:
-            raise Refusal(f"nothing was written: {error}; --batch writes several versions") from None
+            made = f"{counted(len(wanted), 'key')}, about {size_of(wanted) / 2**20:.1f} MiB"
+            raise Refusal(f"nothing was written: {error}\n{file} has {made}: --batch writes several versions") from None
 
 
 def _load(file: str, form: str) -> dict[str, Any]:

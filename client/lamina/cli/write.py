@@ -1,7 +1,7 @@
 """The verbs that write what the command line says: set, unset, revert, fork."""
 
 import sys
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from datetime import datetime
 from itertools import islice
 from pathlib import Path
@@ -47,7 +47,7 @@ def set_verb(write: Write, config: str, assignments: tuple[str, ...], *, retype:
     KEY=TEXT is refused where the key holds anything but text, because timeout=30 is not timeout:=30.
     """
     try:
-        wanted = parse_all(assignments, _read_file)
+        wanted = parse_all(assignments, _file_reader())
     except NotationError as error:
         raise click.UsageError(str(error)) from None
 
@@ -74,13 +74,23 @@ def refuse_retyping(wanted: Iterable[Assignment], head: lamina.Snapshot) -> None
         )
 
 
-def _read_file(path: str) -> bytes:
-    if path == "-":
-        return sys.stdin.buffer.read()
-    try:
-        return Path(path).read_bytes()
-    except (OSError, ValueError) as error:
-        raise NotationError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+def _file_reader() -> Callable[[str], bytes]:
+    """Make what reads files, and standard input no more than once: a second time it would be silently empty."""
+    taken = False
+
+    def read(path: str) -> bytes:
+        nonlocal taken
+        if path == "-":
+            if taken:
+                raise NotationError("standard input can be read only once")
+            taken = True
+            return sys.stdin.buffer.read()
+        try:
+            return Path(path).read_bytes()
+        except (OSError, ValueError) as error:
+            raise NotationError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
+
+    return read
 
 
 @click.command("unset", cls=Verb)
