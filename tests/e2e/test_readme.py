@@ -66,5 +66,5 @@ def test_the_two_commands(tmp_path: Path) -> None:
     with ServerProcess.of_program(["make", "--silent", "serve", f"ARGS={arguments}"], cwd=ROOT) as server:
         assert server.target in server.printed
         assert "import lamina" in server.printed
-        server.stop(expected=-signal.SIGTERM)  # make's own end; that the server ended well is in its log
+        server.stop(signal.SIGINT, expected=-signal.SIGINT)  # Ctrl-C ends make so; that the server ended well is logged
         assert '"stopping"' in server.log
