@@ -21,7 +21,7 @@ def postgres_template(postgres: Postgres) -> str:
 
 
 @pytest.fixture(params=["memory", "sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:  # noqa: PLR0206 - it is no property
+def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Store]:
     """An empty store of each kind."""
     match request.param:
         case "memory":

@@ -151,9 +151,7 @@ class ServerProcess:
 
 
 @pytest.fixture(scope="session", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
-def server(  # noqa: PLR0206 - a fixture is no property
-    request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[ServerProcess]:
+def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
     """One server for the whole run on each kind of database; use a `config_name` of your own on it."""
     if request.param == "sqlite":
         url = f"sqlite:///{tmp_path_factory.mktemp('server') / 'lamina.db'}"
