@@ -18,7 +18,7 @@ from urllib.parse import quote
 import grpc
 
 from lamina.errors import InvalidError, LaminaError
-from lamina.locks import ForkedLock
+from lamina.forking import ForkedLock
 from lamina.rpcs import Rpc
 from lamina.status import error_of
 
@@ -209,15 +209,20 @@ class Pool(Generic[ChannelT]):
             return link.channel
 
     def failed(self, link: Link[ChannelT]) -> None:
-        """Go on with the next address, unless somebody has done so already."""
+        """Go on with the next address, unless somebody has done so already, or the channel was given up."""
         with self._mine(even_closed=True):
-            if self._addresses[self._current] is link.address:
+            ours = link is self._unary or link in self._streams
+            if ours and self._addresses[self._current] is link.address:
                 self._current = (self._current + 1) % len(self._addresses)
 
     def close(self) -> list[ChannelT]:
         """Refuse calls from now on, and give the channels to be closed."""
+        self._closed = True
+        return self.clear()
+
+    def clear(self) -> list[ChannelT]:
+        """Give up all channels, and give them to be closed; the next call opens a new one."""
         with self._mine(even_closed=True):
-            self._closed = True
             links = [*self._streams, *([self._unary] if self._unary else [])]
             self._streams, self._unary = [], None
             return [link.channel for link in links]

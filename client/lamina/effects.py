@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final, TypeAlias, TypeVar
 
 from lamina.errors import CursorError, DeadlineError, LaminaError, UnavailableError
-from lamina.locks import ForkedLock
+from lamina.forking import ForkedLock
 from lamina.records import Version
 from lamina.rpcs import Rpc
 from lamina_protos.v1 import lamina_pb2 as pb

@@ -3,7 +3,8 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from typing import Any, Protocol, TypeVar
+from dataclasses import dataclass
+from typing import Any, Final, Protocol, TypeVar
 from weakref import WeakSet
 
 import grpc
@@ -12,11 +13,15 @@ from lamina.channels import Address, Connection, Link, Owner, Pool, call_error
 from lamina.effects import Call, Effect, Flow, Open, Receive, Session, Sleep
 from lamina.errors import LaminaError, UnavailableError
 from lamina.flows import Listing
-from lamina.locks import ForkedLock
+from lamina.forking import ForkedLock, Gate
 from lamina.rpcs import Rpc
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
+
+# grpc.experimental.ChannelOptions.SingleThreadedUnaryStream: a stream is read by the thread that waits for it. With a
+# thread of gRPC's own nobody could tell, before a fork, when it has come out of gRPC.
+_SINGLE_THREADED: Final = ("SingleThreadedUnaryStream", 1)
 
 
 class Closable(Protocol):
@@ -27,6 +32,14 @@ class Closable(Protocol):
         ...
 
 
+@dataclass(eq=False, slots=True)
+class Stream:
+    """A watch's stream, and the channel that it goes by; neither any more once it is closed."""
+
+    link: Any
+    call: Any
+
+
 class Shell:
     """What a client, its configs and its watches run their flows with. Shared by threads."""
 
@@ -35,6 +48,7 @@ class Shell:
         self.session = Session(connection.timeout_seconds)
         self._metadata = connection.metadata
         self._pool = Pool[grpc.Channel](connection.addresses, _open_channel, _owner)
+        self._gate = Gate(self._clear)
         self._lock = ForkedLock()
         self._watches: WeakSet[Closable] = WeakSet()
 
@@ -57,24 +71,39 @@ class Shell:
             case Open() | Receive():
                 raise AssertionError("only a watch has a stream")
 
-    def open_stream(self, rpc: Rpc[Any, Any], request: Any) -> tuple[Link[grpc.Channel], Any]:
+    def open_stream(self, rpc: Rpc[Any, Any], request: Any) -> "Stream":
         """Begin a stream on a channel that has room for it; `close_stream` it after."""
-        link = self._pool.reserve()
-        return link, link.method(rpc)(request, metadata=self._metadata)
+        with self._gate:
+            link = self._pool.reserve()
+            try:
+                return Stream(link, link.method(rpc)(request, metadata=self._metadata))
+            except ValueError:  # closed for a fork, just now
+                self._pool.release(link)
+        raise UnavailableError("the connection was closed")
 
-    def close_stream(self, link: Link[grpc.Channel], stream: Any) -> None:
+    def receive(self, stream: "Stream") -> Any:
+        """Wait for a stream's next message; its end, too, is an UnavailableError."""
+        with self._gate:
+            link, call = stream.link, stream.call
+            try:
+                return next(call or iter(()))
+            except StopIteration:
+                failure: LaminaError = UnavailableError("the server ended the watch")
+            except grpc.RpcError as error:
+                failure = self._failed(link, error)
+            finally:
+                del link, call
+        # Out here, so that gRPC's error, which is the call itself, is not carried along: it must go within the gate.
+        raise failure
+
+    def close_stream(self, stream: "Stream") -> None:
         """Cancel a stream, and close its channel if it was the last one there."""
-        stream.cancel()
-        channel = self._pool.release(link)
-        if channel is not None:
-            channel.close()
-
-    def failed(self, link: Link[grpc.Channel], error: grpc.RpcError) -> LaminaError:
-        """Make our error of gRPC's, and turn to another server if that one did not answer."""
-        mapped = call_error(error)
-        if isinstance(mapped, UnavailableError):
-            self._pool.failed(link)
-        return mapped
+        with self._gate:
+            stream.call.cancel()
+            channel = self._pool.release(stream.link)
+            if channel is not None:
+                channel.close()
+            stream.link = stream.call = channel = None
 
     def adopt(self, watch: Closable) -> None:
         """Close a watch with the client, if it is still there."""
@@ -91,11 +120,26 @@ class Shell:
             channel.close()
 
     def _call(self, call: Call) -> Any:
-        link = self._pool.unary()
-        try:
-            return link.method(call.rpc)(call.request, timeout=call.timeout_seconds, metadata=self._metadata)
-        except grpc.RpcError as error:
-            raise self.failed(link, error) from None
+        with self._gate:
+            link = self._pool.unary()
+            try:
+                return link.method(call.rpc)(call.request, timeout=call.timeout_seconds, metadata=self._metadata)
+            except grpc.RpcError as error:
+                failure = self._failed(link, error)
+            except ValueError:  # closed for a fork, or by another thread, just now
+                failure = UnavailableError("the connection was closed")
+        raise failure
+
+    def _failed(self, link: Link[grpc.Channel], error: grpc.RpcError) -> LaminaError:
+        """Make our error of gRPC's, and turn to another server if that one did not answer."""
+        mapped = call_error(error)
+        if isinstance(mapped, UnavailableError):
+            self._pool.failed(link)
+        return mapped
+
+    def _clear(self) -> None:
+        for channel in self._pool.clear():
+            channel.close()
 
 
 def run(flow: Flow[Result], perform: Callable[[Effect], Any]) -> Result:
@@ -115,9 +159,10 @@ def run(flow: Flow[Result], perform: Callable[[Effect], Any]) -> Result:
 
 
 def _open_channel(address: Address) -> grpc.Channel:
+    options = (*address.options, _SINGLE_THREADED)
     if address.tls is None:
-        return grpc.insecure_channel(address.target, address.options)
-    return grpc.secure_channel(address.target, address.tls.credentials(), address.options)
+        return grpc.insecure_channel(address.target, options)
+    return grpc.secure_channel(address.target, address.tls.credentials(), options)
 
 
 def _owner() -> Owner:

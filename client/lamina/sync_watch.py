@@ -6,14 +6,11 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 from weakref import WeakMethod
 
-import grpc
-
-from lamina.channels import Link
 from lamina.effects import Call, Effect, Flow, Open, Receive, Sleep
-from lamina.errors import UnavailableError
+from lamina.errors import LaminaError
 from lamina.records import KeyChange, VersionChanges
 from lamina.rpcs import WATCH_KEY_HISTORY
-from lamina.sync_shell import Shell, run
+from lamina.sync_shell import Shell, Stream, run
 from lamina.watching import EndedError, Following
 from lamina_protos.v1 import lamina_pb2 as pb
 
@@ -32,7 +29,7 @@ class Watch:
         self._timeout = timeout
         self._lock = threading.Lock()
         self._closed = threading.Event()
-        self._stream: tuple[Link[grpc.Channel], Any] | None = None
+        self._stream: Stream | None = None
         self._alarm = None if timeout is None else _Alarm(timeout, self._drop)
         shell.adopt(self)
 
@@ -127,25 +124,22 @@ class Watch:
             self._drop()
 
     def _receive(self) -> Any:
-        opened = self._stream
-        if opened is None:
+        stream = self._stream
+        if stream is None:
             raise EndedError
-        link, stream = opened
         try:
-            return next(stream)
-        except StopIteration:
-            raise UnavailableError("the server ended the watch") from None
-        except grpc.RpcError as error:
+            return self._shell.receive(stream)
+        except LaminaError:
             if self._ended():
                 raise EndedError from None
-            raise self._shell.failed(link, error) from None
+            raise
 
     def _drop(self) -> None:
         """Give up the stream, from whatever thread."""
         with self._lock:
-            opened, self._stream = self._stream, None
-        if opened is not None:
-            self._shell.close_stream(*opened)
+            stream, self._stream = self._stream, None
+        if stream is not None:
+            self._shell.close_stream(stream)
 
 
 class _Alarm:

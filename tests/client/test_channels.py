@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 import lamina
 from lamina import channels
 from lamina.channels import Address, Connection, Pool, connection, quote_author
-from lamina.locks import ForkedLock
+from lamina.forking import ForkedLock
 
 
 def told(target: str | None = None, **options: Any) -> Connection:
