@@ -11,7 +11,7 @@ import re
 from collections.abc import Iterator, Mapping
 from typing import Any, Final, NoReturn
 
-from lamina.cli.texts import write_json
+from lamina.cli.texts import substitute, write_json
 
 _NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _BARE: Final = re.compile(r"[A-Za-z0-9_@%+=:,./-]*", re.ASCII)
@@ -66,6 +66,8 @@ def _variable(key: str) -> str:
 def _text(value: Any, key: str) -> str:
     if value is None:
         raise EnvFileError(f"env cannot hold {key}: it has no null")
+    if isinstance(value, bytes):
+        return substitute(value)
     return value if isinstance(value, str) else write_json(value)
 
 

@@ -1,0 +1,273 @@
+"""Files of four formats: what comes out goes in again as it was, and what would not is refused by name."""
+
+import re
+import subprocess
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lamina.cli import formats
+from lamina.cli.formats import FormatError, dump, format_of, load, shell
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+TRICKY_WORDS = r"""
+no Yes on OFF y n 0755 0o755 1e3 1_000 0b1 .5 1:30 null ~ NULL true 2026-11-23 2026-11-23T10:00:00Z #b &a *a !t | > % @ `
+? - = << {} [] .inf .nan ' " \ $HOME `id` $(id) it's ~/x a;b --- ... '''
+"""
+TRICKY = st.sampled_from(
+    [
+        *TRICKY_WORDS.split(),
+        *["", "- a", "a: b", "a #b", " lead", "trail ", "a: b: c", "export A=1", "😀", "日本語"],
+        *["a\nb", "a\n", "\na", "a\n\n", " a\nb", "a \nb", "\t", "a\tb", "\r\n", "a\r\nb"],
+        *["\x1b", "\x7f", "\x85", "\u2028", "\ufeff", "\ufffe"],
+    ]
+)
+WORDS = TEXT | TRICKY
+NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
+PLAIN = WORDS | NUMBERS | st.booleans()
+KEYS = st.text(st.characters(exclude_categories=["Cs", "Cc"]), min_size=1) | TRICKY.filter(
+    lambda text: text.isprintable() and bool(text)
+)
+
+
+def nested(leaves: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.recursive(
+        leaves, lambda inner: st.lists(inner, max_size=4) | st.dictionaries(WORDS, inner, max_size=4), max_leaves=8
+    )
+
+
+def typed(value: Any) -> Any:
+    """Make a value that is equal to another one only if the types are equal too."""
+    if isinstance(value, dict):
+        return {name: typed(item) for name, item in value.items()}
+    return [typed(item) for item in value] if isinstance(value, list) else (type(value), value)
+
+
+def comes_back(form: str, entries: dict[str, Any]) -> None:
+    written = dump(form, entries)
+    assert typed(load(form, written.encode())) == typed(entries), written
+
+
+@given(st.dictionaries(KEYS, nested(PLAIN | st.none()) | st.binary()))
+def test_yaml_comes_back(entries: dict[str, Any]) -> None:
+    comes_back("yaml", entries)
+
+
+@given(st.dictionaries(KEYS, nested(PLAIN | st.none())))
+def test_json_comes_back(entries: dict[str, Any]) -> None:
+    comes_back("json", entries)
+
+
+@given(st.dictionaries(KEYS, nested(PLAIN)))
+def test_toml_comes_back(entries: dict[str, Any]) -> None:
+    comes_back("toml", entries)
+
+
+NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True)
+
+
+@given(st.dictionaries(NAMES, WORDS))
+def test_env_comes_back(entries: dict[str, Any]) -> None:
+    comes_back("env", entries)
+
+
+def test_a_posix_shell_reads_env_as_we_do() -> None:
+    entries = {f"V{index}": text for index, text in enumerate(_examples())}
+    script = dump("env", entries) + "".join(f'printf "%s\\0" "${name}"\n' for name in entries)
+    said = subprocess.run(["sh", "-eu", "-c", script], capture_output=True, check=True, env={}).stdout
+    assert said.decode().split("\0")[:-1] == list(entries.values())
+
+
+def _examples() -> list[str]:
+    return [
+        "",
+        "plain",
+        "it's",
+        "$HOME `id` $(id)",
+        "a\nb\n",
+        "a\r\nb",
+        "\\",
+        '"',
+        "~/x",
+        "日本 😀",
+        "a;b|c&d",
+        "\x1b[0m",
+        "#",
+    ]
+
+
+@pytest.mark.parametrize(
+    ("scalar", "value"),
+    [
+        ("no", "no"),
+        ("yes", "yes"),
+        ("0755", 755),
+        ("0o755", 493),
+        ("0x1F", 31),
+        ("0b11", "0b11"),
+        ("1_000", "1_000"),
+        ("1:30", "1:30"),
+        ("1e3", 1000.0),
+        ("+12e03", 12000.0),
+        ("-.5", -0.5),
+        ("1.", 1.0),
+        ("12e", "12e"),
+        ("null", None),
+        ("~", None),
+        ("", None),
+        ("True", True),
+        ("tRUE", "tRUE"),
+        ('"null"', "null"),
+        ("=", "="),
+        ("! 12", "12"),
+        ("!!str 12", "12"),
+        ("!!int '12'", 12),
+        ("!!float 1", 1.0),
+        ("!!binary aGk=", b"hi"),
+        ("!!binary |\n  aG\n  k=", b"hi"),
+        ("|\n  a\n  b", "a\nb\n"),
+        ("{a: [1, {b: 2}]}", {"a": [1, {"b": 2}]}),
+        ("&x [1]\nl: *x", [1]),
+    ],
+)
+def test_yaml_is_1_2(scalar: str, value: Any) -> None:
+    read = load("yaml", f"k: {scalar}\n".encode())["k"]
+    assert typed(read) == typed(value)
+
+
+BOMB = "x0: &a0 [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
+    f"x{level}: &a{level} [{', '.join([f'*a{level - 1}'] * 10)}]\n" for level in range(1, 30)
+)
+SECRET = "hunter2"
+
+
+@pytest.mark.parametrize(
+    ("form", "text", "says"),
+    [
+        ("yaml", "a: 1\nstarted: 2026-11-23\n", "line 2: started: a date is no value"),
+        ("yaml", "a: 2026-11-23 10:00:00 +1\n", "line 1: a: a date"),
+        ("yaml", "a:\n  - b: 2026-11-23\n", "line 2: a: a date"),
+        ("yaml", "2026-11-23: a\n", "line 1: a date"),
+        ("yaml", "a: !!timestamp 2026-11-23\n", "line 1: a: the tag !!timestamp has no meaning"),
+        ("yaml", "a: !!set {x, y}\n", "!!set"),
+        ("yaml", "a: !python/object:os.system x\n", "tag !python/object:os.system has no meaning"),
+        ("yaml", "a: 1\nb: 2\na: 3\n", "line 3: b: a stands twice, first in line 1"),
+        ("yaml", "a: {b: 1, b: 2}\n", "line 1: a: b stands twice"),
+        ("yaml", "8080: a\n", "line 1: the key 8080 is not text: quote it"),
+        ("yaml", "null: a\n", "the key null is not text"),
+        ("yaml", "[a]: b\n", "the key here is not text"),
+        ("yaml", "base: &b {x: 1}\nmore:\n  <<: *b\n", "line 3: more: merge keys"),
+        ("yaml", "a: *b\n", "line 1: a: the alias *b has no anchor before it"),
+        ("yaml", "a: &a [*a]\n", "*a has no anchor before it"),
+        ("yaml", BOMB, "more than 2000000 values"),
+        ("yaml", "a: .inf\n", "only finite numbers"),
+        ("yaml", "a: 1e999\n", "too large for 64 bits"),
+        ("yaml", "a: " + "9" * 5000, "too large for 64 bits"),
+        ("yaml", "a: " + "[" * 200 + "]" * 200, "nested deeper than 100 levels"),
+        ("yaml", "a: !!int x\n", "this is no int"),
+        ("yaml", "a: !!binary '?'\n", "this is no base64"),
+        ("yaml", "a: [!!binary aGk=]\n", "line 1: a: bytes stand inside a list"),
+        ("yaml", "a: 1\n---\nb: 2\n", "line 2: a: a second document begins"),
+        ("yaml", "%YAML 1.1\n---\na: no\n", "line 2: the document says that it is not YAML 1.2"),
+        ("yaml", "", "no map"),
+        ("yaml", "- 1\n", "no map"),
+        ("yaml", f"a: [{SECRET}\n", "line 2: expected"),
+        ("yaml", f"a: '{SECRET}\n", "line 2: found unexpected end of stream"),
+        ("yaml", f"a: 1\nb: {SECRET}\x1b\n", "line 2: the character U+001B may not stand in YAML"),
+        ("json", f'{{"a": "{SECRET}", "a": 1}}', "'a' stands twice"),
+        ("json", '{"a": NaN}', "NaN"),
+        ("json", "[1]", "no map"),
+        ("json", f'{{\n"a": {SECRET}}}', "line 2, column 6: expecting value"),
+        ("toml", "a = 1\nstarted = 2026-11-23\n", "line 2: started is a date"),
+        ("toml", "a = [{b = 07:32:00}]\n", "line 1: a.b is a date or time"),
+        ("toml", "a = 1\na = 2\n", "overwrite"),
+        ("toml", f"a = {SECRET}\n", "line 1"),
+        ("env", "A=1\nB=2\nA=3\n", "line 3: A stands twice, first in line 1"),
+        ("env", f"A={SECRET} more\n", "line 1: A: a second word follows"),
+        ("env", "A=$HOME\n", "line 1: A: a shell would take $ for more than text"),
+        ("env", "A=`id`\n", "a shell would take `"),
+        ("env", 'A="$(id)"\n', "a shell would expand $"),
+        ("env", "A=~/x\n", "home directory"),
+        ("env", "A=a;reboot\n", "a shell would take ;"),
+        ("env", f"A='{SECRET}\n", "line 1: A: a quote is not closed"),
+        ("env", f'\n\nA="{SECRET}\n', "a quote is not closed"),
+        ("env", f"{SECRET}\n", "line 1: not NAME=value"),
+        ("env", "1A=x\n", "not NAME=value"),
+    ],
+)
+def test_what_cannot_be_read_is_refused_with_its_line_and_without_its_value(form: str, text: str, says: str) -> None:
+    with pytest.raises(FormatError, match=re.escape(says)) as refusal:
+        load(form, text.encode())
+    assert SECRET not in str(refusal.value)
+
+
+@pytest.mark.parametrize("form", formats.FORMATS)
+def test_bytes_that_are_no_text(form: str) -> None:
+    with pytest.raises(FormatError, match="line 2: not UTF-8"):
+        load(form, b"a: 1\n\xff")
+
+
+@pytest.mark.parametrize("form", formats.FORMATS)
+def test_a_byte_order_mark_is_no_content(form: str) -> None:
+    assert load(form, b"\xef\xbb\xbf" + dump(form, {"a": "b"}).encode()) == {"a": "b"}
+
+
+def test_env_files_as_people_write_them() -> None:
+    text = """# settings\r
+A=1 # one\r
+B='x # y'"z"\\ w
+export  C=
+ D="a\\nb\\$c\\"" # the n stays, as in a shell
+E='multi
+line'
+F=a#b
+G="joined \\
+line"
+"""
+    assert load("env", text.encode()) == {
+        "A": "1", "B": "x # yz w", "C": "", "D": 'a\\nb$c"', "E": "multi\nline", "F": "a#b", "G": "joined line",
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("form", "entries", "says"),
+    [
+        ("toml", {"ok": 1, "bad": None}, "TOML cannot hold bad"),
+        ("toml", {"bad": {"deep": [1, {"er": None}]}}, "bad.deep[1].er"),
+        ("toml", {"bad": SECRET.encode()}, "TOML cannot hold bad: it is bytes"),
+        ("json", {"bad": SECRET.encode()}, "JSON cannot hold bad"),
+        ("env", {"bad": 1}, "env cannot hold bad: it is not text"),
+        ("env", {"bad/name": SECRET}, "env cannot hold bad/name: it is no name"),
+    ],
+)
+def test_what_a_format_cannot_hold_is_named(form: str, entries: dict[str, Any], says: str) -> None:
+    with pytest.raises(FormatError, match=re.escape(says)) as refusal:
+        dump(form, entries)
+    assert SECRET not in str(refusal.value)
+
+
+def test_for_a_shell_anything_is_text() -> None:
+    entries = {"db/host": "h1", "8080": True, "list": [1, {"a": "it's"}], "f": 1.5, "b": b"hi"}
+    assert shell(entries) == "db_host=h1\n_8080=true\nlist='[1,{\"a\":\"it'\\''s\"}]'\nf=1.5\nb=aGk=\n"
+    with pytest.raises(FormatError, match=re.escape("a.b and a/b would both be the variable a_b")):
+        shell({"a.b": "1", "a/b": "2"})
+    with pytest.raises(FormatError, match="cannot hold n"):
+        shell({"n": None})
+
+
+def test_yaml_is_pleasant_to_read() -> None:
+    entries = {"hosts": ["h1", {"port": 1}], "ip": "10.0.0.1", "motd": "a\nb\n", "no": "no", "path": "/bin", "v": "1.2"}
+    assert dump("yaml", entries) == (
+        'hosts:\n  - h1\n  - port: 1\nip: 10.0.0.1\nmotd: |\n  a\n  b\n"no": "no"\npath: /bin\nv: "1.2"\n'
+    )
+
+
+@pytest.mark.parametrize(
+    ("path", "form"),
+    [("a.yaml", "yaml"), ("a.YML", "yaml"), ("d/a.toml", "toml"), ("a.json", "json"), ("a.env", "env"), (".env", "env"),
+     ("a.txt", None), ("-", None), ("env", None)],
+)  # fmt: skip
+def test_format_by_suffix(path: str, form: str | None) -> None:
+    assert format_of(path) == form
