@@ -13,8 +13,8 @@ from lamina.cli.formats import FormatError, dump, format_of, load, shell
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 TRICKY_WORDS = r"""
-no Yes on OFF y n 0755 0o755 1e3 1_000 0b1 .5 1:30 null ~ NULL true 2026-11-23 2026-11-23T10:00:00Z #b &a *a !t | > % @ `
-? - = << {} [] .inf .nan ' " \ $HOME `id` $(id) it's ~/x a;b --- ... '''
+no Yes on OFF y n 0755 0o755 1e3 1_000 0b1 .5 1:30 null ~ NULL true 2026-11-23 2026-11-23T10:00:00Z #b &a *a !t | > % @
+` ? - = << {} [] .inf .nan ' " \ $HOME `id` $(id) it's ~/x a;b --- ... '''
 """
 TRICKY = st.sampled_from(
     [

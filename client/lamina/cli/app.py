@@ -90,7 +90,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool)
     if value and not ctx.resilient_parsing:
         from importlib.metadata import version  # noqa: PLC0415 - slow, and seldom wanted
 
-        click.echo(f"lamina {version('lamina')}")
+        print(f"lamina {version('lamina')}")
         ctx.exit()
 
 

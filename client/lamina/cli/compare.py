@@ -33,7 +33,7 @@ def diff_verb(
         new: int | datetime = cfg.version if b is None else b
         changes = cfg.diff(old, new)
         if output == "json":
-            click.echo(document(shapes(changes)))
+            print(document(shapes(changes)))
         else:
             _print(cfg, old, new, changes)
     if exit_code and changes:

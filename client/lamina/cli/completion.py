@@ -155,7 +155,7 @@ def completion_verb(shell: str) -> None:
     zsh    eval "$(lamina completion zsh)"         in ~/.zshrc, after compinit
     fish   lamina completion fish | source         in ~/.config/fish/config.fish
     """
-    click.echo(SHELLS[shell].source_template, nl=False)
+    print(SHELLS[shell].source_template, end="")
 
 
 def _raw_last_word(line: str) -> str:

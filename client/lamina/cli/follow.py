@@ -124,8 +124,8 @@ def _print_json(watch: lamina.Watch) -> Callable[[lamina.VersionChanges], None]:
     def write(version: lamina.VersionChanges) -> None:
         *others, last = map(shape, version.changes)
         for change in others:
-            click.echo(json_line(change))
-        click.echo(json_line({**last, "cursor": watch.cursor}))
+            print(json_line(change))
+        print(json_line({**last, "cursor": watch.cursor}))
 
     return write
 

@@ -13,11 +13,25 @@ from lamina.cli import formats
 from lamina.cli.completing import CONFIG, KEY
 from lamina.cli.errors import NOT_FOUND, REFUSED, Refusal
 from lamina.cli.options import OUTPUTS, POINT, Verb, chosen
-from lamina.cli.render import AUTHOR, NEW, OLD, QUIET, VERSION, Row, Screen, cell, clipped, counted, first_line, screen
+from lamina.cli.render import (
+    AUTHOR,
+    NEW,
+    OLD,
+    QUIET,
+    VERSION,
+    Row,
+    Screen,
+    cell,
+    clipped,
+    counted,
+    emit,
+    first_line,
+    screen,
+)
 from lamina.cli.render import KEY as KEY_STYLE
 from lamina.cli.session import connected
 from lamina.cli.shapes import document, json_line, shape, shapes
-from lamina.cli.texts import escape, show, write_json
+from lamina.cli.texts import show, write_json
 
 _CLIPPED_COLUMNS = 48
 """A value beside other columns is cut here on a terminal; `get`, `diff` and every pipe have it whole."""
@@ -44,7 +58,7 @@ def get_verb(ctx: click.Context, config: str, key: str | None, point: int | date
     elif key not in entries:
         raise Refusal(f"{config} has no key {key}", NOT_FOUND)
     elif output == "json":
-        click.echo(document(entries[key]))
+        print(document(entries[key]))
     else:
         _print_bare(key, entries[key])
 
@@ -66,7 +80,7 @@ def print_map(entries: lamina.Snapshot, output: str) -> None:
         text = document(plain) + "\n" if output == "json" else _mapped(plain, output)
     except formats.FormatError as error:
         raise Refusal(str(error), REFUSED) from None
-    click.echo(text, nl=False)
+    emit(text)
 
 
 def _mapped(entries: Mapping[str, Any], output: str) -> str:
@@ -80,7 +94,7 @@ def _print_bare(key: str, value: Any) -> None:
         click.echo(value, nl=False)
         return
     text = value if isinstance(value, str) else write_json(value)
-    click.echo(escape(text, keep_layout=True) if sys.stdout.isatty() else text)
+    emit(text + "\n")
 
 
 @click.command("log", cls=Verb)
@@ -97,7 +111,7 @@ def log_verb(ctx: click.Context, config: str, limit: int | None) -> None:
         versions = client.config(config).log(limit=limit)
         if output == "json":
             for version in versions:
-                click.echo(json_line(shape(version)))
+                print(json_line(shape(version)))
             return
         with screen(paged=True) as out:
             rows = (_version_row(out, version) for version in versions)
@@ -146,9 +160,9 @@ def history_verb(ctx: click.Context, config: str, key: str, limit: int | None, *
                 return
             raise Refusal(f"{config} never had a key {key}", NOT_FOUND)
         if output == "json":
-            click.echo(json_line(shape(first)))
+            print(json_line(shape(first)))
             for change in changes:
-                click.echo(json_line(shape(change)))
+                print(json_line(shape(change)))
             return
         with screen() as out:
             rows = (_change_row(out, change) for change in (first, *changes))
@@ -179,7 +193,7 @@ def blame_verb(ctx: click.Context, config: str, keys: tuple[str, ...]) -> None:
         except KeyError as error:
             raise Refusal(f"{config} has no key {error.args[0]}", NOT_FOUND) from None
     if output == "json":
-        click.echo(document(shapes(versions)))
+        print(document(shapes(versions)))
         return
     with screen(paged=True) as out:
         rows = (
@@ -198,7 +212,7 @@ def configs_verb(ctx: click.Context, prefix: str) -> None:
     with connected(ctx) as client:
         found = client.configs(prefix)
         if output == "json":
-            click.echo(document([shape(info) for info in found]))
+            print(document([shape(info) for info in found]))
             return
         with screen() as out:
             rows = ([cell(info.name, KEY_STYLE), cell(str(info.head), VERSION), out.time(info.time)] for info in found)

@@ -99,6 +99,11 @@ def ago(time: datetime, now: datetime) -> str:
     return f"{number} {unit}{'s' if unit in {'day', 'hour'} and number > 1 else ''} ago"
 
 
+def emit(data: str) -> None:
+    """Write data: to the letter, but onto a terminal with nothing that acts."""
+    print(escape(data, keep_layout=True) if sys.stdout.isatty() else data, end="")
+
+
 def counted(number: int, noun: str) -> str:
     """Write a number of things."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"

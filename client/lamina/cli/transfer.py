@@ -20,7 +20,7 @@ from lamina.cli.notation import Assignment, escape_key
 from lamina.cli.options import POINT, Verb, chosen
 from lamina.cli.progress import reading
 from lamina.cli.read import read
-from lamina.cli.render import counted
+from lamina.cli.render import counted, emit
 from lamina.cli.session import connected
 from lamina.cli.write import refuse_retyping
 from lamina.cli.writing import Write, edit, writer
@@ -46,13 +46,13 @@ def export_verb(ctx: click.Context, config: str, file: str, point: int | datetim
     with connected(ctx) as client:
         entries = read(client, config, point)
     try:
-        data = formats.dump(form, entries.to_dict()).encode()
+        data = formats.dump(form, entries.to_dict())
     except formats.FormatError as error:
         raise Refusal(str(error)) from None
     if file == "-":
-        click.echo(data, nl=False)
+        emit(data)
         return
-    _replace(Path(file), data)
+    _replace(Path(file), data.encode())
     tell(f"{counted(len(entries), 'key')} of {config} version {entries.version} written to {file}")
 
 

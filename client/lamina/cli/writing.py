@@ -154,7 +154,7 @@ def print_written(write: Write, version: lamina.Version, changes: Changes, *, be
     parent = version.parent if before is None else before
     options = chosen(write.ctx)
     if options.output(("text", "json")) == "json":
-        click.echo(json_line(shape(version)))
+        print(json_line(shape(version)))
         return
     keys = list(changes) if len(changes) <= _NAMED_KEYS else []
     undo = options.command_line("revert", [version.config, *keys], ["--to", str(parent), "--base", str(version.number)])
@@ -167,7 +167,7 @@ def print_unchanged(write: Write, cfg: lamina.Config) -> None:
     """Print that there was nothing to write."""
     if chosen(write.ctx).output(("text", "json")) == "json":
         head = next(cfg.log(limit=1), None) if cfg.version else None
-        click.echo(json_line(shape(head) if head else None))
+        print(json_line(shape(head) if head else None))
         return
     with screen() as out:
         out.line("nothing to change: ", cfg.name, " stays at version ", cell(str(cfg.version), VERSION))
@@ -176,7 +176,7 @@ def print_unchanged(write: Write, cfg: lamina.Config) -> None:
 def print_plan(write: Write, changes: Changes) -> None:
     """Print what --dry-run found, and end with 1 if that was asked for."""
     if chosen(write.ctx).output(("text", "json")) == "json":
-        click.echo(document(shapes(changes)))
+        print(document(shapes(changes)))
     else:
         with screen() as out:
             print_changes(out, changes)

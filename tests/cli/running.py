@@ -1,0 +1,138 @@
+"""Ways to run the command: within this process, as a process of its own, and on a terminal of its own."""
+
+import fcntl
+import os
+import pty
+import re
+import select
+import shutil
+import signal
+import struct
+import subprocess
+import sys
+import termios
+import time
+from pathlib import Path
+from typing import Self
+
+from click.testing import CliRunner, Result
+
+from lamina.cli.app import app
+from tests.support import absent
+
+LAMINA = Path(sys.executable).with_name("lamina")
+WAIT_SECONDS = 30.0
+"""Far above what anything here needs: a busy machine is no failure."""
+_DRESSING = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\x1b\][^\a]*\a|\r")
+
+
+class InProcess:
+    """Runs the command line here, and sees that it exits as expected."""
+
+    def __init__(self, target: str) -> None:
+        self.environment: dict[str, str | None] = {"LAMINA_TARGET": target, "LAMINA_AUTHOR": "ada"}
+
+    def __call__(self, *arguments: str, code: int = 0, stdin: str | bytes = "", **environment: str) -> Result:
+        return self._run(arguments, code, stdin, environment)
+
+    def out(self, *arguments: str, stdin: str | bytes = "", **environment: str) -> str:
+        """Give what it prints where all goes well."""
+        return self._run(arguments, 0, stdin, environment).stdout
+
+    def _run(self, arguments: tuple[str, ...], code: int, stdin: str | bytes, environment: dict[str, str]) -> Result:
+        runner = CliRunner(env={**self.environment, **environment})
+        result = runner.invoke(app, arguments, input=stdin, prog_name="lamina")
+        if result.exception and not isinstance(result.exception, SystemExit):
+            raise result.exception
+        assert result.exit_code == code, f"{arguments} exited with {result.exit_code}\n{result.output}"
+        return result
+
+
+def environment_of(target: str, **more: str) -> dict[str, str]:
+    """Give the environment of a process that is to find the command and the server."""
+    path = f"{LAMINA.parent}{os.pathsep}{os.environ['PATH']}"
+    return {**os.environ, "PATH": path, "LAMINA_TARGET": target, "LAMINA_AUTHOR": "ada", **more}
+
+
+def run(
+    *arguments: str | Path, target: str, stdin: bytes = b"", **environment: str
+) -> subprocess.CompletedProcess[str]:
+    """Run the installed command to its end."""
+    done = subprocess.run(
+        [LAMINA, *arguments],
+        input=stdin,
+        capture_output=True,
+        env=environment_of(target, **environment),
+        timeout=WAIT_SECONDS,
+        check=False,
+    )
+    return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+class Terminal:
+    """A program on a terminal of its own, 100 columns wide: what it shows, and keys for it.
+
+    Waits for what is to be seen, never for a time.
+    """
+
+    def __init__(self, *program: str | Path, target: str, **environment: str) -> None:
+        for tool, remedy in {"setsid": "util-linux", "env": "coreutils"}.items():
+            if shutil.which(tool) is None:
+                absent(tool, f"it is in {remedy}")
+        self._master, inner = pty.openpty()
+        fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
+        # setsid gives it the terminal as its own, so that ^C reaches it; env undoes that a background job ignores ^C.
+        prefix = ["setsid", "--ctty", "env", "--default-signal=INT"]
+        self._process = subprocess.Popen(
+            [*prefix, *program],
+            stdin=inner,
+            stdout=inner,
+            stderr=inner,
+            env={"TERM": "xterm", **environment_of(target, **environment)},
+        )
+        os.close(inner)
+        self.raw = ""
+
+    @property
+    def shown(self) -> str:
+        """All that was shown so far, without colours and cursor movements."""
+        return _DRESSING.sub("", self.raw)
+
+    def until(self, text: str) -> str:
+        """Wait until a text has been shown; give all that was."""
+        end = time.monotonic() + WAIT_SECONDS
+        while text not in self.shown:
+            ready, _, _ = select.select([self._master], [], [], max(end - time.monotonic(), 0))
+            assert ready, f"{text!r} was not shown within {WAIT_SECONDS} s:\n{self.raw!r}"
+            assert self._read(), f"ended without showing {text!r}:\n{self.raw!r}"
+        return self.shown
+
+    def press(self, keys: str) -> None:
+        os.write(self._master, keys.encode())
+
+    def forget(self) -> None:
+        """Begin anew with what is shown."""
+        self.raw = ""
+
+    def wait(self) -> int:
+        """Wait for its end; give its exit code."""
+        while self._read():
+            pass
+        return self._process.wait(WAIT_SECONDS)
+
+    def _read(self) -> bool:
+        try:
+            data = os.read(self._master, 65536)
+        except OSError:  # how Linux says that nobody has the terminal any more
+            return False
+        self.raw += data.decode(errors="replace")
+        return bool(data)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGKILL)
+        self._process.wait(WAIT_SECONDS)
+        os.close(self._master)

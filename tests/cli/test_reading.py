@@ -1,0 +1,188 @@
+"""get, log, history, blame, configs and diff, against a real server."""
+
+import json
+import tomllib
+from datetime import UTC, datetime
+
+import pytest
+
+import lamina
+from tests.cli.running import InProcess, run
+
+VERSION_NAMES = {
+    "number", "config", "parent", "author", "message", "time", "hash", "author_verified", "key_count", "change_count",
+    "changed_keys", "source_config", "source_version",
+}  # fmt: skip
+CHANGE_NAMES = {"key", "value", "deleted", "version", "author", "message", "time"}
+
+
+def test_get_prints_bare_values(cli: InProcess, shop: lamina.Config) -> None:
+    assert cli.out("get", shop.name, "name") == "shop\n"
+    assert cli.out("get", shop.name, "timeout") == "45\n"
+    assert cli.out("get", shop.name, "on") == "true\n"
+    assert cli.out("get", shop.name, "none") == "null\n"
+    assert cli.out("get", shop.name, "hosts") == '["h1","h2"]\n'
+    assert cli("get", shop.name, "blob").stdout_bytes == b"\x00\xff"
+
+
+def test_get_at_a_point_in_time(cli: InProcess, shop: lamina.Config) -> None:
+    assert cli.out("get", shop.name, "timeout", "--at", "1") == "30\n"
+    first = shop.blame("name")["name"].time
+    assert cli.out("get", shop.name, "timeout", "--at", first.astimezone(UTC).isoformat()) == "30\n"
+    assert cli.out("get", shop.name, "--at", "0") == ""
+    assert cli.out("get", shop.name, "--at", "7d") == ""
+    assert "version" in cli("get", shop.name, "--at", "99", code=4).stderr
+
+
+def test_get_a_map_in_each_output(cli: InProcess, shop: lamina.Config) -> None:
+    expected = {**shop.to_dict(), "blob": "AP8="}
+    assert json.loads(cli.out("get", shop.name, "-o", "json")) == expected
+    assert "blob: !!binary |\n  AP8=\n" in cli.out("get", shop.name, "-o", "yaml")
+    assert "TOML cannot hold blob" in cli("get", shop.name, "-o", "toml", code=1).stderr
+    assert "env cannot hold none" in cli("get", shop.name, "-o", "env", code=1).stderr
+    cli("unset", shop.name, "blob", "none")
+    del expected["blob"], expected["none"]
+    assert tomllib.loads(cli.out("get", shop.name, "-o", "toml")) == expected
+    assert cli.out("get", shop.name, "-o", "env") == (
+        'hosts=\'["h1","h2"]\'\nlimits=\'{"cpu":4}\'\nname=shop\non=true\nratio=0.5\ntimeout=45\n'
+    )
+    assert cli.out("get", shop.name).splitlines()[:2] == ['hosts    ["h1", "h2"]', 'limits   {"cpu": 4}']
+
+
+def test_output_stands_before_or_after_the_verb_and_in_the_environment(cli: InProcess, shop: lamina.Config) -> None:
+    expected = cli.out("get", shop.name, "-o", "json")
+    assert cli.out("-o", "json", "get", shop.name) == expected
+    assert cli.out("--output=yaml", "get", "-o", "json", shop.name) == expected  # the verb's own wins
+    assert cli.out("get", shop.name, LAMINA_OUTPUT="json") == expected
+    assert cli.out("get", shop.name, "-o", "json", LAMINA_OUTPUT="yaml") == expected
+    assert cli.out("log", shop.name, LAMINA_OUTPUT="yaml") == cli.out("log", shop.name)  # a wish that log has not
+    assert cli.out("get", shop.name, "blob", "-o", "json") == '"AP8="\n'
+    cli("log", shop.name, "-o", "yaml", code=2)
+    assert "it takes text, json" in cli("-o", "yaml", "log", shop.name, code=2).stderr
+    assert "it takes text, json" in cli("get", shop.name, "name", "-o", "toml", code=2).stderr
+
+
+def test_missing_things_exit_with_4(cli: InProcess, shop: lamina.Config) -> None:
+    for verb in ("get", "log", "blame", "diff", "watch", "export"):
+        assert "no config" in cli(verb, "tests/none", code=4).stderr
+    assert f"{shop.name} has no key nope" in cli("get", shop.name, "nope", code=4).stderr
+    assert "has no key nope" in cli("blame", shop.name, "name", "nope", code=4).stderr
+    assert "never had a key nope" in cli("history", shop.name, "nope", code=4).stderr
+    assert cli("history", shop.name, "nope", "-o", "json", code=4).stdout == ""
+
+
+def test_log(cli: InProcess, shop: lamina.Config) -> None:
+    newest, oldest = cli.out("log", shop.name).splitlines()
+    assert newest.split("  ")[0] == "2"
+    assert newest.endswith("  bob  timeout  the payment provider is slow today")
+    assert oldest.endswith("  bob  8 keys   first settings")
+    assert cli.out("log", shop.name, "-n", "1").splitlines() == [newest]
+    versions = [json.loads(line) for line in cli.out("log", shop.name, "-o", "json").splitlines()]
+    assert [version["number"] for version in versions] == [2, 1]
+    assert set(versions[0]) == VERSION_NAMES
+    time = datetime.fromisoformat(versions[0]["time"])
+    assert versions[0]["time"].endswith("Z")
+    assert time == shop.blame("timeout")["timeout"].time
+
+
+def test_history_is_in_version_order(cli: InProcess, shop: lamina.Config) -> None:
+    cli("unset", shop.name, "timeout", "-m", "gone")
+    lines = cli.out("history", shop.name, "timeout").splitlines()
+    assert [line.split("  ")[3] for line in lines] == ["30", "45", "deleted"]
+    changes = [json.loads(line) for line in cli.out("history", shop.name, "timeout", "-o", "json").splitlines()]
+    assert [change.get("value") for change in changes] == [30, 45, None]
+    assert set(changes[0]) == CHANGE_NAMES
+    assert set(changes[2]) == CHANGE_NAMES - {"value"}
+    newest = json.loads(cli.out("history", shop.name, "timeout", "-n", "1", "--newest-first", "-o", "json"))
+    assert newest == changes[2]
+    assert cli.out("history", shop.name, "timeout", "-n", "0") == ""
+
+
+def test_blame(cli: InProcess, shop: lamina.Config) -> None:
+    found = json.loads(cli.out("blame", shop.name, "-o", "json"))
+    assert {key: version["number"] for key, version in found.items()} == {**dict.fromkeys(shop, 1), "timeout": 2}
+    assert set(found["name"]) == VERSION_NAMES
+    (line,) = cli.out("blame", shop.name, "timeout").splitlines()
+    assert line.endswith("  bob  timeout  45  the payment provider is slow today")
+
+
+def test_configs(cli: InProcess, shop: lamina.Config) -> None:
+    (found,) = json.loads(cli.out("configs", shop.name, "-o", "json"))
+    assert (found["name"], found["head"]) == (shop.name, 2)
+    assert set(found) == {"name", "head", "time", "created"}
+    assert cli.out("configs", shop.name).startswith(f"{shop.name}  2  ")
+    assert shop.name in cli.out("configs")
+    assert cli.out("configs", "tests/none") == ""
+    assert cli.out("configs", "tests/none", "-o", "json") == "[]\n"
+
+
+def test_diff(cli: InProcess, shop: lamina.Config) -> None:
+    assert cli.out("diff", shop.name) == "~ timeout  30 → 45\n"
+    assert cli.out("diff", shop.name, "1") == "~ timeout  30 → 45\n"
+    assert cli.out("diff", shop.name, "2", "1") == "~ timeout  45 → 30\n"
+    assert cli.out("diff", shop.name, "2", "2") == ""
+    assert '+ name     "shop"\n' in cli.out("diff", shop.name, "0")
+    assert '- name     "shop"\n' in cli.out("diff", shop.name, "2", "0")
+    assert cli.out("diff", shop.name, "30d", "1") == cli.out("diff", shop.name, "0", "1")
+    assert json.loads(cli.out("diff", shop.name, "-o", "json")) == {"timeout": {"old": 30, "new": 45}}
+    assert json.loads(cli.out("diff", shop.name, "0", "1", "-o", "json"))["name"] == {"new": "shop"}
+    assert cli("diff", shop.name, "--exit-code", code=1).stdout == "~ timeout  30 → 45\n"
+    cli("diff", shop.name, "2", "2", "--exit-code")
+
+
+def test_diff_of_the_first_version_is_all_of_it(cli: InProcess, config_name: str) -> None:
+    cli("set", config_name, "a=b", "--create")
+    assert cli.out("diff", config_name) == '+ a  "b"\n'
+
+
+def test_diff_compares_long_values_line_by_line(cli: InProcess, config_name: str) -> None:
+    lines = [f"line {number}" for number in range(1, 11)]
+    numbers = list(range(40))
+    cli("set", config_name, "text=" + "\n".join(lines), f"list:={json.dumps(numbers)}", "--create")
+    lines[1], lines[8], numbers[5] = "zwei", "neun", -5
+    cli("set", config_name, "text=" + "\n".join(lines), f"list:={json.dumps(numbers)}")
+    assert cli.out("diff", config_name).splitlines() == [
+        "~ list", "      3,", "      4,", "  -   5,", "  +   -5,", "      6,", "      7,",
+        "~ text", "    line 1", "  - line 2", "  + zwei", "    line 3", "    line 4", "    …",
+        "    line 7", "    line 8", "  - line 9", "  + neun", "    line 10",
+    ]  # fmt: skip
+
+
+def test_names_and_values_cannot_act_on_a_terminal(cli: InProcess, config_name: str) -> None:
+    cli("set", config_name, "k=\x1b[31m\u202e\x9b", "-m", "\x1b]0;t\a", "--create", "--author", "m\u202ey")
+    printed = "".join(cli.out(verb, config_name) for verb in ("get", "log", "blame", "diff"))
+    printed += cli.out("history", config_name, "k") + cli.out("get", config_name, "-o", "json")
+    assert not set(printed) & set("\x1b\u202e\x9b\a")
+    assert r"\u001b[31m\u202e\u009b" in printed
+    assert cli.out("get", config_name, "k") == "\x1b[31m\u202e\x9b\n"  # bare means bare, into a pipe
+
+
+def test_bad_names_are_bad_usage(cli: InProcess, shop: lamina.Config) -> None:
+    assert "config name" in cli("get", "no such!", code=2).stderr
+    cli("blame", shop.name, "k" * 513, code=4)
+    cli("get", shop.name, "--at", "yesterday", code=2)
+    cli("nonsense", code=2)
+    cli("get", code=2)
+
+
+def test_without_a_server(cli: InProcess, target: str) -> None:
+    assert "localhost:1" not in cli("log", "a", "--target", target, code=4).stderr
+    refused = cli("--timeout", "0.2", "log", "a", "--target", "localhost:1", code=5)
+    assert "no answer within 0.2 s" in refused.stderr
+    assert "Traceback" not in refused.output
+
+
+def test_connection_options(cli: InProcess, shop: lamina.Config, target: str) -> None:
+    assert "together" in cli("log", shop.name, "--tls-cert", __file__, code=2).stderr
+    assert "exclude" in cli("log", shop.name, "--tls-ca", __file__, "--plaintext", code=2).stderr
+    cli("log", shop.name, "--plaintext")
+    cli("log", shop.name, LAMINA_TIMEOUT="soon", code=2)
+    cli("log", shop.name, "--token-file", "/nonexistent", code=2)
+    assert run("log", shop.name, target=target).returncode == 0
+
+
+@pytest.mark.parametrize("content", [b"", b" \n", b"\xff"])
+def test_a_token_file_without_a_token(cli: InProcess, tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+    path = tmp_path_factory.mktemp("token") / "token"
+    path.write_bytes(content)
+    assert "holds no token" in cli("log", "a", "--token-file", str(path), code=1).stderr
