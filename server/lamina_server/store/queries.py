@@ -31,6 +31,7 @@ from sqlalchemy import (
     literal_column,
     or_,
     select,
+    tuple_,
     union_all,
 )
 from sqlalchemy.ext.compiler import compiles
@@ -277,16 +278,20 @@ def changes_among() -> Statement:
 
 @cache
 def key_history(*, newest_first: bool) -> Statement:
-    """Ask for the values of key `key` in low < version < high, each with what its version's header says."""
-    version = VALUES.c.version
+    """Ask for the values of key `key` in low < version < high, each with what its version's header says.
+
+    Compared and ordered by (name, version), which only the index by name can do: the one
+    by version would serve just as well in the eyes of a planner that knows nothing yet.
+    """
+    name, version = VALUES.c.name, VALUES.c.version
+    place, key = tuple_(name, version), bindparam("key", type_=Text)
     its_version = and_(VERSIONS.c.config_name_id == VALUES.c.config_name_id, VERSIONS.c.version == version)
     return (
         select(*_VALUE, VERSIONS.c.author, VERSIONS.c.message, VERSIONS.c.commit_time_us)
         .select_from(VALUES)
         .join(VERSIONS, its_version)
-        .where(VALUES.c.config_name_id == _CONFIG, VALUES.c.name == bindparam("key", type_=Text))
-        .where(version > _LOW, version < _HIGH)
-        .order_by(version.desc() if newest_first else version)
+        .where(VALUES.c.config_name_id == _CONFIG, place > tuple_(key, _LOW), place < tuple_(key, _HIGH))
+        .order_by(*((name.desc(), version.desc()) if newest_first else (name, version)))
         .limit(_LIMIT)
     )
 

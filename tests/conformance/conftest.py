@@ -1,0 +1,60 @@
+"""One `store` fixture for all kinds of stores."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from lamina_server.models import Base
+from lamina_server.store.contract import Store
+from lamina_server.store.memory import MemoryStore
+from lamina_server.store.sql import open_store
+from tests.conformance.places import Capability, Place
+from tests.support.postgres import Postgres
+
+MEMORY, SQLITE_FILE, SQLITE_MEMORY, POSTGRESQL = "memory", "sqlite-file", "sqlite-memory", "postgresql"
+
+
+@pytest.fixture(scope="session")
+def shared_database_url(postgres: Postgres) -> str:
+    """The URL of the one PostgreSQL database of this suite: making one for each test would take most of its time."""
+    url = postgres.new_database()
+    open_store(url).close()
+    return url
+
+
+@pytest.fixture
+def database_url(shared_database_url: str) -> str:
+    """The URL of a PostgreSQL database with our tables, and nothing in them."""
+    engine = create_engine(shared_database_url)
+    with engine.begin() as connection:
+        connection.execute(text("SET LOCAL session_replication_role = replica"))  # past the triggers that refuse it
+        for table in reversed(Base.metadata.sorted_tables):
+            connection.execute(table.delete())
+    engine.dispose()
+    return shared_database_url
+
+
+@pytest.fixture(params=[MEMORY, SQLITE_FILE, SQLITE_MEMORY, pytest.param(POSTGRESQL, marks=pytest.mark.postgres)])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> Place:
+    """An empty place for a store of each kind."""
+    rows, keeps, beside = Capability.ROWS, Capability.KEEPS, Capability.READS_BESIDE_WRITER
+    match request.param:
+        case "memory":
+            return Place(MemoryStore, frozenset({beside}))
+        case "sqlite-file":
+            return Place(lambda: open_store(f"sqlite:///{tmp_path}/lamina.db"), frozenset({rows, keeps, beside}))
+        case "sqlite-memory":
+            return Place(lambda: open_store("sqlite://"), frozenset({rows}))
+        case _:
+            url: str = request.getfixturevalue("database_url")
+            return Place(lambda: open_store(url), frozenset({rows, keeps, beside, Capability.SHARED}))
+
+
+@pytest.fixture
+def store(place: Place) -> Iterator[Store]:
+    """An empty store of each kind."""
+    opened = place.open()
+    yield opened
+    opened.close()

@@ -1,0 +1,241 @@
+"""What questions cost, by the databases' own word: indexes alone are walked, and no further for a longer past."""
+
+import re
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import Connection, Engine, event, text
+
+from lamina_server.planning import Plan, plan
+from lamina_server.store.contract import KeyFilter, Reading, Store
+from lamina_server.store.sql import SqlStore, open_store
+from lamina_server.versions import Change, State, Version
+from tests.conformance.commits import ADA, CONFIG, LIMITS, planned, value
+
+KEYS = [f"key/{number:03}" for number in range(200)]
+KEYFRAME_EACH_VERSIONS = 250
+TABLES = "config|config_name|config_value|config_value_association|config_request"
+
+
+def live_long(store: Store, *, versions: int) -> None:
+    """Give a store a config with many versions, each of one key, and its keyframes; and a younger one beside it."""
+    past, other = versions_of(CONFIG), versions_of("other")
+    for start in range(0, versions, KEYFRAME_EACH_VERSIONS):
+        with store.write() as writing:
+            for each in islice(past, KEYFRAME_EACH_VERSIONS):
+                writing.insert(each)
+                if start == 0:
+                    writing.insert(next(other))
+        if start:
+            store.write_keyframe(CONFIG)
+
+
+def versions_of(config: str) -> Iterator[Plan]:
+    """Plan one version after the other, without asking a store for what came before."""
+    head: Version | None = None
+    states: dict[str, State] = {}
+    for number in count(1):
+        keys = KEYS if head is None else [KEYS[number * 7 % len(KEYS)]]
+        changes = [Change(key, value(number)) for key in keys]
+        made = plan(
+            changes, config=config, head=head, states=states, author=ADA, message="", now_us=number, limits=LIMITS
+        )
+        yield made
+        head = made.version
+        states |= {planned_value.key: State(planned_value.value, number) for planned_value in made.values}
+
+
+def questions(head: int) -> Mapping[str, Callable[[Reading], object]]:
+    """Return what a server asks in its daily work, near the head of a long past and far back in it."""
+    prefix = KeyFilter(prefixes=("key/00",))
+    keys = KeyFilter(keys=("key/007", "key/070"))
+    everything = KeyFilter()
+    old = head - 100
+    return {
+        "head": lambda reading: reading.head(CONFIG),
+        "versions": lambda reading: reading.versions(CONFIG, [old, head]),
+        "log": lambda reading: reading.log(CONFIG, after=0, before=head, limit=20, newest_first=True),
+        "version at": lambda reading: reading.version_at(CONFIG, old),
+        "changed keys": lambda reading: reading.changed_keys(CONFIG, [old, head]),
+        "configs": lambda reading: reading.configs(prefix="", after="", limit=20),
+        "entries": lambda reading: list(reading.entries(CONFIG, old, everything)),
+        "a page of entries": lambda reading: list(islice(reading.entries(CONFIG, old, after="key/100"), 20)),
+        "entries by prefix": lambda reading: list(reading.entries(CONFIG, old, prefix)),
+        "entries by key": lambda reading: list(reading.entries(CONFIG, old, keys)),
+        "states": lambda reading: reading.states(CONFIG, old, ["key/007", "key/070", "none"]),
+        "changed between": lambda reading: list(reading.changed_between(CONFIG, head - 20, head)),
+        "changed between by prefix": lambda reading: list(reading.changed_between(CONFIG, head - 20, head, prefix)),
+        "changed between by key": lambda reading: list(reading.changed_between(CONFIG, head - 20, head, keys)),
+        "key history": lambda reading: reading.key_history(
+            CONFIG, "key/007", after=0, before=head, limit=5, newest_first=True
+        ),
+        "changes": lambda reading: list(reading.changes(CONFIG, after=(head - 20, "x"), through=head)),
+        "changes by prefix": lambda reading: list(
+            reading.changes(CONFIG, after=(head - 20, "x"), through=head, wanted=prefix)
+        ),
+        "changes by key": lambda reading: list(
+            reading.changes(CONFIG, after=(head - 20, "x"), through=head, wanted=keys)
+        ),
+        "reply": lambda reading: reading.reply("ada", "one"),
+    }
+
+
+ROWS_OF_A_MAP = 5 * 450
+ROWS_OF_OTHERS = 200
+"""Many versions are 3,000. A map costs its keyframe's 200 lines and the 250 values since, a few times over."""
+
+NAMES = list(questions(0))
+MAPS = {"entries", "a page of entries", "entries by prefix"}
+
+
+@contextmanager
+def said() -> Iterator[list[tuple[str, Any]]]:
+    """Note the statements that a store says, with their parameters."""
+    statements: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        statements.append((statement, parameters))
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        yield statements
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+
+
+def explained(store: SqlStore, ask: Callable[[Reading], object], explain: str) -> list[Any]:
+    """Ask, and return what the database says of each statement that was needed, a row each."""
+    with store.read() as reading:
+        with said() as statements:
+            ask(reading)
+        assert statements
+        rows: list[Any] = []
+        for statement, parameters in statements:
+            rows += reading._connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
+    return rows
+
+
+@pytest.fixture(scope="module")
+def sqlite_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[SqlStore, int]]]:
+    """Two stores, one with four times as long a past."""
+    folder: Path = tmp_path_factory.mktemp("statements")
+    stores = []
+    for versions in (750, 3_000):
+        store = open_store(f"sqlite:///{folder}/{versions}.db")
+        live_long(store, versions=versions)
+        stores.append((store, versions))
+    yield stores
+    for store, _ in stores:
+        store.close()
+
+
+class TestSqlite:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_no_table_is_scanned(self, sqlite_stores: list[tuple[SqlStore, int]], name: str) -> None:
+        store, head = sqlite_stores[-1]
+        rows = explained(store, questions(head)[name], "EXPLAIN QUERY PLAN")
+        assert not [row.detail for row in rows if re.match(rf"SCAN ({TABLES})\b", row.detail)]
+
+    @pytest.mark.parametrize("name", NAMES)
+    def test_a_longer_past_costs_no_more(self, sqlite_stores: list[tuple[SqlStore, int]], name: str) -> None:
+        """Counted in the steps of SQLite's virtual machine, which do not depend on the machine that it runs on."""
+        short, long = (self.steps(store, questions(head)[name]) for store, head in sqlite_stores)
+        assert long <= short * 1.1 + 200  # a bisection takes a step or two more
+
+    @staticmethod
+    def steps(store: SqlStore, ask: Callable[[Reading], object]) -> int:
+        steps = 0
+
+        def step() -> None:
+            nonlocal steps
+            steps += 1
+
+        with store.read() as reading:
+            driver: Any = reading._connection.connection.driver_connection
+            driver.set_progress_handler(step, 1)
+            ask(reading)
+            driver.set_progress_handler(None, 0)
+        return steps
+
+
+VERSIONS = 3_000
+
+
+@pytest.fixture(scope="module", params=["statistics", "no statistics"])
+def postgresql_store(request: pytest.FixtureRequest) -> Iterator[SqlStore]:
+    """A store whose planner knows the tables, or knows nothing of them, as after a bulk load."""
+    postgres = request.getfixturevalue("postgres")
+    url = postgres.new_database()
+    store = open_store(url)
+    with store._database.migrating() as engine, engine.begin() as connection:
+        for table in TABLES.split("|"):
+            connection.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = off)"))
+    live_long(store, versions=VERSIONS)
+    if request.param == "statistics":
+        _analyse(store)
+    yield store
+    store.close()
+    postgres.drop_database(url)
+
+
+def _analyse(store: SqlStore) -> None:
+    with store._database.migrating() as engine, engine.connect() as connection:
+        connection.execution_options(isolation_level="AUTOCOMMIT").execute(text("VACUUM ANALYZE"))
+
+
+@pytest.mark.postgres
+class TestPostgresql:
+    @pytest.mark.parametrize("name", NAMES)
+    def test_no_table_is_scanned_and_few_rows_are_touched(self, postgresql_store: SqlStore, name: str) -> None:
+        rows = explained(postgresql_store, questions(VERSIONS)[name], "EXPLAIN (ANALYZE, FORMAT JSON)")
+        nodes = [node for row in rows for node in nodes_of(row[0])]
+        assert not [node for node in nodes if node["Node Type"] == "Seq Scan"]
+        assert sum(map(touched, nodes)) <= (ROWS_OF_A_MAP if name in MAPS else ROWS_OF_OTHERS)
+
+
+def nodes_of(plan: Any) -> Iterator[dict[str, Any]]:
+    """Yield the nodes of a plan as EXPLAIN gives it, without those below them."""
+    match plan:
+        case list():
+            for each in plan:
+                yield from nodes_of(each)
+        case {"Plan": below}:
+            yield from nodes_of(below)
+        case {"Node Type": _}:
+            yield {key: each for key, each in plan.items() if key != "Plans"}
+            yield from nodes_of(plan.get("Plans", []))
+
+
+def touched(node: dict[str, Any]) -> int:
+    """Count the rows of tables and indexes that a node went through, those that it left out as well."""
+    if "Relation Name" not in node and "Index Name" not in node:
+        return 0  # it works on what other nodes gave it
+    left_out = [each for key, each in node.items() if key.startswith("Rows Removed by")]
+    return int(node["Actual Loops"] * (node["Actual Rows"] + sum(left_out)))
+
+
+def test_the_writing_path_walks_indexes_too(tmp_path: Path) -> None:
+    """What a commit asks before and while it writes is among the questions above, or explained here."""
+    store = open_store(f"sqlite:///{tmp_path}/lamina.db")
+    live_long(store, versions=500)
+    with said() as statements:
+        store.write_keyframe("other")
+        with store.write() as writing:
+            head = writing.head("other")
+            assert head is not None
+            writing.states("other", head.number, KEYS[:2])
+            made = planned(writing, "other", {KEYS[0]: 0})
+            writing.insert(made)
+    inserts_and_selects = [pair for pair in statements if pair[0].split()[0] in {"SELECT", "INSERT"}]
+    assert len(inserts_and_selects) > 8
+    with store.read() as reading:
+        connection: Connection = reading._connection
+        for statement, parameters in inserts_and_selects:
+            one_row = parameters[0] if parameters and isinstance(parameters[0], tuple) else parameters
+            rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", one_row).all()
+            assert not [row.detail for row in rows if re.match(rf"SCAN ({TABLES})\b", row.detail)], statement
+    store.close()

@@ -1,0 +1,323 @@
+"""Writing blocks: atomic, serial, seen by their own reads, and lost as a whole."""
+
+import threading
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import replace
+
+import pytest
+
+from lamina_server.store.contract import HistoryBrokenError, Reading, Store, Writing
+from lamina_server.versions import Reply
+from tests.conformance.commits import CONFIG, DELETED, commit, insert, map_at, planned, request, values
+from tests.conformance.places import Capability, Place
+
+
+class BoomError(Exception):
+    """What a caller may raise in a block."""
+
+
+def everything(reading: Reading) -> object:
+    """Ask a store for all that the tests of this module could have left in it."""
+    return (
+        reading.configs(prefix="", after="", limit=100),
+        {config: list(reading.changes(config, after=(0, ""), through=100)) for config in (CONFIG, "other")},
+        [reading.reply("ada", name) for name in ("one", "two")],
+    )
+
+
+class TestAtomic:
+    def test_what_one_block_inserts_is_all_there_after_it(self, store: Store) -> None:
+        with store.write() as writing:
+            first = insert(writing, CONFIG, {"x": 1})
+            second = insert(writing, CONFIG, {"x": 2})
+            other = insert(writing, "other", {"y": 1})
+        with store.read() as reading:
+            assert [reading.head(CONFIG), reading.head("other")] == [second, other]
+            assert reading.versions(CONFIG, [1])[1] == first
+            assert map_at(reading, 2) == values({"x": 2})
+
+    def test_an_exception_leaves_nothing(self, store: Store) -> None:
+        commit(store, {"x": 1})
+        with store.read() as reading:
+            before = everything(reading)
+
+        def fail() -> None:
+            with store.write() as writing:
+                version = insert(writing, CONFIG, {"x": 2, "y": 2})
+                insert(writing, "other", {"x": 1})
+                writing.remember(request("one"), Reply(CONFIG, version, created=True, merged=False))
+                assert map_at(writing, 2) == values({"x": 2, "y": 2})  # so it has reached the database
+                insert(writing, CONFIG, {"x": 3})
+                raise BoomError
+
+        for _ in range(2):
+            with pytest.raises(BoomError):
+                fail()
+        with store.read() as reading:
+            assert everything(reading) == before
+        assert commit(store, {"x": 3}).number == 2  # no number is lost
+
+    def test_a_block_may_write_nothing(self, store: Store) -> None:
+        with store.write() as writing:
+            assert writing.head(CONFIG) is None
+        with store.write():
+            pass
+        assert commit(store, {"x": 1}).number == 1
+
+    def test_a_reader_beside_a_writer_sees_nothing_of_an_open_block(self, place: Place, store: Store) -> None:
+        place.need(Capability.READS_BESIDE_WRITER)
+        commit(store, {"x": 1})
+        with store.read() as reading:
+            before = everything(reading)
+            with store.write() as writing:
+                insert(writing, CONFIG, {"x": 2})
+                insert(writing, "other", {"x": 1})
+                writing.remember(request("one"), Reply(CONFIG, None, created=False, merged=False))
+                assert writing.head("other") is not None
+                assert everything(reading) == before
+                with store.read() as another:
+                    assert everything(another) == before
+        with store.read() as reading:
+            assert everything(reading) != before
+
+    def test_readers_never_see_half_a_version(self, store: Store) -> None:
+        keys = [f"key/{number}" for number in range(20)]
+        done = threading.Event()
+
+        def read() -> int:
+            seen = 0
+            while not done.is_set():
+                with store.read() as reading:
+                    head = reading.head(CONFIG)
+                    if head is None:
+                        continue
+                    assert {each.origin for each in reading.entries(CONFIG, head.number)} == {head.number}
+                    assert len(list(reading.changes(CONFIG, after=(head.number, ""), through=head.number))) == 20
+                    assert len(list(reading.entries("other", head.number))) == 1  # of the same block
+                    seen = head.number
+            return seen
+
+        with ThreadPoolExecutor(3) as threads:
+            readers = [threads.submit(read) for _ in range(3)]
+            try:
+                for number in range(30):
+                    with store.write() as writing:
+                        insert(writing, CONFIG, dict.fromkeys(keys, number))
+                        insert(writing, "other", {"n": number})
+            finally:
+                done.set()
+            assert all(reader.result() <= 30 for reader in readers)
+
+
+class TestSerial:
+    def test_blocks_of_many_threads_come_one_after_the_other(self, store: Store) -> None:
+        """Each reads a counter and writes it back higher by one, and none is lost."""
+        commit(store, {"n": 0})
+
+        def count() -> None:
+            for _ in range(10):
+                with store.write() as writing:
+                    head = writing.head(CONFIG)
+                    assert head is not None
+                    number = map_at(writing, head.number)["n"].data
+                    assert isinstance(number, int)
+                    insert(writing, CONFIG, {"n": number + 1})
+
+        with ThreadPoolExecutor(8) as threads:
+            for future in [threads.submit(count) for _ in range(8)]:
+                future.result()
+        with store.read() as reading:
+            history = reading.key_history(CONFIG, "n", after=0, before=1_000, limit=1_000, newest_first=False)
+        assert [(each.version, each.value) for each in history] == [
+            (number, each) for number, each in enumerate((values({"n": n})["n"] for n in range(81)), 1)
+        ]
+
+    def test_a_block_sees_what_was_committed_while_it_waited(self, store: Store) -> None:
+        opened, others = threading.Event(), []
+
+        def other() -> None:
+            opened.set()
+            others.append(commit(store, {"x": "second"}))
+
+        with ThreadPoolExecutor(1) as threads:
+            with store.write() as writing:
+                waiting = threads.submit(other)
+                assert opened.wait(10)
+                insert(writing, CONFIG, {"x": "first"})
+            waiting.result(10)
+        assert others[0].number == 2
+
+
+class TestOwnReads:
+    def test_every_question_sees_what_the_block_inserted(self, store: Store) -> None:
+        """What is asked within the block is answered as it will be after it."""
+        commit(store, {"x": 1, "y": 1}, now_us=100)
+
+        def ask(reading: Reading) -> list[object]:
+            return [
+                reading.head(CONFIG),
+                reading.versions(CONFIG, [1, 2, 3]),
+                reading.log(CONFIG, after=0, before=9, limit=9, newest_first=True),
+                reading.version_at(CONFIG, 250),
+                reading.changed_keys(CONFIG, [1, 2, 3]),
+                reading.configs(prefix="", after="", limit=9),
+                [list(reading.entries(CONFIG, number)) for number in (1, 2, 3)],
+                reading.states(CONFIG, 3, ["x", "y", "z"]),
+                list(reading.changed_between(CONFIG, 1, 3)),
+                reading.key_history(CONFIG, "x", after=0, before=9, limit=9, newest_first=False),
+                list(reading.changes(CONFIG, after=(1, "x"), through=3)),
+                reading.reply("ada", "one"),
+            ]
+
+        with store.write() as writing:
+            insert(writing, CONFIG, {"x": DELETED, "z": 2}, now_us=200)
+            third = insert(writing, CONFIG, {"x": 3}, now_us=300)
+            insert(writing, "other", {"x": 1})
+            writing.remember(request("one"), Reply(CONFIG, third, created=True, merged=False))
+            within = ask(writing)
+        with store.read() as reading:
+            assert ask(reading) == within
+
+    @pytest.mark.parametrize("number", range(3))
+    def test_it_is_asked_between_any_two_inserts(self, store: Store, number: int) -> None:
+        with store.write() as writing:
+            for each in range(3):
+                if each == number:
+                    assert writing.head("nowhere") is None
+                insert(writing, CONFIG, {f"key/{each}": each})
+        with store.read() as reading:
+            assert map_at(reading, 3) == values({f"key/{each}": each for each in range(3)})
+
+
+class TestRequests:
+    def test_an_outcome_is_remembered_with_its_digest(self, store: Store) -> None:
+        with store.write() as writing:
+            version = insert(writing, CONFIG, {"x": 1}, message="why")
+            outcome = Reply(CONFIG, version, created=True, merged=True)
+            writing.remember(request("one", b"this"), outcome)
+        commit(store, {"x": 2})
+        with store.read() as reading:
+            assert reading.reply("ada", "one") == (b"this".ljust(32), outcome)
+            assert reading.reply("grace", "one") is None
+            assert reading.reply("ada", "ONE") is None
+
+    def test_an_outcome_may_name_an_older_version_or_none(self, store: Store) -> None:
+        first = commit(store, {"x": 1})
+        commit(store, {"x": 2})
+        older = Reply(CONFIG, first, created=False, merged=False)
+        none = Reply("no/such/config", None, created=False, merged=False)
+        with store.write() as writing:
+            writing.remember(request("one"), older)
+            writing.remember(request("two"), none)
+        with store.read() as reading:
+            assert reading.reply("ada", "one") == (request("one").digest, older)
+            assert reading.reply("ada", "two") == (request("two").digest, none)
+
+    def test_an_id_has_one_outcome_for_ever(self, store: Store) -> None:
+        outcome = Reply(CONFIG, None, created=False, merged=False)
+        with store.write() as writing:
+            writing.remember(request("one", b"this"), outcome)
+
+        def remember_another() -> None:
+            with store.write() as writing:
+                insert(writing, CONFIG, {"x": 1})
+                writing.remember(request("one", b"that"), outcome)
+
+        with pytest.raises(HistoryBrokenError):
+            remember_another()
+        with store.read() as reading:
+            assert reading.reply("ada", "one") == (b"this".ljust(32), outcome)
+            assert reading.head(CONFIG) is None
+
+    def test_ids_belong_to_their_callers(self, store: Store) -> None:
+        mine, yours = request("one", b"mine"), replace(request("one", b"yours"), caller="grace")
+        with store.write() as writing:
+            for each in (mine, yours, replace(mine, caller="")):
+                writing.remember(each, Reply(CONFIG, None, created=False, merged=False))
+        with store.read() as reading:
+            found = [reading.reply(caller, "one") for caller in ("ada", "grace", "")]
+        assert [each and each[0][:5] for each in found] == [b"mine ", b"yours", b"mine "]
+
+
+def gap(writing: Writing) -> None:
+    made = planned(writing, CONFIG, {"x": 2})
+    writing.insert(replace(made, version=replace(made.version, number=3)))
+
+
+def twice(writing: Writing) -> None:
+    made = planned(writing, CONFIG, {"x": 2})
+    writing.insert(made)
+    writing.insert(made)
+
+
+def first_of_a_config_that_is_there(writing: Writing) -> None:
+    made = planned(writing, CONFIG, {"x": 2})
+    writing.insert(replace(made, version=replace(made.version, number=1)))
+
+
+def second_of_a_config_that_is_not(writing: Writing) -> None:
+    made = planned(writing, CONFIG, {"x": 2})
+    writing.insert(replace(made, version=replace(made.version, config="other")))
+
+
+BREAKS = [gap, twice, first_of_a_config_that_is_there, second_of_a_config_that_is_not]
+
+
+@pytest.mark.parametrize("breaks", BREAKS)
+class TestNumbers:
+    def test_only_the_next_number_is_taken(self, store: Store, breaks: Callable[[Writing], None]) -> None:
+        first = commit(store, {"x": 1})
+        with pytest.raises(HistoryBrokenError), store.write() as writing:
+            breaks(writing)
+        with store.read() as reading:
+            assert [each.head for each in reading.configs(prefix="", after="", limit=9)] == [first]
+
+    def test_a_block_is_lost_even_where_the_error_was_caught(
+        self, store: Store, breaks: Callable[[Writing], None]
+    ) -> None:
+        first = commit(store, {"x": 1})
+
+        def go_on() -> None:
+            with store.write() as writing:
+                with suppress(HistoryBrokenError):
+                    breaks(writing)
+                    writing.head(CONFIG)
+                with suppress(HistoryBrokenError):
+                    insert(writing, "other", {"x": 1})
+
+        with pytest.raises(HistoryBrokenError):
+            go_on()
+        with store.read() as reading:
+            assert [each.head for each in reading.configs(prefix="", after="", limit=9)] == [first]
+
+
+class TestDurable:
+    def test_what_was_committed_is_there_when_it_is_opened_again(self, place: Place) -> None:
+        place.need(Capability.KEEPS)
+        store = place.open()
+        commit(store, {"x": 1, "y": [1]})
+        with store.write() as writing:
+            version = insert(writing, CONFIG, {"x": DELETED}, message="why")
+            writing.remember(request("one"), Reply(CONFIG, version, created=True, merged=False))
+        with store.read() as reading:
+            before = everything(reading), map_at(reading, 1), map_at(reading, 2)
+        store.write_keyframe(CONFIG)
+        store.close()
+        store = place.open()
+        try:
+            with store.read() as reading:
+                assert (everything(reading), map_at(reading, 1), map_at(reading, 2)) == before
+            assert commit(store, {"x": 2}).number == 3
+        finally:
+            store.close()
+
+    def test_several_reading_blocks_at_once(self, place: Place, store: Store) -> None:
+        place.need(Capability.READS_BESIDE_WRITER)
+        commit(store, {"x": 1})
+        with store.read() as one, store.read() as two, store.read() as three:
+            assert one.head(CONFIG) == two.head(CONFIG) == three.head(CONFIG)
+            second = commit(store, {"x": 2})
+            with store.read() as four:
+                assert four.head(CONFIG) == second
