@@ -29,7 +29,8 @@ class ServerProcess:
     """
 
     def __init__(self, database: str, *arguments: str, **environment: str) -> None:
-        serve = [sys.executable, "-m", "lamina_server", "serve", "--database", database]
+        python = os.environ.get("LAMINA_TEST_SERVER_PYTHON", sys.executable)
+        serve = [python, "-m", "lamina_server", "serve", "--database", database]
         self._program: Sequence[str] = [*serve, *arguments]
         self._listen: str | None = None if "--listen" in arguments else "localhost:0"
         self._environment = environment
