@@ -45,7 +45,7 @@ class TestKeyHistory:
         after: int,
         before: int,
         limit: int,
-        newest_first: bool,  # noqa: FBT001 - a column of the table above
+        newest_first: bool,
         expected: list[int],
     ) -> None:
         with store.read() as reading:
