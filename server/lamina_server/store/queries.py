@@ -28,7 +28,6 @@ from sqlalchemy import (
     column,
     func,
     literal,
-    literal_column,
     or_,
     select,
     tuple_,
@@ -79,8 +78,9 @@ class RangeShape(NamedTuple):
 
 
 # A key in a form that no index has. The versions asked for are to be walked by version: over the index by name, which
-# SQLite would take because it has the names in order, a range of versions costs the config's whole past.
-_KEY = VALUES.c.name.concat(literal_column("''"))
+# SQLite would take because it has the names in order, a range of versions costs the config's whole past. And COALESCE
+# lets an outer join stay one, where a plain comparison would make it an inner join, with its sides in any order.
+_KEY = func.coalesce(VALUES.c.name, "")
 
 WHOLE = RangeShape(inclusive=True, bounded=False)
 
@@ -234,9 +234,10 @@ def live(shape: RangeShape) -> Statement:
     key the later has the higher id, because ids are given under the write lock. Tombstones
     are among them. Without a keyframe, `keyframe` and `low` are 0.
     """
+    # An outer join, so that the lines lead to their values, and it is not each value there is that is looked up.
     associated = (
-        select(VALUES.c.name, VALUES.c.id)
-        .join(LINES, LINES.c.config_value_id == VALUES.c.id)
+        select(_KEY.label("name"), VALUES.c.id)
+        .select_from(LINES.outerjoin(VALUES, VALUES.c.id == LINES.c.config_value_id))
         .where(LINES.c.config_id == _KEYFRAME, *_in_range(_KEY, shape))
     )
     originated = select(_KEY.label("name"), VALUES.c.id).where(*_originated(), *_in_range(_KEY, shape))
