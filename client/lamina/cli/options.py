@@ -68,7 +68,9 @@ class _WithSharedOptions(click.Command):
             records = [
                 record
                 for parameter in self.get_params(ctx)
-                if isinstance(parameter, SharedOption) is shared and (record := parameter.get_help_record(ctx))
+                if isinstance(parameter, click.Option)  # arguments stand in the line above, and in the text
+                and isinstance(parameter, SharedOption) is shared
+                and (record := parameter.get_help_record(ctx))
             ]
             if records:
                 with formatter.section(title):
@@ -80,6 +82,9 @@ class Verb(_WithSharedOptions):
 
     def __init__(self, *args: Any, outputs: Sequence[str] = ("text", "json"), **extra: Any) -> None:
         super().__init__(*args, **{"context_settings": CONTEXT_SETTINGS, **extra})
+        if self.help:
+            # Raw docstrings have click's mark of what is not to be wrapped as two characters.
+            self.help = self.help.replace("\\b\n", "\b\n")
         self.outputs = outputs
         self.params.extend(shared_options(outputs, from_environment=False))
 

@@ -128,9 +128,17 @@ def error_console() -> Console | None:
     return Console(stderr=True, no_color=not _colours()) if sys.stderr.isatty() else None
 
 
+class _Console(Console):
+    """A console that leaves a closed pipe to whoever called: rich itself would end the program as if it had failed."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on with the BrokenPipeError."""
+        raise  # noqa: PLE0704 - rich calls this where it has caught the error
+
+
 def _console(file: IO[str], *, colours: bool) -> Console:
     """Make a console that writes lines as they are: no wrapping, no markup, no guessing at numbers."""
-    return Console(
+    return _Console(
         file=file,
         force_terminal=colours,
         color_system="auto" if colours else None,
