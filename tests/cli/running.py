@@ -55,14 +55,15 @@ def environment_of(target: str, **more: str) -> dict[str, str]:
 
 
 def run(
-    *arguments: str | Path, target: str, stdin: bytes = b"", **environment: str
+    *arguments: str | Path, target: str, stdin: bytes = b"", cwd: Path | None = None, path: str = "", **environment: str
 ) -> subprocess.CompletedProcess[str]:
     """Run the installed command to its end."""
     done = subprocess.run(
         [LAMINA, *arguments],
         input=stdin,
         capture_output=True,
-        env=environment_of(target, **environment),
+        cwd=cwd,
+        env=environment_of(target, **({"PATH": path} if path else {}), **environment),
         timeout=WAIT_SECONDS,
         check=False,
     )

@@ -1,0 +1,204 @@
+"""export and import: the same map comes back, large ones in batches, and nothing by halves."""
+
+import json
+import os
+import stat
+from pathlib import Path
+
+import pytest
+
+import lamina
+from tests.cli.running import InProcess
+
+TRICKY = {
+    "no": "no",
+    "octal": "0755",
+    "float": "1e3",
+    "null": "null",
+    "tilde": "~",
+    "date": "2026-11-23",
+    "lines": "a\nb\n",
+    "crlf": "a\r\nb",
+    "unicode": "日本語 😀",
+    "key: with # colon": "a: b",
+    "empty": "",
+    "esc": "\x1b[0m",
+    "quote": "it's \"",
+}
+
+
+@pytest.mark.parametrize("form", ["yaml", "toml", "json"])
+def test_comes_back(cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path, form: str) -> None:
+    cfg = client.config(config_name, create=True)
+    cfg |= {**TRICKY, "n": 5, "f": 5.0, "b": True, "list": [1, {"a": [], "b": {}}], "dict": {"x": {"y": "z"}}}
+    cfg |= {"blob": b"\0\xff", "none": None} if form == "yaml" else {}
+    cfg.commit()
+    path = str(tmp_path / f"all.{form}")
+    assert f"{len(cfg)} keys of {config_name} version 1 written to" in cli("export", config_name, path).stderr
+    cli("import", f"{config_name}-copy", path, "--create")
+    assert client.config(f"{config_name}-copy") == cfg
+    assert "nothing to change" in cli.out("import", config_name, path, "--replace")
+    # Through a pipe as well.
+    data = cli("export", config_name, "--format", form).stdout_bytes
+    assert data == cli("export", config_name, "-o", form).stdout_bytes == Path(path).read_bytes()
+    cli("import", f"{config_name}-pipe", "-", "--format", form, "--create", stdin=data)
+    assert client.config(f"{config_name}-pipe") == cfg
+
+
+def test_env_comes_back(cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path) -> None:
+    cfg = client.config(config_name, create=True)
+    cfg |= {f"V{index}": text for index, text in enumerate(TRICKY.values())}
+    cfg.commit()
+    cli("export", config_name, str(tmp_path / ".env"))
+    cli("import", f"{config_name}-copy", str(tmp_path / ".env"), "--create")
+    assert client.config(f"{config_name}-copy") == cfg
+
+
+def test_what_a_format_cannot_hold(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
+    path = tmp_path / "shop.toml"
+    path.write_text("before", encoding="utf-8")
+    assert "TOML cannot hold blob" in cli("export", shop.name, str(path), code=1).stderr
+    assert path.read_text(encoding="utf-8") == "before"
+    assert "env cannot hold blob" in cli("export", shop.name, "--format", "env", code=1).stderr
+    assert "JSON cannot hold blob" in cli("export", shop.name, "-o", "json", code=1).stderr
+
+
+def test_export_at_a_point_in_time_is_yaml_unless_told(cli: InProcess, shop: lamina.Config) -> None:
+    assert "timeout: 30\n" in cli.out("export", shop.name, "--at", "1")
+    assert cli.out("export", shop.name, LAMINA_OUTPUT="json") == cli.out("export", shop.name, "--format", "yaml")
+    assert cli.out("export", shop.name, "-o", "text") == cli.out("export", shop.name)
+
+
+def test_export_replaces_a_file_as_a_whole(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
+    path = tmp_path / "real.yaml"
+    link = tmp_path / "link.yaml"
+    link.symlink_to(path)
+    path.write_text("old", encoding="utf-8")
+    path.chmod(0o640)
+    cli("export", shop.name, str(link))
+    assert link.is_symlink()
+    assert "timeout: 45" in path.read_text(encoding="utf-8")
+    assert stat.S_IMODE(path.stat().st_mode) == 0o640
+    assert [entry.name for entry in tmp_path.iterdir() if entry.name.startswith(".")] == []
+    cli("export", shop.name, os.devnull, "--format", "yaml")
+    assert not Path(os.devnull).is_file()
+    assert "No such file" in cli("export", shop.name, str(tmp_path / "none" / "x.yaml"), code=1).stderr
+
+
+def test_import_deletes_nothing_unless_told(
+    cli: InProcess, client: lamina.Client, shop: lamina.Config, tmp_path: Path
+) -> None:
+    path = tmp_path / "some.yaml"
+    path.write_text("name: store\nnew: 1\n", encoding="utf-8")
+    before = shop.to_dict()
+    assert cli.out("import", shop.name, str(path), "--dry-run") == '~ name  "shop" → "store"\n+ new   1\n'
+    cli("import", shop.name, str(path))
+    assert client.config(shop.name) == {**before, "name": "store", "new": 1}
+    assert next(client.config(shop.name).log()).message == "import some.yaml"
+    assert "(8 deleted)" not in cli.out("import", shop.name, str(path), "--replace", "--dry-run")
+    cli("import", shop.name, str(path), "--replace", "-m", "just this")
+    assert client.config(shop.name) == {"name": "store", "new": 1}
+    cli("import", shop.name, str(path), "--base", "1", "--dry-run")  # equal: nothing to conflict about
+
+
+def test_import_with_base(cli: InProcess, client: lamina.Client, shop: lamina.Config, tmp_path: Path) -> None:
+    path = tmp_path / "some.yaml"
+    path.write_text("timeout: 60\n", encoding="utf-8")
+    assert "timeout was set by bob" in cli("import", shop.name, str(path), "--base", "1", code=3).stderr
+    assert "timeout was set by bob" in cli("import", shop.name, str(path), "--base", "1", "--batch", code=3).stderr
+    assert client.config(shop.name).version == 2
+
+
+@pytest.mark.parametrize(
+    ("name", "text", "says", "code"),
+    [
+        ("a.yaml", "x: 1\ny: 2026-11-23\n", "a.yaml: line 2: y: a date", 1),
+        ("a.yaml", "x: 1\nx: 2\n", "x stands twice", 1),
+        ("a.yaml", "x: [hunter2\n", "a.yaml: line 2", 1),
+        ("a.json", '{"x": 99999999999999999999}', "a.json: 'the value of x' needs", 1),
+        ("a.json", '{"": "hunter2"}', "a.json: a key has 1 to 512 bytes", 1),
+        ("a.toml", "x = nan\n", "is not a finite number", 1),
+        ("a.txt", "x", "say --format", 2),
+        ("-", "x", "say --format", 2),
+    ],
+)
+def test_bad_files(
+    cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path, name: str, text: str, says: str, code: int
+) -> None:
+    path = tmp_path / name
+    path.write_text(text, encoding="utf-8")
+    refused = cli("import", config_name, "-" if name == "-" else str(path), "--create", code=code)
+    assert says.replace("'the value of x'", "the value of 'x'") in refused.stderr
+    assert "hunter2" not in refused.output
+    assert not list(client.configs(config_name))
+
+
+def test_files_that_are_not_there(cli: InProcess, config_name: str, tmp_path: Path) -> None:
+    assert "No such file" in cli("import", config_name, str(tmp_path / "none.yaml"), code=2).stderr
+    cli("import", config_name, str(tmp_path), code=2)
+    path = tmp_path / "a.yaml"
+    path.write_text("a: b", encoding="utf-8")
+    assert "--create makes it" in cli("import", config_name, str(path), code=4).stderr
+
+
+def test_env_files_hold_text_alone(cli: InProcess, client: lamina.Client, shop: lamina.Config, tmp_path: Path) -> None:
+    path = tmp_path / "a.env"
+    path.write_text("timeout=60\n", encoding="utf-8")
+    assert "timeout holds an integer" in cli("import", shop.name, str(path), code=2).stderr
+    cli("import", shop.name, str(path), "--retype")
+    assert client.config(shop.name)["timeout"] == "60"
+
+
+def test_an_import_larger_than_a_version(
+    cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "large.json"
+    entries = {f"k{number:05}": number for number in range(10_500)}
+    path.write_text(json.dumps(entries), encoding="utf-8")
+    refused = cli("import", config_name, str(path), "--create", code=1).stderr
+    assert "nothing was written" in refused
+    assert "10,000" in refused
+    assert "10,500 keys" in refused
+    assert "--batch" in refused
+    assert not list(client.configs(config_name))
+    printed = cli.out("import", config_name, str(path), "--create", "--batch")
+    assert printed.splitlines()[0] == f"{config_name} is now version 2 (10,500 added)"
+    assert client.config(config_name) == entries
+    assert "nothing to change" in cli.out("import", config_name, str(path), "--batch")
+    path.write_text('{"k00000": 1}', encoding="utf-8")
+    printed = cli.out("import", config_name, str(path), "--batch", "--replace", "-o", "json")
+    assert json.loads(printed)["number"] == 4
+    cli("revert", config_name, "--to", "2")
+    assert client.config(config_name) == entries
+
+
+def test_an_import_larger_than_a_request(
+    cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path
+) -> None:
+    path = tmp_path / "fat.json"
+    entries = {f"k{number}": "x" * 1_000_000 for number in range(5)}
+    path.write_text(json.dumps(entries), encoding="utf-8")
+    refused = cli("import", config_name, str(path), "--create", code=1).stderr
+    assert "5 keys, about 4.8 MiB: --batch" in refused
+    cli("import", config_name, str(path), "--create", "--batch")
+    assert client.config(config_name) == entries
+
+
+def test_a_batch_that_the_server_refuses_is_halved(
+    cli: InProcess, config_name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    commit = lamina.Config.commit
+
+    def strict(cfg: lamina.Config, *args: str) -> lamina.Version:
+        if len(cfg.changes) > 3:
+            raise lamina.LimitError("too many", reason="TOO_MANY", limit=3, actual=len(cfg.changes))
+        return commit(cfg, *args)
+
+    monkeypatch.setattr(lamina.Config, "commit", strict)
+    path = tmp_path / "a.json"
+    path.write_text(json.dumps({f"k{number}": number for number in range(10)}), encoding="utf-8")
+    printed = cli.out("import", config_name, str(path), "--create", "--batch")
+    assert "is now version 4 (10 added)" in printed
+    assert printed.splitlines()[1].endswith("--to 0 --base 4")
+    path.write_text('{"big": "' + "x" * (1 << 20 | 1) + '"}', encoding="utf-8")
+    assert "1,048,576" in cli("import", config_name, str(path), "--batch", code=1).stderr
