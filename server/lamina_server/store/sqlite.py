@@ -126,8 +126,8 @@ class SqliteDatabase:
         try:
             connection.commit()
         except DBAPIError as error:
-            if _code(error) == sqlite3.SQLITE_FULL:
-                raise DiskFullError from error  # rolled back: it was there after no restart that was tried
+            if _code(error) == sqlite3.SQLITE_FULL and _roll_back(connection):
+                raise DiskFullError from error
             # A failed fsync may have reached the disk or may yet: the rows were there after reopening.
             # What this connection and its readers would now say is not known to be durable.
             self._stopped = True
@@ -209,6 +209,17 @@ def _connect(uri: str, pragmas: tuple[str, ...]) -> sqlite3.Connection:
 
 def _engine(connect: Any, **options: Any) -> Engine:
     return create_engine("sqlite://", creator=connect, hide_parameters=True, **options)
+
+
+def _roll_back(connection: Connection) -> bool:
+    """End a transaction whose COMMIT failed: SQLAlchemy believes that it is over. Tell whether it is."""
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    try:
+        driver.rollback()
+    except sqlite3.Error:
+        return False
+    return not driver.in_transaction
 
 
 def _translate(error: DBAPIError) -> Exception:

@@ -1,0 +1,248 @@
+"""What SQLite alone has: one file for one process, its pragmas, and its errors."""
+
+import sqlite3
+from collections.abc import Callable, Iterator
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy.exc import DBAPIError
+
+from lamina_server.errors import DiskFullError, HashMismatchError, Reason, UnavailableError
+from lamina_server.store.contract import CommitUnknownError, UnusableStoreError
+from lamina_server.store.sql import SqlStore, open_store
+from lamina_server.store.sqlite import SqliteDatabase
+from tests.conformance.commits import CONFIG, commit, map_at, values
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "lamina.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[SqlStore]:
+    store = open_store(f"sqlite:///{path}")
+    yield store
+    store.close()
+
+
+def writer_of(store: SqlStore) -> sqlite3.Connection:
+    assert isinstance(store._database, SqliteDatabase)
+    connection = store._database._writer.raw_connection().driver_connection
+    assert isinstance(connection, sqlite3.Connection)
+    return connection
+
+
+class TestOneServer:
+    def test_a_second_one_is_refused_and_does_no_harm(self, path: Path, store: SqlStore) -> None:
+        commit(store, {"x": 1})
+        with pytest.raises(UnusableStoreError, match=r"lamina\.db' is in use by another server"):
+            open_store(f"sqlite:///{path}")
+        assert commit(store, {"x": 2}).number == 2
+
+    def test_also_under_another_name_of_the_file(self, path: Path, store: SqlStore) -> None:
+        link = path.with_name("link.db")
+        link.symlink_to(path)
+        with pytest.raises(UnusableStoreError, match="is in use by another server"):
+            open_store(f"sqlite:///{link}")
+        assert commit(store, {"x": 1}).number == 1
+
+    def test_the_next_one_may_come_when_it_has_gone(self, path: Path, store: SqlStore) -> None:
+        commit(store, {"x": 1})
+        store.close()
+        with closing(open_store(f"sqlite:///{path}")) as next_one:
+            assert commit(next_one, {"x": 2}).number == 2
+
+    def test_one_that_could_not_be_opened_does_not_keep_others_out(self, path: Path) -> None:
+        path.write_bytes(b"no database, but long enough to be told from one" * 100)
+        for _ in range(2):
+            with pytest.raises(UnusableStoreError, match="SQLite cannot open"):
+                open_store(f"sqlite:///{path}")
+        path.unlink()
+        open_store(f"sqlite:///{path}").close()
+
+    def test_closing_leaves_one_file_with_everything(self, path: Path, store: SqlStore) -> None:
+        """So an operator who copies the file of a stopped server has it all."""
+        commit(store, {"x": 1})
+        store.close()
+        assert {each.name for each in path.parent.iterdir()} == {"lamina.db", "lamina.db.lock"}
+
+
+class TestOpening:
+    @pytest.mark.parametrize(
+        ("url", "text"),
+        [
+            ("sqlite:////no/such/folder/lamina.db", "cannot open '/no/such/folder/lamina.db.lock': No such file"),
+            ("sqlite:///lamina.db?timeout=3", "takes no options"),
+            ("mysql://localhost/lamina", "'mysql' is not a database that is known here"),
+            ("lamina.db", "is not a URL"),
+            ("", "is not a URL"),
+        ],
+    )
+    def test_what_cannot_be_opened_is_said(self, url: str, text: str) -> None:
+        with pytest.raises(UnusableStoreError, match=text):
+            open_store(url)
+
+    def test_a_schema_of_the_future_is_refused(self, path: Path, store: SqlStore) -> None:
+        store.close()
+        with closing(sqlite3.connect(path)) as connection, connection:
+            connection.execute("UPDATE alembic_version SET version_num = 'of the future'")
+        for _ in range(2):  # and nobody is kept out by the attempt
+            with pytest.raises(UnusableStoreError, match="not known to this release"):
+                open_store(f"sqlite:///{path}")
+
+    def test_two_in_memory_have_nothing_in_common(self) -> None:
+        with closing(open_store("sqlite://")) as one, closing(open_store("sqlite:///:memory:")) as other:
+            commit(one, {"x": 1})
+            with other.read() as reading:
+                assert reading.head(CONFIG) is None
+
+    def test_a_path_of_odd_characters(self, tmp_path: Path) -> None:
+        path = tmp_path / "a b%20#&'é?.db"
+        with closing(open_store(f"sqlite:///{str(path).replace('%', '%25').replace('?', '%3F')}")) as store:
+            commit(store, {"x": 1})
+            with store.read() as reading:
+                assert map_at(reading, 1) == values({"x": 1})
+
+
+PRAGMAS = {
+    "journal_mode": "wal",
+    "trusted_schema": 0,
+    "cell_size_check": 1,
+    "busy_timeout": 5000,
+}
+OF_THE_WRITER = {
+    **PRAGMAS,
+    "synchronous": 2,
+    "foreign_keys": 1,
+    "recursive_triggers": 1,
+    "query_only": 0,
+    "wal_autocheckpoint": 1000,
+}
+OF_READERS = {**PRAGMAS, "query_only": 1, "wal_autocheckpoint": 0}
+
+
+class TestConnections:
+    def test_what_is_promised_is_set(self, store: SqlStore) -> None:
+        def ask(connection: Any, names: dict[str, object]) -> dict[str, object]:
+            return {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names}
+
+        with store._database.writing() as connection:
+            assert ask(connection, OF_THE_WRITER) == OF_THE_WRITER
+        with store._database.reading() as connection:
+            assert ask(connection, OF_READERS) == OF_READERS
+
+    def test_a_reader_cannot_write(self, store: SqlStore) -> None:
+        with store._database.reading() as connection, pytest.raises(DBAPIError, match="readonly"):
+            connection.exec_driver_sql("INSERT INTO config_name (name) VALUES ('x')")
+
+    def test_a_reading_block_holds_no_transaction(self, store: SqlStore) -> None:
+        """Else the write-ahead log could not be emptied while it is open."""
+        for number in range(3):
+            commit(store, {"x": number})
+        with store.read() as reading:
+            assert next(iter(reading.entries(CONFIG, 3))).origin == 3
+            busy, _, _ = writer_of(store).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+        assert busy == 0
+
+    def test_more_readers_than_connections_wait_and_are_told(self, path: Path) -> None:
+        with closing(open_store(f"sqlite:///{path}", reader_connections=1, wait_seconds=0.01)) as store:
+            with store.read(), pytest.raises(UnavailableError) as caught, store.read():
+                pass
+            assert caught.value.reason is Reason.STORE_UNAVAILABLE
+            with store.read() as reading:
+                assert reading.head(CONFIG) is None
+
+
+def sqlite_error(code: int) -> sqlite3.OperationalError:
+    error = sqlite3.OperationalError("made up by the test")
+    error.sqlite_errorcode = code
+    return error
+
+
+class TestErrors:
+    def test_a_full_disk_writes_nothing_and_heals(self, store: SqlStore) -> None:
+        commit(store, {"x": 1})
+        store.write_keyframe(CONFIG)
+        (pages,) = writer_of(store).execute("PRAGMA page_count").fetchone()
+        writer_of(store).execute(f"PRAGMA max_page_count = {pages}")
+        for _ in range(2):
+            with pytest.raises(DiskFullError) as caught:
+                commit(store, {"x": 2, "y": "y" * 100_000})
+            assert "page" not in str(caught.value)
+            assert isinstance(caught.value.__cause__, DBAPIError)
+        with store.read() as reading:
+            assert map_at(reading, 1) == values({"x": 1})
+            assert reading.head(CONFIG) == reading.versions(CONFIG, [1])[1]
+        writer_of(store).execute("PRAGMA max_page_count = 1000000")
+        assert commit(store, {"x": 2, "y": "y" * 100_000}).number == 2
+
+    def test_locked_by_another_program(self, path: Path, store: SqlStore) -> None:
+        writer_of(store).execute("PRAGMA busy_timeout = 0")
+        with closing(sqlite3.connect(path, isolation_level=None)) as other:
+            other.execute("BEGIN IMMEDIATE")
+            with pytest.raises(UnavailableError, match="nothing was written") as caught:
+                commit(store, {"x": 1})
+            assert not isinstance(caught.value, CommitUnknownError)
+            with store.read() as reading:
+                assert reading.head(CONFIG) is None
+        assert commit(store, {"x": 1}).number == 1
+
+    @pytest.mark.parametrize("really", [False, True])
+    def test_a_commit_that_fails_otherwise_leaves_it_open_and_ends_the_store(
+        self, path: Path, store: SqlStore, monkeypatch: pytest.MonkeyPatch, *, really: bool
+    ) -> None:
+        """What may not be durable is not shown to anybody: only a restart tells."""
+        commit(store, {"x": 1})
+        with monkeypatch.context() as patch:
+            patch.setattr(*self.failing_commit(store, sqlite3.SQLITE_IOERR, really=really))
+            with pytest.raises(CommitUnknownError) as caught:
+                commit(store, {"x": 2})
+        assert caught.value.reason is Reason.STORE_UNAVAILABLE
+        assert "made up" not in str(caught.value)
+        for verb in (store.read, store.write):
+            with pytest.raises(UnavailableError, match="must be restarted"), verb():
+                pass
+        store.close()
+        with closing(open_store(f"sqlite:///{path}")) as again, again.read() as reading:
+            head = reading.head(CONFIG)
+        assert head is not None
+        assert head.number == (2 if really else 1)
+
+    def test_a_commit_onto_a_full_disk_is_nothing_and_goes_on(
+        self, store: SqlStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        with monkeypatch.context() as patch:
+            patch.setattr(*self.failing_commit(store, sqlite3.SQLITE_FULL, really=False))
+            with pytest.raises(DiskFullError):
+                commit(store, {"x": 1})
+        with store.read() as reading:
+            assert reading.head(CONFIG) is None
+        assert commit(store, {"x": 1}).number == 1
+
+    @staticmethod
+    def failing_commit(store: SqlStore, code: int, *, really: bool) -> tuple[Any, str, Callable[[Any], None]]:
+        assert isinstance(store._database, SqliteDatabase)
+
+        def commit(connection: Any) -> None:
+            if really:
+                connection.commit()
+            raise sqlite_error(code)
+
+        return store._database._writer.dialect, "do_commit", commit
+
+    def test_a_broken_file_is_a_loss_of_data(self, path: Path, store: SqlStore) -> None:
+        commit(store, {f"key/{number}": number for number in range(2_000)})
+        store.close()
+        content = bytearray(path.read_bytes())
+        for page in range(20, len(content) // 4096):
+            content[page * 4096 : page * 4096 + 8] = b"\xff" * 8  # a page's header
+        path.write_bytes(content)
+        with (
+            closing(open_store(f"sqlite:///{path}")) as broken,
+            broken.read() as reading,
+            pytest.raises(HashMismatchError),
+        ):
+            map_at(reading, 1)
