@@ -1,0 +1,82 @@
+"""The command line's README says all that the commands have, and nothing that they have not."""
+
+import re
+from collections.abc import Iterable
+from importlib import import_module
+from pathlib import Path
+
+import click
+import pytest
+
+import lamina.cli
+from lamina.cli import errors
+from lamina.cli.app import VERBS, app
+from lamina.cli.options import SharedOption, shared_options
+
+README = (Path(lamina.cli.__file__).parent / "README.md").read_text(encoding="utf-8")
+WRITERS = {"-m", "--message", "--dry-run", "--exit-code", "--base"}
+HELP = {"-h", "--help"}
+
+
+def verb(name: str) -> click.Command:
+    command: click.Command = getattr(import_module(f"lamina.cli.{VERBS[name][0]}"), f"{name}_verb")
+    return command
+
+
+def synopsis(name: str) -> str:
+    context = click.Context(verb(name), info_name=name)
+    return " ".join(["lamina", name, *verb(name).collect_usage_pieces(context)[1:]])
+
+
+def section(heading: str) -> str:
+    """Give what stands below a heading, up to the next one."""
+    _, found, rest = README.partition(f"\n{heading}\n")
+    assert found, f"no heading {heading}"
+    return re.split(r"\n##", rest, maxsplit=1)[0]
+
+
+def tabled(text: str) -> set[str]:
+    """Give the options that begin a row of a table."""
+    rows = re.findall(r"^\| (`-.*?) \|", text, re.MULTILINE)
+    return {option for row in rows for option in re.findall(r"`(--?[a-z-]+)", row)}
+
+
+def names(parameters: Iterable[click.Parameter]) -> set[str]:
+    return {name for parameter in parameters for name in parameter.opts}
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_each_verb_has_a_section_with_its_options(name: str) -> None:
+    own = [one for one in verb(name).params if isinstance(one, click.Option) and not isinstance(one, SharedOption)]
+    expected = names(own)
+    if "--message" in expected:
+        expected -= WRITERS
+    assert tabled(section(f"### `{synopsis(name)}`")) == expected
+
+
+def test_no_other_verb_has_a_section() -> None:
+    assert set(re.findall(r"^### `lamina ([a-z]+)", README, re.MULTILINE)) == set(VERBS)
+
+
+def test_what_all_have_in_common() -> None:
+    assert tabled(section("## Writing")) == WRITERS
+    assert tabled(section("## Connection")) == names(shared_options(from_environment=True))
+    for option in {*names(app.params), *HELP} - tabled(section("## Connection")):
+        assert f"{option}`" in section("## Connection"), option
+
+
+def test_environment() -> None:
+    variables = {str(option.envvar) for option in shared_options(from_environment=True) if option.envvar}
+    assert set(re.findall(r"LAMINA_[A-Z_]+", README)) == {*variables, "LAMINA_TOKEN"}
+
+
+def test_exit_codes() -> None:
+    codes = {errors.REFUSED, errors.USAGE, errors.CONFLICT, errors.NOT_FOUND, errors.UNAVAILABLE, errors.INTERRUPTED}
+    assert {int(code) for code in re.findall(r"^\| (\d+) \|", section("## Exit codes"), re.MULTILINE)} == {0, *codes}
+
+
+@pytest.mark.parametrize("name", VERBS)
+def test_help_explains_each_verb(name: str) -> None:
+    text = verb(name).get_help(click.Context(verb(name), info_name=name))
+    assert "\\b" not in text  # click's mark, as it stands in a docstring
+    assert VERBS[name][1]
