@@ -100,7 +100,7 @@ def connected(engine: Engine, translate: Translate) -> Iterator[Connection]:
 
 def _give_back(connection: Connection) -> None:
     try:
-        connection.close()
+        connection.rollback()
     except DBAPIError:
         connection.invalidate()
-        connection.close()
+    connection.close()

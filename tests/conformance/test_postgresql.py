@@ -1,0 +1,382 @@
+"""What PostgreSQL alone has: several servers on one database, and sessions that are cut."""
+
+import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import ExitStack, closing, contextmanager
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, create_engine, make_url, text
+
+from lamina_server.errors import UnavailableError
+from lamina_server.models import WRITE_LOCK_ID
+from lamina_server.store import postgresql
+from lamina_server.store.contract import CommitUnknownError, HistoryBrokenError, Store, UnusableStoreError
+from lamina_server.store.sql import SqlStore, open_store
+from tests.conformance.commits import CONFIG, commit, insert, map_at, values
+from tests.conformance.places import rows_of
+from tests.support.postgres import Postgres
+
+pytestmark = pytest.mark.postgres
+
+
+@pytest.fixture
+def store(database_url: str) -> Iterator[SqlStore]:
+    with closing(open_store(database_url)) as store:
+        yield store
+
+
+@pytest.fixture
+def other(database_url: str) -> Iterator[SqlStore]:
+    """Another server's store, on the same database as `store`."""
+    with closing(open_store(database_url)) as other:
+        yield other
+
+
+@pytest.fixture
+def operator(database_url: str) -> Iterator[Engine]:
+    """The operator's own connection to the database."""
+    engine = create_engine(database_url, isolation_level="AUTOCOMMIT")
+    yield engine
+    engine.dispose()
+
+
+def scalar(engine: Engine, statement: str, **parameters: Any) -> Any:
+    with engine.connect() as connection:
+        return connection.execute(text(statement), parameters).scalar()
+
+
+def alter_database(url: str, *settings: str) -> None:
+    engine = create_engine(url, isolation_level="AUTOCOMMIT")
+    with engine.connect() as connection:
+        for setting in settings:
+            connection.execute(text(f"ALTER DATABASE {make_url(url).database} SET {setting}"))
+    engine.dispose()
+
+
+def kill_servers(operator: Engine) -> None:
+    """Cut every session of every server on this database."""
+    statement = (
+        "SELECT count(pg_terminate_backend(pid, 5000)) FROM pg_stat_activity"
+        " WHERE datname = current_database() AND application_name = 'lamina-server'"
+    )
+    assert scalar(operator, statement) > 0
+
+
+def head_of(store: Store, config: str = CONFIG) -> int:
+    with store.read() as reading:
+        head = reading.head(config)
+    return head.number if head else 0
+
+
+class TestSeveralServers:
+    def test_each_sees_at_once_what_another_committed(self, store: SqlStore, other: SqlStore) -> None:
+        for number in range(1, 7):
+            one, two = (store, other) if number % 2 else (other, store)
+            assert commit(one, {"x": number}).number == number
+            with two.read() as reading:
+                assert map_at(reading, number) == values({"x": number})
+
+    def test_their_writing_blocks_come_one_after_the_other(self, database_url: str) -> None:
+        def count(server: Store) -> None:
+            for _ in range(15):
+                with server.write() as writing:
+                    head = writing.head(CONFIG)
+                    number = map_at(writing, head.number)["n"].data if head else 0
+                    assert isinstance(number, int)
+                    insert(writing, CONFIG, {"n": number + 1})
+
+        with ExitStack() as stack, ThreadPoolExecutor(6) as threads:
+            servers = [stack.enter_context(closing(open_store(database_url))) for _ in range(3)]
+            for future in [threads.submit(count, server) for server in servers * 2]:
+                future.result()
+            with servers[0].read() as reading:
+                changes = list(reading.changes(CONFIG, after=(0, ""), through=1_000))
+        assert [(number, change.value) for number, change in changes] == [
+            (number, values({"n": number})["n"]) for number in range(1, 91)
+        ]
+
+    def test_ids_rise_in_the_order_of_commits(self, store: SqlStore, other: SqlStore) -> None:
+        for number in range(10):
+            commit(store if number % 3 else other, {"x": number, "y": number}, config=f"config/{number % 2}")
+        with rows_of(store) as connection:
+            versions = connection.execute(text("SELECT id, version FROM config ORDER BY commit_time_us, id")).all()
+            places = connection.execute(
+                text("SELECT originating_config_id, name FROM config_value ORDER BY config_value.id")
+            ).all()
+        assert versions == sorted(versions)
+        assert places == sorted(places)
+
+    def test_several_start_at_once_on_an_empty_database(self, postgres: Postgres) -> None:
+        url = postgres.new_database()
+        with ThreadPoolExecutor(4) as threads:
+            servers = [future.result() for future in [threads.submit(open_store, url) for _ in range(4)]]
+        for number, server in enumerate(servers, 1):
+            assert commit(server, {"x": number}).number == number
+        for server in servers:
+            server.close()
+        postgres.drop_database(url)
+
+    def test_two_write_the_same_keyframe_at_once(self, store: SqlStore, other: SqlStore) -> None:
+        with ThreadPoolExecutor(2) as threads:
+            for number in range(1, 9):
+                commit(store, {f"key/{each}": number for each in range(100)})
+                for future in [threads.submit(each.write_keyframe, CONFIG) for each in (store, other)]:
+                    future.result()
+                assert store.originated_since_keyframe(CONFIG) == other.originated_since_keyframe(CONFIG) == 0
+
+    def test_a_keyframe_does_not_wait_for_a_writer_nor_a_writer_for_it(self, store: SqlStore) -> None:
+        commit(store, {"x": 1})
+        with store.write() as writing:
+            insert(writing, CONFIG, {"x": 2})
+            assert writing.head(CONFIG) is not None
+            store.write_keyframe(CONFIG)
+        with store.read() as reading:
+            assert map_at(reading, 1) == values({"x": 1})
+            assert map_at(reading, 2) == values({"x": 2})
+        assert store.originated_since_keyframe(CONFIG) == 1
+
+
+class TestLostSessions:
+    def test_all_of_them_between_blocks_are_no_error(self, store: SqlStore, operator: Engine) -> None:
+        commit(store, {"x": 1})
+        kill_servers(operator)
+        assert commit(store, {"x": 2}).number == 2
+        kill_servers(operator)
+        assert head_of(store) == 2
+
+    def test_within_a_writing_block_nothing_was_written(self, store: SqlStore, operator: Engine) -> None:
+        commit(store, {"x": 1})
+
+        def cut() -> None:
+            with store.write() as writing:
+                insert(writing, CONFIG, {"x": 2})
+                writing.head(CONFIG)
+                kill_servers(operator)
+                insert(writing, "other", {"x": 1})
+
+        with pytest.raises(UnavailableError, match="nothing was written") as caught:
+            cut()
+        assert not isinstance(caught.value, CommitUnknownError)
+        assert (head_of(store), head_of(store, "other")) == (1, 0)
+        assert commit(store, {"x": 2}).number == 2
+
+    def test_a_callers_error_is_not_replaced(self, store: SqlStore, operator: Engine) -> None:
+        def cut() -> None:
+            with store.write() as writing:
+                writing.head(CONFIG)
+                kill_servers(operator)
+                raise LookupError("mine")
+
+        with pytest.raises(LookupError, match="mine"):
+            cut()
+        assert commit(store, {"x": 1}).number == 1
+
+    def test_at_the_commit_it_is_open_what_was_written(self, store: SqlStore, operator: Engine) -> None:
+        def cut() -> None:
+            with store.write() as writing:
+                insert(writing, CONFIG, {"x": 1})
+                writing.head(CONFIG)
+                kill_servers(operator)
+
+        with pytest.raises(CommitUnknownError):
+            cut()
+        assert head_of(store) == 0
+        assert commit(store, {"x": 1}).number == 1
+
+    def test_in_a_reading_block(self, store: SqlStore, operator: Engine) -> None:
+        commit(store, {"x": 1})
+        with store.read() as reading:
+            kill_servers(operator)
+            with pytest.raises(UnavailableError):
+                reading.head(CONFIG)
+        assert head_of(store) == 1
+
+    def test_a_writer_that_hangs_loses_the_lock(
+        self, database_url: str, other: SqlStore, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The database ends its session; the other waits no longer than that."""
+        monkeypatch.setattr(postgresql, "IDLE_IN_TRANSACTION_MS", 50)
+        hangs = threading.Event()
+
+        def hang() -> None:
+            with closing(open_store(database_url)) as store, store.write() as writing:
+                writing.head(CONFIG)
+                hangs.set()
+                done.result(10)
+                insert(writing, CONFIG, {"x": "late"})
+
+        with ThreadPoolExecutor(2) as threads:
+            done = threads.submit(lambda: hangs.wait(10) and commit(other, {"x": 1}))
+            late = threads.submit(hang)
+            with pytest.raises(UnavailableError, match="nothing was written"):
+                late.result(10)
+        with other.read() as reading:
+            assert map_at(reading, 1) == values({"x": 1})
+
+
+class TestWaiting:
+    def test_a_lock_held_too_long(self, database_url: str, operator: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(postgresql, "LOCK_TIMEOUT_MS", 50)
+        with closing(open_store(database_url)) as store:
+            with operator.connect() as holder:
+                holder.execute(text("SELECT pg_advisory_lock(:id)"), {"id": WRITE_LOCK_ID})
+                with pytest.raises(UnavailableError, match="nothing was written") as caught:
+                    commit(store, {"x": 1})
+                assert not isinstance(caught.value, CommitUnknownError)
+                holder.execute(text("SELECT pg_advisory_unlock(:id)"), {"id": WRITE_LOCK_ID})
+            assert commit(store, {"x": 1}).number == 1
+
+    def test_the_sessions_are_set_as_promised(self, store: SqlStore) -> None:
+        common = {
+            "lock_timeout": "2s",
+            "statement_timeout": "5s",
+            "client_connection_check_interval": "5s",
+            "application_name": "lamina-server",
+            "client_encoding": "UTF8",
+        }
+        ours = {**common, "transaction_isolation": "read committed", "idle_in_transaction_session_timeout": "3s"}
+        with store._database.writing() as connection:
+            found = {name: connection.execute(text(f"SHOW {name}")).scalar() for name in ours}
+        assert found == ours
+        with store._database.reading() as connection:
+            found = {name: connection.execute(text(f"SHOW {name}")).scalar() for name in common}
+        assert found == common
+
+    def test_whatever_the_database_says(self, postgres: Postgres) -> None:
+        url = postgres.new_database()
+        alter_database(url, "default_transaction_isolation = serializable", "statement_timeout = '1h'")
+        with closing(open_store(url)) as store, store._database.writing() as connection:
+            assert connection.execute(text("SHOW transaction_isolation")).scalar() == "read committed"
+            assert connection.execute(text("SHOW statement_timeout")).scalar() == "5s"
+        postgres.drop_database(url)
+
+    def test_a_reading_block_holds_no_transaction(self, store: SqlStore, operator: Engine) -> None:
+        """It keeps no vacuum from its work, and no failover finds it in the middle."""
+        commit(store, {"x": 1})
+        open_transactions = (
+            "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
+            " AND application_name = 'lamina-server' AND xact_start IS NOT NULL"
+        )
+        with store.read() as reading:
+            assert next(iter(reading.entries(CONFIG, 1))).key == "x"
+            assert scalar(operator, open_transactions) == 0
+
+
+@contextmanager
+def deferred(operator: Engine, body: str) -> Iterator[None]:
+    """Run PL/pgSQL within each COMMIT that has inserted a version."""
+    with operator.connect() as connection:
+        connection.execute(
+            text(f"CREATE FUNCTION at_commit() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN {body} RETURN NULL; END $$")
+        )
+        connection.execute(
+            text(
+                "CREATE CONSTRAINT TRIGGER at_commit AFTER INSERT ON config DEFERRABLE INITIALLY DEFERRED"
+                " FOR EACH ROW EXECUTE FUNCTION at_commit()"
+            )
+        )
+        try:
+            yield
+        finally:
+            connection.execute(text("DROP TRIGGER at_commit ON config"))
+            connection.execute(text("DROP FUNCTION at_commit"))
+
+
+class TestCommit:
+    def test_it_has_no_timeout(self, store: SqlStore, operator: Engine) -> None:
+        """A standby may be slow; a commit that is cancelled while it waits would pass for a replicated one."""
+        body = "IF current_setting('statement_timeout') <> '0' THEN RAISE 'it has a timeout'; END IF;"
+        with deferred(operator, body):
+            assert commit(store, {"x": 1}).number == 1
+        with store._database.writing() as connection:
+            assert connection.execute(text("SHOW statement_timeout")).scalar() == "5s"
+
+    @pytest.mark.parametrize("verb", ["EXCEPTION", "WARNING"])
+    def test_anything_but_a_plain_commit_leaves_it_open(self, store: SqlStore, operator: Engine, verb: str) -> None:
+        """PostgreSQL only warns of a commit that did not wait for its standby."""
+        with deferred(operator, f"RAISE {verb} 'canceling wait for synchronous replication';"):
+            with pytest.raises(CommitUnknownError) as caught:
+                commit(store, {"x": 1})
+            assert "replication" not in str(caught.value)
+        assert head_of(store) == (1 if verb == "WARNING" else 0)
+        assert commit(store, {"y": 1}).number == head_of(store)
+
+    def test_a_transaction_that_has_failed_already_is_no_commit(self, store: SqlStore) -> None:
+        """The server answers ROLLBACK to its COMMIT, and calls that a success."""
+
+        def fail_and_go_on() -> None:
+            with store._database.writing() as connection, pytest.raises(Exception, match="division by zero"):
+                connection.exec_driver_sql("SELECT 1 / 0")
+
+        with pytest.raises(CommitUnknownError):
+            fail_and_go_on()
+
+    def test_a_refused_row_is_quoted_nowhere(self, store: SqlStore, operator: Engine) -> None:
+        with operator.connect() as connection:
+            connection.execute(text("ALTER TABLE config_value ADD CONSTRAINT no_secrets CHECK (name <> 'password')"))
+            try:
+                with pytest.raises(HistoryBrokenError) as caught:
+                    commit(store, {"password": "canary"})
+            finally:
+                connection.execute(text("ALTER TABLE config_value DROP CONSTRAINT no_secrets"))
+        assert caught.value.__cause__ is None
+        assert caught.value.__suppress_context__
+        assert head_of(store) == 0
+
+
+class TestOpening:
+    def test_a_server_that_is_not_there_is_said_without_the_password(self) -> None:
+        with pytest.raises(UnusableStoreError, match="cannot be reached") as caught:
+            open_store("postgresql://lamina:canary@/lamina?host=/no/such/folder")
+        assert "canary" not in f"{caught.value} {caught.value.__cause__}"
+
+    def test_a_database_of_another_encoding(self, postgres: Postgres) -> None:
+        def refuse(url: str) -> None:
+            with pytest.raises(UnusableStoreError, match="encoding is SQL_ASCII; it must be UTF8"):
+                open_store(url)
+
+        self.on_a_database("ENCODING 'SQL_ASCII' LOCALE 'C' LOCALE_PROVIDER libc", postgres, refuse)
+
+    def test_a_database_that_does_not_wait_for_its_disk(self, postgres: Postgres) -> None:
+        def refuse(url: str) -> None:
+            alter_database(url, "synchronous_commit = off")
+            with pytest.raises(UnusableStoreError, match="synchronous_commit off: it would lose what it has confirmed"):
+                open_store(url)
+
+        self.on_a_database("", postgres, refuse)
+
+    @pytest.mark.parametrize(
+        ("found", "text"),
+        [
+            ({"version": 130_009}, "PostgreSQL 14 or newer is needed"),
+            ({"in_recovery": True}, "is a standby: name the primary"),
+            ({"encoding": "LATIN1"}, "LATIN1; it must be UTF8"),
+            ({"fsync": "off", "full_page_writes": "off"}, "has fsync and full_page_writes off"),
+        ],
+    )
+    def test_what_else_is_refused(self, found: dict[str, object], text: str) -> None:
+        safe = {"version": 140_000, "in_recovery": False, "encoding": "UTF8"}
+        on = dict.fromkeys(("fsync", "full_page_writes", "synchronous_commit"), "on")
+        postgresql._check(SimpleNamespace(**safe, **on))
+        with pytest.raises(UnusableStoreError, match=text):
+            postgresql._check(SimpleNamespace(**{**safe, **on, **found}))
+
+    @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
+    def test_its_url_may_begin_in_three_ways(self, database_url: str, scheme: str) -> None:
+        url = database_url.replace("postgresql+psycopg://", f"{scheme}://")
+        open_store(url).close()
+
+    @staticmethod
+    def on_a_database(options: str, postgres: Postgres, run: Callable[[str], None]) -> None:
+        url = make_url(postgres.url).set(database="odd").render_as_string(hide_password=False)
+        engine = create_engine(postgres.url, isolation_level="AUTOCOMMIT")
+        with engine.connect() as connection:
+            connection.execute(text(f"CREATE DATABASE odd TEMPLATE template0 {options}"))
+            try:
+                run(url)
+            finally:
+                connection.execute(text("DROP DATABASE odd WITH (FORCE)"))
+        engine.dispose()
