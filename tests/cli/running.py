@@ -11,10 +11,16 @@ import struct
 import subprocess
 import sys
 import termios
+import threading
 import time
+from collections.abc import Mapping
+from contextlib import redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
+from types import MappingProxyType
 from typing import Self
+from unittest.mock import patch
 
+import pytest
 from click.testing import CliRunner, Result
 
 from lamina.cli.app import app
@@ -55,19 +61,50 @@ def environment_of(target: str, **more: str) -> dict[str, str]:
 
 
 def run(
-    *arguments: str | Path, target: str, stdin: bytes = b"", cwd: Path | None = None, path: str = "", **environment: str
-) -> subprocess.CompletedProcess[str]:
+    *arguments: str | Path, target: str, cwd: Path | None = None, environment: Mapping[str, str] = MappingProxyType({})
+) -> "subprocess.CompletedProcess[str]":
     """Run the installed command to its end."""
     done = subprocess.run(
         [LAMINA, *arguments],
-        input=stdin,
+        stdin=subprocess.DEVNULL,
         capture_output=True,
         cwd=cwd,
-        env=environment_of(target, **({"PATH": path} if path else {}), **environment),
+        env=environment_of(target, **environment),
         timeout=WAIT_SECONDS,
         check=False,
     )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
+
+
+def on_terminal(*arguments: str, target: str, code: int = 0, **environment: str) -> tuple[str, str]:
+    """Run the command in this process, but onto a terminal, 100 columns wide; give what it showed, plain and raw.
+
+    A pager that it starts writes elsewhere: that takes a `Terminal`.
+    """
+    master, inner = pty.openpty()
+    shown = bytearray()
+    reader = threading.Thread(target=_drain, args=(master, shown))
+    reader.start()
+    variables = {"TERM": "xterm", "COLUMNS": "100", "PAGER": "cat", "LAMINA_TARGET": target, "LAMINA_AUTHOR": "ada"}
+    with (
+        patch.dict(os.environ, variables | environment),
+        open(inner, "w", encoding="utf-8") as terminal,  # noqa: PTH123 - a descriptor has no path
+        redirect_stdout(terminal),
+        redirect_stderr(terminal),
+        pytest.raises(SystemExit) as ended,
+    ):
+        app.main(arguments, prog_name="lamina")
+    reader.join()
+    os.close(master)
+    raw = shown.decode()
+    assert ended.value.code == code, raw
+    return _DRESSING.sub("", raw), raw
+
+
+def _drain(master: int, into: bytearray) -> None:
+    with suppress(OSError):  # how Linux says that nobody has the terminal any more
+        while data := os.read(master, 65536):
+            into.extend(data)
 
 
 class Terminal:

@@ -88,10 +88,10 @@ def test_undo_line_names_the_program_as_it_was_called(config_name: str, target: 
     line = ["set", config_name, "a:=1", "--create"]
     assert undo_line(run(*line, target=target).stdout)  # on the PATH: just its name
     line[2] = "a:=2"
-    done = run(*line, target=target, cwd=tmp_path, path="/usr/bin:/bin")
+    done = run(*line, target=target, cwd=tmp_path, environment={"PATH": "/usr/bin:/bin"})
     assert done.stdout.splitlines()[-1].startswith(f"undo: {shlex.quote(str(LAMINA))} revert ")
     line[2] = "a:=3"
-    done = run(*line, target=target, cwd=LAMINA.parent.parent, path="/usr/bin:/bin")
+    done = run(*line, target=target, cwd=LAMINA.parent.parent, environment={"PATH": "/usr/bin:/bin"})
     assert done.stdout.splitlines()[-1].startswith("undo: bin/lamina revert ")
 
 

@@ -1,0 +1,179 @@
+"""The installed command as a process: streams, pipes, Ctrl-C, locales, what it imports, and doing without the extra."""
+
+import json
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+import lamina
+from tests.cli.running import LAMINA, WAIT_SECONDS, environment_of, run
+
+HEAVY = {"rich", "ruamel", "tomli_w"}
+
+
+@contextmanager
+def started(*arguments: str, target: str) -> Iterator["subprocess.Popen[str]"]:
+    """Run the command until the test is done with it. `env` undoes that a background job ignores ^C."""
+    process = subprocess.Popen(
+        ["env", "--default-signal=INT", LAMINA, *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment_of(target),
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line_of(process: "subprocess.Popen[str]") -> str:
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def test_watch_prints_changes_as_they_come_and_ends_on_ctrl_c(target: str, shop: lamina.Config) -> None:
+    with started("watch", shop.name, "--after", "1", target=target) as process:
+        assert line_of(process).split("  ", 2)[2] == "bob  ~ timeout  30 → 45\n"
+        shop["timeout"], shop["new"] = 60, [1]
+        del shop["name"]
+        shop.commit("live")
+        assert [line_of(process).split("  ", 3)[3] for _ in range(3)] == [
+            '- name     "shop"\n',
+            "+ new      [1]\n",
+            "~ timeout  45 → 60\n",
+        ]
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=WAIT_SECONDS)
+    assert process.returncode == 130
+    assert said.startswith("lamina: to go on from here: --after 3.")
+    assert "Traceback" not in said
+
+
+def test_watch_resumes_after_a_cursor(target: str, shop: lamina.Config) -> None:
+    with started("watch", shop.name, "--after", "0", "-o", "json", target=target) as process:
+        changes = [json.loads(line_of(process)) for _ in range(9)]
+    assert [change["version"] for change in changes] == [1] * 8 + [2]
+    assert [change["key"] for change in changes if "cursor" in change] == ["timeout", "timeout"]  # the last of each
+    assert set(changes[0]) == {"key", "value", "deleted", "version", "author", "message", "time"}
+    assert changes[0] | {"time": ""} == {
+        "key": "blob", "value": "AP8=", "deleted": False, "version": 1, "author": "bob", "message": "first settings",
+        "time": "",
+    }  # fmt: skip
+    del shop["on"]
+    shop.commit()
+    with started("watch", shop.name, "--after", changes[7]["cursor"], target=target) as process:
+        assert line_of(process).endswith("= timeout  45\n")  # what it was before the cursor is not known
+        assert line_of(process).endswith("- on       deleted\n")
+        shop["timeout"] = 60
+        shop.commit()
+        assert line_of(process).endswith("~ timeout  45 → 60\n")
+
+
+def test_watch_keys_and_prefixes(target: str, shop: lamina.Config) -> None:
+    shop |= {"db/host": "h1", "db/port": 1, "web/host": "h2", "name": "store"}
+    shop.commit()
+    arguments = ("watch", shop.name, "name", "--prefix", "db/", "--prefix", "web/", "--after", "2")
+    with started(*arguments, target=target) as process:
+        assert [line_of(process).split()[4] for _ in range(4)] == ["db/host", "db/port", "name", "web/host"]
+
+
+def test_watch_of_what_is_not(target: str, shop: lamina.Config) -> None:
+    assert run("watch", shop.name, "--after", "nonsense", target=target).returncode == 2
+    assert run("watch", shop.name, "--after", f"9.{'0' * 64}", target=target).returncode == 1
+    assert run("watch", shop.name, "--after", "99", target=target).returncode == 4
+
+
+def test_ctrl_c_while_waiting_for_a_server() -> None:
+    with started("--timeout", "30", "log", "a", "--target", "localhost:1", target="localhost:1") as process:
+        with pytest.raises(subprocess.TimeoutExpired):
+            process.wait(0.5)
+        process.send_signal(signal.SIGINT)
+        _, said = process.communicate(timeout=WAIT_SECONDS)
+    assert process.returncode == 130
+    assert "Traceback" not in said
+
+
+@pytest.mark.parametrize("output", ["text", "json"])
+def test_a_closed_pipe_ends_quietly(target: str, shop: lamina.Config, output: str) -> None:
+    for number in range(30):
+        shop["text"] = str(number) * 10_000  # more than a pipe holds
+        shop.commit()
+    with started("history", shop.name, "text", "-o", output, target=target) as process:
+        assert str(number) in line_of(process) + "29"
+        assert process.stdout is not None
+        process.stdout.close()
+        assert process.stderr is not None
+        assert process.stderr.read() == ""
+        assert process.wait(WAIT_SECONDS) == 0
+
+
+def test_closed_and_full_streams(target: str, shop: lamina.Config) -> None:
+    def shell(line: str) -> "subprocess.CompletedProcess[str]":
+        program = ["sh", "-c", line.replace("CONFIG", shop.name)]
+        return subprocess.run(program, env=environment_of(target), capture_output=True, text=True, check=False)
+
+    assert shell("lamina get CONFIG >&-").returncode == 0
+    assert shell("lamina get CONFIG nope 2>&-").returncode == 4
+    assert shell("lamina set CONFIG in=@- <&-").returncode == 0
+    full = shell("lamina get CONFIG >/dev/full")
+    assert (full.returncode, full.stderr) == (1, "lamina: No space left on device\n")
+
+
+def test_output_is_utf_8_in_every_locale(target: str, shop: lamina.Config) -> None:
+    shop["emoji"] = "日本語 😀"
+    shop.commit()
+    for locale in {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0"}, {"PYTHONIOENCODING": "latin-1"}:
+        assert run("get", shop.name, "emoji", target=target, environment=locale).stdout == "日本語 😀\n"
+
+
+def test_the_module_is_the_same_command(target: str) -> None:
+    program = [sys.executable, "-m", "lamina.cli", "--help"]
+    done = subprocess.run(program, capture_output=True, text=True, check=True, env=environment_of(target))
+    assert done.stdout == run("--help", target=target).stdout
+
+
+def test_version(target: str) -> None:
+    assert run("--version", target=target).stdout.startswith("lamina 0.")
+
+
+@pytest.mark.parametrize("missing", ["click", "rich", "ruamel.yaml", "ruamel", "tomli_w"])
+def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+    code = f"""
+import sys
+sys.modules[{missing!r}] = None
+from lamina.cli import main
+try:
+    main()
+finally:
+    print(sorted({{"click", "rich"}} & {{name for name, module in sys.modules.items() if module}}))
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert done.stderr == "lamina: the command line needs its extra: pip install 'lamina[cli]'\n"
+    assert done.stdout == "[]\n"
+
+
+def test_help_imports_nothing_that_is_slow() -> None:
+    code = f"""
+import sys
+from lamina.cli.app import app
+app.main(["--help"], standalone_mode=False)
+print(sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)
+"""
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "Verbs:" in done.stdout
+    assert done.stderr == "[]\n"
+
+
+def test_the_sdk_needs_no_extra() -> None:
+    code = "import sys, lamina; print(sorted({'click', 'rich', 'ruamel', 'tomli_w'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout == "[]\n"
+    assert Path(LAMINA).is_file()
