@@ -9,6 +9,8 @@ from sqlalchemy import Engine, create_engine
 
 SQLITE_FILE, SQLITE_MEMORY, POSTGRESQL = "sqlite-file", "sqlite-memory", "postgresql"
 ALL = (SQLITE_FILE, SQLITE_MEMORY, POSTGRESQL)
+ONE = pytest.mark.parametrize("engine", [SQLITE_MEMORY], indirect=True)
+"""For tests of what is decided before a database hears of it, or after."""
 
 
 @contextmanager

@@ -75,6 +75,7 @@ def go_back(session: Session, transaction: SessionTransaction) -> None:
             config.restore(was)
             if was.row:
                 make_transient_to_detached(config)
+                config.send_away(session)
                 session.info.setdefault(_AWAY, []).append(config)
     if session.in_transaction():  # else attaching an object would begin one behind the caller's back
         come_home(session)
@@ -83,9 +84,8 @@ def go_back(session: Session, transaction: SessionTransaction) -> None:
 def come_home(session: Session) -> None:
     """Attach the objects again that a rollback took back."""
     for config in session.info.pop(_AWAY, []):
-        state = inspect(config)
-        if state.detached and state.key not in session.identity_map:  # else another object is that version by now
-            session.add(config)
+        if inspect(config).key not in session.identity_map:  # else it stays away, and says so when it is edited
+            config.come_home()
 
 
 def settle(session: Session) -> None:

@@ -1,14 +1,16 @@
 """ConfigData: a version whose map is a dict. Knows how to read itself; listeners.py makes it into the next version."""
 
 from collections.abc import Iterable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
-from functools import partial
 from types import MappingProxyType
 from typing import Any, TypeAlias
+from weakref import ref
 
 from sqlalchemy import inspect, select
-from sqlalchemy.orm import Mapped, object_session, relationship, validates
+from sqlalchemy.orm import Mapped, Session, object_session, relationship, validates
 from sqlalchemy.orm.attributes import flag_dirty, set_committed_value
+from sqlalchemy.orm.exc import DetachedInstanceError
 
 from lamina_server.models.loading import read_entries
 from lamina_server.models.mapping import DataMap
@@ -48,7 +50,8 @@ class ConfigData(VersionRow, Base):
     and is read by its id. Nothing is made where nothing differs. Author and message are
     those of one version: assign them before the flush that makes it.
 
-    A session's rollback takes the object back to the version that it was.
+    A session's rollback takes the object back to the version that it was. Session.merge
+    knows columns alone: it carries no edits, so add the object itself.
     """
 
     __allow_unmapped__ = True  # lets the private attributes below be annotated as what they are
@@ -61,6 +64,7 @@ class ConfigData(VersionRow, Base):
     _map: DataMap | None = None
     _header: Mapping[str, str] = MappingProxyType({})
     """Author and message as assigned for the next version."""
+    _home: ref[Session] | None = None
     _plan: Plan | None = None
     """What the flush under way is to insert."""
 
@@ -70,7 +74,7 @@ class ConfigData(VersionRow, Base):
         super().__init__()
         self._config = check_config_name(config)
         self._is_first = True
-        self._map = DataMap(read=dict, on_change=partial(flag_dirty, self))
+        self._map = DataMap(read=dict, on_edit=self._touch)
         self.author = author
         self.message = message
         self.data = data
@@ -79,14 +83,15 @@ class ConfigData(VersionRow, Base):
     def config(self) -> str:
         """The name of the config that this is a version of."""
         if self._config is None:
-            self._config = self.config_name.name
+            with self._no_autoflush():
+                self._config = self.config_name.name
         return self._config
 
     @property
     def data(self) -> DataMap:
         """The map: a dict as mapping.py describes it, read through the session when it is first needed."""
         if self._map is None:
-            self._map = DataMap(read=self._read, on_change=partial(flag_dirty, self))
+            self._map = DataMap(read=self._read, on_edit=self._touch)
         return self._map
 
     @data.setter
@@ -138,17 +143,55 @@ class ConfigData(VersionRow, Base):
 
     def restore(self, memento: Memento) -> None:
         """Be again what a memento says; edits of a version are gone, a first map is kept."""
+        row: Mapping[str, Any] = memento.header if memento.row is None else memento.row
         for name in _COLUMNS:
-            set_committed_value(self, name, memento.row[name] if memento.row else None)
+            set_committed_value(self, name, row.get(name))
         self._is_first, self._plan = memento.row is None, None
         self.data.reset(memento.entries, () if memento.row else memento.changes)
         self._header = {} if memento.row else memento.header
+
+    def send_away(self, session: Session) -> None:
+        """Note the session to come home to: attaching this in a rollback would begin a transaction in it."""
+        self._home = ref(session)
+
+    def come_home(self) -> None:
+        """Attach this again to the session of which a rollback has taken it.
+
+        Raises DetachedInstanceError where another object is this version there by now.
+        """
+        session = self._home() if self._home else None
+        if session is not None and object_session(self) is None:
+            key = inspect(self).key
+            if key and key in session.identity_map:
+                raise DetachedInstanceError(f"another object is {self!r} in the session since its rollback: use that")
+            session.add(self)
+        self._home = None
+
+    def load_row(self) -> None:
+        """Load what is expired of the columns now, while no autoflush can come in between.
+
+        An autoflush amid loading them would make this object the next version, and the
+        load would then fill it with the row of the last one.
+        """
+        expired = inspect(self).expired_attributes.intersection(_COLUMNS)
+        with self._no_autoflush():
+            for name in expired:  # the first one loads them all
+                getattr(self, name)
 
     def discard(self) -> None:
         """Forget edits, author and message of the version to come."""
         self._header = {}
         if self._map is not None:
             self._map.discard()
+
+    def _touch(self) -> None:
+        self.come_home()
+        self.load_row()
+        flag_dirty(self)  # the session flushes it, though no column differs
+
+    def _no_autoflush(self) -> AbstractContextManager[Any]:
+        session = object_session(self)
+        return session.no_autoflush if session else nullcontext()
 
     def _read(self) -> dict[str, Entry]:
         return read_entries(self, self.config)

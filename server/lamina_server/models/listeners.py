@@ -101,6 +101,8 @@ def _insert_values(_mapper: Mapper[ConfigData], connection: Connection, config: 
 def _discard_edits(config: ConfigData, attributes: Any) -> None:
     if attributes is None:  # the whole object, as a rollback does
         config.discard()
+    elif config.data.changes:
+        config.load_row()
 
 
 @event.listens_for(Session, "after_soft_rollback")

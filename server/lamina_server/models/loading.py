@@ -2,12 +2,13 @@
 
 The map at version V = what the newest valid keyframe K <= V associates, overlaid with
 the values that originated in (K, V], the later over the earlier, tombstones taking away.
+A keyframe that is not the whole map is passed over, at the cost of the way to the next.
 """
 
 from typing import Any
 
-from sqlalchemy import Row, Select, func, select
-from sqlalchemy.orm import Session, object_session
+from sqlalchemy import Row, Select, exists, func, select
+from sqlalchemy.orm import Session, aliased, object_session
 from sqlalchemy.orm.exc import DetachedInstanceError
 
 from lamina_server.errors import HashMismatchError
@@ -32,33 +33,31 @@ def read_entries(config: VersionRow, name: str) -> dict[str, Entry]:
             f"version {config.version} of {name!r} is in no session, and its data was not read while it was"
         )
     with session.no_autoflush:  # reading one version is no reason to make another
-        keyframe = _newest_keyframe(session, config)
-        if keyframe is not None:
+        keyframe = config.version + 1
+        while keyframe:
+            keyframe = _newest_keyframe(session, config, below=keyframe)
             entries = _overlay(session, config, name, keyframe)
             if _is_whole(config, entries):
                 return entries
-        entries = _overlay(session, config, name, keyframe=0)  # an invalid keyframe is as good as none
-    if not _is_whole(config, entries):
-        raise HashMismatchError(f"the map of {name!r} at version {config.version}")
-    return entries
+    raise HashMismatchError(f"the map of {name!r} at version {config.version}")
 
 
-def _newest_keyframe(session: Session, config: VersionRow) -> int | None:
-    """Find the newest version up to this one with as many associations as it has keys."""
+def _newest_keyframe(session: Session, config: VersionRow, *, below: int) -> int:
+    """Find the newest version below another that has as many associations as keys; 0, the empty map, without one."""
     row = type(config)
     associated = select(func.count()).where(ConfigValueAssociation.config_id == row.id).correlate(row).scalar_subquery()
     statement = (
         select(row.version)
         .where(
             row.config_name_id == config.config_name_id,
-            row.version <= config.version,
+            row.version < below,
             row.key_count > 0,
             row.key_count == associated,
         )
         .order_by(row.version.desc())
         .limit(1)
     )
-    return session.scalar(statement)
+    return session.scalar(statement) or 0
 
 
 def _overlay(session: Session, config: VersionRow, name: str, keyframe: int) -> dict[str, Entry]:
@@ -69,8 +68,15 @@ def _overlay(session: Session, config: VersionRow, name: str, keyframe: int) -> 
 
 
 def _associated(config: VersionRow, keyframe: int) -> Select[*tuple[Any, ...]]:
-    # An association with what cannot be part of the keyframe finds nothing, and the keyframe is not whole.
+    # A line counts if it is the newest value of its key by then, and of this config; without one the map is not whole.
     row = type(config)
+    newer = aliased(ConfigValue)
+    is_superseded = exists().where(
+        newer.config_name_id == ConfigValue.config_name_id,
+        newer.name == ConfigValue.name,
+        newer.version > ConfigValue.version,
+        newer.version <= keyframe,
+    )
     return (
         select(*_COLUMNS)
         .join(ConfigValueAssociation, ConfigValueAssociation.config_value_id == ConfigValue.id)
@@ -80,6 +86,7 @@ def _associated(config: VersionRow, keyframe: int) -> Select[*tuple[Any, ...]]:
             row.version == keyframe,
             ConfigValue.config_name_id == config.config_name_id,
             ConfigValue.version <= keyframe,
+            ~is_superseded,
         )
     )
 

@@ -34,13 +34,13 @@ class DataMap(MutableMapping[str, Any]):
     It does what a dict does, but for the order, and that lists and dicts come out
     read-only (see readonly.py). `|`, `copy()` and `dict()` give plain dicts.
 
-    read       gives the version's entries; called once, when they are first needed
-    on_change  called after each edit, so that a session learns of it
+    read     gives the version's entries; called once, when they are first needed
+    on_edit  called before each edit; a session learns of it by that
     """
 
-    def __init__(self, *, read: Callable[[], dict[str, Entry]], on_change: Callable[[], None]) -> None:
+    def __init__(self, *, read: Callable[[], dict[str, Entry]], on_edit: Callable[[], None]) -> None:
         self._read = read
-        self._on_change = on_change
+        self._on_edit = on_edit
         self._loaded: dict[str, Entry] | None = None
         self._edits: dict[str, Value | None] = {}
 
@@ -171,12 +171,12 @@ class DataMap(MutableMapping[str, Any]):
         return edited  # type: ignore[return-value]  # _ABSENT is dealt with
 
     def _edit(self, key: str, value: Value | None) -> None:
+        self._on_edit()
         entry = self.entries.get(key)
         if value == (entry.value if entry else None):
             self._edits.pop(key, None)
         else:
             self._edits[key] = value
-        self._on_change()
 
     def _keys(self) -> list[str]:
         kept = [key for key in self.entries if key not in self._edits]

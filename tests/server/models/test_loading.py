@@ -1,0 +1,234 @@
+"""Reading a map: by keyframe or without, past keyframes that are not whole, in few statements, and only if intact."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from sqlalchemy import Engine, insert, select, text
+from sqlalchemy.orm import Session
+
+from lamina_server.errors import HashMismatchError
+from lamina_server.models import ConfigData, ConfigValue, ConfigValueAssociation
+from lamina_server.planning import Author, plan
+from lamina_server.planning import MapLimits as Limits
+from lamina_server.store.sql import open_store
+from lamina_server.values import Value
+from lamina_server.versions import Change, State
+from tests.server import databases
+
+Committed = Callable[..., ConfigData]
+
+MAPS = {1: {"a": 1, "b": 2, "c": 3}, 2: {"a": 10, "b": 2, "c": 3}, 3: {"a": 10, "b": 2}, 4: {"a": 10, "b": 2, "d": 4}}
+
+
+@pytest.fixture
+def history(committed: Committed, session: Session) -> Session:
+    """Four versions, MAPS; the ids of values rise by version and key, from 1: a b c, a, (c), d."""
+    other = committed({"a": 99}, config="other")
+    assert other.id == 1
+    config = committed(MAPS[1])
+    for number in (2, 3, 4):
+        config.data = MAPS[number]
+        session.commit()
+    session.expunge_all()
+    return session
+
+
+def associate(session: Session, version: int, values: list[tuple[str, int]], config: str = "default") -> None:
+    """Write lines of a keyframe, by the key and version of each value."""
+    head = select(ConfigData.id).join(ConfigData.config_name).where(ConfigData.version == version)
+    id_ = session.scalars(head.where(text("config_name.name = 'default'"))).one()
+    for key, origin in values:
+        found = (
+            select(ConfigValue.id)
+            .join(ConfigValue.originating_config)
+            .join(ConfigData.config_name)
+            .where(ConfigValue.name == key, ConfigValue.version == origin)
+            .where(text("config_name.name = :config").bindparams(config=config))
+        )
+        line = insert(ConfigValueAssociation).values(config_id=id_, config_value_id=session.scalars(found).one())
+        session.connection().execute(line)
+    session.commit()
+
+
+def read(session: Session) -> dict[int, dict[str, Any]]:
+    rows = session.scalars(select(ConfigData).join(ConfigData.config_name).where(text("config_name.name = 'default'")))
+    return {row.version: dict(row.data) for row in rows}
+
+
+def test_without_a_keyframe(history: Session) -> None:
+    assert read(history) == MAPS
+
+
+def test_a_keyframe_changes_no_answer(history: Session) -> None:
+    keyframes = {
+        3: [("a", 2), ("b", 1)],
+        1: [("a", 1), ("b", 1), ("c", 1)],
+        4: [("a", 2), ("b", 1), ("d", 4)],
+        2: [("a", 2), ("b", 1), ("c", 1)],
+    }
+    for version, values in keyframes.items():
+        associate(history, version, values)
+        history.expunge_all()
+        assert read(history) == MAPS
+
+
+@databases.ONE
+@pytest.mark.parametrize(
+    ("lines", "config"),
+    [
+        ([("a", 2)], "default"),  # one is missing
+        ([("a", 2), ("b", 1), ("c", 1)], "default"),  # one is deleted by then
+        ([("a", 2), ("c", 3)], "default"),  # a tombstone
+        ([("a", 1), ("b", 1)], "default"),  # one is changed by then
+        ([("a", 2), ("d", 4)], "default"),  # one is of a later version
+        ([("a", 1)], "other"),  # of another config
+    ],
+)
+def test_a_keyframe_that_is_not_the_map_is_passed_over(
+    history: Session, lines: list[tuple[str, int]], config: str
+) -> None:
+    associate(history, 3, lines, config)
+    assert read(history) == MAPS
+    history.expunge_all()
+    associate(history, 1, [("a", 1), ("b", 1), ("c", 1)])  # and the one before it still serves
+    assert read(history) == MAPS
+
+
+@databases.ONE
+def test_a_keyframe_of_another_config_with_as_many_keys(history: Session) -> None:
+    associate(history, 3, [("a", 1)], "other")
+    associate(history, 3, [("b", 1)])
+    assert read(history) == MAPS
+
+
+def test_a_long_past_takes_few_statements(engine: Engine, statements: list[str]) -> None:
+    with Session(engine) as session:
+        config = ConfigData({f"k{n}": n for n in range(20)})
+        session.add(config)
+        session.commit()
+        for number in range(60):
+            config.data[f"k{number % 20}"] = -1 - number
+            session.commit()
+    with Session(engine) as session:
+        newest = session.scalars(select(ConfigData).where(ConfigData.version == 61)).one()
+        found = [element.config_value for element in newest.elements.values()]
+        lines = [{"config_id": newest.id, "config_value_id": value.id} for value in found if value]
+        session.connection().execute(insert(ConfigValueAssociation), lines)
+        session.commit()
+    for version, cost in ((1, 2), (60, 2), (61, 3)):  # where to start, what to start with, what came after it
+        with Session(engine) as session:
+            row = session.scalars(select(ConfigData).where(ConfigData.version == version)).one()
+            statements.clear()
+            assert len(dict(row.data)) == 20
+            assert statements == ["SELECT"] * cost
+
+
+def test_a_map_is_read_once(committed: Committed, session: Session, statements: list[str]) -> None:
+    """Versions never change: what was read outlives the commit."""
+    config = committed({"x": 1})
+    statements.clear()
+    assert dict(config.data) == {"x": 1}
+    assert statements == []
+
+
+def corrupt(engine: Engine, statement: str) -> None:
+    """Change a row as nobody can, short of taking the triggers away."""
+    with engine.begin() as connection:
+        for verb in ("update", "delete") if engine.dialect.name == "sqlite" else ():
+            connection.execute(text(f"DROP TRIGGER config_value_no_{verb}"))
+        if engine.dialect.name == "postgresql":
+            connection.execute(text("DROP TRIGGER config_value_insert_only ON config_value"))
+        connection.execute(text(statement))
+
+
+@databases.ONE
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("UPDATE config_value SET int_value = 2 WHERE name = 'x'", "'x' as set by version 1 of 'default'"),
+        ("UPDATE config_value SET name = 'z' WHERE name = 'x'", "'z' as set by version 1 of 'default'"),
+        ("UPDATE config_value SET kind = 1 WHERE name = 'x'", "'x' as set by version 1 of 'default'"),
+        (
+            "UPDATE config_value SET kind = 6, int_value = NULL, string_value = '{' WHERE name = 'x'",
+            "'x' as set by version 1 of 'default'",
+        ),
+        ("UPDATE config_value SET kind = 0, int_value = NULL, deleted = true WHERE name = 'x'", "'x' as set"),
+        ("DELETE FROM config_value WHERE name = 'x'", "the map of 'default' at version 1"),
+    ],
+)
+def test_a_map_that_is_not_intact_is_never_shown(engine: Engine, statement: str, words: str) -> None:
+    """P5: what is read is what was written, or an error."""
+    with Session(engine) as session:
+        session.add(ConfigData({"x": 1, "y": "text"}))
+        session.commit()
+    corrupt(engine, statement)
+    with Session(engine) as session:
+        config = session.scalars(select(ConfigData)).one()
+        with pytest.raises(HashMismatchError, match=words):
+            dict(config.data)
+
+
+# One database, by the models and by the store
+
+
+@pytest.fixture(params=[kind for kind in databases.ALL if kind != databases.SQLITE_MEMORY])
+def shared(request: pytest.FixtureRequest) -> Any:
+    with databases.fresh_engine(request.param, request) as engine:
+        yield engine
+
+
+def test_the_models_read_what_the_store_wrote_and_the_store_what_they_did(shared: Engine) -> None:
+    url = shared.url.render_as_string(hide_password=False)
+    store = open_store(url)
+    limits = Limits(keys=100, size_bytes=10_000)
+    changes = [Change("a", Value.of_integer(1)), Change("j", Value.of_json('{"b": [1.5]}'))]
+    with store.write() as writing:
+        first = plan(
+            changes,
+            config="one",
+            head=None,
+            states={},
+            author=Author("ada", verified=True),
+            message="by the store",
+            now_us=1,
+            limits=limits,
+        )
+        writing.insert(first)
+    store.write_keyframe("one")
+    store.close()
+
+    with Session(shared) as session:
+        config = session.scalars(select(ConfigData)).one()
+        assert dict(config.data) == {"a": 1, "j": {"b": [1.5]}}
+        assert (config.author, config.author_verified) == ("ada", True)
+        config.data["a"] = 2
+        session.commit()
+    shared.dispose()
+
+    store = open_store(url)
+    with store.read() as reading:
+        head = reading.head("one")
+        assert head is not None
+        assert (head.number, head.author, head.author_verified) == (2, "anonymous", False)
+        assert [(entry.key, entry.origin) for entry in reading.entries("one", 2)] == [("a", 2), ("j", 1)]
+        assert reading.states("one", 2, ["a"]) == {"a": State(Value.of_integer(2), 2)}
+    with store.write() as writing:
+        states = {"a": State(Value.of_integer(2), 2)}
+        third = plan(
+            [Change("a", None)],
+            config="one",
+            head=head,
+            states=states,
+            author=Author("ada"),
+            message="",
+            now_us=2,
+            limits=limits,
+        )
+        writing.insert(third)
+    store.write_keyframe("one")
+    store.close()
+
+    with Session(shared) as session:
+        newest = session.scalars(select(ConfigData).order_by(ConfigData.version.desc()).limit(1)).one()
+        assert (newest.version, dict(newest.data)) == (3, {"j": {"b": [1.5]}})
