@@ -29,7 +29,7 @@ from tests.support import absent
 LAMINA = Path(sys.executable).with_name("lamina")
 WAIT_SECONDS = 30.0
 """Far above what anything here needs: a busy machine is no failure."""
-_DRESSING = re.compile(r"\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\x1b\][^\a]*\a|\r")
+_DRESSING = re.compile(r"\a|\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\x1b\][^\a]*\a|\r")
 
 
 class InProcess:

@@ -5,6 +5,7 @@ knows the shells; what the candidates are, click and completing.py know.
 """
 
 import os
+import re
 from typing import Any, ClassVar, Final
 
 import click
@@ -113,13 +114,13 @@ class Bash(_Shell):
 
     def quoted(self, candidate: str) -> str:
         """Put backslashes before what bash would take for more than text, and leave out what it has already."""
-        raw = _raw_last_word(os.environ["_LAMINA_LINE"])
-        if raw[:1] in {"'", '"'}:
+        typed = _last_word(os.environ["_LAMINA_LINE"])
+        if typed[:1] in {"'", '"'}:
             return candidate
         written = "".join(c if c.isalnum() or c in "_@%+=:,./-" or not c.isascii() else f"\\{c}" for c in candidate)
-        breaks = os.environ.get("_LAMINA_BREAKS", "")
-        kept = max((raw.rfind(character) + 1 for character in breaks if character not in "\\'\""), default=0)
-        return written[kept:]
+        breaks = set(os.environ.get("_LAMINA_BREAKS", "")) - set("\\'\"")
+        there = re.sub(r"\\.", "__", typed)  # after a backslash nothing breaks a word
+        return written[max((there.rfind(character) + 1 for character in breaks), default=0) :]
 
 
 class Zsh(_Shell):
@@ -158,7 +159,7 @@ def completion_verb(shell: str) -> None:
     print(SHELLS[shell].source_template, end="")
 
 
-def _raw_last_word(line: str) -> str:
+def _last_word(line: str) -> str:
     """Give the word at the cursor as it was typed: from the last blank that is neither quoted nor escaped."""
     start = 0
     quote = ""
