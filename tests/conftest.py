@@ -22,7 +22,7 @@ hypothesis.settings.load_profile("lamina")
 def postgres() -> Iterator[Postgres]:
     """One throw-away PostgreSQL cluster for the whole run (one for each worker, under xdist)."""
     try:
-        cluster = Postgres.start()
+        cluster = Postgres.start(in_memory=True)
     except PostgresAbsentError as error:
         absent("PostgreSQL", f"{error} (Debian: apt install postgresql)")
     with cluster:
