@@ -61,6 +61,7 @@ class TestOpening:
             made = await of(client.config(f"{config_name}/{suffix}", create=True))
             made["x"] = 1
             await of(made.commit())
+        made = await of(client.config(f"{config_name}/a"))
         made["x"] = 2
         version = await of(made.commit())
         found = await listed(client.configs(f"{config_name}/"))
