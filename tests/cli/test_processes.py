@@ -2,6 +2,7 @@
 
 import json
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -91,11 +92,14 @@ def test_watch_of_what_is_not(target: str, shop: lamina.Config) -> None:
 
 
 def test_ctrl_c_while_waiting_for_a_server() -> None:
-    with started("--timeout", "30", "log", "a", "--target", "localhost:1", target="localhost:1") as process:
-        with pytest.raises(subprocess.TimeoutExpired):
-            process.wait(0.5)
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=WAIT_SECONDS)
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        silent.settimeout(WAIT_SECONDS)
+        target = f"127.0.0.1:{silent.getsockname()[1]}"
+        with started("--timeout", "30", "log", "a", target=target) as process:
+            connection, _ = silent.accept()  # now it waits for an answer that never comes
+            with connection:
+                process.send_signal(signal.SIGINT)
+                _, said = process.communicate(timeout=WAIT_SECONDS)
     assert process.returncode == 130
     assert "Traceback" not in said
 
