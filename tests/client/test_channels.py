@@ -1,6 +1,5 @@
 """Where a client connects to, as whom, and over which channel."""
 
-import os
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -12,7 +11,6 @@ from hypothesis import strategies as st
 import lamina
 from lamina import channels
 from lamina.channels import Address, Connection, Pool, connection, quote_author
-from lamina.forking import ForkedLock
 
 
 def told(target: str | None = None, **options: Any) -> Connection:
@@ -188,11 +186,3 @@ class TestPool:
         assert pool.release(stream) is None
         pool.failed(link)
         assert pool.close() == []
-
-
-def test_a_lock_is_free_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    lock = ForkedLock()
-    lock.__enter__()
-    monkeypatch.setattr(os, "getpid", lambda: -1)
-    with lock:
-        pass

@@ -1,0 +1,77 @@
+"""What makes a client survive a fork: the lock and the gate. The fork itself is in test_sdk_breaks.py."""
+
+import os
+import threading
+
+import pytest
+
+from lamina import forking
+from lamina.forking import ForkedLock, Gate
+
+
+def test_a_lock_is_free_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = ForkedLock()
+    lock.__enter__()  # noqa: PLC2801 - as a thread of the parent would, which the child does not have
+    monkeypatch.setattr(os, "getpid", lambda: -1)
+    with lock:
+        pass
+
+
+class TestGate:
+    """One thread inside, and a fork that waits for it."""
+
+    def test_who_is_inside_is_asked_out_and_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(forking, "SETTLING_SECONDS", 0.0)
+        asked, entered, left = threading.Event(), threading.Event(), []
+        gate = Gate(asked.set)
+
+        def call() -> None:
+            with gate:
+                entered.set()
+                asked.wait(10)
+                left.append("left")
+
+        thread = threading.Thread(target=call)
+        thread.start()
+        assert entered.wait(10)
+        gate.shut()
+        assert left == ["left"]
+        thread.join()
+
+    def test_nobody_comes_in_before_it_is_open_again(self) -> None:
+        gate, order = Gate(lambda: None), []
+
+        def call() -> None:
+            with gate:
+                order.append("in")
+
+        gate.shut()
+        thread = threading.Thread(target=call)
+        thread.start()
+        thread.join(0.05)
+        order.append("open")
+        gate.open()
+        thread.join()
+        assert order == ["open", "in"]
+
+    def test_where_nobody_is_inside_nobody_is_asked(self) -> None:
+        gate = Gate(lambda: pytest.fail("channels need not be closed"))
+        gate.shut()
+        gate.open()
+
+    def test_a_fork_does_not_wait_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(forking, "LEAVING_SECONDS", 0.01)
+        gate = Gate(lambda: None)
+        with gate:
+            gate.shut()
+            gate.open()
+
+    def test_a_child_finds_it_open_and_empty(self) -> None:
+        gate = Gate(lambda: pytest.fail("nobody is inside"))
+        gate.__enter__()  # noqa: PLC2801 - a thread that does not come along
+        gate._shut = True
+        gate.renew()
+        with gate:
+            pass
+        gate.shut()
+        gate.open()

@@ -1,0 +1,120 @@
+"""Typical use of the SDK, for type checkers alone: mypy and pyright read it, nobody runs it.
+
+An `ignore` here stands where a mistake must be found: both checkers complain where there is none to ignore.
+"""
+
+# pyright: reportUnnecessaryTypeIgnoreComment=true
+
+from collections.abc import AsyncIterator, Iterator, Mapping
+from datetime import UTC, datetime
+from typing import Any, assert_type
+
+import lamina
+from lamina import aio
+
+
+def reading_and_writing() -> None:
+    with lamina.connect("localhost:7440", token="t", tls=lamina.TLS(ca="ca.pem"), timeout=5, author="ann") as client:
+        assert_type(client, lamina.Client)
+        cfg = client.config("payments/prod", create=True)
+        assert_type(cfg, lamina.Config)
+        assert_type(cfg["x"], Any)
+        assert_type(cfg.get("x", 5), Any)
+        cfg["x"] = 28
+        cfg["hosts"] += ["h4"]
+        cfg |= {"z": "on", "n": None}
+        cfg.update(a=1.5, b=b"x", c={"d": [1, "two"]})
+        hosts: list[str] = ["a"]
+        cfg["hosts"] = hosts
+        del cfg["y"]
+        assert_type(cfg | {"z": 1}, dict[str, Any])
+        assert_type(cfg.to_dict(), dict[str, Any])
+        assert_type(cfg.changes, dict[str, lamina.Change])
+        for key, change in cfg.changes.items():
+            if change.old is lamina.MISSING:
+                print(key)
+        cfg["x"] = (1, 2)  # type: ignore[assignment]
+        cfg["x"] = {1, 2}  # type: ignore[assignment]
+        cfg[5] = 1  # type: ignore[index]
+        mapping: Mapping[str, Any] = cfg
+        assert mapping == cfg
+
+
+def committing(cfg: lamina.Config) -> None:
+    version = cfg.commit("raise x", merge=False, dry_run=True)
+    assert_type(version, lamina.Version)
+    assert_type(version.number, int)
+    assert_type(version.time, datetime)
+    cfg.commit(merge="no")  # type: ignore[arg-type]
+    try:
+        cfg.refresh()
+    except lamina.ConflictError as error:
+        assert_type(error.conflicts, dict[str, lamina.Conflict])
+        cfg.refresh(resolve=lambda conflict: conflict.theirs)
+        cfg.refresh(resolve="theirs")
+        cfg.refresh(resolve="mine")  # type: ignore[arg-type]
+    with cfg.edit("raise x") as draft:
+        assert_type(draft, lamina.Config)
+        draft["x"] = 1
+
+
+def looking_back(client: lamina.Client, cfg: lamina.Config) -> None:
+    version = next(cfg.log(limit=1))
+    snapshot = cfg.at(version)
+    assert_type(snapshot, lamina.Snapshot)
+    assert_type(snapshot["x"], Any)
+    snapshot["x"] = 1  # type: ignore[index]
+    cfg.at(1)
+    cfg.at(datetime.now(UTC))
+    cfg.at("1")  # type: ignore[arg-type]
+    assert_type(cfg.diff(1, version), dict[str, lamina.Change])
+    assert_type(cfg.log(), Iterator[lamina.Version])
+    assert_type(cfg.history("x", newest_first=True, limit=3), Iterator[lamina.KeyChange])
+    assert_type(cfg.origin("x"), int)
+    assert_type(cfg.blame("x", "y"), dict[str, lamina.Version])
+    assert_type(cfg.revert("x", to=1, message="undo"), lamina.Version)
+    assert_type(cfg.fork("payments/eu", at=1), lamina.Config)
+    assert_type(list(client.configs("payments/")), list[lamina.ConfigInfo])
+
+
+def following(cfg: lamina.Config) -> str:
+    with cfg.watch("x", prefix=["db/"], after="3.abc", timeout=5) as watch:
+        for change in watch:
+            assert_type(change, lamina.KeyChange)
+        for version in watch.versions():
+            assert_type(version, lamina.VersionChanges)
+            assert_type(version.changes, tuple[lamina.KeyChange, ...])
+        return watch.cursor
+
+
+async def with_asyncio() -> None:
+    async with aio.connect() as client:
+        cfg = await client.config("payments/prod")
+        assert_type(cfg, aio.Config)
+        cfg["x"] = 28
+        assert_type(await cfg.commit(), lamina.Version)
+        assert_type(await cfg.at(1), lamina.Snapshot)
+        assert_type(cfg.log(), AsyncIterator[lamina.Version])
+        async with cfg.edit() as draft:
+            assert_type(draft, aio.Config)
+        async for info in client.configs():
+            assert_type(info, lamina.ConfigInfo)
+        async with cfg.watch() as watch:
+            async for change in watch:
+                assert_type(change, lamina.KeyChange)
+            async for version in watch.versions():
+                assert_type(version, lamina.VersionChanges)
+
+
+def failing(error: lamina.LaminaError) -> str | int | None:
+    match error:
+        case lamina.LimitError(limit=limit, actual=actual):
+            assert_type(limit, int | None)
+            return actual
+        case lamina.CursorError():
+            return error.cursor
+        case _:
+            return error.reason
+
+
+VALUE: lamina.Value = {"a": [1, None, "x"]}
