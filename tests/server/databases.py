@@ -8,7 +8,11 @@ import pytest
 from sqlalchemy import Engine, create_engine
 
 SQLITE_FILE, SQLITE_MEMORY, POSTGRESQL = "sqlite-file", "sqlite-memory", "postgresql"
-ALL = (SQLITE_FILE, SQLITE_MEMORY, POSTGRESQL)
+_POSTGRESQL = pytest.param(POSTGRESQL, marks=pytest.mark.postgres)
+ALL = (SQLITE_FILE, SQLITE_MEMORY, _POSTGRESQL)
+ON_POSTGRESQL = pytest.mark.parametrize("engine", [_POSTGRESQL], indirect=True)
+SHARED = (SQLITE_FILE, _POSTGRESQL)
+"""Those that several connections can be open to."""
 ONE = pytest.mark.parametrize("engine", [SQLITE_MEMORY], indirect=True)
 """For tests of what is decided before a database hears of it, or after."""
 

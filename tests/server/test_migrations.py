@@ -4,6 +4,7 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 
 import pytest
+from alembic import op
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, text
@@ -80,6 +81,19 @@ def test_a_newer_schema_is_refused(engine: Engine) -> None:
         connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
     with pytest.raises(UnusableStoreError, match=r"'9999' is not known to this release"):
         migrate(engine)
+
+
+def test_a_migration_that_fails_leaves_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no more room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(op, "create_index", fail)  # after three of the five tables
+        with pytest.raises(OSError, match="no more room"):
+            migrate(engine)
+    assert schema(engine) == {}
+    migrate(engine)
+    assert schema(engine)
 
 
 def test_servers_that_start_together_migrate_once(postgres_url: str) -> None:

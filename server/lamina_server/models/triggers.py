@@ -29,6 +29,9 @@ $$"""
 def insert_only(dialect: str, table: str, keys: Keys) -> Iterator[str]:
     """Yield the statements that make a table insert-only.
 
+    Migrations call this too. So once released, what it yields never changes: databases that
+    exist would keep the old triggers. A change is a new function and a new migration.
+
     keys  the columns of its primary key and of each UNIQUE
     """
     if dialect == "postgresql":

@@ -20,7 +20,7 @@ def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
         yield engine
 
 
-@pytest.fixture(params=[kind for kind in databases.ALL if kind != databases.SQLITE_MEMORY])
+@pytest.fixture(params=databases.SHARED)
 def shared_engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
     """An engine over a database that several connections can be open to."""
     with databases.fresh_engine(request.param, request) as engine:

@@ -172,7 +172,7 @@ def test_a_map_that_is_not_intact_is_never_shown(engine: Engine, statement: str,
 # One database, by the models and by the store
 
 
-@pytest.fixture(params=[kind for kind in databases.ALL if kind != databases.SQLITE_MEMORY])
+@pytest.fixture(params=databases.SHARED)
 def shared(request: pytest.FixtureRequest) -> Any:
     with databases.fresh_engine(request.param, request) as engine:
         yield engine

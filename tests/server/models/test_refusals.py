@@ -258,9 +258,8 @@ def test_a_database_refuses_to_insert_over_a_row(filled: Engine, table: Table) -
     assert rows(filled, table) == [before]
 
 
+@databases.ONE
 def test_sqlite_has_no_way_round_by_the_rowid(filled: Engine) -> None:
-    if filled.dialect.name != "sqlite":
-        pytest.skip("about SQLite's rowids")
     for alias in ("rowid", "_rowid_", "oid"):
         refuse(filled, f"INSERT OR REPLACE INTO config_name ({alias}, name) VALUES (1, 'another')")
         refuse(filled, f"INSERT OR REPLACE INTO config_name ({alias}, name) VALUES ('1', 'another')")
@@ -268,10 +267,9 @@ def test_sqlite_has_no_way_round_by_the_rowid(filled: Engine) -> None:
     refuse(filled, "UPDATE OR REPLACE config_name SET name = 'another'")
 
 
+@databases.ON_POSTGRESQL
 def test_postgresql_passes_over_what_is_there(filled: Engine) -> None:
-    """Two servers may write the same keyframe."""
-    if filled.dialect.name != "postgresql":
-        pytest.skip("SQLite refuses it, as it does every INSERT over a row")
+    """Two servers may write the same keyframe. (SQLite refuses it, as it does every INSERT over a row.)"""
     line = postgresql.insert(ConfigValueAssociation).values(config_id=1, config_value_id=1)
     with filled.begin() as connection:
         connection.execute(line.on_conflict_do_nothing())
