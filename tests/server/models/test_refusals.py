@@ -269,7 +269,7 @@ def test_sqlite_has_no_way_round_by_the_rowid(filled: Engine) -> None:
 
 @databases.ON_POSTGRESQL
 def test_postgresql_passes_over_what_is_there(filled: Engine) -> None:
-    """Two servers may write the same keyframe. (SQLite refuses it, as it does every INSERT over a row.)"""
+    """Two servers may write the same keyframe; SQLite refuses that, as it does every INSERT over a row."""
     line = postgresql.insert(ConfigValueAssociation).values(config_id=1, config_value_id=1)
     with filled.begin() as connection:
         connection.execute(line.on_conflict_do_nothing())
