@@ -95,10 +95,9 @@ def fork(session: Session, stage: Stage, target: str, at: Point | None, message:
     stage.unresolved_fork = request
     try:
         reply = yield from verb.ask(FORK_CONFIG, request)
-    except UnavailableError:
-        raise
-    except LaminaError:
-        stage.unresolved_fork = None
+    except LaminaError as error:
+        if not _leaves_open(error):
+            stage.unresolved_fork = None
         raise
     entries = yield from read_entries(verb, request.target, reply.version.version)
     stage.unresolved_fork = None
@@ -109,12 +108,12 @@ def _write(verb: Verb, stage: Stage, request: Write) -> Flow[Version]:
     """Send a write, under the open one's id where it is the same, and stand on its outcome."""
     if stage.unresolved is None:
         request.request_id = verb.session.new_request_id()
-        stage.unresolved = request
+        stage.unresolved, stage.unresolved_keys = request, frozenset(stage.staged)
     try:
         reply = yield from verb.ask(_rpc_of(request), stage.unresolved)
-    except UnavailableError:
-        raise
     except LaminaError as error:
+        if _leaves_open(error):
+            raise
         stage.unresolved = None
         if isinstance(error, ReportedConflictError):
             raise (yield from explain(verb, stage, request, error)) from None
@@ -130,15 +129,17 @@ def _settle(verb: Verb, stage: Stage, resolve: Resolve) -> Flow[Version | None]:
     assert request is not None
     try:
         reply = yield from verb.ask(_rpc_of(request), request)
-    except UnavailableError:
-        raise
-    except LaminaError:  # refused, so never written: what is staged will get an answer of its own
-        stage.unresolved = None
+    except LaminaError as error:
+        if _leaves_open(error):
+            raise
+        stage.unresolved = None  # refused, so never written: what is staged will get an answer of its own
         return None
     landed = yield from _landed(verb, stage, request, reply)
     own = request.changes if isinstance(request, pb.CommitRequest) else ()
     base = applied(stage.base, version_of(reply.version), own)
-    wanted = {key: stage.stored(key) for key in {*stage.staged, *(change.key for change in own)}}
+    # Of the keys in the open write, those that the draft had changed may have been set back since. A revert's were not
+    # the draft's: they are what they became.
+    wanted = {key: stage.stored(key) for key in stage.staged.keys() | stage.unresolved_keys}
     staged = {key: value for key, value in wanted.items() if value != base.stored(key)}
     stage.rebase(landed, (yield from _carry(verb, stage, base, landed, staged, resolve=resolve)))
     stage.unresolved = None
@@ -242,6 +243,14 @@ def _same(open_write: Any, request: Any) -> bool:
     other.CopyFrom(request)
     other.request_id = open_write.request_id
     return bool(open_write == other)
+
+
+def _leaves_open(error: LaminaError) -> bool:
+    """Tell whether a write may have happened: only the server's word, which has a reason, says that it did not.
+
+    What comes without one is from gRPC or from something on the way, and an earlier try may have got further.
+    """
+    return isinstance(error, UnavailableError) or error.reason is None
 
 
 def _rpc_of(request: Write) -> Rpc[Any, pb.CommitResponse]:

@@ -79,9 +79,20 @@ class Stage:
     """What a draft holds: a base version, the changes staged over it, and the keys read from it.
 
     `unresolved` is a write whose outcome is not known, with its request id; commits.py settles it before any other.
+    `unresolved_keys` are the keys that were staged when it began: a revert's are none of the draft's.
     """
 
-    __slots__ = ("_decoded", "_order", "_size", "base", "read", "staged", "unresolved", "unresolved_fork")
+    __slots__ = (
+        "_decoded",
+        "_order",
+        "_size",
+        "base",
+        "read",
+        "staged",
+        "unresolved",
+        "unresolved_fork",
+        "unresolved_keys",
+    )
 
     def __init__(self, base: Entries) -> None:
         self.base = base
@@ -89,6 +100,7 @@ class Stage:
         self.read: set[str] = set()
         self.unresolved: pb.CommitRequest | pb.RevertConfigRequest | None = None
         self.unresolved_fork: pb.ForkConfigRequest | None = None
+        self.unresolved_keys: frozenset[str] = frozenset()
         self._decoded: dict[str, Any] = {}
         self._order: list[str] | None = None  # the keys in order, where they are not the base's
         self._size = len(base)

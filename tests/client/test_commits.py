@@ -171,6 +171,16 @@ class TestCommit:
         assert config.changes == {"x": Change(27, 28)}
         assert config._stage.unresolved is None
 
+    def test_an_error_that_is_not_the_server_s_word_leaves_the_write_open(self) -> None:
+        """An earlier try may have got further than the one that a proxy, or gRPC itself, refused."""
+        config = draft()
+        config["x"] = 28
+        with pytest.raises(lamina.LimitError):
+            commit(config, Script(CUT, lamina.LimitError("too big for the proxy")))
+        again = Script(landed(4))
+        commit(config, again)
+        assert again.asked[0][1].request_id == "id-1"
+
 
 class TestOpenWrites:
     """P8: exactly once, whatever breaks."""
@@ -606,6 +616,17 @@ class TestRevert:
         commit(config, script)
         assert script.names == ["RevertConfig", "GetVersion", "Commit"]
         assert config == {"x": 1, "z": 1}
+
+    def test_keys_reverted_by_an_open_write_stay_reverted(self) -> None:
+        """They were never the draft's, so what is committed next does not set them back."""
+        config, script = draft(), Script(page(1, {"x": 5}), *OVER)
+        with pytest.raises(lamina.UnavailableError):
+            self.revert(config, script, "x")
+        config["z"] = 1
+        script = Script(landed(4), landed(5))
+        commit(config, script)
+        assert [change.key for change in script.asked[1][1].changes] == ["z"]
+        assert config == {"x": 5, "y": 450, "z": 1}
 
     def test_another_revert_settles_it_first(self) -> None:
         config, script = draft(), Script(*OVER)

@@ -74,3 +74,17 @@ def test_an_error_carries_one_reason(target: str, config_name: str) -> None:
     (packed,) = status.details
     assert packed.Unpack(info)
     assert (info.domain, info.reason) == ("lamina", "CONFIG_NOT_FOUND")
+
+
+def test_a_fork_of_the_empty_map_keeps_its_source(target: str, config_name: str) -> None:
+    """P8: version 0 has no hash, and is a source all the same; a retry gets the first answer to the letter."""
+    with grpc.insecure_channel(target) as channel:
+        stub = lamina_pb2_grpc.ConfigServiceStub(channel)
+        change = pb.Change(key="x", value=pb.Value(int64=1))
+        stub.Commit(pb.CommitRequest(config=config_name, changes=[change], request_id=f"{config_name} 1"))
+        fork = pb.ForkConfigRequest(
+            source=config_name, source_version=0, target=f"{config_name}/fork", request_id=f"{config_name} 2"
+        )
+        first = stub.ForkConfig(fork)
+        assert first.version.source_config == config_name
+        assert stub.ForkConfig(fork) == first

@@ -88,7 +88,7 @@ def version_columns(version: Version) -> dict[str, Any]:
 
 def version_of(row: Any, config: str) -> Version:
     """Gather a version's header from config's columns."""
-    source = Source(row.source_config, row.source_version, row.source_hash) if row.source_hash else None
+    source = Source(row.source_config, row.source_version, row.source_hash) if row.source_config is not None else None
     return Version(
         config=config,
         number=row.version,
