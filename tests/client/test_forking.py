@@ -11,7 +11,7 @@ from lamina.forking import ForkedLock, Gate
 
 def test_a_lock_is_free_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
     lock = ForkedLock()
-    lock.__enter__()  # noqa: PLC2801 - as a thread of the parent would, which the child does not have
+    lock.__enter__()  # as a thread of the parent would, which the child does not have
     monkeypatch.setattr(os, "getpid", lambda: -1)
     with lock:
         pass
@@ -68,7 +68,7 @@ class TestGate:
 
     def test_a_child_finds_it_open_and_empty(self) -> None:
         gate = Gate(lambda: pytest.fail("nobody is inside"))
-        gate.__enter__()  # noqa: PLC2801 - a thread that does not come along
+        gate.__enter__()  # a thread that does not come along
         gate._shut = True
         gate.renew()
         with gate:
