@@ -52,7 +52,7 @@ def open_config(session: Session, config: str, *, create: bool) -> Flow[Entries]
 def at(session: Session, base: Entries, point: Point) -> Flow[Entries]:
     """Read the map as it was; what is at hand costs no call."""
     config = base.header.config
-    number = None if isinstance(point, datetime) else number_of(point)
+    number = None if isinstance(point, datetime) else number_of(point, config)
     if number == base.header.number:
         return base
     if number == 0:
@@ -177,11 +177,14 @@ def resolve(verb: Verb, config: str, point: Point | None) -> Flow[int]:
     """Give the number of the version at a point in time; None is the head."""
     if point is None or isinstance(point, datetime):
         return (yield from read_header(verb, config, point)).number
-    return number_of(point)
+    return number_of(point, config)
 
 
-def number_of(point: SupportsIndex) -> int:
-    """Give the number that a version was named by; TypeError or InvalidError if it cannot be one."""
+def number_of(point: SupportsIndex, config: str | None = None) -> int:
+    """Give the number that a version of a config was named by; TypeError or InvalidError if it cannot be one."""
+    if isinstance(point, Version) and config not in {None, point.config}:
+        text = f"version {point.number} of {point.config!r} is no version of {config!r}"
+        raise InvalidError(text, reason="BAD_REQUEST")
     number = index(point)
     if not 0 <= number <= VERSION_LIMIT:
         raise InvalidError(f"{number} is no version: they are numbered from 1, and 0 is empty", reason="BAD_REQUEST")
@@ -214,7 +217,7 @@ def read_version(
     if isinstance(point, datetime):
         request.time.CopyFrom(timestamp_of(point))
     elif point is not None:
-        request.version = number_of(point)
+        request.version = number_of(point, config)
     pages = yield from read_pages(verb, GET_VERSION, request)
     horizon.saw(version_of(pages[0]))
     return pages

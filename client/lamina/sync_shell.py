@@ -3,7 +3,7 @@
 import os
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 from weakref import WeakSet
 
@@ -38,6 +38,7 @@ class Stream:
 
     link: Any
     call: Any
+    process: int = field(default_factory=os.getpid)
 
 
 class Shell:
@@ -85,6 +86,8 @@ class Shell:
         """Wait for a stream's next message; its end, too, is an UnavailableError."""
         with self._gate:
             link, call = stream.link, stream.call
+            if stream.process != os.getpid():
+                call = None  # the parent's: a forked child opens its own
             try:
                 return next(call or iter(()))
             except StopIteration:
@@ -98,6 +101,8 @@ class Shell:
 
     def close_stream(self, stream: "Stream") -> None:
         """Cancel a stream, and close its channel if it was the last one there."""
+        if stream.process != os.getpid():
+            return
         with self._gate:
             stream.call.cancel()
             channel = self._pool.release(stream.link)

@@ -175,10 +175,10 @@ def _start(base: Version, after: Point | str | None) -> pb.Cursor:
         return _cursor_at(base)
     if isinstance(after, str):
         return parse_cursor(after)
+    assert not isinstance(after, datetime)
+    number = number_of(after, base.config)
     if isinstance(after, Version):
         return _cursor_at(after)
-    assert not isinstance(after, datetime)
-    number = number_of(after)
     return _cursor_at(base) if number == base.number else pb.Cursor(version=number)
 
 

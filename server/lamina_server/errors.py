@@ -84,6 +84,7 @@ class LimitError(ServerError):
         super().__init__(reason, f"{what}: {actual:,} {unit}, the limit is {limit:,} {unit}")
         self.limit = limit
         self.actual = actual
+        self.unit = unit
 
 
 class DiskFullError(ServerError):

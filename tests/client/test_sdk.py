@@ -384,6 +384,15 @@ async def old(cfg: Any) -> Any:
 
 
 class TestThePast:
+    async def test_a_version_of_another_config_is_none_of_this_one(self, cfg: Any) -> None:
+        copy = await of(cfg.fork(f"{cfg.name}/fork"))
+        version = (await listed(copy.log()))[0]
+        for verb in (lambda: cfg.at(version), lambda: cfg.diff(version), lambda: cfg.revert("x", to=version)):
+            with pytest.raises(lamina.InvalidError, match="is no version of"):
+                await of(verb())
+        with pytest.raises(lamina.InvalidError, match="is no version of"):
+            cfg.watch(after=version)
+
     async def test_at(self, old: Any) -> None:
         versions = {version.number: version for version in await listed(old.log())}
         for point in (2, versions[2], versions[2].time, versions[3].time - timedelta(microseconds=1)):

@@ -245,6 +245,8 @@ def follow():
     for change in watch:
         seen.release()
 
+idle = cfg.watch(after=0)
+assert next(idle).version == 1
 threading.Thread(target=follow, daemon=True).start()
 seen.acquire()  # the watch waits, inside of gRPC
 for number in range(2, 7):
@@ -255,6 +257,8 @@ for number in range(2, 7):
         mine.commit(f"child {number}")
         with mine.watch(after=0) as own:
             assert next(own).version == 1
+        assert next(idle).version == 2  # one that was open, too
+        idle.close()
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     cfg.refresh()

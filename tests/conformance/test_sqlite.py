@@ -58,8 +58,9 @@ class TestOneServer:
     def test_one_that_could_not_be_opened_does_not_keep_others_out(self, path: Path) -> None:
         path.write_bytes(b"no database, but long enough to be told from one" * 100)
         for _ in range(2):
-            with pytest.raises(UnusableStoreError, match="SQLite cannot open"):
+            with pytest.raises(UnusableStoreError, match="is not a SQLite database"):
                 open_store(f"sqlite:///{path}")
+        assert [each.name for each in path.parent.iterdir()] == [path.name]  # and leaves no lock beside a foreign file
         path.unlink()
         open_store(f"sqlite:///{path}").close()
 
@@ -74,7 +75,7 @@ class TestOpening:
     @pytest.mark.parametrize(
         ("url", "text"),
         [
-            ("sqlite:////no/such/folder/lamina.db", "cannot open '/no/such/folder/lamina.db.lock': No such file"),
+            ("sqlite:////no/such/folder/lamina.db", "there is no folder '/no/such/folder'"),
             ("sqlite:///lamina.db?timeout=3", "takes no options"),
             ("mysql://localhost/lamina", "'mysql' is not a database that is known here"),
             ("lamina.db", "is not a URL"),

@@ -176,12 +176,17 @@ class SqliteDatabase:
             self._lock_file.close()
 
 
+_MAGIC = b"SQLite format 3\0"
+
+
 def _lock(path: Path) -> IO[bytes]:
     """Hold the file's lock until it is closed, or the process ends.
 
     On a file of its own: closing any descriptor of the data file would drop SQLite's locks.
     """
     lock_path = path.with_name(path.name + ".lock")
+    if not lock_path.exists():  # where there is one, somebody may have the file open, in this process too
+        _check_place(path)
     try:
         lock_file = lock_path.open("ab")
     except OSError as error:
@@ -193,6 +198,21 @@ def _lock(path: Path) -> IO[bytes]:
         text = f"{str(path)!r} is in use by another server. SQLite serves one; several can share a PostgreSQL"
         raise UnusableStoreError(text) from error
     return lock_file
+
+
+def _check_place(path: Path) -> None:
+    """Refuse what can be no database of ours before a lock file is left beside it."""
+    if not path.parent.is_dir():
+        raise UnusableStoreError(f"there is no folder {str(path.parent)!r}")
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            begins = file.read(len(_MAGIC))
+    except OSError as error:
+        raise UnusableStoreError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    if begins not in (b"", _MAGIC):  # an empty file is an empty database
+        raise UnusableStoreError(f"{str(path)!r} is not a SQLite database")
 
 
 def _uri(path: Path, mode: str) -> str:

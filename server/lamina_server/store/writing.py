@@ -4,6 +4,7 @@ So a block of many commits costs a few bulk INSERTs. Knows no dialect, and decid
 """
 
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import islice
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Insert, Text, and_, bindparam, insert, select
@@ -22,6 +23,9 @@ from lamina_server.versions import Reply, RequestKey
 _INSERT_NAMES = insert(NAMES).returning(NAMES.c.id, sort_by_parameter_order=True)
 _INSERT_VERSIONS = insert(VERSIONS).returning(VERSIONS.c.id, sort_by_parameter_order=True)
 _INSERT_VALUES = insert(VALUES)
+
+VALUES_AT_ONCE = 1_000
+"""Rows of one bulk INSERT: their making must not leave a database in silence for long."""
 
 # A reply's version may be of this block or of long ago: its id is looked up for each.
 _REPLIED = (
@@ -83,9 +87,9 @@ class SqlWriting(SqlReading):
         if new:
             name_ids |= zip(new, self._ids(_INSERT_NAMES, [{"name": name} for name in new]), strict=True)
         ids = self._ids(_INSERT_VERSIONS, [_version_row(plan, name_ids) for plan in plans])
-        values = [row for plan, id_ in zip(plans, ids, strict=True) for row in _value_rows(plan, id_, name_ids)]
-        if values:  # a fork of an empty map has none
-            self._run(_INSERT_VALUES, values)
+        values = (row for plan, id_ in zip(plans, ids, strict=True) for row in _value_rows(plan, id_, name_ids))
+        while batch := list(islice(values, VALUES_AT_ONCE)):
+            self._run(_INSERT_VALUES, batch)
 
     def _check_numbers(self, plans: Iterable[Plan], heads: dict[str, int]) -> None:
         for plan in plans:

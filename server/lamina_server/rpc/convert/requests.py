@@ -190,7 +190,11 @@ def _changes(checker: Checker, messages: Iterable[pb.Change]) -> tuple[Change, .
 def _change(checker: Checker, path: str, key: str, message: pb.Change) -> Change:
     match message.WhichOneof("change"):
         case "value":
-            return Change(key, values.from_message(f"{path}.value", message.value, checker))
+            try:
+                return Change(key, values.from_message(f"{path}.value", message.value, checker))
+            except LimitError as error:  # people know the key, not where it stood among the changes
+                what = f"{path}.value of {key!r}"
+                raise LimitError(error.reason, what, limit=error.limit, actual=error.actual, unit=error.unit) from None
         case "deleted":
             if not message.deleted:
                 checker.refuse(Reason.BAD_REQUEST, f"{path}.deleted", "is false; it is true where it is set")
