@@ -25,9 +25,7 @@ POLL_SECONDS = 0.02
 
 DISK = Path("/tmp")
 MEMORY = Path("/dev/shm")
-MEMORY_BYTES = (
-    2 << 30
-)  # a run needs some 150 MiB for each worker; a container often has 64 MiB there
+MEMORY_BYTES = 2 << 30  # a run needs some 150 MiB for each worker; a container often has 64 MiB there
 
 # Words sort differently here than by their bytes, as on most people's databases: a column of ours without COLLATE "C"
 # shows itself. Below PostgreSQL 15 or without ICU initdb refuses this, and the plain C locale serves.
