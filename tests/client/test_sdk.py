@@ -387,9 +387,10 @@ class TestThePast:
     async def test_a_version_of_another_config_is_none_of_this_one(self, cfg: Any) -> None:
         copy = await of(cfg.fork(f"{cfg.name}/fork"))
         version = (await listed(copy.log()))[0]
-        for verb in (lambda: cfg.at(version), lambda: cfg.diff(version), lambda: cfg.revert("x", to=version)):
+        verb: Any
+        for verb in (cfg.at, cfg.diff, lambda to: cfg.revert("x", to=to)):
             with pytest.raises(lamina.InvalidError, match="is no version of"):
-                await of(verb())
+                await of(verb(version))
         with pytest.raises(lamina.InvalidError, match="is no version of"):
             cfg.watch(after=version)
 
