@@ -2,7 +2,7 @@
 
 import sqlite3
 from collections.abc import Callable, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from lamina_server.errors import DiskFullError, HashMismatchError, Reason, Unava
 from lamina_server.store.contract import CommitUnknownError, UnusableStoreError
 from lamina_server.store.sql import SqlStore, open_store
 from lamina_server.store.sqlite import SqliteDatabase
-from tests.conformance.commits import CONFIG, commit, map_at, values
+from tests.conformance.commits import CONFIG, commit, insert, map_at, values
 
 
 @pytest.fixture
@@ -179,6 +179,34 @@ class TestErrors:
             assert reading.head(CONFIG) == reading.versions(CONFIG, [1])[1]
         writer_of(store).execute("PRAGMA max_page_count = 1000000")
         assert commit(store, {"x": 2, "y": "y" * 100_000}).number == 2
+
+    def test_a_block_is_lost_even_where_the_error_was_caught(self, store: SqlStore) -> None:
+        """SQLite has rolled back by itself then: what comes after must not be committed alone."""
+        (pages,) = writer_of(store).execute("PRAGMA page_count").fetchone()
+        writer_of(store).execute(f"PRAGMA max_page_count = {pages + 2}")
+
+        def go_on() -> None:
+            with store.write() as writing:
+                insert(writing, CONFIG, {"x": 1})
+                insert(writing, CONFIG, {"y": "y" * 100_000})
+                with suppress(DiskFullError):
+                    writing.head(CONFIG)
+                with suppress(DiskFullError):
+                    insert(writing, "other", {"x": 1})
+
+        with pytest.raises(DiskFullError):
+            go_on()
+        with store.read() as reading:
+            assert reading.configs(prefix="", after="", limit=9) == []
+
+    def test_the_write_lock_is_taken_when_a_block_begins(self, path: Path, store: SqlStore) -> None:
+        """A transaction that has read already would be refused it, however long it waited."""
+        with (
+            store.write(),
+            closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other,
+            pytest.raises(sqlite3.OperationalError, match="locked"),
+        ):
+            other.execute("BEGIN IMMEDIATE")
 
     def test_locked_by_another_program(self, path: Path, store: SqlStore) -> None:
         writer_of(store).execute("PRAGMA busy_timeout = 0")

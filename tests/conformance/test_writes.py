@@ -66,6 +66,16 @@ class TestAtomic:
             pass
         assert commit(store, {"x": 1}).number == 1
 
+    def test_a_reading_block_that_ends_within_a_writing_block_does_it_no_harm(self, store: Store) -> None:
+        with store.write() as writing:
+            insert(writing, CONFIG, {"x": 1})
+            assert writing.head(CONFIG) is not None
+            with store.read():
+                pass
+            insert(writing, CONFIG, {"x": 2})
+        with store.read() as reading:
+            assert map_at(reading, 2) == values({"x": 2})
+
     def test_a_reader_beside_a_writer_sees_nothing_of_an_open_block(self, place: Place, store: Store) -> None:
         place.need(Capability.READS_BESIDE_WRITER)
         commit(store, {"x": 1})

@@ -12,9 +12,9 @@ from typing import Any, Protocol
 from sqlalchemy import Connection
 
 from lamina_server.errors import HashMismatchError
-from lamina_server.store import queries
+from lamina_server.store import keyframe_queries as queries
+from lamina_server.store.clauses import LINES, Statement
 from lamina_server.store.database import Database, Rows
-from lamina_server.store.queries import LINES, Statement
 
 
 class Ask(Protocol):

@@ -1,4 +1,4 @@
-"""A Reading over SQL: asks the statements of queries.py, and turns their rows into nouns. Knows no dialect.
+"""A Reading over SQL: asks the statements of the query modules, and turns their rows into nouns. Knows no dialect.
 
 What may be long is read in two steps: first where the wanted values stand (their ids, in
 order, FIRST_CHUNK of them, then eight times as many, up to LARGEST_CHUNK), then the
@@ -16,11 +16,11 @@ from sqlalchemy import Connection, Row
 from lamina_server.errors import HashMismatchError
 from lamina_server.models import checked_value_of, version_of
 from lamina_server.planning import entry_size
-from lamina_server.store import queries
+from lamina_server.store import keyframe_queries, queries
+from lamina_server.store.clauses import RangeShape, Statement
 from lamina_server.store.contract import EVERYTHING, ConfigSummary, KeyFilter
 from lamina_server.store.database import Database, Rows
 from lamina_server.store.keyframes import newest_keyframe
-from lamina_server.store.queries import RangeShape, Statement
 from lamina_server.store.selection import KeyRange, Selection
 from lamina_server.versions import Change, Entry, KeyChange, Reply, State, Version
 
@@ -147,9 +147,8 @@ class SqlReading:
         if header is None:
             return
         keyframe = newest_keyframe(self.ask, config, number)
-        places = self._by_key(
-            queries.live, selection, after, config=config, keyframe=keyframe.id, low=keyframe.version, high=number
-        )
+        parameters = {"config": config, "keyframe": keyframe.id, "low": keyframe.version, "high": number}
+        places = self._by_key(keyframe_queries.live, selection, after, **parameters)
         entries = (_entry(row, config) for row in self._values(config, places))
         live = (entry for entry in entries if entry is not None)
         yield from _checked_whole(live, header) if selection.is_everything and not after else live

@@ -13,9 +13,9 @@ from lamina_server.errors import HashMismatchError
 from lamina_server.models import value_columns, version_columns
 from lamina_server.planning import Plan
 from lamina_server.store import queries
+from lamina_server.store.clauses import NAMES, REQUESTS, VALUES, VERSIONS, Statement
 from lamina_server.store.contract import HistoryBrokenError
 from lamina_server.store.database import Database, Rows
-from lamina_server.store.queries import NAMES, REQUESTS, VALUES, VERSIONS, Statement
 from lamina_server.store.reading import SqlReading
 from lamina_server.versions import Reply, RequestKey
 
