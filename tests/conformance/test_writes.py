@@ -66,15 +66,21 @@ class TestAtomic:
             pass
         assert commit(store, {"x": 1}).number == 1
 
-    def test_a_reading_block_that_ends_within_a_writing_block_does_it_no_harm(self, store: Store) -> None:
-        with store.write() as writing:
-            insert(writing, CONFIG, {"x": 1})
-            assert writing.head(CONFIG) is not None
-            with store.read():
-                pass
-            insert(writing, CONFIG, {"x": 2})
+    @pytest.mark.parametrize("fails", [False, True])
+    def test_a_reading_block_that_ends_within_a_writing_block_neither_commits_nor_undoes_it(
+        self, store: Store, *, fails: bool
+    ) -> None:
+        with suppress(BoomError), store.write() as writing:
+            for number in range(1, 4):
+                insert(writing, CONFIG, {"x": number})
+                assert writing.head(CONFIG) is not None
+                with store.read():
+                    pass
+            if fails:
+                raise BoomError
         with store.read() as reading:
-            assert map_at(reading, 2) == values({"x": 2})
+            assert map_at(reading, 3) == values({} if fails else {"x": 3})
+            assert (reading.head(CONFIG) is None) == fails
 
     def test_a_reader_beside_a_writer_sees_nothing_of_an_open_block(self, place: Place, store: Store) -> None:
         place.need(Capability.READS_BESIDE_WRITER)

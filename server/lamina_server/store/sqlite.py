@@ -66,6 +66,8 @@ class SqliteDatabase:
             self._writer = _engine(self._open_writer, poolclass=StaticPool)
             self._readers = self._reader_engine(reader_connections, wait_seconds)
             self._writer.connect().close()
+            # At once: an engine's first connection sets itself up, which ends a transaction that is open on it.
+            self._readers.connect().close()
         except (sqlite3.Error, DBAPIError) as error:
             self._unlock()
             raise UnusableStoreError(f"SQLite cannot open {str(path)!r} as its database") from error
