@@ -74,6 +74,9 @@ def questions(head: int) -> Mapping[str, Callable[[Reading], object]]:
             CONFIG, "key/007", after=0, before=head, limit=5, newest_first=True
         ),
         "changes": lambda reading: list(reading.changes(CONFIG, after=(head - 20, "x"), through=head)),
+        "the first changes of many": lambda reading: list(
+            islice(reading.changes(CONFIG, after=(1, "x"), through=head), 3)
+        ),
         "changes by prefix": lambda reading: list(
             reading.changes(CONFIG, after=(head - 20, "x"), through=head, wanted=prefix)
         ),
@@ -89,6 +92,8 @@ ROWS_OF_OTHERS = 200
 """Many versions are 3,000. A map costs its keyframe's 200 lines and the 250 values since, a few times over."""
 
 NAMES = list(questions(0))
+SORTED_WHERE_SMALL = "the first changes of many"
+"""PostgreSQL rather sorts a few thousand rows than walk an index and stop; of many, it stops."""
 MAPS = {"entries", "a page of entries", "entries by prefix"}
 
 
@@ -121,10 +126,10 @@ def explained(store: SqlStore, ask: Callable[[Reading], object], explain: str) -
 
 @pytest.fixture(scope="module")
 def sqlite_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[SqlStore, int]]]:
-    """Two stores, one with four times as long a past."""
+    """Two stores, one with twice as long a past."""
     folder: Path = tmp_path_factory.mktemp("statements")
     stores = []
-    for versions in (750, 3_000):
+    for versions in (1_500, 3_000):
         store = open_store(f"sqlite:///{folder}/{versions}.db")
         live_long(store, versions=versions)
         stores.append((store, versions))
@@ -189,7 +194,7 @@ def _analyse(store: SqlStore) -> None:
 
 @pytest.mark.postgres
 class TestPostgresql:
-    @pytest.mark.parametrize("name", NAMES)
+    @pytest.mark.parametrize("name", [name for name in NAMES if name != SORTED_WHERE_SMALL])
     def test_no_table_is_scanned_and_few_rows_are_touched(self, postgresql_store: SqlStore, name: str) -> None:
         rows = explained(postgresql_store, questions(VERSIONS)[name], "EXPLAIN (ANALYZE, FORMAT JSON)")
         nodes = [node for row in rows for node in nodes_of(row[0])]
