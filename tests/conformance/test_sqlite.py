@@ -64,6 +64,20 @@ class TestOneServer:
         path.unlink()
         open_store(f"sqlite:///{path}").close()
 
+    def test_nor_does_one_whose_file_was_overwritten(self, path: Path) -> None:
+        open_store(f"sqlite:///{path}").close()
+        path.write_bytes(b"no database, but long enough to be told from one" * 100)
+        for _ in range(2):
+            with pytest.raises(UnusableStoreError, match=r"SQLite cannot open '.*lamina\.db' as its database"):
+                open_store(f"sqlite:///{path}")
+        path.unlink()
+        open_store(f"sqlite:///{path}").close()
+
+    def test_a_lock_that_cannot_be_taken_is_said(self, path: Path) -> None:
+        path.with_name("lamina.db.lock").mkdir()
+        with pytest.raises(UnusableStoreError, match=r"cannot open '.*lamina\.db\.lock': Is a directory"):
+            open_store(f"sqlite:///{path}")
+
     def test_closing_leaves_one_file_with_everything(self, path: Path, store: SqlStore) -> None:
         """So an operator who copies the file of a stopped server has it all."""
         commit(store, {"x": 1})

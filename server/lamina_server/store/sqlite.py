@@ -62,17 +62,17 @@ class SqliteDatabase:
         # Reentrant for the one connection in memory: a question within a writing block is part of it.
         self._turn = threading.RLock()
         self._stopped = False
+        self._writer = _engine(self._open_writer, poolclass=StaticPool)
+        self._readers = self._reader_engine(reader_connections, wait_seconds)
         try:
-            self._writer = _engine(self._open_writer, poolclass=StaticPool)
-            self._readers = self._reader_engine(reader_connections, wait_seconds)
             self._writer.connect().close()
             # At once: an engine's first connection sets itself up, which ends a transaction that is open on it.
             self._readers.connect().close()
         except (sqlite3.Error, DBAPIError) as error:
-            self._unlock()
+            self.close()
             raise UnusableStoreError(f"SQLite cannot open {str(path)!r} as its database") from error
         except UnusableStoreError:
-            self._unlock()
+            self.close()
             raise
 
     @contextmanager
@@ -153,10 +153,9 @@ class SqliteDatabase:
 
     def _reader_engine(self, connections: int, wait_seconds: float) -> Engine:
         if self._path is None:
-            driver = self._writer.raw_connection().driver_connection
             # Another engine over the same connection, which never rolls back: there may be a write open on it.
             return _engine(
-                lambda: driver,
+                lambda: self._writer.raw_connection().driver_connection,
                 poolclass=StaticPool,
                 isolation_level="AUTOCOMMIT",
                 pool_reset_on_return=None,
