@@ -237,7 +237,7 @@ class TestWaiting:
             "application_name": "lamina-server",
             "client_encoding": "UTF8",
         }
-        ours = {**common, "transaction_isolation": "read committed", "idle_in_transaction_session_timeout": "10s"}
+        ours = {**common, "transaction_isolation": "read committed", "idle_in_transaction_session_timeout": "3s"}
         with store._database.writing() as connection:
             found = {name: connection.execute(text(f"SHOW {name}")).scalar() for name in ours}
         assert found == ours

@@ -30,9 +30,8 @@ DEAD_PEER_MS = 25_000
 
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 5_000
-IDLE_IN_TRANSACTION_MS = 10_000
-"""A server that stops within a writing block must not keep the lock from the others. Planning a fork of the largest map
-is silence too: 100,000 digests, some three seconds of a busy machine."""
+IDLE_IN_TRANSACTION_MS = 3_000
+"""A server that stops within a writing block must not keep the lock from the others."""
 KEYFRAME_TIMEOUT_MS = 60_000
 """For a keyframe of the largest map: nobody waits for it."""
 MIGRATION_TIMEOUT_MS = 600_000
