@@ -63,12 +63,13 @@ generate: ## Make the protobuf code anew from the .proto.
 	$(PYTHON) protos/generate.py
 
 # Universal (any platform and Python from 3.11 on), hashed, and without the address of any registry. The second lock is
-# the first and more, so that one environment serves both.
+# the first and more, so that one environment serves both. With extras, because an old pip takes `coverage[toml]` for
+# another package than a locked `coverage`, and refuses the newest release of it for want of a hash.
 lock: $(UV) ## Resolve the newest dependencies into both locks.
 	$(UV) pip compile --quiet --upgrade $(LOCK_OPTIONS) --group build -o requirements.lock
 	$(UV) pip compile --quiet --upgrade $(LOCK_OPTIONS) --group dev -c requirements.lock -o tests/requirements.lock
 LOCK_OPTIONS = pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	--extra server --extra cli
+	--extra server --extra cli --no-strip-extras
 
 # The packages of the Node test: only where there is npm, because the test is skipped without.
 node: tests/e2e/node/node_modules/.package-lock.json
