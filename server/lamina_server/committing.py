@@ -37,7 +37,7 @@ def perform(writing: Writing, request: RequestKey, command: Command, *, now_us: 
     The request id is looked up before any other check, so that a retry gets its first
     answer even where the config has moved on since. Refusals are raised, not remembered.
     """
-    remembered = writing.reply(request.caller, request.request_id)
+    remembered = writing.replies(request.caller, [request.request_id]).get(request.request_id)
     if remembered is not None:
         digest, reply = remembered
         if digest != request.digest:

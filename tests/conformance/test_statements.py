@@ -14,7 +14,7 @@ from lamina_server.planning import Plan, plan
 from lamina_server.store.contract import KeyFilter, Reading, Store
 from lamina_server.store.sql import SqlStore, open_store
 from lamina_server.versions import Change, State, Version
-from tests.conformance.commits import ADA, CONFIG, LIMITS, planned, value
+from tests.conformance.commits import ADA, CONFIG, LIMITS, planned, remembered, value
 
 KEYS = [f"key/{number:03}" for number in range(200)]
 KEYFRAME_EACH_VERSIONS = 250
@@ -83,7 +83,7 @@ def questions(head: int) -> Mapping[str, Callable[[Reading], object]]:
         "changes by key": lambda reading: list(
             reading.changes(CONFIG, after=(head - 20, "x"), through=head, wanted=keys)
         ),
-        "reply": lambda reading: reading.reply("ada", "one"),
+        "replies": lambda reading: remembered(reading, "ada", "one"),
     }
 
 
