@@ -53,7 +53,7 @@ def planned(
         [change(*item) for item in changes.items()],
         config=config,
         head=head,
-        states=reading.states(config, head.number if head else 0, list(changes)),
+        values=reading.values(config, head.number if head else 0, list(changes)),
         author=author,
         message=message,
         now_us=now_us,

@@ -49,6 +49,7 @@ from typing import Protocol
 
 from lamina_server.errors import Reason, UnavailableError
 from lamina_server.planning import Plan
+from lamina_server.values import Value
 from lamina_server.versions import Change, Entry, HeadMark, KeyChange, Reply, RequestKey, State, Version
 
 CHANGED_KEYS_LIMIT = 100
@@ -69,6 +70,11 @@ class KeyFilter:
 
 
 EVERYTHING = KeyFilter()
+
+
+def live_values(states: Mapping[str, State]) -> dict[str, Value]:
+    """Leave out the keys that are deleted."""
+    return {key: state.value for key, state in states.items() if state.value is not None}
 
 
 class CommitUnknownError(UnavailableError):
@@ -147,6 +153,9 @@ class Reading(Protocol):
 
         Keys never set by then are left out. Costs the same however long the past is.
         """
+
+    def values(self, config: str, number: int, keys: Collection[str]) -> dict[str, Value]:
+        """Return what these keys held at a version, as far as they held anything. Costs as `states` does."""
 
     def changed_between(
         self, config: str, low: int, high: int, wanted: KeyFilter = EVERYTHING, *, after: str = ""

@@ -56,6 +56,9 @@ class Database(Protocol):
     def new_ids(self, connection: Connection, table: str, count: int) -> Sequence[int]:
         """Return ids for new rows of a table, rising above all that are there; under the write lock alone."""
 
+    def confirm_past(self, connection: Connection) -> None:
+        """Make the end of this transaction confirm all earlier ones too, also where it inserts nothing."""
+
     def insert_new(self, table: Any) -> Any:
         """Return an INSERT into a table that passes over rows which are there already."""
 

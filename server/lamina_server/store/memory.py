@@ -19,7 +19,9 @@ from lamina_server.store.contract import (
     ConfigSummary,
     HistoryBrokenError,
     KeyFilter,
+    live_values,
 )
+from lamina_server.values import Value
 from lamina_server.versions import Change, Entry, HeadMark, KeyChange, Reply, RequestKey, State, Version
 
 
@@ -125,6 +127,9 @@ class _Reading:
     def states(self, config: str, number: int, keys: Collection[str]) -> dict[str, State]:
         layer = self._layer(config, number)
         return {key: layer.states[key] for key in keys if key in layer.states} if layer else {}
+
+    def values(self, config: str, number: int, keys: Collection[str]) -> dict[str, Value]:
+        return live_values(self.states(config, number, keys))
 
     def changed_between(
         self, config: str, low: int, high: int, wanted: KeyFilter = EVERYTHING, *, after: str = ""

@@ -141,6 +141,14 @@ class PostgresqlDatabase:
         """Take ids from the table's sequence, which nobody else draws from while this transaction has the lock."""
         return [id_ for (id_,) in connection.exec_driver_sql(_NEW_IDS, {"table": table, "count": count})]
 
+    def confirm_past(self, connection: Connection) -> None:
+        """Write to the log, so that COMMIT waits for it, and for all before it, to reach the standby.
+
+        A COMMIT that was cut off may have happened here and not there, and without a write
+        of its own this transaction would wait for nothing.
+        """
+        connection.exec_driver_sql("SELECT pg_logical_emit_message(true, 'lamina', '')")
+
     def insert_new(self, table: Any) -> Insert:
         """Return an INSERT ON CONFLICT DO NOTHING: another server may be adding the same rows."""
         return insert(table).on_conflict_do_nothing()

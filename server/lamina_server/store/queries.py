@@ -214,8 +214,13 @@ def _changes() -> Statement:
 
 @cache
 def replies() -> Statement:
-    """Ask for the outcomes of the request ids `keys` of `caller`, with their versions' headers where there are any."""
+    """Ask for the outcomes of the request ids `keys` of `caller`, with their versions' headers where there are any.
+
+    One without an outcome gives a row of NULLs: an outer join, so that each id is looked up, and not each outcome of
+    the caller's.
+    """
     wanted = wanted_keys()
+    its_outcome = and_(REQUESTS.c.caller == bindparam("caller", type_=Text), REQUESTS.c.request_id == wanted.c.value)
     return (
         select(
             REQUESTS.c.request_id,
@@ -226,9 +231,8 @@ def replies() -> Statement:
             REQUESTS.c.merged,
             *_HEADER,
         )
-        .select_from(wanted.join(REQUESTS, REQUESTS.c.request_id == wanted.c.value))
+        .select_from(wanted.outerjoin(REQUESTS, its_outcome))
         .outerjoin(VERSIONS, VERSIONS.c.id == REQUESTS.c.config_id)
-        .where(REQUESTS.c.caller == bindparam("caller", type_=Text))
     )
 
 

@@ -19,11 +19,12 @@ from lamina_server.models import checked_value_of, version_of
 from lamina_server.planning import entry_size
 from lamina_server.store import keyframe_queries, queries
 from lamina_server.store.clauses import RangeShape, Statement
-from lamina_server.store.contract import EVERYTHING, ConfigSummary, KeyFilter
+from lamina_server.store.contract import EVERYTHING, ConfigSummary, KeyFilter, live_values
 from lamina_server.store.database import Database, Rows
 from lamina_server.store.keyframes import newest_keyframe
 from lamina_server.store.selection import KeyRange, Selection
 from lamina_server.store.statements import prepared
+from lamina_server.values import Value
 from lamina_server.versions import Change, Entry, HeadMark, KeyChange, Reply, State, Version
 
 FIRST_CHUNK_ROWS = 1_024
@@ -75,7 +76,9 @@ class SqlReading:
         """Return the first keys that versions changed."""
         keys: dict[int, list[str]] = {}
         for chunk in _batches(numbers, KEYS_AT_ONCE):
-            for row in self.ask(queries.changed_keys(), config=config, numbers=chunk):
+            # Never one alone: IN (7) is as good as equal to 7, and then SQLite prefers an index that has the names
+            # in it, and walks the config's whole past.
+            for row in self.ask(queries.changed_keys(), config=config, numbers=chunk * 2):
                 keys.setdefault(row.version, []).append(row.name)
         return keys
 
@@ -99,6 +102,10 @@ class SqlReading:
             for row in self.ask(queries.states(), config=config, number=number, keys=_json(chunk)):
                 found[row.name] = State(checked_value_of(row, config), row.version)
         return found
+
+    def values(self, config: str, number: int, keys: Collection[str]) -> dict[str, Value]:
+        """Return what keys held at a version."""
+        return live_values(self.states(config, number, keys))
 
     def changed_between(
         self, config: str, low: int, high: int, wanted: KeyFilter = EVERYTHING, *, after: str = ""
@@ -132,7 +139,7 @@ class SqlReading:
         """Return remembered outcomes."""
         chunks = _batches(request_ids, KEYS_AT_ONCE)
         rows = (row for chunk in chunks for row in self.ask(queries.replies(), caller=caller, keys=_json(chunk)))
-        return {row.request_id: (row.digest, _reply(row)) for row in rows}
+        return {row.request_id: (row.digest, _reply(row)) for row in rows if row.request_id is not None}
 
     def ask(self, statement: Statement, **parameters: Any) -> Rows:
         """Run a statement and return all its rows."""

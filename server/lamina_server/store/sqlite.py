@@ -121,6 +121,9 @@ class SqliteDatabase:
         (highest,) = connection.exec_driver_sql(f"SELECT coalesce(max(id), 0) FROM {table}").one()  # noqa: S608 - our name
         return range(highest + 1, highest + 1 + count)
 
+    def confirm_past(self, connection: Connection) -> None:
+        """Do nothing: whatever was not confirmed has stopped the database."""
+
     def insert_new(self, table: Any) -> Insert:
         """Return a plain INSERT: under the write lock nobody else can have added rows meanwhile."""
         return insert(table)

@@ -49,6 +49,7 @@ class SqlWriting(SqlReading):
         self._name_ids: dict[str, int] = {}
         self._head_numbers: dict[str, int] = {}
         self._version_ids: dict[tuple[str, int], int] = {}
+        self._has_remembered = False
         self._lost: Exception | None = None
 
     def insert(self, plan: Plan) -> None:
@@ -59,9 +60,18 @@ class SqlWriting(SqlReading):
         """Keep an outcome."""
         self._outcomes.append((request, reply))
 
+    def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
+        """Return remembered outcomes, which are to be as durable by the end of this block as its own."""
+        found = super().replies(caller, request_ids)
+        self._has_remembered = self._has_remembered or bool(found)
+        return found
+
     def finish(self) -> None:
         """Insert what is left; raise where the block is lost, so that it is not committed."""
         self._flush()
+        if self._has_remembered and not self._lost:
+            with self._running(), self._database.asking():
+                self._database.confirm_past(self._connection)
         if self._lost:
             raise self._lost
 
