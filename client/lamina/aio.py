@@ -14,8 +14,8 @@ from lamina.aio_shell import Shell
 from lamina.aio_watch import Watch
 from lamina.channels import DEFAULT_TIMEOUT_SECONDS, TLS, connection
 from lamina.draft import Draft, Snapshot
+from lamina.entries import Entries
 from lamina.records import Change, ConfigInfo, Conflict, KeyChange, Version
-from lamina.stage import Entries
 from lamina.watching import After, Following
 
 __all__ = ["Client", "Config", "Watch", "connect"]

@@ -10,8 +10,8 @@ from typing import Any, Literal, Self
 from lamina import commits, flows
 from lamina.channels import DEFAULT_TIMEOUT_SECONDS, TLS, connection
 from lamina.draft import Draft, Snapshot
+from lamina.entries import Entries
 from lamina.records import Change, ConfigInfo, Conflict, KeyChange, Version
-from lamina.stage import Entries
 from lamina.sync_shell import Shell
 from lamina.sync_watch import Watch
 from lamina.watching import After, Following
