@@ -8,8 +8,10 @@ headers of 1 to 2,048 and then as many of their values as are sure to fit; versi
 which is the one finding of `a`. Then comes config `b`.
 """
 
+from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import cache
 from itertools import groupby
 from operator import attrgetter
 from typing import Any
@@ -17,6 +19,7 @@ from typing import Any
 from lamina_server.errors import HashMismatchError
 from lamina_server.store import verifying_queries as queries
 from lamina_server.store.chain import BrokenError, Chain
+from lamina_server.store.database import Rows
 from lamina_server.store.inspecting import Inspection
 
 VERSIONS_AT_ONCE = 2_048
@@ -93,7 +96,7 @@ class Verification:
     def _walk(self, config: Any, chain: Chain, advance: Advance) -> Iterator[Finding]:
         low = _BEFORE_ALL
         span = {"config_id": config.id, "high": config.head}
-        while rows := self._ask(queries.headers(), low=low, limit=VERSIONS_AT_ONCE, **span):
+        while rows := _records(self._ask(queries.headers(), low=low, limit=VERSIONS_AT_ONCE, **span)):
             for batch in _batches(rows):
                 yield from self._take(config, chain, low, batch)
                 low = batch[-1].version
@@ -102,7 +105,7 @@ class Verification:
     def _take(self, config: Any, chain: Chain, low: int, rows: Sequence[Any]) -> Iterator[Finding]:
         span = {"config_id": config.id, "low": low, "high": rows[-1].version}
         keyframes = {row.id for row in self._ask(queries.keyframes(), **span)}
-        values = self._ask(queries.values(), **span)
+        values = _records(self._ask(queries.values(), **span))
         by_version = groupby(values, attrgetter("version"))
         number, of_number = next(by_version, (None, ()))
         for row in rows:
@@ -151,6 +154,19 @@ class Verification:
                 if lost:
                     yield Finding(f"the outcome of request {row.request_id!r} is no version of it", row.config_name)
             caller, request_id = rows[-1].caller, rows[-1].request_id
+
+
+def _records(rows: Rows) -> list[Any]:
+    """Make named tuples of rows: each of their columns is read some times, and that is twice as fast there."""
+    if not rows:
+        return []
+    make: Callable[[Any], Any] = _record(rows[0]._fields)._make
+    return list(map(make, rows))
+
+
+@cache
+def _record(fields: tuple[str, ...]) -> Any:
+    return namedtuple("Record", fields)  # noqa: PYI024 - its fields are a statement's
 
 
 def _batches(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
