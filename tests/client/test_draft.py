@@ -15,7 +15,7 @@ from lamina.draft import Draft, Snapshot
 from lamina.entries import Entries
 from lamina.records import Change
 from lamina.stage import applied, changes_of
-from tests.client.making import entries
+from tests.client.making import entries, entry
 
 
 def draft(content: Mapping[str, Any]) -> Draft:
@@ -402,3 +402,13 @@ def test_a_commit_of_a_large_map_copies_no_map() -> None:
     assert shared > 190
     assert list(config) == sorted([*before, *(f"new{number:04}" for number in range(200))])
     assert len(before) == 5_000
+
+
+def test_old_values_are_let_go() -> None:
+    """A version's order is no reason to keep the map of one long ago."""
+    later = entries({f"k{number:03}": number for number in range(100)})
+    for number in range(100):
+        key = f"k{number:03}"
+        later = later.advanced(later.header, {key: entry(key, "changed")})
+    assert later._order is later._messages
+    assert all(later._messages[key].value.string for key in list(later)[:80])
