@@ -11,7 +11,7 @@ from lamina.values import Stored
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.planning import Author, MapLimits, Plan, plan
 from lamina_server.values import Kind, Value
-from lamina_server.versions import Change, State
+from lamina_server.versions import Change
 
 PAGE = Path(__file__).parents[2] / "protos" / "HASHING.md"
 CONFIG = "payments/prod"
@@ -38,20 +38,20 @@ def printed() -> tuple[list[str], list[str]]:
 def planned() -> list[Plan]:
     """Commit the same with the server's own code."""
     plans: list[Plan] = []
-    states: dict[str, State] = {}
+    values: dict[str, Value] = {}
     for number, (author, message, content) in enumerate(COMMITS, start=1):
         made = plan(
             [Change(key, value) for key, value in content.items()],
             config=CONFIG,
             head=plans[-1].version if plans else None,
-            states=states,
+            values=values,
             author=Author(author),
             message=message,
             now_us=FIRST + (number - 1) * MINUTE,
             limits=LIMITS,
         )
         plans.append(made)
-        states |= {key: State(value, number) for key, value in content.items()}
+        values |= {key: value for key, value in content.items() if value is not None}
     return plans
 
 
