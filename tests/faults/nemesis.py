@@ -1,0 +1,89 @@
+"""What kills: a server, a backend of its database, the whole database. Knows no history.
+
+Each kind kills at once and brings back what does not come back by itself, so that a run can go on.
+"""
+
+import os
+import random
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
+from dataclasses import dataclass
+
+import psycopg
+from sqlalchemy import make_url
+
+from tests.support.postgres import Postgres
+from tests.support.server import ServerProcess
+
+_BACKENDS = (
+    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
+    " AND application_name = 'lamina-server' ORDER BY pid"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """One kind of fault. When `strike` returns, what was hit is up again, or coming up by itself."""
+
+    name: str
+    strike: Callable[[random.Random], None]
+
+
+def server_kill(servers: Sequence[ServerProcess]) -> Fault:
+    """Kill one of the servers, and start it again on its port and database."""
+
+    def strike(dice: random.Random) -> None:
+        server = dice.choice(servers)
+        server.kill()
+        server.restart()
+
+    return Fault("server", strike)
+
+
+def backend_kill(postgres: Postgres, url: str) -> Fault:
+    """Kill a backend that serves us: the postmaster then ends all others, and recovers, as after any crash."""
+
+    def strike(dice: random.Random) -> None:
+        postgres.until_ready()  # it may still be recovering from the one before
+        with psycopg.connect(**_connection(url), autocommit=True) as connection:
+            pids = [pid for (pid,) in connection.execute(_BACKENDS)]
+        if pids:
+            with suppress(ProcessLookupError):
+                os.kill(dice.choice(pids), signal.SIGKILL)
+
+    return Fault("backend", strike)
+
+
+def postmaster_kill(postgres: Postgres) -> Fault:
+    """Kill the postmaster and start it again on the same data."""
+
+    def strike(_: random.Random) -> None:
+        postgres.kill()
+        postgres.restart()
+
+    return Fault("postmaster", strike)
+
+
+def mixture(
+    servers: Sequence[ServerProcess], postgres: Postgres, url: str, seed: int, counts: tuple[int, int, int]
+) -> list[Fault]:
+    """Return so many kills of servers, of backends and of the postmaster, in a random order."""
+    kinds = [server_kill(servers), backend_kill(postgres, url), postmaster_kill(postgres)]
+    faults = [kind for kind, count in zip(kinds, counts, strict=True) for _ in range(count)]
+    random.Random(seed).shuffle(faults)
+    return faults
+
+
+@contextmanager
+def running(servers: Sequence[ServerProcess]) -> Iterator[Sequence[ServerProcess]]:
+    """Run servers while the block lasts."""
+    with ExitStack() as stack:
+        for server in servers:
+            stack.enter_context(server)
+        yield servers
+
+
+def _connection(url: str) -> dict[str, str]:
+    parsed = make_url(url)
+    return {"host": str(parsed.query["host"]), "user": str(parsed.username), "dbname": str(parsed.database)}
