@@ -99,7 +99,7 @@ def run(plan: Plan) -> Result:
     """Carry out a plan, and judge it."""
     print(f"seed {plan.seed}")
     targets = [server.target for server in plan.servers]
-    _create(targets, plan.folder)
+    prepare(targets, plan.folder)
     dice = random.Random(plan.seed)
     with Loads(CONFIG, targets, plan.folder, seed=plan.seed) as loads:
         loads.wait_for(WARM_UP)
@@ -123,8 +123,8 @@ def judge(url: str, targets: Sequence[str], folder: Path, *, seed: int, healthy:
     return Result(seed, history, final, violations)
 
 
-def _create(targets: Sequence[str], folder: Path) -> None:
-    """Make the config, so that every read of the load finds one."""
+def prepare(targets: Sequence[str], folder: Path) -> None:
+    """Make the config, so that every read of a load finds one."""
     client = Client(CONFIG, targets, Recorder(folder, "creator"))
     answer = client.commit(Intent("creator-1", {"created": "creator-1"}, base=0))
     client.close()

@@ -52,8 +52,13 @@ class ServerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
+        if self._process is None:
+            return
+        try:
             self.stop()
+        finally:
+            if self._process is not None:
+                self.kill()
 
     @property
     def printed(self) -> str:
@@ -125,8 +130,9 @@ class ServerProcess:
 
     def wait(self) -> int:
         """Wait for the end of the process, however it comes about; return its exit code."""
-        process, self._process = self._running, None
+        process = self._running
         code = process.wait(STOP_SECONDS)
+        self._process = None  # only now: one that does not end is still there to be killed
         for reader in self._readers:
             reader.join()
         for stream in (process.stdout, process.stderr):
