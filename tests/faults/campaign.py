@@ -125,9 +125,8 @@ def judge(url: str, targets: Sequence[str], folder: Path, *, seed: int, healthy:
 
 def prepare(targets: Sequence[str], folder: Path) -> None:
     """Make the config, so that every read of a load finds one."""
-    client = Client(CONFIG, targets, Recorder(folder, "creator"))
-    answer = client.commit(Intent("creator-1", {"created": "creator-1"}, base=0))
-    client.close()
+    with Client(CONFIG, targets, Recorder(folder, "creator")) as client:
+        answer = client.commit(Intent("creator-1", {"created": "creator-1"}, base=0))
     assert answer.outcome is Outcome.OK, answer
 
 
@@ -154,12 +153,11 @@ def _resolve(targets: Sequence[str], folder: Path, dice: random.Random) -> None:
     answered = {commit.request: commit for commit in commits if commit.outcome is not Outcome.INDETERMINATE}
     open_ = {commit.request: commit for commit in commits if commit.request not in answered}
     done = [commit for commit in answered.values() if commit.outcome is Outcome.OK]
-    client = Client(CONFIG, targets, Recorder(folder, "resolver"))
-    for commit in [*open_.values(), *dice.sample(done, min(RESENT, len(done)))]:
-        for _ in range(RESOLVING_TRIES):
-            if client.commit(_intent(commit)).outcome is not Outcome.INDETERMINATE:
-                break
-    client.close()
+    with Client(CONFIG, targets, Recorder(folder, "resolver")) as client:
+        for commit in [*open_.values(), *dice.sample(done, min(RESENT, len(done)))]:
+            for _ in range(RESOLVING_TRIES):
+                if client.commit(_intent(commit)).outcome is not Outcome.INDETERMINATE:
+                    break
 
 
 def _intent(commit: Commit) -> Intent:

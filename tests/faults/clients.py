@@ -6,7 +6,7 @@ The bare stubs, because the SDK would repeat and merge by itself, and what is to
 import itertools
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import grpc
 from google.rpc import error_details_pb2, status_pb2
@@ -70,6 +70,12 @@ class Client:
         self._stub = next(self._stubs)
         self._watching: Any = None
         self._cancelled = False
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
 
     def close(self) -> None:
         """End what is under way, and close the file."""

@@ -5,11 +5,12 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from errno import ENOSPC
+from io import FileIO
 from pathlib import Path
 
 from tests.support import absent
 
-CHUNK_BYTES = 64 * 1024
+CHUNK = bytes(64 * 1024)
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,8 +22,7 @@ class SmallDisk:
     def fill(self, *, but_bytes: int = 0) -> None:
         """Leave no byte free, or so many."""
         with self._filler.open("ab", buffering=0) as filler:
-            for size in (CHUNK_BYTES, 1):
-                _write_until_full(filler.write, size)
+            _write_until_full(filler)
             if but_bytes:
                 filler.truncate(filler.tell() - but_bytes)
 
@@ -33,6 +33,16 @@ class SmallDisk:
     @property
     def _filler(self) -> Path:
         return self.folder / "filler"
+
+
+def _write_until_full(file: FileIO) -> None:
+    # The last write is cut short, the one after it refused: somebody who writes meanwhile gets what is left, or nothing.
+    try:
+        while file.write(CHUNK):
+            pass
+    except OSError as error:
+        if error.errno != ENOSPC:
+            raise
 
 
 @contextmanager

@@ -55,13 +55,14 @@ def test_a_checkpoint_whose_fsync_fails_loses_nothing(tmp_path: Path, path: Path
     url = f"sqlite:///{path}"
     with ServerProcess(url) as server:
         prepare([server.target], folder)
-        client = Client(CONFIG, [server.target], Recorder(folder, "c0"))
-        with injecting(server.pid, SYNC, EIO, trace=tmp_path / "trace", only=[path]) as injection:
+        with (
+            Client(CONFIG, [server.target], Recorder(folder, "c0")) as client,
+            injecting(server.pid, SYNC, EIO, trace=tmp_path / "trace", only=[path]) as injection,
+        ):
             for number in range(CHECKPOINT_COMMITS):
                 if client.commit(Intent(f"c0-{number}", {"x": f"c0-{number} {LARGE}"})).outcome is not Outcome.OK:
                     break
             server.kill()
-        client.close()
         assert injection.happened
         assert any(commit.outcome is Outcome.OK for commit in load(folder).commits[1:])
         server.restart()

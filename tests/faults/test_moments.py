@@ -43,11 +43,10 @@ class Scene:
 def scene(tmp_path: Path, folder: Path) -> Iterator[Scene]:
     path = tmp_path / "lamina.db"
     with ServerProcess(f"sqlite:///{path}") as server:
-        client = Client(CONFIG, [server.target], Recorder(folder, "c0"))
-        for number in range(1, BEFORE + 1):
-            assert client.commit(Intent(f"c0-{number}", {"x": f"c0-{number}"})).version == number
-        yield Scene(server, client, path)
-        client.close()
+        with Client(CONFIG, [server.target], Recorder(folder, "c0")) as client:
+            for number in range(1, BEFORE + 1):
+                assert client.commit(Intent(f"c0-{number}", {"x": f"c0-{number}"})).version == number
+            yield Scene(server, client, path)
 
 
 @pytest.mark.parametrize(
