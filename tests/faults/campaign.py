@@ -1,9 +1,10 @@
-"""One run: servers under load are hit by faults, one after the other, and then everything is judged. Knows no kind of fault."""
+"""One run: servers under load are hit by one fault after the other, and then all is judged. Knows no kind of fault."""
 
 import random
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from tests.faults import histories
@@ -17,7 +18,7 @@ from tests.faults.reading import broken_file, compare_everywhere, from_database
 from tests.support.server import ServerProcess
 
 CONFIG = "torture/prod"
-WARM_UP, BETWEEN, AT_LAST = 30, (5, 60), 30
+WARM_UP, BETWEEN, AT_LAST = 30, (5, 40), 30
 """How many commits are acknowledged before the first fault, between two (drawn), and after the last."""
 JITTER_SECONDS = 0.01
 """Drawn on top of the count: else each kill would come just when an answer has left."""
@@ -143,7 +144,7 @@ def _between(struck: Sequence[Struck]) -> list[Phase]:
     """Return the times between faults, each of which began when somebody had been waited for."""
     return [
         Phase(f"before fault {number}", one.recovered, other.at)
-        for number, (one, other) in enumerate(zip(struck, struck[1:], strict=False), start=2)
+        for number, (one, other) in enumerate(pairwise(struck), start=2)
     ]
 
 

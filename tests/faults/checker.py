@@ -1,7 +1,7 @@
 """Judges a run: from what clients were told and from what is there in the end, to the promises that were broken.
 
 Pure, and knows no server. Every commit writes values that no other writes, so the order of versions needs no search:
-all checks together are linear in the history, but for one sort.
+all checks together are linear in the history, but for sorting it by time.
 """
 
 from bisect import bisect_left, bisect_right
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from functools import cached_property
-from itertools import accumulate, pairwise
+from itertools import accumulate
 
 from tests.faults.finals import Final, FinalVersion
 from tests.faults.histories import Call, Commit, History, Outcome
@@ -74,13 +74,10 @@ class Run:
         self.final = final
         self.versions = {version.number: version for version in final.versions}
         self.numbers = {version.request: version.number for version in final.versions}
-        self.attempts: dict[str, list[Commit]] = defaultdict(list)
-        for commit in history.commits:
-            self.attempts[commit.request].append(commit)
-
-    def first_invoked(self, request: str) -> int:
-        """When a request was first made; NEVER if it was not."""
-        return min((attempt.at for attempt in self.attempts.get(request, ())), default=NEVER)
+        # In the order of time: a client's own file has them so, but that of whoever resolves them is another.
+        self.attempts: dict[str, list[Commit]] = {}
+        for commit in sorted(history.commits, key=_invoked):
+            self.attempts.setdefault(commit.request, []).append(commit)
 
     def known_before(self, time: int) -> int:
         """Return the newest version that anybody had been told of before a time."""
@@ -98,8 +95,14 @@ class Run:
     @cached_property
     def _told(self) -> tuple[list[int], list[int]]:
         """When somebody was told of a version, and the newest known from then on."""
-        answered = [(call.ended, call.version) for call in _answered([*self.history.commits, *self.history.reads])]
-        told = sorted(answered + [(seen.at, seen.version) for seen in self.history.seen])
+        told = [
+            (call.ended, call.version)
+            for calls in (self.history.commits, self.history.reads)
+            for call in calls
+            if call.outcome is Outcome.OK and call.ended is not None
+        ]
+        told.extend((seen.at, seen.version) for seen in self.history.seen)
+        told.sort()
         return [time for time, _ in told], list(accumulate((version for _, version in told), max))
 
     @cached_property
@@ -109,8 +112,8 @@ class Run:
     @cached_property
     def _begun(self) -> list[int]:
         # A version that nobody asked for is found by another check, and shall not spoil this one.
-        times = (self.first_invoked(self.versions[number].request) for number in self._ordered)
-        return list(accumulate((0 if time == NEVER else time for time in times), max))
+        attempts = (self.attempts.get(self.versions[number].request) for number in self._ordered)
+        return list(accumulate((found[0].at if found else 0 for found in attempts), max))
 
     @cached_property
     def _changers(self) -> dict[str, list[int]]:
@@ -156,16 +159,8 @@ def count(violations: Sequence[Violation]) -> Counter[Check]:
     return Counter(violation.check for violation in violations)
 
 
-def _answered(calls: Sequence[Call]) -> Iterator["_Answered"]:
-    for call in calls:
-        if call.outcome is Outcome.OK and call.ended is not None:
-            yield _Answered(call.ended, call.version)
-
-
-@dataclass(frozen=True, slots=True)
-class _Answered:
-    ended: int
-    version: int
+def _invoked(call: Call) -> int:
+    return call.at
 
 
 def _lost(run: Run) -> Iterator[Violation]:
@@ -216,7 +211,7 @@ def _definitely_refused(attempts: Sequence[Commit]) -> bool:
     A conflict is for ever, as no value comes twice: it speaks for the attempts before it, too. Any other refusal
     speaks for its own attempt alone.
     """
-    last = max(attempts, key=lambda attempt: attempt.at)
+    last = attempts[-1]
     if last.outcome is Outcome.REFUSED and last.reason == CONFLICT:
         return True
     return all(attempt.outcome is Outcome.REFUSED for attempt in attempts)
@@ -225,7 +220,8 @@ def _definitely_refused(attempts: Sequence[Commit]) -> bool:
 def _ordered(run: Run) -> Iterator[Violation]:
     """P6: a commit that was asked for when a version was known comes after that version."""
     for version in run.final.versions:
-        known = run.known_before(run.first_invoked(version.request)) if version.request in run.attempts else 0
+        attempts = run.attempts.get(version.request)
+        known = run.known_before(attempts[0].at) if attempts else 0
         if version.number <= known:
             yield Violation(Check.ORDER, f"version {version.number} was asked for after {known} was known")
 
@@ -293,10 +289,9 @@ def _acknowledged_early(run: Run) -> Iterator[Violation]:
 
 def _backward(run: Run) -> Iterator[Violation]:
     """P13: what one client is told never goes back. A repeated commit may be answered by an old version."""
-    first = {request: min(attempts, key=lambda attempt: attempt.at) for request, attempts in run.attempts.items()}
     newest: dict[str, int] = defaultdict(int)
-    commits: list[Call] = [commit for commit in run.history.commits if commit is first[commit.request]]
-    for call in sorted([*commits, *run.history.reads], key=lambda call: call.at):
+    calls: list[Call] = [attempts[0] for attempts in run.attempts.values()]
+    for call in sorted([*calls, *run.history.reads], key=_invoked):
         if call.outcome is Outcome.OK:
             if call.version < newest[call.client]:
                 yield Violation(Check.BACKWARD, f"{call.client} was at {newest[call.client]}, then at {call.version}")
@@ -341,7 +336,7 @@ def _rewritten(before: Final, final: Final) -> Iterator[Violation]:
 
 
 def _idle(history: History, healthy: Sequence[Phase]) -> Iterator[Violation]:
-    """A run in which nothing happens proves nothing."""
+    """See that something succeeded: a run in which nothing happens proves nothing."""
     ends = sorted(
         commit.ended for commit in history.commits if commit.outcome is Outcome.OK and commit.ended is not None
     )

@@ -36,7 +36,7 @@ class SmallDisk:
 
 
 def _write_until_full(file: FileIO) -> None:
-    # The last write is cut short, the one after it refused: somebody who writes meanwhile gets what is left, or nothing.
+    # The last write that fits is cut short, and the one after it is refused.
     try:
         while file.write(CHUNK):
             pass
@@ -59,4 +59,5 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[SmallDisk]:
     try:
         yield SmallDisk(folder)
     finally:
-        subprocess.run(["umount", str(folder)], check=True)
+        # Lazily: a test that fails may hold a file of it for a while, and shall not leave the disk behind.
+        subprocess.run(["umount", "--lazy", str(folder)], check=True)

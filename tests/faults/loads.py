@@ -71,7 +71,7 @@ class Loads:
         with self._counted:
             goal = self.acknowledged + more
             while (before := self.acknowledged) < goal:
-                if not self._counted.wait_for(lambda: self.acknowledged > before, PROGRESS_SECONDS):  # noqa: B023
+                if not self._counted.wait_for(lambda: self.acknowledged > before, PROGRESS_SECONDS):
                     raise StalledError(f"no commit was acknowledged for {PROGRESS_SECONDS:.0f} s")
 
     def _count(self, process: subprocess.Popen[bytes]) -> None:

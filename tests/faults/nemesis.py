@@ -17,9 +17,10 @@ from tests.support.postgres import Postgres
 from tests.support.server import ServerProcess
 
 _BACKENDS = (
-    "SELECT pid FROM pg_stat_activity WHERE datname = current_database() AND pid <> pg_backend_pid()"
-    " AND application_name = 'lamina-server' ORDER BY pid"
+    "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"
+    " OR (datname = current_database() AND application_name = 'lamina-server') ORDER BY pid"
 )
+"""Whoever may be about to write the log. There is always one."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,12 +31,14 @@ class Fault:
     strike: Callable[[random.Random], None]
 
 
-def server_kill(servers: Sequence[ServerProcess]) -> Fault:
+def server_kill(servers: Sequence[ServerProcess], *, postgres: Postgres | None = None) -> Fault:
     """Kill one of the servers, and start it again on its port and database."""
 
     def strike(dice: random.Random) -> None:
         server = dice.choice(servers)
         server.kill()
+        if postgres is not None:
+            postgres.until_ready()  # a server that finds no database does not start
         server.restart()
 
     return Fault("server", strike)
@@ -45,14 +48,22 @@ def backend_kill(postgres: Postgres, url: str) -> Fault:
     """Kill a backend that serves us: the postmaster then ends all others, and recovers, as after any crash."""
 
     def strike(dice: random.Random) -> None:
-        postgres.until_ready()  # it may still be recovering from the one before
-        with psycopg.connect(**_connection(url), autocommit=True) as connection:
-            pids = [pid for (pid,) in connection.execute(_BACKENDS)]
-        if pids:
-            with suppress(ProcessLookupError):
-                os.kill(dice.choice(pids), signal.SIGKILL)
+        with suppress(ProcessLookupError):
+            os.kill(dice.choice(_backends(postgres, url)), signal.SIGKILL)
 
     return Fault("backend", strike)
+
+
+def _backends(postgres: Postgres, url: str) -> list[int]:
+    database = make_url(url)
+    host, user, name = str(database.query["host"]), database.username, database.database
+    while True:
+        postgres.until_ready()  # it may still be recovering from the fault before, or be about to
+        try:
+            with psycopg.connect(host=host, user=user, dbname=name, autocommit=True) as connection:
+                return [pid for (pid,) in connection.execute(_BACKENDS)]
+        except psycopg.OperationalError:
+            continue
 
 
 def postmaster_kill(postgres: Postgres) -> Fault:
@@ -69,7 +80,7 @@ def mixture(
     servers: Sequence[ServerProcess], postgres: Postgres, url: str, seed: int, counts: tuple[int, int, int]
 ) -> list[Fault]:
     """Return so many kills of servers, of backends and of the postmaster, in a random order."""
-    kinds = [server_kill(servers), backend_kill(postgres, url), postmaster_kill(postgres)]
+    kinds = [server_kill(servers, postgres=postgres), backend_kill(postgres, url), postmaster_kill(postgres)]
     faults = [kind for kind, count in zip(kinds, counts, strict=True) for _ in range(count)]
     random.Random(seed).shuffle(faults)
     return faults
@@ -82,8 +93,3 @@ def running(servers: Sequence[ServerProcess]) -> Iterator[Sequence[ServerProcess
         for server in servers:
             stack.enter_context(server)
         yield servers
-
-
-def _connection(url: str) -> dict[str, str]:
-    parsed = make_url(url)
-    return {"host": str(parsed.query["host"]), "user": str(parsed.username), "dbname": str(parsed.database)}

@@ -39,7 +39,7 @@ def from_database(url: str, config: str) -> Final:
 
 
 def broken_file(url: str) -> list[Violation]:
-    """Let SQLite look through its file. PostgreSQL has no such look, and no need of one: it checks pages as it reads."""
+    """Let SQLite look through its whole file; PostgreSQL looks at each page as it reads it."""
     if make_url(url).get_backend_name() != "sqlite":
         return []
     engine = create_engine(_read_only(url))
@@ -67,7 +67,7 @@ def _from_tables(connection: Connection, config: str) -> Final:
         FinalVersion(number, number - 1, bytes(hash_).hex(), message, changes.get(id_, {}))
         for id_, number, hash_, message in connection.execute(_VERSIONS, {"config": config})
     ]
-    requests = {request: number for request, number in connection.execute(_REQUESTS, {"config": config})}
+    requests = {row.request_id: row.version for row in connection.execute(_REQUESTS, {"config": config})}
     return Final("the database", versions, requests)
 
 

@@ -1,4 +1,4 @@
-"""The checker itself: an intact history passes, and each way to break one is found, by the check that is meant for it."""
+"""The checker itself: an intact history passes, and each way to break one is found by the check meant for it."""
 
 import time
 from collections.abc import Callable, Iterable
@@ -145,7 +145,7 @@ def refuse_without_a_reason(history: History, final: Final) -> Final:
 
 def write_over_what_the_base_did_not_know(history: History, final: Final) -> Final:
     def overwrites(commit: Commit) -> bool:
-        if commit.outcome is not Outcome.OK or not 1 < commit.version:
+        if commit.outcome is not Outcome.OK or not commit.version > 1:
             return False
         return any(v.changes.keys() & commit.changes.keys() for v in final.versions[: commit.version - 1])
 
@@ -162,7 +162,7 @@ def win_on_an_old_base(history: History, final: Final) -> Final:
 
 
 def read_an_old_version(history: History, final: Final) -> Final:
-    """A whole and honest answer, from before what others had been told when it was asked for."""
+    """Answer wholly and honestly, from before what others had been told when it was asked for."""
     call = read(history)
     old = max(1, call.version - 60)
     values = [version.changes[call.key] for version in final.versions[:old] if call.key in version.changes]

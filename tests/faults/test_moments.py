@@ -1,4 +1,4 @@
-"""The server killed at the two moments that matter: just before its commit is written, and just after, without a reply."""
+"""The server killed at the two moments that matter: before its commit is written, and after, without a reply."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -42,11 +42,13 @@ class Scene:
 @pytest.fixture
 def scene(tmp_path: Path, folder: Path) -> Iterator[Scene]:
     path = tmp_path / "lamina.db"
-    with ServerProcess(f"sqlite:///{path}") as server:
-        with Client(CONFIG, [server.target], Recorder(folder, "c0")) as client:
-            for number in range(1, BEFORE + 1):
-                assert client.commit(Intent(f"c0-{number}", {"x": f"c0-{number}"})).version == number
-            yield Scene(server, client, path)
+    with (
+        ServerProcess(f"sqlite:///{path}") as server,
+        Client(CONFIG, [server.target], Recorder(folder, "c0")) as client,
+    ):
+        for number in range(1, BEFORE + 1):
+            assert client.commit(Intent(f"c0-{number}", {"x": f"c0-{number}"})).version == number
+        yield Scene(server, client, path)
 
 
 @pytest.mark.parametrize(

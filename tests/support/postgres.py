@@ -146,7 +146,7 @@ class Postgres:
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
     def kill(self) -> None:
-        """Kill the postmaster, as a crash would. Its children end by themselves when they notice, which takes a moment."""
+        """Kill the postmaster, as a crash would; its children end when they notice, which takes a moment."""
         self._process.kill()
         self._process.wait(STOP_SECONDS)
 
