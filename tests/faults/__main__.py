@@ -23,7 +23,7 @@ from rich.table import Table
 
 from tests.faults.campaign import Plan, Result, run
 from tests.faults.checker import Check
-from tests.faults.nemesis import Fault, mixture, running, server_kill
+from tests.faults.nemesis import mixture, running, server_kill
 from tests.support.postgres import Postgres, PostgresAbsentError
 from tests.support.server import ServerProcess
 
@@ -35,8 +35,9 @@ Campaign = Callable[[Path, int, int, Callable[[int], object]], Result]
 def on_sqlite(folder: Path, kills: int, seed: int, on_fault: Callable[[int], object]) -> Result:
     """Kill the one server that SQLite has."""
     url = f"sqlite:///{folder / 'lamina.db'}"
-    with running([ServerProcess(url)]) as servers:
-        return _run(servers, url, folder, [server_kill(servers)] * kills, seed, on_fault)
+    with running([ServerProcess(url)], folder) as servers:
+        faults = [server_kill(servers)] * kills
+        return run(Plan(servers=servers, url=url, folder=folder, faults=faults, seed=seed, on_fault=on_fault))
 
 
 def on_postgresql(count: int) -> Campaign:
@@ -46,10 +47,10 @@ def on_postgresql(count: int) -> Campaign:
         backends, postmasters = round(kills * BACKEND_SHARE), round(kills * POSTMASTER_SHARE)
         with Postgres.start() as postgres:
             url = postgres.new_database()
-            with running([ServerProcess(url) for _ in range(count)]) as servers:
+            with running([ServerProcess(url) for _ in range(count)], folder) as servers:
                 counts = (kills - backends - postmasters, backends, postmasters)
                 faults = mixture(servers, postgres, url, seed, counts)
-                return _run(servers, url, folder, faults, seed, on_fault)
+                return run(Plan(servers=servers, url=url, folder=folder, faults=faults, seed=seed, on_fault=on_fault))
 
     return campaign
 
@@ -61,23 +62,9 @@ CAMPAIGNS: Mapping[str, Campaign] = {
 }
 
 
-def _run(
-    servers: Sequence[ServerProcess],
-    url: str,
-    folder: Path,
-    faults: Sequence[Fault],
-    seed: int,
-    on_fault: Callable[[int], object],
-) -> Result:
-    histories = folder / "histories"
-    histories.mkdir()
-    plan = Plan(servers=servers, url=url, folder=histories, faults=faults, seed=seed, on_fault=on_fault)
-    return run(plan)
-
-
 @contextmanager
 def _bar(console: Console, name: str, kills: int) -> Iterator[Callable[[int], None]]:
-    """Show how far it is, and what has been acknowledged, on a terminal; say it in a line now and then elsewhere."""
+    """Show on a terminal how far it is, and how many commits were acknowledged."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -93,14 +80,18 @@ def _bar(console: Console, name: str, kills: int) -> Iterator[Callable[[int], No
 
 def _torture(name: str, arguments: argparse.Namespace, console: Console) -> Result:
     folder = Path(tempfile.mkdtemp(prefix=f"lamina-torture-{name}-", dir=arguments.keep))
-    with _bar(console, name, arguments.kills) as on_fault:
-        result = CAMPAIGNS[name](folder, arguments.kills, arguments.seed, on_fault)
-    if result.violations or arguments.keep:
-        console.print(f"{name}: histories in {folder}", soft_wrap=True)
-    else:
-        shutil.rmtree(folder)
+    keep = True
+    try:
+        with _bar(console, name, arguments.kills) as on_fault:
+            result = CAMPAIGNS[name](folder, arguments.kills, arguments.seed, on_fault)
+        keep = bool(result.violations or arguments.keep)
+    finally:
+        if keep:
+            console.print(f"{name}: seed {arguments.seed}, histories in {folder}", soft_wrap=True)
+        else:
+            shutil.rmtree(folder)
     if result.violations:
-        console.print(f"[red]{name}:[/red] ", result.explain(), soft_wrap=True)
+        console.print(result.explain(), style="red", markup=False, soft_wrap=True)
     return result
 
 

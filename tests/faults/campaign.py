@@ -98,7 +98,6 @@ class Plan:
 
 def run(plan: Plan) -> Result:
     """Carry out a plan, and judge it."""
-    print(f"seed {plan.seed}")
     targets = [server.target for server in plan.servers]
     prepare(targets, plan.folder)
     dice = random.Random(plan.seed)

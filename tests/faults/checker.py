@@ -321,7 +321,7 @@ def _resolved(run: Run) -> Iterator[Violation]:
 
 def _unexpected(run: Run) -> Iterator[Violation]:
     """No fault explains a bug, or any refusal but a few."""
-    for call in [*run.history.commits, *run.history.reads]:
+    for call in [*run.history.commits, *run.history.reads, *run.history.watches]:
         refused = call.outcome is Outcome.REFUSED and call.reason not in EXPECTED_REFUSALS
         if refused or call.reason == BUG:
             yield Violation(Check.UNEXPECTED, f"{call.client} was answered {call.reason}")

@@ -114,6 +114,7 @@ class Client:
 
     def watch(self) -> Answer:
         """Record what a watch from the last version known tells, until it ends."""
+        call = self._recorder.watch(self.known)
         request = pb.WatchKeyHistoryRequest(config=self.config, after=pb.Cursor(version=self.known))
         self._watching = replies = self._stub.WatchKeyHistory(request, wait_for_ready=True)
         if self._cancelled:  # looked at after the call is there to be cancelled: one of the two sees the other
@@ -125,8 +126,8 @@ class Client:
                         self._recorder.seen(part.version.version, part.version.hash)
                         self.known = part.version.version
         except grpc.RpcError as error:
-            return self._failed(error)
-        return Answer(Outcome.OK)
+            return self._failed(call, error)
+        raise RuntimeError("a watch ended without an error, and has no end of its own")
 
     def cancel(self) -> None:
         """End the watch, and any further one at once. From any thread."""
@@ -138,15 +139,14 @@ class Client:
         try:
             version, value = send()
         except grpc.RpcError as error:
-            answer = self._failed(error)
-            self._recorder.failed(call, answer.outcome, answer.reason)
-            return answer
+            return self._failed(call, error)
         self._recorder.ok(call, version.version, version.hash, value)
         self.known = max(self.known, version.version)
         return Answer(Outcome.OK, version=version.version)
 
-    def _failed(self, error: grpc.RpcError) -> Answer:
+    def _failed(self, call: int, error: grpc.RpcError) -> Answer:
         answer = answer_of(error)
+        self._recorder.failed(call, answer.outcome, answer.reason)
         if answer.outcome is Outcome.INDETERMINATE:
             self._stub = next(self._stubs)
         return answer

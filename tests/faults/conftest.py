@@ -24,7 +24,9 @@ def mortal_postgres() -> Iterator[Postgres]:
 @pytest.fixture
 def seed() -> int:
     """Another one in each run; a failure prints it."""
-    return secrets.randbelow(1 << 32)
+    seed = secrets.randbelow(1 << 32)
+    print(f"seed {seed}")
+    return seed
 
 
 @pytest.fixture

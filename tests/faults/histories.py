@@ -73,6 +73,13 @@ class Read(Call):
 
 
 @dataclass(slots=True, kw_only=True)
+class Watch(Call):
+    """One session of a watcher. None ends well: it is cut, or cancelled, or refused."""
+
+    after: int
+
+
+@dataclass(slots=True, kw_only=True)
 class Seen:
     """One version that a watcher was told of. A watcher that was cut off has gone on from its last one."""
 
@@ -88,6 +95,7 @@ class History:
 
     commits: list[Commit] = field(default_factory=list)
     reads: list[Read] = field(default_factory=list)
+    watches: list[Watch] = field(default_factory=list)
     seen: list[Seen] = field(default_factory=list)
 
 
@@ -107,6 +115,10 @@ class Recorder:
     def read(self, key: str) -> int:
         """Note that a read is about to be sent; return the call's number."""
         return self._invoke("read", key=key)
+
+    def watch(self, after: int) -> int:
+        """Note that a watch is about to begin; return the call's number."""
+        return self._invoke("watch", after=after)
 
     def ok(self, call: int, version: int, hash_: bytes, value: str | None = None) -> None:
         """Note a success."""
@@ -162,6 +174,10 @@ def _add(history: History, client: str, line: dict[str, Any], calls: dict[int, C
             number = line.pop("id")
             calls[number] = read = Read(client=client, **line)
             history.reads.append(read)
+        case "watch":
+            number = line.pop("id")
+            calls[number] = watch = Watch(client=client, **line)
+            history.watches.append(watch)
         case "seen":
             history.seen.append(Seen(client=client, **line))
         case outcome:

@@ -9,6 +9,7 @@ import signal
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
+from pathlib import Path
 
 import psycopg
 from sqlalchemy import make_url
@@ -87,9 +88,10 @@ def mixture(
 
 
 @contextmanager
-def running(servers: Sequence[ServerProcess]) -> Iterator[Sequence[ServerProcess]]:
-    """Run servers while the block lasts."""
+def running(servers: Sequence[ServerProcess], folder: Path) -> Iterator[Sequence[ServerProcess]]:
+    """Run servers while the block lasts; what they log goes to `folder`."""
     with ExitStack() as stack:
-        for server in servers:
+        for number, server in enumerate(servers, start=1):
+            server.log_file = folder / f"server-{number}.log"
             stack.enter_context(server)
         yield servers

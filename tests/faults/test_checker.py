@@ -11,7 +11,7 @@ import pytest
 from tests.faults import histories
 from tests.faults.checker import Check, Phase, agree, check, count
 from tests.faults.finals import Final, FinalVersion
-from tests.faults.histories import Commit, History, Outcome, Read, Recorder
+from tests.faults.histories import Commit, History, Outcome, Read, Recorder, Watch
 from tests.faults.imagined import hash_of, imagine
 
 CALLS = 2_000
@@ -230,6 +230,11 @@ def refuse_oddly(history: History, final: Final) -> Final:
     return final
 
 
+def refuse_a_watch(history: History, final: Final) -> Final:
+    history.watches.append(Watch(client="w0", at=1, after=0, outcome=Outcome.REFUSED, reason="CURSOR_AHEAD"))
+    return final
+
+
 BREAKS: list[tuple[Break, Check]] = [
     (drop_the_newest, Check.LOST),
     (drop_and_reuse_the_number, Check.LOST),
@@ -257,6 +262,7 @@ BREAKS: list[tuple[Break, Check]] = [
     (leave_open, Check.OPEN),
     (answer_a_bug, Check.UNEXPECTED),
     (refuse_oddly, Check.UNEXPECTED),
+    (refuse_a_watch, Check.UNEXPECTED),
 ]
 
 

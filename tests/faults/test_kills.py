@@ -23,8 +23,8 @@ def assert_survived(result: Result, *, kills: int) -> None:
 def test_a_killed_server_on_sqlite(tmp_path: Path, folder: Path, seed: int) -> None:
     """P1, P3, P6, P7, P8, P9: after six kills under the load of 16 clients nothing is lost, doubled or skipped."""
     url = f"sqlite:///{tmp_path / 'lamina.db'}"
-    with ServerProcess(url) as server:
-        plan = Plan(servers=[server], url=url, folder=folder, faults=[server_kill([server])] * KILLS, seed=seed)
+    with running([ServerProcess(url)], folder) as servers:
+        plan = Plan(servers=servers, url=url, folder=folder, faults=[server_kill(servers)] * KILLS, seed=seed)
         assert_survived(run(plan), kills=KILLS)
 
 
@@ -35,7 +35,7 @@ def test_killed_servers_backends_and_postmaster_on_postgresql(
 ) -> None:
     """P1, P3, P6, P7, P8, P9: the same with a database that is killed too, and with two servers that share it."""
     url = mortal_postgres.new_database()
-    with running([ServerProcess(url) for _ in range(count)]) as servers:
+    with running([ServerProcess(url) for _ in range(count)], folder) as servers:
         faults = mixture(servers, mortal_postgres, url, seed, SERVER_BACKEND_POSTMASTER_KILLS[count])
         plan = Plan(servers=servers, url=url, folder=folder, faults=faults, seed=seed)
         assert_survived(run(plan), kills=len(faults))

@@ -26,6 +26,7 @@ class ServerProcess:
     target   where clients reach it
     printed  its standard output so far
     log      its standard error so far
+    log_file where to write that, too, through all restarts; None: nowhere
     """
 
     def __init__(self, database: str, *arguments: str, **environment: str) -> None:
@@ -39,6 +40,7 @@ class ServerProcess:
         self._readers: list[threading.Thread] = []
         self._heard = threading.Condition()
         self.target = ""
+        self.log_file: Path | None = None
 
     @classmethod
     def of_program(cls, program: Sequence[str], *, cwd: Path | None = None) -> Self:
@@ -151,6 +153,9 @@ class ServerProcess:
             with self._heard:
                 into.extend(chunk)
                 self._heard.notify_all()
+            if into is self._log and self.log_file is not None:
+                with self.log_file.open("ab") as file:
+                    file.write(chunk)
             if READY.search(self.printed):
                 self._ready.set()
         if into is self._printed:
