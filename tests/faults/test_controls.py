@@ -6,10 +6,14 @@ from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 
+import pytest
+
 from tests.faults.campaign import AT_LAST, CONFIG, WARM_UP, Result, judge, prepare
 from tests.faults.checker import Check, count
 from tests.faults.loads import Loads
 from tests.support.server import ServerProcess
+
+pytestmark = pytest.mark.timeout(120)
 
 FILES = ("", "-wal", "-shm")
 

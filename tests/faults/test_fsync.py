@@ -13,6 +13,8 @@ from tests.faults.loads import Loads
 from tests.support.server import ServerProcess
 
 EIO = "error=EIO"
+pytestmark = pytest.mark.timeout(120)
+
 LARGE = "x" * 300_000
 CHECKPOINT_COMMITS = 30
 """Of LARGE values: twice the 4 MB of log after which SQLite checkpoints by itself."""
