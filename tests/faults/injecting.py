@@ -1,4 +1,4 @@
-"""strace as a saboteur: it makes system calls of a running process fail, or kills the process as it enters one."""
+"""strace as a saboteur: it makes system calls of running processes fail, or kills a process as it enters one."""
 
 import shutil
 import subprocess
@@ -29,8 +29,8 @@ class Injection:
 
 
 @contextmanager
-def injecting(pid: int, calls: str, what: str, *, trace: Path, only: Sequence[Path] = ()) -> Iterator[Injection]:
-    """Sabotage a process, all its threads included, while the block lasts.
+def injecting(*pids: int, calls: str, what: str, trace: Path, only: Sequence[Path] = ()) -> Iterator[Injection]:
+    """Sabotage processes, all their threads included, while the block lasts.
 
     calls  names of system calls, with commas between them
     what   what happens at each of them, as strace has it: `error=EIO`, `signal=KILL:when=1`
@@ -41,22 +41,24 @@ def injecting(pid: int, calls: str, what: str, *, trace: Path, only: Sequence[Pa
         absent("strace", "apt install strace")
     paths = [part for path in only for part in ("-P", str(path))]
     rules = ["-e", f"trace={calls}", "-e", f"inject={calls}:{what}"]
-    command = [program, "-f", "-o", str(trace), *paths, *rules, "-p", str(pid)]
+    processes = [part for pid in pids for part in ("-p", str(pid))]
+    command = [program, "-f", "-o", str(trace), *paths, *rules, *processes]
     process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
     try:
         assert process.stderr is not None
-        _wait_until_attached(process.stderr)
+        _wait_until_attached(process.stderr, len(pids))
         yield Injection(trace)
     finally:
         process.terminate()  # it lets go of the process, and ends
         process.communicate(timeout=END_SECONDS)
 
 
-def _wait_until_attached(messages: IO[str]) -> None:
+def _wait_until_attached(messages: IO[str], count: int) -> None:
     said = []
     for line in messages:
         said.append(line)
-        if "attached" in line:
+        count -= "attached" in line
+        if not count:
             return
     text = "".join(said)
     if _FORBIDDEN in text:

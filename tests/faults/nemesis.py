@@ -50,12 +50,13 @@ def backend_kill(postgres: Postgres, url: str) -> Fault:
 
     def strike(dice: random.Random) -> None:
         with suppress(ProcessLookupError):
-            os.kill(dice.choice(_backends(postgres, url)), signal.SIGKILL)
+            os.kill(dice.choice(backends(postgres, url)), signal.SIGKILL)
 
     return Fault("backend", strike)
 
 
-def _backends(postgres: Postgres, url: str) -> list[int]:
+def backends(postgres: Postgres, url: str) -> list[int]:
+    """Return the process ids of all that write the database's log."""
     database = make_url(url)
     host, user, name = str(database.query["host"]), database.username, database.database
     while True:

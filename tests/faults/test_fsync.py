@@ -10,6 +10,8 @@ from tests.faults.clients import Client, Intent
 from tests.faults.histories import Outcome, Recorder, load
 from tests.faults.injecting import SYNC, injecting
 from tests.faults.loads import Loads
+from tests.faults.nemesis import backends, running
+from tests.support.postgres import Postgres
 from tests.support.server import ServerProcess
 
 EIO = "error=EIO"
@@ -33,7 +35,7 @@ def test_a_commit_whose_fsync_fails_is_not_acknowledged(tmp_path: Path, path: Pa
         prepare([server.target], folder)
         with Loads(CONFIG, [server.target], folder, seed=seed) as loads:
             loads.wait_for(WARM_UP)
-            with injecting(server.pid, SYNC, EIO, trace=tmp_path / "trace", only=[log]) as injection:
+            with injecting(server.pid, calls=SYNC, what=EIO, trace=tmp_path / "trace", only=[log]) as injection:
                 begin = time.monotonic_ns()
                 code = server.wait()
                 end = time.monotonic_ns()
@@ -59,7 +61,7 @@ def test_a_checkpoint_whose_fsync_fails_loses_nothing(tmp_path: Path, path: Path
         prepare([server.target], folder)
         with (
             Client(CONFIG, [server.target], Recorder(folder, "c0")) as client,
-            injecting(server.pid, SYNC, EIO, trace=tmp_path / "trace", only=[path]) as injection,
+            injecting(server.pid, calls=SYNC, what=EIO, trace=tmp_path / "trace", only=[path]) as injection,
         ):
             for number in range(CHECKPOINT_COMMITS):
                 if client.commit(Intent(f"c0-{number}", {"x": f"c0-{number} {LARGE}"})).outcome is not Outcome.OK:
@@ -69,4 +71,20 @@ def test_a_checkpoint_whose_fsync_fails_loses_nothing(tmp_path: Path, path: Path
         assert any(commit.outcome is Outcome.OK for commit in load(folder).commits[1:])
         server.restart()
         result = judge(url, [server.target], folder, seed=0)
+    assert not result.violations, result.explain()
+
+
+@pytest.mark.postgres
+def test_a_postgresql_whose_fsync_fails(mortal_postgres: Postgres, tmp_path: Path, folder: Path, seed: int) -> None:
+    """P1, P8: PostgreSQL starts over by itself; the server stays, and finds out what became of its commit."""
+    url = mortal_postgres.new_database()
+    with running([ServerProcess(url)], folder) as (server,):
+        prepare([server.target], folder)
+        with Loads(CONFIG, [server.target], folder, seed=seed) as loads:
+            loads.wait_for(WARM_UP)
+            pids = backends(mortal_postgres, url)
+            with injecting(*pids, calls=SYNC, what=EIO, trace=tmp_path / "trace") as injection:
+                loads.wait_for(AT_LAST)  # on connections to those that came after
+        result = judge(url, [server.target], folder, seed=seed)
+    assert injection.happened
     assert not result.violations, result.explain()

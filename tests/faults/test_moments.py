@@ -58,7 +58,7 @@ def test_killed_in_a_commit(scene: Scene, folder: Path, tmp_path: Path, calls: s
     """P2, P3, P8: what was written answers the retry; what was not is written by the retry, without a gap."""
     intent = Intent("c0-last", {"x": "c0-last"}, base=BEFORE, require=True)
     only = [scene.log]
-    with injecting(scene.server.pid, calls, KILL, trace=tmp_path / "trace", only=only) as injection:
+    with injecting(scene.server.pid, calls=calls, what=KILL, trace=tmp_path / "trace", only=only) as injection:
         answer = scene.client.commit(intent)
         scene.server.wait()
     assert answer.outcome is Outcome.INDETERMINATE
