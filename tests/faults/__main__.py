@@ -22,8 +22,8 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from rich.table import Table
 
 from tests.faults.campaign import Plan, Result, run
-from tests.faults.checker import Check
 from tests.faults.nemesis import mixture, running, server_kill
+from tests.faults.violations import Check
 from tests.support.postgres import Postgres, PostgresAbsentError
 from tests.support.server import ServerProcess
 

@@ -8,13 +8,14 @@ from itertools import pairwise
 from pathlib import Path
 
 from tests.faults import histories
-from tests.faults.checker import Check, Phase, Violation, check, count
+from tests.faults.checker import Phase, check
 from tests.faults.clients import Client, Intent
 from tests.faults.finals import Final
 from tests.faults.histories import Commit, History, Outcome, Recorder
-from tests.faults.loads import Loads
+from tests.faults.load_processes import Loads
 from tests.faults.nemesis import Fault
 from tests.faults.reading import broken_file, compare_everywhere, from_database
+from tests.faults.violations import Check, Violation, count
 from tests.support.server import ServerProcess
 
 CONFIG = "torture/prod"

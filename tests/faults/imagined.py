@@ -7,9 +7,9 @@ two steps of one client others take theirs, so that calls overlap as in a real r
 import random
 from dataclasses import dataclass, field, replace
 
-from tests.faults.checker import CONFLICT
 from tests.faults.finals import Final, FinalVersion
 from tests.faults.histories import Commit, History, Outcome, Read, Seen
+from tests.faults.written import CONFLICT
 
 CLIENTS = 16
 LOST_ANSWERS = 0.05

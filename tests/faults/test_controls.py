@@ -9,8 +9,8 @@ from pathlib import Path
 import pytest
 
 from tests.faults.campaign import AT_LAST, CONFIG, WARM_UP, Result, judge, prepare
-from tests.faults.checker import Check, count
-from tests.faults.loads import Loads
+from tests.faults.load_processes import Loads
+from tests.faults.violations import Check, count
 from tests.support.server import ServerProcess
 
 pytestmark = pytest.mark.timeout(120)

@@ -10,7 +10,7 @@ from tests.faults.campaign import AT_LAST, CONFIG, WARM_UP, judge, prepare
 from tests.faults.clients import Answer, Client, Intent
 from tests.faults.disks import SmallDisk, small_disk
 from tests.faults.histories import Outcome, Recorder
-from tests.faults.loads import Loads
+from tests.faults.load_processes import Loads
 from tests.support.server import ServerProcess
 
 DISK_BYTES = 24 * 1024 * 1024

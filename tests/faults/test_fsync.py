@@ -9,7 +9,7 @@ from tests.faults.campaign import AT_LAST, CONFIG, WARM_UP, judge, prepare
 from tests.faults.clients import Client, Intent
 from tests.faults.histories import Outcome, Recorder, load
 from tests.faults.injecting import SYNC, injecting
-from tests.faults.loads import Loads
+from tests.faults.load_processes import Loads
 from tests.faults.nemesis import backends, running
 from tests.support.postgres import Postgres
 from tests.support.server import ServerProcess
