@@ -42,8 +42,8 @@ class Result:
     """What a run came to."""
 
     seed: int
-    history: History
-    final: Final
+    history: History = field(repr=False)
+    final: Final = field(repr=False)
     violations: list[Violation]
     struck: list[Struck] = field(default_factory=list)
 
