@@ -2,6 +2,7 @@
 
     make torture                                       # 100 kills on SQLite, 100 on PostgreSQL with two servers
     make torture ARGS="--kills 20 --only sqlite"
+    make torture ARGS="--kills 200 --between 100"      # 10,000 commits each
     make torture ARGS="--seed 7 --keep /tmp/torture"   # the same kills as before, histories kept
 
 Ends with 1 if any promise was broken, and then says which, and keeps the histories.
@@ -15,50 +16,73 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
 from pathlib import Path
 
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
-from tests.faults.campaign import Plan, Result, run
-from tests.faults.nemesis import mixture, running, server_kill
+from tests.faults.campaign import BETWEEN_MOST, Plan, Result, run
+from tests.faults.nemesis import Fault, mixture, running, server_kill
 from tests.faults.violations import Check
 from tests.support.postgres import Postgres, PostgresAbsentError
 from tests.support.server import ServerProcess
 
 BACKEND_SHARE, POSTMASTER_SHARE = 0.3, 0.1
 
-Campaign = Callable[[Path, int, int, Callable[[int], object]], Result]
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked for on the command line, of one campaign."""
+
+    folder: Path
+    kills: int
+    seed: int
+    between: int
+    on_fault: Callable[[int], object]
+
+    def run(self, servers: Sequence[ServerProcess], url: str, faults: Sequence[Fault]) -> Result:
+        """Run the campaign against servers that are up."""
+        return run(
+            Plan(
+                servers=servers,
+                url=url,
+                folder=self.folder,
+                faults=faults,
+                seed=self.seed,
+                between=self.between,
+                on_fault=self.on_fault,
+            )
+        )
 
 
-def on_sqlite(folder: Path, kills: int, seed: int, on_fault: Callable[[int], object]) -> Result:
+Campaign = Callable[[Order], Result]
+
+
+def on_sqlite(order: Order) -> Result:
     """Kill the one server that SQLite has."""
-    url = f"sqlite:///{folder / 'lamina.db'}"
-    with running([ServerProcess(url)], folder) as servers:
-        faults = [server_kill(servers)] * kills
-        return run(Plan(servers=servers, url=url, folder=folder, faults=faults, seed=seed, on_fault=on_fault))
+    url = f"sqlite:///{order.folder / 'lamina.db'}"
+    with running([ServerProcess(url)], order.folder) as servers:
+        return order.run(servers, url, [server_kill(servers)] * order.kills)
 
 
-def on_postgresql(count: int) -> Campaign:
+def on_postgresql(order: Order, *, count: int) -> Result:
     """Kill servers that share a PostgreSQL, its backends and its postmaster."""
-
-    def campaign(folder: Path, kills: int, seed: int, on_fault: Callable[[int], object]) -> Result:
-        backends, postmasters = round(kills * BACKEND_SHARE), round(kills * POSTMASTER_SHARE)
-        with Postgres.start() as postgres:
-            url = postgres.new_database()
-            with running([ServerProcess(url) for _ in range(count)], folder) as servers:
-                counts = (kills - backends - postmasters, backends, postmasters)
-                faults = mixture(servers, postgres, url, seed, counts)
-                return run(Plan(servers=servers, url=url, folder=folder, faults=faults, seed=seed, on_fault=on_fault))
-
-    return campaign
+    backends, postmasters = ceil(order.kills * BACKEND_SHARE), ceil(order.kills * POSTMASTER_SHARE)
+    counts = (order.kills - backends - postmasters, backends, postmasters)
+    with Postgres.start() as postgres:
+        url = postgres.new_database()
+        with running([ServerProcess(url) for _ in range(count)], order.folder) as servers:
+            return order.run(servers, url, mixture(servers, postgres, url, order.seed, counts))
 
 
 CAMPAIGNS: Mapping[str, Campaign] = {
     "sqlite": on_sqlite,
-    "postgresql": on_postgresql(1),
-    "postgresql-2": on_postgresql(2),
+    "postgresql": partial(on_postgresql, count=1),
+    "postgresql-2": partial(on_postgresql, count=2),
 }
 
 
@@ -83,7 +107,8 @@ def _torture(name: str, arguments: argparse.Namespace, console: Console) -> Resu
     keep = True
     try:
         with _bar(console, name, arguments.kills) as on_fault:
-            result = CAMPAIGNS[name](folder, arguments.kills, arguments.seed, on_fault)
+            order = Order(folder, arguments.kills, arguments.seed, arguments.between, on_fault)
+            result = CAMPAIGNS[name](order)
         keep = bool(result.violations or arguments.keep)
     finally:
         if keep:
@@ -143,6 +168,7 @@ def main() -> None:
     """Run what was asked for, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100, help="on each kind of database")
+    parser.add_argument("--between", type=int, default=BETWEEN_MOST, help="most commits between two kills")
     parser.add_argument("--only", choices=CAMPAIGNS, action="append", help="default: all of them")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32))
     parser.add_argument("--keep", type=Path, help="a folder to leave histories and databases in")

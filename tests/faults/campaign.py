@@ -19,7 +19,7 @@ from tests.faults.violations import Check, Violation, count
 from tests.support.server import ServerProcess
 
 CONFIG = "torture/prod"
-WARM_UP, BETWEEN, AT_LAST = 30, (5, 40), 30
+WARM_UP, BETWEEN_LEAST, BETWEEN_MOST, AT_LAST = 30, 5, 40, 30
 """How many commits are acknowledged before the first fault, between two (drawn), and after the last."""
 JITTER_SECONDS = 0.01
 """Drawn on top of the count: else each kill would come just when an answer has left."""
@@ -86,6 +86,7 @@ class Plan:
     faults   the kinds, in the order in which they strike
     url      the database of all servers
     folder   an empty one, for the histories
+    between  how many commits are acknowledged between two faults, at most
     on_fault called after each fault, with how many commits are acknowledged by then
     """
 
@@ -94,6 +95,7 @@ class Plan:
     folder: Path
     faults: Sequence[Fault]
     seed: int
+    between: int = BETWEEN_MOST
     on_fault: Callable[[int], object] = lambda _: None
 
 
@@ -132,7 +134,7 @@ def prepare(targets: Sequence[str], folder: Path) -> None:
 
 
 def _strike(fault: Fault, loads: Loads, dice: random.Random, plan: Plan) -> Struck:
-    loads.wait_for(dice.randint(*BETWEEN))
+    loads.wait_for(dice.randint(BETWEEN_LEAST, max(BETWEEN_LEAST, plan.between)))
     time.sleep(dice.uniform(0, JITTER_SECONDS))  # a random moment; nothing is waited for
     at = time.monotonic_ns()
     fault.strike(dice)
