@@ -15,7 +15,8 @@ from sqlalchemy import Connection
 from lamina_server.errors import HashMismatchError
 from lamina_server.store import keyframe_queries as queries
 from lamina_server.store.clauses import LINES, Statement
-from lamina_server.store.database import Database, Rows
+from lamina_server.store.database import Database
+from lamina_server.store.statements import Rows
 
 
 class Ask(Protocol):

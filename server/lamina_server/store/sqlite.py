@@ -47,6 +47,8 @@ _READER_PRAGMAS = (
     "wal_autocheckpoint=0",  # the writer alone checkpoints
 )
 
+_SYNCHRONOUS_FULL = 2
+
 _PRIMARY_CODE = 0xFF  # SQLite's extended error codes hold the primary one in their lowest byte
 
 
@@ -100,13 +102,12 @@ class SqliteDatabase:
         """Lend the writing connection: there is but one."""
         return self.writing()
 
-    @contextmanager
-    def asking(self) -> Iterator[None]:
+    def asking(self) -> AbstractContextManager[None]:
         """Run a statement; in memory, when the writing block of another thread has ended."""
-        if self._path is not None:
-            with translated(_translate):
-                yield
-            return
+        return translated(_translate) if self._path is not None else self._asking_in_turn()
+
+    @contextmanager
+    def _asking_in_turn(self) -> Iterator[None]:
         with self._turn, translated(_translate):
             yield
 
@@ -159,6 +160,10 @@ class SqliteDatabase:
         if mode != "wal":
             connection.close()
             raise UnusableStoreError(f"{str(self._path)!r} cannot have a write-ahead log; it must be on a local disk")
+        (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+        if synchronous < _SYNCHRONOUS_FULL:  # built to know no better
+            connection.close()
+            raise UnusableStoreError("this SQLite does not wait for the disk: it would lose what it has confirmed")
         return connection
 
     def _reader_engine(self, connections: int, wait_seconds: float) -> Engine:
