@@ -1,4 +1,4 @@
-"""The schema made by the migrations is that of the models, triggers included, on each database."""
+"""The schema made by the migrations is that of the models, triggers and views included, on each database."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -10,6 +10,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, text
 
 from lamina_server.models import Base
+from lamina_server.models.views import drop_views
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.migrations import current, migrate, newest
 from tests.server import databases
@@ -24,6 +25,7 @@ UNION ALL SELECT 'index', indexname, indexdef
 UNION ALL SELECT 'constraint', conname, pg_get_constraintdef(oid) FROM pg_constraint
           WHERE connamespace = 'public'::regnamespace AND conname NOT LIKE 'alembic%'
 UNION ALL SELECT 'trigger', tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL SELECT 'view', viewname, definition FROM pg_views WHERE schemaname = 'public'
 UNION ALL SELECT 'function', proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
 """
 
@@ -58,7 +60,7 @@ def test_migrations_make_what_the_models_describe(engine: Engine, request: pytes
         migrated, created = schema(engine), schema(other)
         other.dispose()
     assert migrated == created
-    assert {kind for kind, _ in created} >= {"trigger", "index"}
+    assert {kind for kind, _ in created} >= {"trigger", "index", "view"}
 
 
 def test_alembic_finds_no_difference(engine: Engine) -> None:
@@ -66,6 +68,25 @@ def test_alembic_finds_no_difference(engine: Engine) -> None:
     with engine.connect() as connection:
         assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
         assert current(connection) == newest()
+
+
+def test_a_database_without_views_is_given_them(engine: Engine) -> None:
+    migrate(engine)
+    whole = schema(engine)
+    with engine.begin() as connection:  # as the first migration left it
+        for statement in drop_views():
+            connection.execute(text(statement))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    assert schema(engine) != whole
+    migrate(engine)
+    assert schema(engine) == whole
+
+
+def test_what_create_all_made_drop_all_removes(engine: Engine) -> None:
+    Base.metadata.create_all(engine)
+    Base.metadata.create_all(engine)  # and what is there already is passed over
+    Base.metadata.drop_all(engine)
+    assert {kind for kind, _ in schema(engine)} <= {"function"}
 
 
 def test_a_schema_that_is_there_is_left_alone(engine: Engine) -> None:
