@@ -17,6 +17,7 @@ from lamina_server.app import describe_database, open_database, serving
 from lamina_server.errors import UnavailableError
 from lamina_server.rpc.listening import AddressError, UnsafeError
 from lamina_server.settings import Settings
+from lamina_server.store.backups import BackupRefusedError, back_up
 from lamina_server.store.contract import UnusableStoreError
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
@@ -68,6 +69,26 @@ def migrate(**options: Any) -> None:
     with _refusals():
         open_database(settings).close()
         click.echo(f"lamina-server: the tables are up to date in {describe_database(settings)}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@_database_option
+def backup(file: Path, **options: Any) -> None:
+    """Copy a SQLite database into a new FILE, also while a server is using it.
+
+    FILE then is a database of its own, with all that was committed when the command began.
+    """
+    settings = _settings(options)
+    with _refusals():
+        with click.progressbar(length=1, label="copying", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+
+            def show(done: int, total: int) -> None:
+                bar.length = total
+                bar.update(done - bar.pos)
+
+            made = back_up(settings.database, file, show)
+        click.echo(f"lamina-server: {made.path}, {made.size_bytes} bytes, configs: {made.configs}")
 
 
 def _settings(options: dict[str, Any]) -> Settings:
@@ -124,7 +145,7 @@ def _refusals() -> Iterator[None]:
     """Say in one line why the command cannot do what it was asked, and end it with the code for that."""
     try:
         yield
-    except UnsafeError as error:
+    except (UnsafeError, BackupRefusedError) as error:
         click.echo(f"lamina-server: {error}", err=True)
         sys.exit(BAD_USAGE)
     except (AddressError, UnusableStoreError, UnavailableError) as error:

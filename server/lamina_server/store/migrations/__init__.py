@@ -42,6 +42,11 @@ def newest() -> str | None:
     return ScriptDirectory(str(_HERE)).get_current_head()
 
 
+def known() -> frozenset[str]:
+    """Return all revisions that this release can serve or upgrade."""
+    return frozenset(script.revision for script in ScriptDirectory(str(_HERE)).walk_revisions())
+
+
 def _config(connection: Connection) -> Config:
     config = Config()
     config.set_main_option("script_location", str(_HERE).replace("%", "%%"))  # ConfigParser's own character
