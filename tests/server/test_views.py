@@ -1,6 +1,7 @@
 """The views show what the server's readers do, as the same text on each database, and let nobody write."""
 
 import random
+import re
 import sqlite3
 from collections.abc import Iterator
 from contextlib import closing
@@ -17,6 +18,8 @@ from lamina_server.store.sql import SqlStore, open_store
 from lamina_server.versions import Source
 from tests.conformance.commits import ADA, CONFIG, DELETED, commit, map_at, value
 from tests.support.postgres import Postgres
+
+README = Path(__file__).parents[2] / "server" / "README.md"
 
 Place = tuple[SqlStore, Engine]
 
@@ -217,3 +220,18 @@ def test_a_sqlite_that_trusts_no_schema_shows_them_too(tmp_path: Path) -> None:
             connection.execute("PRAGMA trusted_schema=OFF")
             for view in VIEWS:
                 assert connection.execute(f"SELECT * FROM {view}").fetchall()
+
+
+def test_the_readmes_queries_run(place: Place) -> None:
+    store, engine = place
+    commit(store, {"timeout": 30, "motd": "hello", "old": 1}, config="shop/prod")
+    commit(store, {"timeout": 45, "old": DELETED}, config="shop/prod")
+    (block,) = re.findall(r"```sql\n(.*?)\n```", README.read_text(encoding="utf-8"), re.DOTALL)
+    found = [ask(engine, query) for query in block.split(";") if query.strip()]
+    first, head, history, difference, authors, numbers = found
+    assert first == [("motd", "hello"), ("old", "1"), ("timeout", "30")]
+    assert sorted(row[:3] for row in head) == [("motd", "hello", "ada"), ("timeout", "45", "ada")]
+    assert [(row[0], row[4]) for row in history] == [(1, "30"), (2, "45")]
+    assert sorted(difference) == [("old", "1", None), ("timeout", "30", "45")]
+    assert [row[:2] for row in authors] == [("ada", 2)]
+    assert [row[1] for row in numbers] == [30.0, 45.0]
