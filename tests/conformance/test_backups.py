@@ -204,7 +204,7 @@ class TestFailures:
         path.unlink()
         with closing(sqlite3.connect(path)) as connection:
             connection.execute("CREATE TABLE config_name (id)")
-        with pytest.raises(UnusableStoreError, match="not a database of lamina-server"):
+        with pytest.raises(UnusableStoreError, match="not a database that lamina-server has made"):
             back_up(url, folder / "copy.db", nothing)
         assert contents(folder) == {}
 
@@ -212,7 +212,7 @@ class TestFailures:
         engine = create_engine(url)
         Base.metadata.create_all(engine)
         engine.dispose()
-        with pytest.raises(UnusableStoreError, match="not a database of lamina-server"):
+        with pytest.raises(UnusableStoreError, match="not a database that lamina-server has made"):
             back_up(url, folder / "copy.db", nothing)
 
     def test_a_schema_of_the_future(self, store: SqlStore, url: str, folder: Path) -> None:

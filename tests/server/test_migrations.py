@@ -8,8 +8,9 @@ from alembic import op
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.orm import Session
 
-from lamina_server.models import Base
+from lamina_server.models import Base, ConfigData
 from lamina_server.models.views import drop_views
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.migrations import current, migrate, newest
@@ -93,6 +94,43 @@ def test_a_schema_that_is_there_is_left_alone(engine: Engine) -> None:
     migrate(engine)
     before = schema(engine)
     migrate(engine)
+    assert schema(engine) == before
+
+
+def test_what_create_all_made_is_taken_over(engine: Engine) -> None:
+    Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE theirs (id INTEGER PRIMARY KEY)"))
+    before = schema(engine)
+    with Session(engine) as session:
+        session.add(ConfigData({"x": 27}, config="payments/prod"))
+        session.commit()
+    migrate(engine)
+    assert schema(engine) == before
+    with engine.connect() as connection:
+        assert current(connection) == newest()
+        assert connection.execute(text("SELECT value FROM lamina_head")).scalars().all() == ["27"]
+
+
+@pytest.mark.parametrize("lack", ["VIEW lamina_head", "INDEX ix_config_value_config_name_id_version", "trigger"])
+def test_but_not_if_anything_is_missing(engine: Engine, lack: str) -> None:
+    Base.metadata.create_all(engine)
+    if lack == "trigger":
+        lack = "TRIGGER config_no_update" if engine.dialect.name == "sqlite" else "TRIGGER config_insert_only ON config"
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP {lack}"))
+    before = schema(engine)
+    with pytest.raises(UnusableStoreError, match="are not what this release makes"):
+        migrate(engine)
+    assert schema(engine) == before
+
+
+def test_a_table_of_somebody_else_is_left_alone(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE config (id INTEGER PRIMARY KEY, theirs TEXT)"))
+    before = schema(engine)
+    with pytest.raises(UnusableStoreError, match="use a database of its own"):
+        migrate(engine)
     assert schema(engine) == before
 
 

@@ -149,7 +149,7 @@ def _check_revision(connection: sqlite3.Connection) -> None:
     there = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'").fetchone()
     revisions = {row[0] for row in connection.execute("SELECT version_num FROM alembic_version")} if there else set()
     if not revisions:
-        raise UnusableStoreError("the file is not a database of lamina-server: it has no tables of ours")
+        raise UnusableStoreError("the file is not a database that lamina-server has made or migrated")
     if not revisions <= known():
         text = f"the database's schema {min(revisions)!r} is not known to this release; use a newer one"
         raise UnusableStoreError(text)
