@@ -16,7 +16,7 @@ EQUIPPED  := $(VENV)/.equipped
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test oldest check fix bench generate lock node clean
+.PHONY: help serve test torture oldest check fix bench generate lock node clean
 
 help: ## List what can be made.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -27,6 +27,9 @@ serve: $(INSTALLED) ## Start a server on SQLite, with its data in .data/.
 
 test: $(EQUIPPED) node ## Run the whole test suite.
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 $(ARGS)
+
+torture: $(EQUIPPED) ## Kill servers and databases for a quarter of an hour, and see that nothing is lost.
+	$(BIN)/python -m tests.faults $(ARGS)
 
 # The SDK goes into services that still need protobuf 6: its tests once more, in an environment with the floors of
 # `dependencies` in pyproject.toml, against a server in the usual one. All else is as locked.

@@ -11,11 +11,11 @@ from typing import Any, Literal, Self
 
 from lamina import commits, flows
 from lamina.aio_shell import Shell
-from lamina.aio_watch import Watch
+from lamina.aio_watch import Watch, verified
 from lamina.channels import DEFAULT_TIMEOUT_SECONDS, TLS, connection
 from lamina.draft import Draft, Snapshot
+from lamina.entries import Entries
 from lamina.records import Change, ConfigInfo, Conflict, KeyChange, Version
-from lamina.stage import Entries
 from lamina.watching import After, Following
 
 __all__ = ["Client", "Config", "Watch", "connect"]
@@ -124,6 +124,10 @@ class Config(Draft):
         """Make a new config that begins as this one was at a version or time, by default at `version`; return it."""
         flow = commits.fork(self._shell.session, self._stage, name, at, message)
         return Config(self._shell, await self._shell.run(flow))
+
+    async def verify(self) -> Version:
+        """Walk the hash chain from version 1 to the version that this config stands on, and return its header."""
+        return await verified(self._shell, self._stage.base)
 
     def watch(
         self, *keys: str, prefix: str | Iterable[str] = (), after: After = None, timeout: float | None = None

@@ -9,9 +9,11 @@ import grpc
 from lamina.aio_shell import Shell, is_cancelled, run
 from lamina.channels import Link
 from lamina.effects import Call, Effect, Flow, Open, Receive, Sleep
-from lamina.errors import UnavailableError
-from lamina.records import KeyChange, VersionChanges
+from lamina.entries import Entries
+from lamina.errors import DeadlineError, UnavailableError
+from lamina.records import KeyChange, Version, VersionChanges
 from lamina.rpcs import WATCH_KEY_HISTORY
+from lamina.verifying import Verifying
 from lamina.watching import EndedError, Following
 from lamina_protos.v1 import lamina_pb2 as pb
 
@@ -134,3 +136,29 @@ class Watch:
         opened, self._stream = self._stream, None
         if opened is not None:
             await self._shell.close_stream(*opened)
+
+
+async def verified(shell: Shell, base: Entries) -> Version:
+    """Walk a config's hash chain up to the version that it stands on, and return that version's header."""
+    async with _Walk(shell, Verifying(shell.session, base), shell.session.timeout_seconds) as walk:
+        return await walk.end()
+
+
+class _Walk(Watch):
+    """A watch that takes digests instead of changes, and has an end.
+
+    Long chains take longer than a verb's `timeout`: here that is how long the server may be silent.
+    """
+
+    def __init__(self, shell: Shell, verifying: Verifying, timeout: float) -> None:
+        super().__init__(shell, verifying, timeout)
+        self._verifying = verifying
+
+    async def end(self) -> Version:
+        """Walk to the end."""
+        try:
+            while (version := await self._next(self._verifying.step())) is None:
+                pass
+        except EndedError:
+            raise DeadlineError(f"{self._verifying.place}; the server was silent for too long") from None
+        return version

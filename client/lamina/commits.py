@@ -15,12 +15,13 @@ from typing import Any, Literal, TypeAlias
 
 from lamina.conflicts import conflict_error, describe, explain
 from lamina.effects import Flow, Session, Verb
+from lamina.entries import Entries
 from lamina.errors import InvalidError, LaminaError, UnavailableError
 from lamina.flows import Point, advance, newest, read_entries, read_header, read_version, resolve
 from lamina.merging import merge
 from lamina.records import MISSING, Conflict, Missing, Version
 from lamina.rpcs import COMMIT, FORK_CONFIG, REVERT_CONFIG, Rpc
-from lamina.stage import Entries, Stage, applied, changes_of
+from lamina.stage import Stage, applied, changes_of
 from lamina.status import ReportedConflictError
 from lamina.values import Stored, check_text, encode
 from lamina.wire import entries_of, version_of

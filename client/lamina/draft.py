@@ -4,9 +4,10 @@ from abc import abstractmethod
 from collections.abc import Iterator, Mapping, MutableMapping
 from typing import Any, NoReturn, Self, SupportsIndex, TypeGuard
 
+from lamina.entries import Entries
 from lamina.errors import InvalidError
 from lamina.records import MISSING, Change, Missing
-from lamina.stage import Entries, Stage
+from lamina.stage import Stage
 from lamina.values import Stored, Value, check_key, decode_plain, encode
 
 

@@ -124,7 +124,7 @@ class CursorError(LaminaError):
 
 
 class DataLossError(LaminaError):
-    """The server found that what it stored is not what was committed."""
+    """What is stored is not what was committed: the server found it, or `verify` did."""
 
 
 REASONS: Final[Mapping[str, type[LaminaError]]] = MappingProxyType(

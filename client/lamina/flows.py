@@ -6,10 +6,10 @@ from operator import index
 from typing import Any, Final, Generic, SupportsIndex, TypeAlias, TypeVar
 
 from lamina.effects import Flow, Session, Verb, forked
+from lamina.entries import Entries
 from lamina.errors import CursorError, InvalidError, NotFoundError
 from lamina.records import Change, ConfigInfo, KeyChange, Version
 from lamina.rpcs import DIFF_VERSIONS, GET_KEY_HISTORY, GET_VERSION, LIST_CONFIGS, LIST_VERSIONS, Rpc
-from lamina.stage import Entries
 from lamina.values import check_text
 from lamina.wire import (
     blame_of,

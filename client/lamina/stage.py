@@ -1,4 +1,4 @@
-"""A version's entries, and the changes staged over them, as stored values; pure, and no mapping: draft.py makes it one.
+"""The changes staged over a version's entries, as stored values; pure, and no mapping: draft.py makes it one.
 
 Worked example: over the entries {x: 27, y: 450} of version 1, putting x=28, then y=MISSING, then x=27 again leaves the
 one staged change {y: MISSING}: what equals the base is no change.
@@ -8,71 +8,10 @@ from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
-from lamina.records import MISSING, Missing, Version, unwritten
-from lamina.values import Stored, decode, dump, load
+from lamina.entries import Entries
+from lamina.records import MISSING, Missing, Version
+from lamina.values import Stored, decode, dump
 from lamina_protos.v1 import lamina_pb2 as pb
-
-
-class Entries:
-    """The whole map of one version, immutable. Keeps the wire's messages and decodes each on its first access."""
-
-    __slots__ = ("_decoded", "_messages", "header")
-
-    def __init__(self, header: Version, messages: dict[str, pb.Entry]) -> None:
-        """Take the messages in key order, which is the order of their bytes and of Python's text alike."""
-        self.header = header
-        self._messages = messages
-        self._decoded: dict[str, Any] = {}
-
-    @classmethod
-    def empty(cls, config: str) -> "Entries":
-        """Make version 0."""
-        return cls(unwritten(config), {})
-
-    def __len__(self) -> int:
-        return len(self._messages)
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._messages)
-
-    def __contains__(self, key: object) -> bool:
-        return key in self._messages
-
-    def value(self, key: str) -> Any:
-        """Give the value as it is read; KeyError where there is none."""
-        try:
-            return self._decoded[key]
-        except KeyError:
-            value = self._decoded[key] = decode(load(self._messages[key].value))
-            return value
-
-    def stored(self, key: str) -> Stored | Missing:
-        """Give the value in canonical form."""
-        message = self._messages.get(key)
-        return MISSING if message is None else load(message.value)
-
-    def origin(self, key: str) -> int:
-        """Give the number of the version that set the present value; KeyError where there is none."""
-        return self._messages[key].origin_version
-
-    def advanced(self, header: Version, changes: Mapping[str, pb.Entry | None]) -> "Entries":
-        """Make the entries of a later version that differs in these keys; None where it has no such key."""
-        messages = self._messages.copy()
-        grown = False
-        for key, message in changes.items():
-            if message is None:
-                messages.pop(key, None)
-            else:
-                grown = grown or key not in messages
-                messages[key] = message
-        return Entries(header, dict(sorted(messages.items())) if grown else messages)
-
-    def __getstate__(self) -> tuple[Version, list[tuple[str, bytes]]]:
-        return self.header, [(key, message.SerializeToString()) for key, message in self._messages.items()]
-
-    def __setstate__(self, state: tuple[Version, list[tuple[str, bytes]]]) -> None:
-        header, messages = state
-        Entries.__init__(self, header, {key: pb.Entry.FromString(message) for key, message in messages})
 
 
 class Stage:
@@ -85,6 +24,7 @@ class Stage:
     __slots__ = (
         "_decoded",
         "_order",
+        "_reshaped",
         "_size",
         "base",
         "read",
@@ -102,15 +42,21 @@ class Stage:
         self.unresolved_fork: pb.ForkConfigRequest | None = None
         self.unresolved_keys: frozenset[str] = frozenset()
         self._decoded: dict[str, Any] = {}
-        self._order: list[str] | None = None  # the keys in order, where they are not the base's
+        self._reshaped = False  # whether keys were staged or deleted, so that they may not be the base's
+        self._order: list[str] | None = None  # the keys in order, once somebody iterated over them
         self._size = len(base)
 
     def __len__(self) -> int:
         return self._size
 
     def __iter__(self) -> Iterator[str]:
+        if not self._reshaped:
+            return iter(self.base)
+        if self._order is None:
+            added = [key for key, new in self.staged.items() if new is not MISSING and key not in self.base]
+            self._order = sorted([*(key for key in self.base if self.staged.get(key) is not MISSING), *added])
         # A copy, as what is iterated over may be staged away meanwhile.
-        return iter(self.base if self._order is None else self._order.copy())
+        return iter(self._order.copy())
 
     def __contains__(self, key: object) -> bool:
         # A key of another type than text is in neither.
@@ -162,7 +108,8 @@ class Stage:
     def rebase(self, base: Entries, staged: Mapping[str, Stored | Missing]) -> None:
         """Stand on another base with these changes; of the keys read, those that are still changed stay declared."""
         read = self.read
-        self.base, self.staged, self._decoded, self._order, self._size = base, {}, {}, None, len(base)
+        self.base, self.staged, self._decoded = base, {}, {}
+        self._reshaped, self._order, self._size = False, None, len(base)
         for key, new in staged.items():
             self.put(key, new)
         self.read = read & self.staged.keys()
@@ -173,8 +120,9 @@ class Stage:
 
     def _reorder(self, key: str, *, added: bool) -> None:
         self._size += 1 if added else -1
+        self._reshaped = True
         if self._order is None:
-            self._order = list(self.base)
+            return
         if added:
             insort(self._order, key)
         else:

@@ -10,10 +10,10 @@ from typing import Any, Literal, Self
 from lamina import commits, flows
 from lamina.channels import DEFAULT_TIMEOUT_SECONDS, TLS, connection
 from lamina.draft import Draft, Snapshot
+from lamina.entries import Entries
 from lamina.records import Change, ConfigInfo, Conflict, KeyChange, Version
-from lamina.stage import Entries
 from lamina.sync_shell import Shell
-from lamina.sync_watch import Watch
+from lamina.sync_watch import Watch, verified
 from lamina.watching import After, Following
 
 __all__ = ["Client", "Config", "Watch", "connect"]
@@ -155,6 +155,16 @@ class Config(Draft):
         """
         flow = commits.fork(self._shell.session, self._stage, name, at, message)
         return Config(self._shell, self._shell.run(flow))
+
+    def verify(self) -> Version:
+        """Walk the hash chain from version 1 to the version that this config stands on, and return its header.
+
+        Every hash is made anew from what the server sends, each version's from its parent's, and what this config
+        shows is held against it, staged changes aside. A hash noted elsewhere that equals the returned one's proves
+        the whole past. DataLossError names the first version that is not as it was committed. Reads every change
+        there ever was, so `timeout` counts for each message instead of the whole.
+        """
+        return verified(self._shell, self._stage.base)
 
     def watch(
         self, *keys: str, prefix: str | Iterable[str] = (), after: After = None, timeout: float | None = None

@@ -7,10 +7,12 @@ from typing import Any, Self, TypeVar
 from weakref import WeakMethod
 
 from lamina.effects import Call, Effect, Flow, Open, Receive, Sleep
-from lamina.errors import LaminaError
-from lamina.records import KeyChange, VersionChanges
+from lamina.entries import Entries
+from lamina.errors import DeadlineError, LaminaError
+from lamina.records import KeyChange, Version, VersionChanges
 from lamina.rpcs import WATCH_KEY_HISTORY
 from lamina.sync_shell import Shell, Stream, run
+from lamina.verifying import Verifying
 from lamina.watching import EndedError, Following
 from lamina_protos.v1 import lamina_pb2 as pb
 
@@ -140,6 +142,32 @@ class Watch:
             stream, self._stream = self._stream, None
         if stream is not None:
             self._shell.close_stream(stream)
+
+
+def verified(shell: Shell, base: Entries) -> Version:
+    """Walk a config's hash chain up to the version that it stands on, and return that version's header."""
+    with _Walk(shell, Verifying(shell.session, base), shell.session.timeout_seconds) as walk:
+        return walk.end()
+
+
+class _Walk(Watch):
+    """A watch that takes digests instead of changes, and has an end.
+
+    Long chains take longer than a verb's `timeout`: here that is how long the server may be silent.
+    """
+
+    def __init__(self, shell: Shell, verifying: Verifying, timeout: float) -> None:
+        super().__init__(shell, verifying, timeout)
+        self._verifying = verifying
+
+    def end(self) -> Version:
+        """Walk to the end."""
+        try:
+            while (version := self._next(self._verifying.step())) is None:
+                pass
+        except EndedError:
+            raise DeadlineError(f"{self._verifying.place}; the server was silent for too long") from None
+        return version
 
 
 class _Alarm:

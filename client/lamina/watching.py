@@ -97,26 +97,30 @@ class Following:
 
     def _first_ready(self) -> Flow[VersionChanges]:
         while not self._ready:
-            try:
-                yield from self._receive()
-            except UnavailableError:
-                self._open = False
-                ceiling = min(REOPEN_CEILING_SECONDS, REOPEN_FIRST_SECONDS * 2**self._failures)
-                self._failures += self._failures < 16  # noqa: PLR2004 - far beyond the ceiling; a float has an end
-                yield Sleep(self._session.uniform(0, ceiling))
-            except CursorError as error:
-                error.cursor = self.cursor
-                raise
+            yield from self._progress()
         first = self._ready[0]
         assert isinstance(first, VersionChanges)
         return first
+
+    def _progress(self) -> Flow[None]:
+        """Take the stream's next message, or let a pause pass after the stream was lost."""
+        try:
+            yield from self._receive()
+        except UnavailableError:
+            self._open = False
+            ceiling = min(REOPEN_CEILING_SECONDS, REOPEN_FIRST_SECONDS * 2**self._failures)
+            self._failures += self._failures < 16  # noqa: PLR2004 - far beyond the ceiling; a float has an end
+            yield Sleep(self._session.uniform(0, ceiling))
+        except CursorError as error:
+            error.cursor = self.cursor
+            raise
 
     def _receive(self) -> Flow[None]:
         if self._time is not None and self._position is None:
             header = yield from read_header(Verb(self._session), self._config, self._time)
             self._position = self._cursor = _cursor_at(header)
         if not self._open:
-            self._parts = []  # of a version cut in between: it comes again whole
+            self._forget_parts()
             yield Open(self._request())
             self._open = True
         self._take((yield Receive()))
@@ -135,6 +139,10 @@ class Following:
         if message.HasField("bookmark") and message.bookmark.version > self._reached:
             self._moved(pb.Cursor(version=message.bookmark.version, hash=message.bookmark.hash))
             self._mark()
+
+    def _forget_parts(self) -> None:
+        """Drop what there is of a version that was cut in between: it comes again whole."""
+        self._parts = []
 
     def _whole(self, header: pb.ConfigVersion) -> None:
         changes, self._parts = self._parts, []

@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
+from typing import Any
 
 import grpc
 import structlog
@@ -14,12 +15,14 @@ from sqlalchemy.exc import ArgumentError
 
 from lamina_server.committer import Committer
 from lamina_server.feed import Feed
+from lamina_server.heads import Heads
 from lamina_server.planning import MapLimits
+from lamina_server.readers import Readers
 from lamina_server.rpc import listening
+from lamina_server.rpc.convert.codec import WireCodec
 from lamina_server.rpc.draining import Draining
 from lamina_server.rpc.handlers import SERVICE, ServiceHandler
 from lamina_server.rpc.listening import UnsafeError
-from lamina_server.rpc.readers import Readers
 from lamina_server.rpc.service import Service
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Store
@@ -32,17 +35,36 @@ _log = structlog.get_logger(__name__)
 
 
 class Application:
-    """One server over one store. Make it, start it and stop it on one event loop."""
+    """One server over one store. Make it, start it and stop it on one event loop.
+
+    target  where clients reach it, once it has started
+    failed  done when the store takes no more writes, and the process should end
+    """
 
     def __init__(self, settings: Settings, store: Store) -> None:
         self._settings = settings
         self._draining = Draining()
         self._readers = Readers(store, threads=settings.reader_threads)
-        feed = Feed()
-        limits = MapLimits(keys=settings.config_key_limit, size_bytes=settings.config_limit_bytes)
-        self._committer = Committer(store, limits=limits, on_commit=feed.announce)
+        codec, feed = WireCodec(), Feed()
+        heads = Heads(self._readers, codec, limit_bytes=settings.heads_limit_bytes, is_shared=store.is_shared)
+        self.target = ""
+        self.failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self._committer = Committer(
+            store,
+            heads,
+            codec,
+            limits=MapLimits(keys=settings.config_key_limit, size_bytes=settings.config_limit_bytes),
+            on_commit=feed.announce,
+            on_failure=lambda: self.failed.set_result(None),
+            batch_limit=settings.batch_limit_commands,
+        )
         service = Service(
-            committer=self._committer, readers=self._readers, feed=feed, draining=self._draining, settings=settings
+            committer=self._committer,
+            heads=heads,
+            readers=self._readers,
+            feed=feed,
+            draining=self._draining,
+            settings=settings,
         )
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=listening.options(settings))
@@ -57,10 +79,10 @@ class Application:
         Raises UnsafeError or AddressError, and nothing listens then.
         """
         address = listening.parse(self._settings.listen)
-        target = listening.bind(self._server, address, listening.credentials(self._settings, address))
+        self.target = listening.bind(self._server, address, listening.credentials(self._settings, address))
         await self._server.start()
         await self._health.set(SERVICE.full_name, health_pb2.HealthCheckResponse.SERVING)
-        return target
+        return self.target
 
     async def stop(self) -> None:
         """Take nothing new, end what is under way, and let go of the threads. The store is its owner's.
@@ -85,8 +107,8 @@ class Application:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[str]:
-    """Serve the database of the settings while the block lasts; yield the target by which clients reach it.
+async def serving(settings: Settings) -> AsyncIterator[Application]:
+    """Serve the database of the settings while the block lasts.
 
     Raises UnsafeError, AddressError or UnusableStoreError if it cannot, or not safely.
     """
@@ -99,7 +121,7 @@ async def serving(settings: Settings) -> AsyncIterator[str]:
         try:
             target = await application.start()
             _log.info("ready", listen=target, database=describe_database(settings))
-            yield target
+            yield application
             _log.info("stopping")
         finally:
             await application.stop()

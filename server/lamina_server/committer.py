@@ -1,68 +1,131 @@
-"""The only writer: one thread through which every command passes, in the order of arrival.
+"""The only writer: one thread through which every command passes, in the order of arrival, many in one transaction.
 
 Knows no wire. One thread, because a database has one write lock anyway, and because what
-is decided in order needs no other lock. A command that was begun is finished, whatever
-becomes of its caller: a deadline or a lost connection must not decide whether a commit
-that may already be durable is told to the watchers.
+is decided in order needs no other lock. While it works on one batch the next one gathers:
+so a lone caller waits for nobody, and many share the cost of a transaction. A command that
+was begun is finished, whatever becomes of its caller: a deadline or a lost connection must
+not decide whether a commit that may already be durable is told to the watchers.
+
+The way of a batch: the event loop lends the heads that it has in memory, the thread
+decides and commits, the event loop advances the heads, tells the watchers, and only then
+are replies given. Then comes the next.
 """
 
 import asyncio
 import time
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from typing import TypeAlias
 
 import structlog
 
+from lamina_server.batch import Batch, configs_of
 from lamina_server.commands import Command
 from lamina_server.committing import Preview, perform, preview
-from lamina_server.errors import Reason, UnavailableError
+from lamina_server.errors import Reason, ServerError, UnavailableError
+from lamina_server.heads import Heads
+from lamina_server.held_map import Codec, EncodedChanges, Head
+from lamina_server.keyframing import Keyframing
 from lamina_server.planning import MapLimits
-from lamina_server.store.contract import Store
+from lamina_server.store.contract import CommitUnknownError, Store, StoreFailedError
 from lamina_server.versions import Reply, RequestKey, Version
 
-KEYFRAME_VALUES_MINIMUM = 256
-"""A keyframe pays only where it saves more rows than its own transaction costs."""
-
 _log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a command came to: its reply, and its version's header as wire bytes where it was made just now."""
+
+    reply: Reply
+    header: bytes | None = None
+
+
+@dataclass(slots=True)
+class _Waiting:
+    """A command, and who waits for its outcome."""
+
+    request: RequestKey
+    command: Command
+    future: "asyncio.Future[Outcome]"
+
+
+@dataclass(slots=True)
+class _Written:
+    """What became of a batch: an outcome or an error for each command, and what it changes in memory."""
+
+    outcomes: list[Outcome | Exception]
+    made: list[EncodedChanges] = field(default_factory=list)
+    forked: list[str] = field(default_factory=list)
+
+    def add(self, other: "_Written") -> None:
+        """Append what became of the next part; each part says anew what memory lacks, so some of it is known."""
+        known = {(made.version.config, made.version.number) for made in self.made}
+        self.outcomes += other.outcomes
+        self.made += [made for made in other.made if (made.version.config, made.version.number) not in known]
+        self.forked += other.forked
+
+
+Commands: TypeAlias = Sequence[tuple[RequestKey, Command]]
 
 
 class Committer:
     """Commands in, replies out, versions announced in between.
 
-    on_commit  called on the event loop with each new version, durable by then, before the
-               reply to its command
-    now_us     the clock, in microseconds since the epoch
+    on_commit     called on the event loop with each new version, durable by then, before
+                  the reply to its command
+    on_failure    called on the event loop, once, when the store takes no more writes and
+                  the process should end
+    now_us        the clock, in microseconds since the epoch
+    batch_limit   commands of one transaction, at most
     """
 
     def __init__(
         self,
         store: Store,
+        heads: Heads,
+        codec: Codec,
         *,
         limits: MapLimits,
         on_commit: Callable[[Version], None],
+        on_failure: Callable[[], None],
+        batch_limit: int,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._store = store
+        self._heads = heads
+        self._codec = codec
         self._limits = limits
         self._on_commit = on_commit
+        self._on_failure = on_failure
+        self._batch_limit = batch_limit
         self._now_us = now_us
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
-        self._begun: set[asyncio.Task[Reply]] = set()
+        self._keyframing = Keyframing(store)
+        self._waiting: deque[_Waiting] = deque()
+        self._working: asyncio.Task[None] | None = None
         self._draining = False
-        self._since_keyframe: dict[str, int] = {}
+        self._failed = False
 
-    async def submit(self, request: RequestKey, command: Command) -> Reply:
-        """Carry a command out exactly once and return its reply.
+    async def submit(self, request: RequestKey, command: Command) -> Outcome:
+        """Carry a command out exactly once and return its outcome.
 
         Cancelling the caller does not cancel the command. Raises what the command is
         refused with; UnavailableError(DRAINING) once `stop` was called.
         """
         if self._draining:
             raise UnavailableError(Reason.DRAINING, "the server is stopping; nothing was written")
-        task = asyncio.get_running_loop().create_task(self._carry_out(request, command))
-        self._begun.add(task)
-        task.add_done_callback(self._finished)
-        return await asyncio.shield(task)
+        if self._failed:
+            raise UnavailableError(Reason.STORE_UNAVAILABLE, "the server takes no more writes; nothing was written")
+        future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
+        self._waiting.append(_Waiting(request, command, future))
+        for config in configs_of(command):
+            self._heads.warm(config)  # for the commits that will follow: this one does without
+        if self._working is None:
+            self._working = asyncio.get_running_loop().create_task(self._work())
+        return await future
 
     def preview(self, command: Command) -> Preview:
         """Decide a command without writing. Blocks: call it on a reader's thread."""
@@ -70,45 +133,112 @@ class Committer:
             return preview(reading, command, now_us=self._now_us(), limits=self._limits)
 
     async def stop(self) -> None:
-        """Refuse new commands, finish those begun, and end the thread."""
+        """Refuse new commands, finish those begun, and end the threads."""
         self._draining = True
-        if self._begun:
-            await asyncio.wait(self._begun)
+        if self._working:
+            await self._working
         await asyncio.to_thread(self._thread.shutdown)
+        await self._keyframing.stop()
 
-    async def _carry_out(self, request: RequestKey, command: Command) -> Reply:
-        loop = asyncio.get_running_loop()
-        reply = await loop.run_in_executor(self._thread, self._write, request, command)
-        if reply.created and reply.version is not None:
-            self._on_commit(reply.version)
-            self._thread.submit(self._keep_keyframes, reply.version)
-        return reply
+    # --- on the event loop ------------------------------------------------------------------
 
-    def _finished(self, task: "asyncio.Task[Reply]") -> None:
-        self._begun.discard(task)
-        if not task.cancelled():
-            task.exception()  # looked at: a caller that has left does not make it an unheard one
+    async def _work(self) -> None:
+        """Carry out what waits, batch by batch, until nothing does."""
+        while self._waiting:
+            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_limit))]
+            try:
+                outcomes = await self._carry_out(batch)
+            except Exception as error:  # noqa: BLE001 - a bug, of which those who wait have to hear
+                outcomes = [error] * len(batch)
+            for waiting, outcome in zip(batch, outcomes, strict=True):
+                _give(waiting.future, outcome)
+        self._working = None
 
-    def _write(self, request: RequestKey, command: Command) -> Reply:
-        with self._store.write() as writing:
-            return perform(writing, request, command, now_us=self._now_us(), limits=self._limits)
-
-    def _keep_keyframes(self, version: Version) -> None:
-        """Write a keyframe once as many values have originated as the map has keys.
-
-        So a map costs O(1) associations per change, amortised, and reading one never
-        replays more than about twice its size.
-        """
-        config = version.config
+    async def _carry_out(self, batch: Sequence[_Waiting]) -> Sequence[Outcome | Exception]:
+        commands = [(each.request, each.command) for each in batch]
+        held = self._heads.lend({config for _, command in commands for config in configs_of(command)})
+        written = _Written([])
         try:
-            if config in self._since_keyframe:
-                since = self._since_keyframe[config] + version.change_count
-            else:
-                since = self._store.originated_since_keyframe(config)
-            if since >= max(version.key_count, KEYFRAME_VALUES_MINIMUM):
-                self._store.write_keyframe(config)
-                since = 0
-            self._since_keyframe[config] = since
-        except Exception:  # noqa: BLE001 - a keyframe only saves time: the commit before it stands
-            self._since_keyframe.pop(config, None)
-            _log.exception("keyframe not written", config=config, version=version.number)
+            loop = asyncio.get_running_loop()
+            written = await loop.run_in_executor(self._thread, self._write, commands, held)
+        finally:
+            self._heads.give_back(written.made, written.forked)
+        self._announce(written)
+        return written.outcomes
+
+    def _announce(self, written: _Written) -> None:
+        for made in written.made:
+            self._on_commit(made.version)
+            self._keyframing.note(made.version, is_busy=bool(self._waiting))
+        for outcome in written.outcomes:
+            # Remembered: maybe from a try whose end was not known, so that nobody was told.
+            if isinstance(outcome, Outcome) and outcome.header is None and outcome.reply.version:
+                self._on_commit(outcome.reply.version)
+        if not self._failed and any(isinstance(outcome, StoreFailedError) for outcome in written.outcomes):
+            self._failed = True
+            self._on_failure()
+
+    # --- on the writer's thread -------------------------------------------------------------
+
+    def _write(self, commands: Commands, held: Mapping[str, Head]) -> _Written:
+        """Carry out a batch; where that fails, find out for each command what that means for it."""
+        try:
+            return self._transact(commands, held)
+        except StoreFailedError as error:
+            return _Written([error] * len(commands))
+        except CommitUnknownError:
+            return self._resolve(commands, held)
+        except UnavailableError as error:  # the database cannot be asked, whatever is in the batch
+            return _Written([error] * len(commands))
+        except Exception as error:  # noqa: BLE001 - told to those whom it concerns
+            if len(commands) == 1:
+                return _Written([error])
+        _log.warning("batch taken apart", commands=len(commands))
+        written = _Written([])
+        for command in commands:
+            written.add(self._write([command], held))
+        return written
+
+    def _resolve(self, commands: Commands, held: Mapping[str, Head]) -> _Written:
+        """Find out what became of a batch whose COMMIT was not confirmed: each request id knows.
+
+        Whoever holds the write lock now sees what was committed before; what was not is done now.
+        """
+        _log.warning("commit not confirmed, asking again", commands=len(commands))
+        try:
+            return self._transact(commands, held)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the first try is still open
+            _log.warning("commit left open", error=type(error).__name__)
+            return _Written([CommitUnknownError()] * len(commands))
+
+    def _transact(self, commands: Commands, held: Mapping[str, Head]) -> _Written:
+        """Decide commands and write what they come to, in one transaction."""
+        replies: list[Reply | Exception] = []
+        with self._store.write() as writing:
+            batch = Batch(writing, self._codec, held, dict(commands))
+            for request, command in commands:
+                replies.append(self._perform(batch, request, command))
+        made = [EncodedChanges.of(each, self._codec) for each in batch.made]
+        headers = {(each.version.config, each.version.number): each.header for each in made}
+        outcomes = [reply if isinstance(reply, Exception) else _outcome(reply, headers) for reply in replies]
+        return _Written(outcomes, made, batch.forked)
+
+    def _perform(self, batch: Batch, request: RequestKey, command: Command) -> Reply | Exception:
+        """Answer one command. What it is refused with is its own; a lost block raises at its end, for all."""
+        try:
+            return perform(batch, request, command, now_us=self._now_us(), limits=self._limits)
+        except ServerError as error:
+            return error
+
+
+def _outcome(reply: Reply, headers: Mapping[tuple[str, int], bytes]) -> Outcome:
+    return Outcome(reply, headers.get((reply.config, reply.version.number)) if reply.version else None)
+
+
+def _give(future: "asyncio.Future[Outcome]", outcome: Outcome | Exception) -> None:
+    if future.done():  # its caller has left
+        return
+    if isinstance(outcome, Exception):
+        future.set_exception(outcome)
+    else:
+        future.set_result(outcome)

@@ -4,8 +4,9 @@ Knows no thread and no wire. `perform` runs within an open write, so that what i
 what it decides on; `preview` runs the same decision within a read, and writes nothing.
 """
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
+from typing import Protocol
 
 from lamina_server.commands import Command, CommitCommand, ForkCommand, RevertCommand
 from lamina_server.errors import (
@@ -18,9 +19,43 @@ from lamina_server.errors import (
 )
 from lamina_server.hashing import NO_PARENT
 from lamina_server.planning import MapLimits, Plan, merge, plan
-from lamina_server.store.contract import Reading, Writing
 from lamina_server.values import Value
-from lamina_server.versions import Change, Reply, RequestKey, Source, State, Version
+from lamina_server.versions import Change, Entry, Reply, RequestKey, Source, State, Version
+
+
+class Ground(Protocol):
+    """What a command is decided on: these questions of a store's Reading, by whoever answers them."""
+
+    def head(self, config: str) -> Version | None:
+        """As Reading.head."""
+
+    def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
+        """As Reading.versions."""
+
+    def values(self, config: str, number: int, keys: Collection[str]) -> dict[str, Value]:
+        """As Reading.values."""
+
+    def states(self, config: str, number: int, keys: Collection[str]) -> dict[str, State]:
+        """As Reading.states."""
+
+    def changed_between(self, config: str, low: int, high: int) -> Iterator[str]:
+        """As Reading.changed_between."""
+
+    def entries(self, config: str, number: int) -> Iterator[Entry]:
+        """As Reading.entries."""
+
+
+class WritableGround(Ground, Protocol):
+    """And what it needs of a Writing."""
+
+    def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
+        """As Reading.replies."""
+
+    def insert(self, plan: Plan) -> None:
+        """As Writing.insert."""
+
+    def remember(self, request: RequestKey, reply: Reply) -> None:
+        """As Writing.remember."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,13 +66,13 @@ class Preview:
     changed_keys: tuple[str, ...]
 
 
-def perform(writing: Writing, request: RequestKey, command: Command, *, now_us: int, limits: MapLimits) -> Reply:
+def perform(writing: WritableGround, request: RequestKey, command: Command, *, now_us: int, limits: MapLimits) -> Reply:
     """Answer a command exactly once: by its remembered outcome, or by deciding and writing.
 
     The request id is looked up before any other check, so that a retry gets its first
     answer even where the config has moved on since. Refusals are raised, not remembered.
     """
-    remembered = writing.reply(request.caller, request.request_id)
+    remembered = writing.replies(request.caller, [request.request_id]).get(request.request_id)
     if remembered is not None:
         digest, reply = remembered
         if digest != request.digest:
@@ -52,7 +87,7 @@ def perform(writing: Writing, request: RequestKey, command: Command, *, now_us: 
     return reply
 
 
-def preview(reading: Reading, command: Command, *, now_us: int, limits: MapLimits) -> Preview:
+def preview(reading: Ground, command: Command, *, now_us: int, limits: MapLimits) -> Preview:
     """Decide a command as `perform` would, short of its request id, and write nothing."""
     decision = _decide(reading, command)
     planned = _plan(decision, command, now_us=now_us, limits=limits)
@@ -65,17 +100,17 @@ def preview(reading: Reading, command: Command, *, now_us: int, limits: MapLimit
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """The changes to make on top of a head, and what the changed keys are there."""
+    """The changes to make on top of a head, and what the changed keys hold there."""
 
     config: str
     head: Version | None
     changes: tuple[Change, ...]
-    states: Mapping[str, State]
+    values: Mapping[str, Value]
     merged: bool = False
     source: Source | None = None
 
 
-def _decide(reading: Reading, command: Command) -> _Decision:
+def _decide(reading: Ground, command: Command) -> _Decision:
     match command:
         case CommitCommand():
             return _commit(reading, command)
@@ -85,7 +120,7 @@ def _decide(reading: Reading, command: Command) -> _Decision:
             return _fork(reading, command)
 
 
-def _commit(reading: Reading, command: CommitCommand) -> _Decision:
+def _commit(reading: Ground, command: CommitCommand) -> _Decision:
     config, head = command.config, reading.head(command.config)
     base = _check_base(reading, config, head, command.base_version, command.base_hash)
     yours = {change.key: change.value for change in command.changes}
@@ -93,15 +128,15 @@ def _commit(reading: Reading, command: CommitCommand) -> _Decision:
     if command.require_base and base != at:
         raise _moved_on(reading, config, base, head, yours)
     keys = yours.keys() | set(command.read_keys)
-    head_states = reading.states(config, at, keys)
-    base_states = head_states if base == at else reading.states(config, base, keys)
-    merged = merge(command.changes, command.read_keys, base=base_states, head=head_states)
+    values = reading.values(config, at, keys)
+    base_values = values if base == at else reading.values(config, base, keys)
+    merged = merge(command.changes, command.read_keys, base=base_values, head=values)
     if merged.conflicts:
-        raise _conflict(reading, head, merged.conflicts, base=base_states, theirs=head_states, yours=yours)
-    return _Decision(config, head, merged.changes, head_states, merged=base != at and bool(merged.changes))
+        raise _conflict(reading, head, merged.conflicts, base=base_values, yours=yours)
+    return _Decision(config, head, merged.changes, values, merged=base != at and bool(merged.changes))
 
 
-def _revert(reading: Reading, command: RevertCommand) -> _Decision:
+def _revert(reading: Ground, command: RevertCommand) -> _Decision:
     config, head = command.config, reading.head(command.config)
     if head is None:
         raise NotFoundError.config(config)
@@ -109,16 +144,16 @@ def _revert(reading: Reading, command: RevertCommand) -> _Decision:
     if command.to_version > head.number:
         raise NotFoundError.version(config, command.to_version, head.number)
     keys = list(reading.changed_between(config, command.to_version, head.number))
-    old_states = reading.states(config, command.to_version, keys)
-    changes = [Change(key, _value(old_states, key)) for key in keys]
+    old_values = reading.values(config, command.to_version, keys)
+    changes = [Change(key, old_values.get(key)) for key in keys]
     if base != head.number:
         raise _moved_on(reading, config, base, head, {change.key: change.value for change in changes})
-    head_states = reading.states(config, head.number, keys)
-    differing = tuple(change for change in changes if change.value != _value(head_states, change.key))
-    return _Decision(config, head, differing, head_states)
+    values = reading.values(config, head.number, keys)
+    differing = tuple(change for change in changes if change.value != values.get(change.key))
+    return _Decision(config, head, differing, values)
 
 
-def _fork(reading: Reading, command: ForkCommand) -> _Decision:
+def _fork(reading: Ground, command: ForkCommand) -> _Decision:
     source = reading.head(command.source)
     if source is None:
         raise NotFoundError.config(command.source)
@@ -143,7 +178,7 @@ def _plan(decision: _Decision, command: Command, *, now_us: int, limits: MapLimi
         decision.changes,
         config=decision.config,
         head=decision.head,
-        states=decision.states,
+        values=decision.values,
         author=command.author,
         message=command.message,
         now_us=now_us,
@@ -158,7 +193,7 @@ def _reply(decision: _Decision, planned: Plan | None) -> Reply:
     return Reply(decision.config, planned.version, created=True, merged=decision.merged)
 
 
-def _check_base(reading: Reading, config: str, head: Version | None, base_version: int | None, base_hash: bytes) -> int:
+def _check_base(reading: Ground, config: str, head: Version | None, base_version: int | None, base_hash: bytes) -> int:
     """Return the base's number, having made sure that it is part of this database's past."""
     at = _number(head)
     base = at if base_version is None else base_version
@@ -170,39 +205,39 @@ def _check_base(reading: Reading, config: str, head: Version | None, base_versio
 
 
 def _moved_on(
-    reading: Reading, config: str, base: int, head: Version | None, yours: Mapping[str, Value | None]
+    reading: Ground, config: str, base: int, head: Version | None, yours: Mapping[str, Value | None]
 ) -> ConflictError:
     """Name everything that changed since a base that had to be the head."""
     keys = list(reading.changed_between(config, base, _number(head)))
-    base_states = reading.states(config, base, keys)
-    head_states = reading.states(config, _number(head), keys)
-    changed = [key for key in keys if _value(base_states, key) != _value(head_states, key)]
-    return _conflict(reading, head, changed, base=base_states, theirs=head_states, yours=yours)
+    base_values = reading.values(config, base, keys)
+    values = reading.values(config, _number(head), keys)
+    changed = [key for key in keys if base_values.get(key) != values.get(key)]
+    return _conflict(reading, head, changed, base=base_values, yours=yours)
 
 
 def _conflict(
-    reading: Reading,
+    reading: Ground,
     head: Version | None,
     keys: Collection[str],
     *,
-    base: Mapping[str, State],
-    theirs: Mapping[str, State],
+    base: Mapping[str, Value],
     yours: Mapping[str, Value | None],
 ) -> ConflictError:
     # A head that differs from a base in the past has a version that made it differ.
     assert head is not None
+    theirs = reading.states(head.config, head.number, keys)
     origins = reading.versions(head.config, {theirs[key].origin for key in keys})
     return ConflictError(head, [_key_conflict(key, base, theirs[key], origins, yours) for key in keys])
 
 
 def _key_conflict(
     key: str,
-    base: Mapping[str, State],
+    base: Mapping[str, Value],
     theirs: State,
     origins: Mapping[int, Version],
     yours: Mapping[str, Value | None],
 ) -> KeyConflict:
-    old = _value(base, key)
+    old = base.get(key)
     return KeyConflict(
         key=key,
         base=old,
@@ -213,14 +248,9 @@ def _key_conflict(
     )
 
 
-def _hash(reading: Reading, config: str, number: int) -> bytes:
+def _hash(reading: Ground, config: str, number: int) -> bytes:
     return reading.versions(config, [number])[number].hash if number else NO_PARENT
 
 
 def _number(head: Version | None) -> int:
     return head.number if head else 0
-
-
-def _value(states: Mapping[str, State], key: str) -> Value | None:
-    state = states.get(key)
-    return state.value if state else None

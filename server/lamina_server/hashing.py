@@ -6,6 +6,7 @@ integers are 8 bytes, big-endian, signed.
 """
 
 import hashlib
+import struct
 from collections.abc import Iterable
 from typing import TypeAlias
 
@@ -20,6 +21,10 @@ NO_PARENT = b""
 """The hash of version 0, the empty map before the first version."""
 
 Field: TypeAlias = bytes | str | int
+
+_INTEGER_BYTES = 8
+_pack_length = struct.Struct(">Q").pack
+_pack_integer = struct.Struct(">Qq").pack  # with its length before it
 
 
 def value_digest(config: str, version: int, key: str, value: Value | None) -> bytes:
@@ -76,19 +81,12 @@ def content_digest(*fields: Field) -> bytes:
 
 
 def _sha256(*fields: Field) -> bytes:
-    digest = hashlib.sha256()
+    # Called for each row that is read or written: one hash of one piece, and no call of ours for a field.
+    parts: list[bytes] = []
     for field in fields:
-        encoded = _encode(field)
-        digest.update(len(encoded).to_bytes(8, "big"))
-        digest.update(encoded)
-    return digest.digest()
-
-
-def _encode(field: Field) -> bytes:
-    match field:
-        case bytes():
-            return field
-        case str():
-            return field.encode()
-        case int():
-            return field.to_bytes(8, "big", signed=True)
+        if isinstance(field, int):
+            parts.append(_pack_integer(_INTEGER_BYTES, field))
+        else:
+            encoded = field.encode() if isinstance(field, str) else field
+            parts += (_pack_length(len(encoded)), encoded)
+    return hashlib.sha256(b"".join(parts)).digest()

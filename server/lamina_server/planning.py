@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from lamina_server.errors import LimitError, Reason
 from lamina_server.hashing import NO_PARENT, value_digest, version_hash
 from lamina_server.values import Value
-from lamina_server.versions import Change, Source, State, Version
+from lamina_server.versions import Change, Source, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,8 +58,8 @@ def merge(
     changes: Iterable[Change],
     read_keys: Collection[str],
     *,
-    base: Mapping[str, State],
-    head: Mapping[str, State],
+    base: Mapping[str, Value],
+    head: Mapping[str, Value],
 ) -> Merge:
     """Merge changes made against a base into the head, three-way by value.
 
@@ -68,16 +68,16 @@ def merge(
     only if the head differs from its base; a read key likewise.
 
     >>> from lamina_server.values import Value
-    >>> one, two, three = (State(Value.of_integer(n), n) for n in (1, 2, 3))
-    >>> merge([Change("x", three.value)], [], base={"x": one}, head={"x": two}).conflicts
+    >>> one, two, three = (Value.of_integer(n) for n in (1, 2, 3))
+    >>> merge([Change("x", three)], [], base={"x": one}, head={"x": two}).conflicts
     ('x',)
-    >>> merge([Change("y", three.value)], [], base={"x": one}, head={"x": two}).conflicts
+    >>> merge([Change("y", three)], [], base={"x": one}, head={"x": two}).conflicts
     ()
     """
     kept: list[Change] = []
-    conflicts = {key for key in read_keys if _value(head, key) != _value(base, key)}
+    conflicts = {key for key in read_keys if head.get(key) != base.get(key)}
     for change in changes:
-        ours, theirs, old = change.value, _value(head, change.key), _value(base, change.key)
+        ours, theirs, old = change.value, head.get(change.key), base.get(change.key)
         if ours in (old, theirs):
             continue
         if theirs == old:
@@ -92,7 +92,7 @@ def plan(
     *,
     config: str,
     head: Version | None,
-    states: Mapping[str, State],
+    values: Mapping[str, Value],
     author: Author,
     message: str,
     now_us: int,
@@ -102,16 +102,16 @@ def plan(
     """Work out the version, with its number, counts, digests and hash, that makes `changes` on top of `head`.
 
     changes  each differs from the head; no key twice
-    states   what the changed keys are at the head, as far as they ever were
+    values   what the changed keys hold at the head, as far as they hold anything
     now_us   the clock; the commit time is this or just after the parent's, whatever clocks do
 
     Raises LimitError where the whole map would become too large.
     """
     ordered = sorted(changes, key=_key)
     number = head.number + 1 if head else 1
-    key_count, size_bytes = _grow(ordered, head, states)
+    key_count, size_bytes = _grow(ordered, head, values)
     _check_limits(config, key_count, size_bytes, limits)
-    values = tuple(
+    planned = tuple(
         PlannedValue(change.key, change.value, value_digest(config, number, change.key, change.value))
         for change in ordered
     )
@@ -126,7 +126,7 @@ def plan(
         commit_time_us=commit_time_us,
         key_count=key_count,
         source=source,
-        digests=(planned.digest for planned in values),
+        digests=(each.digest for each in planned),
     )
     version = Version(
         config=config,
@@ -137,11 +137,11 @@ def plan(
         message=message,
         commit_time_us=commit_time_us,
         key_count=key_count,
-        change_count=len(values),
+        change_count=len(planned),
         size_bytes=size_bytes,
         source=source,
     )
-    return Plan(version, values)
+    return Plan(version, planned)
 
 
 def entry_size(key: str, value: Value | None) -> int:
@@ -149,10 +149,10 @@ def entry_size(key: str, value: Value | None) -> int:
     return 0 if value is None else len(key.encode()) + value.size_bytes
 
 
-def _grow(changes: Iterable[Change], head: Version | None, states: Mapping[str, State]) -> tuple[int, int]:
+def _grow(changes: Iterable[Change], head: Version | None, values: Mapping[str, Value]) -> tuple[int, int]:
     key_count, size_bytes = (head.key_count, head.size_bytes) if head else (0, 0)
     for change in changes:
-        old = _value(states, change.key)
+        old = values.get(change.key)
         key_count += (change.value is not None) - (old is not None)
         size_bytes += entry_size(change.key, change.value) - entry_size(change.key, old)
     return key_count, size_bytes
@@ -164,11 +164,6 @@ def _check_limits(config: str, key_count: int, size_bytes: int, limits: MapLimit
         raise LimitError(Reason.TOO_MANY, what, limit=limits.keys, actual=key_count, unit="keys")
     if size_bytes > limits.size_bytes:
         raise LimitError(Reason.TOO_LARGE, what, limit=limits.size_bytes, actual=size_bytes, unit="bytes")
-
-
-def _value(states: Mapping[str, State], key: str) -> Value | None:
-    state = states.get(key)
-    return state.value if state else None
 
 
 def _key(change: Change) -> str:

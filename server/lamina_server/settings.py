@@ -93,6 +93,15 @@ class Settings(BaseSettings):
     )
 
     # What the process spends.
+    heads_limit_bytes: int = Field(
+        256 * MIB,
+        ge=0,
+        description="Maps held in memory, by estimate: what was used least recently goes, and is read again when "
+        "it is asked for. Large enough for a few of the largest configs",
+    )
+    batch_limit_commands: int = Field(
+        256, ge=1, description="Writes of one transaction: more would make the first of them wait for the last"
+    )
     reader_threads: int = Field(
         4, ge=1, description="Threads that read the database: more only queue for Python's lock and the disk"
     )

@@ -51,6 +51,22 @@ class Change:
 
 
 @dataclass(frozen=True, slots=True)
+class VersionChanges:
+    """One version and all that it changed, in key order."""
+
+    version: Version
+    changes: tuple[Change, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class HeadMark:
+    """Which version is a config's head: its number, and the hash that stands for its whole past."""
+
+    number: int
+    hash: bytes
+
+
+@dataclass(frozen=True, slots=True)
 class Entry:
     """One key of a map, with the version its value originated in."""
 

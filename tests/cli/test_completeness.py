@@ -37,7 +37,7 @@ EXCEPTIONS = {
     "edit": "refresh and commit, which is what each writer does",
     "transact": "a function's business; the writers try again by themselves",
     "live": "`watch` follows a config from the shell",
-    "verify": "not in the SDK yet",
+    "verify": "an auditor's: `lamina-server verify` for a whole database, the SDK for one config",
 }
 EXIT_CODES = {
     lamina.LaminaError: 1,

@@ -5,8 +5,8 @@ from datetime import UTC, datetime
 from typing import Any, TypeVar
 
 from lamina.effects import Call, Effect, Flow, Open, Receive, Session, Sleep
+from lamina.entries import Entries
 from lamina.errors import LaminaError
-from lamina.stage import Entries
 from lamina.values import dump, encode
 from lamina.wire import version_of
 from lamina_protos.v1 import lamina_pb2 as pb

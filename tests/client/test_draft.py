@@ -12,9 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 import lamina
 from lamina.draft import Draft, Snapshot
+from lamina.entries import Entries
 from lamina.records import Change
-from lamina.stage import Entries
-from tests.client.making import entries
+from lamina.stage import applied, changes_of
+from tests.client.making import entries, entry
 
 
 def draft(content: Mapping[str, Any]) -> Draft:
@@ -366,3 +367,48 @@ def test_entries_advance(content: dict[str, Any], changes: dict[str, Any]) -> No
     assert list(after) == sorted(wanted)
     assert Snapshot(before) == content
     assert isinstance(before, Entries)
+
+
+@given(st.dictionaries(keys, some), st.lists(st.dictionaries(keys, some | st.just(lamina.MISSING), max_size=2)))
+def test_every_version_stays_as_it_was(content: dict[str, Any], commits: list[dict[str, Any]]) -> None:
+    """P5: however many versions share a map, each has its own content, in order, and none changes."""
+    versions, models = [entries(content, version=1)], [content]
+    for number, changes in enumerate(commits, start=2):
+        model = {key: value for key, value in (models[-1] | changes).items() if value is not lamina.MISSING}
+        made = entries({key: model[key] for key in changes if key in model}, version=number)
+        if number % 2:
+            list(versions[-1])  # the order may be known or not
+        versions.append(versions[-1].advanced(made.header, {key: made._messages.get(key) for key in changes}))
+        models.append(model)
+    for version, model in zip(versions, models, strict=True):
+        assert Snapshot(version) == model
+        assert list(version) == list(pickle.loads(pickle.dumps(version))) == sorted(model)
+        assert len(version) == len(model)
+        assert {key for key in ("a", "b", "c", "never") if key in version} == {*"abc"} & model.keys()
+
+
+def test_a_commit_of_a_large_map_copies_no_map() -> None:
+    """The next version shares its parent's map until many keys differ, so a commit costs the same at any size."""
+    before = entries({f"k{number:04}": number for number in range(5_000)})
+    config = Draft(before)
+    shared = 0
+    for number in range(200):
+        config[f"k{number:04}"] = "changed"
+        config[f"new{number:04}"] = number
+        assert config._stage._order is None
+        later = applied(config._stage.base, before.header, changes_of(config._stage.staged))
+        shared += later._messages is config._stage.base._messages
+        config._stage.rebase(later, {})
+    assert shared > 190
+    assert list(config) == sorted([*before, *(f"new{number:04}" for number in range(200))])
+    assert len(before) == 5_000
+
+
+def test_old_values_are_let_go() -> None:
+    """A version's order is no reason to keep the map of one long ago."""
+    later = entries({f"k{number:03}": number for number in range(100)})
+    for number in range(100):
+        key = f"k{number:03}"
+        later = later.advanced(later.header, {key: entry(key, "changed")})
+    assert later._order is later._messages
+    assert all(later._messages[key].value.string for key in list(later)[:80])

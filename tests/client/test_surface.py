@@ -56,7 +56,7 @@ def parameters(function: Any) -> list[tuple[str, Any, Any, Any]]:
     return [(one.name, one.kind, one.default, one.annotation) for one in signature.parameters.values()]
 
 
-AWAITED = {"config", "commit", "refresh", "at", "diff", "blame", "revert", "fork", "close"}
+AWAITED = {"config", "commit", "refresh", "at", "diff", "blame", "revert", "fork", "verify", "close"}
 
 
 def test_what_is_awaited() -> None:

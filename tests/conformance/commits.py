@@ -6,7 +6,7 @@ from typing import Any
 from lamina_server.planning import Author, MapLimits, Plan, plan
 from lamina_server.store.contract import EVERYTHING, KeyFilter, Reading, Store, Writing
 from lamina_server.values import Value, canonical_json
-from lamina_server.versions import Change, RequestKey, Source, Version
+from lamina_server.versions import Change, Reply, RequestKey, Source, Version
 
 ADA = Author("ada", verified=True)
 CONFIG = "payments/prod"
@@ -53,7 +53,7 @@ def planned(
         [change(*item) for item in changes.items()],
         config=config,
         head=head,
-        states=reading.states(config, head.number if head else 0, list(changes)),
+        values=reading.values(config, head.number if head else 0, list(changes)),
         author=author,
         message=message,
         now_us=now_us,
@@ -88,3 +88,8 @@ def map_at(
 
 def values(data: Mapping[str, Any]) -> dict[str, Value]:
     return {key: value(each) for key, each in data.items()}
+
+
+def remembered(reading: Reading, caller: str, request_id: str) -> tuple[bytes, Reply] | None:
+    """Return the remembered outcome of one request id."""
+    return reading.replies(caller, [request_id]).get(request_id)

@@ -13,8 +13,9 @@ from sqlalchemy import Connection, Engine, event, text
 from lamina_server.planning import Plan, plan
 from lamina_server.store.contract import KeyFilter, Reading, Store
 from lamina_server.store.sql import SqlStore, open_store
-from lamina_server.versions import Change, State, Version
-from tests.conformance.commits import ADA, CONFIG, LIMITS, planned, value
+from lamina_server.values import Value
+from lamina_server.versions import Change, Version
+from tests.conformance.commits import ADA, CONFIG, LIMITS, planned, remembered, value
 
 KEYS = [f"key/{number:03}" for number in range(200)]
 KEYFRAME_EACH_VERSIONS = 250
@@ -37,16 +38,16 @@ def live_long(store: Store, *, versions: int) -> None:
 def versions_of(config: str) -> Iterator[Plan]:
     """Plan one version after the other, without asking a store for what came before."""
     head: Version | None = None
-    states: dict[str, State] = {}
+    values: dict[str, Value] = {}
     for number in count(1):
         keys = KEYS if head is None else [KEYS[number * 7 % len(KEYS)]]
         changes = [Change(key, value(number)) for key in keys]
         made = plan(
-            changes, config=config, head=head, states=states, author=ADA, message="", now_us=number, limits=LIMITS
+            changes, config=config, head=head, values=values, author=ADA, message="", now_us=number, limits=LIMITS
         )
         yield made
         head = made.version
-        states |= {planned_value.key: State(planned_value.value, number) for planned_value in made.values}
+        values |= {each.key: each.value for each in made.values if each.value is not None}
 
 
 def questions(head: int) -> Mapping[str, Callable[[Reading], object]]:
@@ -83,7 +84,7 @@ def questions(head: int) -> Mapping[str, Callable[[Reading], object]]:
         "changes by key": lambda reading: list(
             reading.changes(CONFIG, after=(head - 20, "x"), through=head, wanted=keys)
         ),
-        "reply": lambda reading: reading.reply("ada", "one"),
+        "replies": lambda reading: remembered(reading, "ada", "one"),
     }
 
 

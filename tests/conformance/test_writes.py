@@ -10,7 +10,7 @@ import pytest
 
 from lamina_server.store.contract import HistoryBrokenError, Reading, Store, Writing
 from lamina_server.versions import Reply
-from tests.conformance.commits import CONFIG, DELETED, commit, insert, map_at, planned, request, values
+from tests.conformance.commits import CONFIG, DELETED, commit, insert, map_at, planned, remembered, request, values
 from tests.conformance.places import Capability, Place
 
 
@@ -23,7 +23,7 @@ def everything(reading: Reading) -> object:
     return (
         reading.configs(prefix="", after="", limit=100),
         {config: list(reading.changes(config, after=(0, ""), through=100)) for config in (CONFIG, "other")},
-        [reading.reply("ada", name) for name in ("one", "two")],
+        [remembered(reading, "ada", name) for name in ("one", "two")],
     )
 
 
@@ -184,7 +184,7 @@ class TestOwnReads:
                 list(reading.changed_between(CONFIG, 1, 3)),
                 reading.key_history(CONFIG, "x", after=0, before=9, limit=9, newest_first=False),
                 list(reading.changes(CONFIG, after=(1, "x"), through=3)),
-                reading.reply("ada", "one"),
+                remembered(reading, "ada", "one"),
             ]
 
         with store.write() as writing:
@@ -215,9 +215,9 @@ class TestRequests:
             writing.remember(request("one", b"this"), outcome)
         commit(store, {"x": 2})
         with store.read() as reading:
-            assert reading.reply("ada", "one") == (b"this".ljust(32), outcome)
-            assert reading.reply("grace", "one") is None
-            assert reading.reply("ada", "ONE") is None
+            assert remembered(reading, "ada", "one") == (b"this".ljust(32), outcome)
+            assert remembered(reading, "grace", "one") is None
+            assert remembered(reading, "ada", "ONE") is None
 
     def test_an_outcome_may_name_an_older_version_or_none(self, store: Store) -> None:
         first = commit(store, {"x": 1})
@@ -228,8 +228,8 @@ class TestRequests:
             writing.remember(request("one"), older)
             writing.remember(request("two"), none)
         with store.read() as reading:
-            assert reading.reply("ada", "one") == (request("one").digest, older)
-            assert reading.reply("ada", "two") == (request("two").digest, none)
+            assert remembered(reading, "ada", "one") == (request("one").digest, older)
+            assert remembered(reading, "ada", "two") == (request("two").digest, none)
 
     def test_an_id_has_one_outcome_for_ever(self, store: Store) -> None:
         outcome = Reply(CONFIG, None, created=False, merged=False)
@@ -244,7 +244,7 @@ class TestRequests:
         with pytest.raises(HistoryBrokenError):
             remember_another()
         with store.read() as reading:
-            assert reading.reply("ada", "one") == (b"this".ljust(32), outcome)
+            assert remembered(reading, "ada", "one") == (b"this".ljust(32), outcome)
             assert reading.head(CONFIG) is None
 
     def test_ids_belong_to_their_callers(self, store: Store) -> None:
@@ -253,7 +253,7 @@ class TestRequests:
             for each in (mine, yours, replace(mine, caller="")):
                 writing.remember(each, Reply(CONFIG, None, created=False, merged=False))
         with store.read() as reading:
-            found = [reading.reply(caller, "one") for caller in ("ada", "grace", "")]
+            found = [remembered(reading, caller, "one") for caller in ("ada", "grace", "")]
         assert [each and each[0][:5] for each in found] == [b"mine ", b"yours", b"mine "]
 
 

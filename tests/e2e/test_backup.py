@@ -41,6 +41,7 @@ def test_backups_while_a_client_commits(url: str, tmp_path: Path) -> None:
                 assert done.stdout == f"lamina-server: {tmp_path / f'{number}.db'}, {size} bytes, configs: 1\n"
                 committing.wait_for_more()
         for number in range(BACKUPS):
+            verify(f"sqlite:///{tmp_path / f'{number}.db'}")
             with ServerProcess(f"sqlite:///{tmp_path / f'{number}.db'}") as restored:
                 head = check_prefix(server.target, restored.target, least=least[number])
                 assert head < committing.acknowledged[-1].number
@@ -59,6 +60,12 @@ def test_a_restored_copy_knows_no_later_cursor(url: str, tmp_path: Path) -> None
             server.kill()
             run(readme_block("mkdir replaced"), tmp_path)
             server.restart()
+
+
+def verify(url: str) -> None:
+    program = [sys.executable, "-m", "lamina_server", "verify", "--database", url]
+    done = subprocess.run(program, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout.count("\n")) == (0, 1), done.stdout + done.stderr
 
 
 def run(block: str, folder: Path) -> None:

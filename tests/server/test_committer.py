@@ -8,10 +8,14 @@ from contextlib import contextmanager
 import pytest
 
 from lamina_server.commands import CommitCommand
-from lamina_server.committer import KEYFRAME_VALUES_MINIMUM, Committer
+from lamina_server.committer import Committer
 from lamina_server.errors import Reason, UnavailableError
 from lamina_server.feed import Feed
+from lamina_server.heads import Heads
+from lamina_server.keyframing import KEYFRAME_VALUES_MINIMUM
 from lamina_server.planning import Author, MapLimits
+from lamina_server.readers import Readers
+from lamina_server.rpc.convert.codec import WireCodec
 from lamina_server.store.contract import Writing
 from lamina_server.store.memory import MemoryStore
 from lamina_server.values import Value
@@ -42,15 +46,31 @@ class Desk:
     def __init__(self) -> None:
         self.store = GatedStore()
         self.announced: list[Version] = []
+        self.failures: list[None] = []
         limits = MapLimits(keys=10_000, size_bytes=10_000_000)
-        self.committer = Committer(self.store, limits=limits, on_commit=self.announced.append)
+        codec, self.readers = WireCodec(), Readers(self.store, threads=2)
+        self.heads = Heads(self.readers, codec, limit_bytes=1_000_000, is_shared=False)
+        self.committer = Committer(
+            self.store,
+            self.heads,
+            codec,
+            limits=limits,
+            on_commit=self.announced.append,
+            on_failure=lambda: self.failures.append(None),
+            batch_limit=10,
+        )
         self.asked = 0
 
     async def commit(self, *keys: str) -> Reply:
         self.asked += 1
         changes = tuple(Change(key, Value.of_integer(self.asked)) for key in keys)
         command = CommitCommand("c", None, b"", changes, (), "", Author("ada"), require_base=False)
-        return await self.committer.submit(RequestKey("", f"request {self.asked}", command.digest()), command)
+        outcome = await self.committer.submit(RequestKey("", f"request {self.asked}", command.digest()), command)
+        return outcome.reply
+
+    async def stop(self) -> None:
+        await self.committer.stop()
+        await self.readers.close()
 
 
 async def test_a_begun_commit_outlives_its_caller() -> None:
@@ -62,7 +82,7 @@ async def test_a_begun_commit_outlives_its_caller() -> None:
     with pytest.raises(asyncio.CancelledError):
         await caller
     desk.store.gate.set()
-    await desk.committer.stop()
+    await desk.stop()
     assert [version.number for version in desk.announced] == [1]
 
 
@@ -80,14 +100,14 @@ async def test_versions_are_announced_in_order_and_before_their_replies() -> Non
     assert [version.number for version in desk.announced] == list(range(1, 51))
     assert len(desk.store.threads) == 1
     assert desk.store.threads.pop().startswith("writer")
-    await desk.committer.stop()
+    await desk.stop()
 
 
 async def test_stopping_finishes_what_was_begun_and_refuses_the_rest() -> None:
     desk = Desk()
     begun = [asyncio.create_task(desk.commit("x")) for _ in range(3)]
     await asyncio.to_thread(desk.store.entered.wait, 10)
-    stopping = asyncio.create_task(desk.committer.stop())
+    stopping = asyncio.create_task(desk.stop())
     await asyncio.sleep(0)
     with pytest.raises(UnavailableError) as refused:
         await desk.commit("y")
@@ -103,7 +123,7 @@ async def test_keyframes_follow_the_number_of_values() -> None:
     await desk.commit(*(f"k{n}" for n in range(KEYFRAME_VALUES_MINIMUM - 1)))
     await desk.commit("a")
     await desk.commit("b")
-    await desk.committer.stop()
+    await desk.stop()
     # The second commit made it 256 values on 256 keys: a keyframe at version 2, and one value since.
     assert desk.store.originated_since_keyframe("c") in (0, 1)
 
@@ -127,4 +147,4 @@ async def test_the_feed_loses_no_wake_up() -> None:
     assert await asyncio.gather(*waiting) == [2, 2, 2]
     assert not other.done()
     other.cancel()
-    await desk.committer.stop()
+    await desk.stop()

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from lamina_server.errors import LimitError, Reason
 from lamina_server.planning import Author, MapLimits, Plan, merge, plan
 from lamina_server.values import Value
-from lamina_server.versions import Change, Source, State, Version
+from lamina_server.versions import Change, Source, Version
 
 ADA = Author("ada")
 ROOMY = MapLimits(keys=100, size_bytes=10_000)
@@ -18,15 +18,15 @@ small_values = st.none() | st.integers(0, 2).map(Value.of_integer)
 maps = st.dictionaries(keys, small_values)
 
 
-def states(values: dict[str, Value | None]) -> dict[str, State]:
-    return {key: State(value, origin=1) for key, value in values.items()}
+def live(values: dict[str, Value | None]) -> dict[str, Value]:
+    return {key: value for key, value in values.items() if value is not None}
 
 
 @given(base=maps, head=maps, yours=maps, reads=st.sets(keys))
 def test_merging_is_three_way_by_value_and_absence_is_a_value(
     base: dict[str, Value | None], head: dict[str, Value | None], yours: dict[str, Value | None], reads: set[str]
 ) -> None:
-    merged = merge([Change(*item) for item in yours.items()], reads, base=states(base), head=states(head))
+    merged = merge([Change(*item) for item in yours.items()], reads, base=live(base), head=live(head))
     for key in "abcd":
         old, theirs = base.get(key), head.get(key)
         changed = key in yours and yours[key] != old
@@ -41,7 +41,7 @@ def make(changes: dict[str, Value | None], *, head: Version | None = None, now_u
         [Change(*item) for item in changes.items()],
         config="payments/prod",
         head=head,
-        states={},
+        values={},
         author=ADA,
         message="why",
         now_us=now_us,
@@ -77,7 +77,7 @@ def test_digests_and_hashes_are_the_documented_ones() -> None:
 def test_a_fork_names_its_source_in_its_hash() -> None:
     def forked(source: Source | None) -> bytes:
         return plan(
-            [], config="b", head=None, states={}, author=ADA, message="", now_us=1, limits=ROOMY, source=source
+            [], config="b", head=None, values={}, author=ADA, message="", now_us=1, limits=ROOMY, source=source
         ).version.hash
 
     assert (
@@ -99,7 +99,7 @@ def test_keys_and_bytes_of_the_whole_map_are_counted() -> None:
         [Change("x", None), Change("naïve", Value.of_null())],
         config="payments/prod",
         head=first,
-        states=states({"x": Value.of_integer(1), "naïve": Value.of_string("ü")}),
+        values={"x": Value.of_integer(1), "naïve": Value.of_string("ü")},
         author=ADA,
         message="",
         now_us=1,

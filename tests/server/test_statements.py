@@ -52,4 +52,4 @@ async def test_only_inserts_and_never_on_the_event_loop(
     assert {"INSERT", "SELECT"} <= verbs
     assert verbs.isdisjoint({"UPDATE", "DELETE", "REPLACE", "TRUNCATE", "MERGE", "DROP", "ALTER"})
     assert not [statement for statement, _ in statements if "OR REPLACE" in statement or "DO UPDATE" in statement]
-    assert {thread.name.partition("_")[0] for _, thread in statements} == {"reader", "writer"}
+    assert {thread.name.partition("_")[0] for _, thread in statements} == {"reader", "writer", "keyframes"}

@@ -23,6 +23,7 @@ from sqlalchemy import URL, make_url
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
+ORPHANS = "pre-existing shared memory block"
 
 DISK = Path("/tmp")
 MEMORY = Path("/dev/shm")
@@ -85,9 +86,10 @@ def _unprivileged(folder: Path) -> dict[str, Any]:
 class Postgres:
     """One running cluster. Use `new_database()` for each test; `with Postgres.start() as postgres:` stops it again."""
 
-    def __init__(self, base: Path, process: subprocess.Popen[bytes]) -> None:
+    def __init__(self, base: Path, launch: Callable[[], subprocess.Popen[bytes]]) -> None:
         self._base = base
-        self._process = process
+        self._launch = launch
+        self._process = launch()
         self._databases = 0
 
     @classmethod
@@ -112,12 +114,12 @@ class Postgres:
     def _started(cls, bindir: Path, base: Path, options: dict[str, Any], fill: Callable[[], None]) -> Self:
         try:
             fill()
-            postgres = cls(base, _launch(bindir, base, options))
+            postgres = cls(base, lambda: _launch(bindir, base, options))
         except BaseException:
             shutil.rmtree(base)
             raise
         try:
-            postgres._wait_until_ready()
+            postgres.until_ready()
         except BaseException:
             postgres.stop()
             raise
@@ -152,6 +154,42 @@ class Postgres:
         name = str(make_url(url).database)
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 
+    def kill(self) -> None:
+        """Kill the postmaster, as a crash would; its children end when they notice, which takes a moment."""
+        self._process.kill()
+        self._process.wait(STOP_SECONDS)
+
+    def restart(self) -> None:
+        """Start the cluster again after `kill`, on the same data, and wait until it answers.
+
+        From the thread that will also stop it: the system ends the new process with the thread that started it.
+        """
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            self._process = self._launch()
+            try:
+                self.until_ready()
+            except RuntimeError:
+                # As long as a child of the dead postmaster holds the shared memory, a new one refuses to start.
+                if ORPHANS not in self._log or time.monotonic() > deadline:
+                    raise
+                (self._base / "log").unlink()
+            else:
+                return
+
+    def until_ready(self) -> None:
+        """Wait until the cluster answers: just started, or in recovery after a crash of its own."""
+        deadline = time.monotonic() + START_SECONDS
+        while True:
+            try:
+                self._connect().close()
+            except psycopg.OperationalError:
+                if self._process.poll() is not None or time.monotonic() > deadline:
+                    raise RuntimeError(f"PostgreSQL did not start within {START_SECONDS:.0f} s:\n{self._log}") from None
+                time.sleep(POLL_SECONDS)
+            else:
+                return
+
     def stop(self) -> None:
         """Stop the cluster at once and remove it from the disk; a second call does nothing."""
         self._process.send_signal(signal.SIGINT)  # its "fast shutdown": it does not wait for clients to leave
@@ -177,18 +215,9 @@ class Postgres:
         with self._connect() as connection:
             connection.execute(statement)
 
-    def _wait_until_ready(self) -> None:
-        deadline = time.monotonic() + START_SECONDS
-        while True:
-            try:
-                self._connect().close()
-            except psycopg.OperationalError:
-                if self._process.poll() is not None or time.monotonic() > deadline:
-                    log = (self._base / "log").read_text(encoding="utf-8", errors="replace")
-                    raise RuntimeError(f"PostgreSQL did not start within {START_SECONDS:.0f} s:\n{log}") from None
-                time.sleep(POLL_SECONDS)
-            else:
-                return
+    @property
+    def _log(self) -> str:
+        return (self._base / "log").read_text(encoding="utf-8", errors="replace")
 
 
 def _place(*, in_memory: bool) -> tuple[Path, dict[str, Any]]:
@@ -243,6 +272,6 @@ def _launch(bindir: Path, base: Path, options: dict[str, Any]) -> subprocess.Pop
     ]
     if setpriv := shutil.which("setpriv"):  # so that a killed test run leaves no server behind
         program = [setpriv, "--pdeathsig", "INT", *program]
-    with (base / "log").open("wb") as log:
+    with (base / "log").open("ab") as log:
         process: subprocess.Popen[bytes] = subprocess.Popen(program, stdout=log, stderr=subprocess.STDOUT, **options)
     return process

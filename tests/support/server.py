@@ -26,6 +26,7 @@ class ServerProcess:
     target   where clients reach it
     printed  its standard output so far
     log      its standard error so far
+    log_file where to write that, too, through all restarts; None: nowhere
     """
 
     def __init__(self, database: str, *arguments: str, **environment: str) -> None:
@@ -39,6 +40,7 @@ class ServerProcess:
         self._readers: list[threading.Thread] = []
         self._heard = threading.Condition()
         self.target = ""
+        self.log_file: Path | None = None
 
     @classmethod
     def of_program(cls, program: Sequence[str], *, cwd: Path | None = None) -> Self:
@@ -52,8 +54,13 @@ class ServerProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None:
+        if self._process is None:
+            return
+        try:
             self.stop()
+        finally:
+            if self._process is not None:
+                self.kill()
 
     @property
     def printed(self) -> str:
@@ -125,8 +132,9 @@ class ServerProcess:
 
     def wait(self) -> int:
         """Wait for the end of the process, however it comes about; return its exit code."""
-        process, self._process = self._running, None
+        process = self._running
         code = process.wait(STOP_SECONDS)
+        self._process = None  # only now: one that does not end is still there to be killed
         for reader in self._readers:
             reader.join()
         for stream in (process.stdout, process.stderr):
@@ -145,6 +153,9 @@ class ServerProcess:
             with self._heard:
                 into.extend(chunk)
                 self._heard.notify_all()
+            if into is self._log and self.log_file is not None:
+                with self.log_file.open("ab") as file:
+                    file.write(chunk)
             if READY.search(self.printed):
                 self._ready.set()
         if into is self._printed:

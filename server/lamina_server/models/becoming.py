@@ -118,7 +118,7 @@ def _plan(config: ConfigData, head: Version | None) -> Plan:
         config.data.changes,
         config=config.config,
         head=head,
-        states=config.data.states,
+        values=config.data.edited_values,
         author=author,
         message=message,
         now_us=time.time_ns() // 1000,

@@ -18,7 +18,7 @@ from lamina_server.models.plain import plain_of_value, value_of_plain
 from lamina_server.names import check_key
 from lamina_server.planning import MapLimits
 from lamina_server.values import Value
-from lamina_server.versions import Change, Entry, State
+from lamina_server.versions import Change, Entry
 
 MAP_LIMITS = MapLimits(keys=100_000, size_bytes=64 * 1024 * 1024)
 """How large a whole map may become: the default of the public contract."""
@@ -127,10 +127,9 @@ class DataMap(MutableMapping[str, Any]):
         return tuple(Change(key, value) for key, value in self._edits.items())
 
     @property
-    def states(self) -> dict[str, State]:
+    def edited_values(self) -> dict[str, Value]:
         """What the version holds under the edited keys."""
-        found = (self.entries[key] for key in self._edits if key in self.entries)
-        return {entry.key: State(entry.value, entry.origin) for entry in found}
+        return {key: self.entries[key].value for key in self._edits if key in self.entries}
 
     def is_edited(self, key: str) -> bool:
         """Tell whether a key differs from what the version holds."""

@@ -7,11 +7,11 @@ convert     protobuf messages <-> records; no message gets past it
 validation  what a request's fields must be
 callers     who calls, by the metadata
 status      an error -> a status code and rich details
+snapshots   pages of a map in memory
 reads       answers of the reading methods, page by page
 paging      page tokens, and where a page ends
 watching    the watch: a cursor that follows a config
 changes     what a watch is told next
-readers     the threads that read the store
 draining    the calls under way, and their end
 listening   addresses, TLS, and what gRPC is told about connections
 """

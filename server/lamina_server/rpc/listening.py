@@ -110,6 +110,9 @@ def options(settings: Settings) -> Sequence[tuple[str, int]]:
         ("grpc.max_receive_message_length", settings.receive_limit_bytes),
         # What a connection may cost.
         ("grpc.max_concurrent_streams", settings.connection_limit_streams),
+        # Else streams that have ended count for as long as they are not cleared away, and a connection with half of
+        # its calls under way has new ones refused when the server is busy.
+        ("grpc.http.overload_protection", 0),
         ("grpc.max_metadata_size", settings.metadata_limit_bytes),
         ("grpc.server_handshake_timeout_ms", settings.handshake_timeout_seconds * milliseconds),
         ("grpc.max_connection_age_ms", settings.connection_age_seconds * milliseconds),

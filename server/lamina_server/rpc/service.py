@@ -9,14 +9,14 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from lamina_server.commands import Command, CommitCommand
 from lamina_server.committer import Committer
 from lamina_server.feed import Feed
+from lamina_server.heads import Heads
 from lamina_server.planning import Author
-from lamina_server.rpc import callers, reads
+from lamina_server.readers import Readers
+from lamina_server.rpc import callers, reads, snapshots
 from lamina_server.rpc.convert import replies, requests
 from lamina_server.rpc.draining import Draining
-from lamina_server.rpc.readers import Readers
 from lamina_server.rpc.requests import WriteRequest
 from lamina_server.rpc.watching import Send, Watch
 from lamina_server.settings import Settings
@@ -41,9 +41,17 @@ class Service:
     """The methods of ConfigService, by their names in snake case."""
 
     def __init__(
-        self, *, committer: Committer, readers: Readers, feed: Feed, draining: Draining, settings: Settings
+        self,
+        *,
+        committer: Committer,
+        heads: Heads,
+        readers: Readers,
+        feed: Feed,
+        draining: Draining,
+        settings: Settings,
     ) -> None:
         self._committer = committer
+        self._heads = heads
         self._readers = readers
         self._feed = feed
         self._draining = draining
@@ -63,7 +71,12 @@ class Service:
 
     async def get_version(self, data: bytes, _: Call) -> bytes:
         """Read a map as it was."""
-        return await self._read(requests.get_version, reads.get_version, data)
+        request = await self._parse(lambda: requests.get_version(data, self._settings), data)
+        limit_bytes = self._settings.page_limit_bytes
+        page = await snapshots.get_version(self._heads, self._readers, request, limit_bytes)
+        if page is None:
+            page = await self._readers.read(lambda reading: reads.get_version(reading, request, limit_bytes))
+        return page
 
     async def list_versions(self, data: bytes, _: Call) -> bytes:
         """Read the log."""
@@ -94,19 +107,22 @@ class Service:
         command = request.command
         if request.validate_only:
             preview = await self._readers.run(lambda: self._committer.preview(command))
-            return replies.commit_response(preview.reply, preview.changed_keys)
+            reply, keys = preview.reply, preview.changed_keys
+            header = replies.version(reply.version, keys) if reply.version else replies.empty_map(reply.config)
+            return replies.commit_response(reply, header)
         key = RequestKey(callers.UNKNOWN_CALLER, request.request_id, request.digest)
-        reply = await self._committer.submit(key, command)
-        return replies.commit_response(reply, await self._changed_keys(command, reply))
+        outcome = await self._committer.submit(key, command)
+        return replies.commit_response(outcome.reply, outcome.header or await self._header(outcome.reply))
 
-    async def _changed_keys(self, command: Command, reply: Reply) -> Sequence[str]:
-        version = reply.version
-        if version is None:
-            return ()
-        # Where every change that was asked for was made, there is no need to read which.
-        if isinstance(command, CommitCommand) and reply.created and version.change_count == len(command.changes):
-            return sorted(change.key for change in command.changes)
-        return await self._readers.read(partial(_read_changed_keys, version=version))
+    async def _header(self, reply: Reply) -> bytes:
+        """Encode the header of a version of long ago: of a remembered reply, or of a head that stays."""
+        if reply.version is None:
+            return replies.empty_map(reply.config)
+        head = self._heads.peek(reply.config)
+        if head is not None and head.version_at(reply.version.number) == reply.version:
+            return head.header_at(reply.version.number) or b""
+        keys = await self._readers.read(partial(_read_changed_keys, version=reply.version))
+        return replies.version(reply.version, keys)
 
     async def _read(
         self,

@@ -13,10 +13,10 @@ from typing import NoReturn
 from lamina_server.errors import CursorError, Reason, UnavailableError
 from lamina_server.feed import Feed
 from lamina_server.hashing import NO_PARENT
+from lamina_server.readers import Readers
 from lamina_server.rpc.changes import Batch, Place, read_batch
 from lamina_server.rpc.convert import replies
 from lamina_server.rpc.draining import Draining
-from lamina_server.rpc.readers import Readers
 from lamina_server.rpc.requests import Cursor, WatchRequest
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Reading

@@ -61,7 +61,7 @@ WHOLE = RangeShape(inclusive=True, bounded=False)
 
 
 class EachText(FunctionElement[str]):
-    """A table with one row for each text of a JSON list: thousands of keys as one parameter."""
+    """A table with one row for each item of a JSON list: thousands of them as one parameter."""
 
     name = "each_text"
     inherit_cache = True

@@ -28,7 +28,8 @@ Errors
 ------
 An exception raised within a `write()` block, by the caller or by the store, means that
 nothing was written. So does DiskFullError. CommitUnknownError is raised by the *end* of
-the block alone, and leaves open whether it was written: the request id tells, later. Any
+the block alone, and leaves open whether it was written: the request id tells, later. Where it
+is a StoreFailedError, later means after a restart: the store takes no more writes. Any
 other UnavailableError means that the database could not be asked, and that nothing was
 written. HistoryBrokenError is a bug somewhere. A config or a version that does not exist
 is no error here: readers answer None or nothing, and who asks decides what that means.
@@ -48,7 +49,8 @@ from typing import Protocol
 
 from lamina_server.errors import Reason, UnavailableError
 from lamina_server.planning import Plan
-from lamina_server.versions import Change, Entry, KeyChange, Reply, RequestKey, State, Version
+from lamina_server.values import Value
+from lamina_server.versions import Change, Entry, HeadMark, KeyChange, Reply, RequestKey, State, Version
 
 CHANGED_KEYS_LIMIT = 100
 """How many of its changed keys a version's header names."""
@@ -70,11 +72,20 @@ class KeyFilter:
 EVERYTHING = KeyFilter()
 
 
+def live_values(states: Mapping[str, State]) -> dict[str, Value]:
+    """Leave out the keys that are deleted."""
+    return {key: state.value for key, state in states.items() if state.value is not None}
+
+
 class CommitUnknownError(UnavailableError):
     """The end of a writing block failed in such a way that its rows may be there, now or later."""
 
     def __init__(self) -> None:
         super().__init__(Reason.STORE_UNAVAILABLE, "the database did not confirm the commit; it may have happened")
+
+
+class StoreFailedError(CommitUnknownError):
+    """As CommitUnknownError, and what the store would now read is not known to be durable: it must be opened anew."""
 
 
 class HistoryBrokenError(Exception):
@@ -113,6 +124,9 @@ class Reading(Protocol):
     def head(self, config: str) -> Version | None:
         """Return the newest version's header; None where there is no such config."""
 
+    def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
+        """Return which versions are the heads of these configs, as far as they exist: one question for all."""
+
     def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
         """Return the headers of these versions, as far as they exist, by number."""
 
@@ -140,6 +154,9 @@ class Reading(Protocol):
         Keys never set by then are left out. Costs the same however long the past is.
         """
 
+    def values(self, config: str, number: int, keys: Collection[str]) -> dict[str, Value]:
+        """Return what these keys held at a version, as far as they held anything. Costs as `states` does."""
+
     def changed_between(
         self, config: str, low: int, high: int, wanted: KeyFilter = EVERYTHING, *, after: str = ""
     ) -> Iterator[str]:
@@ -162,8 +179,8 @@ class Reading(Protocol):
         through  the last version wanted
         """
 
-    def reply(self, caller: str, request_id: str) -> tuple[bytes, Reply] | None:
-        """Return the remembered outcome of a request id and its content's digest."""
+    def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
+        """Return the remembered outcomes of request ids, each with its content's digest, as far as there are any."""
 
 
 class Writing(Reading, Protocol):
@@ -177,7 +194,14 @@ class Writing(Reading, Protocol):
 
 
 class Store(Protocol):
-    """Where configs are kept."""
+    """Where configs are kept.
+
+    is_shared  whether others may write to it too, so that what was read of a head may be old
+    """
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other processes may write to it."""
 
     def read(self) -> AbstractContextManager[Reading]:
         """Open a reading block."""
@@ -193,10 +217,11 @@ class Store(Protocol):
         """Count the values that originated after the newest keyframe (from the start without one)."""
 
     def write_keyframe(self, config: str) -> None:
-        """Associate every live value with the head, in a transaction of its own.
+        """Associate every live value with the head as of now, in a transaction of its own.
 
         Changes no answer of any reading, only what it costs. Where there is a keyframe
-        at the head already, or no key, nothing happens.
+        at the head already, or no key, nothing happens. Which values those are is read
+        before, in no writer's way.
         """
 
     def close(self) -> None:

@@ -21,7 +21,11 @@ class Database(Protocol):
 
     Every method that lends a connection raises UnavailableError where there is none to be
     had. Statements are to be run within `asking`.
+
+    is_shared  whether other servers may have it open
     """
+
+    is_shared: bool
 
     def reading(self) -> AbstractContextManager[Connection]:
         """Lend a connection on which each statement is a transaction of its own.
@@ -48,6 +52,12 @@ class Database(Protocol):
 
     def migrating(self) -> AbstractContextManager[Engine]:
         """Lend an engine for a change of the schema, which may take its time."""
+
+    def new_ids(self, connection: Connection, table: str, count: int) -> Sequence[int]:
+        """Return ids for new rows of a table, rising above all that are there; under the write lock alone."""
+
+    def confirm_past(self, connection: Connection) -> None:
+        """Make the end of this transaction confirm all earlier ones too, also where it inserts nothing."""
 
     def insert_new(self, table: Any) -> Any:
         """Return an INSERT into a table that passes over rows which are there already."""

@@ -25,6 +25,7 @@ from lamina_server.store.clauses import (
     Statement,
     in_range,
     originated,
+    wanted_keys,
 )
 
 
@@ -47,6 +48,14 @@ def live(shape: RangeShape) -> Statement:
     both = union_all(associated, younger).subquery("both")
     newest = func.max(both.c.id).label("id")
     return select(both.c.name, newest).group_by(both.c.name).order_by(both.c.name).limit(LIMIT)
+
+
+@cache
+def whole() -> Statement:
+    """Ask for the values of all entries of version `high`, in key order: what `live` finds, in one go."""
+    newest = live(WHOLE).limit(None).subquery("newest")
+    values = [each for each in VALUES.c if each.name not in {"id", "config_name_id", "originating_config_id"}]
+    return select(*values).select_from(newest.join(VALUES, newest.c.id == VALUES.c.id)).order_by(newest.c.name)
 
 
 @cache
@@ -95,16 +104,18 @@ def keyframe_lines() -> Statement:
 
 
 @cache
-def lines_to_write() -> Statement:
-    """Ask for the lines of a keyframe at the version with the id `target` and the number `high`.
-
-    In order of ids, so that two servers writing the same lines wait for each other at the
-    first and not crosswise.
-    """
+def live_ids() -> Statement:
+    """Ask for the ids of the values of all live entries of version `high`, rising."""
     newest = live(WHOLE).order_by(None).limit(None).subquery("newest")
-    target = cast(bindparam("target", type_=BigInteger), BigInteger).label("config_id")
-    lines = select(target, VALUES.c.id).join(newest, newest.c.id == VALUES.c.id)
-    return lines.where(VALUES.c.deleted.is_(False)).order_by(VALUES.c.id)
+    ids = select(VALUES.c.id).select_from(newest.join(VALUES, newest.c.id == VALUES.c.id))
+    return ids.where(VALUES.c.deleted.is_(False)).order_by(VALUES.c.id)
+
+
+@cache
+def lines() -> Statement:
+    """Make the lines of a keyframe: the version `target`, and each of the values `keys`."""
+    ids = wanted_keys()
+    return select(cast(bindparam("target", type_=BigInteger), BigInteger), cast(ids.c.value, BigInteger))
 
 
 @cache

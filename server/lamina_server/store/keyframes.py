@@ -6,6 +6,7 @@ by then, of this config, and no tombstone. So none is missing either. An invalid
 is passed over, for ever, and the next is written at the head.
 """
 
+import json
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -59,33 +60,44 @@ def originated_since_keyframe(ask: Ask, config: str) -> int:
     return int(count)
 
 
-def write_keyframe(connection: Connection, database: Database, ask: Ask, config: str) -> None:
-    """Associate every live value with the head, where it has keys and no line yet.
+@dataclass(frozen=True, slots=True)
+class Lines:
+    """The lines of a keyframe that is to be written: the version's id, and its live values' ids, rising."""
 
-    Raises HashMismatchError, and is to be rolled back, where the values do not make up the
-    map that the head's header tells of.
+    version_id: int
+    value_ids: tuple[int, ...]
+
+
+def lines_to_write(ask: Ask, config: str) -> Lines | None:
+    """Find the live values of the head, where it has keys and no line yet; None where there is nothing to write.
+
+    Raises HashMismatchError where the values do not make up the map that the head's header
+    tells of.
     """
     heads = ask(queries.target(), config=config)
     if not heads or not heads[0].key_count:
-        return
+        return None
     head = heads[0]
     there = ask(queries.keyframe(), config=config, number=head.version)
     if there and there[0].version == head.version:
-        return
+        return None
     low = newest_keyframe(ask, config, head.version)
-    lines = database.insert_new(LINES).from_select(["config_id", "config_value_id"], queries.lines_to_write())
-    parameters = {
-        "config": config,
-        "target": head.id,
-        "keyframe": low.id,
-        "low": low.version,
-        "high": head.version,
-        "first_key": "",
-    }
-    with database.asking():
-        connection.execute(lines, parameters)
-    if not _is_valid(ask, config, head):
+    parameters = {"config": config, "keyframe": low.id, "low": low.version, "high": head.version, "first_key": ""}
+    ids = tuple(row.id for row in ask(queries.live_ids(), **parameters))
+    if len(ids) != head.key_count:
         raise HashMismatchError(f"the map of {config!r} at version {head.version}")
+    return Lines(head.id, ids)
+
+
+def write_lines(connection: Connection, database: Database, lines: Lines) -> None:
+    """Insert a keyframe's lines.
+
+    In order of ids, so that two servers writing the same lines wait for each other at the
+    first and not crosswise.
+    """
+    insert = database.insert_new(LINES).from_select(["config_id", "config_value_id"], queries.lines())
+    with database.asking():
+        connection.execute(insert, {"target": lines.version_id, "keys": json.dumps(lines.value_ids)})
 
 
 def _is_valid(ask: Ask, config: str, version: Any) -> bool:

@@ -19,8 +19,10 @@ from lamina_server.store.contract import (
     ConfigSummary,
     HistoryBrokenError,
     KeyFilter,
+    live_values,
 )
-from lamina_server.versions import Change, Entry, KeyChange, Reply, RequestKey, State, Version
+from lamina_server.values import Value
+from lamina_server.versions import Change, Entry, HeadMark, KeyChange, Reply, RequestKey, State, Version
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,6 +48,8 @@ class _Content:
 
 class MemoryStore:
     """A Store that lives as long as its process."""
+
+    is_shared = False
 
     def __init__(self) -> None:
         self._content = _Content({}, {})
@@ -88,6 +92,10 @@ class _Reading:
         layers = self._layers(config)
         return layers[-1].version if layers else None
 
+    def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
+        heads = {config: head for config in configs if (head := self.head(config))}
+        return {config: HeadMark(head.number, head.hash) for config, head in heads.items()}
+
     def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
         return {n: layer.version for n in numbers if (layer := self._layer(config, n))}
 
@@ -120,6 +128,9 @@ class _Reading:
         layer = self._layer(config, number)
         return {key: layer.states[key] for key in keys if key in layer.states} if layer else {}
 
+    def values(self, config: str, number: int, keys: Collection[str]) -> dict[str, Value]:
+        return live_values(self.states(config, number, keys))
+
     def changed_between(
         self, config: str, low: int, high: int, wanted: KeyFilter = EVERYTHING, *, after: str = ""
     ) -> Iterator[str]:
@@ -146,8 +157,9 @@ class _Reading:
                 if after < (number, change.key) and number <= through and wanted.matches(change.key):
                     yield number, change
 
-    def reply(self, caller: str, request_id: str) -> tuple[bytes, Reply] | None:
-        return self.content.replies.get((caller, request_id))
+    def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
+        known = self.content.replies
+        return {id_: known[caller, id_] for id_ in request_ids if (caller, id_) in known}
 
     def _layers(self, config: str) -> Layers:
         return self.content.configs.get(config, ())

@@ -53,6 +53,8 @@ _CORRUPTED = ("XX001", "XX002")
 # standby would return as if it had been replicated.
 _COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
 
+_NEW_IDS = "SELECT nextval(pg_get_serial_sequence(%(table)s, 'id')) FROM generate_series(1, %(count)s)"
+
 _STATE = text(
     "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS in_recovery,"
     " current_setting('server_encoding') AS encoding, current_setting('fsync') AS fsync,"
@@ -66,6 +68,8 @@ class PostgresqlDatabase:
 
     Raises UnusableStoreError where it cannot be reached, or would not keep what it confirms.
     """
+
+    is_shared = True
 
     def __init__(self, url: URL, *, reader_connections: int, wait_seconds: float) -> None:
         self._url = url
@@ -132,6 +136,18 @@ class PostgresqlDatabase:
             yield engine
         finally:
             engine.dispose()
+
+    def new_ids(self, connection: Connection, table: str, count: int) -> list[int]:
+        """Take ids from the table's sequence, which nobody else draws from while this transaction has the lock."""
+        return [id_ for (id_,) in connection.exec_driver_sql(_NEW_IDS, {"table": table, "count": count})]
+
+    def confirm_past(self, connection: Connection) -> None:
+        """Write to the log, so that COMMIT waits for it, and for all before it, to reach the standby.
+
+        A COMMIT that was cut off may have happened here and not there, and without a write
+        of its own this transaction would wait for nothing.
+        """
+        connection.exec_driver_sql("SELECT pg_logical_emit_message(true, 'lamina', '')")
 
     def insert_new(self, table: Any) -> Insert:
         """Return an INSERT ON CONFLICT DO NOTHING: another server may be adding the same rows."""

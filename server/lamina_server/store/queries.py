@@ -213,10 +213,17 @@ def _changes() -> Statement:
 
 
 @cache
-def reply() -> Statement:
-    """Ask for the outcome of `request_id` of `caller`, with its version's header where there is one."""
+def replies() -> Statement:
+    """Ask for the outcomes of the request ids `keys` of `caller`, with their versions' headers where there are any.
+
+    One without an outcome gives a row of NULLs: an outer join, so that each id is looked up, and not each outcome of
+    the caller's.
+    """
+    wanted = wanted_keys()
+    its_outcome = and_(REQUESTS.c.caller == bindparam("caller", type_=Text), REQUESTS.c.request_id == wanted.c.value)
     return (
         select(
+            REQUESTS.c.request_id,
             REQUESTS.c.digest,
             REQUESTS.c.config_name,
             REQUESTS.c.config_id,
@@ -224,16 +231,18 @@ def reply() -> Statement:
             REQUESTS.c.merged,
             *_HEADER,
         )
-        .select_from(REQUESTS)
+        .select_from(wanted.outerjoin(REQUESTS, its_outcome))
         .outerjoin(VERSIONS, VERSIONS.c.id == REQUESTS.c.config_id)
-        .where(REQUESTS.c.caller == bindparam("caller", type_=Text))
-        .where(REQUESTS.c.request_id == bindparam("request_id", type_=Text))
     )
 
 
 @cache
 def heads() -> Statement:
-    """Ask for the id and the head's number of the configs `names`, as far as they exist."""
-    newest = select(func.max(VERSIONS.c.version)).where(VERSIONS.c.config_name_id == NAMES.c.id).scalar_subquery()
-    names = bindparam("names", type_=Text, expanding=True)
-    return select(NAMES.c.name, NAMES.c.id, newest.label("head")).where(NAMES.c.name.in_(names))
+    """Ask for the id and the head (version, hash) of the configs `keys`, as far as they exist."""
+    wanted, newer = wanted_keys(), VERSIONS.alias("newer")
+    newest = select(func.max(newer.c.version)).where(newer.c.config_name_id == NAMES.c.id).scalar_subquery()
+    return (
+        select(NAMES.c.name, NAMES.c.id, VERSIONS.c.version, VERSIONS.c.hash)
+        .select_from(wanted.join(NAMES, NAMES.c.name == wanted.c.value))
+        .join(VERSIONS, and_(VERSIONS.c.config_name_id == NAMES.c.id, VERSIONS.c.version == newest))
+    )

@@ -1,9 +1,10 @@
 """A Reading over SQL: asks the statements of the query modules, and turns their rows into nouns. Knows no dialect.
 
-What may be long is read in two steps: first where the wanted values stand (their ids, in
-order, FIRST_CHUNK of them, then eight times as many, up to LARGEST_CHUNK), then the
-values, VALUES_AT_ONCE at a time. So little is held however much there is, and little is
-read by who wants but the first page.
+A whole map is read at once, because who asks for one holds it whole. What else may be long
+is read in two steps: first where the wanted values stand (their ids, in order, FIRST_CHUNK
+of them, then eight times as many, up to LARGEST_CHUNK), then the values, VALUES_AT_ONCE at
+a time. So little is held however much there is, and little is read by who wants but the
+first page.
 """
 
 import json
@@ -18,11 +19,13 @@ from lamina_server.models import checked_value_of, version_of
 from lamina_server.planning import entry_size
 from lamina_server.store import keyframe_queries, queries
 from lamina_server.store.clauses import RangeShape, Statement
-from lamina_server.store.contract import EVERYTHING, ConfigSummary, KeyFilter
+from lamina_server.store.contract import EVERYTHING, ConfigSummary, KeyFilter, live_values
 from lamina_server.store.database import Database, Rows
 from lamina_server.store.keyframes import newest_keyframe
 from lamina_server.store.selection import KeyRange, Selection
-from lamina_server.versions import Change, Entry, KeyChange, Reply, State, Version
+from lamina_server.store.statements import prepared
+from lamina_server.values import Value
+from lamina_server.versions import Change, Entry, HeadMark, KeyChange, Reply, State, Version
 
 FIRST_CHUNK_ROWS = 1_024
 LARGEST_CHUNK_ROWS = 65_536
@@ -49,6 +52,10 @@ class SqlReading:
         rows = self.ask(queries.head(), config=config)
         return version_of(rows[0], config) if rows else None
 
+    def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
+        """Return the heads' numbers and hashes."""
+        return {row.name: HeadMark(row.version, row.hash) for row in self._heads(configs)}
+
     def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
         """Return some headers by number."""
         chunks = _batches(numbers, KEYS_AT_ONCE)
@@ -69,7 +76,9 @@ class SqlReading:
         """Return the first keys that versions changed."""
         keys: dict[int, list[str]] = {}
         for chunk in _batches(numbers, KEYS_AT_ONCE):
-            for row in self.ask(queries.changed_keys(), config=config, numbers=chunk):
+            # Never one alone: IN (7) is as good as equal to 7, and then SQLite prefers an index that has the names
+            # in it, and walks the config's whole past.
+            for row in self.ask(queries.changed_keys(), config=config, numbers=chunk * 2):
                 keys.setdefault(row.version, []).append(row.name)
         return keys
 
@@ -93,6 +102,10 @@ class SqlReading:
             for row in self.ask(queries.states(), config=config, number=number, keys=_json(chunk)):
                 found[row.name] = State(checked_value_of(row, config), row.version)
         return found
+
+    def values(self, config: str, number: int, keys: Collection[str]) -> dict[str, Value]:
+        """Return what keys held at a version."""
+        return live_values(self.states(config, number, keys))
 
     def changed_between(
         self, config: str, low: int, high: int, wanted: KeyFilter = EVERYTHING, *, after: str = ""
@@ -122,19 +135,20 @@ class SqlReading:
         for row in self._values(config, places):
             yield row.version, Change(row.name, checked_value_of(row, config))
 
-    def reply(self, caller: str, request_id: str) -> tuple[bytes, Reply] | None:
-        """Return a remembered outcome."""
-        rows = self.ask(queries.reply(), caller=caller, request_id=request_id)
-        if not rows:
-            return None
-        row = rows[0]
-        version = None if row.config_id is None else version_of(row, row.config_name)
-        return row.digest, Reply(row.config_name, version, created=row.created, merged=row.merged)
+    def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
+        """Return remembered outcomes."""
+        chunks = _batches(request_ids, KEYS_AT_ONCE)
+        rows = (row for chunk in chunks for row in self.ask(queries.replies(), caller=caller, keys=_json(chunk)))
+        return {row.request_id: (row.digest, _reply(row)) for row in rows if row.request_id is not None}
 
     def ask(self, statement: Statement, **parameters: Any) -> Rows:
         """Run a statement and return all its rows."""
         with self._database.asking():
-            return self._connection.execute(statement, parameters).all()
+            return prepared(statement, self._connection.dialect).ask(self._connection, parameters)
+
+    def _heads(self, configs: Collection[str]) -> Iterator[Any]:
+        for chunk in _batches(configs, KEYS_AT_ONCE):
+            yield from self.ask(queries.heads(), keys=_json(chunk))
 
     def _entries_among(self, config: str, number: int, selection: Selection, after: str) -> Iterator[Entry]:
         states = self.states(config, number, [key for key in selection.keys if key > after])
@@ -148,10 +162,12 @@ class SqlReading:
             return
         keyframe = newest_keyframe(self.ask, config, number)
         parameters = {"config": config, "keyframe": keyframe.id, "low": keyframe.version, "high": number}
+        if selection.is_everything and not after:
+            rows = iter(self.ask(keyframe_queries.whole(), first_key="", **parameters))
+            yield from _checked_whole(_live_entries(rows, config), header)
+            return
         places = self._by_key(keyframe_queries.live, selection, after, **parameters)
-        entries = (_entry(row, config) for row in self._values(config, places))
-        live = (entry for entry in entries if entry is not None)
-        yield from _checked_whole(live, header) if selection.is_everything and not after else live
+        yield from _live_entries(self._values(config, places), config)
 
     def _places_of_changes(
         self, config: str, after: tuple[int, str], through: int, selection: Selection
@@ -217,9 +233,16 @@ def _json(keys: Iterable[str]) -> str:
     return json.dumps(list(keys), ensure_ascii=False)
 
 
-def _entry(row: Any, config: str) -> Entry | None:
-    value = checked_value_of(row, config)
-    return None if value is None else Entry(row.name, value, row.version)
+def _reply(row: Any) -> Reply:
+    version = None if row.config_id is None else version_of(row, row.config_name)
+    return Reply(row.config_name, version, created=bool(row.created), merged=bool(row.merged))
+
+
+def _live_entries(rows: Iterable[Any], config: str) -> Iterator[Entry]:
+    for row in rows:
+        value = checked_value_of(row, config)
+        if value is not None:
+            yield Entry(row.name, value, row.version)
 
 
 def _checked_whole(entries: Iterable[Entry], header: Version) -> Iterator[Entry]:

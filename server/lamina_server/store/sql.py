@@ -9,7 +9,7 @@ from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.database import Database
-from lamina_server.store.keyframes import originated_since_keyframe, write_keyframe
+from lamina_server.store.keyframes import lines_to_write, originated_since_keyframe, write_lines
 from lamina_server.store.migrations import migrate
 from lamina_server.store.postgresql import PostgresqlDatabase
 from lamina_server.store.reading import SqlReading
@@ -27,6 +27,11 @@ class SqlStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other servers may have the database open."""
+        return self._database.is_shared
 
     @contextmanager
     def read(self) -> Iterator[SqlReading]:
@@ -49,8 +54,11 @@ class SqlStore:
 
     def write_keyframe(self, config: str) -> None:
         """Write a keyframe at the head."""
-        with self._database.aside() as connection:
-            write_keyframe(connection, self._database, SqlReading(connection, self._database).ask, config)
+        with self.read() as reading:
+            lines = lines_to_write(reading.ask, config)
+        if lines:
+            with self._database.aside() as connection:
+                write_lines(connection, self._database, lines)
 
     def close(self) -> None:
         """Close the database."""

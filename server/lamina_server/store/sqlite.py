@@ -19,7 +19,7 @@ from sqlalchemy import Connection, Engine, Insert, QueuePool, StaticPool, create
 from sqlalchemy.exc import DBAPIError
 
 from lamina_server.errors import DiskFullError, HashMismatchError, Reason, UnavailableError
-from lamina_server.store.contract import CommitUnknownError, HistoryBrokenError, UnusableStoreError
+from lamina_server.store.contract import HistoryBrokenError, StoreFailedError, UnusableStoreError
 from lamina_server.store.database import connected, not_answered, translated
 
 BUSY_SECONDS = 5.0
@@ -55,6 +55,8 @@ class SqliteDatabase:
 
     Raises UnusableStoreError where the file cannot be opened, or is open in another server.
     """
+
+    is_shared = False
 
     def __init__(self, path: Path | None, *, reader_connections: int, wait_seconds: float) -> None:
         self._path = path
@@ -114,6 +116,14 @@ class SqliteDatabase:
         with self._turn:
             yield self._writer
 
+    def new_ids(self, connection: Connection, table: str, count: int) -> range:
+        """Return the ids after the highest, as SQLite would choose them itself: rows are never deleted."""
+        (highest,) = connection.exec_driver_sql(f"SELECT coalesce(max(id), 0) FROM {table}").one()  # noqa: S608 - our name
+        return range(highest + 1, highest + 1 + count)
+
+    def confirm_past(self, connection: Connection) -> None:
+        """Do nothing: whatever was not confirmed has stopped the database."""
+
     def insert_new(self, table: Any) -> Insert:
         """Return a plain INSERT: under the write lock nobody else can have added rows meanwhile."""
         return insert(table)
@@ -133,7 +143,7 @@ class SqliteDatabase:
             # A failed fsync may have reached the disk or may yet: the rows were there after reopening.
             # What this connection and its readers would now say is not known to be durable.
             self._stopped = True
-            raise CommitUnknownError from error
+            raise StoreFailedError from error
 
     def _check_not_stopped(self) -> None:
         if self._stopped:

@@ -1,45 +1,42 @@
-"""A Writing over SQL: keeps what is inserted until something is read or the block ends, then inserts it all at once.
+"""A Writing over SQL: collects what a block adds, and inserts it all at once.
 
 So a block of many commits costs a few bulk INSERTs. Knows no dialect, and decides nothing.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Insert, Text, and_, bindparam, insert, select
+from sqlalchemy import BigInteger, Connection, Executable, Text, bindparam, insert, select
 
 from lamina_server.errors import HashMismatchError
 from lamina_server.models import value_columns, version_columns
 from lamina_server.planning import Plan
-from lamina_server.store import queries
 from lamina_server.store.clauses import NAMES, REQUESTS, VALUES, VERSIONS, Statement
 from lamina_server.store.contract import HistoryBrokenError
 from lamina_server.store.database import Database, Rows
 from lamina_server.store.reading import SqlReading
-from lamina_server.versions import Reply, RequestKey
+from lamina_server.store.statements import prepared
+from lamina_server.versions import HeadMark, Reply, RequestKey
 
-# The ids of a bulk INSERT come back in the order of its rows, and rise with it.
-_INSERT_NAMES = insert(NAMES).returning(NAMES.c.id, sort_by_parameter_order=True)
-_INSERT_VERSIONS = insert(VERSIONS).returning(VERSIONS.c.id, sort_by_parameter_order=True)
-_INSERT_VALUES = insert(VALUES)
+_INSERT_NAMES = insert(NAMES).values({name: bindparam(name) for name in ("id", "name")})
+_INSERT_VERSIONS = insert(VERSIONS)
+_INSERT_VALUES = insert(VALUES).values({each.name: bindparam(each.name) for each in VALUES.c if each.name != "id"})
+_INSERT_REQUESTS = insert(REQUESTS)
 
 VALUES_AT_ONCE = 1_000
 """Rows of one bulk INSERT: their making must not leave a database in silence for long."""
 
-# A reply's version may be of this block or of long ago: its id is looked up for each.
-_REPLIED = (
-    select(VERSIONS.c.id)
-    .join(NAMES, VERSIONS.c.config_name_id == NAMES.c.id)
-    .where(
-        and_(
-            NAMES.c.name == bindparam("of_config", type_=Text),
-            VERSIONS.c.version == bindparam("of_version", type_=BigInteger),
-        )
-    )
-    .scalar_subquery()
-)
-_INSERT_REQUESTS = insert(REQUESTS).values(config_id=_REPLIED)
+
+def _id_of_version() -> Statement:
+    """Ask for the id of `version` of `config`: of a reply's version that is of long ago."""
+    config, version = bindparam("config", type_=Text), bindparam("version", type_=BigInteger)
+    joined = select(VERSIONS.c.id).join(NAMES, VERSIONS.c.config_name_id == NAMES.c.id)
+    return joined.where(NAMES.c.name == config, VERSIONS.c.version == version)
+
+
+_ID_OF_VERSION = _id_of_version()
 
 
 class SqlWriting(SqlReading):
@@ -49,6 +46,10 @@ class SqlWriting(SqlReading):
         super().__init__(connection, database)
         self._plans: list[Plan] = []
         self._outcomes: list[tuple[RequestKey, Reply]] = []
+        self._name_ids: dict[str, int] = {}
+        self._head_numbers: dict[str, int] = {}
+        self._version_ids: dict[tuple[str, int], int] = {}
+        self._has_remembered = False
         self._lost: Exception | None = None
 
     def insert(self, plan: Plan) -> None:
@@ -59,16 +60,34 @@ class SqlWriting(SqlReading):
         """Keep an outcome."""
         self._outcomes.append((request, reply))
 
+    def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
+        """Return remembered outcomes, which are to be as durable by the end of this block as its own."""
+        found = super().replies(caller, request_ids)
+        self._has_remembered = self._has_remembered or bool(found)
+        return found
+
     def finish(self) -> None:
         """Insert what is left; raise where the block is lost, so that it is not committed."""
         self._flush()
+        if self._has_remembered and not self._lost:
+            with self._running(), self._database.asking():
+                self._database.confirm_past(self._connection)
         if self._lost:
             raise self._lost
+
+    def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
+        """Return the heads' numbers and hashes, and remember what inserting on top of them needs."""
+        marks = {}
+        for row in self._heads(configs):
+            self._name_ids[row.name], self._head_numbers[row.name] = row.id, row.version
+            marks[row.name] = HeadMark(row.version, row.hash)
+        return marks
 
     def ask(self, statement: Statement, **parameters: Any) -> Rows:
         """Run a statement, after what was inserted before it."""
         self._flush()
-        return self._run(statement, parameters)
+        with self._running():
+            return super().ask(statement, **parameters)
 
     def _flush(self) -> None:
         plans, self._plans = self._plans, []
@@ -76,68 +95,92 @@ class SqlWriting(SqlReading):
         if plans:
             self._insert_plans(plans)
         if outcomes:
-            self._run(_INSERT_REQUESTS, [_request_row(*outcome) for outcome in outcomes])
+            self._insert(_INSERT_REQUESTS, [self._request_row(*outcome) for outcome in outcomes])
 
     def _insert_plans(self, plans: Sequence[Plan]) -> None:
-        names = list(dict.fromkeys(plan.version.config for plan in plans))
-        known = {row.name: row for row in self._run(queries.heads(), {"names": names})}
-        self._check_numbers(plans, {name: row.head for name, row in known.items()})
-        name_ids = {name: row.id for name, row in known.items()}
-        new = [name for name in names if name not in known]
-        if new:
-            name_ids |= zip(new, self._ids(_INSERT_NAMES, [{"name": name} for name in new]), strict=True)
-        ids = self._ids(_INSERT_VERSIONS, [_version_row(plan, name_ids) for plan in plans])
-        values = (row for plan, id_ in zip(plans, ids, strict=True) for row in _value_rows(plan, id_, name_ids))
+        names = dict.fromkeys(plan.version.config for plan in plans)
+        if unknown := [name for name in names if name not in self._name_ids]:
+            self.head_marks(unknown)
+        self._check_numbers(plans)
+        if new := [name for name in names if name not in self._name_ids]:
+            self._insert_names(new)
+        ids = self._new_ids(VERSIONS.name, len(plans))
+        numbered = list(zip(plans, ids, strict=True))
+        self._version_ids |= {(plan.version.config, plan.version.number): id_ for plan, id_ in numbered}
+        self._insert(_INSERT_VERSIONS, [self._version_row(*each) for each in numbered])
+        values = (row for each in numbered for row in self._value_rows(*each))
         while batch := list(islice(values, VALUES_AT_ONCE)):
-            self._run(_INSERT_VALUES, batch)
+            self._insert(_INSERT_VALUES, batch)
 
-    def _check_numbers(self, plans: Iterable[Plan], heads: dict[str, int]) -> None:
+    def _insert_names(self, names: Sequence[str]) -> None:
+        ids = self._new_ids(NAMES.name, len(names))
+        self._insert(_INSERT_NAMES, [{"id": id_, "name": name} for id_, name in zip(ids, names, strict=True)])
+        self._name_ids |= zip(names, ids, strict=True)
+
+    def _check_numbers(self, plans: Iterable[Plan]) -> None:
         for plan in plans:
             config, number = plan.version.config, plan.version.number
-            head = heads.get(config, 0)
+            head = self._head_numbers.get(config, 0)
             if number != head + 1:
                 self._lost = HistoryBrokenError.version(config, number, head)
                 raise self._lost
-            heads[config] = number
+            self._head_numbers[config] = number
 
-    def _ids(self, statement: Insert, rows: list[dict[str, Any]]) -> list[int]:
-        return [row.id for row in self._run(statement, rows)]
+    def _new_ids(self, table: str, count: int) -> Sequence[int]:
+        with self._running(), self._database.asking():
+            return self._database.new_ids(self._connection, table, count)
 
-    def _run(self, statement: Any, parameters: Any) -> Rows:
+    def _insert(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+        with self._running(), self._database.asking():
+            prepared(statement, self._connection.dialect).insert(self._connection, rows)
+
+    @contextmanager
+    def _running(self) -> Iterator[None]:
+        """Note that the block is lost where a statement fails; a damaged answer leaves the transaction as it was."""
         try:
-            with self._database.asking():
-                result = self._connection.execute(statement, parameters)
-                return result.all() if result.returns_rows else ()
-        except HashMismatchError:  # of one answer: the transaction is as it was
+            yield
+        except HashMismatchError:
             raise
         except Exception as error:
             self._lost = error
             raise
 
+    def _version_row(self, plan: Plan, version_id: int) -> Mapping[str, Any]:
+        columns = version_columns(plan.version)
+        return {"id": version_id, "config_name_id": self._name_ids[plan.version.config], **columns}
 
-def _version_row(plan: Plan, name_ids: dict[str, int]) -> dict[str, Any]:
-    return {"config_name_id": name_ids[plan.version.config], **version_columns(plan.version)}
+    def _value_rows(self, plan: Plan, version_id: int) -> Iterator[Mapping[str, Any]]:
+        version = plan.version
+        name_id = self._name_ids[version.config]
+        for planned in plan.values:
+            yield {
+                "config_name_id": name_id,
+                "version": version.number,
+                "originating_config_id": version_id,
+                "name": planned.key,
+                "digest": planned.digest,
+                **value_columns(planned.value),
+            }
 
+    def _request_row(self, request: RequestKey, reply: Reply) -> Mapping[str, Any]:
+        return {
+            "caller": request.caller,
+            "request_id": request.request_id,
+            "digest": request.digest,
+            "config_name": reply.config,
+            "config_id": self._version_id(reply),
+            "created": reply.created,
+            "merged": reply.merged,
+        }
 
-def _value_rows(plan: Plan, version_id: int, name_ids: dict[str, int]) -> Iterator[dict[str, Any]]:
-    version = plan.version
-    common = {
-        "config_name_id": name_ids[version.config],
-        "version": version.number,
-        "originating_config_id": version_id,
-    }
-    for planned in plan.values:
-        yield {**common, "name": planned.key, "digest": planned.digest, **value_columns(planned.value)}
-
-
-def _request_row(request: RequestKey, reply: Reply) -> dict[str, Any]:
-    return {
-        "caller": request.caller,
-        "request_id": request.request_id,
-        "digest": request.digest,
-        "config_name": reply.config,
-        "created": reply.created,
-        "merged": reply.merged,
-        "of_config": reply.config,
-        "of_version": reply.version.number if reply.version else 0,
-    }
+    def _version_id(self, reply: Reply) -> int | None:
+        """Find the id of a reply's version, which may be of this block or of long ago."""
+        if reply.version is None:
+            return None
+        place = (reply.config, reply.version.number)
+        if place not in self._version_ids:
+            # Not by `ask`: what this block has added before is inserted already, and its outcomes are on their way.
+            with self._running():
+                rows = super().ask(_ID_OF_VERSION, config=place[0], version=place[1])
+            self._version_ids[place] = rows[0].id
+        return self._version_ids[place]

@@ -188,7 +188,7 @@ def test_the_models_read_what_the_store_wrote_and_the_store_what_they_did(shared
             changes,
             config="one",
             head=None,
-            states={},
+            values={},
             author=Author("ada", verified=True),
             message="by the store",
             now_us=1,
@@ -214,12 +214,11 @@ def test_the_models_read_what_the_store_wrote_and_the_store_what_they_did(shared
         assert [(entry.key, entry.origin) for entry in reading.entries("one", 2)] == [("a", 2), ("j", 1)]
         assert reading.states("one", 2, ["a"]) == {"a": State(Value.of_integer(2), 2)}
     with store.write() as writing:
-        states = {"a": State(Value.of_integer(2), 2)}
         third = plan(
             [Change("a", None)],
             config="one",
             head=head,
-            states=states,
+            values={"a": Value.of_integer(2)},
             author=Author("ada"),
             message="",
             now_us=2,

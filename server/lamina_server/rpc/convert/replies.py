@@ -21,10 +21,11 @@ Keys = Sequence[str]
 """The keys that a version changed, in order; the first CHANGED_KEYS_LIMIT of them at least."""
 
 
-def commit_response(reply: Reply, keys: Keys) -> bytes:
-    """Encode the outcome of a write."""
-    version = _header(reply.version, keys) if reply.version else pb.ConfigVersion(config=reply.config)
-    return pb.CommitResponse(version=version, created=reply.created, merged=reply.merged).SerializeToString()
+def commit_response(reply: Reply, header: bytes) -> bytes:
+    """Encode the outcome of a write, with its version's header."""
+    message = pb.CommitResponse(created=reply.created, merged=reply.merged)
+    message.version.MergeFromString(header)
+    return message.SerializeToString()
 
 
 def version(version: Version, keys: Keys) -> bytes:

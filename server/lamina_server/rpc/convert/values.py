@@ -18,6 +18,8 @@ _FIELDS = {
     Kind.BYTES: "bytes",
     Kind.JSON: "json",
 }
+_KINDS = {field: kind for kind, field in _FIELDS.items()}
+_NULL = Value.of_null()
 _MAKERS: Mapping[str, Callable[[Any], Value]] = {
     "bool": Value.of_boolean,
     "int64": Value.of_integer,
@@ -40,6 +42,13 @@ def from_message(path: str, message: pb.Value, checker: Checker) -> Value:
             checker.refuse(Reason.BAD_VALUE, f"{path}.null", f"{data} is not NULL_VALUE")
         return Value.of_null()
     return checker.value(f"{path}.{kind}", lambda: _MAKERS[kind](data))
+
+
+def of_message(message: pb.Value) -> Value:
+    """Read back a value that was written here: it is canonical already."""
+    kind = message.WhichOneof("kind")
+    assert kind is not None
+    return _NULL if kind == "null" else Value(_KINDS[kind], getattr(message, kind))
 
 
 def to_message(value: Value) -> pb.Value:

@@ -1,0 +1,126 @@
+"""A version's whole map as it came over the wire, immutable; each next version shares what it did not change.
+
+Worked example: version 1 has 50,000 keys in one dict. Version 2, x = 28, is made of the same dict and the overlay
+{x: 28}, version 3, without y, of the same dict and the overlay {x: 28, y: none}. So a commit copies what was changed
+lately and not the map. When an overlay has grown too large to be copied each time, the next version gets a dict of its
+own, and an empty overlay. Nothing that was handed out ever changes, so threads may share any of it.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+from lamina.records import MISSING, Missing, Version, unwritten
+from lamina.values import Stored, decode, load
+from lamina_protos.v1 import lamina_pb2 as pb
+
+Overlay: TypeAlias = Mapping[str, pb.Entry | None]
+"""Changes by key; None where there is no such key any more."""
+
+_NOTHING: Final[Overlay] = {}
+
+
+class Entries:
+    """The whole map of one version, immutable. Keeps the wire's messages and decodes each on its first access."""
+
+    __slots__ = ("_decoded", "_messages", "_order", "_overlay", "_size", "header")
+
+    _order: Collection[str] | None
+
+    def __init__(self, header: Version, messages: Mapping[str, pb.Entry]) -> None:
+        """Take the messages in key order, which is the order of their bytes and of Python's text alike."""
+        self.header = header
+        self._fill(messages, _NOTHING, len(messages), messages)
+
+    @classmethod
+    def empty(cls, config: str) -> "Entries":
+        """Make version 0."""
+        return cls(unwritten(config), {})
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[str]:
+        order = self._order
+        if order is None:
+            # Two sorted runs, near enough: that costs hardly more than copying them.
+            order = self._order = sorted(_merged(self._messages, self._overlay))
+        return iter(order)
+
+    def __contains__(self, key: object) -> bool:
+        return self._find(key) is not None
+
+    def value(self, key: str) -> Any:
+        """Give the value as it is read; KeyError where there is none."""
+        try:
+            return self._decoded[key]
+        except KeyError:
+            value = self._decoded[key] = decode(load(self._message(key).value))
+            return value
+
+    def stored(self, key: str) -> Stored | Missing:
+        """Give the value in canonical form."""
+        message = self._find(key)
+        return MISSING if message is None else load(message.value)
+
+    def origin(self, key: str) -> int:
+        """Give the number of the version that set the present value; KeyError where there is none."""
+        return self._message(key).origin_version
+
+    def advanced(self, header: Version, changes: Overlay) -> "Entries":
+        """Make the entries of a later version that differs in these keys; None where it has no such key."""
+        size, order = self._size, self._order
+        for key, message in changes.items():
+            grows = (message is not None) - (key in self)
+            if grows:
+                size, order = size + grows, None
+        messages, overlay = self._messages, {**self._overlay, **changes}
+        # Then copying the overlay each time and the map once in a while cost about the same.
+        if len(overlay) ** 2 > 2 * len(messages):
+            messages, overlay = _merged(messages, overlay), {}
+            if order is self._messages:
+                order = messages
+        later = Entries.__new__(Entries)
+        later.header = header
+        later._fill(messages, overlay, size, order)  # noqa: SLF001 - of the same class
+        return later
+
+    def __getstate__(self) -> tuple[Version, list[tuple[str, bytes]]]:
+        return self.header, [(key, self._message(key).SerializeToString()) for key in self]
+
+    def __setstate__(self, state: tuple[Version, list[tuple[str, bytes]]]) -> None:
+        header, messages = state
+        Entries.__init__(self, header, {key: pb.Entry.FromString(message) for key, message in messages})
+
+    def _fill(
+        self, messages: Mapping[str, pb.Entry], overlay: Overlay, size: int, order: Collection[str] | None
+    ) -> None:
+        """Take what makes up the map: a dict shared with other versions, and what is different from it.
+
+        `order` has the keys in order; None leaves it to whoever iterates. It may be the dict itself, where its keys are
+        in order.
+        """
+        self._messages = messages
+        self._overlay = overlay
+        self._size = size
+        self._order = order
+        self._decoded: dict[str, Any] = {}
+
+    def _find(self, key: Any) -> pb.Entry | None:
+        return self._overlay[key] if key in self._overlay else self._messages.get(key)
+
+    def _message(self, key: str) -> pb.Entry:
+        message = self._find(key)
+        if message is None:
+            raise KeyError(key)
+        return message
+
+
+def _merged(messages: Mapping[str, pb.Entry], overlay: Overlay) -> dict[str, pb.Entry]:
+    """Lay changes over a map; keys that stay keep their places, new ones come last."""
+    merged = dict(messages)
+    for key, message in overlay.items():
+        if message is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = message
+    return merged

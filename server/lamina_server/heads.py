@@ -1,0 +1,244 @@
+"""Heads in memory: the newest version of each config that was lately asked for, and older maps that were read whole.
+
+Lives on the event loop, and so do the maps: only `advance` changes one. A head that is lent
+to the writer is not advanced until it is given back. What is held is bounded in bytes; what
+was used least recently goes first.
+
+Of a store that this server has for itself, memory is the head. Of one that is shared, it
+may be behind: then each read asks first which version is the head (see read_index), and
+reads what is missing. Another hash under a known number, or a head that has gone back, is
+another past (a restored backup, a failover that lost versions): what was held is dropped.
+"""
+
+import asyncio
+from collections import OrderedDict
+from collections.abc import Collection, Coroutine, Iterable, Mapping
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+from typing import Any
+
+import structlog
+
+from lamina_server.held_map import Codec, EncodedChanges, Head, Snapshot
+from lamina_server.read_index import ReadIndex
+from lamina_server.readers import Readers
+from lamina_server.store.contract import Reading
+from lamina_server.versions import HeadMark, Version, VersionChanges
+
+CATCH_UP_LIMIT_VERSIONS = 1_000
+"""Beyond so many, reading the whole map again costs less than what is missing."""
+
+_log = structlog.get_logger(__name__)
+
+
+class Heads:
+    """What is held of each config. `limit_bytes` bounds it, by estimate."""
+
+    def __init__(self, readers: Readers, codec: Codec, *, limit_bytes: int, is_shared: bool) -> None:
+        self._readers = readers
+        self._codec = codec
+        self._limit_bytes = limit_bytes
+        self._index = ReadIndex(readers) if is_shared else None
+        self._held: OrderedDict[tuple[str, int | None], Snapshot] = OrderedDict()
+        self._sizes: dict[tuple[str, int | None], int] = {}
+        self._held_bytes = 0
+        self._under_way: dict[tuple[str, object], asyncio.Task[Any]] = {}
+        self._missed: dict[str, list[EncodedChanges]] = {}
+        self._lent: Collection[str] = ()
+        self._given_back = asyncio.Event()
+
+    # --- reads ------------------------------------------------------------------------------
+
+    async def head(self, config: str) -> Head | None:
+        """Return a config's head as of some moment after this call; None where there is no such config."""
+        if self._index is None:
+            return self.peek(config) or await self._load(config)
+        known = self.peek(config)
+        known_number = known.number if known else 0
+        mark = await self._index.ask(config)
+        if mark is None or mark.number < known_number:
+            self.forget(config)
+        return None if mark is None else await self._current(config, mark)
+
+    async def snapshot(self, config: str, number: int) -> Snapshot | None:
+        """Return the whole map of a version, from memory or read, and hold it; None where there is no such version."""
+        held = self._get((config, number))
+        if held is None:
+            head = self.peek(config)
+            if head is not None and head.number == number:
+                return head
+            if head is not None and head.reaches(number):
+                held = head.snapshot_at(number)
+            else:
+                read = partial(_read_snapshot, config=config, number=number, codec=self._codec)
+                held = await self._once((config, number), self._readers.read(read))
+            if held is not None:
+                self._hold((config, number), held)
+        return held
+
+    def peek(self, config: str) -> Head | None:
+        """Return what is held of a config's head, which on a shared store may be old."""
+        held = self._get((config, None))
+        assert held is None or isinstance(held, Head)
+        return held
+
+    def warm(self, config: str) -> None:
+        """Begin to read a config's head, where it is not held, for those who will ask for it."""
+        if self.peek(config) is None and (config, None) not in self._under_way:
+            self._begin((config, None), self._read_head(config)).add_done_callback(_report)
+
+    # --- commits ----------------------------------------------------------------------------
+
+    def lend(self, configs: Collection[str]) -> Mapping[str, Head]:
+        """Return the heads that are held of these configs; none of them changes until `give_back`."""
+        self._lent = configs
+        self._given_back.clear()
+        return {config: head for config in configs if (head := self.peek(config))}
+
+    def give_back(self, made: Iterable[EncodedChanges], forked: Iterable[str]) -> None:
+        """Advance the heads by what was committed, in order, and drop those whose past is another."""
+        self._lent = ()
+        self._given_back.set()
+        for config in forked:
+            self.forget(config)
+        for changes in made:
+            self._advance(changes)
+
+    def forget(self, config: str) -> None:
+        """Drop all that is held of a config."""
+        for key in [key for key in self._held if key[0] == config]:
+            self._drop(key)
+
+    # --- how heads come and go --------------------------------------------------------------
+
+    def _advance(self, made: EncodedChanges) -> None:
+        config, number = made.version.config, made.version.number
+        if config in self._missed:
+            self._missed[config].append(made)
+        head = self.peek(config)
+        if head is None:
+            if number == 1 and config not in self._missed:
+                self._hold((config, None), Head.first(made))
+        elif number == head.number + 1:
+            head.advance(made)
+            self._hold((config, None), head)
+        elif number > head.number:
+            self.forget(config)
+
+    async def _current(self, config: str, mark: HeadMark) -> Head | None:
+        """Bring a head up to a version that the store has by now."""
+        head = self.peek(config) or await self._load(config)
+        if head is not None and head.number < mark.number:
+            head = await self._once((config, "catch up"), self._catch_up(config, mark))
+        known = head.version_at(mark.number) if head else None
+        if head is None or head.number < mark.number or (known and known.hash != mark.hash):
+            self.forget(config)
+            head = await self._load(config)
+        return head
+
+    async def _catch_up(self, config: str, mark: HeadMark) -> Head | None:
+        head = self.peek(config)
+        if head is None or head.number >= mark.number:
+            return head
+        read = partial(read_missing, config=config, known=head.mark, through=mark.number)
+        missing = await self._readers.read(read)
+        while config in self._lent:
+            await self._given_back.wait()
+            head = self.peek(config)
+            if head is None or head.number >= mark.number:
+                return head  # the writer, who was behind too, has brought what was missing
+        for made in missing or ():
+            if made.version.number > head.number:
+                self._advance(EncodedChanges.of(made, self._codec))
+        return self.peek(config)
+
+    async def _load(self, config: str) -> Head | None:
+        head: Head | None = await self._once((config, None), self._read_head(config))
+        return head
+
+    async def _read_head(self, config: str) -> Head | None:
+        """Read a head, and what was committed while it was read."""
+        self._missed[config] = []
+        try:
+            head = await self._readers.read(partial(_read_newest, config=config, codec=self._codec))
+        finally:
+            missed = self._missed.pop(config)
+        for made in missed:
+            if head is None and made.version.number == 1:
+                head = Head.first(made)
+            elif head is not None and made.version.number == head.number + 1:
+                head.advance(made)
+        if head is not None:
+            self._hold((config, None), head)
+        return head
+
+    async def _once(self, key: tuple[str, object], doing: Coroutine[Any, Any, Any]) -> Any:
+        """Do something once for all who want it at the same time, whoever of them leaves."""
+        if key in self._under_way:
+            doing.close()
+        return await asyncio.shield(self._under_way.get(key) or self._begin(key, doing))
+
+    def _begin(self, key: tuple[str, object], doing: Coroutine[Any, Any, Any]) -> "asyncio.Task[Any]":
+        def ended(task: "asyncio.Task[Any]") -> None:
+            del self._under_way[key]
+            if not task.cancelled():
+                task.exception()  # looked at: those who wanted it may all have left
+
+        self._under_way[key] = task = asyncio.get_running_loop().create_task(doing)
+        task.add_done_callback(ended)
+        return task
+
+    # --- the budget -------------------------------------------------------------------------
+
+    def _get(self, key: tuple[str, int | None]) -> Snapshot | None:
+        held = self._held.get(key)
+        if held is not None:
+            self._held.move_to_end(key)
+        return held
+
+    def _hold(self, key: tuple[str, int | None], held: Snapshot) -> None:
+        self._held[key] = held
+        self._held.move_to_end(key)
+        self._held_bytes += held.held_bytes - self._sizes.get(key, 0)
+        self._sizes[key] = held.held_bytes
+        while self._held_bytes > self._limit_bytes:
+            self._drop(next(iter(self._held)))
+
+    def _drop(self, key: tuple[str, int | None]) -> None:
+        del self._held[key]
+        self._held_bytes -= self._sizes.pop(key)
+
+
+def read_missing(reading: Reading, config: str, *, known: HeadMark, through: int) -> list[VersionChanges] | None:
+    """Read the versions after a known one; None where they are too many, or it is not of their past."""
+    if through - known.number > CATCH_UP_LIMIT_VERSIONS:
+        return None
+    headers = reading.log(config, after=known.number - 1, before=through + 1, limit=through, newest_first=False)
+    if not headers or HeadMark(headers[0].number, headers[0].hash) != known:
+        return None
+    changes = reading.changes(config, after=(known.number + 1, ""), through=through)
+    made = {number: tuple(change for _, change in group) for number, group in groupby(changes, itemgetter(0))}
+    return [VersionChanges(header, made.get(header.number, ())) for header in headers[1:]]
+
+
+def _read_newest(reading: Reading, config: str, codec: Codec) -> Head | None:
+    version = reading.head(config)
+    return Head(*_read_map(reading, version, codec)) if version else None
+
+
+def _read_snapshot(reading: Reading, config: str, number: int, codec: Codec) -> Snapshot | None:
+    version = reading.versions(config, [number]).get(number)
+    return Snapshot(*_read_map(reading, version, codec)) if version else None
+
+
+def _read_map(reading: Reading, version: Version, codec: Codec) -> tuple[Version, bytes, dict[str, bytes], list[str]]:
+    entries = {entry.key: codec.encode_entry(entry) for entry in reading.entries(version.config, version.number)}
+    keys = reading.changed_keys(version.config, [version.number]).get(version.number, ())
+    return version, codec.encode_header(version, keys), entries, list(entries)
+
+
+def _report(task: "asyncio.Task[Any]") -> None:
+    """Tell the operator of a head that could not be read in the background; who asks for it gets the error too."""
+    if not task.cancelled() and (error := task.exception()):
+        _log.error("head not read", exc_info=error)

@@ -1,0 +1,206 @@
+"""A whole map in memory, as wire entries in key order, and how the next version changes it. Pure.
+
+Values are encoded once, when they are born: a page of a map is a header and a join of
+bytes. Worked example, with what each version changed kept as what undoes it:
+
+    head 3   {x: 28, z: 5}    steps  to 1: {y: absent}   to 2: {z: absent, y: 450}
+    at 2     {x: 28, y: 450}  = the head, with the last step undone
+    at 1     {x: 28}          = with both undone
+
+So what was the head a moment ago is still known: a commit on top of it, or a later page of
+it, asks no database.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from lamina_server.versions import Entry, HeadMark, Version, VersionChanges
+
+STEPS_LIMIT = 512
+"""How many versions back are known: some times as many as callers that commit to one config at once."""
+STEPS_LIMIT_BYTES = 4 * 1024 * 1024
+"""And how much of them, for values may be large."""
+
+_ENTRY_OVERHEAD_BYTES = 220
+"""What an entry costs besides its bytes: two objects' headers, its key, its places in a dict and in a list."""
+_STEP_OVERHEAD_BYTES = 1_000
+"""What a step costs besides its values: a version's header, twice, and a dict."""
+_SORTED_AT_ONCE = 64
+"""From so many new keys on, sorting all is faster than putting each in its place."""
+
+
+class Codec(Protocol):
+    """How entries and headers look on the wire."""
+
+    def encode_entry(self, entry: Entry) -> bytes:
+        """Encode an entry as a part of a version."""
+
+    def decode_entry(self, encoded: bytes) -> Entry:
+        """Read an entry back."""
+
+    def encode_header(self, version: Version, keys: Sequence[str]) -> bytes:
+        """Encode a version's header; keys are those that it changed, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedChanges:
+    """One version and what it changed, as wire bytes in key order; None where a key was deleted."""
+
+    version: Version
+    header: bytes
+    entries: Mapping[str, bytes | None]
+
+    @classmethod
+    def of(cls, made: VersionChanges, codec: Codec) -> "EncodedChanges":
+        """Encode what a version changed."""
+        version = made.version
+        entries = {
+            change.key: None
+            if change.value is None
+            else codec.encode_entry(Entry(change.key, change.value, version.number))
+            for change in made.changes
+        }
+        return cls(version, codec.encode_header(version, list(islice(entries, 100))), entries)
+
+
+class Snapshot:
+    """One version's whole map.
+
+    header      the version's header, as wire bytes
+    entries     each key's entry, as wire bytes
+    keys        the keys, in order
+    size_bytes  of all entries together
+    """
+
+    def __init__(self, version: Version, header: bytes, entries: dict[str, bytes], keys: list[str]) -> None:
+        self.version = version
+        self.header = header
+        self.entries = entries
+        self.keys = keys
+        self.size_bytes = sum(map(len, entries.values()))
+
+    @property
+    def number(self) -> int:
+        """The version's number."""
+        return self.version.number
+
+    @property
+    def held_bytes(self) -> int:
+        """About how much memory it takes."""
+        return self.size_bytes + _ENTRY_OVERHEAD_BYTES * len(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class _Step:
+    """The way back from a version to the one before: that one's headers, and what each changed key was there."""
+
+    version: Version
+    header: bytes
+    undo: Mapping[str, bytes | None]
+    size_bytes: int
+
+
+class Head(Snapshot):
+    """The newest version's whole map, changed in place by each version after it, and the way back to recent ones.
+
+    Belongs to the event loop. Another thread may read it for as long as nobody advances it.
+    """
+
+    def __init__(self, version: Version, header: bytes, entries: dict[str, bytes], keys: list[str]) -> None:
+        super().__init__(version, header, entries, keys)
+        self._steps: list[_Step] = []
+        self._steps_bytes = 0
+
+    @classmethod
+    def first(cls, made: EncodedChanges) -> "Head":
+        """Make the head of a config of one version."""
+        entries = {key: encoded for key, encoded in made.entries.items() if encoded is not None}
+        return cls(made.version, made.header, entries, list(entries))
+
+    @property
+    def mark(self) -> HeadMark:
+        """The version's number and hash."""
+        return HeadMark(self.version.number, self.version.hash)
+
+    @property
+    def held_bytes(self) -> int:
+        """About how much memory it takes."""
+        return super().held_bytes + self._steps_bytes
+
+    def advance(self, made: EncodedChanges) -> None:
+        """Become the next version."""
+        assert made.version.number == self.number + 1
+        self._remember_step({key: self.entries.get(key) for key in made.entries})
+        added = []
+        for key, encoded in made.entries.items():
+            old = self.entries.get(key)
+            self.size_bytes += len(encoded or b"") - len(old or b"")
+            if encoded is None:
+                if old is not None:
+                    del self.entries[key]
+                    del self.keys[bisect_left(self.keys, key)]
+            else:
+                self.entries[key] = encoded
+                if old is None:
+                    added.append(key)
+        self._add_keys(added)
+        self.version, self.header = made.version, made.header
+
+    def reaches(self, number: int) -> bool:
+        """Tell whether a version is known here."""
+        return self.number - len(self._steps) <= number <= self.number
+
+    def version_at(self, number: int) -> Version | None:
+        """Return the header of a version that is known here."""
+        if number == self.number:
+            return self.version
+        return self._steps[number - self.number].version if self.reaches(number) else None
+
+    def header_at(self, number: int) -> bytes | None:
+        """Return the same as wire bytes."""
+        if number == self.number:
+            return self.header
+        return self._steps[number - self.number].header if self.reaches(number) else None
+
+    def entry_at(self, key: str, number: int) -> bytes | None:
+        """Return what a key was at a version that is known here; None where it was absent."""
+        for step in self._since(number):
+            if key in step.undo:
+                return step.undo[key]
+        return self.entries.get(key)
+
+    def snapshot_at(self, number: int) -> Snapshot:
+        """Return the map of a version that is known here, as it stays."""
+        undo: dict[str, bytes | None] = {}
+        for step in reversed(self._since(number)):
+            undo.update(step.undo)
+        entries = {key: encoded for key, encoded in {**self.entries, **undo}.items() if encoded is not None}
+        keys = [key for key in self.keys if key in entries]
+        keys += [key for key in undo if key in entries and key not in self.entries]
+        keys.sort()
+        version, header = self.version_at(number), self.header_at(number)
+        assert version is not None
+        assert header is not None
+        return Snapshot(version, header, entries, keys)
+
+    def _since(self, number: int) -> Sequence[_Step]:
+        """Return the steps back to a version, the one that leads to it first."""
+        return self._steps[number - self.number :] if number < self.number else ()
+
+    def _remember_step(self, undo: Mapping[str, bytes | None]) -> None:
+        size_bytes = _STEP_OVERHEAD_BYTES + sum(100 + len(encoded or b"") for encoded in undo.values())
+        self._steps.append(_Step(self.version, self.header, undo, size_bytes))
+        self._steps_bytes += size_bytes
+        while len(self._steps) > STEPS_LIMIT or (self._steps and self._steps_bytes > STEPS_LIMIT_BYTES):
+            self._steps_bytes -= self._steps.pop(0).size_bytes
+
+    def _add_keys(self, added: list[str]) -> None:
+        if len(added) >= _SORTED_AT_ONCE:
+            self.keys.extend(added)
+            self.keys.sort()
+            return
+        for key in added:
+            insort(self.keys, key)

@@ -1,0 +1,190 @@
+"""Kill servers and databases for long under load, and see that nothing is lost: the long form of tests/faults.
+
+    make torture                                       # 100 kills on SQLite, 100 on PostgreSQL with two servers
+    make torture ARGS="--kills 20 --only sqlite"
+    make torture ARGS="--kills 200 --between 100"      # 10,000 commits each
+    make torture ARGS="--seed 7 --keep /tmp/torture"   # the same kills as before, histories kept
+
+Ends with 1 if any promise was broken, and then says which, and keeps the histories.
+"""
+
+import argparse
+import secrets
+import shutil
+import statistics
+import sys
+import tempfile
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from math import ceil
+from pathlib import Path
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.table import Table
+
+from tests.faults.campaign import BETWEEN_MOST, Plan, Result, run
+from tests.faults.nemesis import Fault, mixture, running, server_kill
+from tests.faults.violations import Check
+from tests.support.postgres import Postgres, PostgresAbsentError
+from tests.support.server import ServerProcess
+
+BACKEND_SHARE, POSTMASTER_SHARE = 0.3, 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class Order:
+    """What was asked for on the command line, of one campaign."""
+
+    folder: Path
+    kills: int
+    seed: int
+    between: int
+    on_fault: Callable[[int], object]
+
+    def run(self, servers: Sequence[ServerProcess], url: str, faults: Sequence[Fault]) -> Result:
+        """Run the campaign against servers that are up."""
+        return run(
+            Plan(
+                servers=servers,
+                url=url,
+                folder=self.folder,
+                faults=faults,
+                seed=self.seed,
+                between=self.between,
+                on_fault=self.on_fault,
+            )
+        )
+
+
+Campaign = Callable[[Order], Result]
+
+
+def on_sqlite(order: Order) -> Result:
+    """Kill the one server that SQLite has."""
+    url = f"sqlite:///{order.folder / 'lamina.db'}"
+    with running([ServerProcess(url)], order.folder) as servers:
+        return order.run(servers, url, [server_kill(servers)] * order.kills)
+
+
+def on_postgresql(order: Order, *, count: int) -> Result:
+    """Kill servers that share a PostgreSQL, its backends and its postmaster."""
+    backends, postmasters = ceil(order.kills * BACKEND_SHARE), ceil(order.kills * POSTMASTER_SHARE)
+    counts = (order.kills - backends - postmasters, backends, postmasters)
+    with Postgres.start() as postgres:
+        url = postgres.new_database()
+        with running([ServerProcess(url) for _ in range(count)], order.folder) as servers:
+            return order.run(servers, url, mixture(servers, postgres, url, order.seed, counts))
+
+
+CAMPAIGNS: Mapping[str, Campaign] = {
+    "sqlite": on_sqlite,
+    "postgresql": partial(on_postgresql, count=1),
+    "postgresql-2": partial(on_postgresql, count=2),
+}
+
+
+@contextmanager
+def _bar(console: Console, name: str, kills: int) -> Iterator[Callable[[int], None]]:
+    """Show on a terminal how far it is, and how many commits were acknowledged."""
+    columns = (
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn("kills, {task.fields[acknowledged]:,} commits"),
+        TimeElapsedColumn(),
+        TimeRemainingColumn(),
+    )
+    with Progress(*columns, console=console, disable=not console.is_terminal) as progress:
+        task = progress.add_task(name, total=kills, acknowledged=0)
+        yield lambda acknowledged: progress.update(task, advance=1, acknowledged=acknowledged)
+
+
+def _torture(name: str, arguments: argparse.Namespace, console: Console) -> Result:
+    folder = Path(tempfile.mkdtemp(prefix=f"lamina-torture-{name}-", dir=arguments.keep))
+    keep = True
+    try:
+        with _bar(console, name, arguments.kills) as on_fault:
+            order = Order(folder, arguments.kills, arguments.seed, arguments.between, on_fault)
+            result = CAMPAIGNS[name](order)
+        keep = bool(result.violations or arguments.keep)
+    finally:
+        if keep:
+            console.print(f"{name}: seed {arguments.seed}, histories in {folder}", soft_wrap=True)
+        else:
+            shutil.rmtree(folder)
+    if result.violations:
+        console.print(result.explain(), style="red", markup=False, soft_wrap=True)
+    return result
+
+
+def show(results: Mapping[str, Result], console: Console) -> None:
+    """Print what each run came to."""
+    table = Table(title="kill -9 under 16 clients")
+    table.add_column("")
+    for name in results:
+        table.add_column(name, justify="right")
+    for label, figure in FIGURES.items():
+        table.add_row(label, *(figure(result) for result in results.values()))
+    console.print(table)
+
+
+def _kills(*names: str) -> Callable[[Result], str]:
+    return lambda result: f"{sum(fault.name in names for fault in result.struck):,}"
+
+
+def _violations(*checks: Check) -> Callable[[Result], str]:
+    return lambda result: f"{sum(violation.check in checks for violation in result.violations):,}"
+
+
+def _outage(quantile: Callable[[Sequence[float]], float]) -> Callable[[Result], str]:
+    return lambda result: f"{quantile(result.outages_seconds()):.2f} s" if len(result.struck) > 1 else "-"
+
+
+FIGURES: Mapping[str, Callable[[Result], str]] = {
+    "kills of a server": _kills("server"),
+    "kills of a backend": _kills("backend"),
+    "kills of the postmaster": _kills("postmaster"),
+    "commits acknowledged": lambda result: f"{result.acknowledged:,}",
+    "whose answer was lost": lambda result: f"{result.indeterminate:,}",
+    "of these resolved": lambda result: f"{result.resolved:,}",
+    "versions": lambda result: f"{len(result.final.versions):,}",
+    "reads": lambda result: f"{len(result.history.reads):,}",
+    "lost": _violations(Check.LOST, Check.CHANGED),
+    "doubled": _violations(Check.DOUBLED, Check.FORGOTTEN),
+    "gaps": _violations(Check.GAP),
+    "everything else": _violations(
+        *(set(Check) - {Check.LOST, Check.CHANGED, Check.DOUBLED, Check.FORGOTTEN, Check.GAP})
+    ),
+    "outage, median": _outage(statistics.median),
+    "outage, 99th percentile": _outage(lambda seconds: statistics.quantiles(seconds, n=100, method="inclusive")[98]),
+    "seed": lambda result: str(result.seed),
+}
+
+
+def main() -> None:
+    """Run what was asked for, and print a table."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--kills", type=int, default=100, help="on each kind of database")
+    parser.add_argument("--between", type=int, default=BETWEEN_MOST, help="most commits between two kills")
+    parser.add_argument("--only", choices=CAMPAIGNS, action="append", help="default: all of them")
+    parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32))
+    parser.add_argument("--keep", type=Path, help="a folder to leave histories and databases in")
+    arguments = parser.parse_args()
+    console = Console()
+    results: dict[str, Result] = {}
+    try:
+        for name in arguments.only or CAMPAIGNS:
+            results[name] = _torture(name, arguments, console)
+    except PostgresAbsentError as error:
+        console.print(f"[red]without PostgreSQL:[/red] {error}")
+        sys.exit(1)
+    finally:
+        show(results, console)
+    sys.exit(any(result.violations for result in results.values()))
+
+
+if __name__ == "__main__":
+    main()

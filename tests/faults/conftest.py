@@ -1,0 +1,37 @@
+"""A PostgreSQL that may be killed, apart from the one that the other tests share."""
+
+import secrets
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.support import absent
+from tests.support.postgres import Postgres, PostgresAbsentError
+
+
+@pytest.fixture(scope="package")
+def mortal_postgres() -> Iterator[Postgres]:
+    """One cluster for this folder alone."""
+    try:
+        cluster = Postgres.start(in_memory=True)
+    except PostgresAbsentError as error:
+        absent("PostgreSQL", f"{error} (Debian: apt install postgresql)")
+    with cluster:
+        yield cluster
+
+
+@pytest.fixture
+def seed() -> int:
+    """Another one in each run; a failure prints it."""
+    seed = secrets.randbelow(1 << 32)
+    print(f"seed {seed}")
+    return seed
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """Where the histories of a run go."""
+    histories = tmp_path / "histories"
+    histories.mkdir()
+    return histories

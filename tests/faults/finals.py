@@ -1,0 +1,28 @@
+"""What a config holds when all is over, as plain data for the checker. Knows no server and no database."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class FinalVersion:
+    """One version: which commit it says to be (its message is the request id), and what it changed."""
+
+    number: int
+    parent: int
+    hash: str
+    request: str
+    changes: Mapping[str, str]
+
+
+@dataclass(frozen=True, slots=True)
+class Final:
+    """All versions of the config in the order of their numbers, from one place.
+
+    source    where it was read
+    requests  request id -> the version that answers it; None where the place does not tell
+    """
+
+    source: str
+    versions: Sequence[FinalVersion]
+    requests: Mapping[str, int] | None = None

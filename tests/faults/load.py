@@ -1,0 +1,130 @@
+"""Clients that commit to one config, read it and watch it, until they are told to stop. Knows no fault.
+
+A process of its own, so that what it recorded does not depend on who judges it:
+
+    python -m tests.faults.load --config shop/prod --target localhost:7440 --folder DIR --clients 8 --seed 1
+
+Each commit that was acknowledged is one byte on its standard output. It stops when its standard input ends.
+"""
+
+import argparse
+import os
+import random
+import sys
+import threading
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor, wait
+from pathlib import Path
+
+from tests.faults.clients import Answer, Client, Intent
+from tests.faults.histories import Outcome, Recorder
+
+OWN_KEYS, SHARED_KEYS = 4, 16
+READS, DISJOINT, SAME_KEYS = 0.25, 0.70, 0.85
+"""Where the dice say what comes next: a read, a commit of keys of one's own, one of everybody's, one that
+insists on its base."""
+LEFT_OPEN = 0.3
+"""How often a client goes on without knowing what became of its commit, and leaves it to be resolved at the end."""
+PAUSE_SECONDS = 0.01, 0.2
+"""Between two attempts: as long as any client waits, so that a database that is gone is not asked all the time."""
+
+
+class Worker:
+    """What one client does, one call after the other."""
+
+    def __init__(self, client: Client, dice: random.Random, stop: threading.Event) -> None:
+        self._client = client
+        self._name = client.name
+        self._dice = dice
+        self._stop = stop
+        self._count = 0
+
+    def run(self) -> None:
+        """Work until told to stop."""
+        while not self._stop.is_set():
+            if self._dice.random() < READS:
+                self._read()
+            else:
+                self._commit(self._intent())
+
+    def _intent(self) -> Intent:
+        self._count += 1
+        request = f"{self._name}-{self._count}"
+        own, shared = f"{self._name}/{self._dice.randrange(OWN_KEYS)}", f"shared/{self._dice.randrange(SHARED_KEYS)}"
+        kind = READS + self._dice.random() * (1 - READS)
+        if kind < DISJOINT:
+            return Intent(request, {own: request, f"{self._name}/count": request}, base=self._client.known)
+        if kind < SAME_KEYS:
+            return Intent(request, {shared: request, own: request})
+        return Intent(request, {shared: request}, base=self._client.known, require=True)
+
+    def _commit(self, intent: Intent) -> None:
+        """Try until the answer is definite, or leave it open."""
+        while True:
+            answer = self._client.commit(intent)
+            if answer.outcome is Outcome.OK:
+                os.write(sys.stdout.fileno(), b".")
+            if answer.outcome is not Outcome.INDETERMINATE:
+                break
+            if self._stop.wait(self._dice.uniform(*PAUSE_SECONDS)) or self._dice.random() < LEFT_OPEN:
+                break
+        if answer.outcome is not Outcome.OK:
+            self._read()  # for another base
+        if answer.reason == "DISK_FULL":
+            self._stop.wait(self._dice.uniform(*PAUSE_SECONDS))
+
+    def _read(self) -> None:
+        answer = self._client.read(f"shared/{self._dice.randrange(SHARED_KEYS)}")
+        if answer.outcome is not Outcome.OK:
+            self._stop.wait(self._dice.uniform(*PAUSE_SECONDS))
+
+
+def watch(client: Client, dice: random.Random, stop: threading.Event) -> None:
+    """Follow the config through every cut, until told to stop or told that its past is another."""
+    answer = Answer(Outcome.INDETERMINATE)
+    while answer.outcome is not Outcome.REFUSED:
+        answer = client.watch()
+        if stop.wait(dice.uniform(*PAUSE_SECONDS)):
+            return
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run some clients, and one that watches, until the end of standard input."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--config", required=True)
+    parser.add_argument("--target", required=True, action="append", help="each client begins with another one")
+    parser.add_argument("--folder", required=True, type=Path)
+    parser.add_argument("--name", default="c", help="what the names of these clients begin with")
+    parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(arguments)
+    with ThreadPoolExecutor(options.clients + 1) as threads:
+        stop = threading.Event()
+        clients, watcher = [make(options, number) for number in range(options.clients)], make(options, None)
+        working = [threads.submit(Worker(client, dice_of(options, client), stop).run) for client in clients]
+        watching = threads.submit(watch, watcher, dice_of(options, watcher), stop)
+        sys.stdin.buffer.read()
+        stop.set()
+        wait(working)
+        watcher.cancel()
+        for done in [*working, watching]:
+            done.result()
+        for client in [*clients, watcher]:
+            client.close()
+
+
+def make(options: argparse.Namespace, number: int | None) -> Client:
+    """Make one client, or the one that watches."""
+    targets: list[str] = options.target
+    turn = (number or 0) % len(targets)
+    name = f"{options.name}-watcher" if number is None else f"{options.name}{number}"
+    return Client(options.config, [*targets[turn:], *targets[:turn]], Recorder(options.folder, name))
+
+
+def dice_of(options: argparse.Namespace, client: Client) -> random.Random:
+    """Make a client's dice: the same for the same seed."""
+    return random.Random(f"{options.seed} {client.name}")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,82 @@
+"""A history and its final state with the indexes that all validators share. Judges nothing."""
+
+from bisect import bisect_left, bisect_right
+from collections import defaultdict
+from collections.abc import Sequence
+from functools import cached_property
+from itertools import accumulate
+
+from tests.faults.finals import Final
+from tests.faults.histories import Call, Commit, History, Outcome
+
+NEVER = 1 << 63
+"""After every version, and after every time."""
+
+
+class Run:
+    """A history and its final state, with the indexes that the checks share."""
+
+    def __init__(self, history: History, final: Final) -> None:
+        self.history = history
+        self.final = final
+        self.versions = {version.number: version for version in final.versions}
+        self.numbers = {version.request: version.number for version in final.versions}
+        # In the order of time: a client's own file has them so, but that of whoever resolves them is another.
+        self.attempts: dict[str, list[Commit]] = {}
+        for commit in sorted(history.commits, key=invoked):
+            self.attempts.setdefault(commit.request, []).append(commit)
+
+    def known_before(self, time: int) -> int:
+        """Return the newest version that anybody had been told of before a time."""
+        position = bisect_left(self._told[0], time)
+        return self._told[1][position - 1] if position else 0
+
+    def begun(self, version: int) -> int:
+        """When the last of the commits up to a version was first asked for: nobody can have seen it before."""
+        return self._begun[bisect_right(self._ordered, version) - 1] if version in self.versions else 0
+
+    def changers(self, key: str) -> Sequence[int]:
+        """Return the versions that changed a key, in order."""
+        return self._changers.get(key, ())
+
+    @cached_property
+    def _told(self) -> tuple[list[int], list[int]]:
+        """When somebody was told of a version, and the newest known from then on."""
+        told = [
+            (call.ended, call.version)
+            for calls in (self.history.commits, self.history.reads)
+            for call in calls
+            if call.outcome is Outcome.OK and call.ended is not None
+        ]
+        told.extend((seen.at, seen.version) for seen in self.history.seen)
+        told.sort()
+        return [time for time, _ in told], list(accumulate((version for _, version in told), max))
+
+    @cached_property
+    def _ordered(self) -> list[int]:
+        return sorted(self.versions)
+
+    @cached_property
+    def _begun(self) -> list[int]:
+        # A version that nobody asked for is found by another check, and shall not spoil this one.
+        attempts = (self.attempts.get(self.versions[number].request) for number in self._ordered)
+        return list(accumulate((found[0].at if found else 0 for found in attempts), max))
+
+    @cached_property
+    def _changers(self) -> dict[str, list[int]]:
+        changers: dict[str, list[int]] = defaultdict(list)
+        for number in self._ordered:
+            for key in self.versions[number].changes:
+                changers[key].append(number)
+        return changers
+
+
+def following(changers: Sequence[int], after: int) -> int:
+    """Return the first version after another among those that changed a key, or NEVER."""
+    position = bisect_right(changers, after)
+    return changers[position] if position < len(changers) else NEVER
+
+
+def invoked(call: Call) -> int:
+    """Tell when a call was invoked: what calls are sorted by."""
+    return call.at
