@@ -18,6 +18,7 @@ from lamina_server.app import describe_database, open_database, serving
 from lamina_server.errors import UnavailableError
 from lamina_server.rpc.listening import AddressError, UnsafeError
 from lamina_server.settings import Settings
+from lamina_server.store.backups import BackupRefusedError, back_up
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.inspecting import inspecting
 from lamina_server.store.verifying import Verification
@@ -73,6 +74,26 @@ def migrate(**options: Any) -> None:
     with _refusals():
         open_database(settings).close()
         click.echo(f"lamina-server: the tables are up to date in {describe_database(settings)}")
+
+
+@main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@_database_option
+def backup(file: Path, **options: Any) -> None:
+    """Copy a SQLite database into a new FILE, also while a server is using it.
+
+    FILE then is a database of its own, with all that was committed when the command began.
+    """
+    settings = _settings(options)
+    with _refusals():
+        with click.progressbar(length=1, label="copying", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+
+            def show(done: int, total: int) -> None:
+                bar.length = total
+                bar.update(done - bar.pos)
+
+            made = back_up(settings.database, file, show)
+        click.echo(f"lamina-server: {made.path}, {made.size_bytes} bytes, configs: {made.configs}")
 
 
 @main.command()
@@ -173,7 +194,7 @@ def _refusals() -> Iterator[None]:
     """Say in one line why the command cannot do what it was asked, and end it with the code for that."""
     try:
         yield
-    except UnsafeError as error:
+    except (UnsafeError, BackupRefusedError) as error:
         click.echo(f"lamina-server: {error}", err=True)
         sys.exit(BAD_USAGE)
     except (AddressError, UnusableStoreError, UnavailableError) as error:
