@@ -75,6 +75,7 @@ class Figure:
     name      its number in the table of figures that must be reached, or a word where it is information alone
     samples   what each side came to
     remark    what one must know to read them
+    reference the side that the others are shown as multiples of
     """
 
     name: str
@@ -82,6 +83,7 @@ class Figure:
     samples: Sequence[Samples]
     checks: Sequence[Check] = ()
     remark: str = ""
+    reference: Samples | None = None
     plots: Sequence[Plot] = ()
 
 

@@ -17,7 +17,7 @@ def describe(folder: Path) -> dict[str, str]:
         "processor": f"{os.cpu_count()} cores, {_processor()}",
         "memory": f"{os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30:.0f} GiB",
         "system": f"{platform.system()} {platform.release()}",
-        "disk": _file_system(folder),
+        "disk": file_system(folder),
         "load before": " ".join(f"{load:.2f}" for load in os.getloadavg()),
     }
 
@@ -34,11 +34,11 @@ def postgres_version(bindir: Path) -> str:
     return said.split()[2]
 
 
-def resident_mib(pid: int) -> float:
-    """Return how much memory a process holds (VmRSS)."""
+def resident_mb(pid: int) -> float:
+    """Return how much memory a process holds (VmRSS), in millions of bytes."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     (kib,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
-    return int(kib) / 1024
+    return int(kib) * 1024 / 1_000_000
 
 
 def _version(package: str) -> str:
@@ -56,7 +56,7 @@ def _processor() -> str:
     return next((line.partition(":")[2].strip() for line in lines if line.startswith("model name")), platform.machine())
 
 
-def _file_system(folder: Path) -> str:
+def file_system(folder: Path) -> str:
     """Name the file system, by the longest mount point above the folder."""
     try:
         mounts = [line.split() for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]

@@ -4,9 +4,9 @@ import asyncio
 import itertools
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 Call: TypeAlias = Callable[[], object]
 AsyncCall: TypeAlias = Callable[[], Awaitable[object]]
@@ -65,26 +65,44 @@ def in_turn(sides: Mapping[str, Call], rounds: int, *, warm_up: int = WARM_UP_RO
     return samples
 
 
-async def rates_in_turn(sides: Mapping[str, Sequence[AsyncCall]], rounds: int, calls: int) -> dict[str, Samples]:
-    """Let all callers of a side call at once, `calls` times each, then those of the next; keep calls per second.
+async def rates_in_turn(sides: Mapping[str, Sequence[AsyncCall]], rounds: int, seconds: float) -> dict[str, Samples]:
+    """Let all callers of a side call at once for some time, then those of the next; keep calls per second.
 
     The first round is a warm-up.
     """
     samples = {name: Samples(name, RATE) for name in sides}
     for number, (name, callers) in itertools.product(range(1 + rounds), sides.items()):
-        rate = await _rate(callers, calls)
+        rate = await _rate(callers, seconds)
         if number:
             samples[name].values.append(rate)
     return samples
 
 
-async def _rate(callers: Sequence[AsyncCall], calls: int) -> float:
+async def at_once(callers: Sequence[AsyncCall], calls: int) -> None:
+    """Let all callers call at once, each so many times."""
+
     async def go_on(call: AsyncCall) -> None:
         for _ in range(calls):
             await call()
 
+    await _gather(go_on(call) for call in callers)
+
+
+async def _rate(callers: Sequence[AsyncCall], seconds: float) -> float:
     started = time.perf_counter()
+    calls = 0
+
+    async def go_on(call: AsyncCall) -> None:
+        nonlocal calls
+        while time.perf_counter() < started + seconds:
+            await call()
+            calls += 1
+
+    await _gather(go_on(call) for call in callers)
+    return calls / (time.perf_counter() - started)
+
+
+async def _gather(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
     async with asyncio.TaskGroup() as group:
-        for call in callers:
-            group.create_task(go_on(call))
-    return len(callers) * calls / (time.perf_counter() - started)
+        for coroutine in coroutines:
+            group.create_task(coroutine)

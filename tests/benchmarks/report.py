@@ -44,9 +44,11 @@ def summary_table(figures: Sequence[Figure]) -> Table:
 
 def details_table(figure: Figure) -> Table:
     """Make the table of one figure's sides."""
-    table = Table("", "median", "worst", title=f"{figure.name}: {figure.title}", title_justify="left")
+    table = Table(title=f"{figure.name}: {figure.title}", title_justify="left")
+    for column in _titles(figure):
+        table.add_column(column, justify="right" if column else "left")
     for samples in figure.samples:
-        table.add_row(*_row(samples))
+        table.add_row(*_row(samples, figure.reference))
     return table
 
 
@@ -57,7 +59,7 @@ def _summary(figures: Sequence[Figure]) -> str:
 
 def _section(figure: Figure) -> Iterator[str]:
     yield f"## {figure.name}: {figure.title}"
-    yield _markdown(("", "median", "worst"), [_row(samples) for samples in figure.samples], "lrr")
+    yield _markdown(_titles(figure), [_row(samples, figure.reference) for samples in figure.samples], "lrrr")
     if figure.remark:
         yield figure.remark
     yield from (f"![{plot.title}]({plot.name}.svg)" for plot in figure.plots)
@@ -76,10 +78,16 @@ def _cells(check: Check) -> tuple[str, str, str, str]:
     return check.what, cell(check.value), cell(check.must, f"{sign} "), cell(check.aim)
 
 
-def _row(samples: Samples) -> tuple[str, str, str]:
+def _titles(figure: Figure) -> Sequence[str]:
+    titles = ("", "median", "worst")
+    return (*titles, f"of {figure.reference.name}") if figure.reference else titles
+
+
+def _row(samples: Samples, reference: Samples | None) -> Sequence[str]:
     unit = _unit(samples.unit)
     worst = f"{number(samples.worst)}{unit}" if len(samples.values) > 1 else ""
-    return samples.name, f"{number(samples.median)}{unit}", worst
+    row = (samples.name, f"{number(samples.median)}{unit}", worst)
+    return (*row, f"{number(samples.median / reference.median)}x") if reference else row
 
 
 def _unit(unit: str) -> str:
@@ -87,6 +95,6 @@ def _unit(unit: str) -> str:
 
 
 def _markdown(titles: Sequence[str], rows: Sequence[Sequence[str]], alignment: str) -> str:
-    rule = "|".join("---:" if each == "r" else "---" for each in alignment)
+    rule = "|".join("---:" if each == "r" else "---" for each in alignment[: len(titles)])
     lines = [" | ".join(titles), *(" | ".join(row) for row in rows)]
     return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])

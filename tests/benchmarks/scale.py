@@ -9,7 +9,7 @@ class Scale:
 
     rounds            calls of each side, one after another: enough for a 99th percentile
     few_rounds        the same, of what takes tens of milliseconds
-    rate_rounds       slices of each side, of `callers` callers with `rate_calls` calls each
+    rate_rounds       slices of each side, in which `callers` callers call for `rate_seconds`
     map_sizes         keys, the smallest and the largest of which figure 1 compares
     read_sizes        keys of the maps that are read whole
     recipe_sizes      keys of the maps that are committed to, and copied in full
@@ -24,7 +24,7 @@ class Scale:
     warm_up: int = 20
     callers: int = 64
     rate_rounds: int = 9
-    rate_calls: int = 32
+    rate_seconds: float = 0.7
     map_sizes: tuple[int, ...] = (10, 100, 1_000, 10_000, 50_000)
     read_sizes: tuple[int, ...] = (10, 100, 1_000, 10_000)
     recipe_sizes: tuple[int, ...] = (10, 100, 1_000, 10_000)
@@ -45,7 +45,7 @@ QUICK = Scale(
     few_rounds=5,
     warm_up=2,
     rate_rounds=2,
-    rate_calls=4,
+    rate_seconds=0.2,
     map_sizes=(10, 1_000),
     read_sizes=(10, 1_000, 10_000),
     recipe_sizes=(10, 100),

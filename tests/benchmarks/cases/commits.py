@@ -37,6 +37,7 @@ def by_size_of_map(bench: Bench) -> Figure:
                 f"{what}, p50, through the SDK", samples[_sdk(largest)], samples[_sdk(smallest)], must=1.25, aim=1.05
             ),
         ],
+        reference=samples[_stubs(smallest)],
     )
 
 
@@ -66,6 +67,7 @@ def of_ten_changes(bench: Bench) -> Figure:
         "commit of 10 changes, one caller, against etcd",
         list(samples.values()),
         checks=checks,
+        reference=samples["floor: empty handler"],
         remark=f"Both hold a map of {KEYS:,} keys, and values of 30 bytes.",
     )
 

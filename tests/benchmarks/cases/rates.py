@@ -10,11 +10,11 @@ from typing import TypeAlias
 import grpc
 from sqlalchemy import create_engine, make_url, text
 
-from tests.benchmarks import floor, ours
+from tests.benchmarks import floor, machine, ours
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Bars, Check, Figure, ratio
 from tests.benchmarks.measuring import RATE, AsyncCall, Samples, rates_in_turn
-from tests.support.postgres import find_bindir
+from tests.support.postgres import DISK, find_bindir
 
 CONFIG = "bench/shared"
 KEYS = 1_000
@@ -56,6 +56,7 @@ def against_etcd(bench: Bench) -> Figure:
         f"{number} callers in one asyncio process, on one config",
         list(rates.values()),
         checks=checks,
+        reference=rates["floor: empty handler"],
         remark="The same Python client process for all, one channel each: a part of every figure is the client's own.",
         plots=[_bars("throughput", f"{number} callers in one asyncio process", rates)],
     )
@@ -87,7 +88,11 @@ def on_postgresql(bench: Bench) -> Figure:
         title,
         list(rates.values()),
         checks=checks,
-        remark="pgbench inserts one row a transaction. It is no Python, and runs after the others, by itself.",
+        remark=(
+            f"PostgreSQL's data is on {machine.file_system(DISK)}. pgbench inserts one row a transaction; it is no "
+            "Python, and runs after the others, by itself."
+        ),
+        reference=rates["SQLite"],
         plots=[_bars("databases", title, rates)],
     )
 
@@ -105,7 +110,7 @@ def _measure(bench: Bench, sides: Mapping[str, Side]) -> dict[str, Samples]:
             for name, (target, make) in sides.items():
                 channel = await stack.enter_async_context(grpc.aio.insecure_channel(target))
                 callers[name] = make(channel)
-            return await rates_in_turn(callers, bench.scale.rate_rounds, bench.scale.rate_calls)
+            return await rates_in_turn(callers, bench.scale.rate_rounds, bench.scale.rate_seconds)
 
     return asyncio.run(measure())
 

@@ -10,7 +10,7 @@ import grpc
 from tests.benchmarks import full_copy, machine, ours
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Check, Figure, Lines
-from tests.benchmarks.measuring import Samples, rates_in_turn
+from tests.benchmarks.measuring import Samples, at_once
 
 CONFIG = "bench/growing"
 KEYS = 1_000
@@ -72,7 +72,7 @@ def against_full_copies(bench: Bench) -> Figure:
         samples,
         remark=(
             "The full copies are our own models and one association a key and version, inserted in bulk; no "
-            "server is in between. The published recipe makes an object of each such row, and takes several times as long."
+            "server is in between. The published recipe makes an object of each row, and takes several times as long."
         ),
         plots=[
             Lines("committing", "Committing 1 change, median", "keys", "ms", times),
@@ -89,15 +89,15 @@ def memory(bench: Bench) -> Figure:
         for number in range(configs):
             ours.load(stub, f"bench/{number}", ours.a_map(KEYS))
     with bench.server(database) as server, ours.stub_of(server.target) as stub:
-        before = machine.resident_mib(server.pid)
+        before = machine.resident_mb(server.pid)
         for number in range(configs):
             ours.read_map(stub, f"bench/{number}", KEYS)()
-        after = machine.resident_mib(server.pid)
+        after = machine.resident_mb(server.pid)
     return Figure(
         "10",
         f"server memory, {configs} configs of {KEYS:,} keys",
-        [Samples("just started", "MiB", [before]), Samples("after each was read once", "MiB", [after])],
-        checks=[Check(f"memory (VmRSS) with {configs} configs of {KEYS:,} keys", after, must=150, aim=100, unit="MiB")],
+        [Samples("just started", "MB", [before]), Samples("after each was read once", "MB", [after])],
+        checks=[Check(f"memory (VmRSS) with {configs} configs of {KEYS:,} keys", after, must=150, aim=100, unit="MB")],
     )
 
 
@@ -114,8 +114,7 @@ def _grown_by(bench: Bench, size: int, commits: int) -> tuple[Path, float]:
 
 async def _commit_often(target: str, commits: int, base: int) -> None:
     async with grpc.aio.insecure_channel(target) as channel:
-        callers = ours.callers(channel, CONFIG, CALLERS, base=base)
-        await rates_in_turn({"": callers}, 0, commits // CALLERS)
+        await at_once(ours.callers(channel, CONFIG, CALLERS, base=base), commits // CALLERS)
 
 
 def _file_bytes(database: Path) -> int:
