@@ -7,10 +7,12 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 UV     := .cache/uv/bin/uv
 
-# Three stamps, so that each change costs only its own step: the environment, what runs, and what tests and checks.
+# Four stamps, so that each change costs only its own step: the environment, what runs, what tests and checks, and what
+# Lamina is measured against.
 CREATED   := $(VENV)/.created
 INSTALLED := $(VENV)/.installed
 EQUIPPED  := $(VENV)/.equipped
+RIVALLED  := $(VENV)/.rivalled
 
 # Options for the commands below: make test ARGS="-k watch", make serve ARGS="--listen localhost:7441"
 ARGS ?=
@@ -59,20 +61,23 @@ fix: $(EQUIPPED) ## Mend what `make check` can mend by itself.
 	$(BIN)/ruff format
 	$(BIN)/python protos/generate.py
 
-bench: $(EQUIPPED) ## Measure latencies on SQLite and PostgreSQL.
+bench: $(RIVALLED) ## Compare with etcd, the floor and full copies; ARGS="--only 3,4".
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
 generate: ## Make the protobuf code anew from the .proto.
 	$(PYTHON) protos/generate.py
 
 # Universal (any platform and Python from 3.11 on), hashed, and without the address of any registry. The second lock is
-# the first and more, so that one environment serves both. With extras, because an old pip takes `coverage[toml]` for
-# another package than a locked `coverage`, and refuses the newest release of it for want of a hash.
-lock: $(UV) ## Resolve the newest dependencies into both locks.
-	$(UV) pip compile --quiet --upgrade $(LOCK_OPTIONS) --group build -o requirements.lock
-	$(UV) pip compile --quiet --upgrade $(LOCK_OPTIONS) --group dev -c requirements.lock -o tests/requirements.lock
-LOCK_OPTIONS = pyproject.toml --universal --python-version 3.11 --generate-hashes --no-emit-index-url --no-header \
-	--extra server --extra cli --no-strip-extras
+# the first and more, so that one environment serves both; the third adds to that what `make bench` alone needs. With
+# extras, because an old pip takes `coverage[toml]` for another package than a locked `coverage`, and refuses the newest
+# release of it for want of a hash.
+lock: $(UV) ## Resolve the newest dependencies into all locks.
+	$(COMPILE) $(PROJECT) --group build -o requirements.lock
+	$(COMPILE) $(PROJECT) --group dev -c requirements.lock -o tests/requirements.lock
+	$(COMPILE) --group bench -c tests/requirements.lock -o tests/benchmarks/requirements.lock
+COMPILE = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
+	--no-header --no-strip-extras
+PROJECT = pyproject.toml --extra server --extra cli
 
 # The packages of the Node test: only where there is npm, because the test is skipped without.
 node: tests/e2e/node/node_modules/.package-lock.json
@@ -100,6 +105,10 @@ $(INSTALLED): requirements.lock pyproject.toml $(CREATED)
 
 $(EQUIPPED): tests/requirements.lock $(INSTALLED)
 	$(PIP) install --require-hashes -r tests/requirements.lock
+	@touch $@
+
+$(RIVALLED): tests/benchmarks/requirements.lock $(EQUIPPED)
+	$(PIP) install --require-hashes -r tests/benchmarks/requirements.lock
 	@touch $@
 
 $(UV): $(CREATED)

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).resolve().parent.parent
-LOCKS = ("requirements.lock", "tests/requirements.lock")
+LOCKS = ("requirements.lock", "tests/requirements.lock", "tests/benchmarks/requirements.lock")
 GENERATED = ROOT / "protos" / "lamina_protos" / "v1"
 
 
@@ -79,5 +79,13 @@ def test_node_lock_names_no_registry() -> None:
 
 
 def test_development_lock_is_the_production_lock_and_more() -> None:
-    production, development = (_locked(lock) for lock in LOCKS)
+    production, development, _ = (_locked(lock) for lock in LOCKS)
     assert production.items() <= development.items()
+
+
+def test_what_is_measured_against_fits_beside_what_is_measured() -> None:
+    """One environment holds both: `make bench` adds to it, and changes nothing."""
+    _, development, bench = (_locked(lock) for lock in LOCKS)
+    shared = development.keys() & bench.keys()
+    assert "grpcio" in shared
+    assert {name: bench[name] for name in shared} == {name: development[name] for name in shared}

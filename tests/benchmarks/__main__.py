@@ -1,165 +1,89 @@
-"""Measure commit, read, history and watch through the SDK over a real socket, on SQLite and PostgreSQL in one run.
+"""Compare Lamina in one run with etcd, with the floor, and with storage that copies the whole map.
 
-    make bench                       # or ARGS="--rounds 2000"
+    make bench                             # all of it, in less than ten minutes: writes results.md and plots
+    make bench ARGS="--only 3,4"           # some figures: prints, and writes nothing
+    make bench ARGS="--quick"              # a minute that shows that all of it works; its figures mean nothing
 
-Each figure is the time of one call as the caller sees it, in milliseconds: median and 99th percentile. The floor is the
-standard health check on the same server: what a gRPC call costs in Python whatever it does. Machines are noisy, so
-compare within one run; the rounds of the cases are interleaved for that reason.
+The first run makes a database of a million versions, in some minutes, and keeps it in .cache/bench.
 """
 
 import argparse
-import platform
-import statistics
-import tempfile
+import os
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib.util import find_spec
 from pathlib import Path
 
-import grpc
-from grpc_health.v1 import health_pb2, health_pb2_grpc
 from rich.console import Console
-from rich.table import Table
 
-import lamina
-from tests.support.postgres import Postgres, PostgresAbsentError
-from tests.support.server import ServerProcess
+from tests.benchmarks import machine, report
+from tests.benchmarks.bench import CACHE, Bench
+from tests.benchmarks.cases import CASES
+from tests.benchmarks.figures import Figure
+from tests.benchmarks.scale import FULL, QUICK
 
-SMALL, LARGE = 10, 1_000
-WARM_UP_ROUNDS = 20
-
-
-@dataclass
-class Case:
-    """One thing to measure: called once a round."""
-
-    name: str
-    call: Callable[[], object]
-    milliseconds: list[float] = field(default_factory=list)
-
-    def once(self) -> None:
-        """Call it, and keep the time."""
-        started = time.perf_counter()
-        self.call()
-        self.milliseconds.append((time.perf_counter() - started) * 1_000)
-
-    @property
-    def median(self) -> float:
-        """The median, in milliseconds."""
-        return statistics.median(self.milliseconds)
-
-    @property
-    def p99(self) -> float:
-        """The 99th percentile, in milliseconds."""
-        return statistics.quantiles(self.milliseconds, n=100)[98]
-
-
-@contextmanager
-def cases(target: str) -> Iterator[list[Case]]:
-    """Prepare the configs that the cases work on, and give the cases."""
-    with lamina.connect(target, author="bench") as client, grpc.insecure_channel(target) as channel:
-        health = health_pb2_grpc.HealthStub(channel)
-        small, large = (prepare(client, size) for size in (SMALL, LARGE))
-        with client.config("bench/watched", create=True).watch(after=0) as watch:
-            yield [
-                Case("floor: health check", lambda: health.Check(health_pb2.HealthCheckRequest())),
-                Case(f"commit 1 change of {SMALL} keys", commit_one(small)),
-                Case(f"commit 1 change of {LARGE:,} keys", commit_one(large)),
-                Case(f"read the whole map, {SMALL} keys", lambda: client.config(small.name)),
-                Case(f"read the whole map, {LARGE:,} keys", lambda: client.config(large.name)),
-                Case("read at version 1", lambda: large.at(1)),
-                Case("newest 10 changes of a key", lambda: list(large.history("key-0", newest_first=True, limit=10))),
-                Case("commit until seen by a watch", commit_until_seen(client, watch)),
-            ]
-
-
-def prepare(client: lamina.Client, size: int) -> lamina.Config:
-    """Make a config of `size` keys."""
-    cfg = client.config(f"bench/{size}", create=True)
-    cfg.update({f"key-{number}": number for number in range(size)})
-    cfg.commit("prepare")
-    return cfg
-
-
-def commit_one(cfg: lamina.Config) -> Callable[[], object]:
-    """Return a call that changes one key."""
-
-    def call() -> None:
-        cfg["key-0"] = cfg.version * 2 + 1
-        cfg.commit("bench")
-
-    return call
-
-
-def commit_until_seen(client: lamina.Client, watch: lamina.Watch) -> Callable[[], object]:
-    """Return a call that commits, and waits for the commit to arrive at a watch."""
-    cfg = client.config("bench/watched", create=True)
-    seen = watch.versions()
-
-    def call() -> None:
-        cfg["x"] = cfg.version + 1
-        version = cfg.commit("bench")
-        assert next(seen).version == version.number
-
-    return call
-
-
-def measure(target: str, rounds: int) -> list[Case]:
-    """Run every case `rounds` times, in turn."""
-    with cases(target) as all_cases:
-        for number in range(WARM_UP_ROUNDS + rounds):
-            for case in all_cases:
-                case.once()
-            if number == WARM_UP_ROUNDS - 1:
-                for case in all_cases:
-                    case.milliseconds.clear()
-        return all_cases
-
-
-@contextmanager
-def databases() -> Iterator[dict[str, str]]:
-    """Give the URL of a fresh database of each kind that this machine has."""
-    with tempfile.TemporaryDirectory(prefix="lamina-bench-") as folder:
-        urls = {"SQLite": f"sqlite:///{Path(folder) / 'lamina.db'}"}
-        try:
-            with Postgres.start() as postgres:
-                yield {**urls, "PostgreSQL": postgres.new_database()}
-        except PostgresAbsentError as error:
-            Console(stderr=True).print(f"without PostgreSQL: {error}")
-            yield urls
-
-
-def show(results: dict[str, list[Case]], rounds: int) -> None:
-    """Print the figures, and each as a multiple of the floor."""
-    table = Table(
-        title=f"milliseconds, {rounds:,} rounds; Python {platform.python_version()}, grpcio {grpc.__version__}"
-    )
-    table.add_column("")
-    for name in results:
-        for column in ("median", "p99", "/ floor"):
-            table.add_column(f"{name}\n{column}", justify="right")
-    for row in zip(*results.values(), strict=True):
-        figures = [
-            f"{value:.2f}"
-            for case, (floor, *_) in zip(row, results.values(), strict=True)
-            for value in (case.median, case.p99, case.median / floor.median)
-        ]
-        table.add_row(row[0].name, *figures)
-    Console(width=120).print(table)
+HERE = Path(__file__).parent
 
 
 def main() -> None:
-    """Measure and print."""
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--rounds", type=int, default=500)
-    rounds = parser.parse_args().rounds
-    results = {}
-    with databases() as urls:
-        for name, url in urls.items():
-            with ServerProcess(url) as server:
-                results[name] = measure(server.target, rounds)
-    show(results, rounds)
+    """Measure, print, and write what was measured in full."""
+    options = _options()
+    for name in [name for name in os.environ if name.startswith("LAMINA_")]:
+        del os.environ[name]  # a developer's own settings must not reach what is measured
+    console = Console(width=120)
+    CACHE.mkdir(parents=True, exist_ok=True)
+    facts = machine.describe(CACHE)
+    scale = (QUICK if options.quick else FULL).with_rounds(options.rounds)
+    started = time.monotonic()
+    with Bench(scale, console) as bench:
+        figures = [_measured(bench, name) for name in options.only or CASES]
+        versions = machine.versions(bench.versions())
+    console.print(report.summary_table(figures))
+    console.print(f"in {time.monotonic() - started:.0f} s")
+    folder = options.output or (None if options.only or options.quick else HERE)
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+        date = datetime.now(UTC).strftime("%d %B %Y")
+        text = report.document(figures, machine=facts, versions=versions, date=date)
+        (folder / "results.md").write_text(text, encoding="utf-8")
+        _draw(figures, folder, console)
+
+
+def _measured(bench: Bench, name: str) -> Figure:
+    started = time.monotonic()
+    figure = CASES[name](bench)
+    bench.console.print(report.details_table(figure))
+    bench.console.print(f"in {time.monotonic() - started:.0f} s\n", style="dim")
+    return figure
+
+
+def _draw(figures: Sequence[Figure], folder: Path, console: Console) -> None:
+    if find_spec("matplotlib") is None:
+        console.print("[yellow]no plots: matplotlib is not installed (`make bench` does that)[/]")
+        return
+    from tests.benchmarks import plots  # noqa: PLC0415 - where there is no matplotlib, all the rest works
+
+    for plot in (plot for figure in figures for plot in figure.plots):
+        plots.draw(plot, folder)
+
+
+def _options() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(
+        prog="make bench", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--only", type=_names, metavar="NAME,…", help=f"some of {', '.join(CASES)}")
+    parser.add_argument("--rounds", type=int, help=f"calls of each side, one after another [{FULL.rounds:,}]")
+    parser.add_argument("--quick", action="store_true", help="small sizes and few rounds; writes nothing")
+    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to write results.md and plots")
+    return parser.parse_args()
+
+
+def _names(text: str) -> Sequence[str]:
+    names = [name.strip() for name in text.split(",")]
+    if unknown := set(names) - set(CASES):
+        raise argparse.ArgumentTypeError(f"no figure {', '.join(sorted(unknown))}")
+    return names
 
 
 if __name__ == "__main__":

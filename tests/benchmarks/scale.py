@@ -1,0 +1,57 @@
+"""How much is measured. A full run takes less than ten minutes; a quick one shows in one that all of it works."""
+
+from dataclasses import dataclass, replace
+
+
+@dataclass(frozen=True, slots=True)
+class Scale:
+    """Sizes and repetitions.
+
+    rounds            calls of each side, one after another: enough for a 99th percentile
+    few_rounds        the same, of what takes tens of milliseconds
+    rate_rounds       slices of each side, in which `callers` callers call for `rate_seconds`
+    map_sizes         keys, the smallest and the largest of which figure 1 compares
+    read_sizes        keys of the maps that are read whole
+    recipe_sizes      keys of the maps that are committed to, and copied in full
+    growth_commits    commits over which a database's growth is measured
+    past_versions     of the database with a long past, a tenth of which are of one key
+    starts            of a server on that database
+    held_configs      how many configs a server holds in memory
+    """
+
+    rounds: int = 1_000
+    few_rounds: int = 200
+    warm_up: int = 20
+    callers: int = 64
+    rate_rounds: int = 9
+    rate_seconds: float = 0.7
+    map_sizes: tuple[int, ...] = (10, 100, 1_000, 10_000, 50_000)
+    read_sizes: tuple[int, ...] = (10, 100, 1_000, 10_000)
+    recipe_sizes: tuple[int, ...] = (10, 100, 1_000, 10_000)
+    growth_commits: int = 10_000
+    past_versions: int = 1_000_000
+    past_keys: int = 1_000
+    starts: int = 7
+    held_configs: int = 100
+
+    def with_rounds(self, rounds: int | None) -> "Scale":
+        """Take another number of rounds."""
+        return replace(self, rounds=rounds, few_rounds=min(rounds, self.few_rounds)) if rounds else self
+
+
+FULL = Scale()
+QUICK = Scale(
+    rounds=20,
+    few_rounds=5,
+    warm_up=2,
+    rate_rounds=2,
+    rate_seconds=0.2,
+    map_sizes=(10, 1_000),
+    read_sizes=(10, 1_000, 10_000),
+    recipe_sizes=(10, 100),
+    growth_commits=500,
+    past_versions=5_000,
+    past_keys=100,
+    starts=2,
+    held_configs=5,
+)

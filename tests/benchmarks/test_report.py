@@ -1,0 +1,89 @@
+"""What `make bench` writes, from made-up figures; and one figure measured for real, in its quick form."""
+
+import io
+from functools import partial
+
+import pytest
+from rich.console import Console
+
+from tests.benchmarks import report
+from tests.benchmarks.bench import Bench
+from tests.benchmarks.cases import CASES
+from tests.benchmarks.figures import Bars, Check, Figure, Verdict, ratio
+from tests.benchmarks.measuring import RATE, Samples, in_turn
+from tests.benchmarks.scale import QUICK
+
+FAST, SLOW = Samples("ours", values=[1.0, 2.0, 3.0]), Samples("etcd", values=[0.8, 1.0, 9.0])
+RATES = Samples("commits", RATE, [2_000.0, 1_000.0, 3_000.0])
+BARS = Bars("throughput", "64 callers", "a second", {"ours": 2_000, "etcd": 5_000})
+FIGURES = [
+    Figure("3", "ten changes", [FAST, SLOW], checks=[ratio("vs etcd", FAST, SLOW, must=2.0, aim=1.3)], reference=SLOW),
+    Figure("4", "many callers", [RATES], checks=[Check("vs etcd", 0.2, must=0.35, aim=0.6, at_least=True)]),
+    Figure("recipe", "full copies", [Samples("growth", "B", [28_000])], remark="No server.", plots=[BARS]),
+]
+
+
+def test_there_is_a_case_for_every_figure_that_must_be_reached() -> None:
+    assert {str(number) for number in range(1, 11)} <= CASES.keys()
+
+
+@pytest.mark.parametrize(
+    ("value", "at_least", "expected"),
+    [
+        (0.9, False, Verdict.AIM),
+        (1.5, False, Verdict.MUST),
+        (2.1, False, Verdict.NOT),
+        (2.1, True, Verdict.MUST),
+        (0.9, True, Verdict.NOT),
+    ],
+)
+def test_verdict(value: float, at_least: bool, expected: Verdict) -> None:
+    must, aim = (2.0, 3.0) if at_least else (2.0, 1.0)
+    assert Check("", value, must=must, aim=aim, at_least=at_least).verdict is expected
+
+
+def test_worst_of_times_is_their_99th_percentile_and_of_few_the_longest() -> None:
+    assert Samples("", values=[*range(1, 1_001)]).worst == pytest.approx(990, abs=1)
+    assert SLOW.worst == 9.0
+    assert RATES.worst == 1_000.0
+
+
+def test_sides_are_called_in_turn_each_as_often_as_the_other() -> None:
+    called: list[str] = []
+    samples = in_turn({name: partial(called.append, name) for name in "abc"}, 4, warm_up=1)
+    assert [sorted(called[start : start + 3]) for start in range(0, 15, 3)] == [["a", "b", "c"]] * 5
+    assert [called[start] for start in range(0, 15, 3)] == ["a", "b", "c", "a", "b"]
+    assert [len(each.values) for each in samples.values()] == [4, 4, 4]
+
+
+def test_document_says_good_and_bad_figures_alike() -> None:
+    text = report.document(
+        FIGURES, machine={"disk": "ext4"}, versions={"Python": "3.11", "etcd": "3.5.1"}, date="1 May 2026"
+    )
+    assert "1 May 2026. disk: ext4." in text
+    assert "Versions: Python 3.11, etcd 3.5.1." in text
+    assert "| 3 | vs etcd | 2.00x | ≤ 2.00x | 1.30x | met |" in text
+    assert "| 4 | vs etcd | 0.20x | ≥ 0.35x | 0.60x | NOT met |" in text
+    assert "|  | median | worst | of etcd |\n|---|---:|---:|---:|\n| ours | 2.00 ms | 3.00 ms | 2.00x |" in text
+    assert "| commits | 2,000/s | 1,000/s |" in text
+    assert "| growth | 28,000 B |  |\n\nNo server.\n\n![64 callers](throughput.svg)\n" in text
+
+
+def test_tables_for_the_terminal() -> None:
+    printed = io.StringIO()
+    console = Console(file=printed, width=120)
+    console.print(report.summary_table(FIGURES), *map(report.details_table, FIGURES))
+    assert "NOT met" in printed.getvalue()
+    assert "28,000 B" in printed.getvalue()
+
+
+def test_one_figure_is_measured_on_real_servers() -> None:
+    """Against the floor alone where there is no etcd."""
+    printed = io.StringIO()
+    with Bench(QUICK, Console(file=printed)) as bench:
+        figure = CASES["9"](bench)
+        folder = bench.folder
+    assert {each.name for each in figure.samples} >= {"floor: empty handler", "Lamina: header"}
+    assert all(len(each.values) == QUICK.rounds for each in figure.samples)
+    assert all(check.value > 0 for check in figure.checks)
+    assert not folder.exists()
