@@ -54,6 +54,9 @@ class Database(Protocol):
     def new_ids(self, connection: Connection, table: str, count: int) -> Sequence[int]:
         """Return ids for new rows of a table, rising above all that are there; under the write lock alone."""
 
+    def together(self, connection: Connection) -> AbstractContextManager[object]:
+        """Let INSERTs within this wait for their answers together; run it within `asking`."""
+
     def confirm_past(self, connection: Connection) -> None:
         """Make the end of this transaction confirm all earlier ones too, also where it inserts nothing."""
 

@@ -10,7 +10,7 @@ import fcntl
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -125,6 +125,10 @@ class SqliteDatabase:
         question = f"SELECT coalesce(max(id), 0) FROM {table}"  # noqa: S608 - our name
         (highest,) = _execute(_driver(connection), question).fetchone()
         return range(highest + 1, highest + 1 + count)
+
+    def together(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - PostgreSQL's has a use for it
+        """Do nothing: there is no way in between that answers would take."""
+        return nullcontext()
 
     def confirm_past(self, connection: Connection) -> None:
         """Do nothing: whatever was not confirmed has stopped the database."""

@@ -91,29 +91,33 @@ class SqlWriting(SqlReading):
     def _flush(self) -> None:
         plans, self._plans = self._plans, []
         outcomes, self._outcomes = self._outcomes, []
-        if plans:
-            self._insert_plans(plans)
-        if outcomes:
-            self._insert(_INSERT_REQUESTS, [self._request_row(*outcome) for outcome in outcomes])
+        if not plans and not outcomes:
+            return
+        numbered = self._number(plans) if plans else []
+        requests = [self._request_row(*outcome) for outcome in outcomes]
+        with self._running, self._database.asking(), self._database.together(self._connection):
+            self._insert(_INSERT_VERSIONS, [self._version_row(*each) for each in numbered])
+            values = (row for each in numbered for row in self._value_rows(*each))
+            while batch := list(islice(values, VALUES_AT_ONCE)):
+                self._insert(_INSERT_VALUES, batch)
+            self._insert(_INSERT_REQUESTS, requests)
 
-    def _insert_plans(self, plans: Sequence[Plan]) -> None:
+    def _number(self, plans: Sequence[Plan]) -> Sequence[tuple[Plan, int]]:
+        """Give each version its id, and each new config its own; assert once more that the versions go on."""
         names = dict.fromkeys(plan.version.config for plan in plans)
         if unknown := [name for name in names if name not in self._name_ids]:
             self.head_marks(unknown)
         self._check_numbers(plans)
         if new := [name for name in names if name not in self._name_ids]:
             self._insert_names(new)
-        ids = self._new_ids(VERSIONS.name, len(plans))
-        numbered = list(zip(plans, ids, strict=True))
+        numbered = list(zip(plans, self._new_ids(VERSIONS.name, len(plans)), strict=True))
         self._version_ids |= {(plan.version.config, plan.version.number): id_ for plan, id_ in numbered}
-        self._insert(_INSERT_VERSIONS, [self._version_row(*each) for each in numbered])
-        values = (row for each in numbered for row in self._value_rows(*each))
-        while batch := list(islice(values, VALUES_AT_ONCE)):
-            self._insert(_INSERT_VALUES, batch)
+        return numbered
 
     def _insert_names(self, names: Sequence[str]) -> None:
         ids = self._new_ids(NAMES.name, len(names))
-        self._insert(_INSERT_NAMES, [{"id": id_, "name": name} for id_, name in zip(ids, names, strict=True)])
+        with self._running, self._database.asking():
+            self._insert(_INSERT_NAMES, [{"id": id_, "name": name} for id_, name in zip(ids, names, strict=True)])
         self._name_ids |= zip(names, ids, strict=True)
 
     def _check_numbers(self, plans: Iterable[Plan]) -> None:
@@ -130,7 +134,7 @@ class SqlWriting(SqlReading):
             return self._database.new_ids(self._connection, table, count)
 
     def _insert(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
-        with self._running, self._database.asking():
+        if rows:
             prepared(statement, self._connection.dialect).insert(self._connection, rows)
 
     def _version_row(self, plan: Plan, version_id: int) -> Mapping[str, Any]:
