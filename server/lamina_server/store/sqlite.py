@@ -297,6 +297,8 @@ def _ours(error: sqlite3.Error) -> Exception:
             return HistoryBrokenError("the database refused rows that do not continue its history")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return HashMismatchError("the database's file")
+        case None if isinstance(error, sqlite3.OperationalError):  # of Python's: a text that is not UTF-8
+            return HashMismatchError("the database's file")
         case None | sqlite3.SQLITE_ERROR | sqlite3.SQLITE_MISUSE | sqlite3.SQLITE_RANGE:
             return error
         case _:
