@@ -14,6 +14,7 @@ from lamina_server.models import Base, ConfigData
 from lamina_server.models.views import drop_views
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.migrations import current, migrate, newest
+from lamina_server.store.schema import NEWEST
 from tests.server import databases
 
 SQLITE_SCHEMA = "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'alembic%' AND name NOT LIKE 'sqlite%'"
@@ -163,3 +164,7 @@ def test_servers_that_start_together_migrate_once(postgres_url: str) -> None:
         assert current(connection) == newest()
     for engine in engines:
         engine.dispose()
+
+
+def test_the_newest_revision_is_known_without_alembic() -> None:
+    assert newest() == NEWEST

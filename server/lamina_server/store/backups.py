@@ -18,7 +18,7 @@ from urllib.parse import quote
 from sqlalchemy import make_url
 from sqlalchemy.exc import ArgumentError
 
-from lamina_server.store.contract import UnusableStoreError
+from lamina_server.store.contract import BackupRefusedError, UnusableStoreError
 from lamina_server.store.migrations import known
 
 BUSY_SECONDS = 5.0
@@ -29,10 +29,6 @@ STEP_PAGES = 1024
 
 Progress = Callable[[int, int], None]
 """Called with the pages that are copied and the pages that there are."""
-
-
-class BackupRefusedError(Exception):
-    """What was asked for is none of this command's business. The text says why, and what to do."""
 
 
 @dataclass(frozen=True, slots=True)

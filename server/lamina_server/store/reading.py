@@ -21,7 +21,7 @@ from lamina_server.store import keyframe_queries, queries
 from lamina_server.store.clauses import RangeShape, Statement
 from lamina_server.store.contract import EVERYTHING, ConfigSummary, KeyFilter, live_values
 from lamina_server.store.database import Database
-from lamina_server.store.keyframes import newest_keyframe
+from lamina_server.store.keyframes import newest_keyframe, whole_map
 from lamina_server.store.selection import KeyRange, Selection
 from lamina_server.store.statements import Rows, prepared
 from lamina_server.values import Value
@@ -166,12 +166,12 @@ class SqlReading:
         header = self.versions(config, [number]).get(number)
         if header is None:
             return
-        keyframe = newest_keyframe(self.ask, config, number)
-        parameters = {"config": config, "keyframe": keyframe.id, "low": keyframe.version, "high": number}
         if selection.is_everything and not after:
-            rows = iter(self.ask(keyframe_queries.whole(), first_key="", **parameters))
+            rows = whole_map(self.ask, config, number)
             yield from _checked_whole(_live_entries(rows, config), header)
             return
+        keyframe = newest_keyframe(self.ask, config, number)
+        parameters = {"config": config, "keyframe": keyframe.id, "low": keyframe.version, "high": number}
         places = self._by_key(keyframe_queries.live, selection, after, **parameters)
         yield from _live_entries(self._values(config, places), config)
 

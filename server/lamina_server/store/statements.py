@@ -9,7 +9,6 @@ back from SQLite as 0 or 1). Errors are raised as SQLAlchemy raises them.
 
 from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from functools import lru_cache
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Dialect, Executable, Insert, Select
@@ -19,8 +18,7 @@ Parameters: TypeAlias = Mapping[str, Any]
 Rows: TypeAlias = Sequence[Any]
 """Each with its columns as attributes."""
 
-_KEPT_STATEMENTS = 512
-"""More than there are, for the two databases."""
+_prepared: dict[tuple[Executable, str], "Prepared"] = {}
 
 
 class Prepared:
@@ -80,7 +78,10 @@ def _row_type(names: Sequence[str]) -> Any:
     return namedtuple("Row", names, rename=True)  # noqa: PYI024 - its fields are known at run time alone
 
 
-@lru_cache(_KEPT_STATEMENTS)
 def prepared(statement: Executable, dialect: Dialect) -> Prepared:
-    """Compile a statement, which must be made once and kept, for a dialect."""
-    return Prepared(statement, dialect)
+    """Compile a statement, which must be made once and kept, for a dialect; once, whichever engine has it."""
+    key = (statement, dialect.name)
+    found = _prepared.get(key)
+    if found is None:
+        found = _prepared[key] = Prepared(statement, dialect)
+    return found

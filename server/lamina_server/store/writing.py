@@ -24,6 +24,8 @@ _INSERT_VERSIONS = insert(VERSIONS)
 _INSERT_VALUES = insert(VALUES).values({each.name: bindparam(each.name) for each in VALUES.c if each.name != "id"})
 _INSERT_REQUESTS = insert(REQUESTS)
 
+INSERTS = (_INSERT_VERSIONS, _INSERT_VALUES, _INSERT_REQUESTS)
+
 VALUES_AT_ONCE = 1_000
 """Rows of one bulk INSERT: their making must not leave a database in silence for long."""
 
