@@ -50,6 +50,12 @@ def headers() -> Statement:
 
 
 @cache
+def header() -> Statement:
+    """Ask for the header of the version `number`."""
+    return _headers().where(VERSIONS.c.version == NUMBER)
+
+
+@cache
 def log(*, newest_first: bool) -> Statement:
     """Ask for the headers of low < version < high."""
     version = VERSIONS.c.version
@@ -96,6 +102,18 @@ def changed_keys() -> Statement:
     )
     first = select(ranked.c.version, ranked.c.name).where(ranked.c.rank <= CHANGED_KEYS_LIMIT)
     return first.order_by(ranked.c.version, ranked.c.name)
+
+
+@cache
+def changed_keys_of_one() -> Statement:
+    """Ask for the first keys that the version `number` changed: (version, name), in order.
+
+    Between it and itself: of what is equal to one version SQLite prefers an index that has the names in it, and walks
+    the config's whole past.
+    """
+    version = VALUES.c.version
+    one = select(version, VALUES.c.name).where(VALUES.c.config_name_id == CONFIG, version >= NUMBER, version <= NUMBER)
+    return one.order_by(KEY).limit(CHANGED_KEYS_LIMIT)
 
 
 @cache

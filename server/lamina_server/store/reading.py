@@ -58,8 +58,7 @@ class SqlReading:
 
     def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
         """Return some headers by number."""
-        chunks = _batches(numbers, KEYS_AT_ONCE)
-        rows = (row for chunk in chunks for row in self.ask(queries.headers(), config=config, numbers=chunk))
+        rows = self._about_versions(queries.header(), queries.headers(), config, numbers)
         return {row.version: version_of(row, config) for row in rows}
 
     def log(self, config: str, *, after: int, before: int, limit: int, newest_first: bool) -> list[Version]:
@@ -75,11 +74,8 @@ class SqlReading:
     def changed_keys(self, config: str, numbers: Collection[int]) -> Mapping[int, Sequence[str]]:
         """Return the first keys that versions changed."""
         keys: dict[int, list[str]] = {}
-        for chunk in _batches(numbers, KEYS_AT_ONCE):
-            # Never one alone: IN (7) is as good as equal to 7, and then SQLite prefers an index that has the names
-            # in it, and walks the config's whole past.
-            for row in self.ask(queries.changed_keys(), config=config, numbers=chunk * 2):
-                keys.setdefault(row.version, []).append(row.name)
+        for row in self._about_versions(queries.changed_keys_of_one(), queries.changed_keys(), config, numbers):
+            keys.setdefault(row.version, []).append(row.name)
         return keys
 
     def configs(self, *, prefix: str, after: str, limit: int) -> list[ConfigSummary]:
@@ -155,6 +151,16 @@ class SqlReading:
     def _heads(self, configs: Collection[str]) -> Iterator[Any]:
         for chunk in _batches(configs, KEYS_AT_ONCE):
             yield from self.ask(queries.heads(), keys=_json(chunk))
+
+    def _about_versions(
+        self, of_one: Statement, of_many: Statement, config: str, numbers: Collection[int]
+    ) -> Iterator[Any]:
+        """Ask about versions, as a rule about one."""
+        for chunk in _batches(numbers, KEYS_AT_ONCE):
+            if len(chunk) == 1:
+                yield from self.ask(of_one, config=config, number=chunk[0])
+            else:
+                yield from self.ask(of_many, config=config, numbers=chunk)
 
     def _entries_among(self, config: str, number: int, selection: Selection, after: str) -> Iterator[Entry]:
         states = self.states(config, number, [key for key in selection.keys if key > after])

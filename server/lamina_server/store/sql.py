@@ -97,7 +97,7 @@ def open_store(
 
 def _compile(engine: Engine) -> None:
     """Compile what the first requests will ask, so that they need not wait for it."""
-    asked = (queries.head(), queries.headers(), queries.heads(), queries.changed_keys(), queries.known_requests())
+    asked = (queries.head(), queries.header(), queries.heads(), queries.changed_keys_of_one(), queries.known_requests())
     read = (
         keyframe_queries.keyframe(),
         keyframe_queries.lines_with_values(),

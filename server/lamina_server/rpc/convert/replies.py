@@ -16,7 +16,10 @@ from lamina_server.store.contract import CHANGED_KEYS_LIMIT, ConfigSummary
 from lamina_server.versions import Change, Difference, Entry, KeyChange, Reply, Version
 
 _MICROSECONDS = 1_000_000
-_VERSION_TAG = bytes([pb.CommitResponse.VERSION_FIELD_NUMBER << 3 | 2])  # and that its length follows
+
+# A field's number, and that its length follows (wire type 2); one byte up to field 15.
+_VERSION_TAG = bytes([pb.CommitResponse.VERSION_FIELD_NUMBER << 3 | 2])
+_ENTRIES_TAG = bytes([pb.ConfigVersion.ENTRIES_FIELD_NUMBER << 3 | 2])
 
 Keys = Sequence[str]
 """The keys that a version changed, in order; the first CHANGED_KEYS_LIMIT of them at least."""
@@ -41,7 +44,8 @@ def empty_map(config: str) -> bytes:
 def entry(entry: Entry) -> bytes:
     """Encode an entry of a version."""
     message = pb.Entry(key=entry.key, value=to_message(entry.value), origin_version=entry.origin)
-    return pb.ConfigVersion(entries=[message]).SerializeToString()
+    encoded = message.SerializeToString()
+    return b"".join((_ENTRIES_TAG, _length(encoded), encoded))
 
 
 def origin(version: Version, keys: Keys) -> bytes:
@@ -132,10 +136,15 @@ def bookmark(cursor: Cursor) -> bytes:
 def _length(encoded: bytes) -> bytes:
     """Encode how many bytes follow, as a varint."""
     rest, parts = len(encoded), []
+    if rest <= 0x7F:  # noqa: PLR2004 - as a rule
+        return _ONE_BYTE[rest]
     while rest > 0x7F:  # noqa: PLR2004 - seven bits a byte, the eighth says that there are more
         parts.append(rest & 0x7F | 0x80)
         rest >>= 7
     return bytes([*parts, rest])
+
+
+_ONE_BYTE = [bytes([number]) for number in range(0x80)]
 
 
 def _header(version: Version, keys: Keys) -> pb.ConfigVersion:
