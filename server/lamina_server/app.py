@@ -56,7 +56,7 @@ class Application:
             limits=MapLimits(keys=settings.config_key_limit, size_bytes=settings.config_limit_bytes),
             on_commit=feed.announce,
             on_failure=lambda: self.failed.set_result(None),
-            batch_limit=settings.batch_limit_commands,
+            batch_limit_changes=settings.batch_limit_changes,
         )
         service = Service(
             committer=self._committer,

@@ -8,9 +8,11 @@ changed, else what 8 changed, else what memory has.
 """
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
 from dataclasses import dataclass, field
 
 from lamina_server.commands import Command, ForkCommand
+from lamina_server.errors import HashMismatchError
 from lamina_server.heads import read_missing
 from lamina_server.held_map import Codec, Head
 from lamina_server.planning import Plan
@@ -135,7 +137,8 @@ class Batch:
             return _Layers(mark, held)
         missing = None
         if mark is not None and held.number < mark.number:
-            missing = read_missing(self._writing, config, known=held.mark, through=mark.number)
+            with suppress(HashMismatchError):  # of a value that no command may be about: who reads it will be told
+                missing = read_missing(self._writing, config, known=held.mark, through=mark.number)
         if missing is None:
             self.forked.append(config)
             return _Layers(mark, None)

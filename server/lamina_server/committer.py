@@ -23,7 +23,7 @@ from typing import TypeAlias
 import structlog
 
 from lamina_server.batch import Batch, configs_of
-from lamina_server.commands import Command
+from lamina_server.commands import Command, CommitCommand
 from lamina_server.committing import Preview, perform, preview
 from lamina_server.errors import Reason, ServerError, UnavailableError
 from lamina_server.heads import Heads
@@ -90,7 +90,7 @@ class Committer:
     on_failure    called on the event loop, once, when the store takes no more writes and
                   the process should end
     now_us        the clock, in microseconds since the epoch
-    batch_limit   commands of one transaction, at most
+    batch_limit_changes  changes of one transaction, if it holds more than one command
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class Committer:
         limits: MapLimits,
         on_commit: Callable[[Version], None],
         on_failure: Callable[[], None],
-        batch_limit: int,
+        batch_limit_changes: int,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
     ) -> None:
         self._store = store
@@ -111,12 +111,12 @@ class Committer:
         self._limits = limits
         self._on_commit = on_commit
         self._on_failure = on_failure
-        self._batch_limit = batch_limit
+        self._batch_limit_changes = batch_limit_changes
         self._now_us = now_us
         # No executor: its futures, one within the other, would take longer than a commit does to decide.
         self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
-        self._keyframing = Keyframing(store)
+        self._keyframing = Keyframing(store, on_failure=self._fail)
         self._waiting: deque[_Waiting] = deque()
         self._is_writing = False
         self._idle = asyncio.Event()
@@ -162,12 +162,23 @@ class Committer:
         """Hand the writer a batch of what waits; `_end` will hear of it."""
         if not self._thread.ident:
             self._thread.start()
-        waiting = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_limit))]
+        waiting = self._next_batch()
         commands = [(each.request, each.command) for each in waiting]
         held = self._heads.lend({config for _, command in commands for config in configs_of(command)})
         self._is_writing = True
         self._idle.clear()
         self._batches.put(_Batch(waiting, commands, held, asyncio.get_running_loop()))
+
+    def _next_batch(self) -> list[_Waiting]:
+        """Take what waits, in order, as far as it fits into one transaction."""
+        room = self._batch_limit_changes - _weigh(self._waiting[0].command, self._batch_limit_changes)
+        batch = [self._waiting.popleft()]
+        while self._waiting:
+            room -= _weigh(self._waiting[0].command, self._batch_limit_changes)
+            if room < 0:
+                break
+            batch.append(self._waiting.popleft())
+        return batch
 
     def _end(self, batch: _Batch, written: _Written) -> None:
         """Advance the heads, tell the watchers, reply, and begin the next batch."""
@@ -193,7 +204,12 @@ class Committer:
             # Remembered: maybe from a try whose end was not known, so that nobody was told.
             if isinstance(outcome, Outcome) and outcome.header is None and outcome.reply.version:
                 self._on_commit(outcome.reply.version)
-        if not self._failed and any(isinstance(outcome, StoreFailedError) for outcome in written.outcomes):
+        if any(isinstance(outcome, StoreFailedError) for outcome in written.outcomes) or self._store.has_failed:
+            self._fail()
+
+    def _fail(self) -> None:
+        """Take no more writes, and say so once."""
+        if not self._failed:
             self._failed = True
             self._on_failure()
 
@@ -245,7 +261,8 @@ class Committer:
             batch = Batch(writing, self._codec, held, dict(commands))
             for request, command in commands:
                 replies.append(self._perform(batch, request, command))
-        made = [EncodedChanges.of(each, self._codec) for each in batch.made]
+            # Before the end, so that nothing can fail, and little time passes, between it and the heads' advance.
+            made = [EncodedChanges.of(each, self._codec) for each in batch.made]
         headers = {(each.version.config, each.version.number): each.header for each in made}
         outcomes = [reply if isinstance(reply, Exception) else _outcome(reply, headers) for reply in replies]
         return _Written(outcomes, made, batch.forked)
@@ -256,6 +273,11 @@ class Committer:
             return perform(batch, request, command, now_us=self._now_us(), limits=self._limits)
         except ServerError as error:
             return error
+
+
+def _weigh(command: Command, limit: int) -> int:
+    """Count the keys that a command is about; a revert or a fork may be about any number, and goes alone."""
+    return len(command.changes) + len(command.read_keys) if isinstance(command, CommitCommand) else limit
 
 
 def _outcome(reply: Reply, headers: Mapping[tuple[str, int], bytes]) -> Outcome:

@@ -29,7 +29,12 @@ from lamina_server.versions import HeadMark, Version, VersionChanges
 CATCH_UP_TRIES = 3
 """A catching up that is joined may be on its way to an older version, and so may the one after it."""
 CATCH_UP_LIMIT_VERSIONS = 1_000
-"""Beyond so many, reading the whole map again costs less than what is missing."""
+CATCH_UP_LIMIT_CHANGES = 10_000
+"""Beyond so many, reading the whole map again costs less, and no writer may be held up for long."""
+LENT_SECONDS = 0.25
+"""How long a read waits for the writer to give a head back: a COMMIT may wait for a standby as long as that is away."""
+COPIED_ON_THE_LOOP_KEYS = 10_000
+"""A recent map up to this size is made from the head at once, in some milliseconds; a larger one is read again."""
 
 _log = structlog.get_logger(__name__)
 
@@ -70,7 +75,7 @@ class Heads:
             head = self.peek(config)
             if head is not None and head.number == number:
                 return head
-            if head is not None and head.reaches(number):
+            if head is not None and head.reaches(number) and len(head.keys) <= COPIED_ON_THE_LOOP_KEYS:
                 held = head.snapshot_at(number)
             else:
                 read = partial(_read_snapshot, config=config, number=number, codec=self._codec)
@@ -84,6 +89,16 @@ class Heads:
         held = self._get((config, None))
         assert held is None or isinstance(held, Head)
         return held
+
+    async def settled(self, config: str | None) -> None:
+        """Wait until memory is not behind what was just read from the store of a config; None: of any.
+
+        Between the end of a transaction and the heads' advance a reader of the store is ahead
+        of memory, and whoever asked both in turn would go back. (On a shared store memory is
+        held against the store anyway.)
+        """
+        if self._index is None and (config in self._lent if config is not None else self._lent):
+            await self._given_back.wait()
 
     def warm(self, config: str) -> None:
         """Begin to read a config's head, where it is not held, for those who will ask for it."""
@@ -144,16 +159,18 @@ class Heads:
         head = self.peek(config)
         if head is None or head.number >= mark.number:
             return head
-        read = partial(read_missing, config=config, known=head.mark, through=mark.number)
+        read = partial(_read_encoded, config=config, known=head.mark, through=mark.number, codec=self._codec)
         missing = await self._readers.read(read)
-        while config in self._lent:
-            await self._given_back.wait()
-            head = self.peek(config)
-            if head is None or head.number >= mark.number:
-                return head  # the writer, who was behind too, has brought what was missing
+        try:
+            async with asyncio.timeout(LENT_SECONDS):
+                while config in self._lent:
+                    await self._given_back.wait()
+        except TimeoutError:
+            return await self._readers.read(partial(_read_newest, config=config, codec=self._codec))
+        head = self.peek(config)  # the writer, who was behind too, may have brought what was missing
         for made in missing or ():
-            if made.version.number > head.number:
-                self._advance(EncodedChanges.of(made, self._codec))
+            if head is not None and made.version.number > head.number:
+                self._advance(made)
         return self.peek(config)
 
     async def _load(self, config: str) -> Head | None:
@@ -220,9 +237,18 @@ def read_missing(reading: Reading, config: str, *, known: HeadMark, through: int
     headers = reading.log(config, after=known.number - 1, before=through + 1, limit=through, newest_first=False)
     if not headers or HeadMark(headers[0].number, headers[0].hash) != known:
         return None
+    if sum(header.change_count for header in headers[1:]) > CATCH_UP_LIMIT_CHANGES:
+        return None
     changes = reading.changes(config, after=(known.number + 1, ""), through=through)
     made = {number: tuple(change for _, change in group) for number, group in groupby(changes, itemgetter(0))}
     return [VersionChanges(header, made.get(header.number, ())) for header in headers[1:]]
+
+
+def _read_encoded(
+    reading: Reading, config: str, *, known: HeadMark, through: int, codec: Codec
+) -> list[EncodedChanges] | None:
+    missing = read_missing(reading, config, known=known, through=through)
+    return None if missing is None else [EncodedChanges.of(made, codec) for made in missing]
 
 
 def _read_newest(reading: Reading, config: str, codec: Codec) -> Head | None:

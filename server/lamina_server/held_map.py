@@ -13,7 +13,7 @@ it, asks no database.
 
 from bisect import bisect_left, insort
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
@@ -25,12 +25,16 @@ STEPS_LIMIT = 512
 STEPS_LIMIT_BYTES = 4 * 1024 * 1024
 """And how much of them, for values may be large."""
 
+_MAP_OVERHEAD_BYTES = 2_000
+"""What a map costs besides its entries: two objects, a header in two forms, a dict and a list."""
 _ENTRY_OVERHEAD_BYTES = 220
 """What an entry costs besides its bytes: two objects' headers, its key, its places in a dict and in a list."""
 _STEP_OVERHEAD_BYTES = 1_000
 """What a step costs besides its values: a version's header, twice, and a dict."""
+_UNDO_OVERHEAD_BYTES = 300
+"""And each of its keys: a place in two dicts, a list, a pair and a number."""
 _SORTED_AT_ONCE = 64
-"""From so many new keys on, sorting all is faster than putting each in its place."""
+"""From so many keys that come or go on, sorting all is faster than finding the place of each."""
 
 
 class Codec(Protocol):
@@ -91,7 +95,7 @@ class Snapshot:
     @property
     def held_bytes(self) -> int:
         """About how much memory it takes."""
-        return self.size_bytes + _ENTRY_OVERHEAD_BYTES * len(self.keys)
+        return _MAP_OVERHEAD_BYTES + self.size_bytes + _ENTRY_OVERHEAD_BYTES * len(self.keys)
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +119,7 @@ class Head(Snapshot):
         self._steps: deque[_Step] = deque()
         self._steps_bytes = 0
         # The same by key: (the version that changed it, what it was before), oldest first.
-        self._undo_by_key: dict[str, deque[tuple[int, bytes | None]]] = {}
+        self._undo_by_key: dict[str, list[tuple[int, bytes | None]]] = {}
 
     @classmethod
     def first(cls, made: EncodedChanges) -> "Head":
@@ -137,19 +141,17 @@ class Head(Snapshot):
         """Become the next version."""
         assert made.version.number == self.number + 1
         self._remember_step({key: self.entries.get(key) for key in made.entries})
-        added = []
+        added, removed = [], []
         for key, encoded in made.entries.items():
-            old = self.entries.get(key)
+            old = self.entries.pop(key, None) if encoded is None else self.entries.get(key)
             self.size_bytes += len(encoded or b"") - len(old or b"")
-            if encoded is None:
-                if old is not None:
-                    del self.entries[key]
-                    del self.keys[bisect_left(self.keys, key)]
-            else:
+            if encoded is not None:
                 self.entries[key] = encoded
-                if old is None:
-                    added.append(key)
-        self._add_keys(added)
+            if old is None and encoded is not None:
+                added.append(key)
+            elif old is not None and encoded is None:
+                removed.append(key)
+        self._change_keys(added, removed)
         self.version, self.header = made.version, made.header
 
     def reaches(self, number: int) -> bool:
@@ -192,11 +194,11 @@ class Head(Snapshot):
         return Snapshot(version, header, entries, keys)
 
     def _remember_step(self, undo: Mapping[str, bytes | None]) -> None:
-        size_bytes = _STEP_OVERHEAD_BYTES + sum(100 + len(encoded or b"") for encoded in undo.values())
+        size_bytes = _STEP_OVERHEAD_BYTES + sum(_UNDO_OVERHEAD_BYTES + len(encoded or b"") for encoded in undo.values())
         self._steps.append(_Step(self.version, self.header, undo, size_bytes))
         self._steps_bytes += size_bytes
         for key, before in undo.items():
-            self._undo_by_key.setdefault(key, deque()).append((self.number + 1, before))
+            self._undo_by_key.setdefault(key, []).append((self.number + 1, before))
         while len(self._steps) > STEPS_LIMIT or (self._steps and self._steps_bytes > STEPS_LIMIT_BYTES):
             self._forget_step()
 
@@ -205,14 +207,17 @@ class Head(Snapshot):
         self._steps_bytes -= oldest.size_bytes
         for key in oldest.undo:
             changes = self._undo_by_key[key]
-            changes.popleft()
+            del changes[0]
             if not changes:
                 del self._undo_by_key[key]
 
-    def _add_keys(self, added: list[str]) -> None:
-        if len(added) >= _SORTED_AT_ONCE:
+    def _change_keys(self, added: Collection[str], removed: Collection[str]) -> None:
+        if len(added) + len(removed) >= _SORTED_AT_ONCE:
+            self.keys = [key for key in self.keys if key in self.entries]
             self.keys.extend(added)
             self.keys.sort()
             return
+        for key in removed:
+            del self.keys[bisect_left(self.keys, key)]
         for key in added:
             insort(self.keys, key)

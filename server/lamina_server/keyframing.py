@@ -8,6 +8,7 @@ values it is written all the same.
 """
 
 import asyncio
+from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 
 import structlog
@@ -23,10 +24,14 @@ _log = structlog.get_logger(__name__)
 
 
 class Keyframing:
-    """Counts values since the last keyframe of each config, and writes the next. Lives on the event loop."""
+    """Counts values since the last keyframe of each config, and writes the next. Lives on the event loop.
 
-    def __init__(self, store: Store) -> None:
+    on_failure  called there when the end of a keyframe's transaction has failed the store
+    """
+
+    def __init__(self, store: Store, *, on_failure: Callable[[], None]) -> None:
         self._store = store
+        self._on_failure = on_failure
         self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keyframes")
         self._since: dict[str, int] = {}
         self._under_way: asyncio.Task[None] | None = None
@@ -54,6 +59,8 @@ class Keyframing:
         # What was committed meanwhile is counted on top, be it twice: then the next one comes a little early.
         self._since[config] += since - counted
         self._under_way = None
+        if self._store.has_failed:
+            self._on_failure()
 
     def _write_if_due(self, config: str, due: int) -> int:
         """Write a keyframe unless another server did; return how many values have originated since the last."""

@@ -99,8 +99,11 @@ class Settings(BaseSettings):
         description="Maps held in memory, by estimate: what was used least recently goes, and is read again when "
         "it is asked for. Large enough for a few of the largest configs",
     )
-    batch_limit_commands: int = Field(
-        256, ge=1, description="Writes of one transaction: more would make the first of them wait for the last"
+    batch_limit_changes: int = Field(
+        10_000,
+        ge=1,
+        description="Changes of one transaction, if it holds more than one write: deciding and inserting more would "
+        "make the first of them wait for the last, and other servers for all",
     )
     reader_threads: int = Field(
         4, ge=1, description="Threads that read the database: more only queue for Python's lock and the disk"

@@ -5,12 +5,30 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import suppress
 from dataclasses import replace
+from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
+from lamina_server.errors import DiskFullError
+from lamina_server.planning import Plan, plan
 from lamina_server.store.contract import HistoryBrokenError, Reading, Store, Writing
+from lamina_server.store.statements import Prepared
 from lamina_server.versions import Reply
-from tests.conformance.commits import CONFIG, DELETED, commit, insert, map_at, planned, remembered, request, values
+from tests.conformance.commits import (
+    ADA,
+    CONFIG,
+    DELETED,
+    LIMITS,
+    change,
+    commit,
+    insert,
+    map_at,
+    planned,
+    remembered,
+    request,
+    values,
+)
 from tests.conformance.places import Capability, Place
 
 
@@ -337,3 +355,39 @@ class TestDurable:
             second = commit(store, {"x": 2})
             with store.read() as four:
                 assert four.head(CONFIG) == second
+
+
+def test_nothing_is_said_to_a_database_that_has_ended_the_transaction_by_itself(
+    place: Place, store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P2, P3: as SQLite does on some errors; what follows in the block would be a transaction of its own."""
+    place.need(Capability.ROWS)
+    said = Prepared.insert
+
+    def fail(_: Prepared, connection: Connection, __: object) -> None:
+        monkeypatch.setattr(Prepared, "insert", said)
+        driver: Any = connection.connection.driver_connection
+        driver.rollback()
+        raise DiskFullError
+
+    def go_on() -> None:
+        with store.write() as writing:
+            insert(writing, CONFIG, {"x": 1})
+            monkeypatch.setattr(Prepared, "insert", fail)
+            for config in ("other", "another"):
+                with pytest.raises(DiskFullError):
+                    writing.head(config)
+                made = planned_first(config)
+                writing.insert(made)
+                writing.remember(request(config), Reply(config, made.version, created=True, merged=False))
+
+    with pytest.raises(DiskFullError):
+        go_on()
+    with store.read() as reading:
+        assert reading.configs(prefix="", after="", limit=9) == []
+    assert commit(store, {"x": 2}).number == 1
+
+
+def planned_first(config: str) -> Plan:
+    changes = [change("x", 1)]
+    return plan(changes, config=config, head=None, values={}, author=ADA, message="", now_us=1_000, limits=LIMITS)

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from lamina_server.commands import CommitCommand
+from lamina_server.commands import CommitCommand, RevertCommand
 from lamina_server.committer import Committer, Outcome
 from lamina_server.errors import (
     ConflictError,
@@ -29,6 +29,7 @@ from lamina_server.versions import Change, Reply, RequestKey, Version
 CONFIG = "shop/prod"
 POISON = "poison"
 BATCH_LIMIT = 10
+"""Changes of one transaction; the commands of this module change one key each."""
 
 
 class TroubledStore(MemoryStore):
@@ -75,7 +76,7 @@ class Desk:
             limits=MapLimits(keys=10_000, size_bytes=10_000_000),
             on_commit=self.announced.append,
             on_failure=self._fail,
-            batch_limit=BATCH_LIMIT,
+            batch_limit_changes=BATCH_LIMIT,
         )
 
     def ask(self, key: str, number: int, *, id_: str = "", message: str = "", base: int | None = None) -> Any:
@@ -148,6 +149,16 @@ async def test_a_transaction_is_no_larger_than_its_limit(desk: Desk) -> None:
     outcomes = await desk.behind_a_closed_gate(*(lambda n=n: desk.ask(f"k{n}", n) for n in range(2 * BATCH_LIMIT + 1)))
     assert numbers(outcomes) == list(range(3, 4 + 2 * BATCH_LIMIT))
     assert desk.store.blocks == 1 + 3
+
+
+async def test_a_command_about_any_number_of_keys_goes_alone(desk: Desk) -> None:
+    def revert() -> Any:
+        command = RevertCommand(CONFIG, 1, 2, b"", "back", Author("ada"))
+        return asyncio.ensure_future(desk.committer.submit(RequestKey("", "revert", command.digest()), command))
+
+    outcomes = await desk.behind_a_closed_gate(revert, lambda: desk.ask("a", 1), lambda: desk.ask("b", 1))
+    assert numbers(outcomes) == [3, 4, 5]
+    assert desk.store.blocks == 1 + 2
 
 
 async def test_each_is_decided_on_top_of_those_before_it(desk: Desk) -> None:

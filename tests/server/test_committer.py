@@ -57,7 +57,7 @@ class Desk:
             limits=limits,
             on_commit=self.announced.append,
             on_failure=lambda: self.failures.append(None),
-            batch_limit=10,
+            batch_limit_changes=10,
         )
         self.asked = 0
 

@@ -1,6 +1,7 @@
 """What is read from memory, over the wire: the same answers as from the store, which is then not asked at all."""
 
 import asyncio
+import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AsyncExitStack, contextmanager
 from pathlib import Path
@@ -131,6 +132,51 @@ async def test_a_head_that_is_read_while_it_is_committed_to_misses_nothing(store
 
         await asyncio.gather(*(commit(number) for number in range(40)))
         assert sum((await wire.map(CONFIG)).values()) == 40
+
+
+class Slow(MemoryStore):
+    """A memory store whose blocks, once committed, wait at a gate before anybody hears of it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.committed, self.gate = threading.Event(), threading.Event()
+        self.gate.set()
+
+    @contextmanager
+    def write(self) -> Iterator[Any]:
+        with super().write() as writing:
+            yield writing
+        self.committed.set()
+        assert self.gate.wait(10)
+
+
+async def test_nobody_is_told_by_the_store_what_memory_does_not_know_yet() -> None:
+    """P6, P13: between the end of a transaction and the heads' advance, a reader of both would go back."""
+    store = Slow()
+    async with running(store) as wire:
+        await settled(wire)
+        store.committed.clear()
+        store.gate.clear()
+        commit = asyncio.ensure_future(wire.commit(CONFIG, {"a": 4}))
+        await asyncio.to_thread(store.committed.wait, 10)
+        watch = wire.watch(CONFIG, after=3)
+        reads: dict[str, Any] = {
+            "log": wire.stub.ListVersions(pb.ListVersionsRequest(config=CONFIG)),
+            "history": wire.stub.GetKeyHistory(pb.GetKeyHistoryRequest(config=CONFIG, key="a", newest_first=True)),
+            "configs": wire.stub.ListConfigs(pb.ListConfigsRequest()),
+            "blame": wire.get(CONFIG, view=pb.BLAME),
+            "watch": watch.message(),
+        }
+        tasks = {name: asyncio.ensure_future(call) for name, call in reads.items()}
+        assert (await wire.get(CONFIG)).version == 3  # memory: the commit has no reply yet
+        other = await wire.stub.GetVersion(pb.GetVersionRequest(config=CONFIG, version=2))
+        assert (other.version, [name for name, task in tasks.items() if task.done()]) == (2, [])
+        store.gate.set()
+        assert (await commit).version.version == 4
+        log, history, configs, blame, message = await asyncio.gather(*tasks.values())
+        assert log.versions[0].version == history.changes[0].version == configs.configs[0].head.version == 4
+        assert (blame.version, message.changes[0].version.version) == (4, 4)
+        assert (await wire.get(CONFIG, min_version=4)).version == 4
 
 
 async def test_a_damaged_map_is_no_reason_to_keep_the_rest_back(tmp_path: Path) -> None:

@@ -81,6 +81,8 @@ def test_the_way_back_is_bounded(monkeypatch: pytest.MonkeyPatch, limit: str, va
 
 def test_many_new_keys_at_once_are_in_order() -> None:
     many: dict[str, Any] = {f"{number:03}": 1 for number in range(80)}
+    walk = Walk([{"500": 1, "010x": 1}, many, {"040": None, "500": None}, {**dict.fromkeys(many), "000": 2, "9": 1}])
+    assert walk.head.keys == list(walk.maps[4]) == ["000", "010x", "9"]
     walk = Walk([{"500": 1, "010x": 1}, many, {"040": None, "500": None}])
     assert walk.head.keys == list(walk.maps[3])
     assert walk.head.snapshot_at(2).keys == list(walk.maps[2])

@@ -9,6 +9,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from lamina_server.keyframing import KEYFRAME_VALUES_MINIMUM, OVERDUE, Keyframing
+from lamina_server.store.contract import StoreFailedError
 from lamina_server.store.memory import MemoryStore
 from lamina_server.versions import Version
 
@@ -45,7 +46,8 @@ class Past:
 
     def __init__(self) -> None:
         self.store = CountingStore()
-        self.keyframing = Keyframing(self.store)
+        self.failures = 0
+        self.keyframing = Keyframing(self.store, on_failure=self._fail)
         self.numbers: dict[str, int] = {}
 
     def commit(self, changes: int, *, config: str = "c", keys: int = KEYS, is_busy: bool = False) -> None:
@@ -59,6 +61,9 @@ class Past:
         if task := self.keyframing._under_way:
             await task
         return self.store.written
+
+    def _fail(self) -> None:
+        self.failures += 1
 
 
 @pytest.fixture
@@ -136,3 +141,14 @@ async def test_a_failure_is_told_and_tried_again_when_the_next_is_due(past: Past
     assert await past.settled() == []
     past.commit(KEYS)
     assert await past.settled() == ["c"]
+    assert past.failures == 0
+
+
+async def test_a_store_that_fails_at_a_keyframe_is_told_of(past: Past) -> None:
+    """P1: it takes no more writes, so the process has to end."""
+    past.store.error = StoreFailedError()
+    past.store.has_failed = True
+    with capture_logs():
+        past.commit(KEYS)
+        await past.settled()
+    assert past.failures == 1

@@ -76,6 +76,7 @@ class Service:
         page = await snapshots.get_version(self._heads, self._readers, request, limit_bytes)
         if page is None:
             page = await self._readers.read(lambda reading: reads.get_version(reading, request, limit_bytes))
+            await self._heads.settled(request.config)
         return page
 
     async def list_versions(self, data: bytes, _: Call) -> bytes:
@@ -97,7 +98,14 @@ class Service:
     async def watch_key_history(self, data: bytes, _: Call, send: Send) -> None:
         """Follow a config until the caller leaves or the server stops."""
         request = await self._parse(lambda: requests.watch(data, self._settings), data)
-        watch = Watch(request, readers=self._readers, feed=self._feed, draining=self._draining, settings=self._settings)
+        watch = Watch(
+            request,
+            heads=self._heads,
+            readers=self._readers,
+            feed=self._feed,
+            draining=self._draining,
+            settings=self._settings,
+        )
         await watch.run(send)
 
     async def _write(self, parse: Callable[[bytes, Author, Settings], WriteRequest], data: bytes, call: Call) -> bytes:
@@ -132,7 +140,9 @@ class Service:
     ) -> bytes:
         request = await self._parse(lambda: parse(data, self._settings), data)
         limit_bytes = self._settings.page_limit_bytes
-        return await self._readers.read(lambda reading: answer(reading, request, limit_bytes))
+        page = await self._readers.read(lambda reading: answer(reading, request, limit_bytes))
+        await self._heads.settled(getattr(request, "config", None))
+        return page
 
     async def _parse(self, parse: Callable[[], T], data: bytes) -> T:
         if len(data) <= _PARSED_ON_THE_LOOP_BYTES:

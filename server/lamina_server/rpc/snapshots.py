@@ -62,11 +62,24 @@ async def _snapshot(heads: Heads, readers: Readers, request: GetVersionRequest) 
     number = _resolve(head, request)
     if request.time_us is not None and not request.page.resume:
         number = await readers.read(partial(_version_at, config=request.config, time_us=request.time_us))
+        await heads.settled(request.config)
     if head is None or number == 0:
         return replies.empty_map(request.config)
     if number == head.number:
         return head
-    return await heads.snapshot(request.config, number) if is_whole or head.reaches(number) else None
+    if is_whole:
+        return await heads.snapshot(request.config, number)
+    return _part(head, number, request) if head.reaches(number) and not request.wanted.prefixes else None
+
+
+def _part(head: Head, number: int, request: GetVersionRequest) -> Snapshot:
+    """Find the header, and some keys, of a recent version."""
+    version, header = head.version_at(number), head.header_at(number)
+    assert version is not None
+    assert header is not None
+    found = ((key, head.entry_at(key, number)) for key in sorted(request.wanted.keys))
+    entries = {key: encoded for key, encoded in found if encoded is not None}
+    return Snapshot(version, header, entries, list(entries))
 
 
 def _resolve(head: Head | None, request: GetVersionRequest) -> int:

@@ -13,6 +13,7 @@ from typing import NoReturn
 from lamina_server.errors import CursorError, Reason, UnavailableError
 from lamina_server.feed import Feed
 from lamina_server.hashing import NO_PARENT
+from lamina_server.heads import Heads
 from lamina_server.readers import Readers
 from lamina_server.rpc.changes import Batch, Place, read_batch
 from lamina_server.rpc.convert import replies
@@ -28,9 +29,17 @@ class Watch:
     """One watch, from its first message to its end."""
 
     def __init__(
-        self, request: WatchRequest, *, readers: Readers, feed: Feed, draining: Draining, settings: Settings
+        self,
+        request: WatchRequest,
+        *,
+        heads: Heads,
+        readers: Readers,
+        feed: Feed,
+        draining: Draining,
+        settings: Settings,
     ) -> None:
         self._request = request
+        self._heads = heads
         self._readers = readers
         self._feed = feed
         self._draining = draining
@@ -47,6 +56,7 @@ class Watch:
         await self._begin(send)
         while True:
             batch = await self._readers.read(self._read)
+            await self._heads.settled(self._request.config)
             await self._tell(batch, send)
             if self._draining.begun:
                 await self._end(send)
@@ -58,6 +68,7 @@ class Watch:
 
     async def _begin(self, send: Send) -> None:
         self._cursor = await self._readers.read(lambda reading: resolve_cursor(reading, self._request))
+        await self._heads.settled(self._request.config)
         self._place = Place(self._cursor.number + 1)
         self._sent_at = _now()
         if self._request.after is None:

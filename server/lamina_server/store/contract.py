@@ -200,12 +200,17 @@ class Writing(Reading, Protocol):
 class Store(Protocol):
     """Where configs are kept.
 
-    is_shared  whether others may write to it too, so that what was read of a head may be old
+    is_shared   whether others may write to it too, so that what was read of a head may be old
+    has_failed  whether it takes no more writes until it is opened anew
     """
 
     @property
     def is_shared(self) -> bool:
         """Whether other processes may write to it."""
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether a commit was not confirmed, and nothing can be known before a restart."""
 
     def read(self) -> AbstractContextManager[Reading]:
         """Open a reading block."""
@@ -213,8 +218,9 @@ class Store(Protocol):
     def write(self) -> AbstractContextManager[Writing]:
         """Open the writing block; waits for any other to end. Its end is the commit.
 
-        Once the store has raised anything but HashMismatchError in the block, the block is
-        lost: its end raises too, even where the error was caught.
+        Once the store has raised anything but the HashMismatchError of a row, the block is
+        lost: whatever is asked of it then raises too, and so does its end, even where the
+        error was caught.
         """
 
     def originated_since_keyframe(self, config: str) -> int:

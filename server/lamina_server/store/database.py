@@ -20,10 +20,12 @@ class Database(Protocol):
     Every method that lends a connection raises UnavailableError where there is none to be
     had. Statements are to be run within `asking`.
 
-    is_shared  whether other servers may have it open
+    is_shared   whether other servers may have it open
+    has_failed  whether it takes nothing any more, until it is opened anew
     """
 
     is_shared: bool
+    has_failed: bool
 
     def reading(self) -> AbstractContextManager[Connection]:
         """Lend a connection on which each statement is a transaction of its own.

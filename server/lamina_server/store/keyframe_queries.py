@@ -68,8 +68,9 @@ def line_ids() -> Statement:
 
 @cache
 def younger() -> Statement:
-    """Ask for the values that originated in (low, high], oldest first."""
-    return select(*_VALUE).where(*originated()).order_by(VALUES.c.version)
+    """Ask for the newest value of each key that originated in (low, high]: the others may be large, and many."""
+    newest = select(func.max(VALUES.c.id).label("id")).where(*originated()).group_by(KEY).subquery("newest")
+    return select(*_VALUE).select_from(newest.join(VALUES, VALUES.c.id == newest.c.id))
 
 
 @cache

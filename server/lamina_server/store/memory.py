@@ -50,6 +50,7 @@ class MemoryStore:
     """A Store that lives as long as its process."""
 
     is_shared = False
+    has_failed = False
 
     def __init__(self) -> None:
         self._content = _Content({}, {})

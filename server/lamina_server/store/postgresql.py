@@ -72,6 +72,7 @@ class PostgresqlDatabase:
     """
 
     is_shared = True
+    has_failed = False  # a lost connection is replaced; who has the lock next sees what became of its transaction
 
     def __init__(self, url: URL, *, reader_connections: int, wait_seconds: float) -> None:
         self._url = url

@@ -33,6 +33,11 @@ class SqlStore:
         """Whether other servers may have the database open."""
         return self._database.is_shared
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether it must be opened anew."""
+        return self._database.has_failed
+
     @contextmanager
     def read(self) -> Iterator[SqlReading]:
         """Open a reading block."""

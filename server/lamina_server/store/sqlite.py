@@ -65,7 +65,7 @@ class SqliteDatabase:
         self._lock_file = _lock(path) if path else None
         # Reentrant for the one connection in memory: a question within a writing block is part of it.
         self._turn = threading.RLock()
-        self._stopped = False
+        self.has_failed = False
         self._writer = _engine(self._open_writer, poolclass=StaticPool)
         self._readers = self._reader_engine(reader_connections, wait_seconds)
         try:
@@ -144,6 +144,8 @@ class SqliteDatabase:
         self._unlock()
 
     def _commit(self, driver: sqlite3.Connection) -> None:
+        if not driver.in_transaction:  # SQLite has rolled it back by itself; there would be nothing to commit
+            raise not_answered()
         try:
             self._writer.dialect.do_commit(driver)  # type: ignore[arg-type]  # it asks for no more than commit()
         except sqlite3.Error as error:
@@ -151,18 +153,18 @@ class SqliteDatabase:
                 raise DiskFullError from error
             # A failed fsync may have reached the disk or may yet: the rows were there after reopening.
             # What this connection and its readers would now say is not known to be durable.
-            self._stopped = True
+            self.has_failed = True
             raise StoreFailedError from error
 
     def _end(self, driver: sqlite3.Connection) -> None:
         """Roll back what was not committed, and let SQLAlchemy know that its part of it is over."""
         if driver.in_transaction and not _roll_back(driver):
-            self._stopped = True
+            self.has_failed = True
         if self._writing.in_transaction():
             self._writing.rollback()
 
     def _check_not_stopped(self) -> None:
-        if self._stopped:
+        if self.has_failed:
             text = "a commit was not confirmed by the disk; the server must be restarted; nothing was written"
             raise UnavailableError(Reason.STORE_UNAVAILABLE, text)
 

@@ -9,7 +9,6 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Executable, Text, bindparam, insert, select
 
-from lamina_server.errors import HashMismatchError
 from lamina_server.models import value_columns, version_columns
 from lamina_server.planning import Plan
 from lamina_server.store.clauses import NAMES, REQUESTS, VALUES, VERSIONS, Statement
@@ -69,12 +68,12 @@ class SqlWriting(SqlReading):
 
     def finish(self) -> None:
         """Insert what is left; raise where the block is lost, so that it is not committed."""
-        self._flush()
-        if self._has_remembered and not self._running.lost:
-            with self._running, self._database.asking():
-                self._database.confirm_past(self._connection)
         if self._running.lost:
             raise self._running.lost
+        self._flush()
+        if self._has_remembered:
+            with self._running, self._database.asking():
+                self._database.confirm_past(self._connection)
 
     def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
         """Return the heads' numbers and hashes, and remember what inserting on top of them needs."""
@@ -127,8 +126,8 @@ class SqlWriting(SqlReading):
             config, number = plan.version.config, plan.version.number
             head = self._head_numbers.get(config, 0)
             if number != head + 1:
-                self._running.lost = HistoryBrokenError.version(config, number, head)
-                raise self._running.lost
+                with self._running:
+                    raise HistoryBrokenError.version(config, number, head)
             self._head_numbers[config] = number
 
     def _new_ids(self, table: str, count: int) -> Sequence[int]:
@@ -181,14 +180,18 @@ class SqlWriting(SqlReading):
 
 
 class _Running:
-    """Notes that the block is lost where a statement fails; a damaged answer leaves the transaction as it was."""
+    """Notes that the block is lost where a statement fails, and lets none be run after that.
+
+    SQLite ends a transaction by itself on some errors: what came after would be one of its own.
+    """
 
     def __init__(self) -> None:
         self.lost: Exception | None = None
 
     def __enter__(self) -> None:
-        pass
+        if self.lost:
+            raise self.lost
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
-        if isinstance(error, Exception) and not isinstance(error, HashMismatchError):
+        if isinstance(error, Exception):
             self.lost = error
