@@ -8,7 +8,7 @@ import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 from pydantic import ValidationError
@@ -18,9 +18,10 @@ from lamina_server.app import describe_database, open_database, serving
 from lamina_server.errors import UnavailableError
 from lamina_server.rpc.listening import AddressError, UnsafeError
 from lamina_server.settings import Settings
-from lamina_server.store.contract import UnusableStoreError
-from lamina_server.store.inspecting import inspecting
-from lamina_server.store.verifying import Verification
+from lamina_server.store.contract import BackupRefusedError, UnusableStoreError
+
+if TYPE_CHECKING:
+    from lamina_server.store.verifying import Verification
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 DEFAULT_TARGET = "localhost:7440"
@@ -76,6 +77,29 @@ def migrate(**options: Any) -> None:
 
 
 @main.command()
+@click.argument("file", type=click.Path(path_type=Path))
+@_database_option
+def backup(file: Path, **options: Any) -> None:
+    """Copy a SQLite database into a new FILE, also while a server is using it.
+
+    FILE then is a database of its own, with all that was committed when the command began.
+    """
+    # Here, as in verify: what a command needs for itself must not make every server's start longer.
+    from lamina_server.store.backups import back_up  # noqa: PLC0415
+
+    settings = _settings(options)
+    with _refusals():
+        with click.progressbar(length=1, label="copying", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
+
+            def show(done: int, total: int) -> None:
+                bar.length = total
+                bar.update(done - bar.pos)
+
+            made = back_up(settings.database, file, show)
+        click.echo(f"lamina-server: {made.path}, {made.size_bytes} bytes, configs: {made.configs}")
+
+
+@main.command()
 @_database_option
 def verify(**options: Any) -> None:
     """Check every row of a database against its digests and hashes, and end.
@@ -83,6 +107,9 @@ def verify(**options: Any) -> None:
     Names the first broken version of each config, and ends with 1 if there is one. A server may be using the database
     meanwhile; nothing in it is changed.
     """
+    from lamina_server.store.inspecting import inspecting  # noqa: PLC0415
+    from lamina_server.store.verifying import Verification  # noqa: PLC0415
+
     settings = _settings(options)
     with _refusals(), inspecting(settings.database) as inspection:
         verification = Verification(inspection)
@@ -93,7 +120,7 @@ def verify(**options: Any) -> None:
     sys.exit(FAILED if broken else 0)
 
 
-def _report(verification: Verification) -> bool:
+def _report(verification: "Verification") -> bool:
     """Print what is found when it is found, beside a progress bar for people; tell whether anything is broken."""
     broken = False
     gc.disable()  # millions of rows and no cycle among them: looking for some would take a third of the time
@@ -173,7 +200,7 @@ def _refusals() -> Iterator[None]:
     """Say in one line why the command cannot do what it was asked, and end it with the code for that."""
     try:
         yield
-    except UnsafeError as error:
+    except (UnsafeError, BackupRefusedError) as error:
         click.echo(f"lamina-server: {error}", err=True)
         sys.exit(BAD_USAGE)
     except (AddressError, UnusableStoreError, UnavailableError) as error:

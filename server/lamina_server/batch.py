@@ -55,6 +55,7 @@ class Batch:
     ) -> None:
         self._writing = writing
         self._codec = codec
+        self._decoded: dict[bytes, Value] = {}
         configs = list(dict.fromkeys(name for command in requests.values() for name in configs_of(command)))
         marks = writing.head_marks(configs)
         self.forked: list[str] = []
@@ -150,8 +151,15 @@ class Batch:
             return {}
         if number == 0 or (held is not None and held.reaches(number)):
             found = ((key, held.entry_at(key, number)) for key in keys) if held and number else ()
-            return {key: self._codec.decode_entry(encoded).value for key, encoded in found if encoded is not None}
+            return {key: self._decode(encoded) for key, encoded in found if encoded is not None}
         return self._writing.values(config, number, keys)
+
+    def _decode(self, encoded: bytes) -> Value:
+        """Decode a value once: as a rule it is the same at the base as at the head."""
+        value = self._decoded.get(encoded)
+        if value is None:
+            value = self._decoded[encoded] = self._codec.decode_entry(encoded).value
+        return value
 
     def _known_version(self, config: str, number: int) -> Version | None:
         layers = self._layers.get(config)

@@ -12,11 +12,12 @@ are replies given. Then comes the next.
 """
 
 import asyncio
+import threading
 import time
 from collections import deque
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from queue import SimpleQueue
 from typing import TypeAlias
 
 import structlog
@@ -71,6 +72,16 @@ class _Written:
 Commands: TypeAlias = Sequence[tuple[RequestKey, Command]]
 
 
+@dataclass(frozen=True, slots=True)
+class _Batch:
+    """What the writer is handed: commands, those who wait for them, the heads that are lent, and who is to hear."""
+
+    waiting: Sequence[_Waiting]
+    commands: Commands
+    held: Mapping[str, Head]
+    loop: asyncio.AbstractEventLoop
+
+
 class Committer:
     """Commands in, replies out, versions announced in between.
 
@@ -102,10 +113,14 @@ class Committer:
         self._on_failure = on_failure
         self._batch_limit = batch_limit
         self._now_us = now_us
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="writer")
+        # No executor: its futures, one within the other, would take longer than a commit does to decide.
+        self._batches: SimpleQueue[_Batch | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
         self._keyframing = Keyframing(store)
         self._waiting: deque[_Waiting] = deque()
-        self._working: asyncio.Task[None] | None = None
+        self._is_writing = False
+        self._idle = asyncio.Event()
+        self._idle.set()
         self._draining = False
         self._failed = False
 
@@ -123,8 +138,8 @@ class Committer:
         self._waiting.append(_Waiting(request, command, future))
         for config in configs_of(command):
             self._heads.warm(config)  # for the commits that will follow: this one does without
-        if self._working is None:
-            self._working = asyncio.get_running_loop().create_task(self._work())
+        if not self._is_writing:
+            self._begin()
         return await future
 
     def preview(self, command: Command) -> Preview:
@@ -135,36 +150,40 @@ class Committer:
     async def stop(self) -> None:
         """Refuse new commands, finish those begun, and end the threads."""
         self._draining = True
-        if self._working:
-            await self._working
-        await asyncio.to_thread(self._thread.shutdown)
+        await self._idle.wait()
+        if self._thread.is_alive():
+            self._batches.put(None)
+            await asyncio.to_thread(self._thread.join)
         await self._keyframing.stop()
 
     # --- on the event loop ------------------------------------------------------------------
 
-    async def _work(self) -> None:
-        """Carry out what waits, batch by batch, until nothing does."""
-        while self._waiting:
-            batch = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_limit))]
-            try:
-                outcomes = await self._carry_out(batch)
-            except Exception as error:  # noqa: BLE001 - a bug, of which those who wait have to hear
-                outcomes = [error] * len(batch)
-            for waiting, outcome in zip(batch, outcomes, strict=True):
-                _give(waiting.future, outcome)
-        self._working = None
-
-    async def _carry_out(self, batch: Sequence[_Waiting]) -> Sequence[Outcome | Exception]:
-        commands = [(each.request, each.command) for each in batch]
+    def _begin(self) -> None:
+        """Hand the writer a batch of what waits; `_end` will hear of it."""
+        if not self._thread.ident:
+            self._thread.start()
+        waiting = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_limit))]
+        commands = [(each.request, each.command) for each in waiting]
         held = self._heads.lend({config for _, command in commands for config in configs_of(command)})
-        written = _Written([])
+        self._is_writing = True
+        self._idle.clear()
+        self._batches.put(_Batch(waiting, commands, held, asyncio.get_running_loop()))
+
+    def _end(self, batch: _Batch, written: _Written) -> None:
+        """Advance the heads, tell the watchers, reply, and begin the next batch."""
+        outcomes = written.outcomes
         try:
-            loop = asyncio.get_running_loop()
-            written = await loop.run_in_executor(self._thread, self._write, commands, held)
-        finally:
             self._heads.give_back(written.made, written.forked)
-        self._announce(written)
-        return written.outcomes
+            self._announce(written)
+        except Exception as error:  # noqa: BLE001 - a bug, of which those who wait have to hear
+            outcomes = [error] * len(batch.waiting)
+        for waiting, outcome in zip(batch.waiting, outcomes, strict=True):
+            _give(waiting.future, outcome)
+        self._is_writing = False
+        if self._waiting:
+            self._begin()
+        else:
+            self._idle.set()
 
     def _announce(self, written: _Written) -> None:
         for made in written.made:
@@ -179,6 +198,14 @@ class Committer:
             self._on_failure()
 
     # --- on the writer's thread -------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (batch := self._batches.get()) is not None:
+            try:
+                written = self._write(batch.commands, batch.held)
+            except Exception as error:  # noqa: BLE001 - a bug, of which those who wait have to hear
+                written = _Written([error] * len(batch.commands), forked=list(batch.held))
+            batch.loop.call_soon_threadsafe(self._end, batch, written)
 
     def _write(self, commands: Commands, held: Mapping[str, Head]) -> _Written:
         """Carry out a batch; where that fails, find out for each command what that means for it."""

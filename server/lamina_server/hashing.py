@@ -10,7 +10,7 @@ import struct
 from collections.abc import Iterable
 from typing import TypeAlias
 
-from lamina_server.values import Value
+from lamina_server.values import Kind, Value
 from lamina_server.versions import Source
 
 _VALUE_TAG = b"lamina/value/1"
@@ -27,6 +27,15 @@ _pack_length = struct.Struct(">Q").pack
 _pack_integer = struct.Struct(">Qq").pack  # with its length before it
 
 
+def _frame(field: bytes) -> bytes:
+    return _pack_length(len(field)) + field
+
+
+_FRAMED_VALUE_TAG = _frame(_VALUE_TAG)
+_FRAMED_TOMBSTONE = _frame(_TOMBSTONE)
+_FRAMED_KINDS = {kind: _frame(kind.name.encode()) for kind in Kind}
+
+
 def value_digest(config: str, version: int, key: str, value: Value | None) -> bytes:
     """Digest one value where it stands; None is a tombstone. 32 bytes (SHA-256).
 
@@ -35,8 +44,23 @@ def value_digest(config: str, version: int, key: str, value: Value | None) -> by
     The digest names the config, version and key too, so that an intact row in the wrong
     place is noticed as well.
     """
-    kind, canonical = (_TOMBSTONE, b"") if value is None else (value.kind.name, value.canonical)
-    return _sha256(_VALUE_TAG, config, version, key, kind, canonical)
+    # Written out, with what never changes framed once: this is done for each row that is read or written.
+    name, text, canonical = config.encode(), key.encode(), b"" if value is None else value.canonical
+    return hashlib.sha256(
+        b"".join(
+            (
+                _FRAMED_VALUE_TAG,
+                _pack_length(len(name)),
+                name,
+                _pack_integer(_INTEGER_BYTES, version),
+                _pack_length(len(text)),
+                text,
+                _FRAMED_TOMBSTONE if value is None else _FRAMED_KINDS[value.kind],
+                _pack_length(len(canonical)),
+                canonical,
+            )
+        )
+    ).digest()
 
 
 def version_hash(
@@ -81,7 +105,7 @@ def content_digest(*fields: Field) -> bytes:
 
 
 def _sha256(*fields: Field) -> bytes:
-    # Called for each row that is read or written: one hash of one piece, and no call of ours for a field.
+    # One hash of one piece, and no call of ours for a field.
     parts: list[bytes] = []
     for field in fields:
         if isinstance(field, int):

@@ -26,6 +26,8 @@ from lamina_server.readers import Readers
 from lamina_server.store.contract import Reading
 from lamina_server.versions import HeadMark, Version, VersionChanges
 
+CATCH_UP_TRIES = 3
+"""A catching up that is joined may be on its way to an older version, and so may the one after it."""
 CATCH_UP_LIMIT_VERSIONS = 1_000
 """Beyond so many, reading the whole map again costs less than what is missing."""
 
@@ -85,7 +87,7 @@ class Heads:
 
     def warm(self, config: str) -> None:
         """Begin to read a config's head, where it is not held, for those who will ask for it."""
-        if self.peek(config) is None and (config, None) not in self._under_way:
+        if self._limit_bytes and self.peek(config) is None and (config, None) not in self._under_way:
             self._begin((config, None), self._read_head(config)).add_done_callback(_report)
 
     # --- commits ----------------------------------------------------------------------------
@@ -129,8 +131,9 @@ class Heads:
     async def _current(self, config: str, mark: HeadMark) -> Head | None:
         """Bring a head up to a version that the store has by now."""
         head = self.peek(config) or await self._load(config)
-        if head is not None and head.number < mark.number:
-            head = await self._once((config, "catch up"), self._catch_up(config, mark))
+        for _ in range(CATCH_UP_TRIES):
+            if head is not None and head.number < mark.number:
+                head = await self._once((config, "catch up"), self._catch_up(config, mark))
         known = head.version_at(mark.number) if head else None
         if head is None or head.number < mark.number or (known and known.hash != mark.hash):
             self.forget(config)

@@ -12,6 +12,7 @@ it, asks no database.
 """
 
 from bisect import bisect_left, insort
+from collections import deque
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
@@ -111,8 +112,10 @@ class Head(Snapshot):
 
     def __init__(self, version: Version, header: bytes, entries: dict[str, bytes], keys: list[str]) -> None:
         super().__init__(version, header, entries, keys)
-        self._steps: list[_Step] = []
+        self._steps: deque[_Step] = deque()
         self._steps_bytes = 0
+        # The same by key: (the version that changed it, what it was before), oldest first.
+        self._undo_by_key: dict[str, deque[tuple[int, bytes | None]]] = {}
 
     @classmethod
     def first(cls, made: EncodedChanges) -> "Head":
@@ -167,15 +170,17 @@ class Head(Snapshot):
 
     def entry_at(self, key: str, number: int) -> bytes | None:
         """Return what a key was at a version that is known here; None where it was absent."""
-        for step in self._since(number):
-            if key in step.undo:
-                return step.undo[key]
-        return self.entries.get(key)
+        entry = self.entries.get(key)
+        for changed_by, before in reversed(self._undo_by_key.get(key, ())):
+            if changed_by <= number:
+                break
+            entry = before
+        return entry
 
     def snapshot_at(self, number: int) -> Snapshot:
         """Return the map of a version that is known here, as it stays."""
         undo: dict[str, bytes | None] = {}
-        for step in reversed(self._since(number)):
+        for step in islice(reversed(self._steps), self.number - number):
             undo.update(step.undo)
         entries = {key: encoded for key, encoded in {**self.entries, **undo}.items() if encoded is not None}
         keys = [key for key in self.keys if key in entries]
@@ -186,16 +191,23 @@ class Head(Snapshot):
         assert header is not None
         return Snapshot(version, header, entries, keys)
 
-    def _since(self, number: int) -> Sequence[_Step]:
-        """Return the steps back to a version, the one that leads to it first."""
-        return self._steps[number - self.number :] if number < self.number else ()
-
     def _remember_step(self, undo: Mapping[str, bytes | None]) -> None:
         size_bytes = _STEP_OVERHEAD_BYTES + sum(100 + len(encoded or b"") for encoded in undo.values())
         self._steps.append(_Step(self.version, self.header, undo, size_bytes))
         self._steps_bytes += size_bytes
+        for key, before in undo.items():
+            self._undo_by_key.setdefault(key, deque()).append((self.number + 1, before))
         while len(self._steps) > STEPS_LIMIT or (self._steps and self._steps_bytes > STEPS_LIMIT_BYTES):
-            self._steps_bytes -= self._steps.pop(0).size_bytes
+            self._forget_step()
+
+    def _forget_step(self) -> None:
+        oldest = self._steps.popleft()
+        self._steps_bytes -= oldest.size_bytes
+        for key in oldest.undo:
+            changes = self._undo_by_key[key]
+            changes.popleft()
+            if not changes:
+                del self._undo_by_key[key]
 
     def _add_keys(self, added: list[str]) -> None:
         if len(added) >= _SORTED_AT_ONCE:

@@ -198,7 +198,7 @@ class TestLostSessions:
         self, database_url: str, other: SqlStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """The database ends its session; the other waits no longer than that."""
-        monkeypatch.setattr(postgresql, "IDLE_IN_TRANSACTION_MS", 50)
+        monkeypatch.setattr(postgresql, "IDLE_IN_TRANSACTION_MS", 500)
         hangs = threading.Event()
 
         def hang() -> None:

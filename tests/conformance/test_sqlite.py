@@ -14,6 +14,7 @@ from lamina_server.store.contract import CommitUnknownError, UnusableStoreError
 from lamina_server.store.sql import SqlStore, open_store
 from lamina_server.store.sqlite import SqliteDatabase
 from tests.conformance.commits import CONFIG, commit, insert, map_at, values
+from tests.conformance.places import damage
 
 
 @pytest.fixture
@@ -275,6 +276,16 @@ class TestErrors:
             raise sqlite_error(code)
 
         return store._database._writer.dialect, "do_commit", commit
+
+    def test_a_text_that_is_none_is_a_loss_of_data(self, store: SqlStore) -> None:
+        """P5: what is not UTF-8 never gets as far as its digest."""
+        commit(store, {"x": "text", "y": 1})
+        damage(store, "UPDATE config_value SET string_value = CAST(x'ff' AS TEXT) WHERE name = 'x'")
+        with store.read() as reading:
+            for keys in (["x"], ["x", "y"]):
+                with pytest.raises(HashMismatchError):
+                    reading.states(CONFIG, 1, keys)
+            assert reading.values(CONFIG, 1, ["y"]) == values({"y": 1})
 
     def test_a_broken_file_is_a_loss_of_data(self, path: Path, store: SqlStore) -> None:
         commit(store, {f"key/{number}": number for number in range(2_000)})

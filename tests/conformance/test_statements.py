@@ -2,20 +2,20 @@
 
 import re
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
 from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Connection, Engine, event, text
+from sqlalchemy import Connection, text
 
 from lamina_server.planning import Plan, plan
 from lamina_server.store.contract import KeyFilter, Reading, Store
 from lamina_server.store.sql import SqlStore, open_store
 from lamina_server.values import Value
-from lamina_server.versions import Change, Version
-from tests.conformance.commits import ADA, CONFIG, LIMITS, planned, remembered, value
+from lamina_server.versions import Change, Reply, Version
+from tests.conformance.commits import ADA, CONFIG, LIMITS, planned, request, value
+from tests.support.statements import said
 
 KEYS = [f"key/{number:03}" for number in range(200)]
 KEYFRAME_EACH_VERSIONS = 250
@@ -29,6 +29,8 @@ def live_long(store: Store, *, versions: int) -> None:
         with store.write() as writing:
             for each in islice(past, KEYFRAME_EACH_VERSIONS):
                 writing.insert(each)
+                outcome = Reply(CONFIG, each.version, created=True, merged=False)
+                writing.remember(request(f"request {each.version.number}"), outcome)
                 if start == 0:
                     writing.insert(next(other))
         if start:
@@ -62,6 +64,8 @@ def questions(head: int) -> Mapping[str, Callable[[Reading], object]]:
         "log": lambda reading: reading.log(CONFIG, after=0, before=head, limit=20, newest_first=True),
         "version at": lambda reading: reading.version_at(CONFIG, old),
         "changed keys": lambda reading: reading.changed_keys(CONFIG, [old, head]),
+        "the changed keys of one version": lambda reading: reading.changed_keys(CONFIG, [head]),
+        "head marks": lambda reading: reading.head_marks([CONFIG, "other", "none"]),
         "configs": lambda reading: reading.configs(prefix="", after="", limit=20),
         "entries": lambda reading: list(reading.entries(CONFIG, old, everything)),
         "a page of entries": lambda reading: list(islice(reading.entries(CONFIG, old, after="key/100"), 20)),
@@ -84,7 +88,7 @@ def questions(head: int) -> Mapping[str, Callable[[Reading], object]]:
         "changes by key": lambda reading: list(
             reading.changes(CONFIG, after=(head - 20, "x"), through=head, wanted=keys)
         ),
-        "replies": lambda reading: remembered(reading, "ada", "one"),
+        "replies": lambda reading: reading.replies("ada", ["one", f"request {old}", f"request {head}"]),
     }
 
 
@@ -98,21 +102,6 @@ SORTED_WHERE_SMALL = "the first changes of many"
 MAPS = {"entries", "a page of entries", "entries by prefix"}
 
 
-@contextmanager
-def said() -> Iterator[list[tuple[str, Any]]]:
-    """Note the statements that a store says, with their parameters."""
-    statements: list[tuple[str, Any]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        statements.append((statement, parameters))
-
-    event.listen(Engine, "before_cursor_execute", note)
-    try:
-        yield statements
-    finally:
-        event.remove(Engine, "before_cursor_execute", note)
-
-
 def explained(store: SqlStore, ask: Callable[[Reading], object], explain: str) -> list[Any]:
     """Ask, and return what the database says of each statement that was needed, a row each."""
     with store.read() as reading:
@@ -120,7 +109,7 @@ def explained(store: SqlStore, ask: Callable[[Reading], object], explain: str) -
             ask(reading)
         assert statements
         rows: list[Any] = []
-        for statement, parameters in statements:
+        for statement, parameters, _ in statements:
             rows += reading._connection.exec_driver_sql(f"{explain} {statement}", parameters).all()
     return rows
 
@@ -240,7 +229,7 @@ def test_the_writing_path_walks_indexes_too(tmp_path: Path) -> None:
     assert len(inserts_and_selects) > 8
     with store.read() as reading:
         connection: Connection = reading._connection
-        for statement, parameters in inserts_and_selects:
+        for statement, parameters, _ in inserts_and_selects:
             one_row = parameters[0] if parameters and isinstance(parameters[0], tuple) else parameters
             rows = connection.exec_driver_sql(f"EXPLAIN QUERY PLAN {statement}", one_row).all()
             assert not [row.detail for row in rows if re.match(rf"SCAN ({TABLES})\b", row.detail)], statement

@@ -3,6 +3,7 @@
 import json
 from pathlib import Path
 
+import click
 import grpc
 import pytest
 from click.testing import CliRunner
@@ -72,7 +73,8 @@ def test_every_command_and_option_is_in_the_readme() -> None:
 
 
 def test_every_option_is_a_setting() -> None:
-    names = {parameter.name for command in main.commands.values() for parameter in command.params}
+    parameters = [each for command in main.commands.values() for each in command.params]
+    names = {each.name for each in parameters if isinstance(each, click.Option)}
     assert names <= set(Settings.model_fields)
 
 

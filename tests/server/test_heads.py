@@ -8,18 +8,21 @@ from typing import Any
 
 import grpc
 import pytest
-from sqlalchemy import create_engine, event, text
+from google.protobuf.duration_pb2 import Duration
+from sqlalchemy import create_engine, text
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.read_index import ReadIndex
 from lamina_server.readers import Readers
 from lamina_server.store.contract import Reading, Store
 from lamina_server.store.memory import MemoryStore
-from lamina_server.store.sql import SqlStore, open_store
+from lamina_server.store.sql import open_store
 from tests.server.wire import DELETED, Wire, entries, refusal, running
 from tests.support.postgres import Postgres
+from tests.support.statements import said
 
 CONFIG = "shop/prod"
+SECOND = Duration(seconds=1)
 
 
 class Gone(Exception):  # noqa: N818 - it stands for any error
@@ -227,7 +230,10 @@ async def test_a_past_that_was_lost_is_noticed_by_its_hash(servers: tuple[Wire, 
     lost = (await one.commit(CONFIG, {"x": 3, "y": 3})).version
     assert (await one.get(CONFIG)).hash == (await two.get(CONFIG)).hash == lost.hash
     lose_versions(shared_url, after=kept.version)
-    # One learns it by a read, the other by a commit.
+    # A watch learns it when it next looks, one server by a read, the other by a commit.
+    watch = two.watch(CONFIG, after=pb.Cursor(version=lost.version, hash=lost.hash), bookmark_interval=SECOND)
+    ahead = await refusal(watch.message())
+    assert (ahead.reason, ahead.metadata["head_version"]) == ("CURSOR_AHEAD", str(kept.version))
     assert await one.map(CONFIG) == {"x": 2}
     other = (await two.commit(CONFIG, {"x": 4})).version
     assert (other.version, other.hash != lost.hash) == (lost.version, True)
@@ -237,10 +243,13 @@ async def test_a_past_that_was_lost_is_noticed_by_its_hash(servers: tuple[Wire, 
         assert (refused.code, refused.reason) == (grpc.StatusCode.DATA_LOSS, "CURSOR_FORKED")
         refused = await refusal(wire.get(CONFIG, min_version=lost.version + 1))
         assert refused.reason == "CURSOR_AHEAD"
-    # Again, now with as many versions as before.
+    # Again, now with as many versions as before, under a watch that has seen the lost one.
+    watch = one.watch(CONFIG, after=lost.version, bookmark_interval=SECOND)
+    assert (await watch.bookmark())[0] == lost.version
     lose_versions(shared_url, after=kept.version)
     assert (await two.commit(CONFIG, {"x": 5})).version.version == lost.version
     assert await one.map(CONFIG) == {"x": 5}
+    assert (await refusal(watch.message())).reason == "CURSOR_FORKED"
 
 
 def lose_versions(url: str, *, after: int) -> None:
@@ -258,25 +267,13 @@ def lose_versions(url: str, *, after: int) -> None:
 async def test_one_question_serves_all_reads_that_waited_for_it(shared_url: str) -> None:
     """A read never gets an answer to a question that was sent before it came."""
     store = open_store(shared_url)
-    questions = count_statements(store, lambda statement: "newer" in statement and "config.hash" in statement)
     async with running(store) as wire:
         await wire.commit(CONFIG, {"x": 1})
         await wire.get(CONFIG)
-        before = len(questions)
-        await asyncio.gather(*(wire.get(CONFIG) for _ in range(90)))
-        assert 1 <= len(questions) - before <= 45
+        with said() as questions:
+            await asyncio.gather(*(wire.get(CONFIG) for _ in range(90)))
+        assert 1 <= len(questions) <= 45
     store.close()
-
-
-def count_statements(store: SqlStore, matches: Callable[[str], bool]) -> list[str]:
-    found: list[str] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        if matches(statement):
-            found.append(statement)
-
-    event.listen(store._database._readers, "before_cursor_execute", note)  # type: ignore[attr-defined]
-    return found
 
 
 async def test_questions_are_asked_one_at_a_time_for_all_who_wait() -> None:

@@ -1,4 +1,4 @@
-"""The schema made by the migrations is that of the models, triggers included, on each database."""
+"""The schema made by the migrations is that of the models, triggers and views included, on each database."""
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -8,10 +8,13 @@ from alembic import op
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.orm import Session
 
-from lamina_server.models import Base
+from lamina_server.models import Base, ConfigData
+from lamina_server.models.views import drop_views
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.migrations import current, migrate, newest
+from lamina_server.store.schema import NEWEST
 from tests.server import databases
 
 SQLITE_SCHEMA = "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'alembic%' AND name NOT LIKE 'sqlite%'"
@@ -24,6 +27,7 @@ UNION ALL SELECT 'index', indexname, indexdef
 UNION ALL SELECT 'constraint', conname, pg_get_constraintdef(oid) FROM pg_constraint
           WHERE connamespace = 'public'::regnamespace AND conname NOT LIKE 'alembic%'
 UNION ALL SELECT 'trigger', tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL SELECT 'view', viewname, definition FROM pg_views WHERE schemaname = 'public'
 UNION ALL SELECT 'function', proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
 """
 
@@ -58,7 +62,7 @@ def test_migrations_make_what_the_models_describe(engine: Engine, request: pytes
         migrated, created = schema(engine), schema(other)
         other.dispose()
     assert migrated == created
-    assert {kind for kind, _ in created} >= {"trigger", "index"}
+    assert {kind for kind, _ in created} >= {"trigger", "index", "view"}
 
 
 def test_alembic_finds_no_difference(engine: Engine) -> None:
@@ -68,10 +72,66 @@ def test_alembic_finds_no_difference(engine: Engine) -> None:
         assert current(connection) == newest()
 
 
+def test_a_database_without_views_is_given_them(engine: Engine) -> None:
+    migrate(engine)
+    whole = schema(engine)
+    with engine.begin() as connection:  # as the first migration left it
+        for statement in drop_views():
+            connection.execute(text(statement))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    assert schema(engine) != whole
+    migrate(engine)
+    assert schema(engine) == whole
+
+
+def test_what_create_all_made_drop_all_removes(engine: Engine) -> None:
+    Base.metadata.create_all(engine)
+    Base.metadata.create_all(engine)  # and what is there already is passed over
+    Base.metadata.drop_all(engine)
+    assert {kind for kind, _ in schema(engine)} <= {"function"}
+
+
 def test_a_schema_that_is_there_is_left_alone(engine: Engine) -> None:
     migrate(engine)
     before = schema(engine)
     migrate(engine)
+    assert schema(engine) == before
+
+
+def test_what_create_all_made_is_taken_over(engine: Engine) -> None:
+    Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE theirs (id INTEGER PRIMARY KEY)"))
+    before = schema(engine)
+    with Session(engine) as session:
+        session.add(ConfigData({"x": 27}, config="payments/prod"))
+        session.commit()
+    migrate(engine)
+    assert schema(engine) == before
+    with engine.connect() as connection:
+        assert current(connection) == newest()
+        assert connection.execute(text("SELECT value FROM lamina_head")).scalars().all() == ["27"]
+
+
+@pytest.mark.parametrize("lack", ["VIEW lamina_head", "INDEX ix_config_value_config_name_id_version", "trigger"])
+def test_but_not_if_anything_is_missing(engine: Engine, lack: str) -> None:
+    Base.metadata.create_all(engine)
+    if lack == "trigger":
+        lack = "TRIGGER config_no_update" if engine.dialect.name == "sqlite" else "TRIGGER config_insert_only ON config"
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP {lack}"))
+    before = schema(engine)
+    with pytest.raises(UnusableStoreError, match="are not what this release makes"):
+        migrate(engine)
+    assert schema(engine) == before
+
+
+def test_a_table_of_somebody_else_is_left_alone(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE config (id INTEGER PRIMARY KEY, theirs TEXT)"))
+    before = schema(engine)
+    with pytest.raises(UnusableStoreError, match="use a database of its own"):
+        migrate(engine)
     assert schema(engine) == before
 
 
@@ -104,3 +164,7 @@ def test_servers_that_start_together_migrate_once(postgres_url: str) -> None:
         assert current(connection) == newest()
     for engine in engines:
         engine.dispose()
+
+
+def test_the_newest_revision_is_known_without_alembic() -> None:
+    assert newest() == NEWEST

@@ -1,15 +1,13 @@
 """What the whole server says to its database: INSERT and SELECT, and never on the event loop."""
 
-import threading
 from collections.abc import Iterator
-from typing import Any
 
 import pytest
-from sqlalchemy import Engine, event
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.store.contract import Store
 from tests.server.wire import DELETED, running
+from tests.support.statements import Said, said
 
 CONFIG = "shop/prod"
 KEYS = 300
@@ -17,22 +15,14 @@ KEYS = 300
 
 
 @pytest.fixture
-def statements() -> Iterator[list[tuple[str, threading.Thread]]]:
+def statements() -> Iterator[list[Said]]:
     """What is said to any database, and on which thread, from now on."""
-    said: list[tuple[str, threading.Thread]] = []
-
-    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
-        said.append((statement, threading.current_thread()))
-
-    event.listen(Engine, "before_cursor_execute", note)
-    yield said
-    event.remove(Engine, "before_cursor_execute", note)
+    with said() as statements:
+        yield statements
 
 
 @pytest.mark.parametrize("store", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True)
-async def test_only_inserts_and_never_on_the_event_loop(
-    store: Store, statements: list[tuple[str, threading.Thread]]
-) -> None:
+async def test_only_inserts_and_never_on_the_event_loop(store: Store, statements: list[Said]) -> None:
     async with running(store) as wire:
         await wire.commit(CONFIG, {f"k{number}": number for number in range(KEYS)})
         await wire.commit(CONFIG, {f"k{number}": -number for number in range(KEYS)})
@@ -48,8 +38,8 @@ async def test_only_inserts_and_never_on_the_event_loop(
         await wire.stub.RevertConfig(revert)
         await wire.stub.ForkConfig(pb.ForkConfigRequest(source=CONFIG, target="new", request_id="fork"))
         assert await wire.watch(CONFIG, after=0).numbers(4) == [1, 2, 3, 4]
-    verbs = {statement.split()[0].upper() for statement, _ in statements}
+    verbs = {statement.split()[0].upper() for statement, _, _ in statements}
     assert {"INSERT", "SELECT"} <= verbs
     assert verbs.isdisjoint({"UPDATE", "DELETE", "REPLACE", "TRUNCATE", "MERGE", "DROP", "ALTER"})
-    assert not [statement for statement, _ in statements if "OR REPLACE" in statement or "DO UPDATE" in statement]
-    assert {thread.name.partition("_")[0] for _, thread in statements} == {"reader", "writer", "keyframes"}
+    assert not [statement for statement, _, _ in statements if "OR REPLACE" in statement or "DO UPDATE" in statement]
+    assert {thread.name.partition("_")[0] for _, _, thread in statements} == {"reader", "writer", "keyframes"}

@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any, Self
 
@@ -99,12 +100,20 @@ class Postgres:
         ten times as long as all else. The server's settings are the same; only a loss of power would tell.
         """
         bindir = find_bindir()
-        # Directly below the root's folders, whatever TMPDIR says: a socket's path may have 107 bytes.
-        base = Path(tempfile.mkdtemp(prefix="lamina-pg-", dir=MEMORY if in_memory and _has_room(MEMORY) else DISK))
-        environment = {"PATH": os.environ["PATH"], "HOME": str(base), "LC_ALL": "C.UTF-8"}
+        base, options = _place(in_memory=in_memory)
+        return cls._started(bindir, base, options, partial(_initialise, bindir, base, options))
+
+    @classmethod
+    def start_on(cls, data: Path) -> Self:
+        """Start a cluster on a copy of the files of another one, such as a base backup."""
+        bindir = find_bindir()
+        base, options = _place(in_memory=False)
+        return cls._started(bindir, base, options, partial(_copy, data, base, options))
+
+    @classmethod
+    def _started(cls, bindir: Path, base: Path, options: dict[str, Any], fill: Callable[[], None]) -> Self:
         try:
-            options = {"env": environment, "cwd": base, **_unprivileged(base)}
-            _initialise(bindir, base, options)
+            fill()
             postgres = cls(base, lambda: _launch(bindir, base, options))
         except BaseException:
             shutil.rmtree(base)
@@ -191,6 +200,10 @@ class Postgres:
             self._process.wait(STOP_SECONDS)
         shutil.rmtree(self._base, ignore_errors=True)
 
+    def url_of(self, database: str) -> str:
+        """Return the SQLAlchemy URL of a database that is there."""
+        return self._url(database)
+
     def _url(self, database: str) -> str:
         url = URL.create("postgresql+psycopg", username="lamina", database=database, query={"host": str(self._base)})
         return url.render_as_string(hide_password=False)
@@ -205,6 +218,23 @@ class Postgres:
     @property
     def _log(self) -> str:
         return (self._base / "log").read_text(encoding="utf-8", errors="replace")
+
+
+def _place(*, in_memory: bool) -> tuple[Path, dict[str, Any]]:
+    """Make a cluster's folder; return it with the arguments for `subprocess` to run programs there."""
+    # Directly below the root's folders, whatever TMPDIR says: a socket's path may have 107 bytes.
+    base = Path(tempfile.mkdtemp(prefix="lamina-pg-", dir=MEMORY if in_memory and _has_room(MEMORY) else DISK))
+    environment = {"PATH": os.environ["PATH"], "HOME": str(base), "LC_ALL": "C.UTF-8"}
+    return base, {"env": environment, "cwd": base, **_unprivileged(base)}
+
+
+def _copy(data: Path, base: Path, options: dict[str, Any]) -> None:
+    """Take over a cluster's files, for the account that is to run it."""
+    copied = base / "data"
+    shutil.copytree(data, copied, symlinks=True)
+    if "user" in options:
+        for each in (copied, *copied.rglob("*")):
+            os.chown(each, options["user"], options["group"], follow_symlinks=False)
 
 
 def _initialise(bindir: Path, base: Path, options: dict[str, Any]) -> None:

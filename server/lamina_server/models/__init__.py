@@ -8,7 +8,7 @@ with Session(engine) as session:
     session.commit()  # version 2; version 1 stays, and session.get() reads it by its id
 """
 
-from lamina_server.models import listeners, triggers  # noqa: F401 - importing the listeners makes sessions listen
+from lamina_server.models import listeners, triggers, views  # noqa: F401 - importing the listeners makes sessions listen
 from lamina_server.models.config_data import ConfigData, Element
 from lamina_server.models.locking import WRITE_LOCK_ID, lock_writers
 from lamina_server.models.mapping import DataMap
@@ -38,3 +38,4 @@ __all__ = [
 
 for _table in Base.metadata.tables.values():
     triggers.attach(_table)
+views.attach(Base.metadata.tables[ConfigValue.__tablename__])  # it refers to the others

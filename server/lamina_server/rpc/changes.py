@@ -12,6 +12,7 @@ third c of version 5.
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
+from lamina_server.errors import CursorError
 from lamina_server.rpc.convert import replies
 from lamina_server.rpc.requests import Cursor, WatchRequest
 from lamina_server.settings import Settings
@@ -65,10 +66,17 @@ class _Part:
 
 
 def read_batch(reading: Reading, request: WatchRequest, place: Place, cursor: Cursor, *, settings: Settings) -> Batch:
-    """Read what follows a place, as much as makes about one message."""
+    """Read what follows a place, as much as makes about one message.
+
+    Raises CursorError where the cursor is not part of the past any more: the database was
+    restored from an older backup, or has lost versions in a failover.
+    """
     config = request.config
     head = reading.head(config)
+    if (head.number if head else 0) < cursor.number:
+        raise CursorError.ahead(config, cursor.number, head)
     if head is None or head.number < place.number:
+        _check(cursor, head)
         return Batch((), 0, place, cursor, caught_up=True)
     through = min(head.number, place.number + settings.watch_read_limit_versions - 1)
     changes = reading.changes(config, after=(place.number, place.key), through=through, wanted=request.wanted)
@@ -80,11 +88,18 @@ def read_batch(reading: Reading, request: WatchRequest, place: Place, cursor: Cu
     else:
         place = Place(stopped_at)
     done = place.number - 1
-    headers = reading.versions(config, {done, *(part.number for part in parts)} - {0})
+    headers = reading.versions(config, {done, cursor.number, *(part.number for part in parts)} - {0})
+    _check(cursor, headers.get(cursor.number))
     messages = _encode(reading, config, parts, headers, settings.watch_message_limit_bytes)
     cursor = Cursor(done, headers[done].hash) if done else cursor
     told = max((part.number for part in parts if not part.more), default=0)
     return Batch(messages, told, place, cursor, caught_up=place.number > head.number)
+
+
+def _check(cursor: Cursor, found: Version | None) -> None:
+    """Refuse to go on where a cursor's version is another one by now."""
+    if found is not None and found.number == cursor.number and found.hash != cursor.hash:
+        raise CursorError.forked(found.config, cursor.number, found)
 
 
 def _take(changes: Iterable[tuple[int, Change]], limit_bytes: int) -> tuple[list[_Part], int | None]:

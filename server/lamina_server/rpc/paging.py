@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from typing import TypeVar
 
 from lamina_server.errors import InvalidError, Reason, Violation
-from lamina_server.hashing import content_digest
+from lamina_server.hashing import Field, content_digest
 
 _TOKEN_LIMIT_CHARACTERS = 2048
 """Longer than any token that is made here, by the longest key; not worth decoding."""
@@ -41,18 +41,18 @@ class Position:
 class PageRequest:
     """Which page is wanted.
 
-    size    at most so many items
-    resume  where the page before ended; None for the first
-    digest  of all the request's other fields
+    size     at most so many items
+    resume   where the page before ended; None for the first
+    content  all the request's other fields
     """
 
     size: int
     resume: Position | None
-    digest: bytes
+    content: tuple[Field, ...]
 
     def token_after(self, position: Position) -> str:
         """Make the token that asks for the page after a position."""
-        return encode_token(position, self.digest)
+        return encode_token(position, content_digest(*self.content))
 
 
 def encode_token(position: Position, digest: bytes) -> str:

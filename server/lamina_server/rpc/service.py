@@ -32,9 +32,9 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is known of a call besides its request."""
+    """What is known of a call besides its request, where it is asked for."""
 
-    metadata: callers.Metadata
+    metadata: Callable[[], callers.Metadata]
 
 
 class Service:
@@ -102,7 +102,7 @@ class Service:
 
     async def _write(self, parse: Callable[[bytes, Author, Settings], WriteRequest], data: bytes, call: Call) -> bytes:
         self._draining.refuse()
-        author = callers.author(call.metadata)
+        author = callers.author(call.metadata())
         request = await self._parse(lambda: parse(data, author, self._settings), data)
         command = request.command
         if request.validate_only:

@@ -109,6 +109,10 @@ class UnusableStoreError(Exception):
     """A database cannot be opened, or not without danger to its data. The text says why, for the operator."""
 
 
+class BackupRefusedError(Exception):
+    """What was asked for is none of this command's business. The text says why, and what to do."""
+
+
 @dataclass(frozen=True, slots=True)
 class ConfigSummary:
     """One config as it is listed; create_time_us is its version 1's commit time."""

@@ -5,15 +5,13 @@ Knows no table. SQLite and PostgreSQL each have a module of their own that provi
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, Protocol, TypeAlias
+from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine, Row
+from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from lamina_server.errors import Reason, UnavailableError
-
-Rows: TypeAlias = Sequence[Row[*tuple[Any, ...]]]
 
 
 class Database(Protocol):
@@ -56,6 +54,9 @@ class Database(Protocol):
     def new_ids(self, connection: Connection, table: str, count: int) -> Sequence[int]:
         """Return ids for new rows of a table, rising above all that are there; under the write lock alone."""
 
+    def together(self, connection: Connection) -> AbstractContextManager[object]:
+        """Let INSERTs within this wait for their answers together; run it within `asking`."""
+
     def confirm_past(self, connection: Connection) -> None:
         """Make the end of this transaction confirm all earlier ones too, also where it inserts nothing."""
 
@@ -78,19 +79,25 @@ def not_answered() -> UnavailableError:
     return UnavailableError(Reason.STORE_UNAVAILABLE, "the database did not answer in time; nothing was written")
 
 
-@contextmanager
-def translated(translate: Translate) -> Iterator[None]:
+class translated:  # noqa: N801 - it is used as a function; a class because every statement goes through it
     """Raise our errors instead of a driver's, whose words stay with the cause."""
-    try:
-        yield
-    except DBAPIError as error:
-        ours = translate(error)
-        if ours is error:
-            raise
-        # What a constraint refused is quoted by PostgreSQL, values and all: that may not get into a log.
-        raise ours from (None if isinstance(error, IntegrityError) else error)
-    except PoolTimeoutError as error:  # all connections are lent, and stayed so
-        raise not_answered() from error
+
+    __slots__ = ("_translate",)
+
+    def __init__(self, translate: Translate) -> None:
+        self._translate = translate
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, DBAPIError):
+            ours = self._translate(error)
+            if ours is not error:
+                # What a constraint refused is quoted by PostgreSQL, values and all: that may not get into a log.
+                raise ours from (None if isinstance(error, IntegrityError) else error)
+        elif isinstance(error, PoolTimeoutError):  # all connections are lent, and stayed so
+            raise not_answered() from error
 
 
 @contextmanager

@@ -17,8 +17,8 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, Operational
 from lamina_server.errors import HashMismatchError, Reason, UnavailableError
 from lamina_server.store.clauses import Statement
 from lamina_server.store.contract import UnusableStoreError
-from lamina_server.store.database import Rows
 from lamina_server.store.migrations import current, newest
+from lamina_server.store.statements import Rows
 
 BUSY_SECONDS = 5.0
 """How long a statement waits for SQLite's lock; in WAL mode only recovery after a crash ever holds one."""

@@ -28,6 +28,8 @@ from lamina_server.store.clauses import (
     wanted_keys,
 )
 
+_VALUE = [each for each in VALUES.c if each.name not in {"config_name_id", "originating_config_id"}]
+
 
 @cache
 def live(shape: RangeShape) -> Statement:
@@ -51,11 +53,29 @@ def live(shape: RangeShape) -> Statement:
 
 
 @cache
-def whole() -> Statement:
-    """Ask for the values of all entries of version `high`, in key order: what `live` finds, in one go."""
-    newest = live(WHOLE).limit(None).subquery("newest")
-    values = [each for each in VALUES.c if each.name not in {"id", "config_name_id", "originating_config_id"}]
-    return select(*values).select_from(newest.join(VALUES, newest.c.id == VALUES.c.id)).order_by(newest.c.name)
+def lines_with_values() -> Statement:
+    """Ask for the values of the lines of the keyframe `keyframe`, NULLs where gone, and whether they are `config`'s."""
+    is_ours = (VALUES.c.config_name_id == CONFIG).label("is_ours")
+    joined = LINES.outerjoin(VALUES, VALUES.c.id == LINES.c.config_value_id)
+    return select(*_VALUE, is_ours).select_from(joined).where(LINES.c.config_id == KEYFRAME)
+
+
+@cache
+def line_ids() -> Statement:
+    """Ask for the ids of the values of the lines of the keyframe `keyframe`."""
+    return select(LINES.c.config_value_id.label("id")).where(LINES.c.config_id == KEYFRAME)
+
+
+@cache
+def younger() -> Statement:
+    """Ask for the values that originated in (low, high], oldest first."""
+    return select(*_VALUE).where(*originated()).order_by(VALUES.c.version)
+
+
+@cache
+def younger_ids() -> Statement:
+    """Ask which values originated in (low, high], oldest first: (name, id)."""
+    return select(VALUES.c.name, VALUES.c.id).where(*originated()).order_by(VALUES.c.version).limit(LIMIT)
 
 
 @cache

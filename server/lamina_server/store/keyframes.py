@@ -15,7 +15,8 @@ from sqlalchemy import Connection
 from lamina_server.errors import HashMismatchError
 from lamina_server.store import keyframe_queries as queries
 from lamina_server.store.clauses import LINES, Statement
-from lamina_server.store.database import Database, Rows
+from lamina_server.store.database import Database
+from lamina_server.store.statements import Rows
 
 
 class Ask(Protocol):
@@ -32,6 +33,9 @@ class Keyframe:
     id: int
     version: int
 
+
+_AGREEMENT_LIMIT, KEYFRAME_ROWS = 8, 256
+"""Where more has originated since the keyframe before than that, by its keys, looking each line up is no more work."""
 
 NO_KEYFRAME = Keyframe(0, 0)
 """The empty map before version 1: no id is 0, so no line is found, and every value is younger."""
@@ -58,6 +62,48 @@ def originated_since_keyframe(ask: Ask, config: str) -> int:
     keyframe = newest_keyframe(ask, config, heads[0].version)
     ((count,),) = ask(queries.originated_count(), config=config, low=keyframe.version)
     return int(count)
+
+
+def whole_map(ask: Ask, config: str, number: int) -> Rows:
+    """Read the rows of all entries of a version, and of tombstones among them, in key order."""
+    keyframe, lines = _believable_keyframe(ask, config, number)
+    rows = {row.name: row for row in lines}
+    for row in ask(queries.younger(), config=config, low=keyframe.version, high=number):
+        rows[row.name] = row
+    return [rows[name] for name in sorted(rows)]
+
+
+def _believable_keyframe(ask: Ask, config: str, number: int) -> tuple[Keyframe, Rows]:
+    """Find the newest keyframe up to a version that can be believed, and read its values.
+
+    To look each line up would be to read a page of the disk for each. So it is held
+    against the keyframe before it first, and what originated in between, which lie side by
+    side: two that agree were not damaged alike. Where they do not, each line is looked up.
+    """
+    while found := ask(queries.keyframe(), config=config, number=number):
+        head = found[0]
+        lines = ask(queries.lines_with_values(), config=config, keyframe=head.id)
+        if _agrees(ask, config, head, lines) or _is_valid(ask, config, head):
+            return Keyframe(head.id, head.version), lines
+        number = head.version - 1
+    return NO_KEYFRAME, ()
+
+
+def _agrees(ask: Ask, config: str, version: Any, lines: Rows) -> bool:
+    """Tell whether lines are what the keyframe before them and the values since make them."""
+    before = ask(queries.keyframe(), config=config, number=version.version - 1)
+    low, ids = 0, set()
+    if before:
+        low, ids = before[0].version, {row.id for row in ask(queries.line_ids(), keyframe=before[0].id)}
+    limit = _AGREEMENT_LIMIT * max(version.key_count, KEYFRAME_ROWS)
+    younger = ask(queries.younger_ids(), config=config, low=low, high=version.version, limit=limit)
+    newest = {row.name: row.id for row in younger}
+    return (
+        len(lines) == version.key_count
+        and len(younger) < limit
+        and all(line.is_ours and not line.deleted and (newest.get(line.name) or line.id) == line.id for line in lines)
+        and all(line.name in newest or line.id in ids for line in lines)
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -7,16 +7,16 @@ COMMITTED, and in a new statement), and ids and versions rise in the order of co
 
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import psycopg
 from sqlalchemy import URL, Connection, Engine, create_engine, event, text
 from sqlalchemy.dialects.postgresql import Insert, insert
-from sqlalchemy.exc import DataError, DBAPIError, IntegrityError, NotSupportedError, ProgrammingError
+from sqlalchemy.exc import DBAPIError
 
 from lamina_server.errors import DiskFullError, HashMismatchError
-from lamina_server.models import lock_writers
+from lamina_server.models import WRITE_LOCK_ID
 from lamina_server.store.contract import CommitUnknownError, HistoryBrokenError, UnusableStoreError
 from lamina_server.store.database import connected, not_answered, translated
 
@@ -53,6 +53,8 @@ _CORRUPTED = ("XX001", "XX002")
 # standby would return as if it had been replicated.
 _COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
 
+_LOCK = f"SELECT pg_advisory_xact_lock({WRITE_LOCK_ID})"
+
 _NEW_IDS = "SELECT nextval(pg_get_serial_sequence(%(table)s, 'id')) FROM generate_series(1, %(count)s)"
 
 _STATE = text(
@@ -77,8 +79,8 @@ class PostgresqlDatabase:
         self._writer = _engine(
             url,
             {"statement_timeout": STATEMENT_TIMEOUT_MS, "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS},
-            # Whatever the database's default is: another level would read what was there before the lock.
-            isolation_level="READ COMMITTED",
+            isolation_level="AUTOCOMMIT",  # we say BEGIN ourselves, and more with it in the same message
+            pool_pre_ping=False,  # BEGIN is the first to notice, and is said again on another connection
             pool_size=WRITER_CONNECTIONS,
             pool_timeout=wait_seconds,
         )
@@ -86,6 +88,7 @@ class PostgresqlDatabase:
             url,
             {"statement_timeout": STATEMENT_TIMEOUT_MS},
             isolation_level="AUTOCOMMIT",
+            pool_pre_ping=True,  # a failover leaves dead connections behind
             pool_size=reader_connections,
             pool_timeout=wait_seconds,
         )
@@ -108,20 +111,14 @@ class PostgresqlDatabase:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Lend a connection in a transaction that has the advisory lock."""
-        with self._write_turn, connected(self._writer, _translate) as connection:
-            with translated(_translate):
-                lock_writers(connection)
+        with self._write_turn, self._transaction(_LOCK) as connection:
             yield connection
-            _commit(connection)
 
     @contextmanager
     def aside(self) -> Iterator[Connection]:
         """Lend a connection in a transaction beside the writers'."""
-        with connected(self._writer, _translate) as connection:
-            with translated(_translate):
-                connection.exec_driver_sql(f"SET LOCAL statement_timeout = {KEYFRAME_TIMEOUT_MS}")
+        with self._transaction(f"SET LOCAL statement_timeout = {KEYFRAME_TIMEOUT_MS}") as connection:
             yield connection
-            _commit(connection)
 
     def asking(self) -> AbstractContextManager[None]:
         """Run a statement."""
@@ -153,10 +150,55 @@ class PostgresqlDatabase:
         """Return an INSERT ON CONFLICT DO NOTHING: another server may be adding the same rows."""
         return insert(table).on_conflict_do_nothing()
 
+    @contextmanager
+    def together(self, connection: Connection) -> Iterator[None]:
+        """Send what is said within without waiting for each answer; the end waits for all."""
+        try:
+            with _driver(connection).pipeline():
+                yield
+        except psycopg.Error as error:
+            # What a constraint refused is quoted, values and all.
+            raise _ours(error) from (None if isinstance(error, psycopg.IntegrityError) else error)
+
+    @contextmanager
+    def _transaction(self, first: str) -> Iterator[Connection]:
+        """Lend a writer's connection, in a transaction that begins with a statement; its end commits."""
+        with ExitStack() as stack:
+            connection = stack.enter_context(connected(self._writer, _translate))
+            if not _begin(connection, first):
+                # It died while it lay in the pool, and so did all of its age.
+                connection.invalidate()
+                self._writer.dispose()
+                connection = stack.enter_context(connected(self._writer, _translate))
+                if not _begin(connection, first):
+                    raise not_answered()
+            yield connection
+            _commit(connection)
+
     def close(self) -> None:
         """Close all connections."""
         self._readers.dispose()
         self._writer.dispose()
+
+
+def _driver(connection: Connection) -> psycopg.Connection[Any]:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    return driver
+
+
+def _begin(connection: Connection, first: str) -> bool:
+    """Begin a transaction; tell whether the connection was still alive."""
+    driver = _driver(connection)
+    try:
+        # One message, so one round trip. The level whatever the database's default is: another one would read what
+        # was there before the lock.
+        driver.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {first}", prepare=False)
+    except psycopg.Error as error:
+        if driver.closed:
+            return False
+        raise _ours(error) from error
+    return True
 
 
 def _commit(connection: Connection) -> None:
@@ -165,8 +207,7 @@ def _commit(connection: Connection) -> None:
     The server answers ROLLBACK where the transaction had failed before, and COMMIT with a
     warning where it was not to wait for its standby any longer.
     """
-    driver = connection.connection.driver_connection
-    assert isinstance(driver, psycopg.Connection)
+    driver = _driver(connection)
     notices: list[Any] = []
     note = notices.append
     driver.add_notice_handler(note)
@@ -206,7 +247,6 @@ def _engine(url: URL, timeouts_ms: dict[str, int], **options: Any) -> Engine:
         connect_args=arguments,
         hide_parameters=True,  # they are people's values, and errors are logged
         max_overflow=0,  # so that the database's own limit on connections can be reckoned with
-        pool_pre_ping=True,  # a failover leaves dead connections behind
         pool_use_lifo=True,  # the rest of the pool may fall idle, and be closed by what lies between
         **options,
     )
@@ -239,13 +279,17 @@ def _check(state: Any) -> None:
 
 
 def _translate(error: DBAPIError) -> Exception:
-    state = getattr(error.orig, "sqlstate", None)
-    if state == _DISK_FULL:
+    ours = _ours(error.orig) if isinstance(error.orig, psycopg.Error) else not_answered()
+    return error if ours is error.orig else ours
+
+
+def _ours(error: psycopg.Error) -> Exception:
+    if error.sqlstate == _DISK_FULL:
         return DiskFullError()
-    if state in _CORRUPTED:
+    if error.sqlstate in _CORRUPTED:
         return HashMismatchError("the database")
-    if isinstance(error, IntegrityError):
+    if isinstance(error, psycopg.IntegrityError):
         return HistoryBrokenError("the database refused rows that do not continue its history")
-    if isinstance(error, ProgrammingError | DataError | NotSupportedError):
+    if isinstance(error, psycopg.ProgrammingError | psycopg.DataError | psycopg.NotSupportedError):
         return error
     return not_answered()

@@ -6,7 +6,7 @@ config's past, but for the versions that were asked for. Their parameters are in
 
 from functools import cache
 
-from sqlalchemy import BigInteger, Text, and_, bindparam, case, func, literal, or_, select, tuple_
+from sqlalchemy import BigInteger, ColumnElement, Text, and_, bindparam, case, func, literal, or_, select, tuple_
 
 from lamina_server.store.clauses import (
     CONFIG,
@@ -20,6 +20,7 @@ from lamina_server.store.clauses import (
     REQUESTS,
     VALUES,
     VERSIONS,
+    Conditions,
     RangeShape,
     Statement,
     in_range,
@@ -213,17 +214,21 @@ def _changes() -> Statement:
 
 
 @cache
-def replies() -> Statement:
-    """Ask for the outcomes of the request ids `keys` of `caller`, with their versions' headers where there are any.
+def known_requests() -> Statement:
+    """Ask which of the request ids `keys` of `caller` have an outcome: hardly any, as a rule.
 
-    One without an outcome gives a row of NULLs: an outer join, so that each id is looked up, and not each outcome of
-    the caller's.
+    By a subquery for each, which no planner turns into a join with all that the caller ever asked.
     """
     wanted = wanted_keys()
-    its_outcome = and_(REQUESTS.c.caller == bindparam("caller", type_=Text), REQUESTS.c.request_id == wanted.c.value)
+    one = select(REQUESTS.c.digest).where(*_request(wanted.c.value)).limit(1).scalar_subquery()
+    return select(wanted.c.value.label("request_id")).where(one.is_not(None))
+
+
+@cache
+def reply() -> Statement:
+    """Ask for the outcome of `request_id` of `caller`, with its version's header where there is one."""
     return (
         select(
-            REQUESTS.c.request_id,
             REQUESTS.c.digest,
             REQUESTS.c.config_name,
             REQUESTS.c.config_id,
@@ -231,9 +236,14 @@ def replies() -> Statement:
             REQUESTS.c.merged,
             *_HEADER,
         )
-        .select_from(wanted.outerjoin(REQUESTS, its_outcome))
+        .select_from(REQUESTS)
         .outerjoin(VERSIONS, VERSIONS.c.id == REQUESTS.c.config_id)
+        .where(*_request(bindparam("request_id", type_=Text)))
     )
+
+
+def _request(request_id: ColumnElement[str]) -> Conditions:
+    return [REQUESTS.c.caller == bindparam("caller", type_=Text), REQUESTS.c.request_id == request_id]
 
 
 @cache

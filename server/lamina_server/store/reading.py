@@ -12,7 +12,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, S
 from itertools import islice
 from typing import Any, TypeVar
 
-from sqlalchemy import Connection, Row
+from sqlalchemy import Connection
 
 from lamina_server.errors import HashMismatchError
 from lamina_server.models import checked_value_of, version_of
@@ -20,10 +20,10 @@ from lamina_server.planning import entry_size
 from lamina_server.store import keyframe_queries, queries
 from lamina_server.store.clauses import RangeShape, Statement
 from lamina_server.store.contract import EVERYTHING, ConfigSummary, KeyFilter, live_values
-from lamina_server.store.database import Database, Rows
-from lamina_server.store.keyframes import newest_keyframe
+from lamina_server.store.database import Database
+from lamina_server.store.keyframes import newest_keyframe, whole_map
 from lamina_server.store.selection import KeyRange, Selection
-from lamina_server.store.statements import prepared
+from lamina_server.store.statements import Rows, prepared
 from lamina_server.values import Value
 from lamina_server.versions import Change, Entry, HeadMark, KeyChange, Reply, State, Version
 
@@ -138,8 +138,14 @@ class SqlReading:
     def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
         """Return remembered outcomes."""
         chunks = _batches(request_ids, KEYS_AT_ONCE)
-        rows = (row for chunk in chunks for row in self.ask(queries.replies(), caller=caller, keys=_json(chunk)))
-        return {row.request_id: (row.digest, _reply(row)) for row in rows if row.request_id is not None}
+        known = [
+            row for chunk in chunks for row in self.ask(queries.known_requests(), caller=caller, keys=_json(chunk))
+        ]
+        found = {}
+        for request_id in dict.fromkeys(row.request_id for row in known):
+            (row,) = self.ask(queries.reply(), caller=caller, request_id=request_id)
+            found[request_id] = (row.digest, _reply(row))
+        return found
 
     def ask(self, statement: Statement, **parameters: Any) -> Rows:
         """Run a statement and return all its rows."""
@@ -160,18 +166,18 @@ class SqlReading:
         header = self.versions(config, [number]).get(number)
         if header is None:
             return
-        keyframe = newest_keyframe(self.ask, config, number)
-        parameters = {"config": config, "keyframe": keyframe.id, "low": keyframe.version, "high": number}
         if selection.is_everything and not after:
-            rows = iter(self.ask(keyframe_queries.whole(), first_key="", **parameters))
+            rows = whole_map(self.ask, config, number)
             yield from _checked_whole(_live_entries(rows, config), header)
             return
+        keyframe = newest_keyframe(self.ask, config, number)
+        parameters = {"config": config, "keyframe": keyframe.id, "low": keyframe.version, "high": number}
         places = self._by_key(keyframe_queries.live, selection, after, **parameters)
         yield from _live_entries(self._values(config, places), config)
 
     def _places_of_changes(
         self, config: str, after: tuple[int, str], through: int, selection: Selection
-    ) -> Iterator[Row[*tuple[Any, ...]]]:
+    ) -> Iterator[Any]:
         keys = selection.after("")
         parameters: dict[str, Any] = {"config": config, "high": through}
         if selection.prefixes:
@@ -188,7 +194,7 @@ class SqlReading:
 
     def _by_key(
         self, query: Callable[[RangeShape], Statement], selection: Selection, after: str, **parameters: Any
-    ) -> Iterator[Row[*tuple[Any, ...]]]:
+    ) -> Iterator[Any]:
         """Yield the rows of a query that is ordered by key, as far as their keys are wanted."""
 
         def ask(place: str, limit: int) -> Rows:
@@ -198,7 +204,7 @@ class SqlReading:
         rows = _chunks(ask, after, lambda row: row.name)
         return (row for row in rows if selection.matches(row.name))
 
-    def _values(self, config: str, places: Iterable[Any]) -> Iterator[Row[*tuple[Any, ...]]]:
+    def _values(self, config: str, places: Iterable[Any]) -> Iterator[Any]:
         """Yield the values that stand at some places, in their order."""
         for batch in _batches(places, VALUES_AT_ONCE):
             rows = {row.id: row for row in self.ask(queries.values(), ids=[place.id for place in batch])}

@@ -4,17 +4,17 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy import URL, make_url
+from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from lamina_server.store import keyframe_queries, queries, schema
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.database import Database
 from lamina_server.store.keyframes import lines_to_write, originated_since_keyframe, write_lines
-from lamina_server.store.migrations import migrate
-from lamina_server.store.postgresql import PostgresqlDatabase
 from lamina_server.store.reading import SqlReading
 from lamina_server.store.sqlite import SqliteDatabase
-from lamina_server.store.writing import SqlWriting
+from lamina_server.store.statements import prepared
+from lamina_server.store.writing import INSERTS, SqlWriting
 
 READER_CONNECTIONS = 4
 WAIT_SECONDS = 5.0
@@ -81,7 +81,11 @@ def open_store(
     database = _open_database(_parse(url), reader_connections=reader_connections, wait_seconds=wait_seconds)
     try:
         with database.migrating() as engine:
-            migrate(engine)
+            if not schema.is_newest(engine):
+                from lamina_server.store.migrations import migrate  # noqa: PLC0415 - and Alembic with it
+
+                migrate(engine)
+            _compile(engine)
     except DBAPIError as error:
         database.close()
         raise UnusableStoreError("the database's tables could not be brought up to date") from error
@@ -89,6 +93,20 @@ def open_store(
         database.close()
         raise
     return SqlStore(database)
+
+
+def _compile(engine: Engine) -> None:
+    """Compile what the first requests will ask, so that they need not wait for it."""
+    asked = (queries.head(), queries.headers(), queries.heads(), queries.changed_keys(), queries.known_requests())
+    read = (
+        keyframe_queries.keyframe(),
+        keyframe_queries.lines_with_values(),
+        keyframe_queries.line_ids(),
+        keyframe_queries.younger(),
+        keyframe_queries.younger_ids(),
+    )
+    for statement in (*asked, *read, *INSERTS):
+        prepared(statement, engine.dialect)
 
 
 def _parse(url: str) -> URL:
@@ -107,5 +125,7 @@ def _open_database(url: URL, *, reader_connections: int, wait_seconds: float) ->
         path = None if in_memory else Path(str(url.database)).resolve()
         return SqliteDatabase(path, reader_connections=reader_connections, wait_seconds=wait_seconds)
     if url.drivername in _POSTGRESQL:
+        from lamina_server.store.postgresql import PostgresqlDatabase  # noqa: PLC0415 - and its driver with it
+
         return PostgresqlDatabase(url, reader_connections=reader_connections, wait_seconds=wait_seconds)
     raise UnusableStoreError(f"{url.drivername!r} is not a database that is known here: sqlite or postgresql")

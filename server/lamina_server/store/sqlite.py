@@ -10,7 +10,7 @@ import fcntl
 import sqlite3
 import threading
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
 from urllib.parse import quote
@@ -47,6 +47,8 @@ _READER_PRAGMAS = (
     "wal_autocheckpoint=0",  # the writer alone checkpoints
 )
 
+_SYNCHRONOUS_FULL = 2
+
 _PRIMARY_CODE = 0xFF  # SQLite's extended error codes hold the primary one in their lowest byte
 
 
@@ -67,7 +69,8 @@ class SqliteDatabase:
         self._writer = _engine(self._open_writer, poolclass=StaticPool)
         self._readers = self._reader_engine(reader_connections, wait_seconds)
         try:
-            self._writer.connect().close()
+            # Kept: taking it from its pool for each block would cost as much as the block.
+            self._writing = self._writer.connect()
             # At once: an engine's first connection sets itself up, which ends a transaction that is open on it.
             self._readers.connect().close()
         except (sqlite3.Error, DBAPIError) as error:
@@ -89,24 +92,25 @@ class SqliteDatabase:
         """Lend the writing connection, in a transaction."""
         with self._turn:
             self._check_not_stopped()
-            with connected(self._writer, _translate) as connection:
-                with translated(_translate):
-                    # At once, not at the first INSERT: a transaction that has read is not let in later.
-                    connection.exec_driver_sql("BEGIN IMMEDIATE")
-                yield connection
-                self._commit(connection)
+            driver = _driver(self._writing)
+            # At once, not at the first INSERT: a transaction that has read is not let in later.
+            _execute(driver, "BEGIN IMMEDIATE")
+            try:
+                yield self._writing
+                self._commit(driver)
+            finally:
+                self._end(driver)
 
     def aside(self) -> AbstractContextManager[Connection]:
         """Lend the writing connection: there is but one."""
         return self.writing()
 
-    @contextmanager
-    def asking(self) -> Iterator[None]:
+    def asking(self) -> AbstractContextManager[None]:
         """Run a statement; in memory, when the writing block of another thread has ended."""
-        if self._path is not None:
-            with translated(_translate):
-                yield
-            return
+        return translated(_translate) if self._path is not None else self._asking_in_turn()
+
+    @contextmanager
+    def _asking_in_turn(self) -> Iterator[None]:
         with self._turn, translated(_translate):
             yield
 
@@ -118,8 +122,13 @@ class SqliteDatabase:
 
     def new_ids(self, connection: Connection, table: str, count: int) -> range:
         """Return the ids after the highest, as SQLite would choose them itself: rows are never deleted."""
-        (highest,) = connection.exec_driver_sql(f"SELECT coalesce(max(id), 0) FROM {table}").one()  # noqa: S608 - our name
+        question = f"SELECT coalesce(max(id), 0) FROM {table}"  # noqa: S608 - our name
+        (highest,) = _execute(_driver(connection), question).fetchone()
         return range(highest + 1, highest + 1 + count)
+
+    def together(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - PostgreSQL's has a use for it
+        """Do nothing: there is no way in between that answers would take."""
+        return nullcontext()
 
     def confirm_past(self, connection: Connection) -> None:
         """Do nothing: whatever was not confirmed has stopped the database."""
@@ -134,16 +143,23 @@ class SqliteDatabase:
         self._writer.dispose()
         self._unlock()
 
-    def _commit(self, connection: Connection) -> None:
+    def _commit(self, driver: sqlite3.Connection) -> None:
         try:
-            connection.commit()
-        except DBAPIError as error:
-            if _code(error) == sqlite3.SQLITE_FULL and _roll_back(connection):
+            self._writer.dialect.do_commit(driver)  # type: ignore[arg-type]  # it asks for no more than commit()
+        except sqlite3.Error as error:
+            if _code(error) == sqlite3.SQLITE_FULL and _roll_back(driver):
                 raise DiskFullError from error
             # A failed fsync may have reached the disk or may yet: the rows were there after reopening.
             # What this connection and its readers would now say is not known to be durable.
             self._stopped = True
             raise StoreFailedError from error
+
+    def _end(self, driver: sqlite3.Connection) -> None:
+        """Roll back what was not committed, and let SQLAlchemy know that its part of it is over."""
+        if driver.in_transaction and not _roll_back(driver):
+            self._stopped = True
+        if self._writing.in_transaction():
+            self._writing.rollback()
 
     def _check_not_stopped(self) -> None:
         if self._stopped:
@@ -159,6 +175,10 @@ class SqliteDatabase:
         if mode != "wal":
             connection.close()
             raise UnusableStoreError(f"{str(self._path)!r} cannot have a write-ahead log; it must be on a local disk")
+        (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+        if synchronous < _SYNCHRONOUS_FULL:  # built to know no better
+            connection.close()
+            raise UnusableStoreError("this SQLite does not wait for the disk: it would lose what it has confirmed")
         return connection
 
     def _reader_engine(self, connections: int, wait_seconds: float) -> Engine:
@@ -242,10 +262,21 @@ def _engine(connect: Any, **options: Any) -> Engine:
     return create_engine("sqlite://", creator=connect, hide_parameters=True, **options)
 
 
-def _roll_back(connection: Connection) -> bool:
-    """End a transaction whose COMMIT failed: SQLAlchemy believes that it is over. Tell whether it is."""
+def _driver(connection: Connection) -> sqlite3.Connection:
     driver = connection.connection.driver_connection
     assert isinstance(driver, sqlite3.Connection)
+    return driver
+
+
+def _execute(driver: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+    try:
+        return driver.execute(statement)
+    except sqlite3.Error as error:
+        raise _ours(error) from error
+
+
+def _roll_back(driver: sqlite3.Connection) -> bool:
+    """Roll back; tell whether the transaction is over."""
     try:
         driver.rollback()
     except sqlite3.Error:
@@ -254,6 +285,11 @@ def _roll_back(connection: Connection) -> bool:
 
 
 def _translate(error: DBAPIError) -> Exception:
+    ours = _ours(error.orig) if isinstance(error.orig, sqlite3.Error) else error
+    return error if ours is error.orig else ours
+
+
+def _ours(error: sqlite3.Error) -> Exception:
     match _code(error):
         case sqlite3.SQLITE_FULL:
             return DiskFullError()
@@ -261,12 +297,14 @@ def _translate(error: DBAPIError) -> Exception:
             return HistoryBrokenError("the database refused rows that do not continue its history")
         case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
             return HashMismatchError("the database's file")
+        case None if isinstance(error, sqlite3.OperationalError):  # of Python's: a text that is not UTF-8
+            return HashMismatchError("the database's file")
         case None | sqlite3.SQLITE_ERROR | sqlite3.SQLITE_MISUSE | sqlite3.SQLITE_RANGE:
             return error
         case _:
             return not_answered()
 
 
-def _code(error: DBAPIError) -> int | None:
-    code: int | None = getattr(error.orig, "sqlite_errorcode", None)
+def _code(error: sqlite3.Error) -> int | None:
+    code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & _PRIMARY_CODE

@@ -19,8 +19,8 @@ from typing import Any
 from lamina_server.errors import HashMismatchError
 from lamina_server.store import verifying_queries as queries
 from lamina_server.store.chain import BrokenError, Chain
-from lamina_server.store.database import Rows
 from lamina_server.store.inspecting import Inspection
+from lamina_server.store.statements import Rows
 
 VERSIONS_AT_ONCE = 2_048
 """Headers of one statement: about a megabyte, and 4 KiB more for each long message."""

@@ -4,7 +4,6 @@ So a block of many commits costs a few bulk INSERTs. Knows no dialect, and decid
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from itertools import islice
 from typing import Any
 
@@ -15,15 +14,17 @@ from lamina_server.models import value_columns, version_columns
 from lamina_server.planning import Plan
 from lamina_server.store.clauses import NAMES, REQUESTS, VALUES, VERSIONS, Statement
 from lamina_server.store.contract import HistoryBrokenError
-from lamina_server.store.database import Database, Rows
+from lamina_server.store.database import Database
 from lamina_server.store.reading import SqlReading
-from lamina_server.store.statements import prepared
+from lamina_server.store.statements import Rows, prepared
 from lamina_server.versions import HeadMark, Reply, RequestKey
 
 _INSERT_NAMES = insert(NAMES).values({name: bindparam(name) for name in ("id", "name")})
 _INSERT_VERSIONS = insert(VERSIONS)
 _INSERT_VALUES = insert(VALUES).values({each.name: bindparam(each.name) for each in VALUES.c if each.name != "id"})
 _INSERT_REQUESTS = insert(REQUESTS)
+
+INSERTS = (_INSERT_VERSIONS, _INSERT_VALUES, _INSERT_REQUESTS)
 
 VALUES_AT_ONCE = 1_000
 """Rows of one bulk INSERT: their making must not leave a database in silence for long."""
@@ -50,7 +51,7 @@ class SqlWriting(SqlReading):
         self._head_numbers: dict[str, int] = {}
         self._version_ids: dict[tuple[str, int], int] = {}
         self._has_remembered = False
-        self._lost: Exception | None = None
+        self._running = _Running()
 
     def insert(self, plan: Plan) -> None:
         """Add one version."""
@@ -69,11 +70,11 @@ class SqlWriting(SqlReading):
     def finish(self) -> None:
         """Insert what is left; raise where the block is lost, so that it is not committed."""
         self._flush()
-        if self._has_remembered and not self._lost:
-            with self._running(), self._database.asking():
+        if self._has_remembered and not self._running.lost:
+            with self._running, self._database.asking():
                 self._database.confirm_past(self._connection)
-        if self._lost:
-            raise self._lost
+        if self._running.lost:
+            raise self._running.lost
 
     def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
         """Return the heads' numbers and hashes, and remember what inserting on top of them needs."""
@@ -86,35 +87,39 @@ class SqlWriting(SqlReading):
     def ask(self, statement: Statement, **parameters: Any) -> Rows:
         """Run a statement, after what was inserted before it."""
         self._flush()
-        with self._running():
+        with self._running:
             return super().ask(statement, **parameters)
 
     def _flush(self) -> None:
         plans, self._plans = self._plans, []
         outcomes, self._outcomes = self._outcomes, []
-        if plans:
-            self._insert_plans(plans)
-        if outcomes:
-            self._insert(_INSERT_REQUESTS, [self._request_row(*outcome) for outcome in outcomes])
+        if not plans and not outcomes:
+            return
+        numbered = self._number(plans) if plans else []
+        requests = [self._request_row(*outcome) for outcome in outcomes]
+        with self._running, self._database.asking(), self._database.together(self._connection):
+            self._insert(_INSERT_VERSIONS, [self._version_row(*each) for each in numbered])
+            values = (row for each in numbered for row in self._value_rows(*each))
+            while batch := list(islice(values, VALUES_AT_ONCE)):
+                self._insert(_INSERT_VALUES, batch)
+            self._insert(_INSERT_REQUESTS, requests)
 
-    def _insert_plans(self, plans: Sequence[Plan]) -> None:
+    def _number(self, plans: Sequence[Plan]) -> Sequence[tuple[Plan, int]]:
+        """Give each version its id, and each new config its own; assert once more that the versions go on."""
         names = dict.fromkeys(plan.version.config for plan in plans)
         if unknown := [name for name in names if name not in self._name_ids]:
             self.head_marks(unknown)
         self._check_numbers(plans)
         if new := [name for name in names if name not in self._name_ids]:
             self._insert_names(new)
-        ids = self._new_ids(VERSIONS.name, len(plans))
-        numbered = list(zip(plans, ids, strict=True))
+        numbered = list(zip(plans, self._new_ids(VERSIONS.name, len(plans)), strict=True))
         self._version_ids |= {(plan.version.config, plan.version.number): id_ for plan, id_ in numbered}
-        self._insert(_INSERT_VERSIONS, [self._version_row(*each) for each in numbered])
-        values = (row for each in numbered for row in self._value_rows(*each))
-        while batch := list(islice(values, VALUES_AT_ONCE)):
-            self._insert(_INSERT_VALUES, batch)
+        return numbered
 
     def _insert_names(self, names: Sequence[str]) -> None:
         ids = self._new_ids(NAMES.name, len(names))
-        self._insert(_INSERT_NAMES, [{"id": id_, "name": name} for id_, name in zip(ids, names, strict=True)])
+        with self._running, self._database.asking():
+            self._insert(_INSERT_NAMES, [{"id": id_, "name": name} for id_, name in zip(ids, names, strict=True)])
         self._name_ids |= zip(names, ids, strict=True)
 
     def _check_numbers(self, plans: Iterable[Plan]) -> None:
@@ -122,28 +127,17 @@ class SqlWriting(SqlReading):
             config, number = plan.version.config, plan.version.number
             head = self._head_numbers.get(config, 0)
             if number != head + 1:
-                self._lost = HistoryBrokenError.version(config, number, head)
-                raise self._lost
+                self._running.lost = HistoryBrokenError.version(config, number, head)
+                raise self._running.lost
             self._head_numbers[config] = number
 
     def _new_ids(self, table: str, count: int) -> Sequence[int]:
-        with self._running(), self._database.asking():
+        with self._running, self._database.asking():
             return self._database.new_ids(self._connection, table, count)
 
     def _insert(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
-        with self._running(), self._database.asking():
+        if rows:
             prepared(statement, self._connection.dialect).insert(self._connection, rows)
-
-    @contextmanager
-    def _running(self) -> Iterator[None]:
-        """Note that the block is lost where a statement fails; a damaged answer leaves the transaction as it was."""
-        try:
-            yield
-        except HashMismatchError:
-            raise
-        except Exception as error:
-            self._lost = error
-            raise
 
     def _version_row(self, plan: Plan, version_id: int) -> Mapping[str, Any]:
         columns = version_columns(plan.version)
@@ -180,7 +174,21 @@ class SqlWriting(SqlReading):
         place = (reply.config, reply.version.number)
         if place not in self._version_ids:
             # Not by `ask`: what this block has added before is inserted already, and its outcomes are on their way.
-            with self._running():
+            with self._running:
                 rows = super().ask(_ID_OF_VERSION, config=place[0], version=place[1])
             self._version_ids[place] = rows[0].id
         return self._version_ids[place]
+
+
+class _Running:
+    """Notes that the block is lost where a statement fails; a damaged answer leaves the transaction as it was."""
+
+    def __init__(self) -> None:
+        self.lost: Exception | None = None
+
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, Exception) and not isinstance(error, HashMismatchError):
+            self.lost = error

@@ -16,6 +16,7 @@ from lamina_server.store.contract import CHANGED_KEYS_LIMIT, ConfigSummary
 from lamina_server.versions import Change, Difference, Entry, KeyChange, Reply, Version
 
 _MICROSECONDS = 1_000_000
+_VERSION_TAG = bytes([pb.CommitResponse.VERSION_FIELD_NUMBER << 3 | 2])  # and that its length follows
 
 Keys = Sequence[str]
 """The keys that a version changed, in order; the first CHANGED_KEYS_LIMIT of them at least."""
@@ -23,9 +24,8 @@ Keys = Sequence[str]
 
 def commit_response(reply: Reply, header: bytes) -> bytes:
     """Encode the outcome of a write, with its version's header."""
-    message = pb.CommitResponse(created=reply.created, merged=reply.merged)
-    message.version.MergeFromString(header)
-    return message.SerializeToString()
+    flags = pb.CommitResponse(created=reply.created, merged=reply.merged).SerializeToString()
+    return b"".join([_VERSION_TAG, _length(header), header, flags])
 
 
 def version(version: Version, keys: Keys) -> bytes:
@@ -127,6 +127,15 @@ def bookmark(cursor: Cursor) -> bytes:
     """Encode a watch's message that holds nothing but where it stands."""
     message = pb.Bookmark(version=cursor.number, hash=cursor.hash)
     return pb.WatchKeyHistoryResponse(bookmark=message).SerializeToString()
+
+
+def _length(encoded: bytes) -> bytes:
+    """Encode how many bytes follow, as a varint."""
+    rest, parts = len(encoded), []
+    while rest > 0x7F:  # noqa: PLR2004 - seven bits a byte, the eighth says that there are more
+        parts.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    return bytes([*parts, rest])
 
 
 def _header(version: Version, keys: Keys) -> pb.ConfigVersion:

@@ -30,6 +30,10 @@ _NANOS = 1_000_000_000
 _TIMESTAMP_SECONDS = range(-62_135_596_800, 253_402_300_800)
 """The years 1 to 9999, as google.protobuf.Timestamp has it."""
 
+# Once: the enum makes a list of its numbers whenever it is asked.
+_MERGE_POLICIES = frozenset(pb.MergePolicy.values())
+_VIEWS = frozenset(pb.View.values())
+
 M = TypeVar("M", bound=Message)
 
 
@@ -40,7 +44,7 @@ def commit(data: bytes, author: Author, settings: Settings) -> requests.WriteReq
     checker.count("read_keys", len(message.read_keys), settings.read_key_limit, "read keys")
     if not message.changes:
         checker.refuse(Reason.BAD_REQUEST, "changes", "is empty; a commit changes at least one key")
-    if message.merge_policy not in pb.MergePolicy.values():
+    if message.merge_policy not in _MERGE_POLICIES:
         checker.refuse(Reason.BAD_REQUEST, "merge_policy", f"{message.merge_policy} is not a MergePolicy")
     command = CommitCommand(
         config=checker.config_name("config", message.config),
@@ -92,7 +96,7 @@ def fork_config(data: bytes, author: Author, settings: Settings) -> requests.Wri
 def get_version(data: bytes, settings: Settings) -> requests.GetVersionRequest:
     """Read a GetVersionRequest."""
     message, checker = _parse(pb.GetVersionRequest, data, settings)
-    if message.view not in pb.View.values():
+    if message.view not in _VIEWS:
         checker.refuse(Reason.BAD_REQUEST, "view", f"{message.view} is not a View")
     config = checker.config_name("config", message.config)
     number = checker.version("version", message.version) if message.HasField("version") else None
@@ -225,9 +229,8 @@ def _page(
     """Read which page is wanted, after everything else was checked: a token of a bad request is no use."""
     size = checker.page_size("page_size", message.page_size)
     checker.done()
-    digest = content_digest(*content)
-    resume = decode_token(message.page_token, digest) if message.page_token else None
-    return PageRequest(size, resume, digest)
+    resume = decode_token(message.page_token, content_digest(*content)) if message.page_token else None
+    return PageRequest(size, resume, content)
 
 
 def _time_us(checker: Checker, path: str, time: Timestamp) -> int:

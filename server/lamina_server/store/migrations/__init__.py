@@ -11,6 +11,7 @@ from sqlalchemy import Connection, Engine
 
 from lamina_server.models import lock_writers
 from lamina_server.store.contract import UnusableStoreError
+from lamina_server.store.migrations import adopting
 
 _HERE = Path(__file__).parent
 
@@ -19,17 +20,31 @@ def migrate(engine: Engine) -> None:
     """Bring a database to this release's schema, in one transaction; one that is there already is left alone.
 
     Takes the writers' lock first, so that of several servers that start together one
-    migrates and the others find it done.
+    migrates and the others find it done. Tables that the models' create_all has made are
+    taken over, where they are this release's.
 
-    Raises UnusableStoreError where the schema is of a newer release than this one.
+    Raises UnusableStoreError where the schema is of a newer release than this one, or
+    tables with our names are not ours.
     """
     with engine.begin() as connection:
         lock_writers(connection)
+        if current(connection) is None and adopting.has_tables(connection):
+            _adopt(connection)
         try:
             command.upgrade(_config(connection), "head")
         except CommandError as error:
             text = f"the database's schema {current(connection)!r} is not known to this release; use a newer one"
             raise UnusableStoreError(text) from error
+
+
+def _adopt(connection: Connection) -> None:
+    if not adopting.is_newest(connection):
+        text = (
+            "the database has tables with the names of ours, but they have no revision and are not what this release"
+            " makes: they are somebody else's, or of another release's create_all(); use a database of its own"
+        )
+        raise UnusableStoreError(text)
+    command.stamp(_config(connection), "head")
 
 
 def current(connection: Connection) -> str | None:
@@ -40,6 +55,11 @@ def current(connection: Connection) -> str | None:
 def newest() -> str | None:
     """Return the revision that `migrate` leads to."""
     return ScriptDirectory(str(_HERE)).get_current_head()
+
+
+def known() -> frozenset[str]:
+    """Return all revisions that this release can serve or upgrade."""
+    return frozenset(script.revision for script in ScriptDirectory(str(_HERE)).walk_revisions())
 
 
 def _config(connection: Connection) -> Config:

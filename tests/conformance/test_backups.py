@@ -1,0 +1,237 @@
+"""What a backup of a SQLite file is, and what it leaves alone: the file, its log, its lock and its server's work."""
+
+import os
+import shutil
+import sqlite3
+import stat
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import pytest
+from sqlalchemy import create_engine, text
+
+from lamina_server.models import Base
+from lamina_server.models.views import drop_views
+from lamina_server.store import backups
+from lamina_server.store.backups import back_up
+from lamina_server.store.contract import UnusableStoreError
+from lamina_server.store.sql import SqlStore, open_store
+from tests.conformance.commits import CONFIG, commit
+
+
+def nothing(_done: int, _total: int) -> None:
+    """See no progress."""
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    return folder / "lamina.db"
+
+
+@pytest.fixture
+def url(path: Path) -> str:
+    return f"sqlite:///{path}"
+
+
+@pytest.fixture
+def store(url: str) -> Iterator[SqlStore]:
+    """A store in use, with some ten pages of rows."""
+    store = open_store(url)
+    for number in range(1, 11):
+        commit(store, {"x": number, "large": "." * 4000 + str(number)})
+    yield store
+    store.close()
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    """An empty folder to copy into."""
+    folder = tmp_path / "copies"
+    folder.mkdir()
+    return folder
+
+
+def head_of(path: Path) -> int:
+    with closing(open_store(f"sqlite:///{path}")) as store, store.read() as reading:
+        head = reading.head(CONFIG)
+        return head.number if head else 0
+
+
+def contents(folder: Path) -> dict[str, bytes]:
+    """Return every file but SQLite's shared memory, which holds its locks."""
+    return {each.name: each.read_bytes() for each in folder.iterdir() if not each.name.endswith("-shm")}
+
+
+class TestTheCopy:
+    def test_is_one_plain_file_for_its_owner(self, store: SqlStore, url: str, folder: Path) -> None:
+        target = folder / "copy.db"
+        made = back_up(url, target, nothing)
+        assert [each.name for each in folder.iterdir()] == ["copy.db"]
+        assert (made.path, made.size_bytes, made.configs) == (target, target.stat().st_size, 1)
+        assert stat.S_IMODE(target.stat().st_mode) == 0o600
+        assert target.read_bytes()[18:20] == b"\x01\x01"  # no write-ahead log, by the file format
+        with closing(sqlite3.connect(f"file:{target}?immutable=1", uri=True)) as connection:
+            assert connection.execute("SELECT count(*) FROM lamina_log").fetchone() == (10,)
+        assert head_of(target) == 10
+
+    def test_is_of_one_moment_and_in_nobodys_way(
+        self, store: SqlStore, url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """P12: a commit between two steps neither waits, nor gets into the copy, nor makes the copying begin anew."""
+        monkeypatch.setattr(backups, "STEP_PAGES", 1)
+        seen: list[tuple[int, int]] = []
+
+        def write(done: int, total: int) -> None:
+            seen.append((done, total))
+            commit(store, {"x": -done})
+
+        back_up(url, folder / "copy.db", write)
+        pages = seen[0][1]
+        assert pages > 10
+        assert seen == [(done, pages) for done in range(1, pages + 1)]
+        assert head_of(folder / "copy.db") == 10
+        with store.read() as reading:
+            head = reading.head(CONFIG)
+        assert head is not None
+        assert head.number == 10 + pages
+
+    def test_has_what_only_the_log_of_a_crashed_server_holds_and_leaves_it_there(
+        self, store: SqlStore, path: Path, folder: Path, tmp_path: Path
+    ) -> None:
+        """P1: closing the last connection would checkpoint, were it one that may write."""
+        crashed = tmp_path / "crashed"
+        shutil.copytree(path.parent, crashed)
+        (crashed / "lamina.db-shm").unlink()  # as after a power cut
+        before = contents(crashed)
+        assert len(before["lamina.db-wal"]) > 40_000
+        back_up(f"sqlite:///{crashed / 'lamina.db'}", folder / "copy.db", nothing)
+        assert contents(crashed) == before
+        assert head_of(folder / "copy.db") == 10
+        assert head_of(crashed / "lamina.db") == 10
+
+    def test_of_a_stopped_server_needs_no_lock_and_changes_nothing(
+        self, store: SqlStore, path: Path, url: str, folder: Path
+    ) -> None:
+        store.close()
+        path.with_name("lamina.db.lock").unlink()
+        before = path.read_bytes()
+        back_up(url, folder / "copy.db", nothing)
+        assert path.read_bytes() == before
+        assert not path.with_name("lamina.db.lock").exists()
+        assert head_of(folder / "copy.db") == 10
+
+    def test_may_be_of_an_older_schema(self, store: SqlStore, path: Path, url: str, folder: Path) -> None:
+        store.close()
+        with closing(sqlite3.connect(path)) as connection, connection:
+            for statement in drop_views():
+                connection.execute(statement)
+            connection.execute("UPDATE alembic_version SET version_num = '0001'")
+        back_up(url, folder / "copy.db", nothing)
+        assert head_of(folder / "copy.db") == 10
+
+
+class TestRefusals:
+    def test_nothing_is_overwritten(self, store: SqlStore, url: str, folder: Path) -> None:
+        target = folder / "copy.db"
+        target.write_bytes(b"precious")
+        with pytest.raises(match=r"copy\.db' exists already"):
+            back_up(url, target, nothing)
+        assert contents(folder) == {"copy.db": b"precious"}
+
+    def test_nor_what_appears_meanwhile(self, store: SqlStore, url: str, folder: Path) -> None:
+        target = folder / "copy.db"
+
+        def write(_done: int, _total: int) -> None:
+            target.write_bytes(b"precious")
+
+        with pytest.raises(match="exists already"):
+            back_up(url, target, write)
+        assert contents(folder) == {"copy.db": b"precious"}
+
+    def test_nor_a_link_to_nowhere(self, store: SqlStore, url: str, folder: Path) -> None:
+        (folder / "copy.db").symlink_to(folder / "elsewhere.db")
+        with pytest.raises(match="exists already"):
+            back_up(url, folder / "copy.db", nothing)
+        assert not (folder / "elsewhere.db").exists()
+
+    @pytest.mark.parametrize("suffix", ["-wal", "-journal"])
+    def test_a_log_that_would_be_applied_to_the_copy(
+        self, store: SqlStore, url: str, folder: Path, suffix: str
+    ) -> None:
+        (folder / f"copy.db{suffix}").touch()
+        with pytest.raises(match=rf"copy\.db{suffix}' of another database lies there"):
+            back_up(url, folder / "copy.db", nothing)
+
+    @pytest.mark.parametrize(
+        ("url", "text"),
+        [
+            ("postgresql://localhost/lamina", "use pg_dump"),
+            ("postgresql+psycopg://ada:secret@localhost/lamina", "use pg_dump"),
+            ("sqlite://", "in memory"),
+        ],
+    )
+    def test_what_has_no_file(self, url: str, text: str, folder: Path) -> None:
+        with pytest.raises(match=text) as refused:
+            back_up(url, folder / "copy.db", nothing)
+        assert "secret" not in str(refused.value)
+
+
+class TestFailures:
+    @pytest.mark.parametrize(
+        ("url", "text"),
+        [
+            ("sqlite:////no/such/lamina.db", "there is no database '/no/such/lamina.db'"),
+            ("mysql://localhost/lamina", "'mysql' is not a database that is known here"),
+            ("lamina.db", "is not a URL"),
+        ],
+    )
+    def test_no_database(self, url: str, text: str, folder: Path) -> None:
+        with pytest.raises(UnusableStoreError, match=text):
+            back_up(url, folder / "copy.db", nothing)
+        assert contents(folder) == {}
+
+    def test_no_folder(self, store: SqlStore, url: str, folder: Path) -> None:
+        with pytest.raises(UnusableStoreError, match=r"there is no folder '.*copies/none'"):
+            back_up(url, folder / "none" / "copy.db", nothing)
+
+    def test_something_else(self, path: Path, url: str, folder: Path) -> None:
+        path.write_bytes(b"no database, but long enough to be told from one" * 100)
+        with pytest.raises(UnusableStoreError, match="file is not a database"):
+            back_up(url, folder / "copy.db", nothing)
+        path.unlink()
+        with closing(sqlite3.connect(path)) as connection:
+            connection.execute("CREATE TABLE config_name (id)")
+        with pytest.raises(UnusableStoreError, match="not a database that lamina-server has made"):
+            back_up(url, folder / "copy.db", nothing)
+        assert contents(folder) == {}
+
+    def test_tables_of_the_models_alone(self, path: Path, url: str, folder: Path) -> None:
+        engine = create_engine(url)
+        Base.metadata.create_all(engine)
+        engine.dispose()
+        with pytest.raises(UnusableStoreError, match="not a database that lamina-server has made"):
+            back_up(url, folder / "copy.db", nothing)
+
+    def test_a_schema_of_the_future(self, store: SqlStore, url: str, folder: Path) -> None:
+        with store._database.migrating() as engine, engine.begin() as connection:
+            connection.execute(text("UPDATE alembic_version SET version_num = 'of the future'"))
+        with pytest.raises(UnusableStoreError, match="'of the future' is not known to this release"):
+            back_up(url, folder / "copy.db", nothing)
+        assert contents(folder) == {}
+
+    def test_a_damaged_page(self, store: SqlStore, path: Path, url: str, folder: Path) -> None:
+        """P5: no copy is better than one that looks whole."""
+        store.close()
+        with path.open("r+b") as file:
+            file.seek(-3 * 4096, os.SEEK_END)
+            file.write(b"\xff" * 3 * 4096)
+        with pytest.raises(UnusableStoreError, match=r"damaged|malformed"):
+            back_up(url, folder / "copy.db", nothing)
+        assert contents(folder) == {}
+
+    def test_a_folder_that_takes_no_file(self, store: SqlStore, url: str) -> None:
+        with pytest.raises(UnusableStoreError, match=r"lamina\.db' could not be copied"):
+            back_up(url, Path("/proc/copy.db"), nothing)

@@ -1,0 +1,43 @@
+"""What a store says to its database: by way of SQLAlchemy, or of its own prepared statements on the driver."""
+
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Any, NamedTuple
+from unittest.mock import patch
+
+from sqlalchemy import Engine, event
+
+from lamina_server.store.statements import Prepared
+
+
+class Said(NamedTuple):
+    """One statement, with its parameters, and the thread that said it."""
+
+    statement: str
+    parameters: Any
+    thread: threading.Thread
+
+
+@contextmanager
+def said() -> Iterator[list[Said]]:
+    """Note all statements to any database, from whichever thread, while the block lasts."""
+    noted: list[Said] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
+        noted.append(Said(statement, parameters, threading.current_thread()))
+
+    def noting(bind: Callable[[Prepared, Any], Any]) -> Callable[[Prepared, Any], Any]:
+        def noted_bind(prepared: Prepared, parameters: Any) -> Any:
+            bound = bind(prepared, parameters)
+            note(None, None, prepared.text, bound)
+            return bound
+
+        return noted_bind
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        with patch.object(Prepared, "_bind", noting(Prepared._bind)):
+            yield noted
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
