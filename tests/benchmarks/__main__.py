@@ -9,6 +9,8 @@ The first run makes a database of a million versions, in some minutes, and keeps
 
 import argparse
 import os
+import signal
+import sys
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -31,6 +33,7 @@ def main() -> None:
     options = _options()
     for name in [name for name in os.environ if name.startswith("LAMINA_")]:
         del os.environ[name]  # a developer's own settings must not reach what is measured
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that what was started is stopped, too
     console = Console(width=120)
     CACHE.mkdir(parents=True, exist_ok=True)
     facts = machine.describe(CACHE)

@@ -10,14 +10,14 @@ from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import count, islice
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
 import grpc
 
 from tests.benchmarks.measuring import AsyncCall, Call
-from tests.benchmarks.ours import text
+from tests.benchmarks.ours import new_text
 
 START_SECONDS = 30.0
 PUTS_AT_ONCE = 100
@@ -49,15 +49,13 @@ class Etcd:
 
     def put(self, stub: Any, prefix: str, keys: Iterator[str]) -> Call:
         """Return a call that puts one key."""
-        numbers = count(1_000_000)
-        return lambda: stub.Put(self._put(prefix + next(keys), text(next(numbers))))
+        return lambda: stub.Put(self._put(prefix + next(keys), new_text()))
 
     def put_many(self, stub: Any, prefix: str, keys: Iterator[str], width: int) -> Call:
         """Return a call that puts `width` keys in one transaction."""
-        numbers = count(1_000_000)
 
         def call() -> None:
-            puts = [self._put(prefix + key, text(next(numbers))) for key in islice(keys, width)]
+            puts = [self._put(prefix + key, new_text()) for key in islice(keys, width)]
             assert stub.Txn(self._transaction(puts)).succeeded
 
         return call
@@ -81,10 +79,8 @@ class Etcd:
         stub = self.stub(channel)
 
         def caller(key: str) -> AsyncCall:
-            numbers = count(1_000_000)
-
             async def call() -> None:
-                await stub.Put(self._put(prefix + key, text(next(numbers))))
+                await stub.Put(self._put(prefix + key, new_text()))
 
             return call
 

@@ -14,7 +14,6 @@ import sqlite3
 import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +22,7 @@ import grpc
 from lamina_server.rpc import listening
 from lamina_server.settings import Settings
 from tests.benchmarks.measuring import AsyncCall, Call
-from tests.benchmarks.ours import text
+from tests.benchmarks.ours import new_text
 from tests.support.server import ServerProcess
 
 _SERVICE = "/floor.Floor/"
@@ -66,9 +65,8 @@ def synced_inserts(folder: Path) -> Iterator[Call]:
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
     connection.execute("CREATE TABLE inserted(id INTEGER PRIMARY KEY, value TEXT NOT NULL)")
-    numbers = count()
     try:
-        yield lambda: connection.execute("INSERT INTO inserted(value) VALUES (?)", (text(next(numbers)),))
+        yield lambda: connection.execute("INSERT INTO inserted(value) VALUES (?)", (new_text(),))
     finally:
         connection.close()
 

@@ -7,7 +7,6 @@ an object of each row: here they go into one bulk INSERT.
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +25,6 @@ class FullCopy:
     def __init__(self, session: Session, size: int) -> None:
         self._session = session
         self._keys = ours.keys_all_over(size)
-        self._numbers = count(1_000_000)
         self._config = ConfigData(ours.a_map(size), config="bench", author="bench")
         session.add(self._config)
         session.flush()
@@ -37,7 +35,7 @@ class FullCopy:
     def commit(self) -> None:
         """Change one key, and store the whole map again."""
         key = next(self._keys)
-        self._config.data[key] = ours.text(next(self._numbers))
+        self._config.data[key] = ours.new_text()
         self._session.flush()
         self._value_ids[key] = self._session.scalars(select(func.max(ConfigValue.id))).one()
         self._associate_all()

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import random
 import statistics
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
@@ -50,17 +51,18 @@ class Samples:
 def in_turn(sides: Mapping[str, Call], rounds: int, *, warm_up: int = WARM_UP_ROUNDS) -> dict[str, Samples]:
     """Call each side once a round, and keep the times.
 
-    Whatever else the machine does meanwhile hits all sides alike. Each round begins with
-    another side, so that none always follows the same one (whose fsync may still be felt).
+    Whatever else the machine does meanwhile hits all sides alike. The order is drawn anew for
+    each round, so that none always follows the same other (whose fsync may still be felt).
     """
     samples = {name: Samples(name) for name in sides}
     names = list(sides)
+    order = random.Random(1)
     for number in range(warm_up + rounds):
         if number == warm_up:
             for each in samples.values():
                 each.values.clear()
-        first = number % len(names)
-        for name in names[first:] + names[:first]:
+        order.shuffle(names)
+        for name in names:
             samples[name].time(sides[name])
     return samples
 

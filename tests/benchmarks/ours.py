@@ -32,6 +32,14 @@ def text(number: int) -> str:
     return f"value {number:024d}"
 
 
+_new_numbers = count(10_000_000)
+
+
+def new_text() -> str:
+    """Make a value that was never made before in this run: setting it is always a change."""
+    return text(next(_new_numbers))
+
+
 def a_map(size: int) -> dict[str, str]:
     """Make a map of so many keys."""
     return {key(number): text(number) for number in range(size)}
@@ -58,11 +66,10 @@ class Writer:
         self._keys = keys
         self._base = base
         self._width = width
-        self._numbers = count(1_000_000)
 
     def request(self) -> pb.CommitRequest:
         """Make the next request."""
-        changes = [change(each, text(next(self._numbers))) for each in islice(self._keys, self._width)]
+        changes = [change(each, new_text()) for each in islice(self._keys, self._width)]
         return pb.CommitRequest(
             config=self._config,
             base_version=self._base,

@@ -13,9 +13,9 @@ _COLOURS = {Verdict.AIM: "green", Verdict.MUST: "green", Verdict.NOT: "bold red"
 _INTRODUCTION = """# Figures
 
 What `make bench` measured, in one run on one machine, the sides of each comparison in turn: read the ratios, and take
-the absolute figures for what that machine did at that moment. A time is that of one call as its caller sees it; `worst`
-is the 99th percentile of times, and the worst of rates and of fewer than a hundred. SQLite is a file with
-`synchronous=FULL`, etcd and PostgreSQL sync as they do by default, all on the same disk.
+the absolute figures for what that machine did at that moment. A time is that of one call as its caller sees it; beside
+the median stands the 99th percentile of times, and the worst of rates and of fewer than a hundred. SQLite is a file
+with `synchronous=FULL`, etcd and PostgreSQL sync as they do by default, all on the same disk.
 """
 
 
@@ -79,7 +79,7 @@ def _cells(check: Check) -> tuple[str, str, str, str]:
 
 
 def _titles(figure: Figure) -> Sequence[str]:
-    titles = ("", "median", "worst")
+    titles = ("", "median", "p99 or worst")
     return (*titles, f"of {figure.reference.name}") if figure.reference else titles
 
 

@@ -89,7 +89,7 @@ def _through_sdk(config: lamina.Config, size: int) -> Call:
     keys = ours.keys_all_over(size)
 
     def call() -> None:
-        config[next(keys)] = ours.text(config.version + 1_000_000)
+        config[next(keys)] = ours.new_text()
         config.commit("bench")
 
     return call

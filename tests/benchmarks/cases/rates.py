@@ -133,7 +133,9 @@ def _pgbench(url: str, clients: int) -> Sequence[Samples]:
         )
         found = re.search(r"^tps = ([\d.]+)", done.stdout, re.MULTILINE)
         assert found, done.stdout
-        samples.append(Samples(f"pgbench: one-row inserts, {number} clients", RATE, [float(found[1])]))
+        samples.append(
+            Samples(f"pgbench: one-row inserts, {number} client{'s' * (number > 1)}", RATE, [float(found[1])])
+        )
     return samples
 
 

@@ -1,12 +1,15 @@
 """What is kept: growth of the file a commit, memory of the server, and both against full copies."""
 
 import asyncio
+import random
 import sqlite3
 from contextlib import closing
+from itertools import cycle
 from pathlib import Path
 
 import grpc
 
+from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from tests.benchmarks import full_copy, machine, ours
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Check, Figure, Lines
@@ -108,13 +111,19 @@ def _grown_by(bench: Bench, size: int, commits: int) -> tuple[Path, float]:
         base = ours.load(stub, CONFIG, ours.a_map(size))
     before = _file_bytes(database)
     with bench.server(database) as server:
-        asyncio.run(_commit_often(server.target, commits, base))
+        asyncio.run(_commit_often(server.target, commits, size, base))
     return database, (_file_bytes(database) - before) / commits
 
 
-async def _commit_often(target: str, commits: int, base: int) -> None:
+async def _commit_often(target: str, commits: int, size: int, base: int) -> None:
+    """Let a few callers change all keys of a map, over and over, each those that are its own."""
     async with grpc.aio.insecure_channel(target) as channel:
-        await at_once(ours.callers(channel, CONFIG, CALLERS, base=base), commits // CALLERS)
+        stub = ConfigServiceStub(channel)
+        own = [[ours.key(each) for each in range(first, size, CALLERS)] for first in range(CALLERS)]
+        for keys in own:
+            random.Random(1).shuffle(keys)
+        writers = [ours.Writer(CONFIG, cycle(keys), base=base) for keys in own]
+        await at_once([writer.through_async(stub) for writer in writers], commits // CALLERS)
 
 
 def _file_bytes(database: Path) -> int:

@@ -14,7 +14,7 @@ def until_seen(bench: Bench) -> Figure:
             seen = watch.versions()
 
             def call() -> None:
-                config["x"] = ours.text(config.version)
+                config["x"] = ours.new_text()
                 version = config.commit("bench")
                 assert next(seen).version == version.number
 
