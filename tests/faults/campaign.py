@@ -14,7 +14,7 @@ from tests.faults.finals import Final
 from tests.faults.histories import Commit, History, Outcome, Recorder
 from tests.faults.load_processes import Loads
 from tests.faults.nemesis import Fault
-from tests.faults.reading import broken_file, compare_everywhere, from_database
+from tests.faults.reading import broken_file, broken_rows, compare_everywhere, from_database
 from tests.faults.violations import Check, Violation, count
 from tests.support.server import ServerProcess
 
@@ -122,7 +122,7 @@ def judge(url: str, targets: Sequence[str], folder: Path, *, seed: int, healthy:
     final = from_database(url, CONFIG)
     history = histories.load(folder)
     violations = check(history, final, before=before, healthy=healthy)
-    violations += compare_everywhere(final, CONFIG, targets) + broken_file(url)
+    violations += compare_everywhere(final, CONFIG, targets) + broken_file(url) + broken_rows(url)
     return Result(seed, history, final, violations)
 
 

@@ -1,5 +1,8 @@
 """Reads a config's final state from everywhere it can be read: by SQL, and through a server in three ways."""
 
+import os
+import subprocess
+import sys
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -50,6 +53,16 @@ def broken_file(url: str) -> list[Violation]:
     finally:
         engine.dispose()
     return [] if found == ["ok"] else [Violation(Check.DISAGREEMENT, f"integrity_check: {line}") for line in found]
+
+
+def broken_rows(url: str) -> list[Violation]:
+    """Let the server's own command hold every row to its digest, and every version to its hash."""
+    python = os.environ.get("LAMINA_TEST_SERVER_PYTHON", sys.executable)
+    verify = [python, "-m", "lamina_server", "verify", "--database", url]
+    done = subprocess.run(verify, capture_output=True, text=True, check=False)
+    if done.returncode == 0:
+        return []
+    return [Violation(Check.DISAGREEMENT, f"verify: {line}") for line in (done.stdout + done.stderr).splitlines()]
 
 
 def _read_only(url: str) -> str:
