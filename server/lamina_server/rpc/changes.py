@@ -14,9 +14,9 @@ from dataclasses import dataclass, field
 
 from lamina_server.errors import CursorError
 from lamina_server.rpc.convert import replies
-from lamina_server.rpc.requests import Cursor, WatchRequest
+from lamina_server.rpc.requests import Cursor
 from lamina_server.settings import Settings
-from lamina_server.store.contract import Reading
+from lamina_server.store.contract import KeyFilter, Reading
 from lamina_server.versions import Change, Version
 
 _CHANGE_FRAMING_BYTES = 24
@@ -46,14 +46,12 @@ class Batch:
     told       the last version that these messages tell whole; 0 for none
     place      where the next reading goes on
     cursor     the last version of which everything that matches is sent by then
-    caught_up  whether there was nothing beyond
     """
 
     messages: Sequence[bytes]
     told: int
     place: Place
     cursor: Cursor
-    caught_up: bool
 
 
 @dataclass(slots=True)
@@ -65,21 +63,23 @@ class _Part:
     more: bool = False
 
 
-def read_batch(reading: Reading, request: WatchRequest, place: Place, cursor: Cursor, *, settings: Settings) -> Batch:
-    """Read what follows a place, as much as makes about one message.
+def read_batch(
+    reading: Reading,
+    *,
+    config: str,
+    wanted: KeyFilter,
+    place: Place,
+    cursor: Cursor,
+    through: int,
+    settings: Settings,
+) -> Batch:
+    """Read what follows a place, as much as makes about one message, at most through a version that is there.
 
     Raises CursorError where the cursor is not part of the past any more: the database was
     restored from an older backup, or has lost versions in a failover.
     """
-    config = request.config
-    head = reading.head(config)
-    if (head.number if head else 0) < cursor.number:
-        raise CursorError.ahead(config, cursor.number, head)
-    if head is None or head.number < place.number:
-        _check(cursor, head)
-        return Batch((), 0, place, cursor, caught_up=True)
-    through = min(head.number, place.number + settings.watch_read_limit_versions - 1)
-    changes = reading.changes(config, after=(place.number, place.key), through=through, wanted=request.wanted)
+    through = min(through, place.number + settings.watch_read_limit_versions - 1)
+    changes = reading.changes(config, after=(place.number, place.key), through=through, wanted=wanted)
     parts, stopped_at = _take(changes, settings.watch_message_limit_bytes)
     if stopped_at is None:
         place = Place(through + 1)
@@ -88,18 +88,24 @@ def read_batch(reading: Reading, request: WatchRequest, place: Place, cursor: Cu
     else:
         place = Place(stopped_at)
     done = place.number - 1
-    headers = reading.versions(config, {done, cursor.number, *(part.number for part in parts)} - {0})
-    _check(cursor, headers.get(cursor.number))
+    needed = {done, cursor.number, *(part.number for part in parts)} - {0}
+    headers = reading.versions(config, needed)
+    _check(reading, config, cursor, headers)
+    if needed - headers.keys():  # versions were lost while they were read
+        raise CursorError.ahead(config, max(needed), reading.head(config))
     messages = _encode(reading, config, parts, headers, settings.watch_message_limit_bytes)
     cursor = Cursor(done, headers[done].hash) if done else cursor
     told = max((part.number for part in parts if not part.more), default=0)
-    return Batch(messages, told, place, cursor, caught_up=place.number > head.number)
+    return Batch(messages, told, place, cursor)
 
 
-def _check(cursor: Cursor, found: Version | None) -> None:
-    """Refuse to go on where a cursor's version is another one by now."""
-    if found is not None and found.number == cursor.number and found.hash != cursor.hash:
-        raise CursorError.forked(found.config, cursor.number, found)
+def _check(reading: Reading, config: str, cursor: Cursor, headers: Mapping[int, Version]) -> None:
+    """Refuse to go on where a cursor's version is another one by now, or gone."""
+    found = headers.get(cursor.number)
+    if cursor.number and found is None:
+        raise CursorError.ahead(config, cursor.number, reading.head(config))
+    if found is not None and found.hash != cursor.hash:
+        raise CursorError.forked(config, cursor.number, reading.head(config))
 
 
 def _take(changes: Iterable[tuple[int, Change]], limit_bytes: int) -> tuple[list[_Part], int | None]:

@@ -97,7 +97,7 @@ def snake_case(name: str) -> str:
 
 
 def _call(context: Context) -> Call:
-    return Call(lambda: tuple(context.invocation_metadata() or ()))
+    return Call(lambda: tuple(context.invocation_metadata() or ()), context.peer)
 
 
 async def _abort(method: str, context: Context, error: Exception) -> NoReturn:
