@@ -197,7 +197,7 @@ class Feed:
         Where they do not go together with what is there, nothing happens.
         """
         ring = self._get(config).ring
-        if ring is None or before.number >= ring.before.number:
+        if ring is None or before.number >= ring.before.number or not self.has_room(ring):
             return
         missing = [made for made in older if made.version.number <= ring.before.number]
         is_whole = before.number + len(missing) == ring.before.number
@@ -207,6 +207,10 @@ class Feed:
         held_bytes = ring.size_bytes
         ring.put_in_front(before, [Recent(made) for made in missing])
         self._grown(config, ring, held_bytes)
+
+    def has_room(self, ring: Ring) -> bool:
+        """Tell whether older versions in front of a ring would stay, and not go at once to make room for newer ones."""
+        return 2 * ring.size_bytes < self._limit_bytes
 
     # --- for the committer, and for news from other servers -----------------------------------
 
