@@ -23,6 +23,7 @@ from lamina_server.refilling import Refilling
 from lamina_server.rpc import listening
 from lamina_server.rpc.convert.codec import WireCodec
 from lamina_server.rpc.draining import Draining
+from lamina_server.rpc.flight import Flight
 from lamina_server.rpc.handlers import SERVICE, ServiceHandler
 from lamina_server.rpc.listening import UnsafeError
 from lamina_server.rpc.replaying import Replaying
@@ -73,6 +74,9 @@ class Application:
                 feed=self._feed,
                 refilling=Refilling(self._feed, self._readers, codec),
                 replaying=Replaying(heads, self._readers, settings),
+                flight=Flight(
+                    limit_bytes=settings.flight_limit_bytes, message_limit_bytes=settings.watch_message_limit_bytes
+                ),
                 draining=self._draining,
                 settings=settings,
                 spread=_spread,

@@ -117,6 +117,12 @@ class Settings(BaseSettings):
         description="Messages of older versions that are kept for other watches that replay the same: once for each "
         "of a few dozen at different places",
     )
+    flight_limit_bytes: int = Field(
+        64 * MIB,
+        ge=1,
+        description="Messages of watches that are on their way to clients: beyond half of it they are made small, and "
+        "large ones wait. Some dozens of large ones, however many clients are slow",
+    )
     watch_limit: int = Field(
         20_000, ge=1, description="Watches of one server: an idle one takes some 30 KiB. More are refused"
     )

@@ -43,7 +43,12 @@ async def test_a_herd_that_comes_back_reads_what_it_missed_once(tmp_path: Path) 
         versions = await past(wire, 60)
     async with running(store) as wire:
         cursors = [pb.Cursor(version=version.version, hash=version.hash) for version in versions[:-1]]
-        filters = ({}, {"keys": ["b"]}, {"prefixes": ["b"]}, {"keys": ["b", "x"], "prefixes": ["y"]})
+        filters: tuple[dict[str, Any], ...] = (
+            {},
+            {"keys": ["b"]},
+            {"prefixes": ["b"]},
+            {"keys": ["b", "x"], "prefixes": ["y"]},
+        )
         with said() as questions:
             watches = [wire.watch(CONFIG, after=at, **filters[at.version % 4]) for at in cursors]
             seen = await asyncio.gather(*(watch.numbers(60) for watch in watches))

@@ -9,14 +9,12 @@ split only because 4 came before it), the second a and b of version 5 with `more
 third c of version 5.
 """
 
-import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lamina_server.errors import CursorError
 from lamina_server.rpc.convert import replies
 from lamina_server.rpc.requests import Cursor
-from lamina_server.settings import Settings
 from lamina_server.store.contract import EVERYTHING, KeyFilter, Reading
 from lamina_server.versions import Change, Version
 
@@ -39,6 +37,17 @@ class Place:
     def within_version(self) -> bool:
         """Whether a part of the version was sent, and more is to come."""
         return bool(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a watch goes on, with what it wants, the last version that it was told, and how large a message may be."""
+
+    config: str
+    wanted: KeyFilter
+    place: Place
+    cursor: Cursor
+    limit_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,27 +75,21 @@ class _Part:
     more: bool = False
 
 
-def read_batch(
-    reading: Reading,
-    *,
-    config: str,
-    wanted: KeyFilter,
-    place: Place,
-    cursor: Cursor,
-    through: int,
-    settings: Settings,
-) -> Batch:
+def read_batch(reading: Reading, *, where: Where, through: int, limit_versions: int) -> Batch:
     """Read what follows a place, as much as makes about one message, at most through a version that is there.
+
+    limit_versions  so many are looked through at most
 
     Raises CursorError where the cursor is not part of the past any more: the database was
     restored from an older backup, or has lost versions in a failover.
     """
-    is_everything = wanted == EVERYTHING
-    at_once = min(settings.watch_read_limit_versions, _WHOLE_VERSIONS_LIMIT if is_everything else sys.maxsize)
-    through = min(through, place.number + at_once - 1)
-    changes = reading.changes(config, after=(place.number, place.key), through=through, wanted=wanted)
-    versions_limit = _WHOLE_VERSIONS_LIMIT if is_everything else _VERSIONS_LIMIT
-    parts, stopped_at = _take(changes, settings.watch_message_limit_bytes, versions_limit)
+    config, place, cursor = where.config, where.place, where.cursor
+    is_whole = where.wanted == EVERYTHING
+    taken_limit = _WHOLE_VERSIONS_LIMIT if is_whole else _VERSIONS_LIMIT
+    # Where all is taken, there is no use in looking further than that.
+    through = min(through, place.number - 1 + (min(limit_versions, taken_limit) if is_whole else limit_versions))
+    changes = reading.changes(config, after=(place.number, place.key), through=through, wanted=where.wanted)
+    parts, stopped_at = _take(changes, where.limit_bytes, taken_limit)
     if stopped_at is None:
         place = Place(through + 1)
     elif parts[-1].more:
@@ -99,7 +102,7 @@ def read_batch(
     _check(reading, config, cursor, headers)
     if needed - headers.keys():  # versions were lost while they were read
         raise CursorError.ahead(config, max(needed), reading.head(config))
-    messages = _encode(reading, config, parts, headers, settings.watch_message_limit_bytes)
+    messages = _encode(reading, config, parts, headers, where.limit_bytes)
     cursor = Cursor(done, headers[done].hash) if done else cursor
     told = max((part.number for part in parts if not part.more), default=0)
     return Batch(messages, told, place, cursor)

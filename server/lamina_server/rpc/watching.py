@@ -17,9 +17,10 @@ from lamina_server.heads import Heads
 from lamina_server.readers import Readers
 from lamina_server.refilling import Refilling
 from lamina_server.ring import Ring
-from lamina_server.rpc.changes import Place
+from lamina_server.rpc.changes import Place, Where
 from lamina_server.rpc.convert import replies
 from lamina_server.rpc.draining import Draining
+from lamina_server.rpc.flight import Flight
 from lamina_server.rpc.messages import message_of
 from lamina_server.rpc.replaying import Replaying
 from lamina_server.rpc.requests import Cursor, WatchRequest
@@ -42,6 +43,7 @@ class Rooms:
     feed: Feed
     refilling: Refilling
     replaying: Replaying
+    flight: Flight
     draining: Draining
     settings: Settings
     spread: Callable[[float], float]
@@ -144,12 +146,12 @@ class Watch:
     async def _take(self, ring: Ring) -> None:
         """Send what follows in the ring, several versions together where several are there."""
         messages: list[bytes] = []
-        size_bytes = 0
+        size_bytes, limit_bytes = 0, self._rooms.flight.message_limit_bytes
         for recent in ring.after(self._cursor.number, _LOOKED_THROUGH_VERSIONS):
             message = message_of(recent, self._follower)
             if message:
                 size_bytes += len(message)
-                if messages and size_bytes > self._rooms.settings.watch_message_limit_bytes:
+                if messages and size_bytes > limit_bytes:
                     break
                 messages.append(message)
                 self._told = recent.made.version.number
@@ -161,7 +163,9 @@ class Watch:
 
     async def _replay(self, through: int) -> None:
         """Send what is not in the ring any more."""
-        batch = await self._rooms.replaying.read(self._request, self._place, self._cursor, through)
+        limit_bytes = self._rooms.flight.message_limit_bytes
+        where = Where(self._request.config, self._request.wanted, self._place, self._cursor, limit_bytes)
+        batch = await self._rooms.replaying.read(where, through)
         for message in batch.messages:
             await self._send(message)
         self._place, self._cursor = batch.place, batch.cursor
@@ -173,13 +177,16 @@ class Watch:
 
     async def _send(self, message: bytes) -> None:
         """Wait for a slow watcher, and for that one alone; at last give up on it."""
-        limit = self._rooms.settings.watch_take_limit_seconds
+        limit, flight = self._rooms.settings.watch_take_limit_seconds, self._rooms.flight
+        await flight.take_off(len(message))
         try:
             async with asyncio.timeout(limit):
                 await self._write(message)
         except TimeoutError:
             text = f"the watch has not taken a message within {limit:g} s; watch on after your cursor"
             raise UnavailableError(Reason.TOO_SLOW, text) from None
+        finally:
+            flight.land(len(message))
         self._sent()
 
     def _sent(self) -> None:
