@@ -119,8 +119,10 @@ class Watch:
         if ring is not None and (found := ring.hash_of(number)):
             return found
         versions = await self._rooms.readers.read(lambda reading: reading.versions(config, [number]))
-        version: Version | None = versions.get(number)
-        return version.hash if version else b"?"  # no hash: the head has gone back meanwhile
+        if number not in versions:  # the head has gone back meanwhile
+            raise CursorError.ahead(config, number, head)
+        version: Version = versions[number]
+        return version.hash
 
     async def _go_on(self, ring: Ring) -> None:
         """Send what follows, from wherever it is; where nothing does, sleep."""
