@@ -178,7 +178,7 @@ class _Link:
         """Pass bytes until both sides have said all, or it is cut. Whatever else ends it is an RST for both."""
         try:
             for end in (self._client, self._server):
-                end.setblocking(False)  # noqa: FBT003 - the standard library's signature
+                end.setblocking(False)
                 end.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
             await asyncio.get_running_loop().sock_connect(self._server, self._proxy.upstream)
             async with asyncio.TaskGroup() as group:
@@ -244,6 +244,6 @@ async def _cancelled(*tasks: asyncio.Task[None]) -> None:
 def _bound(port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    listener.setblocking(False)  # noqa: FBT003 - the standard library's signature
+    listener.setblocking(False)
     listener.bind(("127.0.0.1", port))
     return listener
