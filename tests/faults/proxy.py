@@ -73,7 +73,7 @@ class Proxy:
         self._loop = asyncio.new_event_loop()
         self._thread = threading.Thread(target=self._loop.run_forever, name="proxy", daemon=True)
         self._links: dict[_Link, asyncio.Task[None]] = {}
-        self._accepting: asyncio.Task[None] | None = None
+        self._listens = False
         self._listener = _bound(0)
         self.target = f"127.0.0.1:{self._listener.getsockname()[1]}"
 
@@ -117,27 +117,30 @@ class Proxy:
                 gate.clear()
             else:
                 gate.set()
-        if mode.refuses:
-            await self._refuse()
-        elif self._accepting is None:
-            self._listener.listen(socket.SOMAXCONN)
-            self._accepting = asyncio.create_task(self._accept())
+        if mode.refuses and self._listens:
+            self._refuse()
+        elif not mode.refuses and not self._listens:
+            self._listen()
 
-    async def _refuse(self) -> None:
+    def _listen(self) -> None:
+        self._listener.listen(socket.SOMAXCONN)
+        self._loop.add_reader(self._listener, self._accept)
+        self._listens = True
+
+    def _refuse(self) -> None:
         """Stop listening, but keep the port: bound and not listened on, it refuses."""
-        if self._accepting is not None:
-            await _cancelled(self._accepting)
-            self._accepting = None
-            port = self._listener.getsockname()[1]
-            self._listener.close()
-            self._listener = _bound(port)
+        port = self._listener.getsockname()[1]
+        self._loop.remove_reader(self._listener)
+        self._listener.close()
+        self._listener = _bound(port)
+        self._listens = False
 
-    async def _accept(self) -> None:
-        loop = asyncio.get_running_loop()
-        while True:
-            client, _ = await loop.sock_accept(self._listener)
+    def _accept(self) -> None:
+        # Not in a task: what a task that is cancelled has just accepted is lost.
+        with suppress(BlockingIOError, ConnectionAbortedError):
+            client, _ = self._listener.accept()
             link = _Link(self, client)
-            task = self._links[link] = asyncio.create_task(link.run())
+            task = self._links[link] = self._loop.create_task(link.run())
             task.add_done_callback(partial(self._ended, link))
 
     def _ended(self, link: "_Link", _: asyncio.Task[None]) -> None:
@@ -150,8 +153,8 @@ class Proxy:
         return len(chosen)
 
     async def _close(self) -> None:
-        if self._accepting is not None:
-            await _cancelled(self._accepting)
+        if self._listens:
+            self._refuse()
         self._listener.close()
         await self._reset(1.0)
 

@@ -100,8 +100,10 @@ def run(plan: Plan) -> Result:
         logs = [_logbook(number, writers, dice, plan.seed) for number in range(plan.watchers)]
         followers = stack.enter_context(Followers(logs, [proxy.target for proxy in proxies]))
         writers.start()
+        between = writers.left // (len(faults) + 1)
         for fault in faults:
-            writers.progress.wait_for(dice.randint(1, plan.versions // (len(faults) + 2)))
+            writers.let_go(between)
+            writers.progress.wait_for(dice.randint(1, between))
             fault.strike(dice)
             plan.on_fault(writers.progress.acknowledged)
         writers.finish()

@@ -135,11 +135,12 @@ class Followers:
         self.logs = logs
         self._targets = targets
         self._loop = asyncio.new_event_loop()
+        self._ended = asyncio.Event()
         self._pool = ThreadPoolExecutor(max_workers=len(logs) + 1)
         self._ends: list[Future[None]] = []
 
     def __enter__(self) -> Self:
-        self._pool.submit(self._loop.run_forever)
+        self._pool.submit(self._run_loop)
         for number, log in enumerate(self.logs):
             if number % 10 in _IN_THREADS:
                 self._ends.append(self._pool.submit(_IN_THREADS[number % 10], log, self._targets))
@@ -152,12 +153,15 @@ class Followers:
         for log in self.logs:
             log.stop()
         wait(self._ends, STOP_SECONDS)
-        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._loop.call_soon_threadsafe(self._ended.set)
         self._pool.shutdown()
-        self._loop.close()
         if error is None:
             for end in self._ends:
                 end.result()
+
+    def _run_loop(self) -> None:
+        with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # it also waits for what gRPC leaves behind
+            runner.run(self._ended.wait())
 
     def wait(self, seconds: float) -> bool:
         """Wait until all have been told of the last version; tell whether they were."""

@@ -5,6 +5,7 @@ definite. Every value is written once in a run.
 """
 
 import itertools
+import queue
 import random
 import threading
 from collections.abc import Mapping, Sequence
@@ -35,9 +36,12 @@ _PAUSE_SECONDS = 0.05
 
 
 class Writers:
-    """Commit until so many versions are acknowledged in all, from when `start` is called until the block ends.
+    """Commit until so many versions are acknowledged in all, from when `start` is called.
+
+    They are let go step by step, or they would have written all of it while one of two servers comes back.
 
     first  the headers of each config's first versions, which are there when the block begins
+    left   how many commits are still to be let go
     """
 
     def __init__(self, configs: Sequence[str], targets: Sequence[str], *, versions: int, large: int, seed: int) -> None:
@@ -47,12 +51,12 @@ class Writers:
         self._targets = targets
         self._dice = random.Random(f"{seed} writers")
         # One ticket for each version; those of the large ones are drawn.
-        tickets = range(versions - len(configs) * (FIRST_VERSIONS + 1))
-        self._large = frozenset(self._dice.sample(tickets, min(large, len(tickets))))
-        self._tickets = iter(tickets)
+        self.left = versions - len(configs) * (FIRST_VERSIONS + 1)
+        self._large = frozenset(self._dice.sample(range(self.left), min(large, self.left)))
+        self._tickets: queue.SimpleQueue[int | None] = queue.SimpleQueue()
+        self._given = itertools.count()
         self._stop = threading.Event()
         self._threads: list[threading.Thread] = []
-        self._errors: list[grpc.RpcError] = []
 
     def __enter__(self) -> Self:
         with _Writer("first", self._targets, self._stop) as writer:
@@ -63,8 +67,7 @@ class Writers:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
         self._stop.set()
-        for thread in self._threads:
-            thread.join()
+        self._join()
 
     def start(self) -> None:
         """Begin to race."""
@@ -74,27 +77,37 @@ class Writers:
             self._threads.append(thread)
             thread.start()
 
+    def let_go(self, count: int) -> None:
+        """Let so many more commits be made."""
+        for _ in range(min(count, self.left)):
+            self._tickets.put(next(self._given))
+            self.left -= 1
+
     def finish(self) -> None:
         """Wait until all have been acknowledged, and write each config's last version."""
-        for thread in self._threads:
-            thread.join()
-        if self._errors:
-            raise self._errors[0]
+        self.let_go(self.left)
+        self._join()
+        self.progress.check()
         with _Writer(END, self._targets, self._stop) as writer:
             for config in self.configs:
                 keys = (*SMALL_KEYS, *BLOB_KEYS, RARE_KEY)
                 writer.commit(config, {key: f"end-{key}" for key in keys}, message=END)
 
+    def _join(self) -> None:
+        for _ in self._threads:
+            self._tickets.put(None)
+        for thread in self._threads:
+            thread.join()
+        self._threads = []
+
     def _work(self, name: str, config: str, dice: random.Random) -> None:
         try:
             with _Writer(name, self._targets, self._stop) as writer:
-                for ticket in self._tickets:  # a range's iterator may be shared: each number is given out once
-                    if self._stop.is_set():
-                        return
+                while (ticket := self._tickets.get()) is not None and not self._stop.is_set():
                     writer.commit(config, self._changes(ticket, dice, name))
                     self.progress.add()
         except grpc.RpcError as error:
-            self._errors.append(error)
+            self.progress.fail(error)
 
     def _changes(self, ticket: int, dice: random.Random, name: str) -> Mapping[str, str | None]:
         if ticket in self._large:
