@@ -17,6 +17,10 @@ class Scale:
     past_versions     of the database with a long past, a tenth of which are of one key
     starts            of a server on that database
     held_configs      how many configs a server holds in memory
+    streams           that hear of one event, and the connections that they go by
+    events            how many they hear of
+    replayed_versions of the database with a long past, to a watcher
+    replays           each from a server that has just started
     """
 
     rounds: int = 1_000
@@ -33,6 +37,10 @@ class Scale:
     past_keys: int = 1_000
     starts: int = 7
     held_configs: int = 100
+    streams: tuple[int, int] = (1_000, 10)
+    events: int = 100
+    replayed_versions: int = 100_000
+    replays: int = 3
 
     def with_rounds(self, rounds: int | None) -> "Scale":
         """Take another number of rounds."""
@@ -54,4 +62,8 @@ QUICK = Scale(
     past_keys=100,
     starts=2,
     held_configs=5,
+    streams=(100, 2),
+    events=5,
+    replayed_versions=1_000,
+    replays=2,
 )
