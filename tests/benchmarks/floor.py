@@ -29,15 +29,13 @@ from tests.benchmarks.ours import new_text
 from tests.support.server import ServerProcess
 
 _SERVICE = "/floor.Floor/"
-WATCH = _SERVICE + "Watch"
+_WATCH = _SERVICE + "Watch"
 _BOOKMARK = bytes(48)
 
 
-@contextmanager
-def serving() -> Iterator[str]:
-    """Run the server as a process of its own; give its target."""
-    with ServerProcess.of_program([sys.executable, "-m", "tests.benchmarks.floor"]) as server:
-        yield server.target
+def server() -> ServerProcess:
+    """Make the server, a process of its own."""
+    return ServerProcess.of_program([sys.executable, "-m", "tests.benchmarks.floor"])
 
 
 def empty(channel: grpc.Channel, request: Any) -> Call:
@@ -63,9 +61,14 @@ def empty_callers(channel: grpc.aio.Channel, make: Callable[[], Any], number: in
     return [call] * number
 
 
+def open_stream(channel: grpc.aio.Channel, interval_seconds: int | None = None) -> Any:
+    """Open a stream, which brings no bytes at once, and bookmarks if asked for, or else what is told."""
+    return channel.unary_stream(_WATCH, _as_it_is, _as_it_is)(str(interval_seconds or "").encode())
+
+
 async def watch(channel: grpc.aio.Channel) -> Any:
-    """Open a stream; return it when the server has answered."""
-    stream = channel.unary_stream(WATCH, _as_it_is, _as_it_is)(b"")
+    """Open a stream that brings what is told; return it when the server has answered."""
+    stream = open_stream(channel)
     assert await stream.read() == b""
     return stream
 
@@ -109,7 +112,7 @@ class _Handlers(grpc.GenericRpcHandler):
         self._handlers: dict[str, Any] = {
             _SERVICE + name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()
         }
-        self._handlers[WATCH] = grpc.unary_stream_rpc_method_handler(self._watch)
+        self._handlers[_WATCH] = grpc.unary_stream_rpc_method_handler(self._watch)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         return self._handlers.get(handler_call_details.method)

@@ -2,6 +2,7 @@
 
 import asyncio
 import itertools
+import math
 import random
 import statistics
 import time
@@ -62,11 +63,21 @@ def in_turn(sides: Mapping[str, Call], rounds: int, *, warm_up: int = WARM_UP_RO
 
 
 async def times_in_turn(
-    sides: Mapping[str, TimedCall], rounds: int, *, warm_up: int = WARM_UP_ROUNDS
+    sides: Mapping[str, TimedCall],
+    rounds: int,
+    *,
+    warm_up: int = WARM_UP_ROUNDS,
+    limit_seconds: float = math.inf,
 ) -> dict[str, Samples]:
-    """Do the same for asyncio, with calls that tell themselves how many milliseconds something took."""
+    """Do the same for asyncio, with calls that tell themselves how many milliseconds something took.
+
+    Where they take so long that the limit passes, there are fewer rounds, and one at least.
+    """
     samples = {name: Samples(name) for name in sides}
+    deadline = time.monotonic() + limit_seconds
     for name in _order(samples, rounds, warm_up):
+        if time.monotonic() > deadline and all(each.values for each in samples.values()):
+            break
         samples[name].values.append(await sides[name]())
     return samples
 

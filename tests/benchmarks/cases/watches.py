@@ -70,13 +70,13 @@ def until_seen(bench: Bench) -> Figure:
     return Figure("watch", "commit until seen by a watch, through the SDK", list(samples.values()))
 
 
-def watching(target: str, base: int, *, caller: str | None = None) -> Side:
-    """Watch the one key of a config that is changed."""
-    request = pb.WatchKeyHistoryRequest(config=CONFIG, keys=[WATCHED])
+def watching(target: str, base: int, *, config: str = CONFIG, caller: str | None = None) -> Side:
+    """Watch the one key of a config that is changed; at another server than the caller's, if there is one."""
+    request = pb.WatchKeyHistoryRequest(config=config, keys=[WATCHED])
     return Side(
         target,
         watch=lambda channel: ours.watch(channel, request),
-        change=lambda channel: ours.callers(channel, CONFIG, 1, base=base)[0],
+        change=lambda channel: ours.callers(channel, config, 1, base=base)[0],
         is_event=lambda message: len(message.changes) > 0,
         caller=caller,
     )
