@@ -76,7 +76,7 @@ class Bench:
     @cached_property
     def floor(self) -> str:
         """The target of the empty handler."""
-        return self._stack.enter_context(floor.serving())
+        return self._stack.enter_context(floor.server()).target
 
     @cached_property
     def floor_channel(self) -> grpc.Channel:

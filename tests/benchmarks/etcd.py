@@ -86,6 +86,14 @@ class Etcd:
 
         return [caller(key) for key in keys]
 
+    async def watch(self, channel: grpc.aio.Channel, key: str) -> Any:
+        """Open a stream of its own that watches one key; return it when the watch is made."""
+        stream = import_module("aetcd.rpc.rpc_pb2_grpc").WatchStub(channel).Watch()
+        request = self._pb.WatchCreateRequest(key=key.encode())
+        await stream.write(self._pb.WatchRequest(create_request=request))
+        assert (await stream.read()).created
+        return stream
+
     def _put(self, key: str, value: str) -> Any:
         return self._pb.PutRequest(key=key.encode(), value=value.encode())
 
