@@ -75,7 +75,9 @@ class Application:
                 refilling=Refilling(self._feed, self._readers, codec),
                 replaying=Replaying(heads, self._readers, settings),
                 flight=Flight(
-                    limit_bytes=settings.flight_limit_bytes, message_limit_bytes=settings.watch_message_limit_bytes
+                    limit_bytes=settings.flight_limit_bytes,
+                    message_limit_bytes=settings.watch_message_limit_bytes,
+                    limit_seconds=settings.watch_take_limit_seconds,
                 ),
                 draining=self._draining,
                 settings=settings,

@@ -29,7 +29,7 @@ WAKES_AT_ONCE = 100
 class Follower:
     """One watcher: what it wants, and how it sleeps."""
 
-    __slots__ = ("_followed", "_future", "_is_listed", "_position", "keys", "prefixes")
+    __slots__ = ("_alarm", "_followed", "_future", "_is_listed", "_loop", "_position", "_until", "keys", "prefixes")
 
     def __init__(self, followed: "Followed", wanted: KeyFilter) -> None:
         self.keys = frozenset(wanted.keys)
@@ -38,6 +38,9 @@ class Follower:
         self._future: asyncio.Future[HeadMark] | None = None
         self._position: HeadMark | None = None
         self._is_listed = False
+        self._loop = asyncio.get_running_loop()
+        self._until = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
 
     @property
     def ring(self) -> Ring | None:
@@ -67,18 +70,20 @@ class Follower:
         if not self._is_listed:
             self._followed.list(self)
             self._is_listed = True
-        loop = asyncio.get_running_loop()
-        self._future = loop.create_future()
+        self._future = self._loop.create_future()
         self._position = None
-        alarm = loop.call_at(until, self._ring_alarm)
+        self._until = until
+        if self._alarm is None:
+            self._alarm = self._loop.call_at(until, self._ring_alarm)
         try:
             return await self._future
         finally:
-            alarm.cancel()
             self._future = None
 
     def leave(self) -> None:
         """Sleep no more."""
+        if self._alarm is not None:
+            self._alarm.cancel()
         if self._is_listed:
             self._followed.unlist(self)
 
@@ -95,6 +100,13 @@ class Follower:
             self._future.set_result(self._position)
 
     def _ring_alarm(self) -> None:
+        # One timer at a time, which whoever is woken before does not take back: that would cost more than the waking.
+        self._alarm = None
+        if self._future is None:
+            return
+        if self._loop.time() < self._until:
+            self._alarm = self._loop.call_at(self._until, self._ring_alarm)
+            return
         ring = self.ring
         # Whoever was roused already, and not woken yet, keeps its place: what came since it has missed.
         self.rouse(HeadMark(0, b"") if ring is None else ring.last)
