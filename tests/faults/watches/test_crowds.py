@@ -8,7 +8,7 @@ import pytest
 from tests.faults.watches.crowds import GROWTH_BYTES, many, slow_reader
 from tests.support.server import ServerProcess
 
-COMMITS = 400
+COMMITS = 300
 WATCHES, CONNECTIONS = 1_000, 10
 
 
