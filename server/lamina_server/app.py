@@ -1,6 +1,7 @@
 """The composition root: the only file that knows all rooms, and the order in which they start and stop."""
 
 import asyncio
+import random
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager, suppress
 from typing import Any
@@ -18,12 +19,16 @@ from lamina_server.feed import Feed
 from lamina_server.heads import Heads
 from lamina_server.planning import MapLimits
 from lamina_server.readers import Readers
+from lamina_server.refilling import Refilling
 from lamina_server.rpc import listening
 from lamina_server.rpc.convert.codec import WireCodec
 from lamina_server.rpc.draining import Draining
+from lamina_server.rpc.flight import Flight
 from lamina_server.rpc.handlers import SERVICE, ServiceHandler
 from lamina_server.rpc.listening import UnsafeError
+from lamina_server.rpc.replaying import Replaying
 from lamina_server.rpc.service import Service
+from lamina_server.rpc.watching import Rooms
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Store
 from lamina_server.store.sql import open_store
@@ -45,7 +50,8 @@ class Application:
         self._settings = settings
         self._draining = Draining()
         self._readers = Readers(store, threads=settings.reader_threads)
-        codec, feed = WireCodec(), Feed()
+        codec = WireCodec()
+        self._feed = Feed(limit_bytes=settings.ring_limit_bytes, message_limit_bytes=settings.watch_message_limit_bytes)
         heads = Heads(self._readers, codec, limit_bytes=settings.heads_limit_bytes, is_shared=store.is_shared)
         self.target = ""
         self.failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
@@ -53,8 +59,8 @@ class Application:
             store,
             heads,
             codec,
+            self._feed,
             limits=MapLimits(keys=settings.config_key_limit, size_bytes=settings.config_limit_bytes),
-            on_commit=feed.announce,
             on_failure=lambda: self.failed.set_result(None),
             batch_limit_changes=settings.batch_limit_changes,
         )
@@ -62,7 +68,21 @@ class Application:
             committer=self._committer,
             heads=heads,
             readers=self._readers,
-            feed=feed,
+            rooms=Rooms(
+                heads=heads,
+                readers=self._readers,
+                feed=self._feed,
+                refilling=Refilling(self._feed, self._readers, codec),
+                replaying=Replaying(heads, self._readers, settings),
+                flight=Flight(
+                    limit_bytes=settings.flight_limit_bytes,
+                    message_limit_bytes=settings.watch_message_limit_bytes,
+                    limit_seconds=settings.watch_take_limit_seconds,
+                ),
+                draining=self._draining,
+                settings=settings,
+                spread=_spread,
+            ),
             draining=self._draining,
             settings=settings,
         )
@@ -95,6 +115,7 @@ class Application:
         with suppress(TimeoutError):  # a health watcher that does not read could hold this up for ever
             await asyncio.wait_for(self._health.enter_graceful_shutdown(), FOREIGN_CALLS_SECONDS)
         self._draining.begin()
+        self._feed.wake_all()
         stopping = asyncio.ensure_future(self._server.stop(grace))
         with suppress(TimeoutError):
             await asyncio.wait_for(self._draining.idle(), grace)
@@ -127,6 +148,11 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
             await application.stop()
     finally:
         await asyncio.to_thread(store.close)
+
+
+def _spread(interval_seconds: float) -> float:
+    """Shorten an interval by chance, so that thousands of watches that began together do not stay together."""
+    return interval_seconds * random.uniform(0.9, 1)  # noqa: S311 - no secret
 
 
 def _check_parser() -> None:

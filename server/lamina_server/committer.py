@@ -26,12 +26,13 @@ from lamina_server.batch import Batch, configs_of
 from lamina_server.commands import Command, CommitCommand
 from lamina_server.committing import Preview, perform, preview
 from lamina_server.errors import Reason, ServerError, UnavailableError
+from lamina_server.feed import Feed
 from lamina_server.heads import Heads
 from lamina_server.held_map import Codec, EncodedChanges, Head
 from lamina_server.keyframing import Keyframing
 from lamina_server.planning import MapLimits
 from lamina_server.store.contract import CommitUnknownError, Store, StoreFailedError
-from lamina_server.versions import Reply, RequestKey, Version
+from lamina_server.versions import HeadMark, Reply, RequestKey
 
 _log = structlog.get_logger(__name__)
 
@@ -85,8 +86,6 @@ class _Batch:
 class Committer:
     """Commands in, replies out, versions announced in between.
 
-    on_commit     called on the event loop with each new version, durable by then, before
-                  the reply to its command
     on_failure    called on the event loop, once, when the store takes no more writes and
                   the process should end
     now_us        the clock, in microseconds since the epoch
@@ -98,9 +97,9 @@ class Committer:
         store: Store,
         heads: Heads,
         codec: Codec,
+        feed: Feed,
         *,
         limits: MapLimits,
-        on_commit: Callable[[Version], None],
         on_failure: Callable[[], None],
         batch_limit_changes: int,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
@@ -109,7 +108,7 @@ class Committer:
         self._heads = heads
         self._codec = codec
         self._limits = limits
-        self._on_commit = on_commit
+        self._feed = feed
         self._on_failure = on_failure
         self._batch_limit_changes = batch_limit_changes
         self._now_us = now_us
@@ -181,15 +180,19 @@ class Committer:
         return batch
 
     def _end(self, batch: _Batch, written: _Written) -> None:
-        """Advance the heads, tell the watchers, reply, and begin the next batch."""
+        """Advance the heads, reply, tell the watchers, and begin the next batch: all at once for the event loop."""
         outcomes = written.outcomes
         try:
             self._heads.give_back(written.made, written.forked)
-            self._announce(written)
         except Exception as error:  # noqa: BLE001 - a bug, of which those who wait have to hear
             outcomes = [error] * len(batch.waiting)
+        # First, so that a reply does not stand in line behind the messages to thousands of watchers.
         for waiting, outcome in zip(batch.waiting, outcomes, strict=True):
             _give(waiting.future, outcome)
+        try:
+            self._announce(written)
+        except Exception as error:  # noqa: BLE001 - a bug: a watcher that was not told hears of it with the next version
+            _log.error("bug", doing="announce", exc_info=error)
         self._is_writing = False
         if self._waiting:
             self._begin()
@@ -197,13 +200,15 @@ class Committer:
             self._idle.set()
 
     def _announce(self, written: _Written) -> None:
+        for config in written.forked:
+            self._feed.fork(config)
         for made in written.made:
-            self._on_commit(made.version)
+            self._feed.append(made)
             self._keyframing.note(made.version, is_busy=bool(self._waiting))
         for outcome in written.outcomes:
             # Remembered: maybe from a try whose end was not known, so that nobody was told.
-            if isinstance(outcome, Outcome) and outcome.header is None and outcome.reply.version:
-                self._on_commit(outcome.reply.version)
+            if isinstance(outcome, Outcome) and outcome.header is None and (version := outcome.reply.version):
+                self._feed.skip(version.config, HeadMark(version.number, version.hash))
         if any(isinstance(outcome, StoreFailedError) for outcome in written.outcomes) or self._store.has_failed:
             self._fail()
 

@@ -10,7 +10,7 @@
     ├ ConflictError           CONFLICT
     ├ CursorError             CURSOR_AHEAD CURSOR_FORKED
     ├ HashMismatchError       HASH_MISMATCH
-    ├ UnavailableError        STORE_UNAVAILABLE DRAINING
+    ├ UnavailableError        STORE_UNAVAILABLE DRAINING TOO_SLOW
     └ UnimplementedError      NOT_IMPLEMENTED
 
 The text is for people and names keys, versions, limits and sizes, never values. Nothing
@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from lamina_server.values import Value
-from lamina_server.versions import Version
+from lamina_server.versions import HeadMark, Version
 
 
 class Reason(StrEnum):
@@ -45,6 +45,7 @@ class Reason(StrEnum):
     DISK_FULL = "DISK_FULL"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     DRAINING = "DRAINING"
+    TOO_SLOW = "TOO_SLOW"
     NO_CREDENTIALS = "NO_CREDENTIALS"
     BAD_CREDENTIALS = "BAD_CREDENTIALS"
     NOT_ALLOWED = "NOT_ALLOWED"
@@ -157,19 +158,19 @@ def _describe(head: Version, conflicts: Sequence[KeyConflict]) -> str:
 class CursorError(ServerError):
     """A version or hash that this database has not got: the caller knows another past."""
 
-    def __init__(self, reason: Reason, message: str, *, head: Version | None) -> None:
+    def __init__(self, reason: Reason, message: str, *, head: Version | HeadMark | None) -> None:
         super().__init__(reason, message)
         self.head = head
 
     @classmethod
-    def ahead(cls, config: str, number: int, head: Version | None) -> "CursorError":
+    def ahead(cls, config: str, number: int, head: Version | HeadMark | None) -> "CursorError":
         """Say that the caller knows a version that is not there yet, or no more."""
         at = head.number if head else 0
         text = f"version {number} of {config!r} is ahead of its head, version {at}"
         return cls(Reason.CURSOR_AHEAD, text, head=head)
 
     @classmethod
-    def forked(cls, config: str, number: int, head: Version | None) -> "CursorError":
+    def forked(cls, config: str, number: int, head: Version | HeadMark | None) -> "CursorError":
         """Say that a version has another hash than the caller knows."""
         text = f"version {number} of {config!r} has another hash here: its past is not the caller's"
         return cls(Reason.CURSOR_FORKED, text, head=head)

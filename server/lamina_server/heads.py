@@ -55,6 +55,11 @@ class Heads:
         self._lent: Collection[str] = ()
         self._given_back = asyncio.Event()
 
+    @property
+    def is_shared(self) -> bool:
+        """Whether others write to the database, so that memory may be behind it."""
+        return self._index is not None
+
     # --- reads ------------------------------------------------------------------------------
 
     async def head(self, config: str) -> Head | None:
@@ -67,6 +72,16 @@ class Heads:
         if mark is None or mark.number < known_number:
             self.forget(config)
         return None if mark is None else await self._current(config, mark)
+
+    async def mark(self, config: str) -> HeadMark | None:
+        """Return which version is a config's head as of some moment after this call, without its map."""
+        if self._index is not None:
+            return await self._index.ask(config)
+        if head := self.peek(config):
+            return head.mark
+        mark: HeadMark | None = await self._once((config, "mark"), self._readers.read(partial(_read_mark, config)))
+        await self.settled(config)
+        return mark
 
     async def snapshot(self, config: str, number: int) -> Snapshot | None:
         """Return the whole map of a version, from memory or read, and hold it; None where there is no such version."""
@@ -249,6 +264,10 @@ def _read_encoded(
 ) -> list[EncodedChanges] | None:
     missing = read_missing(reading, config, known=known, through=through)
     return None if missing is None else [EncodedChanges.of(made, codec) for made in missing]
+
+
+def _read_mark(config: str, reading: Reading) -> HeadMark | None:
+    return reading.head_marks([config]).get(config)
 
 
 def _read_newest(reading: Reading, config: str, codec: Codec) -> Head | None:

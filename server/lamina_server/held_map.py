@@ -52,11 +52,15 @@ class Codec(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class EncodedChanges:
-    """One version and what it changed, as wire bytes in key order; None where a key was deleted."""
+    """One version and what it changed, as wire bytes in key order; None where a key was deleted.
+
+    size_bytes  of all keys and entries together
+    """
 
     version: Version
     header: bytes
     entries: Mapping[str, bytes | None]
+    size_bytes: int
 
     @classmethod
     def of(cls, made: VersionChanges, codec: Codec) -> "EncodedChanges":
@@ -68,7 +72,8 @@ class EncodedChanges:
             else codec.encode_entry(Entry(change.key, change.value, version.number))
             for change in made.changes
         }
-        return cls(version, codec.encode_header(version, list(islice(entries, 100))), entries)
+        size_bytes = sum(len(key) + len(encoded or b"") for key, encoded in entries.items())
+        return cls(version, codec.encode_header(version, list(islice(entries, 100))), entries, size_bytes)
 
 
 class Snapshot:

@@ -88,6 +88,12 @@ class Settings(BaseSettings):
         description="Versions that a watch looks through in one reading: a filter that matches nothing must not "
         "hold a reader's thread for long",
     )
+    watch_take_limit_seconds: float = Field(
+        60,
+        gt=0,
+        description="A watch that takes nothing for so long is ended: its client goes on after its cursor, or is gone. "
+        "Longer than a client stops for by itself",
+    )
     bookmark_interval_seconds: float = Field(
         30, ge=1, description="An idle watch gets a bookmark this often, where its request leaves it open"
     )
@@ -98,6 +104,27 @@ class Settings(BaseSettings):
         ge=0,
         description="Maps held in memory, by estimate: what was used least recently goes, and is read again when "
         "it is asked for. Large enough for a few of the largest configs",
+    )
+    ring_limit_bytes: int = Field(
+        64 * MIB,
+        ge=0,
+        description="Recent versions held in memory for watches, by estimate: what is older they read from the "
+        "database. Some ten thousand small ones",
+    )
+    replay_limit_bytes: int = Field(
+        32 * MIB,
+        ge=0,
+        description="Messages of older versions that are kept for other watches that replay the same: once for each "
+        "of a few dozen at different places",
+    )
+    flight_limit_bytes: int = Field(
+        64 * MIB,
+        ge=1,
+        description="Messages of watches that are on their way to clients: beyond half of it they are made small, and "
+        "large ones wait. Some dozens of large ones, however many clients are slow",
+    )
+    watch_limit: int = Field(
+        20_000, ge=1, description="Watches of one server: an idle one takes some 30 KiB. More are refused"
     )
     batch_limit_changes: int = Field(
         10_000,
@@ -114,6 +141,11 @@ class Settings(BaseSettings):
 
     # What a connection may do.
     connection_limit_streams: int = Field(100, ge=1, description="Calls and watches at once on one connection")
+    connection_limit_watches: int = Field(
+        100,
+        ge=1,
+        description="Watches at once on one TCP connection, where its streams are not all meant for them",
+    )
     connection_age_seconds: int = Field(
         1_800, ge=1, description="Then a connection is renewed, so that load spreads over new servers"
     )

@@ -24,7 +24,8 @@ from lamina_server.rpc.convert.codec import WireCodec
 from lamina_server.store.contract import CommitUnknownError, StoreFailedError, Writing
 from lamina_server.store.memory import MemoryStore
 from lamina_server.values import Value
-from lamina_server.versions import Change, Reply, RequestKey, Version
+from lamina_server.versions import Change, Reply, RequestKey
+from tests.server.noted_feed import NotedFeed
 
 CONFIG = "shop/prod"
 POISON = "poison"
@@ -65,7 +66,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.store = TroubledStore()
-        self.announced: list[Version] = []
+        self.feed = NotedFeed()
         self.failures = 0
         self.readers = Readers(self.store, threads=2)
         self.heads = Heads(self.readers, WireCodec(), limit_bytes=1_000_000, is_shared=False)
@@ -73,8 +74,8 @@ class Desk:
             self.store,
             self.heads,
             WireCodec(),
+            self.feed,
             limits=MapLimits(keys=10_000, size_bytes=10_000_000),
-            on_commit=self.announced.append,
             on_failure=self._fail,
             batch_limit_changes=BATCH_LIMIT,
         )
@@ -141,7 +142,7 @@ async def test_what_waits_goes_into_one_transaction_in_order(desk: Desk) -> None
     outcomes = await desk.behind_a_closed_gate(*(lambda n=n: desk.ask(f"k{n}", n) for n in range(BATCH_LIMIT)))
     assert numbers(outcomes) == list(range(3, 3 + BATCH_LIMIT))
     assert desk.store.blocks == 2  # the one under way, and all others
-    assert [version.number for version in desk.announced] == list(range(1, 3 + BATCH_LIMIT))
+    assert [version.number for version in desk.feed.announced] == list(range(1, 3 + BATCH_LIMIT))
     assert desk.values() == {"first": 2} | {f"k{n}": n for n in range(BATCH_LIMIT)}
 
 
@@ -207,7 +208,7 @@ async def test_a_failed_batch_does_not_fail_the_innocent(desk: Desk) -> None:
     )
     assert numbers(outcomes) == [3, "DISK_FULL", 4, 5]
     assert desk.log() == [(1, ""), (2, ""), (3, ""), (4, ""), (5, "well")]
-    assert [version.number for version in desk.announced] == [1, 2, 3, 4, 5]
+    assert [version.number for version in desk.feed.announced] == [1, 2, 3, 4, 5]
     assert desk.values() == {"first": 2, "a": 2, "b": 2}
     assert desk.failures == 0
 
@@ -257,7 +258,7 @@ async def test_a_commit_that_was_not_confirmed_is_looked_up_by_its_request_ids(d
     assert numbers(outcomes) == [3, 4]
     assert all(isinstance(outcome, Reply) and outcome.created for outcome in outcomes)
     assert desk.log() == [(1, ""), (2, ""), (3, ""), (4, "")]
-    assert {version.number for version in desk.announced} == {1, 2, 3, 4}
+    assert {version.number for version in desk.feed.announced} == {1, 2, 3, 4}
     assert desk.values() == {"first": 2, "a": 1, "b": 1}
 
 

@@ -10,7 +10,6 @@ import pytest
 from lamina_server.commands import CommitCommand
 from lamina_server.committer import Committer
 from lamina_server.errors import Reason, UnavailableError
-from lamina_server.feed import Feed
 from lamina_server.heads import Heads
 from lamina_server.keyframing import KEYFRAME_VALUES_MINIMUM
 from lamina_server.planning import Author, MapLimits
@@ -19,7 +18,8 @@ from lamina_server.rpc.convert.codec import WireCodec
 from lamina_server.store.contract import Writing
 from lamina_server.store.memory import MemoryStore
 from lamina_server.values import Value
-from lamina_server.versions import Change, Reply, RequestKey, Version
+from lamina_server.versions import Change, Reply, RequestKey
+from tests.server.noted_feed import NotedFeed
 
 
 class GatedStore(MemoryStore):
@@ -45,7 +45,7 @@ class Desk:
 
     def __init__(self) -> None:
         self.store = GatedStore()
-        self.announced: list[Version] = []
+        self.feed = NotedFeed()
         self.failures: list[None] = []
         limits = MapLimits(keys=10_000, size_bytes=10_000_000)
         codec, self.readers = WireCodec(), Readers(self.store, threads=2)
@@ -54,8 +54,8 @@ class Desk:
             self.store,
             self.heads,
             codec,
+            self.feed,
             limits=limits,
-            on_commit=self.announced.append,
             on_failure=lambda: self.failures.append(None),
             batch_limit_changes=10,
         )
@@ -83,7 +83,7 @@ async def test_a_begun_commit_outlives_its_caller() -> None:
         await caller
     desk.store.gate.set()
     await desk.stop()
-    assert [version.number for version in desk.announced] == [1]
+    assert [version.number for version in desk.feed.announced] == [1]
 
 
 async def test_versions_are_announced_in_order_and_before_their_replies() -> None:
@@ -93,11 +93,11 @@ async def test_versions_are_announced_in_order_and_before_their_replies() -> Non
 
     async def one(number: int) -> None:
         reply = await desk.commit(f"k{number}")
-        assert reply.version in desk.announced
+        assert reply.version in desk.feed.announced
         announced_at_reply.append(reply)
 
     await asyncio.gather(*(one(number) for number in range(50)))
-    assert [version.number for version in desk.announced] == list(range(1, 51))
+    assert [version.number for version in desk.feed.announced] == list(range(1, 51))
     assert len(desk.store.threads) == 1
     assert desk.store.threads.pop().startswith("writer")
     await desk.stop()
@@ -126,25 +126,3 @@ async def test_keyframes_follow_the_number_of_values() -> None:
     await desk.stop()
     # The second commit made it 256 values on 256 keys: a keyframe at version 2, and one value since.
     assert desk.store.originated_since_keyframe("c") in (0, 1)
-
-
-async def test_the_feed_loses_no_wake_up() -> None:
-    desk, feed = Desk(), Feed()
-    desk.store.gate.set()
-    one = (await desk.commit("x")).version
-    two = (await desk.commit("x")).version
-    assert one is not None
-    assert two is not None
-    feed.announce(one)
-    assert await feed.wait("c", beyond=0) == 1
-    waiting = [asyncio.create_task(feed.wait("c", beyond=1)) for _ in range(3)]
-    left = asyncio.create_task(feed.wait("c", beyond=1))
-    other = asyncio.create_task(feed.wait("d", beyond=0))
-    await asyncio.sleep(0)
-    left.cancel()
-    feed.announce(two)
-    feed.announce(one)  # late: nobody goes back
-    assert await asyncio.gather(*waiting) == [2, 2, 2]
-    assert not other.done()
-    other.cancel()
-    await desk.stop()

@@ -18,7 +18,6 @@ class Draining:
         self._calls = 0
         self._idle = asyncio.Event()
         self._idle.set()
-        self._sleeping: set[asyncio.Timeout] = set()
 
     @property
     def begun(self) -> bool:
@@ -26,10 +25,8 @@ class Draining:
         return self._begun
 
     def begin(self) -> None:
-        """Refuse what is new from here on, and wake all that sleeps."""
+        """Refuse what is new from here on."""
         self._begun = True
-        for timeout in self._sleeping:
-            _expire(timeout)
 
     def refuse(self) -> None:
         """Raise DRAINING if the server is stopping."""
@@ -48,22 +45,6 @@ class Draining:
             if not self._calls:
                 self._idle.set()
 
-    @contextmanager
-    def wakes(self, timeout: asyncio.Timeout) -> Iterator[None]:
-        """Let a timeout expire as soon as the server begins to stop, while the block lasts."""
-        if self._begun:
-            _expire(timeout)
-        self._sleeping.add(timeout)
-        try:
-            yield
-        finally:
-            self._sleeping.discard(timeout)
-
     async def idle(self) -> None:
         """Wait until no call is under way."""
         await self._idle.wait()
-
-
-def _expire(timeout: asyncio.Timeout) -> None:
-    if not timeout.expired():
-        timeout.reschedule(asyncio.get_running_loop().time())

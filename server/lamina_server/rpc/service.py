@@ -10,15 +10,16 @@ from functools import partial
 from typing import TypeVar
 
 from lamina_server.committer import Committer
-from lamina_server.feed import Feed
 from lamina_server.heads import Heads
 from lamina_server.planning import Author
 from lamina_server.readers import Readers
 from lamina_server.rpc import callers, reads, snapshots
+from lamina_server.rpc.admission import Admission
 from lamina_server.rpc.convert import replies, requests
 from lamina_server.rpc.draining import Draining
+from lamina_server.rpc.flight import Send
 from lamina_server.rpc.requests import WriteRequest
-from lamina_server.rpc.watching import Send, Watch
+from lamina_server.rpc.watching import Rooms, Watch
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Reading
 from lamina_server.versions import Reply, RequestKey, Version
@@ -32,9 +33,13 @@ R = TypeVar("R")
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is known of a call besides its request, where it is asked for."""
+    """What is known of a call besides its request, where it is asked for.
+
+    peer  the connection's other end, as gRPC writes it
+    """
 
     metadata: Callable[[], callers.Metadata]
+    peer: Callable[[], str]
 
 
 class Service:
@@ -46,14 +51,15 @@ class Service:
         committer: Committer,
         heads: Heads,
         readers: Readers,
-        feed: Feed,
+        rooms: Rooms,
         draining: Draining,
         settings: Settings,
     ) -> None:
         self._committer = committer
         self._heads = heads
         self._readers = readers
-        self._feed = feed
+        self._rooms = rooms
+        self._admission = Admission(settings)
         self._draining = draining
         self._settings = settings
 
@@ -95,18 +101,12 @@ class Service:
         """List configs."""
         return await self._read(requests.list_configs, reads.list_configs, data)
 
-    async def watch_key_history(self, data: bytes, _: Call, send: Send) -> None:
+    async def watch_key_history(self, data: bytes, call: Call, send: Send) -> None:
         """Follow a config until the caller leaves or the server stops."""
+        self._draining.refuse()
         request = await self._parse(lambda: requests.watch(data, self._settings), data)
-        watch = Watch(
-            request,
-            heads=self._heads,
-            readers=self._readers,
-            feed=self._feed,
-            draining=self._draining,
-            settings=self._settings,
-        )
-        await watch.run(send)
+        with self._admission.admit(call.peer()), self._rooms.feed.follow(request.config, request.wanted) as follower:
+            await Watch(request, self._rooms, follower, send).run()
 
     async def _write(self, parse: Callable[[bytes, Author, Settings], WriteRequest], data: bytes, call: Call) -> bytes:
         self._draining.refuse()

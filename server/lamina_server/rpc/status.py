@@ -31,6 +31,7 @@ CODES: Mapping[Reason, StatusCode] = {
     Reason.DISK_FULL: StatusCode.RESOURCE_EXHAUSTED,
     Reason.STORE_UNAVAILABLE: StatusCode.UNAVAILABLE,
     Reason.DRAINING: StatusCode.UNAVAILABLE,
+    Reason.TOO_SLOW: StatusCode.UNAVAILABLE,
     Reason.NO_CREDENTIALS: StatusCode.UNAUTHENTICATED,
     Reason.BAD_CREDENTIALS: StatusCode.UNAUTHENTICATED,
     Reason.NOT_ALLOWED: StatusCode.PERMISSION_DENIED,

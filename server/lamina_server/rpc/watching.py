@@ -1,129 +1,210 @@
-"""The watch: a cursor that follows a config. Knows the store through readings, and no message.
+"""The watch: a cursor that follows a config. Knows no message and no database.
 
-The store is the truth: what a watch tells, it has read there, after the place where it
-stands. The feed only tells it when reading again is worth the while, so nothing can be
-missed, doubled or out of order, and a slow watcher costs no memory: it is simply behind,
-and waits for its last message to be taken before it reads again.
+It takes what follows its cursor from the ring of recent versions, and from the store what
+is not there any more. Nothing is queued for it: so nothing can be missed, doubled or out
+of order, and a slow watcher costs no memory. It is simply behind, and waits for its last
+message to be taken before it looks again.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import NoReturn
 
 from lamina_server.errors import CursorError, Reason, UnavailableError
-from lamina_server.feed import Feed
-from lamina_server.hashing import NO_PARENT
+from lamina_server.feed import Feed, Follower
 from lamina_server.heads import Heads
 from lamina_server.readers import Readers
-from lamina_server.rpc.changes import Batch, Place, read_batch
+from lamina_server.refilling import Refilling
+from lamina_server.ring import Ring
+from lamina_server.rpc.changes import Place, Where
 from lamina_server.rpc.convert import replies
 from lamina_server.rpc.draining import Draining
+from lamina_server.rpc.flight import Flight, Send
+from lamina_server.rpc.messages import message_of
+from lamina_server.rpc.replaying import Replaying
 from lamina_server.rpc.requests import Cursor, WatchRequest
 from lamina_server.settings import Settings
-from lamina_server.store.contract import Reading
+from lamina_server.versions import HeadMark, Version
 
-Send = Callable[[bytes], Awaitable[None]]
+_NOTHING = HeadMark(0, b"")
+_LOOKED_THROUGH_VERSIONS = 1_000
+"""Versions of the ring that a watch looks through at once: then others have their turn."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rooms:
+    """What all watches of a server share."""
+
+    heads: Heads
+    readers: Readers
+    feed: Feed
+    refilling: Refilling
+    replaying: Replaying
+    flight: Flight
+    draining: Draining
+    settings: Settings
+    spread: Callable[[float], float]
 
 
 class Watch:
-    """One watch, from its first message to its end."""
+    """One watch, from its first message to its end. Make it in the task that runs it.
 
-    def __init__(
-        self,
-        request: WatchRequest,
-        *,
-        heads: Heads,
-        readers: Readers,
-        feed: Feed,
-        draining: Draining,
-        settings: Settings,
-    ) -> None:
+    What is done for each message is written out: a thousand watches do it for one commit.
+    """
+
+    def __init__(self, request: WatchRequest, rooms: Rooms, follower: Follower, send: Send) -> None:
         self._request = request
-        self._heads = heads
-        self._readers = readers
-        self._feed = feed
-        self._draining = draining
-        self._settings = settings
-        self._place = Place(1)
-        self._cursor = Cursor(0, NO_PARENT)
+        self._rooms = rooms
+        self._follower = follower
+        self._write = send
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
+        self._forks = follower.forks
+        # The cursor, and the last key that was told of the version after it, where that is told in parts.
+        self._number, self._hash, self._key = 0, b"", ""
         self._told: int | None = None
-        self._sent_at = 0.0
+        self._bookmark_at = 0.0
         self._is_live = False
 
-    async def run(self, send: Send) -> NoReturn:
-        """Tell everything after the cursor, then each new version, until cancelled or DRAINING."""
-        self._draining.refuse()
-        await self._begin(send)
+    async def run(self) -> NoReturn:
+        """Tell everything after the cursor, then each new version, until cancelled, too slow or DRAINING."""
+        await self._begin()
         while True:
-            batch = await self._readers.read(self._read)
-            await self._heads.settled(self._request.config)
-            await self._tell(batch, send)
-            if self._draining.begun:
-                await self._end(send)
-            if self._is_bookmark_due(caught_up=batch.caught_up):
-                await self._bookmark(send)
-            if batch.caught_up:
-                self._is_live = True
-                await self._sleep()
+            if self._rooms.draining.begun:
+                await self._end()
+            if self._follower.forks != self._forks or self._follower.ring is None:
+                await self._check_place()
+            elif self._loop.time() >= self._bookmark_at and not self._key:
+                await self._bookmark()
+            else:
+                await self._go_on(self._follower.ring)
 
-    async def _begin(self, send: Send) -> None:
-        self._cursor = await self._readers.read(lambda reading: resolve_cursor(reading, self._request))
-        await self._heads.settled(self._request.config)
-        self._place = Place(self._cursor.number + 1)
-        self._sent_at = _now()
-        if self._request.after is None:
-            await self._bookmark(send)
+    # --- where it stands --------------------------------------------------------------------
 
-    def _read(self, reading: Reading) -> Batch:
-        request = self._request
-        return read_batch(reading, request, self._place, self._cursor, settings=self._settings)
+    async def _begin(self) -> None:
+        after = self._request.after
+        await self._find_place(after)
+        self._sent()
+        if after is None:
+            await self._bookmark()
 
-    async def _tell(self, batch: Batch, send: Send) -> None:
+    async def _check_place(self) -> None:
+        """Go on in another past, if the cursor is part of that, too."""
+        if self._key:
+            text = "the database lost versions while one was being told; watch on after your cursor"
+            raise UnavailableError(Reason.STORE_UNAVAILABLE, text)
+        await self._find_place(Cursor(self._number, self._hash))
+
+    async def _find_place(self, after: Cursor | None) -> None:
+        """Find out where the head is, and check that a cursor is part of this database's past; None: the head."""
+        self._forks = self._follower.forks
+        head = await self._find_head()
+        if after is None:
+            self._stand(head.number, head.hash)
+            return
+        if after.number > head.number:
+            raise CursorError.ahead(self._request.config, after.number, head)
+        found = await self._hash_of(after.number, head)
+        if after.hash and after.hash != found:
+            raise CursorError.forked(self._request.config, after.number, head)
+        self._stand(after.number, found)
+
+    async def _find_head(self) -> HeadMark:
+        config, feed = self._request.config, self._rooms.feed
+        mark = None if self._rooms.heads.is_shared else feed.last(config)
+        if mark is None:
+            mark = await self._rooms.heads.mark(config) or _NOTHING
+            feed.begin(config, mark)
+        return mark
+
+    async def _hash_of(self, number: int, head: HeadMark) -> bytes:
+        if number in {0, head.number}:
+            return head.hash if number else b""
+        config = self._request.config
+        await self._rooms.refilling.reach(config, self._follower, number)
+        ring = self._follower.ring
+        if ring is not None and (found := ring.hash_of(number)):
+            return found
+        versions = await self._rooms.readers.read(lambda reading: reading.versions(config, [number]))
+        if number not in versions:  # the head has gone back meanwhile
+            raise CursorError.ahead(config, number, head)
+        version: Version = versions[number]
+        return version.hash
+
+    def _stand(self, number: int, hash_: bytes) -> None:
+        self._number, self._hash, self._key = number, hash_, ""
+
+    # --- what follows -----------------------------------------------------------------------
+
+    async def _go_on(self, ring: Ring) -> None:
+        """Send what follows, from wherever it is; where nothing does, sleep."""
+        number = self._number
+        if not ring.reaches(number) and not self._key:
+            await self._rooms.refilling.reach(self._request.config, self._follower, number)
+            if self._follower.ring is not ring:
+                return
+        if self._key or not ring.reaches(number):
+            await self._replay(ring.last.number)
+        elif ring.last.number > number:
+            await self._take(ring)
+        elif not self._is_live:
+            self._is_live = True
+            if self._told != number:
+                await self._bookmark()
+        else:
+            # Without an `await` since the look at the ring.
+            position = await self._follower.sleep(self._bookmark_at)
+            if position.number > number:
+                self._stand(position.number, position.hash)
+
+    async def _take(self, ring: Ring) -> None:
+        """Send what follows in the ring, several versions together where several are there."""
+        messages: list[bytes] = []
+        size_bytes, limit_bytes = 0, self._rooms.flight.message_limit_bytes
+        for recent in ring.after(self._number, _LOOKED_THROUGH_VERSIONS):
+            message = message_of(recent, self._follower)
+            if message:
+                size_bytes += len(message)
+                if messages and size_bytes > limit_bytes:
+                    break
+                messages.append(message)
+                self._told = recent.mark.number
+            self._stand(recent.mark.number, recent.mark.hash)
+        if messages:
+            await self._send(messages[0] if len(messages) == 1 else b"".join(messages))
+        else:
+            await asyncio.sleep(0)  # others have their turn
+
+    async def _replay(self, through: int) -> None:
+        """Send what is not in the ring any more."""
+        request, limit_bytes = self._request, self._rooms.flight.message_limit_bytes
+        place, cursor = Place(self._number + 1, self._key), Cursor(self._number, self._hash)
+        where = Where(request.config, request.wanted, place, cursor, limit_bytes)
+        batch = await self._rooms.replaying.read(where, through)
         for message in batch.messages:
-            await send(message)  # waits for a slow watcher, and for that one alone
-            self._sent_at = _now()
-        self._place, self._cursor = batch.place, batch.cursor
+            await self._send(message)
+        self._number, self._hash, self._key = batch.cursor.number, batch.cursor.hash, batch.place.key
         self._told = batch.told or self._told
 
-    def _is_bookmark_due(self, *, caught_up: bool) -> bool:
-        """Tell whether the watcher would otherwise not learn for long, or at all, how far it has come."""
-        if self._place.within_version:
-            return False
-        replay_ends_here = caught_up and not self._is_live and self._told != self._cursor.number
-        return replay_ends_here or _now() >= self._sent_at + self._request.bookmark_interval_seconds
+    # --- what is sent -----------------------------------------------------------------------
 
-    async def _bookmark(self, send: Send) -> None:
-        await send(replies.bookmark(self._cursor))
-        self._told, self._sent_at = self._cursor.number, _now()
+    async def _send(self, message: bytes) -> None:
+        """Wait for a slow watcher, and for that one alone."""
+        await self._rooms.flight.carry(message, self._write, self._task, self._loop)
+        self._sent()
 
-    async def _sleep(self) -> None:
-        """Wait for a newer version, for the time of the next bookmark, or for the server to stop."""
-        try:
-            async with asyncio.timeout_at(self._sent_at + self._request.bookmark_interval_seconds) as timeout:
-                with self._draining.wakes(timeout):
-                    await self._feed.wait(self._request.config, beyond=self._cursor.number)
-        except TimeoutError:
-            pass  # what it is that ended the wait is looked at after the next reading
+    def _sent(self) -> None:
+        interval = self._request.bookmark_interval_seconds
+        self._bookmark_at = self._loop.time() + self._rooms.spread(interval)
 
-    async def _end(self, send: Send) -> NoReturn:
-        if not self._place.within_version:
-            await self._bookmark(send)
+    async def _bookmark(self) -> None:
+        await self._send(replies.bookmark(Cursor(self._number, self._hash)))
+        self._told = self._number
+
+    async def _end(self) -> NoReturn:
+        if not self._key:
+            await self._bookmark()
         raise UnavailableError(Reason.DRAINING, "the server is stopping; watch on after your cursor, at another one")
-
-
-def resolve_cursor(reading: Reading, request: WatchRequest) -> Cursor:
-    """Find where a watch begins, and refuse a cursor that is not part of this database's past."""
-    config, after = request.config, request.after
-    head = reading.head(config)
-    if after is None:
-        return Cursor(head.number, head.hash) if head else Cursor(0, NO_PARENT)
-    if after.number > (head.number if head else 0):
-        raise CursorError.ahead(config, after.number, head)
-    found = reading.versions(config, [after.number])[after.number].hash if after.number else NO_PARENT
-    if after.hash and after.hash != found:
-        raise CursorError.forked(config, after.number, head)
-    return Cursor(after.number, found)
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

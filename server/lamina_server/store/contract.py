@@ -36,16 +36,16 @@ is no error here: readers answer None or nothing, and who asks decides what that
 
 Threads
 -------
-Every call may block, so none is made on the event loop. A Reading or a Writing belongs
+Every call may block, so none is made on the event loop (but for Notices). A Reading or a Writing belongs
 to the thread that opened it and ends with its block; the iterators it returned end with
 it. Any number of `read()` blocks may be open at once, beside a `write()`; a store with fewer
 connections lets some of them wait for others to end, and at last raises UnavailableError.
 """
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import NoReturn, Protocol
 
 from lamina_server.errors import Reason, UnavailableError
 from lamina_server.planning import Plan
@@ -197,6 +197,31 @@ class Writing(Reading, Protocol):
         """Keep the outcome of a request under its id, which must be new."""
 
 
+class Notices(Protocol):
+    """How the servers of one database tell each other that there is something to read.
+
+    Nothing depends on a notice: it may be lost, late, doubled or out of order, and whoever
+    hears it asks the store what is true. Belongs to the event loop, and blocks nobody.
+    """
+
+    async def tell(self, configs: Collection[str]) -> None:
+        """Tell the other servers that these configs have new versions, which must be durable.
+
+        Raises nothing: what could not be told is reported to the operator and given up.
+        """
+
+    async def hear(self, on_listening: Callable[[], None], on_heard: Callable[[str], None]) -> NoReturn:
+        """Hear what other servers tell, until cancelled, through whatever goes wrong in between.
+
+        on_listening  called whenever nothing is missed from now on, though what came
+                      before may have been: now is the time to ask the store
+        on_heard      called with a config of which another server has told
+        """
+
+    async def close(self) -> None:
+        """End what `tell` has opened."""
+
+
 class Store(Protocol):
     """Where configs are kept.
 
@@ -233,6 +258,9 @@ class Store(Protocol):
         at the head already, or no key, nothing happens. Which values those are is read
         before, in no writer's way.
         """
+
+    def notices(self) -> Notices | None:
+        """Return a new way to tell and hear of commits; None where there is nobody else. Opens nothing yet."""
 
     def close(self) -> None:
         """Release everything. No block may be open."""

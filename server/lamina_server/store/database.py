@@ -12,6 +12,7 @@ from sqlalchemy.exc import DBAPIError, IntegrityError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from lamina_server.errors import Reason, UnavailableError
+from lamina_server.store.contract import Notices
 
 
 class Database(Protocol):
@@ -64,6 +65,9 @@ class Database(Protocol):
 
     def insert_new(self, table: Any) -> Any:
         """Return an INSERT into a table that passes over rows which are there already."""
+
+    def notices(self) -> Notices | None:
+        """Return a way to tell and hear of commits; None where no other server can have it open."""
 
     def close(self) -> None:
         """Close all connections, and let others open the database."""

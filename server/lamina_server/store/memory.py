@@ -81,6 +81,9 @@ class MemoryStore:
         if layers and layers[-1].version.key_count:
             self._keyframes[config] = len(layers)
 
+    def notices(self) -> None:
+        """Return nothing: there are no other servers."""
+
     def close(self) -> None:
         """Do nothing: what is kept goes with the process."""
 

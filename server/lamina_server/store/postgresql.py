@@ -19,14 +19,11 @@ from lamina_server.errors import DiskFullError, HashMismatchError
 from lamina_server.models import WRITE_LOCK_ID
 from lamina_server.store.contract import CommitUnknownError, HistoryBrokenError, UnusableStoreError
 from lamina_server.store.database import connected, not_answered, translated
+from lamina_server.store.notices import PostgresqlNotices
+from lamina_server.store.sessions import driver_url, our_arguments
 
 WRITER_CONNECTIONS = 2
 """One for commits, one for keyframes beside them."""
-
-CONNECT_SECONDS = 5
-KEEPALIVE_IDLE_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_COUNT = 10, 5, 3
-DEAD_PEER_MS = 25_000
-"""As long as keepalive takes for a silent connection: it says nothing of one with data on its way."""
 
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 5_000
@@ -176,6 +173,10 @@ class PostgresqlDatabase:
             yield connection
             _commit(connection)
 
+    def notices(self) -> PostgresqlNotices:
+        """Speak to the other servers, over connections apart from these."""
+        return PostgresqlNotices(self._url)
+
     def close(self) -> None:
         """Close all connections."""
         self._readers.dispose()
@@ -229,23 +230,9 @@ def _commit(connection: Connection) -> None:
 
 def _engine(url: URL, timeouts_ms: dict[str, int], **options: Any) -> Engine:
     settings = {"lock_timeout": LOCK_TIMEOUT_MS} | timeouts_ms | _PLANNING
-    given = url.query.get("options", "")  # the operator's come first; ours hold what is promised
-    arguments = {
-        "options": " ".join([str(given), *(f"-c {name}={value}" for name, value in settings.items())]),
-        "application_name": "lamina-server",
-        "client_encoding": "utf8",
-        "connect_timeout": CONNECT_SECONDS,
-        # Of several hosts the one that takes writes; never a standby, whose answers may be old.
-        "target_session_attrs": "read-write",
-        "keepalives": 1,
-        "keepalives_idle": KEEPALIVE_IDLE_SECONDS,
-        "keepalives_interval": KEEPALIVE_INTERVAL_SECONDS,
-        "keepalives_count": KEEPALIVE_COUNT,
-        "tcp_user_timeout": DEAD_PEER_MS,
-    }
     engine = create_engine(
-        url.set(drivername="postgresql+psycopg"),
-        connect_args=arguments,
+        driver_url(url),
+        connect_args=our_arguments(url, settings),
         hide_parameters=True,  # they are people's values, and errors are logged
         max_overflow=0,  # so that the database's own limit on connections can be reckoned with
         pool_use_lifo=True,  # the rest of the pool may fall idle, and be closed by what lies between

@@ -8,7 +8,7 @@ from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from lamina_server.store import keyframe_queries, queries, schema
-from lamina_server.store.contract import UnusableStoreError
+from lamina_server.store.contract import Notices, UnusableStoreError
 from lamina_server.store.database import Database
 from lamina_server.store.keyframes import lines_to_write, originated_since_keyframe, write_lines
 from lamina_server.store.reading import SqlReading
@@ -64,6 +64,10 @@ class SqlStore:
         if lines:
             with self._database.aside() as connection:
                 write_lines(connection, self._database, lines)
+
+    def notices(self) -> Notices | None:
+        """Return a way to tell and hear of commits, where several servers may have the database open."""
+        return self._database.notices()
 
     def close(self) -> None:
         """Close the database."""

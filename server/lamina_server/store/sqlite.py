@@ -137,6 +137,9 @@ class SqliteDatabase:
         """Return a plain INSERT: under the write lock nobody else can have added rows meanwhile."""
         return insert(table)
 
+    def notices(self) -> None:
+        """Return nothing: there are no other servers."""
+
     def close(self) -> None:
         """Close the readers' connections, then the writer's, then let go of the lock."""
         self._readers.dispose()

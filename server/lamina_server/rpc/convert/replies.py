@@ -20,6 +20,9 @@ _MICROSECONDS = 1_000_000
 # A field's number, and that its length follows (wire type 2); one byte up to field 15.
 _VERSION_TAG = bytes([pb.CommitResponse.VERSION_FIELD_NUMBER << 3 | 2])
 _ENTRIES_TAG = bytes([pb.ConfigVersion.ENTRIES_FIELD_NUMBER << 3 | 2])
+_VERSION_CHANGES_TAG = bytes([pb.WatchKeyHistoryResponse.CHANGES_FIELD_NUMBER << 3 | 2])
+_VERSION_CHANGES_VERSION_TAG = bytes([pb.VersionChanges.VERSION_FIELD_NUMBER << 3 | 2])
+_CHANGES_TAG = bytes([pb.VersionChanges.CHANGES_FIELD_NUMBER << 3 | 2])
 
 Keys = Sequence[str]
 """The keys that a version changed, in order; the first CHANGED_KEYS_LIMIT of them at least."""
@@ -123,14 +126,42 @@ def configs_end(next_page_token: str) -> bytes:
 
 def version_changes(version: Version, keys: Keys, changes: Iterable[Change], *, more: bool) -> bytes:
     """Encode what a version changed, or a part of it, for a watch."""
-    message = pb.VersionChanges(version=_header(version, keys), changes=map(_change, changes), more=more)
-    return pb.WatchKeyHistoryResponse(changes=[message]).SerializeToString()
+    parts = [_change(change).SerializeToString() for change in changes]
+    encoded = [part for change in parts for part in (_CHANGES_TAG, _length(change), change)]
+    end = pb.VersionChanges(more=True).SerializeToString() if more else b""
+    return whole_version(_header(version, keys).SerializeToString(), [*encoded, end])
+
+
+def change(key: str, entry: bytes | None, version: int) -> bytes:
+    """Encode one key's change for `whole_version`, from the entry that it became (see `entry`); None: deleted."""
+    if entry is None:
+        encoded = pb.Change(key=key, deleted=True).SerializeToString()
+    else:
+        # A Change is an Entry without its origin, which comes last: nothing is parsed or encoded again.
+        origin = pb.Entry(origin_version=version).SerializeToString()
+        assert entry.endswith(origin)
+        encoded = entry[_payload(entry) : len(entry) - len(origin)]
+    return b"".join((_CHANGES_TAG, _length(encoded), encoded))
+
+
+def whole_version(header: bytes, changes: Iterable[bytes]) -> bytes:
+    """Encode a version for a watch, from its header and its changes."""
+    encoded = b"".join((_VERSION_CHANGES_VERSION_TAG, _length(header), header, *changes))
+    return b"".join((_VERSION_CHANGES_TAG, _length(encoded), encoded))
 
 
 def bookmark(cursor: Cursor) -> bytes:
     """Encode a watch's message that holds nothing but where it stands."""
     message = pb.Bookmark(version=cursor.number, hash=cursor.hash)
     return pb.WatchKeyHistoryResponse(bookmark=message).SerializeToString()
+
+
+def _payload(field: bytes) -> int:
+    """Tell where a field's content begins: after a tag of one byte and a varint."""
+    place = 1
+    while field[place] > 0x7F:  # noqa: PLR2004 - more bytes of the varint follow
+        place += 1
+    return place + 1
 
 
 def _length(encoded: bytes) -> bytes:

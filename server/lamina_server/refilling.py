@@ -1,0 +1,95 @@
+"""Older versions put back into a ring, for the many who come back at once and stand a little behind it.
+
+After a restart no version is in memory, and thousands of watches resume from where they
+stood: near the head, each at a slightly different place. The versions in between are read
+once for all of them. Who is far behind reads by itself (see rpc/replaying.py).
+"""
+
+import asyncio
+from collections.abc import Iterator
+from functools import partial
+from itertools import groupby
+from operator import itemgetter
+
+from lamina_server.feed import Feed, Follower
+from lamina_server.held_map import Codec, EncodedChanges
+from lamina_server.readers import Readers
+from lamina_server.ring import Ring
+from lamina_server.store.contract import Reading
+from lamina_server.versions import Change, HeadMark, Version, VersionChanges
+
+NEAR_VERSIONS = 1_000
+"""Who is not further behind is served by the ring; read at once, that many take some tens of milliseconds."""
+NEAR_CHANGES = 10_000
+NEAR_LIMIT_BYTES = 8 * 1024 * 1024
+"""And no more than this, for values may be large: what one reading holds in memory."""
+LEAST_VERSIONS = 256
+"""So many are read at least, where they fit, because others will stand a little further behind."""
+
+
+class Refilling:
+    """Fills rings from the store. Lives on the event loop."""
+
+    def __init__(self, feed: Feed, readers: Readers, codec: Codec) -> None:
+        self._feed = feed
+        self._readers = readers
+        self._codec = codec
+        self._under_way: dict[str, asyncio.Task[None]] = {}
+
+    async def reach(self, config: str, follower: Follower, number: int) -> None:
+        """Bring a config's ring back to a version, if that is near enough and fits."""
+        while (ring := follower.ring) is not None and self._is_worth_it(ring, follower, number):
+            if config not in self._under_way:
+                self._under_way[config] = task = asyncio.create_task(self._fill(config, follower, ring, number))
+                task.add_done_callback(lambda _: self._under_way.pop(config))
+            await asyncio.shield(self._under_way[config])
+
+    def _is_worth_it(self, ring: Ring, follower: Follower, number: int) -> bool:
+        is_near = ring.last.number - number <= NEAR_VERSIONS
+        is_possible = number > follower.out_of_reach and self._feed.has_room(ring)
+        return is_near and is_possible and not ring.reaches(number)
+
+    async def _fill(self, config: str, follower: Follower, ring: Ring, number: int) -> None:
+        through = ring.before.number
+        for after in (max(0, min(number, through - LEAST_VERSIONS)), number):
+            read = partial(read_between, config=config, after=after, through=through, codec=self._codec)
+            if (found := await self._readers.read(read)) is not None:
+                self._feed.put_in_front(config, *found)
+                break
+        if follower.ring is ring and not ring.reaches(number):
+            follower.out_of_reach = number  # too large, or of another past: nobody need try again
+
+
+def read_between(
+    reading: Reading, config: str, after: int, through: int, codec: Codec
+) -> tuple[HeadMark, list[EncodedChanges]] | None:
+    """Read the mark of a version, and the versions that follow it; None where they are too large, or not all there."""
+    headers = reading.log(config, after=after - 1, before=through + 1, limit=through - after + 1, newest_first=False)
+    first = min(after, 1)  # there is no version 0
+    if [header.number for header in headers] != list(range(after + 1 - first, through + 1)):
+        return None
+    before = HeadMark(after, headers[0].hash) if after else HeadMark(0, b"")
+    wanted = headers[first:]
+    if sum(header.change_count for header in wanted) > NEAR_CHANGES:
+        return None
+    changes = reading.changes(config, after=(after + 1, ""), through=through)
+    made: list[EncodedChanges] = []
+    size_bytes = 0
+    for version in _versions(wanted, changes):
+        made.append(EncodedChanges.of(version, codec))
+        size_bytes += made[-1].size_bytes + len(made[-1].header)
+        if size_bytes > NEAR_LIMIT_BYTES:
+            return None
+    return before, made
+
+
+def _versions(headers: list[Version], changes: Iterator[tuple[int, Change]]) -> Iterator[VersionChanges]:
+    """Put headers and changes together; a version may have changed nothing."""
+    groups = groupby(changes, itemgetter(0))
+    number, group = next(groups, (0, None))
+    for header in headers:
+        if group is None or header.number != number:
+            yield VersionChanges(header, ())
+            continue
+        yield VersionChanges(header, tuple(change for _, change in group))
+        number, group = next(groups, (0, None))

@@ -1,0 +1,37 @@
+"""What a watcher is told of the versions in a ring: messages made of bytes that are there, each once for all."""
+
+from collections.abc import Mapping
+
+from lamina_server.feed import Follower
+from lamina_server.ring import Recent
+from lamina_server.rpc.convert import replies
+
+_ALL = ("",)
+"""Stands for all that a version changed; no key is empty."""
+
+
+def message_of(recent: Recent, follower: Follower) -> bytes:
+    """Return what a watcher is told of a version; empty where it changed nothing that is wanted."""
+    entries = recent.made.entries
+    keys = _matching(entries, follower)
+    if not keys:
+        return b""
+    message = recent.messages.get(keys)
+    if message is None:
+        number = recent.made.version.number
+        told = entries if keys is _ALL else {key: entries[key] for key in keys}
+        changes = [replies.change(key, encoded, number) for key, encoded in told.items()]
+        recent.messages[keys] = message = replies.whole_version(recent.made.header, changes)
+    return message
+
+
+def _matching(entries: Mapping[str, bytes | None], follower: Follower) -> tuple[str, ...]:
+    """Return the keys that a watcher wants, in order; _ALL for all of them."""
+    keys, prefixes = follower.keys, follower.prefixes
+    if not keys and not prefixes:
+        return _ALL if entries else ()
+    if not prefixes and len(keys) < len(entries):
+        found = tuple(sorted(key for key in keys if key in entries))
+    else:
+        found = tuple(key for key in entries if key in keys or key.startswith(prefixes))
+    return _ALL if len(found) == len(entries) else found
