@@ -22,11 +22,16 @@ SHOW = shlex.join(
 )
 """A command that prints its environment and what stands on its stdin."""
 FOREVER = "echo started; sleep 1000; echo never"
+ASKED = "print('asked', flush=True)"
 
 
 def python(*lines: str) -> str:
-    """Give a command that runs these lines. It waits for SIGINT by `sigwait`: in a shell one could slip by."""
-    block = ("import signal as s", "s.pthread_sigmask(s.SIG_BLOCK, {s.SIGINT})", "print('started', flush=True)")
+    """Give a command that runs these lines. It waits for a signal by `sigwait`: in a shell one could slip by."""
+    block = (
+        "import signal as s",
+        "s.pthread_sigmask(s.SIG_BLOCK, {s.SIGINT, s.SIGTERM})",
+        "print('started', flush=True)",
+    )
     return shlex.join([sys.executable, "-c", "\n".join([*block, *lines])])
 
 
@@ -166,9 +171,29 @@ def test_a_command_that_ends_well_when_asked_is_done(target: str, shop: lamina.C
     assert said.startswith("lamina: to go on from here: --after 2.")
 
 
-def test_a_command_that_will_not_end_is_killed_when_asked_again(target: str, shop: lamina.Config) -> None:
-    command = python("s.sigwait({s.SIGINT})", "print('asked', flush=True)", "s.pause()")
+def test_what_the_shell_leaves_behind_is_waited_for(target: str, shop: lamina.Config) -> None:
+    """A shell may die at once while what it ran still tidies up."""
+    command = "{ " + python("s.sigwait({s.SIGTERM})", "s.sigtimedwait({s.SIGINT}, 0.3)", "print('tidy')") + "; } >&2"
     with started("watch", shop.name, "--after", "1", "--exec", command, target=target) as process:
+        assert process.stderr is not None
+        assert process.stderr.readline() == "started\n"
+        code, _, said = end_of(process, signal.SIGTERM)
+    assert (code, said) == (-signal.SIGTERM, "tidy\nlamina: to go on from here: --after 1\n")
+
+
+def with_grace(seconds: float, tmp_path: Path) -> tuple[str, Path]:
+    """Give a program that is `lamina`, but for the time that it gives a command to end."""
+    program = tmp_path / "program.py"
+    lines = ("from lamina.cli import executing, main", f"executing._GRACE_SECONDS = {seconds}", "main()")
+    program.write_text("\n".join(lines), encoding="utf-8")
+    return sys.executable, program
+
+
+def test_a_command_that_will_not_end_is_killed_when_asked_again(
+    target: str, shop: lamina.Config, tmp_path: Path
+) -> None:
+    arguments = ("watch", shop.name, "--after", "1", "--exec", python("s.sigwait({s.SIGINT})", ASKED, "s.pause()"))
+    with started(*arguments, target=target, program=with_grace(1000, tmp_path)) as process:
         assert line_of(process) == "started\n"
         process.send_signal(signal.SIGINT)
         assert line_of(process) == "asked\n"
@@ -177,22 +202,18 @@ def test_a_command_that_will_not_end_is_killed_when_asked_again(target: str, sho
 
 
 def test_a_command_that_will_not_end_is_killed_in_the_end(target: str, shop: lamina.Config, tmp_path: Path) -> None:
-    program = tmp_path / "impatient.py"
-    program.write_text(
-        "from lamina.cli import executing, main\nexecuting._GRACE_SECONDS = 0.05\nmain()\n", encoding="utf-8"
-    )
     arguments = ("watch", shop.name, "--after", "1", "--exec", python("s.pause()"))
-    with started(*arguments, target=target, program=(sys.executable, program)) as process:
+    with started(*arguments, target=target, program=with_grace(0.05, tmp_path)) as process:
         assert line_of(process) == "started\n"
         code, printed, said = end_of(process, signal.SIGINT)
     assert (code, printed, said) == (130, "", "lamina: to go on from here: --after 1\n")
 
 
 def test_ctrl_c_at_a_terminal_reaches_the_command_once(target: str, shop: lamina.Config) -> None:
-    """The terminal gives it, and the command may ask something there. What the shell leaves behind is waited for."""
+    """The terminal gives it; and there the command may ask for something, too."""
     asking = "print('got', open('/dev/tty').readline(), flush=True)"
     counting = "print('asked', [s.sigwait({s.SIGINT}), s.sigtimedwait({s.SIGINT}, 0.2)].count(None))"
-    command = python(asking, counting, "raise SystemExit(1)")
+    command = "exec " + python(asking, counting, "raise SystemExit(1)")
     with Terminal(LAMINA, "watch", shop.name, "--after", "1", "--exec", command, target=target) as terminal:
         terminal.until("started")
         terminal.press("k\n")

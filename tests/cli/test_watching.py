@@ -87,19 +87,18 @@ def test_it_goes_on_after_a_time_and_knows_what_was_before(
 
 
 def test_keys_and_prefixes(target: str, shop: lamina.Config) -> None:
-    shop |= {"db/host": "h1", "db/port": 1, "web/host": "h2", "name": "store", "timeout": 60}
+    shop |= {"db/host": "h1", "web/host": "h2", "name": "store", "timeout": 60}
     shop.commit()
-    shop |= {"db/host": "h3", "name": "shop", "ratio": 0.7}
+    shop |= {"db/host": "h3", "db/port": 1, "name": "shop", "ratio": 0.7}
+    del shop["web/host"]
     shop.commit()
-    arguments = ("watch", shop.name, "name", "--prefix", "db/", "--prefix", "web/", "--after", "2")
+    arguments = ("watch", shop.name, "name", "--prefix", "db/", "--prefix", "web/", "--after", "3")
     with started(*arguments, target=target) as process:
-        assert [sides_of(line_of(process)) for _ in range(6)] == [
-            '+ db/host "h1"',
-            "+ db/port 1",
-            '~ name "shop" → "store"',
-            '+ web/host "h2"',
+        assert [sides_of(line_of(process)) for _ in range(4)] == [
             '~ db/host "h1" → "h3"',
+            "+ db/port 1",
             '~ name "store" → "shop"',
+            '- web/host "h2"',
         ]
 
 
