@@ -47,6 +47,10 @@ class Crowd:
         with self._process:  # closes its input, which ends it
             pass
 
+    @property
+    def pid(self) -> int:
+        return self._process.pid
+
     def ask(self, **question: Any) -> Any:
         """Ask, and wait for the answer."""
         assert self._process.stdin is not None

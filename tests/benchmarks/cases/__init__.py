@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.cases import commits, crowds, rates, reads, replays, sizes, starts, watches
+from tests.benchmarks.cases import commits, crowds, rates, reads, replays, servers, sizes, starts, watches
 from tests.benchmarks.figures import Figure
 
 Case: TypeAlias = Callable[[Bench], Figure]
@@ -25,6 +25,7 @@ CASES: Mapping[str, Case] = {
     "W3": crowds.idle,
     "W4": crowds.of_other_keys,
     "W5": replays.to_one_watcher,
+    "W6": servers.from_one_to_another,
     "W7": crowds.coming_back,
     "recipe": sizes.against_full_copies,
     "watch": watches.until_seen,

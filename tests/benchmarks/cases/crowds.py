@@ -144,6 +144,7 @@ def coming_back(bench: Bench) -> Figure:
         with Crowd(Plan(server.target, watchers, connections, CONFIG)) as crowd:
             changed = [WATCHED, ours.key(1)]
             crowd.ask(**{"await": base + 1, "keys": changed})
+            client_seconds = machine.cpu_seconds(crowd.pid)
             killed = time.monotonic()
             server.kill()
             server.restart()
@@ -152,6 +153,8 @@ def coming_back(bench: Bench) -> Figure:
                 ours.Writer(CONFIG, iter(changed), base=base, width=2).through(stub)()
             committed = time.monotonic()
             answer = crowd.ask(resumed=True)
+            client_seconds = machine.cpu_seconds(crowd.pid) - client_seconds
+            server_seconds = machine.cpu_seconds(server.pid)
     resumed = Samples("each watcher: killed until resumed", "s", [each - killed for each in answer["resumed"]])
     last = max(resumed.values)
     what = f"{watchers:,} watchers, server killed and restarted: all resumed"
@@ -162,8 +165,10 @@ def coming_back(bench: Bench) -> Figure:
             resumed,
             Samples("killed until the last has resumed", "s", [last]),
             Samples("killed until the server is ready", "s", [ready - killed]),
-            Samples("ready until the last has resumed", "s", [last - (ready - killed)]),
             Samples("ready until a commit is answered", "s", [committed - ready]),
+            Samples("ready until the last has resumed", "s", [last - (ready - killed)]),
+            Samples("CPU of the new server until then", "s", [server_seconds]),
+            Samples("CPU of the watchers' process until then", "s", [client_seconds]),
         ],
         checks=[Check(f"{what}, from the kill", last, must=30, aim=10, unit="s")],
         remark=(
