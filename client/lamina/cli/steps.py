@@ -4,13 +4,12 @@ The values before come from the map as it was where the watch begins, read once,
 are known whatever happens to the link or the server meanwhile. Only those of watched keys are kept.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, TypeAlias
 
 import lamina
-from lamina.watching import parse_cursor
 
 Start: TypeAlias = int | datetime | str | None
 """Where a watch begins, as it was typed: a version, a time, a cursor, or None for the head."""
@@ -32,10 +31,17 @@ class Steps:
     """A watch's steps. `cursor` is where to go on: it moves when a step has been dealt with, not when it is taken."""
 
     def __init__(self, cfg: lamina.Config, keys: Sequence[str], prefixes: Sequence[str], start: Start) -> None:
-        start, entries = _map_at(cfg, start)
-        self._values = {key: entries[key] for key in entries if _watched(key, keys, prefixes)}
+        if isinstance(start, datetime):
+            start = cfg.at(start).version  # what it means is decided once, for the map and the watch alike
         self._watch = cfg.watch(*keys, prefix=prefixes, after=start)
         self.cursor = self._watch.cursor
+        number = int(self.cursor.partition(".")[0])  # a cursor begins with its version
+        # One that is ahead of the head has no map, and the watch itself has the right words for it.
+        entries = {} if isinstance(start, str) and number > cfg.version else cfg.at(number)
+        named, begins = frozenset(keys), tuple(filter(None, prefixes))  # an empty prefix asks for nothing
+        self._values = {
+            key: entries[key] for key in entries if not (named or begins) or key in named or key.startswith(begins)
+        }
 
     def __iter__(self) -> Iterator[Step]:
         for version in self._watch.versions():
@@ -53,18 +59,3 @@ class Steps:
         if not change.deleted:
             self._values[change.key] = change.value
         return old
-
-
-def _map_at(cfg: lamina.Config, start: Start) -> tuple[Start, Mapping[str, Any]]:
-    """Read the map where a watch begins; and what a time means is decided once, for the map and the watch alike."""
-    if isinstance(start, str):
-        number = parse_cursor(start).version
-        # One that is ahead of the head has no map, and the watch itself has the right words for it.
-        return start, cfg.at(number) if number <= cfg.version else {}
-    entries = cfg.at(cfg.version if start is None else start)
-    return entries.version, entries
-
-
-def _watched(key: str, keys: Sequence[str], prefixes: Sequence[str]) -> bool:
-    begins = tuple(filter(None, prefixes))  # an empty one asks for nothing
-    return not (keys or begins) or key in keys or key.startswith(begins)
