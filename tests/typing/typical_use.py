@@ -87,7 +87,7 @@ def following(cfg: lamina.Config) -> str:
         return watch.cursor
 
 
-def following(client: lamina.Client) -> int:
+def living(client: lamina.Client) -> int:
     live = client.live("payments/prod")
     assert_type(live, lamina.Live)
     assert_type(live.current, lamina.Snapshot)
@@ -100,7 +100,8 @@ def following(client: lamina.Client) -> int:
     def changed(version: lamina.VersionChanges) -> None:
         assert_type(version.changes, tuple[lamina.KeyChange, ...])
 
-    assert_type(changed, Callable[[lamina.VersionChanges], None])
+    kept: Callable[[lamina.VersionChanges], None] = changed
+    live.on_change(kept)
     live.wait(3, timeout=1)
     return live.version
 
