@@ -18,6 +18,7 @@ from tests.support.server import ServerProcess
 CONFIG = "bench/watched"
 KEYS = 1_000
 WATCHED = ours.key(0)
+CPU = "ms of CPU"
 
 
 def one_watcher(bench: Bench) -> Figure:
@@ -136,7 +137,7 @@ def _measure(
         ]
         number = rounds + bench.scale.warm_up
         others += [
-            Samples(f"{name}, CPU of the server", values=[(after[name] - before[name]) / number]) for name in sides
+            Samples(f"{name}, CPU of the server", CPU, [(after[name] - before[name]) / number]) for name in sides
         ]
         return samples | {each.name: each for each in others}
 
