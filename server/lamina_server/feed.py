@@ -120,7 +120,6 @@ class Followed:
         self.ring: Ring | None = None
         self.forks = 0
         self.out_of_reach = -1
-        self.followers = 0
         self._all: dict[Follower, None] = {}
         self._by_key: dict[str, dict[Follower, None]] = {}
         self._by_prefix: dict[str, dict[Follower, None]] = {}
@@ -180,6 +179,7 @@ class Feed:
         self._message_limit_bytes = message_limit_bytes
         self._held_bytes = 0
         self._followed: OrderedDict[str, Followed] = OrderedDict()
+        self._watched: dict[str, int] = {}
         self._roused: deque[Follower] = deque()
 
     # --- for the watches --------------------------------------------------------------------
@@ -188,13 +188,15 @@ class Feed:
     def follow(self, config: str, wanted: KeyFilter) -> Iterator[Follower]:
         """Be one of a config's watchers while the block lasts."""
         followed = self._get(config)
-        followed.followers += 1
+        self._watched[config] = self._watched.get(config, 0) + 1
         follower = Follower(followed, wanted)
         try:
             yield follower
         finally:
             follower.leave()
-            followed.followers -= 1
+            self._watched[config] -= 1
+            if not self._watched[config]:
+                del self._watched[config]
             self._forget_if_idle(config)
 
     def begin(self, config: str, head: HeadMark) -> None:
@@ -227,8 +229,8 @@ class Feed:
     # --- for the committer, and for news from other servers -----------------------------------
 
     def watched(self) -> Collection[str]:
-        """Return the configs that somebody watches."""
-        return [config for config, followed in self._followed.items() if followed.followers]
+        """Return the configs that somebody watches, as of now and later."""
+        return self._watched.keys()
 
     def last(self, config: str) -> HeadMark | None:
         """Return the newest version that is known here."""
@@ -329,7 +331,7 @@ class Feed:
 
     def _forget_if_idle(self, config: str) -> None:
         followed = self._followed.get(config)
-        if followed is not None and not followed.followers and (followed.ring is None or followed.ring.is_empty):
+        if followed is not None and config not in self._watched and (followed.ring is None or followed.ring.is_empty):
             del self._followed[config]
 
 

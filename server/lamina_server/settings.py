@@ -132,6 +132,12 @@ class Settings(BaseSettings):
         description="Changes of one transaction, if it holds more than one write: deciding and inserting more would "
         "make the first of them wait for the last, and other servers for all",
     )
+    news_interval_seconds: float = Field(
+        2,
+        gt=0,
+        description="Servers on one PostgreSQL ask this often what others have committed to watched configs, in case "
+        "that a notice was lost: what one costs at most",
+    )
     reader_threads: int = Field(
         4, ge=1, description="Threads that read the database: more only queue for Python's lock and the disk"
     )
