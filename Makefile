@@ -30,7 +30,7 @@ serve: $(INSTALLED) ## Start a server on SQLite, with its data in .data/.
 test: $(EQUIPPED) node ## Run the whole test suite.
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 $(ARGS)
 
-torture: $(EQUIPPED) ## Kill servers and databases for a quarter of an hour, and see that nothing is lost.
+torture: $(EQUIPPED) ## Kill servers and databases, cut watches for half an hour, and see that nothing is lost.
 	$(BIN)/python -m tests.faults $(ARGS)
 
 # The SDK goes into services that still need protobuf 6: its tests once more, in an environment with the floors of

@@ -17,8 +17,9 @@ from lamina.errors import (
     UnauthenticatedError,
     UnavailableError,
 )
+from lamina.live import LiveState
 from lamina.records import MISSING, Change, ConfigInfo, Conflict, KeyChange, Version, VersionChanges
-from lamina.sync import Client, Config, Watch, connect
+from lamina.sync import Client, Config, Live, Watch, connect
 from lamina.values import Value
 
 __all__ = [
@@ -38,6 +39,8 @@ __all__ = [
     "KeyChange",
     "LaminaError",
     "LimitError",
+    "Live",
+    "LiveState",
     "NotFoundError",
     "PermissionDeniedError",
     "Snapshot",

@@ -5,20 +5,21 @@ plain. `configs`, `log`, `history` and a watch are for `async for`; a client, `e
 What a verb takes, gives and raises is told at length in sync.py.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any, Literal, Self
 
 from lamina import commits, flows
+from lamina.aio_live import Live, Lives
 from lamina.aio_shell import Shell
+from lamina.aio_verbs import Reader
 from lamina.aio_watch import Watch, verified
 from lamina.channels import DEFAULT_TIMEOUT_SECONDS, TLS, connection
-from lamina.draft import Draft, Snapshot
+from lamina.draft import Draft
 from lamina.entries import Entries
-from lamina.records import Change, ConfigInfo, Conflict, KeyChange, Version
-from lamina.watching import After, Following
+from lamina.records import ConfigInfo, Conflict, Version
 
-__all__ = ["Client", "Config", "Watch", "connect"]
+__all__ = ["Client", "Config", "Live", "Watch", "connect"]
 
 
 def connect(
@@ -38,6 +39,7 @@ class Client:
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
+        self._lives = Lives(shell)
 
     @property
     def target(self) -> str:
@@ -48,12 +50,20 @@ class Client:
         """Read a config's head as a draft to work on; NotFoundError if there is none, unless `create`."""
         return Config(self._shell, await self._shell.run(flows.open_config(self._shell.session, name, create=create)))
 
+    async def live(self, name: str) -> "Live":
+        """Follow a config: a mapping that always shows its newest version, whole; NotFoundError if there is none.
+
+        All lives of one config share one stream. `close` it, or the client, to end that.
+        """
+        return await self._lives.open(name)
+
     def configs(self, prefix: str = "") -> AsyncIterator[ConfigInfo]:
         """List the configs whose names begin so, by name, reading page by page."""
         return self._shell.iterate(flows.configs(self._shell.session, prefix))
 
     async def close(self) -> None:
-        """End its watches, and close its connections."""
+        """End its watches and lives, and close its connections."""
+        await self._lives.close()
         await self._shell.close()
 
     async def __aenter__(self) -> Self:
@@ -66,7 +76,7 @@ class Client:
         return f"<Client {self.target!r}>"
 
 
-class Config(Draft):
+class Config(Reader, Draft):
     """As `lamina.Config`: a config's draft with its verbs. For one task at a time."""
 
     __slots__ = ("_shell",)
@@ -95,27 +105,6 @@ class Config(Draft):
             raise
         await self.commit(message, merge=merge)
 
-    async def at(self, point: flows.Point) -> Snapshot:
-        """Read the whole map as it was at a version or a time."""
-        return Snapshot(await self._shell.run(flows.at(self._shell.session, self._stage.base, point)))
-
-    async def diff(self, old: flows.Point, new: flows.Point | None = None) -> dict[str, Change]:
-        """Compare two versions or times; without a second one, up to the head. By key, in order."""
-        return await self._shell.run(flows.diff(self._shell.session, self.name, old, new))
-
-    def log(self, *, limit: int | None = None) -> AsyncIterator[Version]:
-        """List the versions, newest first, reading page by page."""
-        return self._shell.iterate(flows.log(self._shell.session, self.name, limit))
-
-    def history(self, key: str, *, newest_first: bool = False, limit: int | None = None) -> AsyncIterator[KeyChange]:
-        """List every change of one key, in version order, reading page by page."""
-        listing = flows.history(self._shell.session, self.name, key, limit, newest_first=newest_first)
-        return self._shell.iterate(listing)
-
-    async def blame(self, *keys: str) -> dict[str, Version]:
-        """Tell which version set each key's committed value; without keys, of all. KeyError for a missing one."""
-        return await self._shell.run(flows.blame(self._shell.session, self._stage.base, keys))
-
     async def revert(self, *keys: str, to: flows.Point, message: str = "") -> Version:
         """Write a new version in which these keys, or without any the whole map, are as they were at another one."""
         return await self._shell.run(commits.revert(self._shell.session, self._stage, keys, to, message))
@@ -129,10 +118,5 @@ class Config(Draft):
         """Walk the hash chain from version 1 to the version that this config stands on, and return its header."""
         return await verified(self._shell, self._stage.base)
 
-    def watch(
-        self, *keys: str, prefix: str | Iterable[str] = (), after: After = None, timeout: float | None = None
-    ) -> "Watch":
-        """Follow every change of these keys, of keys with a prefix, or without either of the whole config."""
-        prefixes = [prefix] if isinstance(prefix, str) else list(prefix)
-        following = Following(self._shell.session, self._stage.base.header, keys, filter(None, prefixes), after)
-        return Watch(self._shell, following, timeout)
+    def _base(self) -> Entries:
+        return self._stage.base

@@ -4,7 +4,7 @@
     ├ InvalidError (ValueError)                BAD_CONFIG_NAME BAD_KEY BAD_VALUE BAD_REQUEST REQUEST_ID_REUSED
     ├ NotFoundError (LookupError)              CONFIG_NOT_FOUND VERSION_NOT_FOUND
     ├ ConflictError                            CONFLICT                               .conflicts .head
-    ├ UnavailableError (ConnectionError)       STORE_UNAVAILABLE DRAINING BUG
+    ├ UnavailableError (ConnectionError)       STORE_UNAVAILABLE DRAINING TOO_SLOW BUG
     │ └ DeadlineError (TimeoutError)
     ├ UnauthenticatedError                     NO_CREDENTIALS BAD_CREDENTIALS
     ├ PermissionDeniedError (PermissionError)  NOT_ALLOWED
@@ -146,6 +146,7 @@ REASONS: Final[Mapping[str, type[LaminaError]]] = MappingProxyType(
         "DISK_FULL": LimitError,
         "STORE_UNAVAILABLE": UnavailableError,
         "DRAINING": UnavailableError,
+        "TOO_SLOW": UnavailableError,
         "BUG": UnavailableError,
         "NO_CREDENTIALS": UnauthenticatedError,
         "BAD_CREDENTIALS": UnauthenticatedError,

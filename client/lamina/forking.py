@@ -87,6 +87,9 @@ class Gate:
         self._inside = 0
 
 
+process = object()
+"""Stands for this process: another one in a forked child. Looking at it costs less than asking for a process id."""
+
 _gates: WeakSet[Gate] = WeakSet()
 
 
@@ -98,5 +101,11 @@ def _each(act: Callable[[Gate], None]) -> Callable[[], None]:
     return act_on_all
 
 
+def _begin_process() -> None:
+    global process  # noqa: PLW0603 - a module is what a whole process shares
+    process = object()
+
+
 if hasattr(os, "register_at_fork"):  # not where there is no fork
+    os.register_at_fork(after_in_child=_begin_process)
     os.register_at_fork(before=_each(Gate.shut), after_in_parent=_each(Gate.open), after_in_child=_each(Gate.renew))

@@ -3,20 +3,21 @@
 A verb here picks its flow and runs it; what it says to a server is in flows.py and commits.py.
 """
 
-from collections.abc import Callable, Generator, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterator
 from contextlib import contextmanager
 from typing import Any, Literal, Self
 
 from lamina import commits, flows
 from lamina.channels import DEFAULT_TIMEOUT_SECONDS, TLS, connection
-from lamina.draft import Draft, Snapshot
+from lamina.draft import Draft
 from lamina.entries import Entries
-from lamina.records import Change, ConfigInfo, Conflict, KeyChange, Version
+from lamina.records import ConfigInfo, Conflict, Version
+from lamina.sync_live import Live, Lives
 from lamina.sync_shell import Shell
+from lamina.sync_verbs import Reader
 from lamina.sync_watch import Watch, verified
-from lamina.watching import After, Following
 
-__all__ = ["Client", "Config", "Watch", "connect"]
+__all__ = ["Client", "Config", "Live", "Watch", "connect"]
 
 
 def connect(
@@ -42,6 +43,7 @@ class Client:
 
     def __init__(self, shell: Shell) -> None:
         self._shell = shell
+        self._lives = Lives(shell)
 
     @property
     def target(self) -> str:
@@ -55,12 +57,20 @@ class Client:
         """
         return Config(self._shell, self._shell.run(flows.open_config(self._shell.session, name, create=create)))
 
+    def live(self, name: str) -> "Live":
+        """Follow a config: a mapping that always shows its newest version, whole; NotFoundError if there is none.
+
+        All lives of one config share one stream. `close` it, or the client, to end that.
+        """
+        return self._lives.open(name)
+
     def configs(self, prefix: str = "") -> Iterator[ConfigInfo]:
         """List the configs whose names begin so, by name, reading page by page."""
         return self._shell.iterate(flows.configs(self._shell.session, prefix))
 
     def close(self) -> None:
-        """End its watches, and close its connections."""
+        """End its watches and lives, and close its connections."""
+        self._lives.close()
         self._shell.close()
 
     def __enter__(self) -> Self:
@@ -73,7 +83,7 @@ class Client:
         return f"<Client {self.target!r}>"
 
 
-class Config(Draft):
+class Config(Reader, Draft):
     """A config's draft with the verbs to commit it, to look at its past, and to follow its future.
 
     For one thread at a time, like a database session; another `client.config()` shares nothing with it.
@@ -119,27 +129,6 @@ class Config(Draft):
             raise
         self.commit(message, merge=merge)
 
-    def at(self, point: flows.Point) -> Snapshot:
-        """Read the whole map as it was at a version or a time."""
-        return Snapshot(self._shell.run(flows.at(self._shell.session, self._stage.base, point)))
-
-    def diff(self, old: flows.Point, new: flows.Point | None = None) -> dict[str, Change]:
-        """Compare two versions or times; without a second one, up to the head. By key, in order."""
-        return self._shell.run(flows.diff(self._shell.session, self.name, old, new))
-
-    def log(self, *, limit: int | None = None) -> Iterator[Version]:
-        """List the versions, newest first, reading page by page."""
-        return self._shell.iterate(flows.log(self._shell.session, self.name, limit))
-
-    def history(self, key: str, *, newest_first: bool = False, limit: int | None = None) -> Iterator[KeyChange]:
-        """List every change of one key, in version order, reading page by page."""
-        listing = flows.history(self._shell.session, self.name, key, limit, newest_first=newest_first)
-        return self._shell.iterate(listing)
-
-    def blame(self, *keys: str) -> dict[str, Version]:
-        """Tell which version set each key's committed value; without keys, of all. KeyError for a missing one."""
-        return self._shell.run(flows.blame(self._shell.session, self._stage.base, keys))
-
     def revert(self, *keys: str, to: flows.Point, message: str = "") -> Version:
         """Write a new version in which these keys, or without any the whole map, are as they were at another one.
 
@@ -166,14 +155,5 @@ class Config(Draft):
         """
         return verified(self._shell, self._stage.base)
 
-    def watch(
-        self, *keys: str, prefix: str | Iterable[str] = (), after: After = None, timeout: float | None = None
-    ) -> "Watch":
-        """Follow every change of these keys, of keys with a prefix, or without either of the whole config.
-
-        Begins after `version`, unless `after` names another version, time or cursor. `timeout` seconds of silence end
-        the loop. This config itself stands still: `refresh` moves it.
-        """
-        prefixes = [prefix] if isinstance(prefix, str) else list(prefix)
-        following = Following(self._shell.session, self._stage.base.header, keys, filter(None, prefixes), after)
-        return Watch(self._shell, following, timeout)
+    def _base(self) -> Entries:
+        return self._stage.base

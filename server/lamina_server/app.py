@@ -17,12 +17,14 @@ from sqlalchemy.exc import ArgumentError
 from lamina_server.committer import Committer
 from lamina_server.feed import Feed
 from lamina_server.heads import Heads
+from lamina_server.news import News
 from lamina_server.planning import MapLimits
 from lamina_server.readers import Readers
 from lamina_server.refilling import Refilling
 from lamina_server.rpc import listening
 from lamina_server.rpc.convert.codec import WireCodec
 from lamina_server.rpc.draining import Draining
+from lamina_server.rpc.flight import Flight
 from lamina_server.rpc.handlers import SERVICE, ServiceHandler
 from lamina_server.rpc.listening import UnsafeError
 from lamina_server.rpc.replaying import Replaying
@@ -52,6 +54,7 @@ class Application:
         codec = WireCodec()
         self._feed = Feed(limit_bytes=settings.ring_limit_bytes, message_limit_bytes=settings.watch_message_limit_bytes)
         heads = Heads(self._readers, codec, limit_bytes=settings.heads_limit_bytes, is_shared=store.is_shared)
+        self._news = News(store, self._readers, self._feed, codec, poll_interval_seconds=settings.news_interval_seconds)
         self.target = ""
         self.failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._committer = Committer(
@@ -60,6 +63,7 @@ class Application:
             codec,
             self._feed,
             limits=MapLimits(keys=settings.config_key_limit, size_bytes=settings.config_limit_bytes),
+            on_commit=self._news.committed,
             on_failure=lambda: self.failed.set_result(None),
             batch_limit_changes=settings.batch_limit_changes,
         )
@@ -73,6 +77,11 @@ class Application:
                 feed=self._feed,
                 refilling=Refilling(self._feed, self._readers, codec),
                 replaying=Replaying(heads, self._readers, settings),
+                flight=Flight(
+                    limit_bytes=settings.flight_limit_bytes,
+                    message_limit_bytes=settings.watch_message_limit_bytes,
+                    limit_seconds=settings.watch_take_limit_seconds,
+                ),
                 draining=self._draining,
                 settings=settings,
                 spread=_spread,
@@ -95,6 +104,7 @@ class Application:
         address = listening.parse(self._settings.listen)
         self.target = listening.bind(self._server, address, listening.credentials(self._settings, address))
         await self._server.start()
+        self._news.start()
         await self._health.set(SERVICE.full_name, health_pb2.HealthCheckResponse.SERVING)
         return self.target
 
@@ -118,6 +128,7 @@ class Application:
         await stopping
         await self._draining.idle()  # gRPC does not wait for the handlers that it has cut off
         await self._committer.stop()
+        await self._news.stop()
         await self._readers.close()
 
 

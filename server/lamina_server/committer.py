@@ -86,6 +86,7 @@ class _Batch:
 class Committer:
     """Commands in, replies out, versions announced in between.
 
+    on_commit     called on the event loop with the config of each new version
     on_failure    called on the event loop, once, when the store takes no more writes and
                   the process should end
     now_us        the clock, in microseconds since the epoch
@@ -100,6 +101,7 @@ class Committer:
         feed: Feed,
         *,
         limits: MapLimits,
+        on_commit: Callable[[str], None],
         on_failure: Callable[[], None],
         batch_limit_changes: int,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
@@ -109,6 +111,7 @@ class Committer:
         self._codec = codec
         self._limits = limits
         self._feed = feed
+        self._on_commit = on_commit
         self._on_failure = on_failure
         self._batch_limit_changes = batch_limit_changes
         self._now_us = now_us
@@ -204,6 +207,7 @@ class Committer:
             self._feed.fork(config)
         for made in written.made:
             self._feed.append(made)
+            self._on_commit(made.version.config)
             self._keyframing.note(made.version, is_busy=bool(self._waiting))
         for outcome in written.outcomes:
             # Remembered: maybe from a try whose end was not known, so that nobody was told.

@@ -29,7 +29,7 @@ WAKES_AT_ONCE = 100
 class Follower:
     """One watcher: what it wants, and how it sleeps."""
 
-    __slots__ = ("_followed", "_future", "_is_listed", "_position", "keys", "prefixes")
+    __slots__ = ("_alarm", "_followed", "_future", "_is_listed", "_loop", "_position", "_until", "keys", "prefixes")
 
     def __init__(self, followed: "Followed", wanted: KeyFilter) -> None:
         self.keys = frozenset(wanted.keys)
@@ -38,6 +38,9 @@ class Follower:
         self._future: asyncio.Future[HeadMark] | None = None
         self._position: HeadMark | None = None
         self._is_listed = False
+        self._loop = asyncio.get_running_loop()
+        self._until = 0.0
+        self._alarm: asyncio.TimerHandle | None = None
 
     @property
     def ring(self) -> Ring | None:
@@ -67,18 +70,20 @@ class Follower:
         if not self._is_listed:
             self._followed.list(self)
             self._is_listed = True
-        loop = asyncio.get_running_loop()
-        self._future = loop.create_future()
+        self._future = self._loop.create_future()
         self._position = None
-        alarm = loop.call_at(until, self._ring_alarm)
+        self._until = until
+        if self._alarm is None:
+            self._alarm = self._loop.call_at(until, self._ring_alarm)
         try:
             return await self._future
         finally:
-            alarm.cancel()
             self._future = None
 
     def leave(self) -> None:
         """Sleep no more."""
+        if self._alarm is not None:
+            self._alarm.cancel()
         if self._is_listed:
             self._followed.unlist(self)
 
@@ -95,6 +100,13 @@ class Follower:
             self._future.set_result(self._position)
 
     def _ring_alarm(self) -> None:
+        # One timer at a time, which whoever is woken before does not take back: that would cost more than the waking.
+        self._alarm = None
+        if self._future is None:
+            return
+        if self._loop.time() < self._until:
+            self._alarm = self._loop.call_at(self._until, self._ring_alarm)
+            return
         ring = self.ring
         # Whoever was roused already, and not woken yet, keeps its place: what came since it has missed.
         self.rouse(HeadMark(0, b"") if ring is None else ring.last)
@@ -108,7 +120,6 @@ class Followed:
         self.ring: Ring | None = None
         self.forks = 0
         self.out_of_reach = -1
-        self.followers = 0
         self._all: dict[Follower, None] = {}
         self._by_key: dict[str, dict[Follower, None]] = {}
         self._by_prefix: dict[str, dict[Follower, None]] = {}
@@ -168,6 +179,7 @@ class Feed:
         self._message_limit_bytes = message_limit_bytes
         self._held_bytes = 0
         self._followed: OrderedDict[str, Followed] = OrderedDict()
+        self._watched: dict[str, int] = {}
         self._roused: deque[Follower] = deque()
 
     # --- for the watches --------------------------------------------------------------------
@@ -176,13 +188,15 @@ class Feed:
     def follow(self, config: str, wanted: KeyFilter) -> Iterator[Follower]:
         """Be one of a config's watchers while the block lasts."""
         followed = self._get(config)
-        followed.followers += 1
+        self._watched[config] = self._watched.get(config, 0) + 1
         follower = Follower(followed, wanted)
         try:
             yield follower
         finally:
             follower.leave()
-            followed.followers -= 1
+            self._watched[config] -= 1
+            if not self._watched[config]:
+                del self._watched[config]
             self._forget_if_idle(config)
 
     def begin(self, config: str, head: HeadMark) -> None:
@@ -197,7 +211,7 @@ class Feed:
         Where they do not go together with what is there, nothing happens.
         """
         ring = self._get(config).ring
-        if ring is None or before.number >= ring.before.number:
+        if ring is None or before.number >= ring.before.number or not self.has_room(ring):
             return
         missing = [made for made in older if made.version.number <= ring.before.number]
         is_whole = before.number + len(missing) == ring.before.number
@@ -208,11 +222,15 @@ class Feed:
         ring.put_in_front(before, [Recent(made) for made in missing])
         self._grown(config, ring, held_bytes)
 
+    def has_room(self, ring: Ring) -> bool:
+        """Tell whether older versions in front of a ring would stay, and not go at once to make room for newer ones."""
+        return 2 * ring.size_bytes < self._limit_bytes
+
     # --- for the committer, and for news from other servers -----------------------------------
 
     def watched(self) -> Collection[str]:
-        """Return the configs that somebody watches."""
-        return [config for config, followed in self._followed.items() if followed.followers]
+        """Return the configs that somebody watches, as of now and later."""
+        return self._watched.keys()
 
     def last(self, config: str) -> HeadMark | None:
         """Return the newest version that is known here."""
@@ -313,7 +331,7 @@ class Feed:
 
     def _forget_if_idle(self, config: str) -> None:
         followed = self._followed.get(config)
-        if followed is not None and not followed.followers and (followed.ring is None or followed.ring.is_empty):
+        if followed is not None and config not in self._watched and (followed.ring is None or followed.ring.is_empty):
             del self._followed[config]
 
 

@@ -46,7 +46,8 @@ class Refilling:
 
     def _is_worth_it(self, ring: Ring, follower: Follower, number: int) -> bool:
         is_near = ring.last.number - number <= NEAR_VERSIONS
-        return is_near and not ring.reaches(number) and number > follower.out_of_reach
+        is_possible = number > follower.out_of_reach and self._feed.has_room(ring)
+        return is_near and is_possible and not ring.reaches(number)
 
     async def _fill(self, config: str, follower: Follower, ring: Ring, number: int) -> None:
         through = ring.before.number

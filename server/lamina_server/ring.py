@@ -22,24 +22,20 @@ _CHANGE_OVERHEAD_BYTES = 300
 class Recent:
     """One version, and the messages that were made of it for watchers: each once, for all who are to have it.
 
+    mark        its number and hash
     messages    by the keys that they tell of
     size_bytes  of all of this, by estimate
     """
 
-    __slots__ = ("made", "messages", "size_bytes")
+    __slots__ = ("made", "mark", "messages", "size_bytes")
 
     def __init__(self, made: EncodedChanges) -> None:
         self.made = made
+        self.mark = HeadMark(made.version.number, made.version.hash)
         self.messages: dict[tuple[str, ...], bytes] = {}
         # Twice: as entries, which a held head may share, and as a message.
         size_bytes = 2 * (made.size_bytes + len(made.header))
         self.size_bytes = _RECENT_OVERHEAD_BYTES + _CHANGE_OVERHEAD_BYTES * len(made.entries) + size_bytes
-
-    @property
-    def mark(self) -> HeadMark:
-        """Its number and hash."""
-        version = self.made.version
-        return HeadMark(version.number, version.hash)
 
 
 class Ring:

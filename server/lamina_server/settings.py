@@ -117,6 +117,12 @@ class Settings(BaseSettings):
         description="Messages of older versions that are kept for other watches that replay the same: once for each "
         "of a few dozen at different places",
     )
+    flight_limit_bytes: int = Field(
+        64 * MIB,
+        ge=1,
+        description="Messages of watches that are on their way to clients: beyond half of it they are made small, and "
+        "large ones wait. Some dozens of large ones, however many clients are slow",
+    )
     watch_limit: int = Field(
         20_000, ge=1, description="Watches of one server: an idle one takes some 30 KiB. More are refused"
     )
@@ -125,6 +131,12 @@ class Settings(BaseSettings):
         ge=1,
         description="Changes of one transaction, if it holds more than one write: deciding and inserting more would "
         "make the first of them wait for the last, and other servers for all",
+    )
+    news_interval_seconds: float = Field(
+        2,
+        gt=0,
+        description="Servers on one PostgreSQL ask this often what others have committed to watched configs, in case "
+        "that a notice was lost: what one costs at most",
     )
     reader_threads: int = Field(
         4, ge=1, description="Threads that read the database: more only queue for Python's lock and the disk"

@@ -31,8 +31,9 @@ class EtcdAbsentError(Exception):
 class Etcd:
     """A running etcd. With its defaults: every put is on the disk before it is answered."""
 
-    def __init__(self, target: str, version: str) -> None:
+    def __init__(self, target: str, version: str, pid: int) -> None:
         self.target = target
+        self.pid = pid
         self.version = version
         self._pb = import_module("aetcd.rpc.rpc_pb2")
 
@@ -86,6 +87,14 @@ class Etcd:
 
         return [caller(key) for key in keys]
 
+    async def watch(self, channel: grpc.aio.Channel, key: str) -> Any:
+        """Open a stream of its own that watches one key; return it when the watch is made."""
+        stream = import_module("aetcd.rpc.rpc_pb2_grpc").WatchStub(channel).Watch()
+        request = self._pb.WatchCreateRequest(key=key.encode())
+        await stream.write(self._pb.WatchRequest(create_request=request))
+        assert (await stream.read()).created
+        return stream
+
     def _put(self, key: str, value: str) -> Any:
         return self._pb.PutRequest(key=key.encode(), value=value.encode())
 
@@ -110,7 +119,7 @@ def running(folder: Path) -> Iterator[Etcd]:
         process = subprocess.Popen(program, stdout=log, stderr=subprocess.STDOUT)
     try:
         target = client.removeprefix("http://")
-        yield Etcd(target, _version(target))
+        yield Etcd(target, _version(target), process.pid)
     finally:
         process.terminate()
         process.wait(START_SECONDS)

@@ -6,6 +6,9 @@ options, whose handlers do nothing:
     Empty  returns no bytes
     Keep   keeps what it was sent
     Give   returns what was kept
+    Watch  a stream that is open for ever: nothing at once, and whatever anybody tells; with a number of seconds as
+           its request also 48 bytes that often, as many as a bookmark has
+    Tell   tells what it was sent to all these streams
 """
 
 import asyncio
@@ -26,13 +29,13 @@ from tests.benchmarks.ours import new_text
 from tests.support.server import ServerProcess
 
 _SERVICE = "/floor.Floor/"
+_WATCH = _SERVICE + "Watch"
+_BOOKMARK = bytes(48)
 
 
-@contextmanager
-def serving() -> Iterator[str]:
-    """Run the server as a process of its own; give its target."""
-    with ServerProcess.of_program([sys.executable, "-m", "tests.benchmarks.floor"]) as server:
-        yield server.target
+def server() -> ServerProcess:
+    """Make the server, a process of its own."""
+    return ServerProcess.of_program([sys.executable, "-m", "tests.benchmarks.floor"])
 
 
 def empty(channel: grpc.Channel, request: Any) -> Call:
@@ -58,6 +61,28 @@ def empty_callers(channel: grpc.aio.Channel, make: Callable[[], Any], number: in
     return [call] * number
 
 
+def open_stream(channel: grpc.aio.Channel, interval_seconds: int | None = None) -> Any:
+    """Open a stream, which brings no bytes at once, and bookmarks if asked for, or else what is told."""
+    return channel.unary_stream(_WATCH, _as_it_is, _as_it_is)(str(interval_seconds or "").encode())
+
+
+async def watch(channel: grpc.aio.Channel) -> Any:
+    """Open a stream that brings what is told; return it when the server has answered."""
+    stream = open_stream(channel)
+    assert await stream.read() == b""
+    return stream
+
+
+def telling(channel: grpc.aio.Channel, data: bytes) -> AsyncCall:
+    """Return a call that has the same told to all streams."""
+    method = channel.unary_unary(_SERVICE + "Tell", _as_it_is, _as_it_is)
+
+    async def call() -> None:
+        await method(data)
+
+    return call
+
+
 @contextmanager
 def synced_inserts(folder: Path) -> Iterator[Call]:
     """Give a call that inserts one row into a SQLite file in this process, and waits for the disk."""
@@ -80,10 +105,14 @@ class _Handlers(grpc.GenericRpcHandler):
 
     def __init__(self) -> None:
         self._kept = b""
-        methods = {"Empty": self._empty, "Keep": self._keep, "Give": self._give}
+        self._told = b""
+        self._tellings = 0
+        self._waiting: list[asyncio.Future[None]] = []
+        methods = {"Empty": self._empty, "Keep": self._keep, "Give": self._give, "Tell": self._tell}
         self._handlers: dict[str, Any] = {
             _SERVICE + name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()
         }
+        self._handlers[_WATCH] = grpc.unary_stream_rpc_method_handler(self._watch)
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> Any:
         return self._handlers.get(handler_call_details.method)
@@ -97,6 +126,29 @@ class _Handlers(grpc.GenericRpcHandler):
 
     async def _give(self, data: bytes, _: Any) -> bytes:
         return self._kept
+
+    async def _watch(self, data: bytes, context: Any) -> None:
+        seen = self._tellings
+        await context.write(b"")
+        while data:
+            await asyncio.sleep(float(data))
+            await context.write(_BOOKMARK)
+        while True:
+            while self._tellings == seen:
+                waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+                self._waiting.append(waiting)
+                await waiting
+            seen += 1
+            await context.write(self._told)
+
+    async def _tell(self, data: bytes, _: Any) -> bytes:
+        self._told = data
+        self._tellings += 1
+        waiting, self._waiting = self._waiting, []
+        for each in waiting:
+            if not each.done():
+                each.set_result(None)
+        return b""
 
 
 async def _serve() -> None:

@@ -36,9 +36,21 @@ def postgres_version(bindir: Path) -> str:
 
 def resident_mb(pid: int) -> float:
     """Return how much memory a process holds (VmRSS), in millions of bytes."""
+    return resident_bytes(pid) / 1_000_000
+
+
+def resident_bytes(pid: int) -> int:
+    """Return how much memory a process holds (VmRSS)."""
     status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8")
     (kib,) = (line.split()[1] for line in status.splitlines() if line.startswith("VmRSS:"))
-    return int(kib) * 1024 / 1_000_000
+    return int(kib) * 1024
+
+
+def cpu_seconds(pid: int) -> float:
+    """Return the time that the cores have spent on a process, all its threads and the system's part included."""
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    user, system = fields[11:13]
+    return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
 
 
 def _version(package: str) -> str:

@@ -2,15 +2,17 @@
 
 import asyncio
 import itertools
+import math
 import random
 import statistics
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, TypeAlias
 
 Call: TypeAlias = Callable[[], object]
 AsyncCall: TypeAlias = Callable[[], Awaitable[object]]
+TimedCall: TypeAlias = Callable[[], Awaitable[float]]
 
 WARM_UP_ROUNDS = 20
 ENOUGH_FOR_P99 = 100
@@ -55,15 +57,28 @@ def in_turn(sides: Mapping[str, Call], rounds: int, *, warm_up: int = WARM_UP_RO
     each round, so that none always follows the same other (whose fsync may still be felt).
     """
     samples = {name: Samples(name) for name in sides}
-    names = list(sides)
-    order = random.Random(1)
-    for number in range(warm_up + rounds):
-        if number == warm_up:
-            for each in samples.values():
-                each.values.clear()
-        order.shuffle(names)
-        for name in names:
-            samples[name].time(sides[name])
+    for name in _order(samples, rounds, warm_up):
+        samples[name].time(sides[name])
+    return samples
+
+
+async def times_in_turn(
+    sides: Mapping[str, TimedCall],
+    rounds: int,
+    *,
+    warm_up: int = WARM_UP_ROUNDS,
+    limit_seconds: float = math.inf,
+) -> dict[str, Samples]:
+    """Do the same for asyncio, with calls that tell themselves how many milliseconds something took.
+
+    Where they take so long that the limit passes, there are fewer rounds, and one at least.
+    """
+    samples = {name: Samples(name) for name in sides}
+    deadline = time.monotonic() + limit_seconds
+    for name in _order(samples, rounds, warm_up):
+        if time.monotonic() > deadline and all(each.values for each in samples.values()):
+            break
+        samples[name].values.append(await sides[name]())
     return samples
 
 
@@ -88,6 +103,18 @@ async def at_once(callers: Sequence[AsyncCall], calls: int) -> None:
             await call()
 
     await _gather(go_on(call) for call in callers)
+
+
+def _order(samples: Mapping[str, Samples], rounds: int, warm_up: int) -> Iterator[str]:
+    """Yield whose turn it is; forget what was measured once all are warm."""
+    names = list(samples)
+    order = random.Random(1)
+    for number in range(warm_up + rounds):
+        if number == warm_up:
+            for each in samples.values():
+                each.values.clear()
+        order.shuffle(names)
+        yield from names
 
 
 async def _rate(callers: Sequence[AsyncCall], seconds: float) -> float:

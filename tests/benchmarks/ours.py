@@ -4,7 +4,7 @@ import uuid
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from itertools import count, islice
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import grpc
 
@@ -117,6 +117,15 @@ def callers(channel: grpc.aio.Channel, config: str, number: int, *, base: int) -
     stub = ConfigServiceStub(channel)
     writers = [Writer(config, _always(key(each)), base=base) for each in range(number)]
     return [writer.through_async(stub) for writer in writers]
+
+
+async def watch(channel: grpc.aio.Channel, request: pb.WatchKeyHistoryRequest) -> Any:
+    """Open a watch from now; return its stream when the server has said where that is."""
+    stream = ConfigServiceStub(channel).WatchKeyHistory(request)
+    message = await stream.read()
+    assert isinstance(message, pb.WatchKeyHistoryResponse)
+    assert message.HasField("bookmark")
+    return stream
 
 
 def read_map(stub: ConfigServiceStub, config: str, size: int) -> Call:

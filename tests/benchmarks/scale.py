@@ -1,4 +1,4 @@
-"""How much is measured. A full run takes less than ten minutes; a quick one shows in one that all of it works."""
+"""How much is measured. A full run takes a quarter of an hour; a quick one shows in two minutes that all works."""
 
 from dataclasses import dataclass, replace
 
@@ -17,6 +17,13 @@ class Scale:
     past_versions     of the database with a long past, a tenth of which are of one key
     starts            of a server on that database
     held_configs      how many configs a server holds in memory
+    streams           that hear of one event, and the connections that they go by
+    events            how many they hear of
+    replayed_versions of the database with a long past, to a watcher
+    replays           each from a server that has just started
+    crowd             watchers, and the connections that they go by
+    idle_seconds      from one bookmark to the next, and how long it is looked on
+    far_events        made on one server and heard of on another
     """
 
     rounds: int = 1_000
@@ -33,10 +40,20 @@ class Scale:
     past_keys: int = 1_000
     starts: int = 7
     held_configs: int = 100
+    streams: tuple[int, int] = (1_000, 10)
+    events: int = 100
+    replayed_versions: int = 100_000
+    replays: int = 3
+    crowd: tuple[int, int] = (10_000, 100)
+    idle_seconds: tuple[int, int] = (30, 60)
+    far_events: int = 200
 
     def with_rounds(self, rounds: int | None) -> "Scale":
         """Take another number of rounds."""
-        return replace(self, rounds=rounds, few_rounds=min(rounds, self.few_rounds)) if rounds else self
+        if rounds is None:
+            return self
+        few, events, far_events = (min(rounds, each) for each in (self.few_rounds, self.events, self.far_events))
+        return replace(self, rounds=rounds, few_rounds=few, events=events, far_events=far_events)
 
 
 FULL = Scale()
@@ -54,4 +71,11 @@ QUICK = Scale(
     past_keys=100,
     starts=2,
     held_configs=5,
+    streams=(100, 2),
+    events=5,
+    replayed_versions=1_000,
+    replays=2,
+    crowd=(60, 3),
+    idle_seconds=(1, 3),
+    far_events=5,
 )

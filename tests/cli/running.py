@@ -13,8 +13,8 @@ import sys
 import termios
 import threading
 import time
-from collections.abc import Mapping
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, redirect_stderr, redirect_stdout, suppress
 from pathlib import Path
 from types import MappingProxyType
 from typing import Self
@@ -105,6 +105,42 @@ def _drain(master: int, into: bytearray) -> None:
     with suppress(OSError):  # how Linux says that nobody has the terminal any more
         while data := os.read(master, 65536):
             into.extend(data)
+
+
+@contextmanager
+def started(
+    *arguments: str | Path, target: str, program: Sequence[str | Path] = (LAMINA,), **environment: str
+) -> "Iterator[subprocess.Popen[str]]":
+    """Run the command until the test is done with it. `env` undoes that a background job ignores ^C."""
+    process = subprocess.Popen(
+        ["env", "--default-signal=INT", *program, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment_of(target, **environment),
+        text=True,
+    )
+    with process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def line_of(process: "subprocess.Popen[str]") -> str:
+    """Wait for the next line that it prints."""
+    assert process.stdout is not None
+    return process.stdout.readline()
+
+
+def end_of(process: "subprocess.Popen[str]", number: int | None = None) -> tuple[int, str, str]:
+    """Send a signal, and wait until all that could still write is gone; give exit code, stdout and stderr."""
+    if number is not None:
+        process.send_signal(number)
+    assert process.stdout is not None
+    assert process.stderr is not None
+    printed, said = process.stdout.read(), process.stderr.read()
+    return process.wait(WAIT_SECONDS), printed, said
 
 
 class Terminal:

@@ -1,94 +1,17 @@
 """The installed command as a process: streams, pipes, Ctrl-C, locales, what it imports, and doing without the extra."""
 
-import json
 import signal
 import socket
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 import lamina
-from tests.cli.running import LAMINA, WAIT_SECONDS, environment_of, run
+from tests.cli.running import LAMINA, WAIT_SECONDS, environment_of, line_of, run, started
 
 HEAVY = {"rich", "ruamel", "tomli_w"}
-
-
-@contextmanager
-def started(*arguments: str, target: str) -> Iterator["subprocess.Popen[str]"]:
-    """Run the command until the test is done with it. `env` undoes that a background job ignores ^C."""
-    process = subprocess.Popen(
-        ["env", "--default-signal=INT", LAMINA, *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        env=environment_of(target),
-        text=True,
-    )
-    with process:
-        try:
-            yield process
-        finally:
-            process.kill()
-
-
-def line_of(process: "subprocess.Popen[str]") -> str:
-    assert process.stdout is not None
-    return process.stdout.readline()
-
-
-def test_watch_prints_changes_as_they_come_and_ends_on_ctrl_c(target: str, shop: lamina.Config) -> None:
-    with started("watch", shop.name, "--after", "1", target=target) as process:
-        assert line_of(process).split("  ", 2)[2] == "bob  ~ timeout  30 → 45\n"
-        shop["timeout"], shop["new"] = 60, [1]
-        del shop["name"]
-        shop.commit("live")
-        assert [line_of(process).split("  ", 3)[3] for _ in range(3)] == [
-            '- name     "shop"\n',
-            "+ new      [1]\n",
-            "~ timeout  45 → 60\n",
-        ]
-        process.send_signal(signal.SIGINT)
-        _, said = process.communicate(timeout=WAIT_SECONDS)
-    assert process.returncode == 130
-    assert said.startswith("lamina: to go on from here: --after 3.")
-    assert "Traceback" not in said
-
-
-def test_watch_resumes_after_a_cursor(target: str, shop: lamina.Config) -> None:
-    with started("watch", shop.name, "--after", "0", "-o", "json", target=target) as process:
-        changes = [json.loads(line_of(process)) for _ in range(9)]
-    assert [change["version"] for change in changes] == [1] * 8 + [2]
-    assert [change["key"] for change in changes if "cursor" in change] == ["timeout", "timeout"]  # the last of each
-    assert set(changes[0]) == {"key", "value", "deleted", "version", "author", "message", "time"}
-    assert changes[0] | {"time": ""} == {
-        "key": "blob", "value": "AP8=", "deleted": False, "version": 1, "author": "bob", "message": "first settings",
-        "time": "",
-    }  # fmt: skip
-    del shop["on"]
-    shop.commit()
-    with started("watch", shop.name, "--after", changes[7]["cursor"], target=target) as process:
-        assert line_of(process).endswith("= timeout  45\n")  # what it was before the cursor is not known
-        assert line_of(process).endswith("- on       deleted\n")
-        shop["timeout"] = 60
-        shop.commit()
-        assert line_of(process).endswith("~ timeout  45 → 60\n")
-
-
-def test_watch_keys_and_prefixes(target: str, shop: lamina.Config) -> None:
-    shop |= {"db/host": "h1", "db/port": 1, "web/host": "h2", "name": "store"}
-    shop.commit()
-    arguments = ("watch", shop.name, "name", "--prefix", "db/", "--prefix", "web/", "--after", "2")
-    with started(*arguments, target=target) as process:
-        assert [line_of(process).split()[4] for _ in range(4)] == ["db/host", "db/port", "name", "web/host"]
-
-
-def test_watch_of_what_is_not(target: str, shop: lamina.Config) -> None:
-    assert run("watch", shop.name, "--after", "nonsense", target=target).returncode == 2
-    assert run("watch", shop.name, "--after", f"9.{'0' * 64}", target=target).returncode == 1
-    assert run("watch", shop.name, "--after", "99", target=target).returncode == 4
 
 
 def test_ctrl_c_while_waiting_for_a_server() -> None:

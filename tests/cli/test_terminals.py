@@ -122,7 +122,7 @@ def test_watch_on_a_terminal(target: str, shop: lamina.Config) -> None:
         line = terminal.until("45 → 60").splitlines()[-1]
         assert line.startswith(f"3  {datetime.now().astimezone():%H:}")
         terminal.press("\x03")
-        terminal.until("to go on from here: --after 3.")
+        terminal.until("to go on from here: --after ")
         assert terminal.wait() == 130
 
 

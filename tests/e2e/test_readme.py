@@ -33,6 +33,7 @@ def server(tmp_path: Path) -> ServerProcess:
     return ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}")
 
 
+@pytest.mark.timeout(180)  # dozens of commands, one after the other
 @pytest.mark.parametrize("readme", READMES)
 def test_blocks_run_as_printed(readme: str, server: ServerProcess, tmp_path: Path) -> None:
     with server:

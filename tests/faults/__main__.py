@@ -1,7 +1,9 @@
-"""Kill servers and databases for long under load, and see that nothing is lost: the long form of tests/faults.
+"""Kill servers and databases for long, under load and under watchers, and see that nothing is lost: tests/faults, long.
 
-    make torture                                       # 100 kills on SQLite, 100 on PostgreSQL with two servers
+    make torture                                       # all of it
     make torture ARGS="--kills 20 --only sqlite"
+    make torture ARGS="--only watch"                   # watchers through cuts, kills, silence and crowds
+    make torture ARGS="--only watch-sqlite --versions 1000 --watchers 20"
     make torture ARGS="--kills 200 --between 100"      # 10,000 commits each
     make torture ARGS="--seed 7 --keep /tmp/torture"   # the same kills as before, histories kept
 
@@ -28,9 +30,12 @@ from rich.table import Table
 from tests.faults.campaign import BETWEEN_MOST, Plan, Result, run
 from tests.faults.nemesis import Fault, mixture, running, server_kill
 from tests.faults.violations import Check
+from tests.faults.watches import torture as watches
+from tests.faults.watches.torture import CUT_AND_KILLED, TRIALS, Outcome
 from tests.support.postgres import Postgres, PostgresAbsentError
 from tests.support.server import ServerProcess
 
+WATCH = "watch"
 BACKEND_SHARE, POSTMASTER_SHARE = 0.3, 0.1
 
 
@@ -93,7 +98,7 @@ def _bar(console: Console, name: str, kills: int) -> Iterator[Callable[[int], No
         TextColumn("{task.description}"),
         BarColumn(),
         MofNCompleteColumn(),
-        TextColumn("kills, {task.fields[acknowledged]:,} commits"),
+        TextColumn("faults, {task.fields[acknowledged]:,} commits"),
         TimeElapsedColumn(),
         TimeRemainingColumn(),
     )
@@ -128,6 +133,44 @@ def show(results: Mapping[str, Result], console: Console) -> None:
         table.add_column(name, justify="right")
     for label, figure in FIGURES.items():
         table.add_row(label, *(figure(result) for result in results.values()))
+    console.print(table)
+
+
+def _try(name: str, arguments: argparse.Namespace, console: Console) -> Outcome:
+    """Carry out a trial of the watch."""
+    folder = Path(tempfile.mkdtemp(prefix=f"lamina-torture-{name}-", dir=arguments.keep))
+    keep = True
+    faults = arguments.cuts + arguments.watch_kills if name in CUT_AND_KILLED else 1
+    try:
+        with _bar(console, name, faults) as on_fault:
+            outcome = TRIALS[name](
+                watches.Order(
+                    folder=folder,
+                    seed=arguments.seed,
+                    versions=arguments.versions,
+                    watchers=arguments.watchers,
+                    cuts=arguments.cuts,
+                    kills=arguments.watch_kills,
+                    on_fault=on_fault,
+                )
+            )
+        keep = bool(outcome.broken or arguments.keep)
+    finally:
+        if keep:
+            console.print(f"{name}: seed {arguments.seed}, histories in {folder}", soft_wrap=True)
+        else:
+            shutil.rmtree(folder)
+    for text in outcome.broken:
+        console.print(text, style="red", markup=False, soft_wrap=True)
+    return outcome
+
+
+def show_trials(outcomes: Mapping[str, Outcome], console: Console) -> None:
+    """Print what each trial of the watch came to."""
+    table = Table("", "", "", title="what watchers went through")
+    for name, outcome in outcomes.items():
+        for number, (label, figure) in enumerate(outcome.figures.items()):
+            table.add_row("" if number else name, label, figure, end_section=number == len(outcome.figures) - 1)
     console.print(table)
 
 
@@ -169,21 +212,34 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100, help="on each kind of database")
     parser.add_argument("--between", type=int, default=BETWEEN_MOST, help="most commits between two kills")
-    parser.add_argument("--only", choices=CAMPAIGNS, action="append", help="default: all of them")
+    choices = [*CAMPAIGNS, WATCH, *TRIALS]
+    parser.add_argument("--only", choices=choices, action="append", help=f"default: all; {WATCH}: all {WATCH}-...")
+    parser.add_argument("--versions", type=int, default=10_000, help="that watchers are told of")
+    parser.add_argument("--watchers", type=int, default=100)
+    parser.add_argument("--cuts", type=int, default=300, help="on the way of watchers to their servers")
+    parser.add_argument("--watch-kills", type=int, default=20, help="of the servers of watchers")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32))
     parser.add_argument("--keep", type=Path, help="a folder to leave histories and databases in")
     arguments = parser.parse_args()
     console = Console()
+    asked = arguments.only or [*CAMPAIGNS, WATCH]
     results: dict[str, Result] = {}
+    outcomes: dict[str, Outcome] = {}
     try:
-        for name in arguments.only or CAMPAIGNS:
-            results[name] = _torture(name, arguments, console)
+        for name in dict.fromkeys(one for wanted in asked for one in (TRIALS if wanted == WATCH else [wanted])):
+            if name in CAMPAIGNS:
+                results[name] = _torture(name, arguments, console)
+            else:
+                outcomes[name] = _try(name, arguments, console)
     except PostgresAbsentError as error:
         console.print(f"[red]without PostgreSQL:[/red] {error}")
         sys.exit(1)
     finally:
-        show(results, console)
-    sys.exit(any(result.violations for result in results.values()))
+        if results:
+            show(results, console)
+        if outcomes:
+            show_trials(outcomes, console)
+    sys.exit(any(result.violations for result in results.values()) or any(one.broken for one in outcomes.values()))
 
 
 if __name__ == "__main__":

@@ -26,7 +26,7 @@ OPEN = frozenset(
         grpc.StatusCode.INTERNAL,
     }
 )
-_CHANNEL_OPTIONS = (
+CHANNEL_OPTIONS = (
     ("grpc.enable_retries", 0),  # each attempt is to be seen
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 50),
@@ -65,7 +65,7 @@ class Client:
         self.name = recorder.client
         self.known = 0
         self._recorder = recorder
-        self._channels = [grpc.insecure_channel(target, options=_CHANNEL_OPTIONS) for target in targets]
+        self._channels = [grpc.insecure_channel(target, options=CHANNEL_OPTIONS) for target in targets]
         self._stubs = itertools.cycle([lamina_pb2_grpc.ConfigServiceStub(channel) for channel in self._channels])
         self._stub = next(self._stubs)
         self._watching: Any = None
@@ -161,10 +161,10 @@ def answer_of(error: grpc.RpcError) -> Answer:
 
 
 def _reason(ended: Any) -> str | None:
-    for item in ended.trailing_metadata() or ():
-        if item.key == "grpc-status-details-bin":
+    for key, value in ended.trailing_metadata() or ():  # grpc's items have names, grpc.aio's have none
+        if key == "grpc-status-details-bin":
             info = error_details_pb2.ErrorInfo()
-            for detail in status_pb2.Status.FromString(item.value).details:
+            for detail in status_pb2.Status.FromString(value).details:
                 if detail.Unpack(info):
                     return str(info.reason)
     return None

@@ -6,13 +6,13 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FinalVersion:
-    """One version: which commit it says to be (its message is the request id), and what it changed."""
+    """One version: which commit it says to be (its message is the request id), and what it changed; None: deleted."""
 
     number: int
     parent: int
     hash: str
     request: str
-    changes: Mapping[str, str]
+    changes: Mapping[str, str | None]
 
 
 @dataclass(frozen=True, slots=True)

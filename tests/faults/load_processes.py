@@ -8,23 +8,16 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from tests.faults.progress import Progress
+
 ROOT = Path(__file__).parents[2]
 PROCESSES, CLIENTS = 2, 16
-PROGRESS_SECONDS = 40.0
-"""Longer than any server takes to come back: after it, nothing moves any more."""
 END_SECONDS = 30.0
 """More than the last call of each client may take."""
 
 
-class StalledError(Exception):
-    """Nothing was acknowledged for so long that nothing will be."""
-
-
 class Loads:
-    """CLIENTS clients in PROCESSES processes, working while the block lasts; their histories go to `folder`.
-
-    acknowledged  how many commits they were told of so far
-    """
+    """CLIENTS clients in PROCESSES processes, working while the block lasts; their histories go to `folder`."""
 
     def __init__(
         self, config: str, targets: Sequence[str], folder: Path, *, seed: int, name: str = "c", clients: int = CLIENTS
@@ -38,8 +31,7 @@ class Loads:
             ]
             for number in range(PROCESSES)
         ]
-        self.acknowledged = 0
-        self._counted = threading.Condition()
+        self._progress = Progress()
         self._processes: list[subprocess.Popen[bytes]] = []
         self._readers: list[threading.Thread] = []
 
@@ -66,20 +58,19 @@ class Loads:
         if error is None and any(codes):
             raise RuntimeError(f"the clients' processes ended with {codes}; what they said is above")
 
+    @property
+    def acknowledged(self) -> int:
+        """How many commits the clients were told of so far."""
+        return self._progress.acknowledged
+
     def wait_for(self, more: int) -> None:
         """Wait until so many more commits are acknowledged; raise StalledError if none is for long."""
-        with self._counted:
-            goal = self.acknowledged + more
-            while (before := self.acknowledged) < goal:
-                if not self._counted.wait_for(lambda: self.acknowledged > before, PROGRESS_SECONDS):
-                    raise StalledError(f"no commit was acknowledged for {PROGRESS_SECONDS:.0f} s")
+        self._progress.wait_for(more)
 
     def _count(self, process: subprocess.Popen[bytes]) -> None:
         assert process.stdout is not None
         while dots := process.stdout.read1(4096):  # type: ignore[attr-defined]
-            with self._counted:
-                self.acknowledged += len(dots)
-                self._counted.notify_all()
+            self._progress.add(len(dots))
 
     def _end(self, process: subprocess.Popen[bytes]) -> int:
         assert process.stdin is not None

@@ -139,7 +139,7 @@ def _differing_headers(database: Final, headers: Sequence[pb.ConfigVersion], tar
 
 def _differing_map(database: Final, stub: Any, config: str, target: str) -> list[Violation]:
     """Compare the head's whole map with the sum of all changes."""
-    expected: dict[str, tuple[str, int]] = {}
+    expected: dict[str, tuple[str | None, int]] = {}
     for version in database.versions:
         expected |= {key: (value, version.number) for key, value in version.changes.items()}
     head = stub.GetVersion(pb.GetVersionRequest(config=config), timeout=CALL_SECONDS)

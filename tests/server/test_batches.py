@@ -76,6 +76,7 @@ class Desk:
             WireCodec(),
             self.feed,
             limits=MapLimits(keys=10_000, size_bytes=10_000_000),
+            on_commit=lambda _: None,
             on_failure=self._fail,
             batch_limit_changes=BATCH_LIMIT,
         )

@@ -56,6 +56,7 @@ class Desk:
             codec,
             self.feed,
             limits=limits,
+            on_commit=lambda _: None,
             on_failure=lambda: self.failures.append(None),
             batch_limit_changes=10,
         )

@@ -220,8 +220,8 @@ async def test_configs_that_nobody_watches_cost_nothing_once_their_ring_is_dropp
     for number in range(1, 50):
         feed.append(made(1, "a", config=f"c{number}"))
     with feed.follow("c1", EVERYTHING):
-        assert feed.watched() == ["c1"]
-    assert feed.watched() == []
+        assert set(feed.watched()) == {"c1"}
+    assert not feed.watched()
     assert feed.last("c1") is None
     assert feed.last("c49") == mark(1)
 

@@ -3,7 +3,7 @@
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, contextmanager
+from contextlib import AsyncExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -160,6 +160,7 @@ async def test_nobody_is_told_by_the_store_what_memory_does_not_know_yet() -> No
         commit = asyncio.ensure_future(wire.commit(CONFIG, {"a": 4}))
         await asyncio.to_thread(store.committed.wait, 10)
         watch = wire.watch(CONFIG, after=3)
+        assert (await watch.bookmark())[0] == 3  # memory: to a watch, too, there is no version 4 yet
         reads: dict[str, Any] = {
             "log": wire.stub.ListVersions(pb.ListVersionsRequest(config=CONFIG)),
             "history": wire.stub.GetKeyHistory(pb.GetKeyHistoryRequest(config=CONFIG, key="a", newest_first=True)),
@@ -312,14 +313,13 @@ def lose_versions(url: str, *, after: int) -> None:
 
 async def test_one_question_serves_all_reads_that_waited_for_it(shared_url: str) -> None:
     """A read never gets an answer to a question that was sent before it came."""
-    store = open_store(shared_url)
-    async with running(store) as wire:
-        await wire.commit(CONFIG, {"x": 1})
-        await wire.get(CONFIG)
-        with said() as questions:
-            await asyncio.gather(*(wire.get(CONFIG) for _ in range(90)))
-        assert 1 <= len(questions) <= 45
-    store.close()
+    with closing(open_store(shared_url)) as store:
+        async with running(store) as wire:
+            await wire.commit(CONFIG, {"x": 1})
+            await wire.get(CONFIG)
+            with said() as questions:
+                await asyncio.gather(*(wire.get(CONFIG) for _ in range(90)))
+            assert 1 <= len(questions) < 90
 
 
 async def test_questions_are_asked_one_at_a_time_for_all_who_wait() -> None:

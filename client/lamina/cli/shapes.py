@@ -25,6 +25,13 @@ def shapes(records: Mapping[str, Any]) -> dict[str, Any]:
     return {key: shape(record) for key, record in records.items()}
 
 
+def change_shape(change: lamina.KeyChange, old: Any) -> dict[str, Any]:
+    """Make a JSON object of a change, with the value before it."""
+    found = shape(change)
+    before = {} if old is lamina.MISSING else {"old": old}
+    return {"key": found.pop("key"), **before, **found}
+
+
 def document(value: Any) -> str:
     """Write one value over as many lines as are good to read."""
     return escape_json(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False, default=substitute))

@@ -49,6 +49,13 @@ def substitute(value: object) -> str:
     raise TypeError(f"no value is a {type(value).__name__}")
 
 
+def bare(value: Any) -> str:
+    """Write one value for a variable: text as it is, bytes in base64, everything else as JSON."""
+    if isinstance(value, str | bytes):
+        return value if isinstance(value, str) else substitute(value)
+    return write_json(value)
+
+
 def show(value: Any) -> str:
     """Write one value for people: JSON with a space after a comma, bytes as YAML has them, nothing that acts."""
     if isinstance(value, bytes):

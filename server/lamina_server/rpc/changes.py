@@ -9,20 +9,21 @@ split only because 4 came before it), the second a and b of version 5 with `more
 third c of version 5.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lamina_server.errors import CursorError
 from lamina_server.rpc.convert import replies
 from lamina_server.rpc.requests import Cursor
-from lamina_server.settings import Settings
-from lamina_server.store.contract import KeyFilter, Reading
+from lamina_server.store.contract import EVERYTHING, KeyFilter, Reading
 from lamina_server.versions import Change, Version
 
 _CHANGE_FRAMING_BYTES = 24
 """What a change costs on the wire besides its key and value, at most: tags, lengths, kind."""
 _VERSIONS_LIMIT = 100
-"""Versions of one reading: their headers are read together, and each may name 100 keys of 512 bytes."""
+"""Versions of one reading with a filter: their headers are read together, and each may name 100 keys of 512 bytes."""
+_WHOLE_VERSIONS_LIMIT = 1_000
+"""And without: then the keys are those of the changes, which fill a message sooner."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +37,17 @@ class Place:
     def within_version(self) -> bool:
         """Whether a part of the version was sent, and more is to come."""
         return bool(self.key)
+
+
+@dataclass(frozen=True, slots=True)
+class Where:
+    """Where a watch goes on, with what it wants, the last version that it was told, and how large a message may be."""
+
+    config: str
+    wanted: KeyFilter
+    place: Place
+    cursor: Cursor
+    limit_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,24 +75,21 @@ class _Part:
     more: bool = False
 
 
-def read_batch(
-    reading: Reading,
-    *,
-    config: str,
-    wanted: KeyFilter,
-    place: Place,
-    cursor: Cursor,
-    through: int,
-    settings: Settings,
-) -> Batch:
+def read_batch(reading: Reading, *, where: Where, through: int, limit_versions: int) -> Batch:
     """Read what follows a place, as much as makes about one message, at most through a version that is there.
+
+    limit_versions  so many are looked through at most
 
     Raises CursorError where the cursor is not part of the past any more: the database was
     restored from an older backup, or has lost versions in a failover.
     """
-    through = min(through, place.number + settings.watch_read_limit_versions - 1)
-    changes = reading.changes(config, after=(place.number, place.key), through=through, wanted=wanted)
-    parts, stopped_at = _take(changes, settings.watch_message_limit_bytes)
+    config, place, cursor = where.config, where.place, where.cursor
+    is_whole = where.wanted == EVERYTHING
+    taken_limit = _WHOLE_VERSIONS_LIMIT if is_whole else _VERSIONS_LIMIT
+    # Where all is taken, there is no use in looking further than that.
+    through = min(through, place.number - 1 + (min(limit_versions, taken_limit) if is_whole else limit_versions))
+    changes = reading.changes(config, after=(place.number, place.key), through=through, wanted=where.wanted)
+    parts, stopped_at = _take(changes, where.limit_bytes, taken_limit)
     if stopped_at is None:
         place = Place(through + 1)
     elif parts[-1].more:
@@ -89,14 +98,23 @@ def read_batch(
         place = Place(stopped_at)
     done = place.number - 1
     needed = {done, cursor.number, *(part.number for part in parts)} - {0}
-    headers = reading.versions(config, needed)
+    headers = _headers(reading, config, needed)
     _check(reading, config, cursor, headers)
     if needed - headers.keys():  # versions were lost while they were read
         raise CursorError.ahead(config, max(needed), reading.head(config))
-    messages = _encode(reading, config, parts, headers, settings.watch_message_limit_bytes)
+    messages = _encode(reading, config, parts, headers, where.limit_bytes)
     cursor = Cursor(done, headers[done].hash) if done else cursor
     told = max((part.number for part in parts if not part.more), default=0)
     return Batch(messages, told, place, cursor)
+
+
+def _headers(reading: Reading, config: str, numbers: Collection[int]) -> Mapping[int, Version]:
+    """Read headers, in one range where they lie together."""
+    if not numbers or max(numbers) - min(numbers) > 2 * len(numbers):
+        return reading.versions(config, numbers)
+    span = max(numbers) - min(numbers) + 1
+    log = reading.log(config, after=min(numbers) - 1, before=max(numbers) + 1, limit=span, newest_first=False)
+    return {version.number: version for version in log}
 
 
 def _check(reading: Reading, config: str, cursor: Cursor, headers: Mapping[int, Version]) -> None:
@@ -108,14 +126,16 @@ def _check(reading: Reading, config: str, cursor: Cursor, headers: Mapping[int, 
         raise CursorError.forked(config, cursor.number, reading.head(config))
 
 
-def _take(changes: Iterable[tuple[int, Change]], limit_bytes: int) -> tuple[list[_Part], int | None]:
+def _take(
+    changes: Iterable[tuple[int, Change]], limit_bytes: int, limit_versions: int
+) -> tuple[list[_Part], int | None]:
     """Group changes by version until they fill a message; tell the version of the first that was left, if any."""
     parts: list[_Part] = []
     size = 0
     for number, change in changes:
         weight = _weigh(change)
         begins = not parts or parts[-1].number != number
-        if parts and (size + weight > limit_bytes or (begins and len(parts) == _VERSIONS_LIMIT)):
+        if parts and (size + weight > limit_bytes or (begins and len(parts) == limit_versions)):
             _close(parts, number)
             return parts, number
         if begins:
@@ -146,13 +166,18 @@ def _encode(
     """Encode parts, with their versions' headers, into messages that close before they pass the limit."""
     if not parts:
         return []
-    keys = reading.changed_keys(config, [part.number for part in parts])
-    messages: list[bytes] = []
+    # Where a part is its whole version, it has the keys in it.
+    incomplete = [part.number for part in parts if headers[part.number].change_count != len(part.changes)]
+    keys = dict(reading.changed_keys(config, incomplete)) if incomplete else {}
+    messages: list[list[bytes]] = []
+    room = 0
     for part in parts:
         header = headers[part.number]
-        encoded = replies.version_changes(header, keys.get(part.number, ()), part.changes, more=part.more)
-        if messages and len(messages[-1]) + len(encoded) <= limit_bytes:
-            messages[-1] += encoded
-        else:
-            messages.append(encoded)
-    return messages
+        changed = keys.get(part.number) or [change.key for change in part.changes]
+        encoded = replies.version_changes(header, changed, part.changes, more=part.more)
+        if not messages or len(encoded) > room:
+            messages.append([])
+            room = limit_bytes
+        messages[-1].append(encoded)
+        room -= len(encoded)
+    return [b"".join(message) for message in messages]

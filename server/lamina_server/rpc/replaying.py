@@ -7,20 +7,16 @@ room for it. What follows is read while a message is being sent.
 
 import asyncio
 from collections import OrderedDict
+from dataclasses import replace
 from functools import partial
-from typing import TypeAlias
 
 from lamina_server.heads import Heads
 from lamina_server.readers import Readers
-from lamina_server.rpc.changes import Batch, Place, read_batch
-from lamina_server.rpc.requests import Cursor, WatchRequest
+from lamina_server.rpc.changes import Batch, Where, read_batch
 from lamina_server.settings import Settings
-from lamina_server.store.contract import KeyFilter
 
 _BATCH_OVERHEAD_BYTES = 1_000
 """What is kept of a batch besides its messages."""
-
-_Where: TypeAlias = tuple[str, KeyFilter, Place, Cursor]
 
 
 class Replaying:
@@ -30,47 +26,41 @@ class Replaying:
         self._heads = heads
         self._readers = readers
         self._settings = settings
-        self._kept: OrderedDict[_Where, Batch] = OrderedDict()
+        # Not all of the readers: who asks for a map must not stand in line behind replays.
+        self._reading = asyncio.Semaphore(max(1, settings.reader_threads // 2))
+        self._kept: OrderedDict[Where, Batch] = OrderedDict()
         self._kept_bytes = 0
-        self._under_way: dict[_Where, asyncio.Task[Batch]] = {}
+        self._under_way: dict[Where, asyncio.Task[Batch]] = {}
 
-    async def read(self, request: WatchRequest, place: Place, cursor: Cursor, through: int) -> Batch:
+    async def read(self, where: Where, through: int) -> Batch:
         """Read what follows a place, as much as makes about one message, at most through a version that is there.
 
         Raises CursorError where the cursor is not part of the past any more.
         """
-        where = (request.config, request.wanted, place, cursor)
         batch = self._kept.get(where)
         if batch is None:
             self._begin(where, through)
             batch = await asyncio.shield(self._under_way[where])
         if batch.place.number <= through:
-            self._begin((request.config, request.wanted, batch.place, batch.cursor), through)
+            self._begin(replace(where, place=batch.place, cursor=batch.cursor), through)
         return batch
 
-    def _begin(self, where: _Where, through: int) -> None:
+    def _begin(self, where: Where, through: int) -> None:
         if where in self._kept or where in self._under_way:
             return
         self._under_way[where] = task = asyncio.create_task(self._read(where, through))
         task.add_done_callback(partial(self._ended, where))
 
-    async def _read(self, where: _Where, through: int) -> Batch:
-        config, wanted, place, cursor = where
-        batch = await self._readers.read(
-            partial(
-                read_batch,
-                config=config,
-                wanted=wanted,
-                place=place,
-                cursor=cursor,
-                through=through,
-                settings=self._settings,
+    async def _read(self, where: Where, through: int) -> Batch:
+        limit_versions = self._settings.watch_read_limit_versions
+        async with self._reading:
+            batch = await self._readers.read(
+                partial(read_batch, where=where, through=through, limit_versions=limit_versions)
             )
-        )
-        await self._heads.settled(config)
+        await self._heads.settled(where.config)
         return batch
 
-    def _ended(self, where: _Where, task: "asyncio.Task[Batch]") -> None:
+    def _ended(self, where: Where, task: "asyncio.Task[Batch]") -> None:
         del self._under_way[where]
         # An error is looked at here, because those who waited may all have left; who comes next reads again.
         if task.cancelled() or task.exception():

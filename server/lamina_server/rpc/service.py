@@ -17,8 +17,9 @@ from lamina_server.rpc import callers, reads, snapshots
 from lamina_server.rpc.admission import Admission
 from lamina_server.rpc.convert import replies, requests
 from lamina_server.rpc.draining import Draining
+from lamina_server.rpc.flight import Send
 from lamina_server.rpc.requests import WriteRequest
-from lamina_server.rpc.watching import Rooms, Send, Watch
+from lamina_server.rpc.watching import Rooms, Watch
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Reading
 from lamina_server.versions import Reply, RequestKey, Version

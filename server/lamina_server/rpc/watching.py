@@ -7,7 +7,7 @@ message to be taken before it looks again.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -17,16 +17,15 @@ from lamina_server.heads import Heads
 from lamina_server.readers import Readers
 from lamina_server.refilling import Refilling
 from lamina_server.ring import Ring
-from lamina_server.rpc.changes import Place
+from lamina_server.rpc.changes import Place, Where
 from lamina_server.rpc.convert import replies
 from lamina_server.rpc.draining import Draining
+from lamina_server.rpc.flight import Flight, Send
 from lamina_server.rpc.messages import message_of
 from lamina_server.rpc.replaying import Replaying
 from lamina_server.rpc.requests import Cursor, WatchRequest
 from lamina_server.settings import Settings
 from lamina_server.versions import HeadMark, Version
-
-Send = Callable[[bytes], Awaitable[None]]
 
 _NOTHING = HeadMark(0, b"")
 _LOOKED_THROUGH_VERSIONS = 1_000
@@ -42,22 +41,30 @@ class Rooms:
     feed: Feed
     refilling: Refilling
     replaying: Replaying
+    flight: Flight
     draining: Draining
     settings: Settings
     spread: Callable[[float], float]
 
 
 class Watch:
-    """One watch, from its first message to its end."""
+    """One watch, from its first message to its end. Make it in the task that runs it.
+
+    What is done for each message is written out: a thousand watches do it for one commit.
+    """
 
     def __init__(self, request: WatchRequest, rooms: Rooms, follower: Follower, send: Send) -> None:
         self._request = request
         self._rooms = rooms
         self._follower = follower
         self._write = send
+        self._loop = asyncio.get_running_loop()
+        task = asyncio.current_task()
+        assert task is not None
+        self._task = task
         self._forks = follower.forks
-        self._place = Place(1)
-        self._cursor = Cursor(0, b"")
+        # The cursor, and the last key that was told of the version after it, where that is told in parts.
+        self._number, self._hash, self._key = 0, b"", ""
         self._told: int | None = None
         self._bookmark_at = 0.0
         self._is_live = False
@@ -70,10 +77,12 @@ class Watch:
                 await self._end()
             if self._follower.forks != self._forks or self._follower.ring is None:
                 await self._check_place()
-            elif _now() >= self._bookmark_at and not self._place.within_version:
+            elif self._loop.time() >= self._bookmark_at and not self._key:
                 await self._bookmark()
             else:
                 await self._go_on(self._follower.ring)
+
+    # --- where it stands --------------------------------------------------------------------
 
     async def _begin(self) -> None:
         after = self._request.after
@@ -82,23 +91,26 @@ class Watch:
         if after is None:
             await self._bookmark()
 
+    async def _check_place(self) -> None:
+        """Go on in another past, if the cursor is part of that, too."""
+        if self._key:
+            text = "the database lost versions while one was being told; watch on after your cursor"
+            raise UnavailableError(Reason.STORE_UNAVAILABLE, text)
+        await self._find_place(Cursor(self._number, self._hash))
+
     async def _find_place(self, after: Cursor | None) -> None:
         """Find out where the head is, and check that a cursor is part of this database's past; None: the head."""
         self._forks = self._follower.forks
         head = await self._find_head()
-        if after is not None and after.number > head.number:
+        if after is None:
+            self._stand(head.number, head.hash)
+            return
+        if after.number > head.number:
             raise CursorError.ahead(self._request.config, after.number, head)
-        found = head.hash if after is None else await self._hash_of(after.number, head)
-        if after is not None and after.hash and after.hash != found:
+        found = await self._hash_of(after.number, head)
+        if after.hash and after.hash != found:
             raise CursorError.forked(self._request.config, after.number, head)
-        self._stand(HeadMark(head.number if after is None else after.number, found))
-
-    async def _check_place(self) -> None:
-        """Go on in another past, if the cursor is part of that, too."""
-        if self._place.within_version:
-            text = "the database lost versions while one was being told; watch on after your cursor"
-            raise UnavailableError(Reason.STORE_UNAVAILABLE, text)
-        await self._find_place(self._cursor)
+        self._stand(after.number, found)
 
     async def _find_head(self) -> HeadMark:
         config, feed = self._request.config, self._rooms.feed
@@ -117,17 +129,24 @@ class Watch:
         if ring is not None and (found := ring.hash_of(number)):
             return found
         versions = await self._rooms.readers.read(lambda reading: reading.versions(config, [number]))
-        version: Version | None = versions.get(number)
-        return version.hash if version else b"?"  # no hash: the head has gone back meanwhile
+        if number not in versions:  # the head has gone back meanwhile
+            raise CursorError.ahead(config, number, head)
+        version: Version = versions[number]
+        return version.hash
+
+    def _stand(self, number: int, hash_: bytes) -> None:
+        self._number, self._hash, self._key = number, hash_, ""
+
+    # --- what follows -----------------------------------------------------------------------
 
     async def _go_on(self, ring: Ring) -> None:
         """Send what follows, from wherever it is; where nothing does, sleep."""
-        number = self._cursor.number
-        if not self._place.within_version and not ring.reaches(number):
+        number = self._number
+        if not ring.reaches(number) and not self._key:
             await self._rooms.refilling.reach(self._request.config, self._follower, number)
             if self._follower.ring is not ring:
                 return
-        if self._place.within_version or not ring.reaches(number):
+        if self._key or not ring.reaches(number):
             await self._replay(ring.last.number)
         elif ring.last.number > number:
             await self._take(ring)
@@ -138,22 +157,22 @@ class Watch:
         else:
             # Without an `await` since the look at the ring.
             position = await self._follower.sleep(self._bookmark_at)
-            if position.number > self._cursor.number:
-                self._stand(position)
+            if position.number > number:
+                self._stand(position.number, position.hash)
 
     async def _take(self, ring: Ring) -> None:
         """Send what follows in the ring, several versions together where several are there."""
         messages: list[bytes] = []
-        size_bytes = 0
-        for recent in ring.after(self._cursor.number, _LOOKED_THROUGH_VERSIONS):
+        size_bytes, limit_bytes = 0, self._rooms.flight.message_limit_bytes
+        for recent in ring.after(self._number, _LOOKED_THROUGH_VERSIONS):
             message = message_of(recent, self._follower)
             if message:
                 size_bytes += len(message)
-                if messages and size_bytes > self._rooms.settings.watch_message_limit_bytes:
+                if messages and size_bytes > limit_bytes:
                     break
                 messages.append(message)
-                self._told = recent.made.version.number
-            self._stand(recent.mark)
+                self._told = recent.mark.number
+            self._stand(recent.mark.number, recent.mark.hash)
         if messages:
             await self._send(messages[0] if len(messages) == 1 else b"".join(messages))
         else:
@@ -161,40 +180,31 @@ class Watch:
 
     async def _replay(self, through: int) -> None:
         """Send what is not in the ring any more."""
-        batch = await self._rooms.replaying.read(self._request, self._place, self._cursor, through)
+        request, limit_bytes = self._request, self._rooms.flight.message_limit_bytes
+        place, cursor = Place(self._number + 1, self._key), Cursor(self._number, self._hash)
+        where = Where(request.config, request.wanted, place, cursor, limit_bytes)
+        batch = await self._rooms.replaying.read(where, through)
         for message in batch.messages:
             await self._send(message)
-        self._place, self._cursor = batch.place, batch.cursor
+        self._number, self._hash, self._key = batch.cursor.number, batch.cursor.hash, batch.place.key
         self._told = batch.told or self._told
 
-    def _stand(self, mark: HeadMark) -> None:
-        self._cursor = Cursor(mark.number, mark.hash)
-        self._place = Place(mark.number + 1)
+    # --- what is sent -----------------------------------------------------------------------
 
     async def _send(self, message: bytes) -> None:
-        """Wait for a slow watcher, and for that one alone; at last give up on it."""
-        limit = self._rooms.settings.watch_take_limit_seconds
-        try:
-            async with asyncio.timeout(limit):
-                await self._write(message)
-        except TimeoutError:
-            text = f"the watch has not taken a message within {limit:g} s; watch on after your cursor"
-            raise UnavailableError(Reason.TOO_SLOW, text) from None
+        """Wait for a slow watcher, and for that one alone."""
+        await self._rooms.flight.carry(message, self._write, self._task, self._loop)
         self._sent()
 
     def _sent(self) -> None:
         interval = self._request.bookmark_interval_seconds
-        self._bookmark_at = _now() + self._rooms.spread(interval)
+        self._bookmark_at = self._loop.time() + self._rooms.spread(interval)
 
     async def _bookmark(self) -> None:
-        await self._send(replies.bookmark(self._cursor))
-        self._told = self._cursor.number
+        await self._send(replies.bookmark(Cursor(self._number, self._hash)))
+        self._told = self._number
 
     async def _end(self) -> NoReturn:
-        if not self._place.within_version:
+        if not self._key:
             await self._bookmark()
         raise UnavailableError(Reason.DRAINING, "the server is stopping; watch on after your cursor, at another one")
-
-
-def _now() -> float:
-    return asyncio.get_running_loop().time()

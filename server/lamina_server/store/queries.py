@@ -5,6 +5,7 @@ config's past, but for the versions that were asked for. Their parameters are in
 """
 
 from functools import cache
+from typing import Any
 
 from sqlalchemy import BigInteger, ColumnElement, Text, and_, bindparam, case, func, literal, or_, select, tuple_
 
@@ -196,6 +197,12 @@ def changes_among() -> Statement:
 
 
 @cache
+def changed_values() -> Statement:
+    """Ask for the changes of all keys, as values and not only where they stand."""
+    return _changes(*_VALUE)
+
+
+@cache
 def key_history(*, newest_first: bool) -> Statement:
     """Ask for the values of key `key` in low < version < high, each with what its version's header says.
 
@@ -215,12 +222,12 @@ def key_history(*, newest_first: bool) -> Statement:
     )
 
 
-def _changes() -> Statement:
+def _changes(*columns: ColumnElement[Any]) -> Statement:
     after_version = bindparam("after_version", type_=BigInteger)
     version, name = VALUES.c.version, VALUES.c.name
     # `version >= …` says the same again, in a form that an index can begin at.
     return (
-        select(version, name, VALUES.c.id)
+        select(*(columns or (version, name, VALUES.c.id)))
         .where(VALUES.c.config_name_id == CONFIG, version >= after_version, version <= HIGH)
         .where(or_(version > after_version, bindparam("after_key", type_=Text) < KEY))
         .order_by(version, name)

@@ -127,8 +127,7 @@ class SqlReading:
         self, config: str, *, after: tuple[int, str], through: int, wanted: KeyFilter = EVERYTHING
     ) -> Iterator[tuple[int, Change]]:
         """Yield changes in order of version, then key."""
-        places = self._places_of_changes(config, after, through, Selection.of(wanted))
-        for row in self._values(config, places):
+        for row in self._changes(config, after, through, Selection.of(wanted)):
             yield row.version, Change(row.name, checked_value_of(row, config))
 
     def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
@@ -180,6 +179,20 @@ class SqlReading:
         parameters = {"config": config, "keyframe": keyframe.id, "low": keyframe.version, "high": number}
         places = self._by_key(keyframe_queries.live, selection, after, **parameters)
         yield from _live_entries(self._values(config, places), config)
+
+    def _changes(self, config: str, after: tuple[int, str], through: int, selection: Selection) -> Iterator[Any]:
+        """Yield rows of changes; all of them, of small versions, with one question for each VALUES_AT_ONCE."""
+        is_small = selection.is_everything
+        while is_small:
+            parameters = {"after_version": after[0], "after_key": after[1], "high": through, "limit": VALUES_AT_ONCE}
+            rows = self.ask(queries.changed_values(), config=config, **parameters)
+            yield from rows
+            if len(rows) < VALUES_AT_ONCE:
+                return
+            after = rows[-1].version, rows[-1].name
+            # A version that fills them would be sorted by key again and again.
+            is_small = rows[0].version != rows[-1].version
+        yield from self._values(config, self._places_of_changes(config, after, through, selection))
 
     def _places_of_changes(
         self, config: str, after: tuple[int, str], through: int, selection: Selection

@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.cases import commits, rates, reads, sizes, starts, watches
+from tests.benchmarks.cases import commits, crowds, rates, reads, replays, servers, sizes, starts, watches
 from tests.benchmarks.figures import Figure
 
 Case: TypeAlias = Callable[[Bench], Figure]
@@ -20,6 +20,13 @@ CASES: Mapping[str, Case] = {
     "8": rates.on_postgresql,
     "9": reads.one_small_read,
     "10": sizes.memory,
+    "W1": watches.one_watcher,
+    "W2": watches.many_watchers,
+    "W3": crowds.idle,
+    "W4": crowds.of_other_keys,
+    "W5": replays.to_one_watcher,
+    "W6": servers.from_one_to_another,
+    "W7": crowds.coming_back,
     "recipe": sizes.against_full_copies,
     "watch": watches.until_seen,
 }

@@ -126,8 +126,10 @@ def configs_end(next_page_token: str) -> bytes:
 
 def version_changes(version: Version, keys: Keys, changes: Iterable[Change], *, more: bool) -> bytes:
     """Encode what a version changed, or a part of it, for a watch."""
-    message = pb.VersionChanges(version=_header(version, keys), changes=map(_change, changes), more=more)
-    return pb.WatchKeyHistoryResponse(changes=[message]).SerializeToString()
+    parts = [_change(change).SerializeToString() for change in changes]
+    encoded = [part for change in parts for part in (_CHANGES_TAG, _length(change), change)]
+    end = pb.VersionChanges(more=True).SerializeToString() if more else b""
+    return whole_version(_header(version, keys).SerializeToString(), [*encoded, end])
 
 
 def change(key: str, entry: bytes | None, version: int) -> bytes:

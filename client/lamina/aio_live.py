@@ -1,0 +1,215 @@
+"""A live config for asyncio: one stream, one map and one task for all lives of a config; sync_live.py is its sibling.
+
+Callbacks have a task of their own, begun with the first of them, so that one that takes long does not keep the map from
+moving on.
+"""
+
+import asyncio
+import inspect
+from collections import deque
+from collections.abc import AsyncIterator
+from contextlib import suppress
+from typing import Self, SupportsIndex
+from weakref import finalize
+
+from lamina import flows
+from lamina.aio_shell import Shell
+from lamina.aio_verbs import Reader
+from lamina.aio_watch import Watch
+from lamina.entries import Entries
+from lamina.errors import DeadlineError, InvalidError, LaminaError
+from lamina.live import CALLBACKS_BEHIND, Callback, Callbacks, LiveView, Made, OnChange, Tracking, log, reached
+from lamina.records import VersionChanges
+from lamina.watching import EndedError
+from lamina.wire import version_changes_of
+
+
+class Live(LiveView, Reader):
+    """As `lamina.Live`. For the tasks of one event loop, the one that it was opened in."""
+
+    __slots__ = ("_callbacks", "_followed", "_left", "_shell")
+
+    def __init__(self, shell: Shell, followed: "Followed", callbacks: Callbacks) -> None:
+        self._shell = shell
+        self._followed = followed
+        self._tracking = followed.tracking
+        self._callbacks = callbacks
+        self._left = finalize(self, followed.abandon, callbacks)
+        self._left.atexit = False
+
+    async def wait(self, version: SupportsIndex, timeout: float | None = None) -> None:
+        """Wait until it shows this version or a later one, woken by the stream."""
+        await self._followed.wait(version, self._shell.session.timeout_seconds if timeout is None else timeout)
+
+    def on_change(self, function: OnChange) -> OnChange:
+        """Call a function, or await a coroutine function, with each whole version that comes from now on, in order."""
+        self._callbacks.append(Callback(function, self._tracked().entries.header.number))
+        self._followed.begin_calling()
+        return function
+
+    async def close(self) -> None:
+        """Follow no more. What it shows stays as it is; other lives of the config go on."""
+        self._left.detach()
+        self._callbacks.clear()
+        await self._followed.leave(self._callbacks)
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(self, *_error: object) -> None:
+        await self.close()
+
+
+class Lives:
+    """The lives of a client."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._followed: dict[tuple[str, asyncio.AbstractEventLoop], Followed] = {}
+
+    async def open(self, name: str) -> Live:
+        """Follow a config, or join those who follow it already; what is shown is no older than what the client saw."""
+        callbacks: Callbacks = []
+        where = name, asyncio.get_running_loop()
+        if where not in self._followed or not self._followed[where].join(callbacks):
+            entries = await self._shell.run(flows.open_config(self._shell.session, name, create=False))
+            # Meanwhile another task may have opened it.
+            if where not in self._followed or not self._followed[where].join(callbacks):
+                self._followed[where] = Followed(self._shell, entries)
+                self._followed[where].join(callbacks)
+        live = Live(self._shell, self._followed[where], callbacks)
+        await live.wait(self._shell.session.horizon.least(name))
+        return live
+
+    async def close(self) -> None:
+        """End those of this event loop."""
+        for (_, loop), followed in list(self._followed.items()):
+            if loop is asyncio.get_running_loop():
+                await followed.close()
+
+
+class Followed:
+    """What all lives of one config share: begun for the first of them, ended with the last."""
+
+    def __init__(self, shell: Shell, entries: Entries) -> None:
+        self.tracking = Tracking(shell.session, entries)
+        self._loop = asyncio.get_running_loop()
+        self._lives: list[Callbacks] = []
+        self._is_over = False
+        self._moved = asyncio.Condition()
+        self._made: deque[Made] = deque()
+        self._calling: asyncio.Task[None] | None = None
+        self._stream = _Stream(shell, self.tracking)
+        self._task = asyncio.create_task(self._follow())
+
+    def join(self, callbacks: Callbacks) -> bool:
+        """Count a live in; not once it is over."""
+        if not self._is_over:
+            self._lives.append(callbacks)
+        return not self._is_over
+
+    async def leave(self, callbacks: Callbacks) -> None:
+        """Count a live off."""
+        self._lives = [each for each in self._lives if each is not callbacks]
+        if not self._lives:
+            await self.close()
+
+    def abandon(self, callbacks: Callbacks) -> None:
+        """Count a live off that was left lying, from whatever thread."""
+        with suppress(RuntimeError):  # the loop is closed, and so is all that ran in it
+            self._loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.leave(callbacks)))
+
+    async def wait(self, version: SupportsIndex, seconds: float) -> None:
+        """Wait until a version was reached."""
+        try:
+            async with asyncio.timeout(seconds), self._moved:
+                while not reached(self.tracking, version):
+                    if self._is_over:
+                        raise InvalidError("this live is closed")
+                    await self._moved.wait()
+        except TimeoutError:
+            text = f"{self.tracking.place}, and not at {version!r}, after {seconds:g} s"
+            raise DeadlineError(text) from None
+
+    def begin_calling(self) -> None:
+        """Have a task for callbacks."""
+        if self._calling is None and not self._is_over:
+            self._calling = asyncio.create_task(self._call())
+
+    async def close(self) -> None:
+        """End the stream and the tasks."""
+        self._is_over = True
+        await self._stream.close()
+        await self._end(None)
+        tasks = {self._task, self._calling} - {asyncio.current_task(), None}
+        for task in tasks:
+            assert task is not None
+            task.cancel()
+        await asyncio.gather(*filter(None, tasks), return_exceptions=True)
+
+    async def _end(self, failure: LaminaError | None) -> None:
+        self._is_over = True
+        self.tracking.end(failure or self.tracking.failure)
+        async with self._moved:
+            self._moved.notify_all()
+
+    async def _follow(self) -> None:
+        failure: LaminaError | None = None
+        try:
+            async for made in self._stream.steps():
+                await self._hand_over(made)
+        except LaminaError as error:
+            failure = error
+            log.error("%s, and does not follow any more: %s", self.tracking.place, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, who waits has to hear of it
+            failure = LaminaError(f"a defect has ended it: {error!r}")
+            log.exception("%s, and does not follow any more", self.tracking.place)
+        finally:
+            await self._end(failure)
+            await self._stream.close()
+
+    async def _hand_over(self, made: list[Made]) -> None:
+        """Wake who waits, and leave what came to the callbacks."""
+        async with self._moved:
+            if self._calling is not None:
+                self._made.extend(made)
+            self._moved.notify_all()
+            await self._moved.wait_for(lambda: len(self._made) <= CALLBACKS_BEHIND or self._is_over)
+
+    async def _call(self) -> None:
+        while True:
+            async with self._moved:
+                await self._moved.wait_for(lambda: self._made or self._is_over)
+                if self._is_over:
+                    return
+                made = self._made.popleft()
+                self._moved.notify_all()
+            await self._tell(version_changes_of(*made))
+
+    async def _tell(self, version: VersionChanges) -> None:
+        for callbacks in list(self._lives):
+            for function, since in list(callbacks):
+                if version.version > since:
+                    try:
+                        result = function(version)
+                        if inspect.isawaitable(result):
+                            await result
+                    except Exception:  # noqa: BLE001 - the user's, and reported
+                        log.exception("on_change: %r failed at version %d", function, version.version)
+
+
+class _Stream(Watch):
+    """The watch by which a config is followed."""
+
+    def __init__(self, shell: Shell, tracking: Tracking) -> None:
+        super().__init__(shell, tracking, None)
+        self._tracking = tracking
+
+    async def steps(self) -> AsyncIterator[list[Made]]:
+        """Follow, message by message, until it is closed."""
+        while True:
+            try:
+                made = await self._next(self._tracking.step())
+            except EndedError:
+                return
+            yield made

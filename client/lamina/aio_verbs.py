@@ -1,0 +1,54 @@
+"""The verbs that look at a config's past and its future, for asyncio, for whoever stands at one of its versions."""
+
+from collections.abc import AsyncIterator, Iterable
+
+from lamina import flows
+from lamina.aio_shell import Shell
+from lamina.aio_watch import Watch
+from lamina.draft import Snapshot
+from lamina.entries import Entries
+from lamina.records import Change, KeyChange, Version
+from lamina.watching import After, Following
+
+
+class Reader:
+    """What a Config and a Live have in common. `_shell` runs it, `_base` is where it stands."""
+
+    __slots__ = ()
+
+    _shell: Shell
+
+    def _base(self) -> Entries:
+        raise NotImplementedError
+
+    async def at(self, point: flows.Point) -> Snapshot:
+        """Read the whole map as it was at a version or a time."""
+        return Snapshot(await self._shell.run(flows.at(self._shell.session, self._base(), point)))
+
+    async def diff(self, old: flows.Point, new: flows.Point | None = None) -> dict[str, Change]:
+        """Compare two versions or times; without a second one, up to the head. By key, in order."""
+        return await self._shell.run(flows.diff(self._shell.session, self._name(), old, new))
+
+    def log(self, *, limit: int | None = None) -> AsyncIterator[Version]:
+        """List the versions, newest first, reading page by page."""
+        return self._shell.iterate(flows.log(self._shell.session, self._name(), limit))
+
+    def history(self, key: str, *, newest_first: bool = False, limit: int | None = None) -> AsyncIterator[KeyChange]:
+        """List every change of one key, in version order, reading page by page."""
+        listing = flows.history(self._shell.session, self._name(), key, limit, newest_first=newest_first)
+        return self._shell.iterate(listing)
+
+    async def blame(self, *keys: str) -> dict[str, Version]:
+        """Tell which version set each key's committed value; without keys, of all. KeyError for a missing one."""
+        return await self._shell.run(flows.blame(self._shell.session, self._base(), keys))
+
+    def watch(
+        self, *keys: str, prefix: str | Iterable[str] = (), after: After = None, timeout: float | None = None
+    ) -> Watch:
+        """Follow every change of these keys, of keys with a prefix, or without either of the whole config."""
+        prefixes = [prefix] if isinstance(prefix, str) else list(prefix)
+        following = Following(self._shell.session, self._base().header, keys, filter(None, prefixes), after)
+        return Watch(self._shell, following, timeout)
+
+    def _name(self) -> str:
+        return self._base().header.config

@@ -1,0 +1,225 @@
+"""A config's head as it is followed: one whole version at a time, and what is known of how new it is. Pure; no I/O.
+
+Two shells run it, sync_live.py and aio_live.py, over the stream of one watch for all lives of a config.
+
+Worked example: the head is version 7 when it is opened. A message brings versions 8 and 9: `entries` is first 7's map,
+then 9's, never anything in between. The link breaks: STALE, still with 9, and `age` grows. It is back, and the first
+message, a bookmark at 9, says that nothing was missed: LIVE, and the age is 0 again.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from enum import StrEnum
+from typing import Any, Final, NamedTuple, NoReturn, SupportsIndex, TypeAlias, TypeVar
+
+from lamina import forking
+from lamina.draft import Snapshot
+from lamina.effects import Effect, Flow, Receive, Session
+from lamina.entries import Entries
+from lamina.errors import DataLossError, LaminaError, UnavailableError
+from lamina.flows import number_of
+from lamina.records import VersionChanges
+from lamina.stage import applied
+from lamina.watching import Following
+from lamina.wire import version_of
+from lamina_protos.v1 import lamina_pb2 as pb
+
+CALLBACKS_BEHIND: Final = 1_000
+"""Versions that may wait for callbacks; then the map waits too, rather than that memory runs full."""
+
+OnChange = TypeVar("OnChange", bound=Callable[[VersionChanges], Any])
+
+log = logging.getLogger("lamina")
+"""Where what goes wrong in the background is reported."""
+
+Made: TypeAlias = tuple[pb.ConfigVersion, list[pb.Change]]
+"""A version that came, and what it changed."""
+
+
+class Callback(NamedTuple):
+    """A function to call, and the version that was shown already when it came."""
+
+    function: Callable[[VersionChanges], Any]
+    since: int
+
+
+Callbacks: TypeAlias = list[Callback]
+"""Of one live."""
+
+
+class LiveState(StrEnum):
+    """How new what a live shows is. Equal to their names as text."""
+
+    LIVE = "LIVE"
+    """Its stream is open: a change arrives within a moment."""
+    STALE = "STALE"
+    """The link is lost, or was closed, or an error ended it: what it shows was the head `age` seconds ago."""
+    OFFLINE = "OFFLINE"
+    """What it shows is not of this process's own reading: no server could be reached since it was opened."""
+
+
+class Tracking(Following):
+    """A config's newest known version, moved on by a watch. Written by whoever runs it, read by anybody at any time.
+
+    entries   the whole map; replaced, never changed
+    known_at  when a server last said that this is the head, by the session's clock
+    failure   the definite error that has ended it
+    """
+
+    def __init__(self, session: Session, entries: Entries, *, known_at: float | None = None) -> None:
+        """Begin at a version; it is the head just now, unless it is said when it was."""
+        super().__init__(session, entries.header, (), (), None)
+        self.entries = entries
+        self.known_at = session.clock() if known_at is None else known_at
+        self.failure: LaminaError | None = None
+        self._latest = entries
+        self._made: list[Made] = []
+        self._linked = known_at is None
+        self._process = forking.process
+
+    @property
+    def state(self) -> LiveState:
+        """How new the entries are."""
+        is_live = self._linked and self.failure is None and self._process is forking.process
+        return LiveState.LIVE if is_live else LiveState.STALE
+
+    @property
+    def age(self) -> float:
+        """How many seconds ago the entries were known to be the head."""
+        return max(self._session.clock() - self.known_at, 0.0)
+
+    @property
+    def place(self) -> str:
+        """How far it has come, for a message."""
+        return f"{self._config} is at version {self.entries.header.number}"
+
+    def step(self) -> Flow[list[Made]]:
+        """Take one message, or let a pause pass; return the versions that came, which `entries` have by then."""
+        yield from self._observed(self._progress())
+        made, self._made = self._made, []
+        return made
+
+    def end(self, failure: LaminaError | None = None) -> None:
+        """Follow no more."""
+        self.failure = failure
+        self._linked = False
+
+    def _observed(self, flow: Flow[None]) -> Flow[None]:
+        """Run a flow, and see by what becomes of its effects whether the link holds."""
+        try:
+            effect: Effect = next(flow)
+            while True:
+                try:
+                    result = yield effect
+                except UnavailableError as error:
+                    self._linked = False
+                    effect = flow.throw(error)
+                else:
+                    if isinstance(effect, Receive):
+                        self._linked = True
+                    effect = flow.send(result)
+        except StopIteration:
+            return
+
+    def _take(self, message: pb.WatchKeyHistoryResponse) -> None:
+        super()._take(message)
+        self.known_at = self._session.clock()
+        self.entries = self._latest
+
+    def _whole(self, header: pb.ConfigVersion) -> None:
+        changes, self._parts = self._parts, []
+        if header.version <= self._reached:
+            return
+        if header.version != self._latest.header.number + 1:
+            text = f"version {self._latest.header.number + 1} of {self._config} was left out: {header.version} came"
+            raise DataLossError(text, reason="HASH_MISMATCH")
+        version = version_of(header)
+        self._session.horizon.saw(version)
+        self._latest = applied(self._latest, version, changes)
+        self._made.append((header, changes))
+        self._moved(pb.Cursor(version=header.version, hash=header.hash))
+
+
+class LiveView:
+    """What both kinds of a live show, without a lock and without a call."""
+
+    __slots__ = ("__weakref__", "_tracking")
+
+    _tracking: Tracking
+
+    @property
+    def name(self) -> str:
+        """The config's name."""
+        return self._tracked().entries.header.config
+
+    @property
+    def current(self) -> Snapshot:
+        """One whole version: read several keys of it, and they belong together."""
+        return Snapshot(self._tracked().entries)
+
+    @property
+    def version(self) -> int:
+        """The number of the version that it shows."""
+        return self._tracked().entries.header.number
+
+    @property
+    def state(self) -> LiveState:
+        """LIVE while its stream is open, STALE when the link is lost; equal to these names as text."""
+        return self._tracked().state
+
+    @property
+    def age(self) -> float:
+        """Seconds since a server last said that this version is the head.
+
+        A quiet config is confirmed every 30 s; in between a lost link is noticed by `state`, within 15 s if the server
+        fell silent, and at once if the connection was closed.
+        """
+        return self._tracked().age
+
+    @property
+    def error(self) -> LaminaError | None:
+        """The definite error that has ended it, such as a CursorError after a backup was restored; else None."""
+        return self._tracked().failure
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Give a key's value, or the default."""
+        try:
+            return self._tracked().entries.value(key)
+        except KeyError:
+            return default
+
+    def origin(self, key: str) -> int:
+        """Tell which version set the key's value; KeyError where there is none."""
+        return self._tracked().entries.origin(key)
+
+    def __getitem__(self, key: str) -> Any:
+        return self._tracked().entries.value(key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._tracked().entries
+
+    def __iter__(self) -> Iterator[str]:
+        raise TypeError("a mapping that moves cannot be read whole: iterate over live.current")
+
+    def __repr__(self) -> str:
+        tracking = self._tracking
+        return f"<{type(self).__name__} {tracking.entries.header.config!r} version {self.version}, {tracking.state}>"
+
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
+        raise TypeError(f"a {type(self).__name__} belongs to its client and does not pickle or copy: live.current does")
+
+    def _tracked(self) -> Tracking:
+        """Give what is tracked; a shell sees here that it was forked."""
+        return self._tracking
+
+    def _base(self) -> Entries:
+        return self._tracked().entries
+
+
+def reached(tracking: Tracking, version: SupportsIndex) -> bool:
+    """Tell whether a version was reached; raise what has ended the tracking. InvalidError for another config's."""
+    if tracking.entries.header.number >= number_of(version, tracking.entries.header.config):
+        return True
+    if tracking.failure is not None:
+        raise tracking.failure
+    return False

@@ -1,0 +1,306 @@
+"""A live config for threads: one stream, one map and one thread for all lives of a config; aio_live.py is its sibling.
+
+The thread reads the stream and swaps the map. Callbacks have a thread of their own, begun with the first of them, so
+that one that takes long does not keep the map from moving on. In a forked child neither is there: the first one to look
+begins them anew, from the map that the parent had.
+"""
+
+import atexit
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterator
+from typing import Final, Self, SupportsIndex
+from weakref import WeakSet, finalize
+
+from lamina import flows, forking
+from lamina.entries import Entries
+from lamina.errors import DeadlineError, InvalidError, LaminaError
+from lamina.forking import ForkedLock
+from lamina.live import CALLBACKS_BEHIND, Callback, Callbacks, LiveView, Made, OnChange, Tracking, log, reached
+from lamina.records import VersionChanges
+from lamina.sync_shell import Shell
+from lamina.sync_verbs import Reader
+from lamina.sync_watch import Watch
+from lamina.watching import EndedError
+from lamina.wire import version_changes_of
+
+ENDING_SECONDS: Final = 1.0
+"""How long `close` waits for the threads: the stream is cancelled by then, which takes milliseconds to be seen."""
+
+
+class Live(LiveView, Reader):
+    """A config that follows its head: `live["x"]`, `live.current` for several keys of one version, and `on_change`.
+
+    Threads may share it, and it survives a fork. Reading takes no lock and makes no call. It resumes by itself until it
+    is closed; only a definite error ends it, which is logged, kept as `error`, and raised by `wait`.
+    """
+
+    __slots__ = ("_callbacks", "_followed", "_left", "_shell")
+
+    def __init__(self, shell: Shell, followed: "Followed", callbacks: Callbacks) -> None:
+        self._shell = shell
+        self._followed = followed
+        self._tracking = followed.tracking
+        self._callbacks = callbacks
+        # Left lying, it lets go of the stream as well. What runs then may take no lock, so it only says so.
+        self._left = finalize(self, followed.abandoned.append, callbacks)
+        self._left.atexit = False
+
+    def wait(self, version: SupportsIndex, timeout: float | None = None) -> None:
+        """Wait until it shows this version or a later one, woken by the stream.
+
+        DeadlineError after `timeout` seconds, by default the client's; the error that has ended it, if one did.
+        """
+        self._tracked()
+        self._followed.wait(version, self._shell.session.timeout_seconds if timeout is None else timeout)
+
+    def on_change(self, function: OnChange) -> OnChange:
+        """Call a function with each whole version that comes from now on, in order; may be used as a decorator.
+
+        All functions of a config run one after the other, on a thread of their own. What one raises is logged, with
+        its traceback, and stops neither the others nor the next version.
+        """
+        self._callbacks.append(Callback(function, self._tracked().entries.header.number))
+        self._followed.begin_calling()
+        return function
+
+    def close(self) -> None:
+        """Follow no more. What it shows stays as it is; other lives of the config go on."""
+        self._left.detach()
+        self._callbacks.clear()
+        self._followed.leave(self._callbacks)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_error: object) -> None:
+        self.close()
+
+    def _tracked(self) -> Tracking:
+        if self._followed.process is not forking.process:
+            self._followed.begin_again()
+        if self._tracking is not self._followed.tracking:
+            self._tracking = self._followed.tracking
+        return self._tracking
+
+
+class Lives:
+    """The lives of a client."""
+
+    def __init__(self, shell: Shell) -> None:
+        self._shell = shell
+        self._lock = ForkedLock()
+        self._followed: dict[str, Followed] = {}
+
+    def open(self, name: str) -> Live:
+        """Follow a config, or join those who follow it already; what is shown is no older than what the client saw."""
+        callbacks: Callbacks = []
+        followed = self._join(name, callbacks, None)
+        if followed is None:
+            entries = self._shell.run(flows.open_config(self._shell.session, name, create=False))
+            followed = self._join(name, callbacks, entries)
+            assert followed is not None
+        live = Live(self._shell, followed, callbacks)
+        live.wait(self._shell.session.horizon.least(name))
+        return live
+
+    def close(self) -> None:
+        """End them all."""
+        with self._lock:
+            followed = list(self._followed.values())
+        for each in followed:
+            if each.process is forking.process:
+                each.close()
+
+    def _join(self, name: str, callbacks: Callbacks, entries: Entries | None) -> "Followed | None":
+        with self._lock:
+            followed = self._followed.get(name)
+            if followed is not None and followed.join(callbacks):
+                return followed
+            if entries is None:
+                return None
+            followed = self._followed[name] = Followed(self._shell, entries)
+            followed.join(callbacks)
+            return followed
+
+
+class Followed:
+    """What all lives of one config share: begun for the first of them, ended with the last.
+
+    process    where its threads are
+    abandoned  lives that were left lying: the thread looks there after each message
+    """
+
+    def __init__(self, shell: Shell, entries: Entries) -> None:
+        self._shell = shell
+        self._lock = ForkedLock()
+        self._lives: list[Callbacks] = []
+        self._thread: threading.Thread | None = None
+        self._calling: threading.Thread | None = None
+        self.abandoned: deque[Callbacks] = deque()
+        self._is_over = False
+        self._begin(Tracking(shell.session, entries))
+        _all.add(self)
+
+    def join(self, callbacks: Callbacks) -> bool:
+        """Count a live in; not once it is over."""
+        self.begin_again()
+        with self._lock:
+            if not self._is_over:
+                self._lives.append(callbacks)
+            return not self._is_over
+
+    def leave(self, callbacks: Callbacks) -> None:
+        """Count a live off."""
+        with self._lock:
+            self._lives = [each for each in self._lives if each is not callbacks]
+            is_last = not self._lives
+        if is_last:
+            self.close()
+
+    def wait(self, version: SupportsIndex, seconds: float) -> None:
+        """Wait until a version was reached."""
+        ends = time.monotonic() + seconds
+        with self._moved:
+            while not reached(self.tracking, version):
+                if self._is_over:
+                    raise InvalidError("this live is closed")
+                if not self._moved.wait(max(ends - time.monotonic(), 0)) and not reached(self.tracking, version):
+                    raise DeadlineError(f"{self.tracking.place}, and not at {version!r}, after {seconds:g} s")
+
+    def begin_calling(self) -> None:
+        """Have a thread for callbacks."""
+        with self._lock:
+            if self._calling is None and not self._is_over:
+                self._calling = _begin_thread(self._call, "lamina-on-change")
+
+    def begin_again(self) -> None:
+        """Go on in a forked child, where no thread is, from what the parent knew."""
+        with self._lock:
+            if self.process is forking.process:
+                return
+            had_callbacks, parents = self._calling is not None, self.tracking
+            self._begin(Tracking(self._shell.session, parents.entries, known_at=parents.known_at))
+            if self._is_over:
+                self.tracking.end(parents.failure)
+        if had_callbacks:
+            self.begin_calling()
+
+    def close(self) -> None:
+        """End the stream and the threads."""
+        self._is_over = True
+        self._stream.close()
+        self._end(None)
+        for thread in {self._thread, self._calling} - {threading.current_thread(), None}:
+            assert thread is not None
+            thread.join(ENDING_SECONDS)
+
+    def _begin(self, tracking: Tracking) -> None:
+        self.process = forking.process
+        self.tracking = tracking
+        self._moved = threading.Condition()
+        self._made: deque[Made] = deque()
+        self._calling = None
+        self._stream = _Stream(self._shell, self.tracking)
+        self._thread = None
+        if not self._is_over:
+            self._thread = _begin_thread(self._follow, "lamina-live")
+
+    def _end(self, failure: LaminaError | None) -> None:
+        self._is_over = True
+        self.tracking.end(failure or self.tracking.failure)
+        with self._moved:
+            self._moved.notify_all()
+
+    # --- on the thread that follows -----------------------------------------------------------
+
+    def _follow(self) -> None:
+        failure: LaminaError | None = None
+        try:
+            for made in self._stream.steps():
+                self._hand_over(made)
+                if self.abandoned and self._is_left():
+                    break
+        except LaminaError as error:
+            failure = error
+            log.error("%s, and does not follow any more: %s", self.tracking.place, error)
+        except BaseException as error:  # noqa: BLE001 - whatever it is, who waits has to hear of it
+            failure = LaminaError(f"a defect has ended it: {error!r}")
+            log.exception("%s, and does not follow any more", self.tracking.place)
+        finally:
+            self._end(failure)
+            self._stream.close()
+
+    def _hand_over(self, made: list[Made]) -> None:
+        """Wake who waits, and leave what came to the callbacks."""
+        with self._moved:
+            if self._calling is not None:
+                self._made.extend(made)
+            self._moved.notify_all()
+            self._moved.wait_for(lambda: len(self._made) <= CALLBACKS_BEHIND or self._is_over)
+
+    def _is_left(self) -> bool:
+        while self.abandoned:
+            callbacks = self.abandoned.popleft()
+            with self._lock:
+                self._lives = [each for each in self._lives if each is not callbacks]
+                if not self._lives:
+                    self._is_over = True
+                    return True
+        return False
+
+    # --- on the thread that calls ---------------------------------------------------------------
+
+    def _call(self) -> None:
+        while True:
+            with self._moved:
+                self._moved.wait_for(lambda: self._made or self._is_over)
+                if self._is_over:
+                    return
+                made = self._made.popleft()
+                self._moved.notify_all()
+            self._tell(version_changes_of(*made))
+
+    def _tell(self, version: VersionChanges) -> None:
+        for callbacks in list(self._lives):
+            for function, since in list(callbacks):
+                if version.version > since:
+                    try:
+                        function(version)
+                    except BaseException:  # noqa: BLE001 - the user's, and reported; also what would end the thread
+                        log.exception("on_change: %r failed at version %d", function, version.version)
+
+
+class _Stream(Watch):
+    """The watch by which a config is followed."""
+
+    def __init__(self, shell: Shell, tracking: Tracking) -> None:
+        super().__init__(shell, tracking, None)
+        self._tracking = tracking
+
+    def steps(self) -> Iterator[list[Made]]:
+        """Follow, message by message, until it is closed."""
+        while True:
+            try:
+                made = self._next(self._tracking.step())
+            except EndedError:
+                return
+            yield made
+
+
+def _begin_thread(run: Callable[[], None], name: str) -> threading.Thread:
+    # A daemon, so that a program may end without closing what it follows; it is closed before Python goes.
+    thread = threading.Thread(target=run, name=name, daemon=True)
+    thread.start()
+    return thread
+
+
+_all: WeakSet[Followed] = WeakSet()
+
+
+@atexit.register
+def _close_all() -> None:
+    for followed in list(_all):
+        if followed.process is forking.process:
+            followed.close()

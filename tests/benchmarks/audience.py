@@ -1,0 +1,101 @@
+"""Open streams in this very process, and how long it takes until all of them have heard of an event.
+
+The same for every side of a comparison: which stubs make a stream and an event, a side
+says itself. Streams and calls go by connections apart, as the SDK has it.
+"""
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import grpc
+
+from tests.benchmarks.measuring import AsyncCall
+
+EVENT_SECONDS = 120.0
+"""How long one may take: long enough for a server whose last hope is the next bookmark, 30 s later."""
+OPENING_AT_ONCE = 100
+
+_OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
+
+
+@dataclass(frozen=True, slots=True)
+class Side:
+    """One server to listen to.
+
+    target    where the streams go
+    watch     opens a stream, and returns it when all events from then on will come
+    change    makes the caller whose calls are the events
+    is_event  whether a message is one, and not a bookmark
+    caller    where the caller calls, if that is another server
+    pid       the server's process, where what it spends is asked for
+    """
+
+    target: str
+    watch: Callable[[grpc.aio.Channel], Awaitable[Any]]
+    change: Callable[[grpc.aio.Channel], AsyncCall]
+    is_event: Callable[[Any], bool]
+    caller: str | None = None
+    pid: int | None = None
+
+
+class Audience:
+    """All streams of one side."""
+
+    def __init__(self, side: Side, call: AsyncCall, size: int) -> None:
+        self._side = side
+        self._call = call
+        self._size = size
+        self._missing = 0
+        self._heard = asyncio.Event()
+        self._heard_at = 0.0
+        self.answered_ms: list[float] = []
+
+    async def event(self) -> float:
+        """Make an event; return the milliseconds from before the call until its last stream has heard of it."""
+        self._missing = self._size
+        self._heard.clear()
+        started = time.perf_counter()
+        await self._call()
+        self.answered_ms.append((time.perf_counter() - started) * 1_000)
+        async with asyncio.timeout(EVENT_SECONDS):
+            await self._heard.wait()
+        return (self._heard_at - started) * 1_000
+
+    async def listen(self, stream: Any) -> None:
+        """Count the events that a stream brings."""
+        while (message := await stream.read()) is not grpc.aio.EOF:
+            if self._side.is_event(message):
+                self._missing -= 1
+                if self._missing == 0:
+                    self._heard_at = time.perf_counter()
+                    self._heard.set()
+        raise RuntimeError("the server ended a stream")
+
+
+@asynccontextmanager
+async def audience(side: Side, *, streams: int = 1, connections: int = 1) -> AsyncIterator[Audience]:
+    """Open all streams of a side, evenly over so many connections."""
+    async with AsyncExitStack() as stack:
+
+        async def connect(target: str) -> grpc.aio.Channel:
+            return await stack.enter_async_context(grpc.aio.insecure_channel(target, _OWN_CONNECTION))
+
+        channels = [await connect(side.target) for _ in range(connections)]
+        caller = await connect(side.caller or side.target)
+        slots = asyncio.Semaphore(OPENING_AT_ONCE)
+
+        async def open_one(number: int) -> Any:
+            async with slots:
+                return await side.watch(channels[number % connections])
+
+        opened = await asyncio.gather(*map(open_one, range(streams)))
+        heard = Audience(side, side.change(caller), streams)
+        async with asyncio.TaskGroup() as group:
+            listening = [group.create_task(heard.listen(stream)) for stream in opened]
+            yield heard
+            for task in listening:
+                task.cancel()

@@ -1,0 +1,138 @@
+"""Trials of servers and networks that fall silent without a word: how long until it is noticed, at both ends.
+
+Each trial returns its figures; what they must be is told by whoever runs it.
+"""
+
+import asyncio
+import signal
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import grpc
+
+import lamina
+from lamina.channels import OPTIONS
+from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_protos.v1 import lamina_pb2_grpc
+from tests.faults.proxy import BOTH_WAYS, Mode, Proxy
+from tests.support.server import ServerProcess
+
+CONFIG = "torture/silence"
+NOTICED_SECONDS, FREED_SECONDS = 20.0, 45.0
+"""P14, and half-open TCP: by when a client has gone on, and by when the server has given up the stream."""
+CEILING_SECONDS = 90.0
+"""When nobody waits any longer."""
+
+
+@dataclass(frozen=True, slots=True)
+class Frozen:
+    """Seconds from SIGSTOP until the SDK's watch had gone on elsewhere, and until a bare stream had ended."""
+
+    sdk_seconds: float
+    stub_seconds: float
+
+
+async def frozen(url: str) -> Frozen:
+    """Freeze one of two servers over a PostgreSQL, and commit at the other."""
+    with (
+        ServerProcess(url) as one,
+        ServerProcess(url) as other,
+        lamina.connect(f"{one.target},{other.target}") as client,
+    ):
+        config = client.config(CONFIG, create=True)
+        with config.watch() as watch:
+            config["x"] = 1
+            config.commit()
+            assert next(watch).version == 1  # so it is open, at the first of them
+            async with grpc.aio.insecure_channel(one.target, options=OPTIONS) as channel:
+                stub = lamina_pb2_grpc.ConfigServiceStub(channel)
+                stream: Any = stub.WatchKeyHistory(pb.WatchKeyHistoryRequest(config=CONFIG))
+                assert (await stream.read()).bookmark.version == 1
+                with _stopped(one), lamina.connect(other.target) as writer:
+                    began = time.monotonic()
+                    writing = writer.config(CONFIG)
+                    writing["x"] = 2
+                    writing.commit()
+                    ended = asyncio.create_task(_seconds_to_the_end(stream, began))
+                    change = await asyncio.wait_for(asyncio.to_thread(next, watch), CEILING_SECONDS)
+                    sdk_seconds = time.monotonic() - began
+                    stub_seconds = await asyncio.wait_for(ended, CEILING_SECONDS)
+    assert change.version == 2
+    return Frozen(sdk_seconds, stub_seconds)
+
+
+@contextmanager
+def _stopped(server: ServerProcess) -> Iterator[None]:
+    server.signal(signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        server.signal(signal.SIGCONT)
+
+
+async def _seconds_to_the_end(stream: Any, began: float) -> float:
+    try:
+        while await stream.read() is not grpc.aio.EOF:
+            pass
+    except grpc.RpcError:
+        pass
+    return time.monotonic() - began
+
+
+@dataclass(frozen=True, slots=True)
+class HalfOpen:
+    """Seconds from when nothing came through any more until the client had gone on, and the server let go."""
+
+    resumed_seconds: float
+    freed_seconds: float
+
+
+async def half_open(url: str) -> HalfOpen:
+    """Let a connection fall silent in both directions, and stay open; commit by another way."""
+    with (
+        ServerProcess(url) as server,
+        Proxy(server.target) as proxy,
+        lamina.connect(f"{proxy.target},{server.target}") as client,
+        lamina.connect(server.target) as writer,
+    ):
+        writing = writer.config(CONFIG, create=True)
+        writing["x"] = 1
+        writing.commit()
+        before = sockets(server.pid)
+        with client.config(CONFIG).watch(after=0) as watch:
+            assert next(watch).version == 1
+            ours = sockets(server.pid) - before
+            assert ours
+            proxy.switch(Mode(blackholes=BOTH_WAYS))
+            began = time.monotonic()
+            writing["x"] = 2
+            writing.commit()
+            freed = asyncio.create_task(_seconds_to_close(server.pid, ours, began))
+            change = await asyncio.wait_for(asyncio.to_thread(next, watch), CEILING_SECONDS)
+            resumed_seconds = time.monotonic() - began
+            freed_seconds = await asyncio.wait_for(freed, CEILING_SECONDS)
+    assert change.version == 2
+    return HalfOpen(resumed_seconds, freed_seconds)
+
+
+def sockets(pid: int) -> frozenset[str]:
+    """Return the sockets that a process holds; one that it has closed is not among them, whatever its peer does."""
+    found = set()
+    for entry in Path(f"/proc/{pid}/fd").iterdir():
+        try:
+            target = str(entry.readlink())
+        except FileNotFoundError:
+            continue  # closed meanwhile
+        if target.startswith("socket:"):
+            found.add(target)
+    return frozenset(found)
+
+
+async def _seconds_to_close(pid: int, ours: frozenset[str], began: float) -> float:
+    while sockets(pid) & ours:  # noqa: ASYNC110 - of another process
+        await asyncio.sleep(0.1)
+    return time.monotonic() - began
