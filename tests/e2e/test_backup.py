@@ -11,7 +11,7 @@ import pytest
 from tests.e2e.restoring import Committing, check_prefix, readme_block, stale_cursors_fail, start
 from tests.support.server import ServerProcess
 
-BACKUPS = 3
+BACKUPS = 2
 
 # Several servers one after the other, each a Python to start, on a machine that may be busy.
 pytestmark = pytest.mark.timeout(180)
