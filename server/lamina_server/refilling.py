@@ -40,8 +40,7 @@ class Refilling:
         """Bring a config's ring back to a version, if that is near enough and fits."""
         while (ring := follower.ring) is not None and self._is_worth_it(ring, follower, number):
             if config not in self._under_way:
-                self._under_way[config] = task = asyncio.create_task(self._fill(config, follower, ring, number))
-                task.add_done_callback(lambda _: self._under_way.pop(config))
+                self._under_way[config] = asyncio.create_task(self._fill(config, follower, ring, number))
             await asyncio.shield(self._under_way[config])
 
     def _is_worth_it(self, ring: Ring, follower: Follower, number: int) -> bool:
@@ -50,14 +49,18 @@ class Refilling:
         return is_near and is_possible and not ring.reaches(number)
 
     async def _fill(self, config: str, follower: Follower, ring: Ring, number: int) -> None:
-        through = ring.before.number
-        for after in (max(0, min(number, through - LEAST_VERSIONS)), number):
-            read = partial(read_between, config=config, after=after, through=through, codec=self._codec)
-            if (found := await self._readers.read(read)) is not None:
-                self._feed.put_in_front(config, *found)
-                break
-        if follower.ring is ring and not ring.reaches(number):
-            follower.out_of_reach = number  # too large, or of another past: nobody need try again
+        try:
+            through = ring.before.number
+            for after in (max(0, min(number, through - LEAST_VERSIONS)), number):
+                read = partial(read_between, config=config, after=after, through=through, codec=self._codec)
+                if (found := await self._readers.read(read)) is not None:
+                    self._feed.put_in_front(config, *found)
+                    break
+            if follower.ring is ring and not ring.reaches(number):
+                follower.out_of_reach = number  # too large, or of another past: nobody need try again
+        finally:
+            # Here, and not when the task is done: who came in between would wait for what has ended, again and again.
+            del self._under_way[config]
 
 
 def read_between(
