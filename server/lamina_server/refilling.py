@@ -10,7 +10,9 @@ from collections.abc import Iterator
 from functools import partial
 from itertools import groupby
 from operator import itemgetter
+from typing import Any
 
+from lamina_server.errors import HashMismatchError
 from lamina_server.feed import Feed, Follower
 from lamina_server.held_map import Codec, EncodedChanges
 from lamina_server.readers import Readers
@@ -40,7 +42,8 @@ class Refilling:
         """Bring a config's ring back to a version, if that is near enough and fits."""
         while (ring := follower.ring) is not None and self._is_worth_it(ring, follower, number):
             if config not in self._under_way:
-                self._under_way[config] = asyncio.create_task(self._fill(config, follower, ring, number))
+                self._under_way[config] = task = asyncio.create_task(self._fill(config, follower, ring, number))
+                task.add_done_callback(_look_at)
             await asyncio.shield(self._under_way[config])
 
     def _is_worth_it(self, ring: Ring, follower: Follower, number: int) -> bool:
@@ -52,7 +55,7 @@ class Refilling:
         try:
             through = ring.before.number
             for after in (max(0, min(number, through - LEAST_VERSIONS)), number):
-                read = partial(read_between, config=config, after=after, through=through, codec=self._codec)
+                read = partial(_read_intact, config=config, after=after, through=through, codec=self._codec)
                 if (found := await self._readers.read(read)) is not None:
                     self._feed.put_in_front(config, *found)
                     break
@@ -61,6 +64,19 @@ class Refilling:
         finally:
             # Here, and not when the task is done: who came in between would wait for what has ended, again and again.
             del self._under_way[config]
+
+
+def _look_at(task: "asyncio.Task[None]") -> None:
+    if not task.cancelled():
+        task.exception()  # those who waited may all have left
+
+
+def _read_intact(reading: Reading, **what: Any) -> tuple[HeadMark, list[EncodedChanges]] | None:
+    """Read as `read_between` does; None where a value is damaged: whoever wants that one will be told."""
+    try:
+        return read_between(reading, **what)
+    except HashMismatchError:
+        return None
 
 
 def read_between(
