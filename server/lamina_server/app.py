@@ -84,7 +84,7 @@ class Application:
                 ),
                 draining=self._draining,
                 settings=settings,
-                spread=_spread,
+                chance=random.random,
             ),
             draining=self._draining,
             settings=settings,
@@ -153,11 +153,6 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
             await application.stop()
     finally:
         await asyncio.to_thread(store.close)
-
-
-def _spread(interval_seconds: float) -> float:
-    """Shorten an interval by chance, so that thousands of watches that began together do not stay together."""
-    return interval_seconds * random.uniform(0.9, 1)  # noqa: S311 - no secret
 
 
 def _check_parser() -> None:

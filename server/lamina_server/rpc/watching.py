@@ -34,7 +34,10 @@ _LOOKED_THROUGH_VERSIONS = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """What all watches of a server share."""
+    """What all watches of a server share.
+
+    chance  draws a number in [0, 1)
+    """
 
     heads: Heads
     readers: Readers
@@ -44,7 +47,7 @@ class Rooms:
     flight: Flight
     draining: Draining
     settings: Settings
-    spread: Callable[[float], float]
+    chance: Callable[[], float]
 
 
 class Watch:
@@ -78,7 +81,7 @@ class Watch:
             if self._follower.forks != self._forks or self._follower.ring is None:
                 await self._check_place()
             elif self._loop.time() >= self._bookmark_at and not self._key:
-                await self._bookmark()
+                await self._bookmark_again()
             else:
                 await self._go_on(self._follower.ring)
 
@@ -87,7 +90,9 @@ class Watch:
     async def _begin(self) -> None:
         after = self._request.after
         await self._find_place(after)
-        self._sent()
+        # At a moment of its own, and then regularly whatever is sent in between: thousands that began together, or
+        # were told of the same version, are not bookmarked together. Nobody waits for one longer than that.
+        self._bookmark_at = self._loop.time() + self._request.bookmark_interval_seconds * self._rooms.chance()
         if after is None:
             await self._bookmark()
 
@@ -194,11 +199,12 @@ class Watch:
     async def _send(self, message: bytes) -> None:
         """Wait for a slow watcher, and for that one alone."""
         await self._rooms.flight.carry(message, self._write, self._task, self._loop)
-        self._sent()
 
-    def _sent(self) -> None:
+    async def _bookmark_again(self) -> None:
         interval = self._request.bookmark_interval_seconds
-        self._bookmark_at = self._loop.time() + self._rooms.spread(interval)
+        late = self._loop.time() - self._bookmark_at
+        self._bookmark_at += interval + late // interval * interval
+        await self._bookmark()
 
     async def _bookmark(self) -> None:
         await self._send(replies.bookmark(Cursor(self._number, self._hash)))

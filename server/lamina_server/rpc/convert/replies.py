@@ -6,6 +6,7 @@ makes the whole reply.
 """
 
 from collections.abc import Iterable, Sequence
+from functools import lru_cache
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
@@ -150,8 +151,9 @@ def whole_version(header: bytes, changes: Iterable[bytes]) -> bytes:
     return b"".join((_VERSION_CHANGES_TAG, _length(encoded), encoded))
 
 
+@lru_cache(maxsize=1_024)
 def bookmark(cursor: Cursor) -> bytes:
-    """Encode a watch's message that holds nothing but where it stands."""
+    """Encode a watch's message that holds nothing but where it stands: of a quiet config, the same again and again."""
     message = pb.Bookmark(version=cursor.number, hash=cursor.hash)
     return pb.WatchKeyHistoryResponse(bookmark=message).SerializeToString()
 
