@@ -43,7 +43,7 @@ class Live(LiveView, Reader):
 
     def on_change(self, function: OnChange) -> OnChange:
         """Call a function, or await a coroutine function, with each whole version that comes from now on, in order."""
-        self._callbacks.append(Callback(function, self._tracked().entries.header.number))
+        self._callbacks.append(Callback(function, self._tracked().entries.header.number, self))
         self._followed.begin_calling()
         return function
 
@@ -182,14 +182,14 @@ class Followed:
 
     async def _tell(self, version: VersionChanges) -> None:
         for callbacks in list(self._lives):
-            for function, since in list(callbacks):
-                if version.version > since:
+            for callback in list(callbacks):
+                if version.version > callback.since and callback in callbacks:  # not closed meanwhile
                     try:
-                        result = function(version)
+                        result = callback.function(version)
                         if inspect.isawaitable(result):
                             await result
                     except Exception:  # noqa: BLE001 - the user's, and reported
-                        log.exception("on_change: %r failed at version %d", function, version.version)
+                        log.exception("on_change: %r failed at version %d", callback.function, version.version)
 
 
 class _Stream(Watch):

@@ -5,8 +5,8 @@ Worked example: version 1 has 50,000 keys in one dict. Version 2, x = 28, is mad
 lately and not the map. When an overlay has grown too large to be copied each time, the next version gets a dict of its
 own, and an empty overlay. Nothing that was handed out ever changes, so threads may share any of it.
 
-Values are decoded when they are first read. What was decoded is kept beside the dict that it came from, and goes with it
-to later versions: a large value that is read all the time is not decoded once for each commit of some other key.
+Values are decoded when they are first read. What was decoded is kept beside the dict that it came from, and goes with
+it to later versions: a large value that is read all the time is not decoded once for each commit of some other key.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -109,8 +109,8 @@ class Entries:
     ) -> None:
         """Take what makes up the map: a dict shared with other versions, and what is different from it.
 
-        `decoded` and `overlaid` are what was decoded of these two. `order` has the keys in order; None leaves it to whoever iterates. It may be the dict itself, where its keys are
-        in order.
+        `decoded` and `overlaid` are what was decoded of these two. `order` has the keys in order; None leaves it to
+        whoever iterates. It may be the dict itself, where its keys are in order.
         """
         self._messages = messages
         self._decoded = decoded

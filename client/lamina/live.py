@@ -37,10 +37,15 @@ Made: TypeAlias = tuple[pb.ConfigVersion, list[pb.Change]]
 
 
 class Callback(NamedTuple):
-    """A function to call, and the version that was shown already when it came."""
+    """A function to call, the version that was shown already when it came, and the live that it was given to.
+
+    That is kept by it, or the functions of `client.live(name).on_change(function)` would go with a live that nobody
+    else has.
+    """
 
     function: Callable[[VersionChanges], Any]
     since: int
+    live: object
 
 
 Callbacks: TypeAlias = list[Callback]

@@ -206,7 +206,8 @@ def test_pauses_are_drawn_from_growing_spans_until_something_comes() -> None:
 def test_a_stream_that_lasted_is_opened_again_without_a_long_pause() -> None:
     """P14: on an idle config, too, where a connection's age ends a stream twice an hour and nothing else ever comes."""
     made = session()
-    assert isinstance(clock := made.clock, Clock)
+    clock = made.clock
+    assert isinstance(clock, Clock)
     watch = Following(made, version_of(header(3)), (), (), None)
 
     def ended_after(seconds: float) -> Callable[[Any], lamina.UnavailableError]:
