@@ -62,7 +62,8 @@ class Client:
         return self._shell.iterate(flows.configs(self._shell.session, prefix))
 
     async def close(self) -> None:
-        """End its watches, and close its connections."""
+        """End its watches and lives, and close its connections."""
+        await self._lives.close()
         await self._shell.close()
 
     async def __aenter__(self) -> Self:

@@ -81,6 +81,12 @@ class Lives:
         await live.wait(self._shell.session.horizon.least(name))
         return live
 
+    async def close(self) -> None:
+        """End those of this event loop."""
+        for (_, loop), followed in list(self._followed.items()):
+            if loop is asyncio.get_running_loop():
+                await followed.close()
+
 
 class Followed:
     """What all lives of one config share: begun for the first of them, ended with the last."""

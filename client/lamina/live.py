@@ -71,14 +71,15 @@ class Tracking(Following):
     failure   the definite error that has ended it
     """
 
-    def __init__(self, session: Session, entries: Entries) -> None:
+    def __init__(self, session: Session, entries: Entries, *, known_at: float | None = None) -> None:
+        """Begin at a version; it is the head just now, unless it is said when it was."""
         super().__init__(session, entries.header, (), (), None)
         self.entries = entries
-        self.known_at = session.clock()
+        self.known_at = session.clock() if known_at is None else known_at
         self.failure: LaminaError | None = None
         self._latest = entries
         self._made: list[Made] = []
-        self._linked = True  # the head was read just now, from a server that is there
+        self._linked = known_at is None
         self._process = forking.process
 
     @property

@@ -69,7 +69,8 @@ class Client:
         return self._shell.iterate(flows.configs(self._shell.session, prefix))
 
     def close(self) -> None:
-        """End its watches, and close its connections."""
+        """End its watches and lives, and close its connections."""
+        self._lives.close()
         self._shell.close()
 
     def __enter__(self) -> Self:

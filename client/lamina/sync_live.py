@@ -106,6 +106,14 @@ class Lives:
         live.wait(self._shell.session.horizon.least(name))
         return live
 
+    def close(self) -> None:
+        """End them all."""
+        with self._lock:
+            followed = list(self._followed.values())
+        for each in followed:
+            if each.process is forking.process:
+                each.close()
+
     def _join(self, name: str, callbacks: Callbacks, entries: Entries | None) -> "Followed | None":
         with self._lock:
             followed = self._followed.get(name)
@@ -132,7 +140,8 @@ class Followed:
         self._thread: threading.Thread | None = None
         self._calling: threading.Thread | None = None
         self.abandoned: deque[Callbacks] = deque()
-        self._begin(entries)
+        self._is_over = False
+        self._begin(Tracking(shell.session, entries))
         _all.add(self)
 
     def join(self, callbacks: Callbacks) -> bool:
@@ -183,8 +192,10 @@ class Followed:
         with self._lock:
             if self.process is forking.process:
                 return
-            was_over, had_callbacks, failure = self._is_over, self._calling is not None, self.tracking.failure
-            self._begin(self.tracking.entries, failure=failure, is_over=was_over)
+            had_callbacks, parents = self._calling is not None, self.tracking
+            self._begin(Tracking(self._shell.session, parents.entries, known_at=parents.known_at))
+            if self._is_over:
+                self.tracking.end(parents.failure)
         if had_callbacks:
             self.begin_calling()
 
@@ -197,18 +208,15 @@ class Followed:
             assert thread is not None
             thread.join(ENDING_SECONDS)
 
-    def _begin(self, entries: Entries, *, failure: LaminaError | None = None, is_over: bool = False) -> None:
+    def _begin(self, tracking: Tracking) -> None:
         self.process = forking.process
-        self.tracking = Tracking(self._shell.session, entries)
-        self._is_over = is_over
+        self.tracking = tracking
         self._moved = threading.Condition()
         self._made: deque[Made] = deque()
         self._calling = None
         self._stream = _Stream(self._shell, self.tracking)
         self._thread = None
-        if is_over:
-            self.tracking.end(failure)
-        else:
+        if not self._is_over:
             self._thread = _begin_thread(self._follow, "lamina-live")
 
     def _end(self, failure: LaminaError | None) -> None:

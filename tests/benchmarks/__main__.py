@@ -1,8 +1,8 @@
 """Compare Lamina in one run with etcd, with the floor, and with storage that copies the whole map.
 
-    make bench                             # all of it, in less than ten minutes: writes results.md and plots
-    make bench ARGS="--only 3,4"           # some figures: prints, and writes nothing
-    make bench ARGS="--quick"              # a minute that shows that all of it works; its figures mean nothing
+    make bench                             # all of it, in a quarter of an hour: writes results.md and plots
+    make bench ARGS="--only 3,4,W1"        # some figures: prints, and writes nothing
+    make bench ARGS="--quick"              # two minutes that show that all of it works; its figures mean nothing
 
 The first run makes a database of a million versions, in some minutes, and keeps it in .cache/bench.
 """

@@ -31,6 +31,7 @@ class Side:
     change    makes the caller whose calls are the events
     is_event  whether a message is one, and not a bookmark
     caller    where the caller calls, if that is another server
+    pid       the server's process, where what it spends is asked for
     """
 
     target: str
@@ -38,6 +39,7 @@ class Side:
     change: Callable[[grpc.aio.Channel], AsyncCall]
     is_event: Callable[[Any], bool]
     caller: str | None = None
+    pid: int | None = None
 
 
 class Audience:

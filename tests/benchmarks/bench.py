@@ -74,9 +74,14 @@ class Bench:
         return self._started(Postgres.start, PostgresAbsentError)
 
     @cached_property
+    def floor_server(self) -> ServerProcess:
+        """The server of empty handlers."""
+        return self._stack.enter_context(floor.server())
+
+    @property
     def floor(self) -> str:
         """The target of the empty handler."""
-        return self._stack.enter_context(floor.server()).target
+        return self.floor_server.target
 
     @cached_property
     def floor_channel(self) -> grpc.Channel:

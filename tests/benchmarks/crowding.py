@@ -132,7 +132,7 @@ class _Watching:
             _print({"opened": time.monotonic() - started})
             while line := await asyncio.to_thread(sys.stdin.readline):
                 _print(await self._answer(json.loads(line)))
-            os._exit(0)  # ten thousand streams need not be ended one by one
+            os._exit(0)  # whoever asked is gone
 
     def took(self, watcher: _Watcher, event: int) -> None:
         """Know that a watcher had a message, with this version as its last event."""

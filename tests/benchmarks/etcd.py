@@ -31,8 +31,9 @@ class EtcdAbsentError(Exception):
 class Etcd:
     """A running etcd. With its defaults: every put is on the disk before it is answered."""
 
-    def __init__(self, target: str, version: str) -> None:
+    def __init__(self, target: str, version: str, pid: int) -> None:
         self.target = target
+        self.pid = pid
         self.version = version
         self._pb = import_module("aetcd.rpc.rpc_pb2")
 
@@ -118,7 +119,7 @@ def running(folder: Path) -> Iterator[Etcd]:
         process = subprocess.Popen(program, stdout=log, stderr=subprocess.STDOUT)
     try:
         target = client.removeprefix("http://")
-        yield Etcd(target, _version(target))
+        yield Etcd(target, _version(target), process.pid)
     finally:
         process.terminate()
         process.wait(START_SECONDS)

@@ -87,7 +87,9 @@ def _row(samples: Samples, reference: Samples | None) -> Sequence[str]:
     unit = _unit(samples.unit)
     worst = f"{number(samples.worst)}{unit}" if len(samples.values) > 1 else ""
     row = (samples.name, f"{number(samples.median)}{unit}", worst)
-    return (*row, f"{number(samples.median / reference.median)}x") if reference else row
+    if reference is None:
+        return row
+    return (*row, f"{number(samples.median / reference.median)}x" if samples.unit == reference.unit else "")
 
 
 def _unit(unit: str) -> str:

@@ -1,12 +1,15 @@
-"""What `make bench` writes, from made-up figures; and one figure measured for real, in its quick form."""
+"""What `make bench` writes, from made-up figures; and a figure of each kind measured for real, in its quick form."""
 
+import asyncio
 import io
+from dataclasses import replace
 from functools import partial
 
 import pytest
 from rich.console import Console
 
 from tests.benchmarks import report
+from tests.benchmarks.audience import Side, audience
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.figures import Bars, Check, Figure, Verdict, ratio
@@ -16,6 +19,7 @@ from tests.benchmarks.scale import QUICK
 FAST, SLOW = Samples("ours", values=[1.0, 2.0, 3.0]), Samples("etcd", values=[0.8, 1.0, 9.0])
 RATES = Samples("commits", RATE, [2_000.0, 1_000.0, 3_000.0])
 BARS = Bars("throughput", "64 callers", "a second", {"ours": 2_000, "etcd": 5_000})
+LATER_SECONDS = 0.5
 FIGURES = [
     Figure("3", "ten changes", [FAST, SLOW], checks=[ratio("vs etcd", FAST, SLOW, must=2.0, aim=1.3)], reference=SLOW),
     Figure("4", "many callers", [RATES], checks=[Check("vs etcd", 0.2, must=0.35, aim=0.6, at_least=True)]),
@@ -79,7 +83,7 @@ def test_tables_for_the_terminal() -> None:
     assert "28,000 B" in printed.getvalue()
 
 
-def test_one_figure_is_measured_on_real_servers() -> None:
+def test_one_figure_of_storage_is_measured_on_real_servers() -> None:
     """Against the floor alone where there is no etcd."""
     printed = io.StringIO()
     with Bench(QUICK, Console(file=printed)) as bench:
@@ -89,3 +93,45 @@ def test_one_figure_is_measured_on_real_servers() -> None:
     assert all(len(each.values) == QUICK.rounds for each in figure.samples)
     assert all(check.value > 0 for check in figure.checks)
     assert not folder.exists()
+
+
+def test_one_figure_of_watches_is_measured_on_real_servers() -> None:
+    """That of a watcher among many others, whose process takes part, too."""
+    scale = replace(QUICK, crowd=(6, 2))
+    with Bench(scale, Console(file=io.StringIO())) as bench:
+        figure = CASES["W4"](bench)
+    assert [len(each.values) for each in figure.samples] == [scale.few_rounds] * 3
+    assert all(check.value > 0 for check in figure.checks)
+
+
+def test_audience_is_heard_of_only_when_every_stream_has_brought_the_event() -> None:
+    """Two streams of one side: the time is that of the later one, and what is no event does not count."""
+
+    async def measure() -> tuple[float, float]:
+        first, second = _Stream(), _Stream()
+        streams = iter([first, second])
+
+        async def open_next(_: object) -> _Stream:
+            return next(streams)
+
+        async def call() -> None:
+            first.messages.put_nowait("event")
+            second.messages.put_nowait("bookmark")
+            asyncio.get_running_loop().call_later(LATER_SECONDS, second.messages.put_nowait, "event")
+
+        side = Side("localhost:1", open_next, lambda _: call, lambda message: message == "event")
+        async with audience(side, streams=2) as heard:
+            return await heard.event(), heard.answered_ms[0]
+
+    until_heard, until_answered = asyncio.run(measure())
+    assert until_heard - until_answered > LATER_SECONDS * 1_000 / 2
+
+
+class _Stream:
+    """A stream that brings what is put into it."""
+
+    def __init__(self) -> None:
+        self.messages: asyncio.Queue[str] = asyncio.Queue()
+
+    async def read(self) -> str:
+        return await self.messages.get()

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 import lamina
-from lamina import aio, rpcs, sync
+from lamina import aio, aio_verbs, rpcs, sync
 from lamina_protos.v1 import lamina_pb2 as pb
 
 
@@ -35,7 +35,7 @@ def members(kind: type) -> dict[str, Any]:
     return {ALIKE.get(name, name): member for name, member in own.items() if name not in ignored}
 
 
-@pytest.mark.parametrize("name", ["Client", "Config", "Watch"])
+@pytest.mark.parametrize("name", ["Client", "Config", "Live", "Reader", "Watch"])
 def test_both_clients_have_the_same_members(name: str) -> None:
     threads, tasks = members(getattr(sync, name)), members(getattr(aio, name))
     assert threads.keys() == tasks.keys()
@@ -56,12 +56,12 @@ def parameters(function: Any) -> list[tuple[str, Any, Any, Any]]:
     return [(one.name, one.kind, one.default, one.annotation) for one in signature.parameters.values()]
 
 
-AWAITED = {"config", "commit", "refresh", "at", "diff", "blame", "revert", "fork", "verify", "close"}
+AWAITED = {"config", "live", "wait", "commit", "refresh", "at", "diff", "blame", "revert", "fork", "verify", "close"}
 
 
 def test_what_is_awaited() -> None:
     found = set()
-    for kind in (aio.Client, aio.Config, aio.Watch):
+    for kind in (aio.Client, aio.Config, aio.Live, aio_verbs.Reader, aio.Watch):
         found |= {name for name, member in members(kind).items() if inspect.iscoroutinefunction(member)}
     assert found - {"__enter__", "__exit__", "__next__"} == AWAITED
 

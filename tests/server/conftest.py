@@ -4,10 +4,12 @@ from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import create_engine, make_url
 
 from lamina_server.store.contract import Store
 from lamina_server.store.memory import MemoryStore
 from lamina_server.store.sql import open_store
+from tests.server.sessions import Operator
 from tests.server.wire import Wire, running
 from tests.support.postgres import Postgres
 
@@ -44,3 +46,12 @@ async def wire(store: Store) -> AsyncIterator[Wire]:
     """A connection to a server over the store, with default settings."""
     async with running(store) as wire:
         yield wire
+
+
+@pytest.fixture
+def operator(postgres_url: str) -> Iterator[Operator]:
+    """An operator of the cluster, and of the database of the test."""
+    url = make_url(postgres_url)
+    engine = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
+    yield Operator(engine, str(url.database))
+    engine.dispose()

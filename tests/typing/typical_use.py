@@ -5,7 +5,7 @@ An `ignore` here stands where a mistake must be found: both checkers complain wh
 
 # pyright: reportUnnecessaryTypeIgnoreComment=true
 
-from collections.abc import AsyncIterator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, assert_type
 
@@ -87,6 +87,25 @@ def following(cfg: lamina.Config) -> str:
         return watch.cursor
 
 
+def living(client: lamina.Client) -> int:
+    live = client.live("payments/prod")
+    assert_type(live, lamina.Live)
+    assert_type(live.current, lamina.Snapshot)
+    assert_type(live.state, lamina.LiveState)
+    assert_type(live.age, float)
+    assert_type(live.error, lamina.LaminaError | None)
+    assert_type(live.at(1), lamina.Snapshot)
+
+    @live.on_change
+    def changed(version: lamina.VersionChanges) -> None:
+        assert_type(version.changes, tuple[lamina.KeyChange, ...])
+
+    kept: Callable[[lamina.VersionChanges], None] = changed
+    live.on_change(kept)
+    live.wait(3, timeout=1)
+    return live.version
+
+
 async def with_asyncio() -> None:
     async with aio.connect() as client:
         cfg = await client.config("payments/prod")
@@ -97,6 +116,10 @@ async def with_asyncio() -> None:
         assert_type(cfg.log(), AsyncIterator[lamina.Version])
         async with cfg.edit() as draft:
             assert_type(draft, aio.Config)
+        async with await client.live("payments/prod") as live:
+            assert_type(live, aio.Live)
+            assert_type(await live.diff(1), dict[str, lamina.Change])
+            await live.wait(3)
         async for info in client.configs():
             assert_type(info, lamina.ConfigInfo)
         async with cfg.watch() as watch:

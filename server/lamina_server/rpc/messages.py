@@ -6,6 +6,8 @@ from lamina_server.feed import Follower
 from lamina_server.ring import Recent
 from lamina_server.rpc.convert import replies
 
+_MESSAGES_KEPT = 4
+"""Of one version: for as many kinds of watchers. A version of thousands of keys could be told in thousands of ways."""
 _ALL = ("",)
 """Stands for all that a version changed; no key is empty."""
 
@@ -21,7 +23,9 @@ def message_of(recent: Recent, follower: Follower) -> bytes:
         number = recent.made.version.number
         told = entries if keys is _ALL else {key: entries[key] for key in keys}
         changes = [replies.change(key, encoded, number) for key, encoded in told.items()]
-        recent.messages[keys] = message = replies.whole_version(recent.made.header, changes)
+        message = replies.whole_version(recent.made.header, changes)
+        if len(recent.messages) < _MESSAGES_KEPT:
+            recent.messages[keys] = message
     return message
 
 

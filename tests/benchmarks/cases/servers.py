@@ -50,7 +50,8 @@ def from_one_to_another(bench: Bench) -> Figure:
         ],
         remark=(
             f"PostgreSQL's data is on {machine.file_system(DISK)}. Both servers, PostgreSQL and the client share this "
-            "machine. Cut off: the database lacks the function that notifies, so the poll alone is left."
+            "machine. Cut off: the database lacks the function that notifies, so the poll alone is left. Each commit "
+            "is made as soon as the one before was heard of, just after a poll, and so waits for a whole interval."
         ),
     )
 

@@ -3,19 +3,22 @@
 import asyncio
 from collections.abc import Iterator, Mapping
 from contextlib import AsyncExitStack, contextmanager
+from dataclasses import replace
 
 import lamina
 from lamina_protos.v1 import lamina_pb2 as pb
-from tests.benchmarks import floor, ours
+from tests.benchmarks import floor, machine, ours
 from tests.benchmarks.audience import Side, audience
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.etcd import Etcd
 from tests.benchmarks.figures import Check, Figure, ratio
 from tests.benchmarks.measuring import Samples, times_in_turn
+from tests.support.server import ServerProcess
 
 CONFIG = "bench/watched"
 KEYS = 1_000
 WATCHED = ours.key(0)
+CPU = "ms of CPU"
 
 
 def one_watcher(bench: Bench) -> Figure:
@@ -48,7 +51,8 @@ def many_watchers(bench: Bench) -> Figure:
         checks=_against_etcd(samples, what, must=1.3, aim=1.0),
         remark=(
             f"Each side has {streams:,} streams with one watch of the same key each, over {connections} connections to "
-            "the same asyncio process, which takes its part of every figure: it reads and parses each message."
+            "the same asyncio process, which takes its part of every figure: it reads and parses each message. CPU: of "
+            "all of the server's threads, its watching and its committing; a busy machine changes it least."
         ),
         reference=samples["floor: empty handlers"],
     )
@@ -87,7 +91,8 @@ def _sides(bench: Bench) -> Iterator[Mapping[str, Side]]:
     with bench.server() as server:
         with ours.stub_of(server.target) as stub:
             base = ours.load(stub, CONFIG, ours.a_map(KEYS))
-        sides = {"Lamina: commit": watching(server.target, base), "floor: empty handlers": _floor(bench.floor)}
+        lamina_side = replace(watching(server.target, base), pid=server.pid)
+        sides = {"Lamina: commit": lamina_side, "floor: empty handlers": _floor(bench.floor_server)}
         if etcd := bench.etcd:
             sides["etcd: put"] = _etcd(etcd)
         yield sides
@@ -100,12 +105,18 @@ def _etcd(etcd: Etcd) -> Side:
         watch=lambda channel: etcd.watch(channel, prefix + WATCHED),
         change=lambda channel: etcd.callers(channel, prefix, [WATCHED])[0],
         is_event=lambda message: len(message.events) > 0,
+        pid=etcd.pid,
     )
 
 
-def _floor(target: str) -> Side:
-    # As many bytes as an event of ours has, in either direction.
-    return Side(target, watch=floor.watch, change=lambda channel: floor.telling(channel, bytes(200)), is_event=bool)
+def _floor(server: ServerProcess) -> Side:
+    return Side(
+        server.target,
+        watch=floor.watch,
+        change=lambda channel: floor.telling(channel, bytes(200)),  # about as many as an event of ours has
+        is_event=bool,
+        pid=server.pid,
+    )
 
 
 def _measure(
@@ -118,14 +129,23 @@ def _measure(
                 for name, side in sides.items()
             }
             events = {name: each.event for name, each in audiences.items()}
+            before = _cpu_ms(sides)
             samples = await times_in_turn(events, rounds, warm_up=bench.scale.warm_up)
-        answered = {
-            f"{name}, its own answer": Samples(f"{name}, its own answer", values=each.answered_ms[-rounds:])
-            for name, each in audiences.items()
-        }
-        return samples | answered
+            after = _cpu_ms(sides)
+        others = [
+            Samples(f"{name}, its own answer", values=each.answered_ms[-rounds:]) for name, each in audiences.items()
+        ]
+        number = rounds + bench.scale.warm_up
+        others += [
+            Samples(f"{name}, CPU of the server", CPU, [(after[name] - before[name]) / number]) for name in sides
+        ]
+        return samples | {each.name: each for each in others}
 
     return asyncio.run(measure())
+
+
+def _cpu_ms(sides: Mapping[str, Side]) -> Mapping[str, float]:
+    return {name: machine.cpu_seconds(side.pid) * 1_000 for name, side in sides.items() if side.pid}
 
 
 def _against_etcd(samples: Mapping[str, Samples], what: str, *, must: float, aim: float) -> list[Check]:

@@ -52,10 +52,14 @@ def follow(log: Logbook, targets: Sequence[str]) -> None:
 def follow_by_sdk(log: Logbook, targets: Sequence[str]) -> None:
     """Follow by the SDK, in a thread."""
     with lamina.connect(",".join(_turned(log, targets))) as client:
-        config = client.config(log.watcher.config)
+        config = None
         wanted = log.watcher.filter
         after = log.start_of_sdk()
         while not log.done:
+            try:
+                config = config or client.config(log.watcher.config)
+            except lamina.UnavailableError:
+                continue  # it has tried for `timeout` seconds
             watch = config.watch(*wanted.keys, prefix=wanted.prefixes, after=after)
             log.cancellable(watch.close)
             log.began(parse(watch.cursor))
@@ -95,10 +99,14 @@ async def follow_in_asyncio(log: Logbook, targets: Sequence[str]) -> None:
 async def follow_by_sdk_in_asyncio(log: Logbook, targets: Sequence[str]) -> None:
     """Follow by the SDK, in a task."""
     async with lamina.aio.connect(",".join(_turned(log, targets))) as client:
-        config = await client.config(log.watcher.config)
+        config = None
         wanted = log.watcher.filter
         after = log.start_of_sdk()
         while not log.done:
+            try:
+                config = config or await client.config(log.watcher.config)
+            except lamina.UnavailableError:
+                continue  # it has tried for `timeout` seconds
             watch = config.watch(*wanted.keys, prefix=wanted.prefixes, after=after)
             log.began(parse(watch.cursor))
             async with watch:
