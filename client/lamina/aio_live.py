@@ -39,10 +39,13 @@ class Live(LiveView, Reader):
 
     async def wait(self, version: SupportsIndex, timeout: float | None = None) -> None:
         """Wait until it shows this version or a later one, woken by the stream."""
-        await self._followed.wait(version, self._shell.session.timeout_seconds if timeout is None else timeout)
+        if not reached(self._tracked(), version):
+            self._check_open()
+            await self._followed.wait(version, self._shell.session.timeout_seconds if timeout is None else timeout)
 
     def on_change(self, function: OnChange) -> OnChange:
         """Call a function, or await a coroutine function, with each whole version that comes from now on, in order."""
+        self._check_open()
         self._callbacks.append(Callback(function, self._tracked().entries.header.number, self))
         self._followed.begin_calling()
         return function
@@ -50,6 +53,7 @@ class Live(LiveView, Reader):
     async def close(self) -> None:
         """Follow no more. What it shows stays as it is; other lives of the config go on."""
         self._left.detach()
+        self._tracking = self._tracking.at_rest()
         self._callbacks.clear()
         await self._followed.leave(self._callbacks)
 
@@ -58,6 +62,10 @@ class Live(LiveView, Reader):
 
     async def __aexit__(self, *_error: object) -> None:
         await self.close()
+
+    def _check_open(self) -> None:
+        if not self._left.alive:
+            raise InvalidError("this live is closed")
 
 
 class Lives:

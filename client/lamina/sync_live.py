@@ -37,12 +37,13 @@ class Live(LiveView, Reader):
     is closed; only a definite error ends it, which is logged, kept as `error`, and raised by `wait`.
     """
 
-    __slots__ = ("_callbacks", "_followed", "_left", "_shell")
+    __slots__ = ("_at_rest", "_callbacks", "_followed", "_left", "_shell")
 
     def __init__(self, shell: Shell, followed: "Followed", callbacks: Callbacks) -> None:
         self._shell = shell
         self._followed = followed
         self._tracking = followed.tracking
+        self._at_rest: Tracking | None = None
         self._callbacks = callbacks
         # Left lying, it lets go of the stream as well. What runs then may take no lock, so it only says so.
         self._left = finalize(self, followed.abandoned.append, callbacks)
@@ -53,8 +54,9 @@ class Live(LiveView, Reader):
 
         DeadlineError after `timeout` seconds, by default the client's; the error that has ended it, if one did.
         """
-        self._tracked()
-        self._followed.wait(version, self._shell.session.timeout_seconds if timeout is None else timeout)
+        if not reached(self._tracked(), version):
+            self._check_open()
+            self._followed.wait(version, self._shell.session.timeout_seconds if timeout is None else timeout)
 
     def on_change(self, function: OnChange) -> OnChange:
         """Call a function with each whole version that comes from now on, in order; may be used as a decorator.
@@ -63,12 +65,14 @@ class Live(LiveView, Reader):
         its traceback, and stops neither the others nor the next version. They are called until this live is closed.
         """
         self._tracked()
+        self._check_open()
         self._followed.listen(self._callbacks, function, self)
         return function
 
     def close(self) -> None:
         """Follow no more. What it shows stays as it is; other lives of the config go on."""
         self._left.detach()
+        self._at_rest = self._tracked().at_rest()
         self._callbacks.clear()
         self._followed.leave(self._callbacks)
 
@@ -78,7 +82,13 @@ class Live(LiveView, Reader):
     def __exit__(self, *_error: object) -> None:
         self.close()
 
+    def _check_open(self) -> None:
+        if self._at_rest is not None:
+            raise InvalidError("this live is closed")
+
     def _tracked(self) -> Tracking:
+        if self._at_rest is not None:
+            return self._at_rest
         if self._followed.process is not forking.process:
             self._followed.begin_again()
         if self._tracking is not self._followed.tracking:
