@@ -59,7 +59,7 @@ class Batch:
         self._codec = codec
         self._decoded: dict[bytes, Value] = {}
         configs = list(dict.fromkeys(name for command in requests.values() for name in configs_of(command)))
-        marks = writing.head_marks(configs)
+        self.marks = marks = writing.head_marks(configs)
         self.forked: list[str] = []
         self.made: list[VersionChanges] = []
         self._layers = {config: self._base(config, marks.get(config), held.get(config)) for config in configs}

@@ -61,6 +61,7 @@ class _Written:
     outcomes: list[Outcome | Exception]
     made: list[EncodedChanges] = field(default_factory=list)
     forked: list[str] = field(default_factory=list)
+    marks: dict[str, HeadMark] = field(default_factory=dict)
 
     def add(self, other: "_Written") -> None:
         """Append what became of the next part; each part says anew what memory lacks, so some of it is known."""
@@ -68,6 +69,7 @@ class _Written:
         self.outcomes += other.outcomes
         self.made += [made for made in other.made if (made.version.config, made.version.number) not in known]
         self.forked += other.forked
+        self.marks = other.marks | self.marks
 
 
 Commands: TypeAlias = Sequence[tuple[RequestKey, Command]]
@@ -205,6 +207,8 @@ class Committer:
     def _announce(self, written: _Written) -> None:
         for config in written.forked:
             self._feed.fork(config)
+        for config, mark in written.marks.items():
+            self._feed.compare(config, mark)  # what was committed follows this, whatever was known here
         for made in written.made:
             self._feed.append(made)
             self._on_commit(made.version.config)
@@ -274,7 +278,7 @@ class Committer:
             made = [EncodedChanges.of(each, self._codec) for each in batch.made]
         headers = {(each.version.config, each.version.number): each.header for each in made}
         outcomes = [reply if isinstance(reply, Exception) else _outcome(reply, headers) for reply in replies]
-        return _Written(outcomes, made, batch.forked)
+        return _Written(outcomes, made, batch.forked, batch.marks)
 
     def _perform(self, batch: Batch, request: RequestKey, command: Command) -> Reply | Exception:
         """Answer one command. What it is refused with is its own; a lost block raises at its end, for all."""

@@ -240,6 +240,7 @@ class Feed:
     def append(self, made: EncodedChanges) -> None:
         """Tell a config's next version, which must be durable. One that is known already is ignored."""
         config, number = made.version.config, made.version.number
+        self.compare(config, HeadMark(number, made.version.hash))
         followed = self._get(config)
         if followed.ring is None:
             followed.ring = Ring(HeadMark(number - 1, b""))
@@ -255,6 +256,14 @@ class Feed:
             ring.append(Recent(made))
         self._rouse(followed.wanting(made.entries), position)
         self._grown(config, ring, held_bytes)
+
+    def compare(self, config: str, mark: HeadMark) -> None:
+        """Say what the store holds under a number: where another one is known here, the past is another."""
+        followed = self._followed.get(config)
+        if followed is not None and followed.ring is not None:
+            known = followed.ring.hash_of(mark.number)
+            if known and known != mark.hash:
+                self.fork(config)
 
     def skip(self, config: str, mark: HeadMark) -> None:
         """Say that versions up to this one are there, without telling them: watchers read them from the store."""

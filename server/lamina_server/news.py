@@ -220,7 +220,7 @@ def _answers(reading: Reading, known: Mapping[str, HeadMark | None], codec: Code
         elif size_bytes <= NEAR_LIMIT_BYTES:
             try:
                 answers[config] = _read_on(reading, config, last, mark, codec)
-            except HashMismatchError:  # it concerns who wants the damaged value, and is told when that is read
+            except HashMismatchError:  # of this one's headers: its watchers are told when they read them, nobody else
                 answers[config] = _Answer(mark, made=None)
             size_bytes += sum(made.size_bytes + len(made.header) for made in answers[config].made or ())
     return answers
@@ -228,14 +228,13 @@ def _answers(reading: Reading, known: Mapping[str, HeadMark | None], codec: Code
 
 def _read_on(reading: Reading, config: str, known: HeadMark, mark: HeadMark, codec: Codec) -> _Answer:
     """Read what came after a known version."""
+    found = None
     if mark.number - known.number <= NEAR_VERSIONS:
-        with suppress(
-            HashMismatchError
-        ):  # a damaged value is for whoever wants it: watchers are told when they read it
+        with suppress(HashMismatchError):  # of a value: the watchers that want it are told when they read it
             found = read_between(reading, config, known.number, mark.number, codec)
-            if found is not None:
-                before, made = found
-                return _Answer(mark, is_past=before == known, made=made)
+    if found is not None:
+        before, made = found
+        return _Answer(mark, is_past=before == known, made=made)
     header = reading.versions(config, [known.number]).get(known.number)
     is_past = known == _NOTHING or (header is not None and header.hash == known.hash)
     return _Answer(mark, is_past=is_past, made=None)

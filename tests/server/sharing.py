@@ -48,7 +48,8 @@ class Shared(MemoryStore):
         self.quiet = Quiet()
         self.questions = 0
         self.error: Exception | None = None
-        self.damaged: set[str] = set()
+        self.damaged: dict[str, str] = {}
+        self.asked_for: set[str] = set()
         self.asked, self.answer = threading.Event(), threading.Event()
         self.answer.set()
 
@@ -60,7 +61,7 @@ class Shared(MemoryStore):
         self.questions += 1
         if self.error:
             raise self.error
-        yield _Damaged(self._content, self.damaged)  # as of now
+        yield _Asked(self._content, self)  # as of now
         self.asked.set()
         assert self.answer.wait(30)
 
@@ -79,15 +80,32 @@ class Shared(MemoryStore):
             self.answer.set()
 
 
-class _Damaged(memory._Reading):
-    def __init__(self, content: Any, damaged: Collection[str]) -> None:
+class _Asked(memory._Reading):
+    """Notes what is asked for, and finds damaged what is said to be."""
+
+    def __init__(self, content: Any, store: Shared) -> None:
         super().__init__(content)
-        self._damaged = damaged
+        self._store = store
+
+    def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
+        self._store.asked_for |= set(configs)
+        return super().head_marks(configs)
+
+    def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
+        self._check(config, "header")
+        return super().versions(config, numbers)
+
+    def log(self, config: str, **options: Any) -> list[Version]:
+        self._check(config, "header")
+        return super().log(config, **options)
 
     def changes(self, config: str, **options: Any) -> Any:
-        if config in self._damaged:
-            raise HashMismatchError("a value")
+        self._check(config, "value")
         return super().changes(config, **options)
+
+    def _check(self, config: str, what: str) -> None:
+        if self._store.damaged.get(config) == what:
+            raise HashMismatchError(what)
 
 
 class Log:

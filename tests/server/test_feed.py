@@ -154,6 +154,26 @@ async def test_a_fork_wakes_everybody_to_check_their_places() -> None:
         assert (follower.forks, follower.ring, feed.last("c")) == (1, None, None)
 
 
+@pytest.mark.parametrize("how", ["under its number", "before it"])
+async def test_another_past_is_noticed_by_its_hash(how: str) -> None:
+    """P10: a version that is known under another hash, or follows one that is, makes everybody check."""
+    feed = new_feed()
+    feed.begin("c", mark(4))
+    feed.append(made(5, "a"))
+    follower = seen(feed)
+    async with asleep(feed, EVERYTHING) as (watcher,):
+        feed.compare("c", mark(5))
+        assert follower.forks == 0
+        if how == "before it":
+            feed.compare("c", HeadMark(5, b"?"))
+        else:
+            other = Version("c", 5, b"?", "ada", False, "", 5, 1, 1, 1)
+            feed.append(EncodedChanges.of(VersionChanges(other, ()), CODEC))
+        assert await watcher == HeadMark(0, b"")
+    assert follower.forks == 1
+    assert feed.last("c") in (None, HeadMark(5, b"?"))
+
+
 async def test_versions_are_taken_once_and_in_order() -> None:
     feed = new_feed()
     follower = seen(feed)

@@ -147,7 +147,7 @@ class TestHearing:
             head = commit(store, {"a": 1})
             store.quiet.notice(CONFIG)
             await log.until_at(head)
-        assert list(log.made) == [CONFIG]
+        assert store.asked_for == {CONFIG}
 
     async def test_more_than_one_question_holds(self, store: Shared, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(news, "ASKED_AT_ONCE", 3)
@@ -186,9 +186,10 @@ class TestMuch:
         assert store.questions == 3
         assert log.skipped == []
 
-    async def test_a_damaged_value_is_left_to_those_who_want_it(self, store: Shared) -> None:
+    @pytest.mark.parametrize("what", ["value", "header"])
+    async def test_what_is_damaged_is_left_to_those_who_want_it(self, store: Shared, what: str) -> None:
         """P5: and keeps nobody else's news."""
-        store.damaged.add("a")
+        store.damaged["a"] = what
         async with following(store, Log("a", "b")) as (_, log):
             heads = [commit(store, {"x": 1}, config=config) for config in ("a", "b")]
             store.quiet.listen()
@@ -260,6 +261,18 @@ class TestForks:
         assert log.skipped == []
         assert log.forked == [CONFIG]
 
+    async def test_another_past_with_a_damaged_value(self, store: Shared) -> None:
+        commit(store, {"x": 1})
+        other = MemoryStore()
+        for number in range(3):
+            commit(other, {"x": f"other {number}"})
+        store.damaged[CONFIG] = "value"
+        async with following(store) as (_, log):
+            store.become(other)
+            store.quiet.notice(CONFIG)
+            await log.until(lambda log: log.forked == [CONFIG])
+        assert log.skipped == []
+
     async def test_it_is_none_if_this_server_has_gone_on_meanwhile(self, store: Shared) -> None:
         """The answer says 1, the feed has got 2 by now: nothing has gone back."""
         commit(store, {"x": 1})
@@ -297,6 +310,8 @@ class TestTelling:
             await asyncio.sleep(0)
             for config in ("b", "c", "b", "a"):
                 server.committed(config)
+            await asyncio.sleep(0)
+            assert store.quiet.told == [["a"]]
             store.quiet.is_let_through.set()
         assert store.quiet.told == [["a"], ["b", "c", "a"]]
 
