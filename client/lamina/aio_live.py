@@ -39,17 +39,21 @@ class Live(LiveView, Reader):
 
     async def wait(self, version: SupportsIndex, timeout: float | None = None) -> None:
         """Wait until it shows this version or a later one, woken by the stream."""
-        await self._followed.wait(version, self._shell.session.timeout_seconds if timeout is None else timeout)
+        if not reached(self._tracked(), version):
+            self._check_open()
+            await self._followed.wait(version, self._shell.session.timeout_seconds if timeout is None else timeout)
 
     def on_change(self, function: OnChange) -> OnChange:
         """Call a function, or await a coroutine function, with each whole version that comes from now on, in order."""
-        self._callbacks.append(Callback(function, self._tracked().entries.header.number))
+        self._check_open()
+        self._callbacks.append(Callback(function, self._tracked().entries.header.number, self))
         self._followed.begin_calling()
         return function
 
     async def close(self) -> None:
         """Follow no more. What it shows stays as it is; other lives of the config go on."""
         self._left.detach()
+        self._tracking = self._tracking.at_rest()
         self._callbacks.clear()
         await self._followed.leave(self._callbacks)
 
@@ -58,6 +62,10 @@ class Live(LiveView, Reader):
 
     async def __aexit__(self, *_error: object) -> None:
         await self.close()
+
+    def _check_open(self) -> None:
+        if not self._left.alive:
+            raise InvalidError("this live is closed")
 
 
 class Lives:
@@ -188,14 +196,14 @@ class Followed:
 
     async def _tell(self, version: VersionChanges) -> None:
         for callbacks in list(self._lives):
-            for function, since in list(callbacks):
-                if version.version > since:
+            for callback in list(callbacks):
+                if version.version > callback.since and callback in callbacks:  # not closed meanwhile
                     try:
-                        result = function(version)
+                        result = callback.function(version)
                         if inspect.isawaitable(result):
                             await result
                     except Exception:  # noqa: BLE001 - the user's, and reported
-                        log.exception("on_change: %r failed at version %d", function, version.version)
+                        log.exception("on_change: %r failed at version %d", callback.function, version.version)
 
 
 class _Stream(Watch):

@@ -3,8 +3,10 @@
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeVar
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 import grpc
 
@@ -26,12 +28,21 @@ class Closable(Protocol):
         ...
 
 
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Stream:
+    """A watch's stream, and the channel that it goes by."""
+
+    link: Link[grpc.aio.Channel]
+    call: Any
+    finalizer: Any = None
+
+
 class Shell:
     """What a client, its configs and its watches run their flows with. Shared by tasks."""
 
     def __init__(self, connection: Connection) -> None:
         self.target = connection.target
-        self.session = Session(connection.timeout_seconds)
+        self.session = Session(connection.timeout_seconds, servers=len(connection.addresses))
         self._metadata = connection.metadata
         self._pool = Pool[grpc.aio.Channel](connection.addresses, _open_channel, _owner)
         self._watches: WeakSet[Closable] = WeakSet()
@@ -56,17 +67,27 @@ class Shell:
             case Open() | Receive():
                 raise AssertionError("only a watch has a stream")
 
-    def open_stream(self, rpc: Rpc[Any, Any], request: Any) -> tuple[Link[grpc.aio.Channel], Any]:
+    def open_stream(self, rpc: Rpc[Any, Any], request: Any) -> "Stream":
         """Begin a stream on a channel that has room for it; `close_stream` it after."""
         link = self._pool.reserve()
-        return link, link.method(rpc)(request, metadata=self._metadata)
+        stream = Stream(link, link.method(rpc)(request, metadata=self._metadata))
+        stream.finalizer = finalize(stream, self._left_lying, asyncio.get_running_loop(), link, stream.call)
+        stream.finalizer.atexit = False
+        return stream
 
-    async def close_stream(self, link: Link[grpc.aio.Channel], stream: Any) -> None:
+    async def close_stream(self, stream: "Stream") -> None:
         """Cancel a stream, and close its channel if it was the last one there."""
-        stream.cancel()
-        channel = self._pool.release(link)
+        stream.finalizer.detach()
+        stream.call.cancel()
+        channel = self._pool.release(stream.link)
         if channel is not None:
             await channel.close()
+
+    def _left_lying(self, loop: asyncio.AbstractEventLoop, link: Link[grpc.aio.Channel], call: Any) -> None:
+        """Let a stream go with a watch that nobody closed. Called from wherever garbage is collected."""
+        self._pool.abandon(link)
+        with suppress(RuntimeError):  # the loop is closed, and so is all that ran in it
+            loop.call_soon_threadsafe(call.cancel)
 
     def failed(self, link: Link[grpc.aio.Channel], error: grpc.RpcError) -> LaminaError:
         """Make our error of gRPC's, and turn to another server if that one did not answer."""

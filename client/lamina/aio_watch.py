@@ -6,8 +6,7 @@ from typing import Any, Self, TypeVar
 
 import grpc
 
-from lamina.aio_shell import Shell, is_cancelled, run
-from lamina.channels import Link
+from lamina.aio_shell import Shell, Stream, is_cancelled, run
 from lamina.effects import Call, Effect, Flow, Open, Receive, Sleep
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, UnavailableError
@@ -31,7 +30,7 @@ class Watch:
         self._following = following
         self._timeout = timeout
         self._closed = asyncio.Event()
-        self._stream: tuple[Link[grpc.aio.Channel], Any] | None = None
+        self._stream: Stream | None = None
         shell.adopt(self)
 
     @property
@@ -114,13 +113,13 @@ class Watch:
         self._stream = self._shell.open_stream(WATCH_KEY_HISTORY, request)
 
     async def _receive(self) -> Any:
-        if self._stream is None:
+        stream = self._stream
+        if stream is None:
             raise EndedError
-        link, stream = self._stream
         try:
-            message = await stream.read()
+            message = await stream.call.read()
         except grpc.RpcError as error:
-            raise self._shell.failed(link, error) from None
+            raise self._shell.failed(stream.link, error) from None
         except asyncio.CancelledError:
             if is_cancelled():
                 raise
@@ -133,9 +132,9 @@ class Watch:
 
     async def _drop(self) -> None:
         """Give up the stream."""
-        opened, self._stream = self._stream, None
-        if opened is not None:
-            await self._shell.close_stream(*opened)
+        stream, self._stream = self._stream, None
+        if stream is not None:
+            await self._shell.close_stream(stream)
 
 
 async def verified(shell: Shell, base: Entries) -> Version:

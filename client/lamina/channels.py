@@ -6,6 +6,7 @@ Channels of grpc and grpc.aio are alike as far as this module looks at them, so 
 import os
 import re
 import ssl
+from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -175,6 +176,7 @@ class Pool(Generic[ChannelT]):
         self._unary: Link[ChannelT] | None = None
         self._streams: list[Link[ChannelT]] = []
         self._inherited: list[Any] = []
+        self._abandoned: deque[Link[ChannelT]] = deque()
         self._closed = False
 
     def unary(self) -> Link[ChannelT]:
@@ -202,11 +204,15 @@ class Pool(Generic[ChannelT]):
     def release(self, link: Link[ChannelT]) -> ChannelT | None:
         """Count a stream off; give the channel if it is to be closed now."""
         with self._mine(even_closed=True):
-            link.streams -= 1
-            if link.streams or link not in self._streams:
-                return None
-            self._streams.remove(link)
-            return link.channel
+            return link.channel if self._count_off(link) else None
+
+    def abandon(self, link: Link[ChannelT]) -> None:
+        """Count off a stream that was left lying, the next time that somebody uses the pool.
+
+        Called where garbage is collected, which may be anywhere, in the middle of the pool's own work too: so this
+        takes no lock and closes no channel. One that is not needed any more closes with the last reference to it.
+        """
+        self._abandoned.append(link)
 
     def failed(self, link: Link[ChannelT]) -> None:
         """Go on with the next address, unless somebody has done so already, or the channel was given up."""
@@ -237,7 +243,17 @@ class Pool(Generic[ChannelT]):
                 if self._owned_by is not None and self._owned_by[0] != owner[0]:
                     self._inherited += [self._unary, *self._streams]
                 self._owned_by, self._unary, self._streams = owner, None, []
+            while self._abandoned:
+                self._count_off(self._abandoned.popleft())
             yield
+
+    def _count_off(self, link: Link[ChannelT]) -> bool:
+        """Count a stream off; say whether its channel is not needed any more."""
+        link.streams -= 1
+        if link.streams or link not in self._streams:
+            return False
+        self._streams.remove(link)
+        return True
 
     def _link(self, address: Address) -> Link[ChannelT]:
         return Link(self._open_channel(address), address)

@@ -27,6 +27,8 @@ RETRY_FIRST_SECONDS: Final = 0.05
 """The first pause is drawn from 0 to this: a server that restarts is back before a longer one would end."""
 RETRY_CEILING_SECONDS: Final = 1.0
 """No pause is longer: a verb has 10 s by default, and should use them."""
+FIRST_SERVER_SECONDS: Final = 2.0
+"""Of several servers, one that does not answer for so long is left for the next: it may be frozen, and say nothing."""
 LAST_TRY_SECONDS: Final = 0.01
 """With less time than this left there is no point in another try."""
 BUG_TRIES: Final = 3
@@ -97,13 +99,17 @@ def forked(config: str, number: int, known: str, head: int) -> CursorError:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What all verbs of one client share. The clock and the dice stand here so that tests may bring their own."""
+    """What all verbs of one client share. The clock and the dice stand here so that tests may bring their own.
+
+    `servers` is how many addresses there are: a failed try leads to the next one.
+    """
 
     timeout_seconds: float
     horizon: Horizon = field(default_factory=Horizon)
     clock: Callable[[], float] = time.monotonic
     uniform: Callable[[float, float], float] = random.uniform
     new_request_id: Callable[[], str] = lambda: uuid.uuid4().hex
+    servers: int = 1
 
 
 class Verb:
@@ -117,15 +123,14 @@ class Verb:
         """Call until there is a definite answer, pausing longer and longer, each pause drawn from 0 to its ceiling.
 
         The very same request is sent each time, request id included, so a write happens once however often it is sent.
+        Until each server was tried once there is no pause.
         """
         tries = 0
         while True:
             try:
-                reply: Reply = yield Call(rpc, request, max(self._left(), 0.0))
+                reply: Reply = yield Call(rpc, request, self._share(tries))
             except UnavailableError as error:
                 tries += 1
-                ceiling = min(RETRY_CEILING_SECONDS, RETRY_FIRST_SECONDS * 2 ** (tries - 1))
-                pause = self.session.uniform(0, ceiling)
                 if error.reason == "BUG" and tries >= BUG_TRIES:
                     raise _marked(error, request) from None
                 left = self._left()
@@ -135,7 +140,21 @@ class Verb:
                 raise _marked(error, request) from None
             else:
                 return reply
-            yield Sleep(min(pause, left / 2))
+            rounds = tries - self.session.servers
+            if rounds >= 0:
+                ceiling = min(RETRY_CEILING_SECONDS, RETRY_FIRST_SECONDS * 2**rounds)
+                yield Sleep(min(self.session.uniform(0, ceiling), left / 2))
+
+    def _share(self, tries: int) -> float:
+        """Say how long a try may take, so that one server that says nothing leaves time for the others.
+
+        With one server, all the time there is. With two and 10 s: at most 2 s for the first, 4 s for the second, which
+        may just be slow, and half of what is left for each further one.
+        """
+        left, servers = max(self._left(), 0.0), self.session.servers
+        if servers == 1:
+            return left
+        return left / 2 if tries % servers == servers - 1 else min(left / 2, FIRST_SERVER_SECONDS)
 
     def _left(self) -> float:
         return self._ends - self.session.clock()

@@ -4,6 +4,9 @@ Worked example: version 1 has 50,000 keys in one dict. Version 2, x = 28, is mad
 {x: 28}, version 3, without y, of the same dict and the overlay {x: 28, y: none}. So a commit copies what was changed
 lately and not the map. When an overlay has grown too large to be copied each time, the next version gets a dict of its
 own, and an empty overlay. Nothing that was handed out ever changes, so threads may share any of it.
+
+Values are decoded when they are first read. What was decoded is kept beside the dict that it came from, and goes with
+it to later versions: a large value that is read all the time is not decoded once for each commit of some other key.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -22,14 +25,14 @@ _NOTHING: Final[Overlay] = {}
 class Entries:
     """The whole map of one version, immutable. Keeps the wire's messages and decodes each on its first access."""
 
-    __slots__ = ("_decoded", "_messages", "_order", "_overlay", "_size", "header")
+    __slots__ = ("_decoded", "_messages", "_order", "_overlaid", "_overlay", "_size", "header")
 
     _order: Collection[str] | None
 
     def __init__(self, header: Version, messages: Mapping[str, pb.Entry]) -> None:
         """Take the messages in key order, which is the order of their bytes and of Python's text alike."""
         self.header = header
-        self._fill(messages, _NOTHING, len(messages), messages)
+        self._fill(messages, {}, _NOTHING, {}, len(messages), messages)
 
     @classmethod
     def empty(cls, config: str) -> "Entries":
@@ -51,10 +54,11 @@ class Entries:
 
     def value(self, key: str) -> Any:
         """Give the value as it is read; KeyError where there is none."""
+        decoded = self._overlaid if key in self._overlay else self._decoded
         try:
-            return self._decoded[key]
+            return decoded[key]
         except KeyError:
-            value = self._decoded[key] = decode(load(self._message(key).value))
+            value = decoded[key] = decode(load(self._message(key).value))
             return value
 
     def stored(self, key: str) -> Stored | Missing:
@@ -74,14 +78,17 @@ class Entries:
             if grows:
                 size, order = size + grows, None
         messages, overlay = self._messages, {**self._overlay, **changes}
+        # Copied at one go each, as other threads may be reading, and so decoding, meanwhile.
+        decoded, overlaid = self._decoded, _without(dict(self._overlaid), changes)
         # Then copying the overlay each time and the map once in a while cost about the same.
         if len(overlay) ** 2 > 2 * len(messages):
-            messages, overlay = _merged(messages, overlay), {}
+            decoded = {**_without(dict(decoded), overlay), **overlaid}
+            messages, overlay, overlaid = _merged(messages, overlay), {}, {}
             if order is self._messages:
                 order = messages
         later = Entries.__new__(Entries)
         later.header = header
-        later._fill(messages, overlay, size, order)  # noqa: SLF001 - of the same class
+        later._fill(messages, decoded, overlay, overlaid, size, order)  # noqa: SLF001 - of the same class
         return later
 
     def __getstate__(self) -> tuple[Version, list[tuple[str, bytes]]]:
@@ -91,19 +98,26 @@ class Entries:
         header, messages = state
         Entries.__init__(self, header, {key: pb.Entry.FromString(message) for key, message in messages})
 
-    def _fill(
-        self, messages: Mapping[str, pb.Entry], overlay: Overlay, size: int, order: Collection[str] | None
+    def _fill(  # noqa: PLR0917 - what makes up an object, given once
+        self,
+        messages: Mapping[str, pb.Entry],
+        decoded: dict[str, Any],
+        overlay: Overlay,
+        overlaid: dict[str, Any],
+        size: int,
+        order: Collection[str] | None,
     ) -> None:
         """Take what makes up the map: a dict shared with other versions, and what is different from it.
 
-        `order` has the keys in order; None leaves it to whoever iterates. It may be the dict itself, where its keys are
-        in order.
+        `decoded` and `overlaid` are what was decoded of these two. `order` has the keys in order; None leaves it to
+        whoever iterates. It may be the dict itself, where its keys are in order.
         """
         self._messages = messages
+        self._decoded = decoded
         self._overlay = overlay
+        self._overlaid = overlaid
         self._size = size
         self._order = order
-        self._decoded: dict[str, Any] = {}
 
     def _find(self, key: Any) -> pb.Entry | None:
         return self._overlay[key] if key in self._overlay else self._messages.get(key)
@@ -124,3 +138,9 @@ def _merged(messages: Mapping[str, pb.Entry], overlay: Overlay) -> dict[str, pb.
         else:
             merged[key] = message
     return merged
+
+
+def _without(decoded: dict[str, Any], changes: Overlay) -> dict[str, Any]:
+    for key in changes:
+        decoded.pop(key, None)
+    return decoded

@@ -37,10 +37,15 @@ Made: TypeAlias = tuple[pb.ConfigVersion, list[pb.Change]]
 
 
 class Callback(NamedTuple):
-    """A function to call, and the version that was shown already when it came."""
+    """A function to call, the version that was shown already when it came, and the live that it was given to.
+
+    That is kept by it, or the functions of `client.live(name).on_change(function)` would go with a live that nobody
+    else has.
+    """
 
     function: Callable[[VersionChanges], Any]
     since: int
+    live: object
 
 
 Callbacks: TypeAlias = list[Callback]
@@ -99,6 +104,12 @@ class Tracking(Following):
         made, self._made = self._made, []
         return made
 
+    def at_rest(self) -> "Tracking":
+        """Give what shows the same, and goes on showing it."""
+        rest = Tracking(self._session, self.entries, known_at=self.known_at)
+        rest.end(self.failure)
+        return rest
+
     def end(self, failure: LaminaError | None = None) -> None:
         """Follow no more."""
         self.failure = failure
@@ -123,6 +134,8 @@ class Tracking(Following):
 
     def _take(self, message: pb.WatchKeyHistoryResponse) -> None:
         super()._take(message)
+        if self._reached != self._latest.header.number:
+            raise self._left_out(f"a bookmark at {self._reached} came")
         self.known_at = self._session.clock()
         self.entries = self._latest
 
@@ -131,13 +144,19 @@ class Tracking(Following):
         if header.version <= self._reached:
             return
         if header.version != self._latest.header.number + 1:
-            text = f"version {self._latest.header.number + 1} of {self._config} was left out: {header.version} came"
-            raise DataLossError(text, reason="HASH_MISMATCH")
+            raise self._left_out(f"{header.version} came")
         version = version_of(header)
         self._session.horizon.saw(version)
-        self._latest = applied(self._latest, version, changes)
+        latest = applied(self._latest, version, changes)
+        if len(latest) != header.key_count:
+            raise self._left_out(f"in part: it has {header.key_count} keys, and {len(latest)} came")
+        self._latest = latest
         self._made.append((header, changes))
         self._moved(pb.Cursor(version=header.version, hash=header.hash))
+
+    def _left_out(self, why: str) -> DataLossError:
+        number = self._latest.header.number + 1
+        return DataLossError(f"version {number} of {self._config} was left out: {why}", reason="HASH_MISMATCH")
 
 
 class LiveView:

@@ -2,15 +2,16 @@
 
 The thread reads the stream and swaps the map. Callbacks have a thread of their own, begun with the first of them, so
 that one that takes long does not keep the map from moving on. In a forked child neither is there: the first one to look
-begins them anew, from the map that the parent had.
+begins them anew, from the map that the parent had; at once where there are functions to be called.
 """
 
 import atexit
+import os
 import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator
-from typing import Final, Self, SupportsIndex
+from typing import Any, Final, Self, SupportsIndex
 from weakref import WeakSet, finalize
 
 from lamina import flows, forking
@@ -36,12 +37,13 @@ class Live(LiveView, Reader):
     is closed; only a definite error ends it, which is logged, kept as `error`, and raised by `wait`.
     """
 
-    __slots__ = ("_callbacks", "_followed", "_left", "_shell")
+    __slots__ = ("_at_rest", "_callbacks", "_followed", "_left", "_shell")
 
     def __init__(self, shell: Shell, followed: "Followed", callbacks: Callbacks) -> None:
         self._shell = shell
         self._followed = followed
         self._tracking = followed.tracking
+        self._at_rest: Tracking | None = None
         self._callbacks = callbacks
         # Left lying, it lets go of the stream as well. What runs then may take no lock, so it only says so.
         self._left = finalize(self, followed.abandoned.append, callbacks)
@@ -52,22 +54,25 @@ class Live(LiveView, Reader):
 
         DeadlineError after `timeout` seconds, by default the client's; the error that has ended it, if one did.
         """
-        self._tracked()
-        self._followed.wait(version, self._shell.session.timeout_seconds if timeout is None else timeout)
+        if not reached(self._tracked(), version):
+            self._check_open()
+            self._followed.wait(version, self._shell.session.timeout_seconds if timeout is None else timeout)
 
     def on_change(self, function: OnChange) -> OnChange:
         """Call a function with each whole version that comes from now on, in order; may be used as a decorator.
 
         All functions of a config run one after the other, on a thread of their own. What one raises is logged, with
-        its traceback, and stops neither the others nor the next version.
+        its traceback, and stops neither the others nor the next version. They are called until this live is closed.
         """
-        self._callbacks.append(Callback(function, self._tracked().entries.header.number))
-        self._followed.begin_calling()
+        self._tracked()
+        self._check_open()
+        self._followed.listen(self._callbacks, function, self)
         return function
 
     def close(self) -> None:
         """Follow no more. What it shows stays as it is; other lives of the config go on."""
         self._left.detach()
+        self._at_rest = self._tracked().at_rest()
         self._callbacks.clear()
         self._followed.leave(self._callbacks)
 
@@ -77,7 +82,13 @@ class Live(LiveView, Reader):
     def __exit__(self, *_error: object) -> None:
         self.close()
 
+    def _check_open(self) -> None:
+        if self._at_rest is not None:
+            raise InvalidError("this live is closed")
+
     def _tracked(self) -> Tracking:
+        if self._at_rest is not None:
+            return self._at_rest
         if self._followed.process is not forking.process:
             self._followed.begin_again()
         if self._tracking is not self._followed.tracking:
@@ -168,6 +179,17 @@ class Followed:
                     raise InvalidError("this live is closed")
                 if not self._moved.wait(max(ends - time.monotonic(), 0)) and not reached(self.tracking, version):
                     raise DeadlineError(f"{self.tracking.place}, and not at {version!r}, after {seconds:g} s")
+
+    @property
+    def has_functions(self) -> bool:
+        """Whether there is anybody to be told."""
+        return any(self._lives)
+
+    def listen(self, callbacks: Callbacks, function: Callable[[VersionChanges], Any], live: object) -> None:
+        """Have a function called with what comes after the version that is shown."""
+        self.begin_calling()
+        with self._moved:  # so a version is either shown already, or will be handed over when the function is there
+            callbacks.append(Callback(function, self.tracking.entries.header.number, live))
 
     def begin_calling(self) -> None:
         """Have a thread for callbacks."""
@@ -264,12 +286,12 @@ class Followed:
 
     def _tell(self, version: VersionChanges) -> None:
         for callbacks in list(self._lives):
-            for function, since in list(callbacks):
-                if version.version > since:
+            for callback in list(callbacks):
+                if version.version > callback.since and callback in callbacks:  # not closed meanwhile
                     try:
-                        function(version)
+                        callback.function(version)
                     except BaseException:  # noqa: BLE001 - the user's, and reported; also what would end the thread
-                        log.exception("on_change: %r failed at version %d", function, version.version)
+                        log.exception("on_change: %r failed at version %d", callback.function, version.version)
 
 
 class _Stream(Watch):
@@ -297,6 +319,17 @@ def _begin_thread(run: Callable[[], None], name: str) -> threading.Thread:
 
 
 _all: WeakSet[Followed] = WeakSet()
+
+
+def _call_again() -> None:
+    """See in a forked child that functions are called there, too, though nobody may ever look at their live."""
+    for followed in list(_all):
+        if followed.has_functions:
+            followed.begin_again()
+
+
+if hasattr(os, "register_at_fork"):  # not where there is no fork
+    os.register_at_fork(after_in_child=_call_again)
 
 
 @atexit.register

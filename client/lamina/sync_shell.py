@@ -5,7 +5,7 @@ import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
-from weakref import WeakSet
+from weakref import WeakSet, finalize
 
 import grpc
 
@@ -32,13 +32,15 @@ class Closable(Protocol):
         ...
 
 
-@dataclass(eq=False, slots=True)
+@dataclass(eq=False, slots=True, weakref_slot=True)
 class Stream:
     """A watch's stream, and the channel that it goes by; neither any more once it is closed."""
 
     link: Any
     call: Any
     process: int = field(default_factory=os.getpid)
+    is_closed: bool = False
+    finalizer: Any = None
 
 
 class Shell:
@@ -46,7 +48,7 @@ class Shell:
 
     def __init__(self, connection: Connection) -> None:
         self.target = connection.target
-        self.session = Session(connection.timeout_seconds)
+        self.session = Session(connection.timeout_seconds, servers=len(connection.addresses))
         self._metadata = connection.metadata
         self._pool = Pool[grpc.Channel](connection.addresses, _open_channel, _owner)
         self._gate = Gate(self._clear)
@@ -77,9 +79,14 @@ class Shell:
         with self._gate:
             link = self._pool.reserve()
             try:
-                return Stream(link, link.method(rpc)(request, metadata=self._metadata))
+                stream = Stream(link, link.method(rpc)(request, metadata=self._metadata))
             except ValueError:  # closed for a fork, just now
                 self._pool.release(link)
+            else:
+                # With a watch that was left lying its stream goes: gRPC cancels a call that nobody has any more.
+                stream.finalizer = finalize(stream, self._pool.abandon, link)
+                stream.finalizer.atexit = False
+                return stream
         raise UnavailableError("the connection was closed")
 
     def receive(self, stream: "Stream") -> Any:
@@ -93,7 +100,8 @@ class Shell:
             except StopIteration:
                 failure: LaminaError = UnavailableError("the server ended the watch")
             except grpc.RpcError as error:
-                failure = self._failed(link, error)
+                # One that was closed here says nothing of the server.
+                failure = call_error(error) if stream.is_closed else self._failed(link, error)
             finally:
                 del link, call
         # Out here, so that gRPC's error, which is the call itself, is not carried along: it must go within the gate.
@@ -103,6 +111,8 @@ class Shell:
         """Cancel a stream, and close its channel if it was the last one there."""
         if stream.process != os.getpid():
             return
+        stream.is_closed = True
+        stream.finalizer.detach()
         with self._gate:
             stream.call.cancel()
             channel = self._pool.release(stream.link)

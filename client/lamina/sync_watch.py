@@ -9,6 +9,7 @@ from weakref import WeakMethod
 from lamina.effects import Call, Effect, Flow, Open, Receive, Sleep
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, LaminaError
+from lamina.forking import ForkedLock
 from lamina.records import KeyChange, Version, VersionChanges
 from lamina.rpcs import WATCH_KEY_HISTORY
 from lamina.sync_shell import Shell, Stream, run
@@ -29,7 +30,7 @@ class Watch:
         self._shell = shell
         self._following = following
         self._timeout = timeout
-        self._lock = threading.Lock()
+        self._lock = ForkedLock()  # a forked child, too, closes the client's watches
         self._closed = threading.Event()
         self._stream: Stream | None = None
         self._alarm = None if timeout is None else _Alarm(timeout, self._drop)

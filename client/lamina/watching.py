@@ -69,6 +69,7 @@ class Following:
         self._taken = 0  # how many changes of the first version that is ready
         self._parts: list[pb.Change] = []
         self._open = False
+        self._opened_at = 0.0
         self._failures = 0
 
     @property
@@ -107,6 +108,8 @@ class Following:
         try:
             yield from self._receive()
         except UnavailableError:
+            if self._open and self._session.clock() - self._opened_at >= REOPEN_CEILING_SECONDS:
+                self._failures = 0  # an idle config's stream, too, which moves nothing on, has been there for long
             self._open = False
             ceiling = min(REOPEN_CEILING_SECONDS, REOPEN_FIRST_SECONDS * 2**self._failures)
             self._failures += self._failures < 16  # noqa: PLR2004 - far beyond the ceiling; a float has an end
@@ -122,7 +125,7 @@ class Following:
         if not self._open:
             self._forget_parts()
             yield Open(self._request())
-            self._open = True
+            self._open, self._opened_at = True, self._session.clock()
         self._take((yield Receive()))
 
     def _request(self) -> pb.WatchKeyHistoryRequest:
@@ -159,7 +162,7 @@ class Following:
 
     def _moved(self, position: pb.Cursor) -> None:
         self._position = position
-        self._failures = 0  # the way is open again: only what moves the watch on proves it
+        self._failures = 0  # the way is open again: what moves the watch on proves it, or a stream that lasts
 
     def _mark(self) -> None:
         """Let the cursor follow a bookmark, once everything before it has been taken."""

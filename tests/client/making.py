@@ -64,10 +64,15 @@ class Clock:
         return self.now
 
 
-def session(*, timeout: float = 10.0, uniform: Callable[[float, float], float] = lambda _low, high: high) -> Session:
+def session(
+    *,
+    timeout: float = 10.0,
+    servers: int = 1,
+    uniform: Callable[[float, float], float] = lambda _low, high: high,
+) -> Session:
     """Make a session without chance: every pause is as long as it may be, request ids count up."""
     ids = iter(range(1, 1000))
-    return Session(timeout, clock=Clock(), uniform=uniform, new_request_id=lambda: f"id-{next(ids)}")
+    return Session(timeout, clock=Clock(), uniform=uniform, new_request_id=lambda: f"id-{next(ids)}", servers=servers)
 
 
 class Script:

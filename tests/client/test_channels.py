@@ -154,6 +154,17 @@ class TestPool:
         assert pool.reserve() is links[0]
         assert pool.release(links[-1]) is links[-1].channel  # its last stream
 
+    def test_a_stream_left_lying_is_counted_off_by_the_next_use(self) -> None:
+        pool = self.make()
+        links = [pool.reserve() for _ in range(channels.STREAMS_LIMIT + 1)]
+        with pool._lock:  # garbage is collected anywhere, in the middle of the pool's own work, too
+            pool.abandon(links[0])
+            pool.abandon(links[-1])
+        again = pool.reserve()
+        assert again is links[0]
+        assert again.streams == channels.STREAMS_LIMIT
+        assert links[-1] not in pool._streams
+
     def test_a_failure_turns_to_the_next_address_once(self) -> None:
         pool = self.make()
         first, stream = pool.unary(), pool.reserve()

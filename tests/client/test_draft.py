@@ -378,13 +378,34 @@ def test_every_version_stays_as_it_was(content: dict[str, Any], commits: list[di
         made = entries({key: model[key] for key in changes if key in model}, version=number)
         if number % 2:
             list(versions[-1])  # the order may be known or not
+        if number % 3:
+            read(versions[-1])  # and so may the values
         versions.append(versions[-1].advanced(made.header, {key: made._messages.get(key) for key in changes}))
         models.append(model)
     for version, model in zip(versions, models, strict=True):
         assert Snapshot(version) == model
+        assert repr(read(version)) == repr({key: model[key] for key in sorted(model)})
         assert list(version) == list(pickle.loads(pickle.dumps(version))) == sorted(model)
         assert len(version) == len(model)
         assert {key for key in ("a", "b", "c", "never") if key in version} == {*"abc"} & model.keys()
+
+
+def read(version: Entries) -> dict[str, Any]:
+    return {key: version.value(key) for key in version}
+
+
+def test_a_value_is_decoded_once_for_all_versions_that_have_it() -> None:
+    """A large value that is read all the time costs nothing when others commit."""
+    version = entries({"large": [1], **{f"k{number}": number for number in range(20)}})
+    large = version.value("large")
+    version = version.advanced(version.header, {"overlaid": entry("overlaid", [2])})
+    overlaid = version.value("overlaid")
+    for number in range(40):  # far more than until the map gets a dict of its own
+        version = version.advanced(version.header, {f"k{number % 20}": entry("k", number)})
+        assert version.value("large") is large
+        assert version.value("overlaid") is overlaid
+        assert version.value(f"k{number % 20}") == number
+    assert version.advanced(version.header, {"large": entry("large", [3])}).value("large") == [3]
 
 
 def test_a_commit_of_a_large_map_copies_no_map() -> None:

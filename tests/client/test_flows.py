@@ -7,7 +7,7 @@ import pytest
 
 import lamina
 from lamina import flows
-from lamina.effects import BUG_TRIES, Verb
+from lamina.effects import BUG_TRIES, Call, Verb
 from lamina.records import Change
 from lamina.rpcs import GET_VERSION
 from lamina.wire import version_of
@@ -53,6 +53,27 @@ class TestRetries:
             flow.throw(GONE)
             effect = flow.send(None)
         assert timeouts == pytest.approx([1.0, 0.7, 0.4])
+
+    def test_no_pause_before_each_server_was_tried(self) -> None:
+        script, ours = Script(*[GONE] * 5, page(1, {})), session(servers=3)
+        script.run(flows.open_config(ours, "app", create=False), ours)
+        assert script.slept == [0.05, 0.1, 0.2]
+
+    def test_a_server_that_says_nothing_leaves_time_for_the_others(self) -> None:
+        """P14: whichever of them is frozen, and however short the verb's time is."""
+        for timeout, expected in ((10, [2, 4, 2, 1, 0.5]), (30, [2, 14, 2, 6, 2]), (1, [0.5, 0.25])):
+            ours = session(timeout=timeout, servers=2, uniform=lambda _low, _high: 0)
+            shares: list[float] = []
+            flow = Verb(ours).ask(GET_VERSION, pb.GetVersionRequest())
+            effect: Any = next(flow)
+            while len(shares) < len(expected):
+                if isinstance(effect, Call):
+                    shares.append(effect.timeout_seconds)
+                    ours.clock.now += effect.timeout_seconds  # type: ignore[attr-defined]
+                    effect = flow.throw(lamina.DeadlineError("silence"))
+                else:
+                    effect = flow.send(None)
+            assert shares == expected
 
     def test_a_bug_is_not_worth_the_whole_timeout(self) -> None:
         script, ours = Script(*[BUG] * 9), session()

@@ -167,6 +167,13 @@ async def test_closing(client: Any, cfg: Any, sdk: Sdk) -> None:
     await of(one.close())
     await put_and_reach(other, cfg, a=2)
     assert (len(noted.versions), other.state) == (1, "LIVE")
+    assert (one["a"], one.version, one.state) == (1, 2, "STALE")
+    await of(one.close())
+    await reach(one, 2)
+    with pytest.raises(lamina.InvalidError, match="closed"):
+        await reach(one, 3)
+    with pytest.raises(lamina.InvalidError, match="closed"):
+        one.on_change(noted)
     waiting = beside(sdk, other.wait, 99, SECONDS)
     await asyncio.sleep(0)
     await of(client.close())

@@ -159,8 +159,6 @@ cfg = client.config("app", create=True)
 cfg["x"] = 1
 cfg.commit()
 live = client.live("app")
-noted = []
-live.on_change(lambda version: noted.append(version.version))
 cfg["x"] = 2
 live.wait(cfg.commit(), 30)
 child = os.fork()

@@ -1,7 +1,7 @@
 """A watch's machine against scripted streams: what it takes, where it stands, how it resumes."""
 
 import random
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
@@ -14,7 +14,7 @@ import lamina
 from lamina.watching import REOPEN_CEILING_SECONDS, Following, format_cursor, parse_cursor
 from lamina.wire import version_of
 from lamina_protos.v1 import lamina_pb2 as pb
-from tests.client.making import Script, change, deletion, header, session
+from tests.client.making import Clock, Script, change, deletion, header, session
 
 BROKEN = lamina.UnavailableError("the link broke")
 
@@ -201,6 +201,26 @@ def test_pauses_are_drawn_from_growing_spans_until_something_comes() -> None:
     # The dice of these tests always fall on the upper end. The bookmark moves nothing on, so it proves nothing.
     assert script.slept == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, *[REOPEN_CEILING_SECONDS] * 4, 0.2, 0.4]
     assert len(script.opened) == 13
+
+
+def test_a_stream_that_lasted_is_opened_again_without_a_long_pause() -> None:
+    """P14: on an idle config, too, where a connection's age ends a stream twice an hour and nothing else ever comes."""
+    made = session()
+    clock = made.clock
+    assert isinstance(clock, Clock)
+    watch = Following(made, version_of(header(3)), (), (), None)
+
+    def ended_after(seconds: float) -> Callable[[Any], lamina.UnavailableError]:
+        def end(_request: Any) -> lamina.UnavailableError:
+            clock.now += seconds
+            return BROKEN
+
+        return end
+
+    lasting = ended_after(REOPEN_CEILING_SECONDS)
+    script = Script(message(bookmark=3), lasting, lasting, lasting, ended_after(9), lasting, message(changes(4, "x")))
+    take(script, watch, 1)
+    assert script.slept == [0.2, 0.2, 0.2, 0.4, 0.2]
 
 
 def test_pauses_never_overflow() -> None:
