@@ -52,7 +52,11 @@ class Application:
         self._draining = Draining()
         self._readers = Readers(store, threads=settings.reader_threads)
         codec = WireCodec()
-        self._feed = Feed(limit_bytes=settings.ring_limit_bytes, message_limit_bytes=settings.watch_message_limit_bytes)
+        self._feed = Feed(
+            limit_bytes=settings.ring_limit_bytes,
+            message_limit_bytes=settings.watch_message_limit_bytes,
+            is_shared=store.is_shared,
+        )
         heads = Heads(self._readers, codec, limit_bytes=settings.heads_limit_bytes, is_shared=store.is_shared)
         self._news = News(store, self._readers, self._feed, codec, poll_interval_seconds=settings.news_interval_seconds)
         self.target = ""
@@ -67,6 +71,7 @@ class Application:
             on_failure=lambda: self.failed.set_result(None),
             batch_limit_changes=settings.batch_limit_changes,
         )
+        turns = asyncio.Semaphore(max(1, settings.reader_threads // 2))
         service = Service(
             committer=self._committer,
             heads=heads,
@@ -75,8 +80,8 @@ class Application:
                 heads=heads,
                 readers=self._readers,
                 feed=self._feed,
-                refilling=Refilling(self._feed, self._readers, codec),
-                replaying=Replaying(heads, self._readers, settings),
+                refilling=Refilling(self._feed, self._readers, codec, turns),
+                replaying=Replaying(heads, self._readers, settings, turns),
                 flight=Flight(
                     limit_bytes=settings.flight_limit_bytes,
                     message_limit_bytes=settings.watch_message_limit_bytes,

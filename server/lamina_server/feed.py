@@ -13,6 +13,7 @@ Lives on the event loop alone. Knows no store: what is not in the ring, watchers
 """
 
 import asyncio
+import itertools
 from collections import Counter, OrderedDict, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -22,6 +23,8 @@ from lamina_server.ring import Recent, Ring
 from lamina_server.store.contract import KeyFilter
 from lamina_server.versions import HeadMark
 
+LOOKED_UP_PREFIXES = 50_000
+"""So many look-ups find out whom a commit concerns, in some milliseconds; beyond, all who want prefixes are woken."""
 WAKES_AT_ONCE = 100
 """So many watchers are woken before the event loop looks at other calls: each will write a message."""
 
@@ -29,11 +32,17 @@ WAKES_AT_ONCE = 100
 class Follower:
     """One watcher: what it wants, and how it sleeps."""
 
-    __slots__ = ("_alarm", "_followed", "_future", "_is_listed", "_loop", "_position", "_until", "keys", "prefixes")
+    __slots__ = (
+        *("_alarm", "_followed", "_future", "_is_listed", "_loop", "_position", "_until"),
+        *("keys", "prefixes", "prefixes_by_length"),
+    )
 
     def __init__(self, followed: "Followed", wanted: KeyFilter) -> None:
         self.keys = frozenset(wanted.keys)
         self.prefixes = wanted.prefixes
+        self.prefixes_by_length = {
+            length: frozenset(group) for length, group in itertools.groupby(sorted(wanted.prefixes, key=len), key=len)
+        }
         self._followed = followed
         self._future: asyncio.Future[HeadMark] | None = None
         self._position: HeadMark | None = None
@@ -57,9 +66,9 @@ class Follower:
         self._followed.out_of_reach = number
 
     @property
-    def forks(self) -> int:
-        """How often the past turned out to be another one: a change means that cursors have to be checked."""
-        return self._followed.forks
+    def past(self) -> int:
+        """Which past is known here: another number means that it was found to be another, and cursors are checked."""
+        return self._followed.past
 
     async def sleep(self, until: float) -> HeadMark:
         """Sleep until a version comes that is wanted, or at most until a time of the event loop.
@@ -113,12 +122,16 @@ class Follower:
         self.wake()
 
 
+_pasts = itertools.count()
+"""A number for each past that was ever known of a config: two that are equal are the same."""
+
+
 class Followed:
     """One config: its ring, and its watchers by what they want."""
 
     def __init__(self) -> None:
         self.ring: Ring | None = None
-        self.forks = 0
+        self.past = next(_pasts)
         self.out_of_reach = -1
         self._all: dict[Follower, None] = {}
         self._by_key: dict[str, dict[Follower, None]] = {}
@@ -147,13 +160,17 @@ class Followed:
                 del self._prefix_lengths[len(prefix)]
 
     def wanting(self, keys: Iterable[str]) -> Iterator[Follower]:
-        """Yield the watchers of any of these keys; one of several keys may come several times."""
+        """Yield the watchers of any of these keys, some perhaps several times, and perhaps some who want none."""
         keys = list(keys)
         if keys:
             yield from self._all
         if self._by_key:
             for key in keys:
                 yield from self._by_key.get(key, ())
+        if len(keys) * len(self._prefix_lengths) > LOOKED_UP_PREFIXES:
+            for followers in self._by_prefix.values():
+                yield from followers
+            return
         for length in self._prefix_lengths:
             for prefix in {key[:length] for key in keys}:
                 yield from self._by_prefix.get(prefix, ())
@@ -172,13 +189,18 @@ class Feed:
                     longest the oldest version goes first
     message_limit_bytes  a version that takes more is not kept: watchers read it from the
                     store, in parts
+    is_shared       whether others write to the database: then only what is watched is
+                    compared with it, so nothing is kept of what is not
     """
 
-    def __init__(self, *, limit_bytes: int, message_limit_bytes: int) -> None:
+    def __init__(self, *, limit_bytes: int, message_limit_bytes: int, is_shared: bool = False) -> None:
         self._limit_bytes = limit_bytes
+        self._is_shared = is_shared
         self._message_limit_bytes = message_limit_bytes
         self._held_bytes = 0
-        self._followed: OrderedDict[str, Followed] = OrderedDict()
+        self._followed: dict[str, Followed] = {}
+        # The rings that hold anything; the one that is quiet for longest comes first.
+        self._filled: OrderedDict[str, Ring] = OrderedDict()
         self._watched: dict[str, int] = {}
         self._roused: deque[Follower] = deque()
 
@@ -199,19 +221,23 @@ class Feed:
                 del self._watched[config]
             self._forget_if_idle(config)
 
-    def begin(self, config: str, head: HeadMark) -> None:
-        """Say which version is the head, where that was not known."""
+    def begin(self, config: str, known: HeadMark | None, head: HeadMark) -> None:
+        """Say what the store's head is, or was a moment ago; `known` is what was known here when that was asked."""
         followed = self._get(config)
+        if followed.ring is not None and followed.ring.last == known:
+            if head.number < known.number or (head.number == known.number and head != known):
+                self.fork(config)
+            else:
+                self.skip(config, head)
         if followed.ring is None:
             followed.ring = Ring(head)
 
-    def put_in_front(self, config: str, before: HeadMark, older: Sequence[EncodedChanges]) -> None:
-        """Take in versions that follow `before`, for watchers who stand there, as far as the ring lacks them.
+    def put_in_front(self, config: str, ring: Ring, before: HeadMark, older: Sequence[EncodedChanges]) -> None:
+        """Take in versions that follow `before`, for watchers who stand there, as far as a ring lacks them.
 
-        Where they do not go together with what is there, nothing happens.
+        Where they do not go together with what is there, or the config has another ring by now, nothing happens.
         """
-        ring = self._get(config).ring
-        if ring is None or before.number >= ring.before.number or not self.has_room(ring):
+        if self._get(config).ring is not ring or before.number >= ring.before.number or not self.has_room(ring):
             return
         missing = [made for made in older if made.version.number <= ring.before.number]
         is_whole = before.number + len(missing) == ring.before.number
@@ -240,6 +266,8 @@ class Feed:
     def append(self, made: EncodedChanges) -> None:
         """Tell a config's next version, which must be durable. One that is known already is ignored."""
         config, number = made.version.config, made.version.number
+        if self._is_shared and config not in self._watched:
+            return
         self.compare(config, HeadMark(number, made.version.hash))
         followed = self._get(config)
         if followed.ring is None:
@@ -252,10 +280,12 @@ class Feed:
         position, held_bytes = ring.last, ring.size_bytes
         if self._is_too_large(made):
             ring.pass_by(HeadMark(number, made.version.hash))
+            followed.out_of_reach = number - 1
         else:
             ring.append(Recent(made))
         self._rouse(followed.wanting(made.entries), position)
         self._grown(config, ring, held_bytes)
+        self._forget_if_idle(config)
 
     def compare(self, config: str, mark: HeadMark) -> None:
         """Say what the store holds under a number: where another one is known here, the past is another."""
@@ -266,23 +296,27 @@ class Feed:
                 self.fork(config)
 
     def skip(self, config: str, mark: HeadMark) -> None:
-        """Say that versions up to this one are there, without telling them: watchers read them from the store."""
-        followed = self._get(config)
-        if followed.ring is None:
-            followed.ring = Ring(mark)
-        ring = followed.ring
-        if mark.number > ring.last.number:
+        """Say that versions up to this one are there, without telling them: watchers read them from the store.
+
+        It need not be the newest: of a config of which nothing is known, it says nothing.
+        """
+        followed = self._followed.get(config)
+        ring = None if followed is None else followed.ring
+        if followed is not None and ring is not None and mark.number > ring.last.number:
             position, held_bytes = ring.last, ring.size_bytes
             ring.pass_by(mark)
-            self._held_bytes -= held_bytes
+            self._grown(config, ring, held_bytes)
             self._rouse(followed.everybody(), position)
+            self._forget_if_idle(config)
 
     def fork(self, config: str) -> None:
         """Say that what was known is not the past any more: watchers have to check where they stand."""
         followed = self._get(config)
-        followed.forks += 1
+        followed.past = next(_pasts)
+        followed.out_of_reach = -1
         if followed.ring is not None:
             self._held_bytes -= followed.ring.size_bytes
+            self._filled.pop(config, None)
             followed.ring = None
         self._rouse(followed.everybody(), HeadMark(0, b""))
         self._forget_if_idle(config)
@@ -320,27 +354,32 @@ class Feed:
     def _grown(self, config: str, ring: Ring, before_bytes: int) -> None:
         """Count what a ring has grown by, and make room."""
         self._held_bytes += ring.size_bytes - before_bytes
-        self._followed.move_to_end(config)
+        if ring.is_empty:
+            self._filled.pop(config, None)
+        else:
+            self._filled[config] = ring
+            self._filled.move_to_end(config)
         while self._held_bytes > self._limit_bytes:
             self._drop_one()
 
     def _drop_one(self) -> None:
         """Drop the oldest version of the config that is quiet for longest."""
-        while True:
-            config, followed = next(iter(self._followed.items()))
-            ring = followed.ring
-            if ring is None or ring.is_empty:
-                self._followed.move_to_end(config)  # so that nobody looks at it again for long
-                continue
-            self._held_bytes -= ring.size_bytes
-            ring.drop_first()
-            self._held_bytes += ring.size_bytes
+        config, ring = next(iter(self._filled.items()))
+        self._held_bytes -= ring.size_bytes
+        ring.drop_first()
+        self._held_bytes += ring.size_bytes
+        if ring.is_empty:
+            del self._filled[config]
             self._forget_if_idle(config)
-            return
 
     def _forget_if_idle(self, config: str) -> None:
         followed = self._followed.get(config)
-        if followed is not None and config not in self._watched and (followed.ring is None or followed.ring.is_empty):
+        if followed is None or config in self._watched:
+            return
+        if self._is_shared and followed.ring is not None:
+            self._held_bytes -= followed.ring.size_bytes
+            self._filled.pop(config, None)
+        if self._is_shared or followed.ring is None or followed.ring.is_empty:
             del self._followed[config]
 
 

@@ -25,16 +25,18 @@ NEAR_VERSIONS = 1_000
 NEAR_CHANGES = 10_000
 NEAR_LIMIT_BYTES = 8 * 1024 * 1024
 """And no more than this, for values may be large: what one reading holds in memory."""
-LEAST_VERSIONS = 256
+LEAST_VERSIONS = 64
 """So many are read at least, where they fit, because others will stand a little further behind."""
 
 
 class Refilling:
     """Fills rings from the store. Lives on the event loop."""
 
-    def __init__(self, feed: Feed, readers: Readers, codec: Codec) -> None:
+    def __init__(self, feed: Feed, readers: Readers, codec: Codec, turns: asyncio.Semaphore) -> None:
+        """Take what lets in as many readings for watches as leave some of the readers to others."""
         self._feed = feed
         self._readers = readers
+        self._turns = turns
         self._codec = codec
         self._under_way: dict[str, asyncio.Task[None]] = {}
 
@@ -56,8 +58,10 @@ class Refilling:
             through = ring.before.number
             for after in (max(0, min(number, through - LEAST_VERSIONS)), number):
                 read = partial(_read_intact, config=config, after=after, through=through, codec=self._codec)
-                if (found := await self._readers.read(read)) is not None:
-                    self._feed.put_in_front(config, *found)
+                async with self._turns:
+                    found = await self._readers.read(read)
+                if found is not None:
+                    self._feed.put_in_front(config, ring, *found)
                     break
             if follower.ring is ring and not ring.reaches(number):
                 follower.out_of_reach = number  # too large, or of another past: nobody need try again

@@ -86,7 +86,7 @@ def numbers(follower: Follower, after: int) -> list[int]:
 )
 async def test_only_those_wake_whose_keys_were_changed(wanted: KeyFilter, wakes: bool) -> None:
     feed = new_feed()
-    feed.begin("c", mark(6))
+    feed.begin("c", None, mark(6))
     async with asleep(feed, wanted) as (watcher,):
         feed.append(made(7, "other"))
         feed.append(made(8, "db/x"))
@@ -99,7 +99,7 @@ async def test_only_those_wake_whose_keys_were_changed(wanted: KeyFilter, wakes:
 async def test_whoever_wakes_has_missed_nothing_before() -> None:
     """P9: the place to which a sleeper wakes is just before the version that woke it, also when more follow at once."""
     feed = new_feed()
-    feed.begin("c", mark(1))
+    feed.begin("c", None, mark(1))
     async with asleep(feed, KeyFilter(keys=("x",))) as (watcher,):
         for number, key in enumerate("abxaxa", start=2):
             feed.append(made(number, key))
@@ -109,7 +109,7 @@ async def test_whoever_wakes_has_missed_nothing_before() -> None:
 async def test_a_large_herd_is_woken_in_groups_each_at_its_place() -> None:
     """Versions that come while a herd is still being woken do not move those who wait for their turn."""
     feed = new_feed()
-    feed.begin("c", mark(1))
+    feed.begin("c", None, mark(1))
     async with asleep(feed, *[EVERYTHING] * 450) as watchers:
         feed.append(made(2, "a"))
         await asyncio.wait(watchers, return_when=asyncio.FIRST_COMPLETED)
@@ -121,7 +121,7 @@ async def test_a_large_herd_is_woken_in_groups_each_at_its_place() -> None:
 async def test_an_alarm_tells_how_far_nothing_was_missed() -> None:
     """P11: what a bookmark says; a version that comes after the alarm, before the sleeper runs, is not passed over."""
     feed = new_feed()
-    feed.begin("c", mark(1))
+    feed.begin("c", None, mark(1))
     follower = seen(feed, KeyFilter(keys=("x",)))
     feed.append(made(2, "a"))
     position = await follower.sleep(asyncio.get_running_loop().time())
@@ -132,7 +132,7 @@ async def test_an_alarm_tells_how_far_nothing_was_missed() -> None:
 async def test_a_gap_wakes_everybody_where_they_were() -> None:
     """Versions of another server that nobody handed over: watchers read them from the store."""
     feed = new_feed()
-    feed.begin("c", mark(4))
+    feed.begin("c", None, mark(4))
     async with asleep(feed, EVERYTHING, KeyFilter(keys=("x",)), KeyFilter(prefixes=("p",))) as watchers:
         feed.append(made(7, "a"))
         assert await asyncio.gather(*watchers) == [mark(4)] * 3
@@ -146,31 +146,34 @@ async def test_a_gap_wakes_everybody_where_they_were() -> None:
 
 async def test_a_fork_wakes_everybody_to_check_their_places() -> None:
     feed = new_feed()
-    feed.begin("c", mark(4))
+    feed.begin("c", None, mark(4))
     follower = seen(feed)
+    past = follower.past
     async with asleep(feed, EVERYTHING, KeyFilter(keys=("x",))) as watchers:
         feed.fork("c")
         assert await asyncio.gather(*watchers) == [HeadMark(0, b"")] * 2
-        assert (follower.forks, follower.ring, feed.last("c")) == (1, None, None)
+        assert follower.past != past
+        assert (follower.ring, feed.last("c")) == (None, None)
 
 
 @pytest.mark.parametrize("how", ["under its number", "before it"])
 async def test_another_past_is_noticed_by_its_hash(how: str) -> None:
     """P10: a version that is known under another hash, or follows one that is, makes everybody check."""
     feed = new_feed()
-    feed.begin("c", mark(4))
+    feed.begin("c", None, mark(4))
     feed.append(made(5, "a"))
     follower = seen(feed)
+    past = follower.past
     async with asleep(feed, EVERYTHING) as (watcher,):
         feed.compare("c", mark(5))
-        assert follower.forks == 0
+        assert follower.past == past
         if how == "before it":
             feed.compare("c", HeadMark(5, b"?"))
         else:
             other = Version("c", 5, b"?", "ada", False, "", 5, 1, 1, 1)
             feed.append(EncodedChanges.of(VersionChanges(other, ()), CODEC))
         assert await watcher == HeadMark(0, b"")
-    assert follower.forks == 1
+    assert follower.past != past
     assert feed.last("c") in (None, HeadMark(5, b"?"))
 
 
@@ -193,14 +196,14 @@ async def test_older_versions_go_in_front_where_they_fit() -> None:
     follower = seen(feed)
     feed.append(made(6, "a"))
     assert follower.ring is not None
-    feed.put_in_front("c", mark(2), [made(3, "a"), made(4, "a")])  # 5 is missing
+    feed.put_in_front("c", follower.ring, mark(2), [made(3, "a"), made(4, "a")])  # 5 is missing
     assert numbers(follower, 5) == [6]
-    feed.put_in_front("c", mark(3), [made(4, "a"), made(5, "b"), made(6, "a")])
+    feed.put_in_front("c", follower.ring, mark(3), [made(4, "a"), made(5, "b"), made(6, "a")])
     assert numbers(follower, 3) == [4, 5, 6]
     assert follower.ring.hash_of(3) == mark(3).hash
-    feed.put_in_front("c", mark(1), [made(2, "a"), made(3, "a", size=20_000)])  # too large to be kept
+    feed.put_in_front("c", follower.ring, mark(1), [made(2, "a"), made(3, "a", size=20_000)])  # too large to be kept
     other_past = EncodedChanges.of(VersionChanges(Version("c", 3, b"?", "", False, "", 3, 1, 1, 1), ()), CODEC)
-    feed.put_in_front("c", mark(2), [other_past])
+    feed.put_in_front("c", follower.ring, mark(2), [other_past])
     assert numbers(follower, 3) == [4, 5, 6]
     assert not follower.ring.reaches(2)
 
@@ -224,7 +227,7 @@ async def test_what_the_rings_hold_is_bounded_and_the_quiet_go_first() -> None:
 
 async def test_a_version_too_large_for_a_message_is_not_kept() -> None:
     feed = new_feed()
-    feed.begin("c", mark(1))
+    feed.begin("c", None, mark(1))
     follower = seen(feed)
     async with asleep(feed, KeyFilter(keys=("a",))) as (watcher,):
         feed.append(made(2, "a", size=20_000))
@@ -264,7 +267,63 @@ def _recents(follower: Follower) -> list[Any]:
 
 async def test_all_wake_when_the_server_stops() -> None:
     feed = new_feed()
-    feed.begin("c", mark(4))
+    feed.begin("c", None, mark(4))
     async with asleep(feed, EVERYTHING, KeyFilter(keys=("x",))) as watchers:
         feed.wake_all()
         assert await asyncio.gather(*watchers) == [mark(4)] * 2
+
+
+async def test_a_ring_does_not_take_in_what_was_read_before_a_fork() -> None:
+    """P4, P10: the lost past in front of the new one would be told as one."""
+    feed = new_feed()
+    follower = seen(feed)
+    feed.append(made(6, "a"))
+    before_the_fork = follower.ring
+    assert before_the_fork is not None
+    feed.fork("c")
+    feed.append(made(6, "a"))
+    feed.put_in_front("c", before_the_fork, mark(3), [made(4, "a"), made(5, "a")])
+    assert follower.ring is not None
+    assert not follower.ring.reaches(4)
+
+
+@pytest.mark.parametrize(
+    ("head", "is_fork"), [(mark(3), True), (HeadMark(5, b"?"), True), (mark(5), False), (mark(7), False)]
+)
+async def test_where_the_store_contradicts_what_is_known_it_is_believed(head: HeadMark, is_fork: bool) -> None:
+    """P10: a head that has gone back, or is another one; but not one that was asked for before what is known now."""
+    feed = new_feed()
+    feed.begin("c", None, mark(5))
+    follower = seen(feed)
+    past = follower.past
+    feed.begin("c", mark(5), head)
+    assert (follower.past != past, feed.last("c")) == (is_fork, head)
+    feed.append(made(8, "a"))
+    past = follower.past
+    feed.begin("c", head, head)
+    assert (follower.past, feed.last("c")) == (past, mark(8))
+
+
+async def test_of_a_shared_database_nothing_is_kept_that_nobody_watches() -> None:
+    """It is not compared with what others write, and might be of another past by the time that somebody comes."""
+    feed = Feed(limit_bytes=1_000_000, message_limit_bytes=10_000, is_shared=True)
+    feed.append(made(1, "a"))
+    assert feed.last("c") is None
+    with feed.follow("c", EVERYTHING) as follower:
+        feed.append(made(2, "a"))
+        assert numbers(follower, 1) == [2]
+        past = follower.past
+    with feed.follow("c", EVERYTHING) as follower:
+        assert follower.ring is None
+        assert follower.past != past
+
+
+async def test_many_prefixes_of_many_lengths_cost_no_more_than_waking() -> None:
+    """P15: whom a large version concerns is not looked up for seconds."""
+    feed = new_feed()
+    feed.begin("c", None, mark(1))
+    prefixes = KeyFilter(prefixes=tuple("z" * length for length in range(1, 501)))
+    async with asleep(feed, prefixes, KeyFilter(keys=("other",))) as (woken, other):
+        feed.append(made(2, *(f"{number:04}" for number in range(1_000))))
+        await settle()
+        assert (woken.done(), other.done()) == (True, False)

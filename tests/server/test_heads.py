@@ -299,6 +299,42 @@ async def test_a_past_that_was_lost_is_noticed_by_its_hash(servers: tuple[Wire, 
     assert (await refusal(watch.message())).reason == "CURSOR_FORKED"
 
 
+@pytest.mark.parametrize("by", ["this server", "another"])
+async def test_a_past_that_was_written_anew_is_not_mixed_with_the_lost_one(
+    servers: tuple[Wire, Wire], shared_url: str, by: str
+) -> None:
+    """P9, P10: whoever saw the lost versions is told so, and nobody is told of both."""
+    one, two = servers
+    for number in range(1, 11):
+        await one.commit(CONFIG, {"x": number})
+    asleep = one.watch(CONFIG, after=9)
+    assert await asleep.numbers(10) == [10]
+    lose_versions(shared_url, after=7)
+    assert await one.map(CONFIG) == {"x": 7}
+    writer = one if by == "this server" else two
+    for number in range(8, 11):
+        await writer.commit(CONFIG, {"x": -number})
+    await one.commit(CONFIG, {"x": -11})
+    refused = await refusal(asleep.message())
+    assert refused.reason in {"CURSOR_FORKED", "CURSOR_AHEAD"}
+    for wire in servers:
+        told = [part.changes[0].value.int64 for part in await wire.watch(CONFIG, after=5).parts(11)]
+        assert told == [6, 7, -8, -9, -10, -11]
+
+
+async def test_a_watch_on_a_server_that_heard_of_nothing_begins_at_once(shared_url: str) -> None:
+    """P14: what another server committed is told without waiting to hear of it."""
+    with closing(open_store(shared_url)) as store, closing(open_store(shared_url)) as other:
+        async with running(store, news_interval_seconds=600) as wire, running(other) as elsewhere:
+            await wire.commit(CONFIG, {"x": 1})
+            asleep = wire.watch(CONFIG)
+            assert (await asleep.bookmark())[0] == 1
+            for number in range(2, 5):
+                await elsewhere.commit(CONFIG, {"x": number})
+            assert await wire.watch(CONFIG, after=1).numbers(4) == [2, 3, 4]
+            assert await asleep.numbers(4) == [2, 3, 4]
+
+
 def lose_versions(url: str, *, after: int) -> None:
     """Take the newest versions out of a database, as a standby that never had them would."""
     engine = create_engine(url)

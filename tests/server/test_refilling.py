@@ -29,7 +29,7 @@ class Counting(Follower):
 async def test_who_comes_just_when_a_reading_has_ended_does_not_wait_for_it() -> None:
     """P15: the task is over, its callback still to come. A server with a hundred watches hung so after a restart."""
     feed = Feed(limit_bytes=1 << 20, message_limit_bytes=1 << 20)
-    feed.begin(CONFIG, HeadMark(50, b"h"))
+    feed.begin(CONFIG, None, HeadMark(50, b"h"))
     one, other = (Counting(feed._get(CONFIG), KeyFilter((), ())) for _ in range(2))
     coming: list[asyncio.Task[None]] = []
 
@@ -41,7 +41,7 @@ async def test_who_comes_just_when_a_reading_has_ended_does_not_wait_for_it() ->
 
     readers: Any = Readers()
     codec: Any = None
-    refilling = Refilling(feed, readers, codec)
+    refilling = Refilling(feed, readers, codec, asyncio.Semaphore(2))
     await refilling.reach(CONFIG, one, 10)
     await coming[0]
     assert other.out_of_reach == 20

@@ -1,11 +1,14 @@
 """What many watches, and slow ones, cost: shared readings, back-pressure, limits."""
 
 import asyncio
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
 import grpc
 import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
@@ -106,15 +109,20 @@ async def test_a_version_that_is_too_large_for_the_ring_is_told_in_its_place() -
 
 
 async def test_a_watch_that_takes_nothing_is_ended_and_can_go_on() -> None:
-    """P15: back-pressured, at last closed with its cursor, never skipped."""
-    async with running(MemoryStore(), watch_take_limit_seconds=0.3, watch_limit=2) as wire:
+    """P15: back-pressured, at last closed with its cursor, never skipped; what it holds up is counted till the end."""
+    stack = AsyncExitStack()
+    logs = stack.enter_context(capture_logs())
+    async with stack, running(MemoryStore(), watch_take_limit_seconds=0.3, watch_limit=2) as wire:
         slow = wire.watch(CONFIG, after=0)
         assert await slow.bookmark() == (0, b"")
         other = wire.watch(CONFIG, after=0)
         for number in range(40):  # far more than the connection's windows take
             await wire.commit(CONFIG, {"a": f"{number}" + "v" * LARGE})
             assert (await other.numbers(number + 1))[-1] == number + 1
-        await until_admitted(wire)
+        async with asyncio.timeout(30):
+            while "watch given up" not in [log["event"] for log in logs]:  # noqa: ASYNC110 - a log has no event
+                await asyncio.sleep(0.01)
+        assert (await refusal(wire.watch(CONFIG).message())).reason == "TOO_MANY"
         seen: list[int] = []
         with pytest.raises(grpc.aio.AioRpcError) as ended:
             while True:
@@ -152,3 +160,32 @@ async def test_watches_beyond_the_servers_limit_are_refused() -> None:
         refused = await refusal(wire.watch(CONFIG, after=0).message())
         assert (refused.reason, refused.metadata["limit"]) == ("TOO_MANY", "2")
         assert "watches on this server" in refused.text
+
+
+async def test_a_remembered_reply_says_nothing_of_the_head() -> None:
+    """P8, P9: a request of long ago, sent again to a server that has just started, moves no watch."""
+    store = MemoryStore()
+    async with running(store) as wire:
+        for number in range(1, 6):
+            await wire.commit(CONFIG, {"a": number}, request_id=f"r{number}")
+    async with running(store) as wire:
+        assert (await wire.commit(CONFIG, {"a": 2}, request_id="r2")).version.version == 2
+        assert (await wire.watch(CONFIG).bookmark())[0] == 5
+        assert await wire.watch(CONFIG, after=2).numbers(5) == [3, 4, 5]
+        assert await wire.watch(CONFIG, after=4).numbers(5) == [5]
+
+
+async def test_a_damaged_value_ends_the_watches_of_its_key_alone(tmp_path: Path) -> None:
+    """P5: also where the versions around it are read together, for all who come back."""
+    store = open_store(f"sqlite:///{tmp_path}/lamina.db")
+    async with running(store) as wire:
+        await past(wire, 40)
+    with store._database.migrating() as engine, engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER config_value_no_update"))
+        connection.execute(text("UPDATE config_value SET int_value = 7 WHERE name = 'a' AND version = 21"))
+    async with running(store) as wire:
+        assert await wire.watch(CONFIG, after=10, keys=["b"]).numbers(40) == list(range(12, 41, 2))
+        assert await wire.watch(CONFIG, after=30).numbers(40) == list(range(31, 41))
+        refused = await refusal(wire.watch(CONFIG, after=15).message())
+        assert (refused.code, refused.reason) == (grpc.StatusCode.DATA_LOSS, "HASH_MISMATCH")
+    store.close()

@@ -12,7 +12,7 @@ third c of version 5.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lamina_server.errors import CursorError
+from lamina_server.errors import CursorError, Reason, UnavailableError
 from lamina_server.rpc.convert import replies
 from lamina_server.rpc.requests import Cursor
 from lamina_server.store.contract import EVERYTHING, KeyFilter, Reading
@@ -28,25 +28,28 @@ _WHOLE_VERSIONS_LIMIT = 1_000
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where a watch goes on: within version `number`, after the key; "" is before its first."""
+    """Where a watch goes on: within version `number`, after the key; "" is before its first.
+
+    hash  the version's, where a part of it was told, so that the rest is of the same one
+    """
 
     number: int
     key: str = ""
-
-    @property
-    def within_version(self) -> bool:
-        """Whether a part of the version was sent, and more is to come."""
-        return bool(self.key)
+    hash: bytes = b""
 
 
 @dataclass(frozen=True, slots=True)
 class Where:
-    """Where a watch goes on, with what it wants, the last version that it was told, and how large a message may be."""
+    """Where a watch goes on, with what it wants, the last version that it was told, and how large a message may be.
+
+    past  stands for the past that is known (see feed): what was read of another is not this
+    """
 
     config: str
     wanted: KeyFilter
     place: Place
     cursor: Cursor
+    past: int
     limit_bytes: int
 
 
@@ -90,18 +93,19 @@ def read_batch(reading: Reading, *, where: Where, through: int, limit_versions: 
     through = min(through, place.number - 1 + (min(limit_versions, taken_limit) if is_whole else limit_versions))
     changes = reading.changes(config, after=(place.number, place.key), through=through, wanted=where.wanted)
     parts, stopped_at = _take(changes, where.limit_bytes, taken_limit)
-    if stopped_at is None:
-        place = Place(through + 1)
-    elif parts[-1].more:
-        place = Place(parts[-1].number, parts[-1].changes[-1].key)
-    else:
-        place = Place(stopped_at)
-    done = place.number - 1
+    last = parts[-1] if stopped_at is not None else None
+    following = through + 1 if last is None or stopped_at is None else last.number if last.more else stopped_at
+    done = following - 1
     needed = {done, cursor.number, *(part.number for part in parts)} - {0}
     headers = _headers(reading, config, needed)
     _check(reading, config, cursor, headers)
-    if needed - headers.keys():  # versions were lost while they were read
-        raise CursorError.ahead(config, max(needed), reading.head(config))
+    begun = headers.get(place.number)
+    if needed - headers.keys() or (place.hash and begun is not None and begun.hash != place.hash):
+        text = "the database lost versions while they were read; watch on after your cursor"
+        raise UnavailableError(Reason.STORE_UNAVAILABLE, text)
+    place = Place(following)
+    if last is not None and last.more:
+        place = Place(last.number, last.changes[-1].key, headers[last.number].hash)
     messages = _encode(reading, config, parts, headers, where.limit_bytes)
     cursor = Cursor(done, headers[done].hash) if done else cursor
     told = max((part.number for part in parts if not part.more), default=0)

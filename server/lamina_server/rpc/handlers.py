@@ -71,9 +71,10 @@ class ServiceHandler(grpc.GenericRpcHandler):
         return grpc.unary_stream_rpc_method_handler(handle)
 
     async def _answer(self, name: str, context: Context, function: Callable[[Call], Awaitable[T]]) -> T:
-        with self._draining.call():
+        call = _call(context)
+        with self._draining.call(), call.end:
             try:
-                return await function(_call(context))
+                return await function(call)
             except grpc.aio.BaseError:  # the caller has left, or the server was stopped: nobody is there to be told
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
@@ -105,6 +106,8 @@ async def _abort(method: str, context: Context, error: Exception) -> NoReturn:
     if not isinstance(error, ServerError):
         _log.error("bug", method=method, exc_info=error)
         error = ServerError(Reason.BUG, "the server has a bug; its log says more")
+    elif error.reason is Reason.TOO_SLOW:
+        _log.info("watch given up", reason=error.reason, error=str(error))
     elif CODES[error.reason] in _SERVER_FAULTS and error.reason is not Reason.DRAINING:
         _log.error("call failed", method=method, reason=error.reason, error=str(error), exc_info=error.__cause__)
     end = status.of(error)

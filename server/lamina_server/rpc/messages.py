@@ -8,6 +8,8 @@ from lamina_server.rpc.convert import replies
 
 _MESSAGES_KEPT = 4
 """Of one version: for as many kinds of watchers. A version of thousands of keys could be told in thousands of ways."""
+_LENGTHS_LOOKED_UP = 8
+"""A thousand prefixes of a few lengths are found sooner by looking each length up."""
 _ALL = ("",)
 """Stands for all that a version changed; no key is empty."""
 
@@ -24,7 +26,7 @@ def message_of(recent: Recent, follower: Follower) -> bytes:
         told = entries if keys is _ALL else {key: entries[key] for key in keys}
         changes = [replies.change(key, encoded, number) for key, encoded in told.items()]
         message = replies.whole_version(recent.made.header, changes)
-        if len(recent.messages) < _MESSAGES_KEPT:
+        if keys is _ALL or len(recent.messages) < _MESSAGES_KEPT:
             recent.messages[keys] = message
     return message
 
@@ -36,6 +38,9 @@ def _matching(entries: Mapping[str, bytes | None], follower: Follower) -> tuple[
         return _ALL if entries else ()
     if not prefixes and len(keys) < len(entries):
         found = tuple(sorted(key for key in keys if key in entries))
+    elif len(follower.prefixes_by_length) < _LENGTHS_LOOKED_UP:
+        lengths = follower.prefixes_by_length.items()
+        found = tuple(key for key in entries if key in keys or any(key[:length] in group for length, group in lengths))
     else:
         found = tuple(key for key in entries if key in keys or key.startswith(prefixes))
     return _ALL if len(found) == len(entries) else found

@@ -16,18 +16,20 @@ from lamina_server.rpc.changes import Batch, Where, read_batch
 from lamina_server.settings import Settings
 
 _BATCH_OVERHEAD_BYTES = 1_000
-"""What is kept of a batch besides its messages."""
+"""What is kept of a batch besides its messages and its filter."""
+_TEXT_OVERHEAD_BYTES = 60
+"""What each key or prefix of that costs besides its characters."""
 
 
 class Replaying:
     """Reads batches of versions, and keeps the latest. Lives on the event loop."""
 
-    def __init__(self, heads: Heads, readers: Readers, settings: Settings) -> None:
+    def __init__(self, heads: Heads, readers: Readers, settings: Settings, turns: asyncio.Semaphore) -> None:
+        """Take what lets in as many readings for watches as leave some of the readers to others."""
         self._heads = heads
         self._readers = readers
         self._settings = settings
-        # Not all of the readers: who asks for a map must not stand in line behind replays.
-        self._reading = asyncio.Semaphore(max(1, settings.reader_threads // 2))
+        self._turns = turns
         self._kept: OrderedDict[Where, Batch] = OrderedDict()
         self._kept_bytes = 0
         self._under_way: dict[Where, asyncio.Task[Batch]] = {}
@@ -53,7 +55,7 @@ class Replaying:
 
     async def _read(self, where: Where, through: int) -> Batch:
         limit_versions = self._settings.watch_read_limit_versions
-        async with self._reading:
+        async with self._turns:
             batch = await self._readers.read(
                 partial(read_batch, where=where, through=through, limit_versions=limit_versions)
             )
@@ -66,11 +68,13 @@ class Replaying:
         if task.cancelled() or task.exception():
             return
         self._kept[where] = batch = task.result()
-        self._kept_bytes += _weigh(batch)
+        self._kept_bytes += _weigh(where, batch)
         while self._kept_bytes > self._settings.replay_limit_bytes:
-            _, dropped = self._kept.popitem(last=False)
-            self._kept_bytes -= _weigh(dropped)
+            self._kept_bytes -= _weigh(*self._kept.popitem(last=False))
 
 
-def _weigh(batch: Batch) -> int:
-    return _BATCH_OVERHEAD_BYTES + sum(map(len, batch.messages))
+def _weigh(where: Where, batch: Batch) -> int:
+    texts = (*where.wanted.keys, *where.wanted.prefixes)
+    return (
+        _BATCH_OVERHEAD_BYTES + sum(_TEXT_OVERHEAD_BYTES + len(text) for text in texts) + sum(map(len, batch.messages))
+    )

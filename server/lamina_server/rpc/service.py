@@ -5,7 +5,8 @@ them is the business of handlers.py.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from contextlib import ExitStack
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeVar
 
@@ -36,10 +37,12 @@ class Call:
     """What is known of a call besides its request, where it is asked for.
 
     peer  the connection's other end, as gRPC writes it
+    end   closed when all is over, the status included, which waits for what was sent before it
     """
 
     metadata: Callable[[], callers.Metadata]
     peer: Callable[[], str]
+    end: ExitStack = field(default_factory=ExitStack)
 
 
 class Service:
@@ -105,8 +108,9 @@ class Service:
         """Follow a config until the caller leaves or the server stops."""
         self._draining.refuse()
         request = await self._parse(lambda: requests.watch(data, self._settings), data)
-        with self._admission.admit(call.peer()), self._rooms.feed.follow(request.config, request.wanted) as follower:
-            await Watch(request, self._rooms, follower, send).run()
+        call.end.enter_context(self._admission.admit(call.peer()))
+        with self._rooms.feed.follow(request.config, request.wanted) as follower:
+            await Watch(request, self._rooms, follower, send, call.end).run()
 
     async def _write(self, parse: Callable[[bytes, Author, Settings], WriteRequest], data: bytes, call: Call) -> bytes:
         self._draining.refuse()

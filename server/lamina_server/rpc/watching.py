@@ -8,6 +8,7 @@ message to be taken before it looks again.
 
 import asyncio
 from collections.abc import Callable
+from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import NoReturn
 
@@ -51,23 +52,24 @@ class Rooms:
 
 
 class Watch:
-    """One watch, from its first message to its end. Make it in the task that runs it.
+    """One watch, from its first message to its end. Make it in the task that runs it; `end` is closed after its call.
 
     What is done for each message is written out: a thousand watches do it for one commit.
     """
 
-    def __init__(self, request: WatchRequest, rooms: Rooms, follower: Follower, send: Send) -> None:
+    def __init__(self, request: WatchRequest, rooms: Rooms, follower: Follower, send: Send, end: ExitStack) -> None:
         self._request = request
         self._rooms = rooms
         self._follower = follower
         self._write = send
+        self._end_of_call = end
         self._loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._forks = follower.forks
-        # The cursor, and the last key that was told of the version after it, where that is told in parts.
-        self._number, self._hash, self._key = 0, b"", ""
+        self._past = follower.past
+        # The cursor, and where the version after it is told in parts, the last key that was, and that version's hash.
+        self._number, self._hash, self._key, self._key_hash = 0, b"", "", b""
         self._told: int | None = None
         self._bookmark_at = 0.0
         self._is_live = False
@@ -78,7 +80,7 @@ class Watch:
         while True:
             if self._rooms.draining.begun:
                 await self._end()
-            if self._follower.forks != self._forks or self._follower.ring is None:
+            if self._follower.past != self._past or self._follower.ring is None:
                 await self._check_place()
             elif self._loop.time() >= self._bookmark_at and not self._key:
                 await self._bookmark_again()
@@ -105,7 +107,7 @@ class Watch:
 
     async def _find_place(self, after: Cursor | None) -> None:
         """Find out where the head is, and check that a cursor is part of this database's past; None: the head."""
-        self._forks = self._follower.forks
+        self._past = self._follower.past
         head = await self._find_head()
         if after is None:
             self._stand(head.number, head.hash)
@@ -119,11 +121,12 @@ class Watch:
 
     async def _find_head(self) -> HeadMark:
         config, feed = self._request.config, self._rooms.feed
-        mark = None if self._rooms.heads.is_shared else feed.last(config)
-        if mark is None:
-            mark = await self._rooms.heads.mark(config) or _NOTHING
-            feed.begin(config, mark)
-        return mark
+        known = feed.last(config)
+        if known is not None and not self._rooms.heads.is_shared:
+            return known
+        head = await self._rooms.heads.mark(config) or _NOTHING
+        feed.begin(config, known, head)
+        return head
 
     async def _hash_of(self, number: int, head: HeadMark) -> bytes:
         if number in {0, head.number}:
@@ -140,7 +143,7 @@ class Watch:
         return version.hash
 
     def _stand(self, number: int, hash_: bytes) -> None:
-        self._number, self._hash, self._key = number, hash_, ""
+        self._number, self._hash, self._key, self._key_hash = number, hash_, "", b""
 
     # --- what follows -----------------------------------------------------------------------
 
@@ -154,6 +157,9 @@ class Watch:
         if self._key or not ring.reaches(number):
             await self._replay(ring.last.number)
         elif ring.last.number > number:
+            known = ring.hash_of(number)
+            if known and self._hash and known != self._hash:
+                raise CursorError.forked(self._request.config, number, ring.last)
             await self._take(ring)
         elif not self._is_live:
             self._is_live = True
@@ -186,19 +192,20 @@ class Watch:
     async def _replay(self, through: int) -> None:
         """Send what is not in the ring any more."""
         request, limit_bytes = self._request, self._rooms.flight.message_limit_bytes
-        place, cursor = Place(self._number + 1, self._key), Cursor(self._number, self._hash)
-        where = Where(request.config, request.wanted, place, cursor, limit_bytes)
+        place, cursor = Place(self._number + 1, self._key, self._key_hash), Cursor(self._number, self._hash)
+        where = Where(request.config, request.wanted, place, cursor, self._past, limit_bytes)
         batch = await self._rooms.replaying.read(where, through)
         for message in batch.messages:
             await self._send(message)
-        self._number, self._hash, self._key = batch.cursor.number, batch.cursor.hash, batch.place.key
+        self._stand(batch.cursor.number, batch.cursor.hash)
+        self._key, self._key_hash = batch.place.key, batch.place.hash
         self._told = batch.told or self._told
 
     # --- what is sent -----------------------------------------------------------------------
 
     async def _send(self, message: bytes) -> None:
         """Wait for a slow watcher, and for that one alone."""
-        await self._rooms.flight.carry(message, self._write, self._task, self._loop)
+        await self._rooms.flight.carry(message, self._write, self._task, self._end_of_call)
 
     async def _bookmark_again(self) -> None:
         interval = self._request.bookmark_interval_seconds
