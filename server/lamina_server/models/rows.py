@@ -56,15 +56,13 @@ def checked_value_of(row: Any, config: str) -> Value | None:
     Needs the columns of value_of, and name, version and digest.
     Raises HashMismatchError where the row is not what was written under its name.
     """
-    what = f"{row.name!r} as set by version {row.version} of {config!r}"
     try:
         value = value_of(row)
-        digest = value_digest(config, row.version, row.name, value)
+        if value_digest(config, row.version, row.name, value) == row.digest:
+            return value
     except (ArithmeticError, AttributeError, TypeError, ValueError):  # a column of another type than its kind says
-        raise HashMismatchError(what) from None
-    if digest != row.digest:
-        raise HashMismatchError(what)
-    return value
+        pass
+    raise HashMismatchError(f"{row.name!r} as set by version {row.version} of {config!r}")
 
 
 def version_columns(version: Version) -> dict[str, Any]:

@@ -28,6 +28,8 @@ from lamina_server.rpc.requests import Cursor, WatchRequest
 from lamina_server.settings import Settings
 from lamina_server.versions import HeadMark, Version
 
+_TICK_SECONDS = 0.25
+"""Bookmarks are due at such moments: a few dozen together cost half of what each would alone, and hold up nobody."""
 _NOTHING = HeadMark(0, b"")
 _LOOKED_THROUGH_VERSIONS = 1_000
 """Versions of the ring that a watch looks through at once: then others have their turn."""
@@ -94,7 +96,8 @@ class Watch:
         await self._find_place(after)
         # At a moment of its own, and then regularly whatever is sent in between: thousands that began together, or
         # were told of the same version, are not bookmarked together. Nobody waits for one longer than that.
-        self._bookmark_at = self._loop.time() + self._request.bookmark_interval_seconds * self._rooms.chance()
+        now, interval = self._loop.time(), self._request.bookmark_interval_seconds
+        self._bookmark_at = max(_before(now + interval * self._rooms.chance()), now)
         if after is None:
             await self._bookmark()
 
@@ -210,7 +213,7 @@ class Watch:
     async def _bookmark_again(self) -> None:
         interval = self._request.bookmark_interval_seconds
         late = self._loop.time() - self._bookmark_at
-        self._bookmark_at += interval + late // interval * interval
+        self._bookmark_at = _before(self._bookmark_at + interval + late // interval * interval)
         await self._bookmark()
 
     async def _bookmark(self) -> None:
@@ -221,3 +224,8 @@ class Watch:
         if not self._key:
             await self._bookmark()
         raise UnavailableError(Reason.DRAINING, "the server is stopping; watch on after your cursor, at another one")
+
+
+def _before(seconds: float) -> float:
+    """Return the last moment at which bookmarks are due, not after a time of the event loop."""
+    return seconds // _TICK_SECONDS * _TICK_SECONDS

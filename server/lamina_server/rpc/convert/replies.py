@@ -127,10 +127,13 @@ def configs_end(next_page_token: str) -> bytes:
 
 def version_changes(version: Version, keys: Keys, changes: Iterable[Change], *, more: bool) -> bytes:
     """Encode what a version changed, or a part of it, for a watch."""
-    parts = [_change(change).SerializeToString() for change in changes]
-    encoded = [part for change in parts for part in (_CHANGES_TAG, _length(change), change)]
-    end = pb.VersionChanges(more=True).SerializeToString() if more else b""
-    return whole_version(_header(version, keys).SerializeToString(), [*encoded, end])
+    parts: list[bytes] = []
+    for change in changes:
+        encoded = _change(change).SerializeToString()
+        parts += (_CHANGES_TAG, _length(encoded), encoded)
+    if more:
+        parts.append(pb.VersionChanges(more=True).SerializeToString())
+    return whole_version(_header(version, keys).SerializeToString(), parts)
 
 
 def change(key: str, entry: bytes | None, version: int) -> bytes:
@@ -194,7 +197,8 @@ def _header(version: Version, keys: Keys) -> pb.ConfigVersion:
     )
     if version.number:  # what was only previewed has no place in the series, and no time
         message.parent = version.number - 1
-        message.commit_time.CopyFrom(_timestamp(version.commit_time_us))
+        seconds, microseconds = divmod(version.commit_time_us, _MICROSECONDS)
+        message.commit_time.seconds, message.commit_time.nanos = seconds, microseconds * 1_000
     if version.source:
         message.source_config = version.source.config
         message.source_version = version.source.version
