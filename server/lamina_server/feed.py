@@ -25,6 +25,8 @@ from lamina_server.versions import HeadMark
 
 LOOKED_UP_PREFIXES = 50_000
 """So many look-ups find out whom a commit concerns, in some milliseconds; beyond, all who want prefixes are woken."""
+_CLOCK_SECONDS = 1e-6
+"""An event loop calls back a moment early, as fine as its clock."""
 WAKES_AT_ONCE = 100
 """So many watchers are woken before the event loop looks at other calls: each will write a message."""
 
@@ -33,11 +35,11 @@ class Follower:
     """One watcher: what it wants, and how it sleeps."""
 
     __slots__ = (
-        *("_alarm", "_followed", "_future", "_is_listed", "_loop", "_position", "_until"),
+        *("_alarm_at", "_alarms", "_followed", "_future", "_is_listed", "_loop", "_position", "_until"),
         *("keys", "prefixes", "prefixes_by_length"),
     )
 
-    def __init__(self, followed: "Followed", wanted: KeyFilter) -> None:
+    def __init__(self, followed: "Followed", wanted: KeyFilter, alarms: "Alarms") -> None:
         self.keys = frozenset(wanted.keys)
         self.prefixes = wanted.prefixes
         self.prefixes_by_length = {
@@ -49,7 +51,8 @@ class Follower:
         self._is_listed = False
         self._loop = asyncio.get_running_loop()
         self._until = 0.0
-        self._alarm: asyncio.TimerHandle | None = None
+        self._alarms = alarms
+        self._alarm_at = 0.0
 
     @property
     def ring(self) -> Ring | None:
@@ -82,8 +85,8 @@ class Follower:
         self._future = self._loop.create_future()
         self._position = None
         self._until = until
-        if self._alarm is None:
-            self._alarm = self._loop.call_at(until, self._ring_alarm)
+        if not self._alarm_at:
+            self._set_alarm()
         try:
             return await self._future
         finally:
@@ -91,8 +94,8 @@ class Follower:
 
     def leave(self) -> None:
         """Sleep no more."""
-        if self._alarm is not None:
-            self._alarm.cancel()
+        if self._alarm_at:
+            self._alarms.take_back(self._alarm_at, self)
         if self._is_listed:
             self._followed.unlist(self)
 
@@ -108,13 +111,17 @@ class Follower:
         if self._future is not None and not self._future.done() and self._position is not None:
             self._future.set_result(self._position)
 
-    def _ring_alarm(self) -> None:
-        # One timer at a time, which whoever is woken before does not take back: that would cost more than the waking.
-        self._alarm = None
+    def _set_alarm(self) -> None:
+        self._alarm_at = self._until
+        self._alarms.set(self._until, self)
+
+    def ring_alarm(self) -> None:
+        """Hear that it is time. Whoever was woken before does not take its alarm back: that would cost more."""
+        self._alarm_at = 0.0
         if self._future is None:
             return
-        if self._loop.time() < self._until:
-            self._alarm = self._loop.call_at(self._until, self._ring_alarm)
+        if self._alarms.time() < self._until:
+            self._set_alarm()
             return
         ring = self.ring
         # Whoever was roused already, and not woken yet, keeps its place: what came since it has missed.
@@ -182,8 +189,35 @@ class Followed:
             yield from followers
 
 
+class Alarms:
+    """Who is to be woken when, with one timer for all who have the same time: a timer each costs more than waking."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._due: dict[float, dict[Follower, None]] = {}
+
+    def time(self) -> float:
+        """Return the event loop's time; what is due now has come."""
+        return self._loop.time() + _CLOCK_SECONDS
+
+    def set(self, until: float, follower: Follower) -> None:
+        """Ring a follower's alarm at a time."""
+        if until not in self._due:
+            self._due[until] = {}
+            self._loop.call_at(until, self._ring, until)
+        self._due[until][follower] = None
+
+    def take_back(self, until: float, follower: Follower) -> None:
+        """Do not."""
+        self._due.get(until, {}).pop(follower, None)
+
+    def _ring(self, until: float) -> None:
+        for follower in self._due.pop(until):
+            follower.ring_alarm()
+
+
 class Feed:
-    """The rings of all configs.
+    """The rings of all configs. Make it on the event loop.
 
     limit_bytes     what all rings may hold, by estimate: of the config that is quiet for
                     longest the oldest version goes first
@@ -198,6 +232,7 @@ class Feed:
         self._is_shared = is_shared
         self._message_limit_bytes = message_limit_bytes
         self._held_bytes = 0
+        self._alarms = Alarms()
         self._followed: dict[str, Followed] = {}
         # The rings that hold anything; the one that is quiet for longest comes first.
         self._filled: OrderedDict[str, Ring] = OrderedDict()
@@ -211,7 +246,7 @@ class Feed:
         """Be one of a config's watchers while the block lasts."""
         followed = self._get(config)
         self._watched[config] = self._watched.get(config, 0) + 1
-        follower = Follower(followed, wanted)
+        follower = Follower(followed, wanted, self._alarms)
         try:
             yield follower
         finally:

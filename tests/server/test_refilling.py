@@ -30,7 +30,7 @@ async def test_who_comes_just_when_a_reading_has_ended_does_not_wait_for_it() ->
     """P15: the task is over, its callback still to come. A server with a hundred watches hung so after a restart."""
     feed = Feed(limit_bytes=1 << 20, message_limit_bytes=1 << 20)
     feed.begin(CONFIG, None, HeadMark(50, b"h"))
-    one, other = (Counting(feed._get(CONFIG), KeyFilter((), ())) for _ in range(2))
+    one, other = (Counting(feed._get(CONFIG), KeyFilter((), ()), feed._alarms) for _ in range(2))
     coming: list[asyncio.Task[None]] = []
 
     class Readers:

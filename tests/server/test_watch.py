@@ -115,7 +115,11 @@ async def test_an_idle_watch_is_bookmarked_again_and_again(wire: Wire) -> None:
     watch = wire.watch(CONFIG, keys=["a"], bookmark_interval=EVERY_SECOND)
     assert (await watch.bookmark())[0] == 1
     others = [(await wire.commit(CONFIG, {"b": number})).version for number in range(3)]
-    assert await watch.bookmark() == (4, others[-1].hash)
+    number, hash_ = 1, b""
+    while number < 4:  # one may be due while they are committed
+        before, (number, hash_) = number, await watch.bookmark()
+        assert before <= number
+    assert hash_ == others[-1].hash
     assert await watch.bookmark() == (4, others[-1].hash)
 
 

@@ -97,7 +97,7 @@ class Watch:
         # At a moment of its own, and then regularly whatever is sent in between: thousands that began together, or
         # were told of the same version, are not bookmarked together. Nobody waits for one longer than that.
         now, interval = self._loop.time(), self._request.bookmark_interval_seconds
-        self._bookmark_at = max(_before(now + interval * self._rooms.chance()), now)
+        self._bookmark_at = max(_before(now + interval * (1 + self._rooms.chance()) / 2), now)
         if after is None:
             await self._bookmark()
 
