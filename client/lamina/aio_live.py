@@ -13,13 +13,12 @@ from typing import Self, SupportsIndex
 from weakref import finalize
 
 from lamina import flows
-from lamina.aio_shell import Shell
+from lamina.aio_shell import Shell, is_cancelled
 from lamina.aio_verbs import Reader
 from lamina.aio_watch import Watch
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, InvalidError, LaminaError
 from lamina.live import CALLBACKS_BEHIND, Callback, Callbacks, LiveView, Made, OnChange, Tracking, log, reached
-from lamina.records import VersionChanges
 from lamina.watching import EndedError
 from lamina.wire import version_changes_of
 
@@ -192,9 +191,14 @@ class Followed:
                     return
                 made = self._made.popleft()
                 self._moved.notify_all()
-            await self._tell(version_changes_of(*made))
+            await self._tell(made)
 
-    async def _tell(self, version: VersionChanges) -> None:
+    async def _tell(self, made: Made) -> None:
+        try:
+            version = version_changes_of(*made)
+        except Exception:  # noqa: BLE001 - a value that this client does not know; the next version may be without
+            log.exception("on_change: version %d of %s cannot be told", made[0].version, made[0].config)
+            return
         for callbacks in list(self._lives):
             for callback in list(callbacks):
                 if version.version > callback.since and callback in callbacks:  # not closed meanwhile
@@ -202,6 +206,10 @@ class Followed:
                         result = callback.function(version)
                         if inspect.isawaitable(result):
                             await result
+                    except asyncio.CancelledError:
+                        if is_cancelled():
+                            raise
+                        log.exception("on_change: %r failed at version %d", callback.function, version.version)
                     except Exception:  # noqa: BLE001 - the user's, and reported
                         log.exception("on_change: %r failed at version %d", callback.function, version.version)
 

@@ -142,7 +142,7 @@ class Verb:
                 return reply
             rounds = tries - self.session.servers
             if rounds >= 0:
-                ceiling = min(RETRY_CEILING_SECONDS, RETRY_FIRST_SECONDS * 2**rounds)
+                ceiling = min(RETRY_CEILING_SECONDS, RETRY_FIRST_SECONDS * 2 ** min(rounds, 16))
                 yield Sleep(min(self.session.uniform(0, ceiling), left / 2))
 
     def _share(self, tries: int) -> float:

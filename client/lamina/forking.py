@@ -25,19 +25,23 @@ class ForkedLock:
     """A lock that is free in a forked child, even if another thread of the parent held it at that moment."""
 
     def __init__(self) -> None:
-        self._process = os.getpid()
         self._lock = Lock()
+        _locks.add(self)
 
     def __enter__(self) -> None:
-        if self._process != os.getpid():
-            # A child begins with one thread, so nobody else can be here.
-            self._process, self._lock = os.getpid(), Lock()
         self._lock.acquire()
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         self._lock.release()
+
+    def renew(self) -> None:
+        """Be free, as in a child: none of the parent's threads came along, and no other has begun yet."""
+        self._lock = Lock()
+
+
+_locks: WeakSet[ForkedLock] = WeakSet()
 
 
 class Gate:
@@ -104,6 +108,8 @@ def _each(act: Callable[[Gate], None]) -> Callable[[], None]:
 def _begin_process() -> None:
     global process  # noqa: PLW0603 - a module is what a whole process shares
     process = object()
+    for lock in list(_locks):
+        lock.renew()
 
 
 if hasattr(os, "register_at_fork"):  # not where there is no fork

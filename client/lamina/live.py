@@ -16,7 +16,7 @@ from lamina import forking
 from lamina.draft import Snapshot
 from lamina.effects import Effect, Flow, Receive, Session
 from lamina.entries import Entries
-from lamina.errors import DataLossError, LaminaError, UnavailableError
+from lamina.errors import DataLossError, LaminaError
 from lamina.flows import number_of
 from lamina.records import VersionChanges
 from lamina.stage import applied
@@ -122,7 +122,7 @@ class Tracking(Following):
             while True:
                 try:
                     result = yield effect
-                except UnavailableError as error:
+                except LaminaError as error:
                     self._linked = False
                     effect = flow.throw(error)
                 else:
@@ -153,6 +153,7 @@ class Tracking(Following):
         self._latest = latest
         self._made.append((header, changes))
         self._moved(pb.Cursor(version=header.version, hash=header.hash))
+        self._cursor = self._position
 
     def _left_out(self, why: str) -> DataLossError:
         number = self._latest.header.number + 1

@@ -167,6 +167,7 @@ class Followed:
         with self._lock:
             self._lives = [each for each in self._lives if each is not callbacks]
             is_last = not self._lives
+            self._is_over = self._is_over or is_last  # so that nobody joins what is about to end
         if is_last:
             self.close()
 
@@ -282,9 +283,14 @@ class Followed:
                     return
                 made = self._made.popleft()
                 self._moved.notify_all()
-            self._tell(version_changes_of(*made))
+            self._tell(made)
 
-    def _tell(self, version: VersionChanges) -> None:
+    def _tell(self, made: Made) -> None:
+        try:
+            version = version_changes_of(*made)
+        except Exception:  # noqa: BLE001 - a value that this client does not know; the next version may be without
+            log.exception("on_change: version %d of %s cannot be told", made[0].version, made[0].config)
+            return
         for callbacks in list(self._lives):
             for callback in list(callbacks):
                 if version.version > callback.since and callback in callbacks:  # not closed meanwhile

@@ -1,20 +1,44 @@
 """What makes a client survive a fork: the lock and the gate. The fork itself is in test_sdk_breaks.py."""
 
-import os
+import subprocess
+import sys
 import threading
 
 import pytest
 
 from lamina import forking
-from lamina.forking import ForkedLock, Gate
+from lamina.forking import Gate
 
+FORKING = """
+import os, threading
+from lamina.forking import ForkedLock
 
-def test_a_lock_is_free_in_a_forked_child(monkeypatch: pytest.MonkeyPatch) -> None:
-    lock = ForkedLock()
-    lock.__enter__()  # as a thread of the parent would, which the child does not have
-    monkeypatch.setattr(os, "getpid", lambda: -1)
+lock, held, over = ForkedLock(), threading.Event(), threading.Event()
+
+def hold():
     with lock:
-        pass
+        held.set()
+        over.wait()
+
+thread = threading.Thread(target=hold)
+thread.start()
+held.wait()
+child = os.fork()
+if not child:
+    with lock:
+        os._exit(7)
+print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+over.set()
+thread.join()
+"""
+
+
+def test_a_lock_is_free_in_a_forked_child() -> None:
+    """Also where another thread of the parent held it at that moment."""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", FORKING], capture_output=True, text=True, timeout=30, check=False
+    )
+    assert (done.stdout, done.stderr) == ("7\n", "")
 
 
 class TestGate:

@@ -123,3 +123,22 @@ def test_functions_are_called_in_a_forked_child_too(server: ServerProcess) -> No
         assert parent.stdout.readline() == "[b'2', b'2']\n"
         parent.stdin.close()
         assert parent.wait(SECONDS) == 0
+
+
+async def test_whatever_ends_a_function_does_not_end_the_calling(sdk: Sdk, client: Any, cfg: Any) -> None:
+    """Not even what would end a thread or a task by itself."""
+    told, live = Told(), await of(client.live(cfg.name))
+
+    def leave(_: lamina.VersionChanges) -> None:
+        raise SystemExit
+
+    async def meet_a_cancelled_task(_: lamina.VersionChanges) -> None:
+        task = asyncio.ensure_future(asyncio.sleep(SECONDS))
+        task.cancel()
+        await task
+
+    live.on_change(leave if sdk.kind == "sync" else meet_a_cancelled_task)
+    live.on_change(told)
+    for number in range(2, 6):
+        await commit(cfg)
+        assert await told.next() == number
