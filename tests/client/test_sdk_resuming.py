@@ -116,6 +116,7 @@ async def test_it_ends_at_once_while_it_waits_for_a_server(sdk: Sdk, proxy: Prox
         assert (await following(watch)).version == 1
         waiting = asyncio.create_task(following(watch))
         await Away(client, proxy).paused()
+        assert not client._shell._pool._streams  # or gRPC would pause by itself before it connects again
         if how != "with":
             await of((watch if how == "watch" else client).close())
             await ended(waiting)
