@@ -119,7 +119,10 @@ class Watch:
         try:
             message = await stream.call.read()
         except grpc.RpcError as error:
-            raise self._shell.failed(stream.link, error) from None
+            failure = self._shell.failed(stream.link, error)
+            # At once, not after the pause: a channel that some watch still holds is waited for by gRPC's own backoff.
+            await self._drop()
+            raise failure from None
         except asyncio.CancelledError:
             if is_cancelled():
                 raise

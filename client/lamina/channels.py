@@ -28,6 +28,8 @@ DEFAULT_PORT: Final = 7440
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
 STREAMS_LIMIT: Final = 100
 """Streams a connection carries, by the server's default: one more would wait, silently, until another ends."""
+TOO_SLOW: Final = "TOO_SLOW"
+"""The reason that a watch ends for when this end did not take from it: a server that is well says so."""
 MEGABYTE: Final = 1 << 20
 
 _HOST_AND_PORT: Final = re.compile(r"(?:\[(?P<bracketed>[^]]+)\]|(?P<host>[^][:/\s]+))(?::(?P<port>[0-9]+))?")

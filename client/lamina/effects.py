@@ -125,12 +125,13 @@ class Verb:
         The very same request is sent each time, request id included, so a write happens once however often it is sent.
         Until each server was tried once there is no pause.
         """
-        tries = 0
+        tries = silences = 0
         while True:
             try:
-                reply: Reply = yield Call(rpc, request, self._share(tries))
+                reply: Reply = yield Call(rpc, request, self._share(silences))
             except UnavailableError as error:
                 tries += 1
+                silences += isinstance(error, DeadlineError)
                 if error.reason == "BUG" and tries >= BUG_TRIES:
                     raise _marked(error, request) from None
                 left = self._left()
@@ -145,16 +146,17 @@ class Verb:
                 ceiling = min(RETRY_CEILING_SECONDS, RETRY_FIRST_SECONDS * 2 ** min(rounds, 16))
                 yield Sleep(min(self.session.uniform(0, ceiling), left / 2))
 
-    def _share(self, tries: int) -> float:
+    def _share(self, silences: int) -> float:
         """Say how long a try may take, so that one server that says nothing leaves time for the others.
 
-        With one server, all the time there is. With two and 10 s: at most 2 s for the first, 4 s for the second, which
-        may just be slow, and half of what is left for each further one.
+        With one server, all the time there is. With two and 10 s: at most 2 s for the first, then 4 s for the second,
+        which may just be slow, and half of what is left for each further one. Only tries that ran out of their time
+        count: beside a server that is down, one that is slow has its 4 s, too.
         """
         left, servers = max(self._left(), 0.0), self.session.servers
         if servers == 1:
             return left
-        return left / 2 if tries % servers == servers - 1 else min(left / 2, FIRST_SERVER_SECONDS)
+        return left / 2 if silences % servers == servers - 1 else min(left / 2, FIRST_SERVER_SECONDS)
 
     def _left(self) -> float:
         return self._ends - self.session.clock()

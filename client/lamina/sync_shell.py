@@ -9,7 +9,7 @@ from weakref import WeakSet, finalize
 
 import grpc
 
-from lamina.channels import Address, Connection, Link, Owner, Pool, call_error
+from lamina.channels import TOO_SLOW, Address, Connection, Link, Owner, Pool, call_error
 from lamina.effects import Call, Effect, Flow, Open, Receive, Session, Sleep
 from lamina.errors import LaminaError, UnavailableError
 from lamina.flows import Listing
@@ -148,7 +148,7 @@ class Shell:
     def _failed(self, link: Link[grpc.Channel], error: grpc.RpcError) -> LaminaError:
         """Make our error of gRPC's, and turn to another server if that one did not answer."""
         mapped = call_error(error)
-        if isinstance(mapped, UnavailableError):
+        if isinstance(mapped, UnavailableError) and mapped.reason != TOO_SLOW:
             self._pool.failed(link)
         return mapped
 

@@ -133,6 +133,8 @@ class Watch:
         try:
             return self._shell.receive(stream)
         except LaminaError:
+            # At once, not after the pause: a channel that some watch still holds is waited for by gRPC's own backoff.
+            self._drop()
             if self._ended():
                 raise EndedError from None
             raise

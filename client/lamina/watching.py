@@ -25,11 +25,14 @@ from lamina_protos.v1 import lamina_pb2 as pb
 REOPEN_FIRST_SECONDS: Final = 0.2
 REOPEN_CEILING_SECONDS: Final = 10.0
 """The pause before a stream is opened again is drawn from 0 to a ceiling, doubled from the first to this one: after a
-server was killed, thousands of watchers come back, and must not come at once."""
+server was killed, thousands of watchers come back, and must not come at once. Of several servers each is tried before
+the first pause: one that is there already has not to be waited for."""
 
 After: TypeAlias = Point | str | None
 """Where a watch begins: a point in time, a cursor, or None."""
 
+_ROUNDS: Final = 16
+"""Doubled so often, a pause is far beyond its ceiling; a float has an end."""
 _CURSOR: Final = re.compile(r"([0-9]{1,19})(?:\.([0-9a-f]{64}))?", re.ASCII)
 
 
@@ -104,16 +107,18 @@ class Following:
         return first
 
     def _progress(self) -> Flow[None]:
-        """Take the stream's next message, or let a pause pass after the stream was lost."""
+        """Take the stream's next message, or let a pause pass after the stream was lost and no other server is left."""
         try:
             yield from self._receive()
         except UnavailableError:
             if self._open and self._session.clock() - self._opened_at >= REOPEN_CEILING_SECONDS:
                 self._failures = 0  # an idle config's stream, too, which moves nothing on, has been there for long
             self._open = False
-            ceiling = min(REOPEN_CEILING_SECONDS, REOPEN_FIRST_SECONDS * 2**self._failures)
-            self._failures += self._failures < 16  # noqa: PLR2004 - far beyond the ceiling; a float has an end
-            yield Sleep(self._session.uniform(0, ceiling))
+            self._failures += 1
+            rounds = self._failures - self._session.servers
+            if rounds >= 0:
+                ceiling = min(REOPEN_CEILING_SECONDS, REOPEN_FIRST_SECONDS * 2 ** min(rounds, _ROUNDS))
+                yield Sleep(self._session.uniform(0, ceiling))
         except CursorError as error:
             error.cursor = self.cursor
             raise

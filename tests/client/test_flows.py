@@ -17,6 +17,7 @@ from tests.client.making import Script, entries, entry, header, page, session
 GONE = lamina.UnavailableError("connection refused")
 BUG = lamina.UnavailableError("bug", reason="BUG")
 NOT_FOUND = lamina.NotFoundError("no such config", reason="CONFIG_NOT_FOUND")
+SILENCE = lamina.DeadlineError("silence")
 TIME = datetime(2026, 1, 1, tzinfo=UTC)
 LARGE = {f"k{number:04}": number for number in range(flows.SMALL_MAP_KEYS + 1)}
 
@@ -62,18 +63,25 @@ class TestRetries:
     def test_a_server_that_says_nothing_leaves_time_for_the_others(self) -> None:
         """P14: whichever of them is frozen, and however short the verb's time is."""
         for timeout, expected in ((10, [2, 4, 2, 1, 0.5]), (30, [2, 14, 2, 6, 2]), (1, [0.5, 0.25])):
-            ours = session(timeout=timeout, servers=2, uniform=lambda _low, _high: 0)
-            shares: list[float] = []
-            flow = Verb(ours).ask(GET_VERSION, pb.GetVersionRequest())
-            effect: Any = next(flow)
-            while len(shares) < len(expected):
-                if isinstance(effect, Call):
-                    shares.append(effect.timeout_seconds)
-                    ours.clock.now += effect.timeout_seconds  # type: ignore[attr-defined]
-                    effect = flow.throw(lamina.DeadlineError("silence"))
-                else:
-                    effect = flow.send(None)
-            assert shares == expected
+            assert self.shares(timeout, *[SILENCE] * len(expected)) == expected
+
+    def test_a_slow_server_has_its_time_beside_one_that_is_down(self) -> None:
+        assert self.shares(10, SILENCE, GONE, SILENCE, GONE, GONE) == [2, 4, 4, 2, 2]
+        assert self.shares(10, GONE, GONE, SILENCE, SILENCE) == [2, 2, 2, 4]
+
+    def shares(self, timeout: float, *failures: lamina.UnavailableError) -> list[float]:
+        """Tell how long each try may take with two servers, if they fail like this."""
+        ours, shares = session(timeout=timeout, servers=2), []
+        flow = Verb(ours).ask(GET_VERSION, pb.GetVersionRequest())
+        effect: Any = next(flow)
+        for failure in failures:
+            shares.append(effect.timeout_seconds)
+            if failure is SILENCE:
+                ours.clock.now += effect.timeout_seconds  # type: ignore[attr-defined]
+            effect = flow.throw(failure)
+            while not isinstance(effect, Call):
+                effect = flow.send(None)
+        return shares
 
     def test_a_bug_is_not_worth_the_whole_timeout(self) -> None:
         script, ours = Script(*[BUG] * 9), session()

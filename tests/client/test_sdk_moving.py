@@ -11,6 +11,7 @@ import pytest
 
 import lamina
 from tests.client.both import Sdk, beside, entered, following, listed, of
+from tests.faults.proxy import PASS, Mode, Proxy, Way
 from tests.support.postgres import Postgres
 from tests.support.server import ServerProcess
 
@@ -99,6 +100,52 @@ async def test_a_server_that_is_not_there_costs_nothing(
     """The next one is asked at once: there is no time for any pause."""
     client = sdk.connect(f"unix:{tmp_path}/nobody,{servers[1].target}")
     assert await asked(client) == "other"
+
+
+async def test_a_refusal_is_no_failure(client: Any) -> None:
+    """TOO_MANY is an answer: the next server's would be no better, and asking it would only spread the crowd."""
+    cfg = await of(client.config("one"))
+    async with entered(cfg.watch(after=0)) as first, entered(cfg.watch(after=0)) as second:
+        for watch in (first, second):
+            assert (await following(watch)).version == 1
+        async with entered(cfg.watch(after=0)) as third:
+            with pytest.raises(lamina.LimitError) as caught:
+                await following(third)
+        assert caught.value.reason == "TOO_MANY"
+        assert await asked(client) == "one"
+
+
+async def test_what_a_watch_finds_moves_calls(servers: tuple[ServerProcess, ServerProcess], sdk: Sdk) -> None:
+    """They would not have to move for themselves: the server that the watch lost is there again."""
+    with Proxy(servers[0].target) as proxy:
+        client = sdk.connect(f"{proxy.target},{servers[1].target}")
+        cfg = await of(client.config("one"))
+        async with entered(cfg.watch(after=0)) as watch:
+            assert (await following(watch)).version == 1
+            waiting = asyncio.create_task(following(watch))
+            proxy.switch(Mode(refuses=True))
+            proxy.reset()
+            with pytest.raises(lamina.CursorError):  # so it asked the other one, which has no such config
+                await asyncio.wait_for(waiting, SECONDS)
+        proxy.switch(PASS)
+        assert await asked(client) == "other"
+
+
+async def test_a_commit_that_is_not_answered_in_time_is_one_commit(
+    servers: tuple[ServerProcess, ServerProcess], sdk: Sdk, config_name: str
+) -> None:
+    """P8: the first server has committed when the next one is asked; that gives the same answer, by the request id."""
+    with lamina.connect(servers[0].target) as direct, Proxy(servers[0].target) as proxy:
+        client = sdk.connect(f"{proxy.target},{servers[0].target}", timeout=2)
+        cfg = await of(client.config(config_name, create=True))
+        cfg["n"] = 1
+        await of(cfg.commit())
+        proxy.switch(Mode(blackholes={Way.DOWN}))
+        cfg["n"] += 1  # by another id it would be a conflict with what was committed
+        assert (await beside(sdk, cfg.commit, "once")).number == 2
+        log = list(direct.config(config_name).log())
+    assert [(version.number, version.message) for version in log] == [(2, "once"), (1, "")]
+    assert (cfg.version, cfg["n"]) == (2, 2)
 
 
 @pytest.mark.postgres

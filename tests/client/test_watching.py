@@ -203,6 +203,15 @@ def test_pauses_are_drawn_from_growing_spans_until_something_comes() -> None:
     assert len(script.opened) == 13
 
 
+def test_no_pause_before_each_server_was_tried() -> None:
+    """P14: since the watch moved on for the last time; then the pauses grow as with one server."""
+    watch = Following(session(servers=3), version_of(header(3)), (), (), None)
+    script = Script(*[BROKEN] * 5, message(changes(4, "x")), *[BROKEN] * 2, message(changes(5, "x")))
+    take(script, watch, 2)
+    assert script.slept == [0.2, 0.4, 0.8]
+    assert len(script.opened) == 8
+
+
 def test_a_stream_that_lasted_is_opened_again_without_a_long_pause() -> None:
     """P14: on an idle config, too, where a connection's age ends a stream twice an hour and nothing else ever comes."""
     made = session()

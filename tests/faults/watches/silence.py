@@ -6,7 +6,7 @@ Each trial returns its figures; what they must be is told by whoever runs it.
 import asyncio
 import signal
 import time
-from collections.abc import Iterator
+from collections.abc import Awaitable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,39 +30,40 @@ CEILING_SECONDS = 90.0
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """Seconds from SIGSTOP until the SDK's watch had gone on elsewhere, and until a bare stream had ended."""
+    """Seconds from SIGSTOP until each SDK's watch had gone on elsewhere, and until a bare stream had ended."""
 
     sdk_seconds: float
+    aio_seconds: float
     stub_seconds: float
 
 
 async def frozen(url: str) -> Frozen:
     """Freeze one of two servers over a PostgreSQL, and commit at the other."""
-    with (
-        ServerProcess(url) as one,
-        ServerProcess(url) as other,
-        lamina.connect(f"{one.target},{other.target}") as client,
-    ):
-        config = client.config(CONFIG, create=True)
-        with config.watch() as watch:
-            config["x"] = 1
-            config.commit()
-            assert next(watch).version == 1  # so it is open, at the first of them
-            async with grpc.aio.insecure_channel(one.target, options=OPTIONS) as channel:
+    with ServerProcess(url) as one, ServerProcess(url) as other, lamina.connect(other.target) as writer:
+        both = f"{one.target},{other.target}"
+        writing = writer.config(CONFIG, create=True)
+        writing["x"] = 1
+        writing.commit()
+        channel = grpc.aio.insecure_channel(one.target, options=OPTIONS)
+        with lamina.connect(both) as client:
+            async with channel, lamina.aio.connect(both) as awaited:
+                watch = client.config(CONFIG).watch(after=0)
+                aio_watch = (await awaited.config(CONFIG)).watch(after=0)
+                # So they are open, at the first of them.
+                assert (next(watch).version, (await anext(aio_watch)).version) == (1, 1)
                 stub = lamina_pb2_grpc.ConfigServiceStub(channel)
                 stream: Any = stub.WatchKeyHistory(pb.WatchKeyHistoryRequest(config=CONFIG))
                 assert (await stream.read()).bookmark.version == 1
-                with _stopped(one), lamina.connect(other.target) as writer:
+                with _stopped(one):
                     began = time.monotonic()
-                    writing = writer.config(CONFIG)
                     writing["x"] = 2
                     writing.commit()
-                    ended = asyncio.create_task(_seconds_to_the_end(stream, began))
-                    change = await asyncio.wait_for(asyncio.to_thread(next, watch), CEILING_SECONDS)
-                    sdk_seconds = time.monotonic() - began
-                    stub_seconds = await asyncio.wait_for(ended, CEILING_SECONDS)
-    assert change.version == 2
-    return Frozen(sdk_seconds, stub_seconds)
+                    waits = (
+                        _seconds_to_the_next(asyncio.to_thread(next, watch), began),
+                        _seconds_to_the_next(anext(aio_watch), began),
+                        _seconds_to_the_end(stream, began),
+                    )
+                    return Frozen(*await asyncio.wait_for(asyncio.gather(*waits), CEILING_SECONDS))
 
 
 @contextmanager
@@ -72,6 +73,11 @@ def _stopped(server: ServerProcess) -> Iterator[None]:
         yield
     finally:
         server.signal(signal.SIGCONT)
+
+
+async def _seconds_to_the_next(change: Awaitable[lamina.KeyChange], began: float) -> float:
+    assert (await change).version == 2
+    return time.monotonic() - began
 
 
 async def _seconds_to_the_end(stream: Any, began: float) -> float:
