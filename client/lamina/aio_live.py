@@ -7,7 +7,7 @@ moving on.
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
 from typing import Self, SupportsIndex
 from weakref import finalize
@@ -18,9 +18,20 @@ from lamina.aio_verbs import Reader
 from lamina.aio_watch import Watch
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, InvalidError, LaminaError
-from lamina.live import CALLBACKS_BEHIND, Callback, Callbacks, LiveView, Made, OnChange, Tracking, log, reached
+from lamina.live import (
+    CALLBACKS_BEHIND,
+    Callback,
+    Callbacks,
+    LiveView,
+    Made,
+    OnChange,
+    Tracking,
+    log,
+    reached,
+    to_be_told,
+)
+from lamina.records import VersionChanges
 from lamina.watching import EndedError
-from lamina.wire import version_changes_of
 
 
 class Live(LiveView, Reader):
@@ -40,10 +51,13 @@ class Live(LiveView, Reader):
         """Wait until it shows this version or a later one, woken by the stream."""
         if not reached(self._tracked(), version):
             self._check_open()
-            await self._followed.wait(version, self._shell.session.timeout_seconds if timeout is None else timeout)
+            seconds = self._shell.session.timeout_seconds if timeout is None else timeout
+            await self._followed.wait(version, seconds, self._check_open)
 
     def on_change(self, function: OnChange) -> OnChange:
         """Call a function, or await a coroutine function, with each whole version that comes from now on, in order."""
+        if failure := self._tracked().failure:
+            raise failure
         self._check_open()
         self._callbacks.append(Callback(function, self._tracked().entries.header.number, self))
         self._followed.begin_calling()
@@ -63,7 +77,7 @@ class Live(LiveView, Reader):
         await self.close()
 
     def _check_open(self) -> None:
-        if not self._left.alive:
+        if not self._left.alive or self._followed.is_over:
             raise InvalidError("this live is closed")
 
 
@@ -76,17 +90,21 @@ class Lives:
 
     async def open(self, name: str) -> Live:
         """Follow a config, or join those who follow it already; what is shown is no older than what the client saw."""
+        self._followed = {where: each for where, each in self._followed.items() if not where[1].is_closed()}
         callbacks: Callbacks = []
         where = name, asyncio.get_running_loop()
         if where not in self._followed or not self._followed[where].join(callbacks):
             entries = await self._shell.run(flows.open_config(self._shell.session, name, create=False))
             # Meanwhile another task may have opened it.
             if where not in self._followed or not self._followed[where].join(callbacks):
-                self._followed[where] = Followed(self._shell, entries)
+                self._followed[where] = Followed(self._shell, entries, self._forget)
                 self._followed[where].join(callbacks)
         live = Live(self._shell, self._followed[where], callbacks)
         await live.wait(self._shell.session.horizon.least(name))
         return live
+
+    def _forget(self, ended: "Followed") -> None:
+        self._followed = {where: each for where, each in self._followed.items() if each is not ended}
 
     async def close(self) -> None:
         """End those of this event loop."""
@@ -98,11 +116,12 @@ class Lives:
 class Followed:
     """What all lives of one config share: begun for the first of them, ended with the last."""
 
-    def __init__(self, shell: Shell, entries: Entries) -> None:
+    def __init__(self, shell: Shell, entries: Entries, on_end: Callable[["Followed"], None]) -> None:
+        self._on_end = on_end
         self.tracking = Tracking(shell.session, entries)
         self._loop = asyncio.get_running_loop()
         self._lives: list[Callbacks] = []
-        self._is_over = False
+        self.is_over = False
         self._moved = asyncio.Condition()
         self._made: deque[Made] = deque()
         self._calling: asyncio.Task[None] | None = None
@@ -111,28 +130,30 @@ class Followed:
 
     def join(self, callbacks: Callbacks) -> bool:
         """Count a live in; not once it is over."""
-        if not self._is_over:
+        if not self.is_over:
             self._lives.append(callbacks)
-        return not self._is_over
+        return not self.is_over
 
     async def leave(self, callbacks: Callbacks) -> None:
         """Count a live off."""
         self._lives = [each for each in self._lives if each is not callbacks]
         if not self._lives:
             await self.close()
+        else:
+            async with self._moved:
+                self._moved.notify_all()  # whoever waits by this live, and by no other
 
     def abandon(self, callbacks: Callbacks) -> None:
         """Count a live off that was left lying, from whatever thread."""
         with suppress(RuntimeError):  # the loop is closed, and so is all that ran in it
             self._loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.leave(callbacks)))
 
-    async def wait(self, version: SupportsIndex, seconds: float) -> None:
+    async def wait(self, version: SupportsIndex, seconds: float, check_open: Callable[[], None]) -> None:
         """Wait until a version was reached."""
         try:
             async with asyncio.timeout(seconds), self._moved:
                 while not reached(self.tracking, version):
-                    if self._is_over:
-                        raise InvalidError("this live is closed")
+                    check_open()
                     await self._moved.wait()
         except TimeoutError:
             text = f"{self.tracking.place}, and not at {version!r}, after {seconds:g} s"
@@ -140,12 +161,12 @@ class Followed:
 
     def begin_calling(self) -> None:
         """Have a task for callbacks."""
-        if self._calling is None and not self._is_over:
+        if self._calling is None and not self.is_over:
             self._calling = asyncio.create_task(self._call())
 
     async def close(self) -> None:
         """End the stream and the tasks."""
-        self._is_over = True
+        self.is_over = True
         await self._stream.close()
         await self._end(None)
         tasks = {self._task, self._calling} - {asyncio.current_task(), None}
@@ -155,10 +176,11 @@ class Followed:
         await asyncio.gather(*filter(None, tasks), return_exceptions=True)
 
     async def _end(self, failure: LaminaError | None) -> None:
-        self._is_over = True
+        self.is_over = True
         self.tracking.end(failure or self.tracking.failure)
         async with self._moved:
             self._moved.notify_all()
+        self._on_end(self)
 
     async def _follow(self) -> None:
         failure: LaminaError | None = None
@@ -181,24 +203,22 @@ class Followed:
             if self._calling is not None:
                 self._made.extend(made)
             self._moved.notify_all()
-            await self._moved.wait_for(lambda: len(self._made) <= CALLBACKS_BEHIND or self._is_over)
+            if len(self._made) > CALLBACKS_BEHIND:
+                with self.tracking.held_up():
+                    await self._moved.wait_for(lambda: len(self._made) <= CALLBACKS_BEHIND or self.is_over)
 
     async def _call(self) -> None:
         while True:
             async with self._moved:
-                await self._moved.wait_for(lambda: self._made or self._is_over)
-                if self._is_over:
+                await self._moved.wait_for(lambda: self._made or self.is_over)
+                if self.is_over:
                     return
                 made = self._made.popleft()
                 self._moved.notify_all()
-            await self._tell(made)
+            if version := to_be_told(made):
+                await self._tell(version)
 
-    async def _tell(self, made: Made) -> None:
-        try:
-            version = version_changes_of(*made)
-        except Exception:  # noqa: BLE001 - a value that this client does not know; the next version may be without
-            log.exception("on_change: version %d of %s cannot be told", made[0].version, made[0].config)
-            return
+    async def _tell(self, version: VersionChanges) -> None:
         for callbacks in list(self._lives):
             for callback in list(callbacks):
                 if version.version > callback.since and callback in callbacks:  # not closed meanwhile

@@ -8,20 +8,21 @@ message, a bookmark at 9, says that nothing was missed: LIVE, and the age is 0 a
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import contextmanager
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, NoReturn, SupportsIndex, TypeAlias, TypeVar
 
 from lamina import forking
 from lamina.draft import Snapshot
-from lamina.effects import Effect, Flow, Receive, Session
+from lamina.effects import Effect, Flow, Session
 from lamina.entries import Entries
 from lamina.errors import DataLossError, LaminaError
 from lamina.flows import number_of
 from lamina.records import VersionChanges
 from lamina.stage import applied
 from lamina.watching import Following
-from lamina.wire import version_of
+from lamina.wire import version_changes_of, version_of
 from lamina_protos.v1 import lamina_pb2 as pb
 
 CALLBACKS_BEHIND: Final = 1_000
@@ -56,9 +57,9 @@ class LiveState(StrEnum):
     """How new what a live shows is. Equal to their names as text."""
 
     LIVE = "LIVE"
-    """Its stream is open: a change arrives within a moment."""
+    """Its stream is open and has caught up: a change arrives within a moment."""
     STALE = "STALE"
-    """The link is lost, or was closed, or an error ended it: what it shows was the head `age` seconds ago."""
+    """The link is lost, closed, ended by an error, or catching up: what it shows was the head `age` seconds ago."""
     OFFLINE = "OFFLINE"
     """What it shows is not of this process's own reading: no server could be reached since it was opened."""
 
@@ -79,13 +80,15 @@ class Tracking(Following):
         self.failure: LaminaError | None = None
         self._latest = entries
         self._made: list[Made] = []
-        self._linked = known_at is None
+        # Its stream has told all that there was when it began: what comes from then on is the head.
+        self._caught_up = known_at is None
+        self._held_up = False
         self._process = forking.process
 
     @property
     def state(self) -> LiveState:
         """How new the entries are."""
-        is_live = self._linked and self.failure is None and self._process is forking.process
+        is_live = self._caught_up and not self._held_up and self._process is forking.process
         return LiveState.LIVE if is_live else LiveState.STALE
 
     @property
@@ -113,7 +116,16 @@ class Tracking(Following):
     def end(self, failure: LaminaError | None = None) -> None:
         """Follow no more."""
         self.failure = failure
-        self._linked = False
+        self._caught_up = False
+
+    @contextmanager
+    def held_up(self) -> Generator[None, None, None]:
+        """Know that what comes is not taken while the block lasts."""
+        self._held_up = True
+        try:
+            yield
+        finally:
+            self._held_up = False
 
     def _observed(self, flow: Flow[None]) -> Flow[None]:
         """Run a flow, and see by what becomes of its effects whether the link holds."""
@@ -123,11 +135,9 @@ class Tracking(Following):
                 try:
                     result = yield effect
                 except LaminaError as error:
-                    self._linked = False
+                    self._caught_up = False
                     effect = flow.throw(error)
                 else:
-                    if isinstance(effect, Receive):
-                        self._linked = True
                     effect = flow.send(result)
         except StopIteration:
             return
@@ -136,8 +146,11 @@ class Tracking(Following):
         super()._take(message)
         if self._reached != self._latest.header.number:
             raise self._left_out(f"a bookmark at {self._reached} came")
-        self.known_at = self._session.clock()
         self.entries = self._latest
+        # A stream's first bookmark says that it has caught up: until then the versions that come are old ones.
+        self._caught_up = self._caught_up or message.HasField("bookmark")
+        if self._caught_up:
+            self.known_at = self._session.clock()
 
     def _whole(self, header: pb.ConfigVersion) -> None:
         changes, self._parts = self._parts, []
@@ -234,6 +247,15 @@ class LiveView:
 
     def _base(self) -> Entries:
         return self._tracked().entries
+
+
+def to_be_told(made: Made) -> VersionChanges | None:
+    """Make what callbacks are called with. A value that this client does not know is reported: others may come."""
+    try:
+        return version_changes_of(*made)
+    except LaminaError:
+        log.exception("on_change: version %d of %s cannot be told", made[0].version, made[0].config)
+        return None
 
 
 def reached(tracking: Tracking, version: SupportsIndex) -> bool:

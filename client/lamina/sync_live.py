@@ -18,13 +18,23 @@ from lamina import flows, forking
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, InvalidError, LaminaError
 from lamina.forking import ForkedLock
-from lamina.live import CALLBACKS_BEHIND, Callback, Callbacks, LiveView, Made, OnChange, Tracking, log, reached
+from lamina.live import (
+    CALLBACKS_BEHIND,
+    Callback,
+    Callbacks,
+    LiveView,
+    Made,
+    OnChange,
+    Tracking,
+    log,
+    reached,
+    to_be_told,
+)
 from lamina.records import VersionChanges
 from lamina.sync_shell import Shell
 from lamina.sync_verbs import Reader
 from lamina.sync_watch import Watch
 from lamina.watching import EndedError
-from lamina.wire import version_changes_of
 
 ENDING_SECONDS: Final = 1.0
 """How long `close` waits for the threads: the stream is cancelled by then, which takes milliseconds to be seen."""
@@ -56,7 +66,8 @@ class Live(LiveView, Reader):
         """
         if not reached(self._tracked(), version):
             self._check_open()
-            self._followed.wait(version, self._shell.session.timeout_seconds if timeout is None else timeout)
+            seconds = self._shell.session.timeout_seconds if timeout is None else timeout
+            self._followed.wait(version, seconds, self._check_open)
 
     def on_change(self, function: OnChange) -> OnChange:
         """Call a function with each whole version that comes from now on, in order; may be used as a decorator.
@@ -64,7 +75,8 @@ class Live(LiveView, Reader):
         All functions of a config run one after the other, on a thread of their own. What one raises is logged, with
         its traceback, and stops neither the others nor the next version. They are called until this live is closed.
         """
-        self._tracked()
+        if failure := self._tracked().failure:
+            raise failure
         self._check_open()
         self._followed.listen(self._callbacks, function, self)
         return function
@@ -83,7 +95,7 @@ class Live(LiveView, Reader):
         self.close()
 
     def _check_open(self) -> None:
-        if self._at_rest is not None:
+        if self._at_rest is not None or self._followed.is_over:
             raise InvalidError("this live is closed")
 
     def _tracked(self) -> Tracking:
@@ -121,8 +133,7 @@ class Lives:
         with self._lock:
             followed = list(self._followed.values())
         for each in followed:
-            if each.process is forking.process:
-                each.close()
+            each.close()
 
     def _join(self, name: str, callbacks: Callbacks, entries: Entries | None) -> "Followed | None":
         with self._lock:
@@ -131,9 +142,13 @@ class Lives:
                 return followed
             if entries is None:
                 return None
-            followed = self._followed[name] = Followed(self._shell, entries)
+            followed = self._followed[name] = Followed(self._shell, entries, self._forget)
             followed.join(callbacks)
             return followed
+
+    def _forget(self, ended: "Followed") -> None:
+        with self._lock:
+            self._followed = {name: each for name, each in self._followed.items() if each is not ended}
 
 
 class Followed:
@@ -143,14 +158,15 @@ class Followed:
     abandoned  lives that were left lying: the thread looks there after each message
     """
 
-    def __init__(self, shell: Shell, entries: Entries) -> None:
+    def __init__(self, shell: Shell, entries: Entries, on_end: Callable[["Followed"], None]) -> None:
         self._shell = shell
+        self._on_end = on_end
         self._lock = ForkedLock()
         self._lives: list[Callbacks] = []
         self._thread: threading.Thread | None = None
         self._calling: threading.Thread | None = None
         self.abandoned: deque[Callbacks] = deque()
-        self._is_over = False
+        self.is_over = False
         self._begin(Tracking(shell.session, entries))
         _all.add(self)
 
@@ -158,26 +174,28 @@ class Followed:
         """Count a live in; not once it is over."""
         self.begin_again()
         with self._lock:
-            if not self._is_over:
+            if not self.is_over:
                 self._lives.append(callbacks)
-            return not self._is_over
+            return not self.is_over
 
     def leave(self, callbacks: Callbacks) -> None:
         """Count a live off."""
         with self._lock:
             self._lives = [each for each in self._lives if each is not callbacks]
             is_last = not self._lives
-            self._is_over = self._is_over or is_last  # so that nobody joins what is about to end
+            self.is_over = self.is_over or is_last  # so that nobody joins what is about to end
         if is_last:
             self.close()
+        else:
+            with self._moved:
+                self._moved.notify_all()  # whoever waits by this live, and by no other
 
-    def wait(self, version: SupportsIndex, seconds: float) -> None:
+    def wait(self, version: SupportsIndex, seconds: float, check_open: Callable[[], None]) -> None:
         """Wait until a version was reached."""
-        ends = time.monotonic() + seconds
+        ends = time.monotonic() + min(seconds, threading.TIMEOUT_MAX)
         with self._moved:
             while not reached(self.tracking, version):
-                if self._is_over:
-                    raise InvalidError("this live is closed")
+                check_open()
                 if not self._moved.wait(max(ends - time.monotonic(), 0)) and not reached(self.tracking, version):
                     raise DeadlineError(f"{self.tracking.place}, and not at {version!r}, after {seconds:g} s")
 
@@ -195,7 +213,7 @@ class Followed:
     def begin_calling(self) -> None:
         """Have a thread for callbacks."""
         with self._lock:
-            if self._calling is None and not self._is_over:
+            if self._calling is None and not self.is_over:
                 self._calling = _begin_thread(self._call, "lamina-on-change")
 
     def begin_again(self) -> None:
@@ -205,14 +223,16 @@ class Followed:
                 return
             had_callbacks, parents = self._calling is not None, self.tracking
             self._begin(Tracking(self._shell.session, parents.entries, known_at=parents.known_at))
-            if self._is_over:
+            if self.is_over:
                 self.tracking.end(parents.failure)
         if had_callbacks:
             self.begin_calling()
 
     def close(self) -> None:
-        """End the stream and the threads."""
-        self._is_over = True
+        """End the stream and the threads; in a forked child, what is known of the parent's."""
+        self.is_over = True
+        if self.process is not forking.process:
+            self.begin_again()
         self._stream.close()
         self._end(None)
         for thread in {self._thread, self._calling} - {threading.current_thread(), None}:
@@ -220,21 +240,22 @@ class Followed:
             thread.join(ENDING_SECONDS)
 
     def _begin(self, tracking: Tracking) -> None:
-        self.process = forking.process
         self.tracking = tracking
         self._moved = threading.Condition()
         self._made: deque[Made] = deque()
         self._calling = None
         self._stream = _Stream(self._shell, self.tracking)
         self._thread = None
-        if not self._is_over:
+        if not self.is_over:
             self._thread = _begin_thread(self._follow, "lamina-live")
+        self.process = forking.process  # last: who sees it finds all the rest
 
     def _end(self, failure: LaminaError | None) -> None:
-        self._is_over = True
+        self.is_over = True
         self.tracking.end(failure or self.tracking.failure)
         with self._moved:
             self._moved.notify_all()
+        self._on_end(self)
 
     # --- on the thread that follows -----------------------------------------------------------
 
@@ -261,7 +282,9 @@ class Followed:
             if self._calling is not None:
                 self._made.extend(made)
             self._moved.notify_all()
-            self._moved.wait_for(lambda: len(self._made) <= CALLBACKS_BEHIND or self._is_over)
+            if len(self._made) > CALLBACKS_BEHIND:
+                with self.tracking.held_up():
+                    self._moved.wait_for(lambda: len(self._made) <= CALLBACKS_BEHIND or self.is_over)
 
     def _is_left(self) -> bool:
         while self.abandoned:
@@ -269,7 +292,7 @@ class Followed:
             with self._lock:
                 self._lives = [each for each in self._lives if each is not callbacks]
                 if not self._lives:
-                    self._is_over = True
+                    self.is_over = True
                     return True
         return False
 
@@ -278,19 +301,15 @@ class Followed:
     def _call(self) -> None:
         while True:
             with self._moved:
-                self._moved.wait_for(lambda: self._made or self._is_over)
-                if self._is_over:
+                self._moved.wait_for(lambda: self._made or self.is_over)
+                if self.is_over:
                     return
                 made = self._made.popleft()
                 self._moved.notify_all()
-            self._tell(made)
+            if version := to_be_told(made):
+                self._tell(version)
 
-    def _tell(self, made: Made) -> None:
-        try:
-            version = version_changes_of(*made)
-        except Exception:  # noqa: BLE001 - a value that this client does not know; the next version may be without
-            log.exception("on_change: version %d of %s cannot be told", made[0].version, made[0].config)
-            return
+    def _tell(self, version: VersionChanges) -> None:
         for callbacks in list(self._lives):
             for callback in list(callbacks):
                 if version.version > callback.since and callback in callbacks:  # not closed meanwhile

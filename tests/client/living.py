@@ -2,6 +2,8 @@
 
 import asyncio
 import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
 from typing import Any
 
 import lamina
@@ -30,6 +32,15 @@ async def put_and_reach(live: Any, cfg: Any, **values: Any) -> lamina.Version:
     version = await put(cfg, **values)
     await reach(live, version)
     return version
+
+
+@asynccontextmanager
+async def until(is_so: Callable[[], bool]) -> AsyncIterator[None]:
+    """Wait, after the block, until something is so, which nothing tells of."""
+    yield
+    async with asyncio.timeout(SECONDS):
+        while not is_so():  # noqa: ASYNC110 - a state has no event
+            await asyncio.sleep(0.01)
 
 
 class Noted:

@@ -10,6 +10,10 @@ from typing import Any
 import pytest
 
 import lamina
+from lamina.effects import Open, Receive, Session, Sleep
+from lamina.entries import Entries
+from lamina.live import Tracking
+from lamina_protos.v1 import lamina_pb2 as pb
 from tests.client.both import Sdk, beside, following, of
 from tests.client.living import SECONDS, Noted, put, put_and_reach, reach
 
@@ -181,3 +185,61 @@ async def test_closing(client: Any, cfg: Any, sdk: Sdk) -> None:
         await waiting
     assert (other["a"], other.state, one.state) == (2, "STALE", "STALE")
     assert not [thread for thread in threading.enumerate() if thread.name in {"lamina-live", "lamina-on-change"}]
+
+
+async def test_ends_are_told_to_whoever_asks(client: Any, cfg: Any, sdk: Sdk) -> None:
+    """Closing one live wakes who waits by it, and by no other; the client keeps nothing of what has ended."""
+    one, other = await of(client.live(cfg.name)), await of(client.live(cfg.name))
+    by_one, by_other = beside(sdk, one.wait, 2, SECONDS), beside(sdk, other.wait, 2, SECONDS)
+    await of(one.close())
+    with pytest.raises(lamina.InvalidError, match="closed"):
+        await by_one
+    await put(cfg, a=1)
+    await by_other
+    await of(client.close())
+    with pytest.raises(lamina.InvalidError, match="closed"):
+        other.on_change(print)
+    assert not client._lives._followed
+
+
+def test_it_is_live_once_it_has_caught_up() -> None:
+    """P18: versions that come before a stream's first bookmark are the past, however soon they come."""
+    now = 100.0
+    session = Session(10.0, clock=lambda: now)
+    tracking = Tracking(session, Entries.empty("app"), known_at=40.0)
+
+    def receive(message: pb.WatchKeyHistoryResponse) -> list[int]:
+        flow = tracking.step()
+        effect = next(flow)
+        if isinstance(effect, Open):
+            effect = flow.send(None)
+        assert isinstance(effect, Receive)
+        with pytest.raises(StopIteration) as end:
+            flow.send(message)
+        return [header.version for header, _ in end.value.value]
+
+    assert receive(told(1, 2)) == [1, 2]
+    assert (tracking.entries.header.number, tracking.state, tracking.age) == (2, "STALE", 60.0)
+    receive(pb.WatchKeyHistoryResponse(bookmark=pb.Bookmark(version=2, hash=b"2")))
+    assert (tracking.state, tracking.age) == ("LIVE", 0.0)
+    now = 105.0
+    assert tracking.age == 5.0
+    receive(told(3))
+    assert (tracking.state, tracking.age) == ("LIVE", 0.0)
+    flow = tracking.step()
+    next(flow)
+    assert isinstance(flow.throw(lamina.UnavailableError("gone")), Sleep)
+    assert (tracking.state, tracking.entries.header.number) == ("STALE", 3)
+
+
+def told(*numbers: int) -> pb.WatchKeyHistoryResponse:
+    """Make a message of versions that each set one key more."""
+    return pb.WatchKeyHistoryResponse(
+        changes=[
+            pb.VersionChanges(
+                version=pb.ConfigVersion(config="app", version=number, hash=str(number).encode(), key_count=number),
+                changes=[pb.Change(key=str(number), value=pb.Value(int64=number))],
+            )
+            for number in numbers
+        ]
+    )

@@ -142,3 +142,30 @@ async def test_whatever_ends_a_function_does_not_end_the_calling(sdk: Sdk, clien
     for number in range(2, 6):
         await commit(cfg)
         assert await told.next() == number
+
+
+async def test_what_waits_for_its_functions_does_not_say_that_it_is_live(
+    sdk: Sdk, client: Any, cfg: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P18: the map stands still then, rather than that memory runs full; nothing is left out once they go on."""
+    monkeypatch.setattr(f"lamina.{sdk.kind}_live.CALLBACKS_BEHIND", 2)
+    told, live = Told(), await of(client.live(cfg.name))
+    over = threading.Event() if sdk.kind == "sync" else asyncio.Event()
+
+    def slow(_: lamina.VersionChanges) -> Any:
+        return over.wait(SECONDS) if isinstance(over, threading.Event) else over.wait()
+
+    live.on_change(slow)
+    live.on_change(told)
+    for _ in range(8):
+        await commit(cfg)
+    async with asyncio.timeout(SECONDS):
+        while live.state == "LIVE":  # noqa: ASYNC110 - a state has no event
+            await asyncio.sleep(0.01)
+    assert live.version < 9
+    over.set()
+    for number in range(2, 10):
+        assert await told.next() == number
+    await commit(cfg)
+    assert await told.next() == 10
+    assert (live.state, live.version) == ("LIVE", 10)

@@ -11,6 +11,7 @@ import pytest
 
 import lamina
 from tests.client.both import Sdk, beside, entered, following, listed, of
+from tests.client.living import until
 from tests.faults.proxy import PASS, Mode, Proxy, Way
 from tests.support.postgres import Postgres
 from tests.support.server import ServerProcess
@@ -168,8 +169,9 @@ async def test_watches_and_calls_move_together(postgres: Postgres, sdk: Sdk) -> 
             await asyncio.to_thread(other.kill)
             await put(cfg)
             assert (await asyncio.wait_for(waiting, SECONDS)).version == 3
-            await beside(sdk, live.wait, 3, SECONDS)
-            assert (live["x"], live.state) == (3, "LIVE")
+            async with until(lambda: live.state == "LIVE"):
+                await beside(sdk, live.wait, 3, SECONDS)
+            assert live["x"] == 3
 
 
 async def put(cfg: Any) -> None:
