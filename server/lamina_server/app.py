@@ -72,28 +72,22 @@ class Application:
             batch_limit_changes=settings.batch_limit_changes,
         )
         turns = asyncio.Semaphore(max(1, settings.reader_threads // 2))
-        service = Service(
-            committer=self._committer,
+        rooms = Rooms(
             heads=heads,
             readers=self._readers,
-            rooms=Rooms(
-                heads=heads,
-                readers=self._readers,
-                feed=self._feed,
-                refilling=Refilling(self._feed, self._readers, codec, turns),
-                replaying=Replaying(heads, self._readers, settings, turns),
-                flight=Flight(
-                    limit_bytes=settings.flight_limit_bytes,
-                    message_limit_bytes=settings.watch_message_limit_bytes,
-                    limit_seconds=settings.watch_take_limit_seconds,
-                ),
-                draining=self._draining,
-                settings=settings,
-                chance=random.random,
+            feed=self._feed,
+            refilling=Refilling(self._feed, self._readers, codec, turns),
+            replaying=Replaying(heads, self._readers, settings, turns),
+            flight=Flight(
+                limit_bytes=settings.flight_limit_bytes,
+                message_limit_bytes=settings.watch_message_limit_bytes,
+                limit_seconds=settings.watch_take_limit_seconds,
             ),
             draining=self._draining,
             settings=settings,
+            chance=random.random,
         )
+        service = Service(self._committer, rooms)
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(options=listening.options(settings))
         self._server.add_generic_rpc_handlers((ServiceHandler(service, self._draining),))

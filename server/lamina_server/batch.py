@@ -11,9 +11,9 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
+from lamina_server import between
 from lamina_server.commands import Command, ForkCommand
 from lamina_server.errors import HashMismatchError
-from lamina_server.heads import read_missing
 from lamina_server.held_map import Codec, Head
 from lamina_server.planning import Plan
 from lamina_server.store.contract import Writing
@@ -138,7 +138,7 @@ class Batch:
         missing = None
         if mark is not None and held.number < mark.number:
             with suppress(HashMismatchError):  # of a value that no command may be about: who reads it will be told
-                missing = read_missing(self._writing, config, known=held.mark, through=mark.number)
+                missing = between.read(self._writing, config, known=held.mark, through=mark.number)
         if missing is None:
             self.forked.append(config)
             return _Layers(mark, None)

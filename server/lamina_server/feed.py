@@ -13,207 +13,18 @@ Lives on the event loop alone. Knows no store: what is not in the ring, watchers
 """
 
 import asyncio
-import itertools
-from collections import Counter, OrderedDict, deque
+from collections import OrderedDict, deque
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 
+from lamina_server.followers import Alarms, Followed, Follower
 from lamina_server.held_map import EncodedChanges
 from lamina_server.ring import Recent, Ring
 from lamina_server.store.contract import KeyFilter
-from lamina_server.versions import HeadMark
+from lamina_server.versions import NO_VERSION, HeadMark
 
-LOOKED_UP_PREFIXES = 50_000
-"""So many look-ups find out whom a commit concerns, in some milliseconds; beyond, all who want prefixes are woken."""
-_CLOCK_SECONDS = 1e-6
-"""An event loop calls back a moment early, as fine as its clock."""
 WAKES_AT_ONCE = 100
 """So many watchers are woken before the event loop looks at other calls: each will write a message."""
-
-
-class Follower:
-    """One watcher: what it wants, and how it sleeps."""
-
-    __slots__ = (
-        *("_alarm_at", "_alarms", "_followed", "_future", "_is_listed", "_loop", "_position", "_until"),
-        *("keys", "prefixes", "prefixes_by_length"),
-    )
-
-    def __init__(self, followed: "Followed", wanted: KeyFilter, alarms: "Alarms") -> None:
-        self.keys = frozenset(wanted.keys)
-        self.prefixes = wanted.prefixes
-        self.prefixes_by_length = {
-            length: frozenset(group) for length, group in itertools.groupby(sorted(wanted.prefixes, key=len), key=len)
-        }
-        self._followed = followed
-        self._future: asyncio.Future[HeadMark] | None = None
-        self._position: HeadMark | None = None
-        self._is_listed = False
-        self._loop = asyncio.get_running_loop()
-        self._until = 0.0
-        self._alarms = alarms
-        self._alarm_at = 0.0
-
-    @property
-    def ring(self) -> Ring | None:
-        """The recent versions; none until somebody has found out which version is the head, or after a fork."""
-        return self._followed.ring
-
-    @property
-    def out_of_reach(self) -> int:
-        """The newest version to which the ring could not be brought back; -1 where there is none."""
-        return self._followed.out_of_reach
-
-    @out_of_reach.setter
-    def out_of_reach(self, number: int) -> None:
-        self._followed.out_of_reach = number
-
-    @property
-    def past(self) -> int:
-        """Which past is known here: another number means that it was found to be another, and cursors are checked."""
-        return self._followed.past
-
-    async def sleep(self, until: float) -> HeadMark:
-        """Sleep until a version comes that is wanted, or at most until a time of the event loop.
-
-        Returns how far nothing was missed. Nothing may be awaited between the last look at
-        the ring and this call.
-        """
-        if not self._is_listed:
-            self._followed.list(self)
-            self._is_listed = True
-        self._future = self._loop.create_future()
-        self._position = None
-        self._until = until
-        if not self._alarm_at:
-            self._set_alarm()
-        try:
-            return await self._future
-        finally:
-            self._future = None
-
-    def leave(self) -> None:
-        """Sleep no more."""
-        if self._alarm_at:
-            self._alarms.take_back(self._alarm_at, self)
-        if self._is_listed:
-            self._followed.unlist(self)
-
-    def rouse(self, position: HeadMark) -> bool:
-        """Decide that a sleeper is to be woken, having missed nothing up to a version; `wake` it soon."""
-        if self._future is None or self._future.done() or self._position is not None:
-            return False
-        self._position = position
-        return True
-
-    def wake(self) -> None:
-        """End the sleep, unless it has ended."""
-        if self._future is not None and not self._future.done() and self._position is not None:
-            self._future.set_result(self._position)
-
-    def _set_alarm(self) -> None:
-        self._alarm_at = self._until
-        self._alarms.set(self._until, self)
-
-    def ring_alarm(self) -> None:
-        """Hear that it is time. Whoever was woken before does not take its alarm back: that would cost more."""
-        self._alarm_at = 0.0
-        if self._future is None:
-            return
-        if self._alarms.time() < self._until:
-            self._set_alarm()
-            return
-        ring = self.ring
-        # Whoever was roused already, and not woken yet, keeps its place: what came since it has missed.
-        self.rouse(HeadMark(0, b"") if ring is None else ring.last)
-        self.wake()
-
-
-_pasts = itertools.count()
-"""A number for each past that was ever known of a config: two that are equal are the same."""
-
-
-class Followed:
-    """One config: its ring, and its watchers by what they want."""
-
-    def __init__(self) -> None:
-        self.ring: Ring | None = None
-        self.past = next(_pasts)
-        self.out_of_reach = -1
-        self._all: dict[Follower, None] = {}
-        self._by_key: dict[str, dict[Follower, None]] = {}
-        self._by_prefix: dict[str, dict[Follower, None]] = {}
-        self._prefix_lengths: Counter[int] = Counter()
-
-    def list(self, follower: Follower) -> None:
-        """Remember who is to be woken for what."""
-        if not follower.keys and not follower.prefixes:
-            self._all[follower] = None
-        for key in follower.keys:
-            self._by_key.setdefault(key, {})[follower] = None
-        for prefix in follower.prefixes:
-            self._by_prefix.setdefault(prefix, {})[follower] = None
-            self._prefix_lengths[len(prefix)] += 1
-
-    def unlist(self, follower: Follower) -> None:
-        """Forget a watcher."""
-        self._all.pop(follower, None)
-        for key in follower.keys:
-            _discard(self._by_key, key, follower)
-        for prefix in follower.prefixes:
-            _discard(self._by_prefix, prefix, follower)
-            self._prefix_lengths[len(prefix)] -= 1
-            if not self._prefix_lengths[len(prefix)]:
-                del self._prefix_lengths[len(prefix)]
-
-    def wanting(self, keys: Iterable[str]) -> Iterator[Follower]:
-        """Yield the watchers of any of these keys, some perhaps several times, and perhaps some who want none."""
-        keys = list(keys)
-        if keys:
-            yield from self._all
-        if self._by_key:
-            for key in keys:
-                yield from self._by_key.get(key, ())
-        if len(keys) * len(self._prefix_lengths) > LOOKED_UP_PREFIXES:
-            for followers in self._by_prefix.values():
-                yield from followers
-            return
-        for length in self._prefix_lengths:
-            for prefix in {key[:length] for key in keys}:
-                yield from self._by_prefix.get(prefix, ())
-
-    def everybody(self) -> Iterator[Follower]:
-        """Yield all watchers, some perhaps several times."""
-        yield from self._all
-        for followers in (*self._by_key.values(), *self._by_prefix.values()):
-            yield from followers
-
-
-class Alarms:
-    """Who is to be woken when, with one timer for all who have the same time: a timer each costs more than waking."""
-
-    def __init__(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        self._due: dict[float, dict[Follower, None]] = {}
-
-    def time(self) -> float:
-        """Return the event loop's time; what is due now has come."""
-        return self._loop.time() + _CLOCK_SECONDS
-
-    def set(self, until: float, follower: Follower) -> None:
-        """Ring a follower's alarm at a time."""
-        if until not in self._due:
-            self._due[until] = {}
-            self._loop.call_at(until, self._ring, until)
-        self._due[until][follower] = None
-
-    def take_back(self, until: float, follower: Follower) -> None:
-        """Do not."""
-        self._due.get(until, {}).pop(follower, None)
-
-    def _ring(self, until: float) -> None:
-        for follower in self._due.pop(until):
-            follower.ring_alarm()
 
 
 class Feed:
@@ -347,13 +158,12 @@ class Feed:
     def fork(self, config: str) -> None:
         """Say that what was known is not the past any more: watchers have to check where they stand."""
         followed = self._get(config)
-        followed.past = next(_pasts)
-        followed.out_of_reach = -1
+        followed.begin_past()
         if followed.ring is not None:
             self._held_bytes -= followed.ring.size_bytes
             self._filled.pop(config, None)
             followed.ring = None
-        self._rouse(followed.everybody(), HeadMark(0, b""))
+        self._rouse(followed.everybody(), NO_VERSION)
         self._forget_if_idle(config)
 
     def wake_all(self) -> None:
@@ -416,11 +226,3 @@ class Feed:
             self._filled.pop(config, None)
         if self._is_shared or followed.ring is None or followed.ring.is_empty:
             del self._followed[config]
-
-
-def _discard(listed: dict[str, dict[Follower, None]], name: str, follower: Follower) -> None:
-    followers = listed.get(name)
-    if followers is not None:
-        followers.pop(follower, None)
-        if not followers:
-            del listed[name]

@@ -14,23 +14,19 @@ import asyncio
 from collections import OrderedDict
 from collections.abc import Collection, Coroutine, Iterable, Mapping
 from functools import partial
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
 import structlog
 
+from lamina_server import between
 from lamina_server.held_map import Codec, EncodedChanges, Head, Snapshot
 from lamina_server.read_index import ReadIndex
 from lamina_server.readers import Readers
 from lamina_server.store.contract import Reading
-from lamina_server.versions import HeadMark, Version, VersionChanges
+from lamina_server.versions import HeadMark, Version
 
 CATCH_UP_TRIES = 3
 """A catching up that is joined may be on its way to an older version, and so may the one after it."""
-CATCH_UP_LIMIT_VERSIONS = 1_000
-CATCH_UP_LIMIT_CHANGES = 10_000
-"""Beyond so many, reading the whole map again costs less, and no writer may be held up for long."""
 LENT_SECONDS = 0.25
 """How long a read waits for the writer to give a head back: a COMMIT may wait for a standby as long as that is away."""
 COPIED_ON_THE_LOOP_KEYS = 10_000
@@ -174,8 +170,10 @@ class Heads:
         head = self.peek(config)
         if head is None or head.number >= mark.number:
             return head
-        read = partial(_read_encoded, config=config, known=head.mark, through=mark.number, codec=self._codec)
-        missing = await self._readers.read(read)
+        known = head.mark
+        read = partial(between.read_encoded, config=config, after=known.number, through=mark.number, codec=self._codec)
+        found = await self._readers.read(read)
+        missing = found[1] if found is not None and found[0] == known else []
         try:
             async with asyncio.timeout(LENT_SECONDS):
                 while config in self._lent:
@@ -183,7 +181,7 @@ class Heads:
         except TimeoutError:
             return await self._readers.read(partial(_read_newest, config=config, codec=self._codec))
         head = self.peek(config)  # the writer, who was behind too, may have brought what was missing
-        for made in missing or ():
+        for made in missing:
             if head is not None and made.version.number > head.number:
                 self._advance(made)
         return self.peek(config)
@@ -243,27 +241,6 @@ class Heads:
     def _drop(self, key: tuple[str, int | None]) -> None:
         del self._held[key]
         self._held_bytes -= self._sizes.pop(key)
-
-
-def read_missing(reading: Reading, config: str, *, known: HeadMark, through: int) -> list[VersionChanges] | None:
-    """Read the versions after a known one; None where they are too many, or it is not of their past."""
-    if through - known.number > CATCH_UP_LIMIT_VERSIONS:
-        return None
-    headers = reading.log(config, after=known.number - 1, before=through + 1, limit=through, newest_first=False)
-    if not headers or HeadMark(headers[0].number, headers[0].hash) != known:
-        return None
-    if sum(header.change_count for header in headers[1:]) > CATCH_UP_LIMIT_CHANGES:
-        return None
-    changes = reading.changes(config, after=(known.number + 1, ""), through=through)
-    made = {number: tuple(change for _, change in group) for number, group in groupby(changes, itemgetter(0))}
-    return [VersionChanges(header, made.get(header.number, ())) for header in headers[1:]]
-
-
-def _read_encoded(
-    reading: Reading, config: str, *, known: HeadMark, through: int, codec: Codec
-) -> list[EncodedChanges] | None:
-    missing = read_missing(reading, config, known=known, through=through)
-    return None if missing is None else [EncodedChanges.of(made, codec) for made in missing]
 
 
 def _read_mark(config: str, reading: Reading) -> HeadMark | None:

@@ -23,22 +23,18 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any, Protocol
 
+from lamina_server import between
 from lamina_server.errors import HashMismatchError
 from lamina_server.held_map import Codec, EncodedChanges
 from lamina_server.outages import Outage
 from lamina_server.readers import Readers
-from lamina_server.refilling import NEAR_LIMIT_BYTES, NEAR_VERSIONS, read_between
 from lamina_server.store.contract import Reading, Store
-from lamina_server.versions import HeadMark
+from lamina_server.versions import NO_VERSION, HeadMark
 
-POLL_INTERVAL_SECONDS = 2.0
-"""How late a version may come whose notice was lost: with the asking itself, less than the 3 s that are promised."""
 ASKED_AT_ONCE = 1_000
 """Configs of one question: it takes some milliseconds, and what is heard meanwhile waits no longer than that."""
 LAST_NOTICES_SECONDS = 1.0
 """How long the end waits for the last commits to be told: others would find them by themselves soon after."""
-
-_NOTHING = HeadMark(0, b"")
 
 
 class Log(Protocol):
@@ -87,7 +83,7 @@ class News:
         log: Log,
         codec: Codec,
         *,
-        poll_interval_seconds: float = POLL_INTERVAL_SECONDS,
+        poll_interval_seconds: float,
     ) -> None:
         self._is_shared = store.is_shared
         self._notices = store.notices() if store.is_shared else None
@@ -214,10 +210,10 @@ def _answers(reading: Reading, known: Mapping[str, HeadMark | None], codec: Code
     answers: dict[str, _Answer] = {}
     size_bytes = 0
     for config, last in known.items():
-        mark = marks.get(config, _NOTHING)
+        mark = marks.get(config, NO_VERSION)
         if last is None or mark.number <= last.number:
             answers[config] = _Answer(mark)
-        elif size_bytes <= NEAR_LIMIT_BYTES:
+        elif size_bytes <= between.LIMIT_BYTES:
             try:
                 answers[config] = _read_on(reading, config, last, mark, codec)
             except HashMismatchError:  # of this one's headers: its watchers are told when they read them, nobody else
@@ -229,14 +225,13 @@ def _answers(reading: Reading, known: Mapping[str, HeadMark | None], codec: Code
 def _read_on(reading: Reading, config: str, known: HeadMark, mark: HeadMark, codec: Codec) -> _Answer:
     """Read what came after a known version."""
     found = None
-    if mark.number - known.number <= NEAR_VERSIONS:
-        with suppress(HashMismatchError):  # of a value: the watchers that want it are told when they read it
-            found = read_between(reading, config, known.number, mark.number, codec)
+    with suppress(HashMismatchError):  # of a value: the watchers that want it are told when they read it
+        found = between.read_encoded(reading, config, after=known.number, through=mark.number, codec=codec)
     if found is not None:
         before, made = found
         return _Answer(mark, is_past=before == known, made=made)
     header = reading.versions(config, [known.number]).get(known.number)
-    is_past = known == _NOTHING or (header is not None and header.hash == known.hash)
+    is_past = known == NO_VERSION or (header is not None and header.hash == known.hash)
     return _Answer(mark, is_past=is_past, made=None)
 
 

@@ -6,25 +6,19 @@ once for all of them. Who is far behind reads by itself (see rpc/replaying.py).
 """
 
 import asyncio
-from collections.abc import Iterator
 from functools import partial
-from itertools import groupby
-from operator import itemgetter
 from typing import Any
 
+from lamina_server import between
 from lamina_server.errors import HashMismatchError
-from lamina_server.feed import Feed, Follower
+from lamina_server.feed import Feed
+from lamina_server.followers import Follower
 from lamina_server.held_map import Codec, EncodedChanges
 from lamina_server.readers import Readers
 from lamina_server.ring import Ring
 from lamina_server.store.contract import Reading
-from lamina_server.versions import Change, HeadMark, Version, VersionChanges
+from lamina_server.versions import HeadMark
 
-NEAR_VERSIONS = 1_000
-"""Who is not further behind is served by the ring; read at once, that many take some tens of milliseconds."""
-NEAR_CHANGES = 10_000
-NEAR_LIMIT_BYTES = 8 * 1024 * 1024
-"""And no more than this, for values may be large: what one reading holds in memory."""
 LEAST_VERSIONS = 64
 """So many are read at least, where they fit, because others will stand a little further behind."""
 
@@ -49,7 +43,7 @@ class Refilling:
             await asyncio.shield(self._under_way[config])
 
     def _is_worth_it(self, ring: Ring, follower: Follower, number: int) -> bool:
-        is_near = ring.last.number - number <= NEAR_VERSIONS
+        is_near = ring.last.number - number <= between.LIMIT_VERSIONS
         is_possible = number > follower.out_of_reach and self._feed.has_room(ring)
         return is_near and is_possible and not ring.reaches(number)
 
@@ -76,43 +70,8 @@ def _look_at(task: "asyncio.Task[None]") -> None:
 
 
 def _read_intact(reading: Reading, **what: Any) -> tuple[HeadMark, list[EncodedChanges]] | None:
-    """Read as `read_between` does; None where a value is damaged: whoever wants that one will be told."""
+    """Read as `between.read_encoded` does; None where a value is damaged: whoever wants that one will be told."""
     try:
-        return read_between(reading, **what)
+        return between.read_encoded(reading, **what)
     except HashMismatchError:
         return None
-
-
-def read_between(
-    reading: Reading, config: str, after: int, through: int, codec: Codec
-) -> tuple[HeadMark, list[EncodedChanges]] | None:
-    """Read the mark of a version, and the versions that follow it; None where they are too large, or not all there."""
-    headers = reading.log(config, after=after - 1, before=through + 1, limit=through - after + 1, newest_first=False)
-    first = min(after, 1)  # there is no version 0
-    if [header.number for header in headers] != list(range(after + 1 - first, through + 1)):
-        return None
-    before = HeadMark(after, headers[0].hash) if after else HeadMark(0, b"")
-    wanted = headers[first:]
-    if sum(header.change_count for header in wanted) > NEAR_CHANGES:
-        return None
-    changes = reading.changes(config, after=(after + 1, ""), through=through)
-    made: list[EncodedChanges] = []
-    size_bytes = 0
-    for version in _versions(wanted, changes):
-        made.append(EncodedChanges.of(version, codec))
-        size_bytes += made[-1].size_bytes + len(made[-1].header)
-        if size_bytes > NEAR_LIMIT_BYTES:
-            return None
-    return before, made
-
-
-def _versions(headers: list[Version], changes: Iterator[tuple[int, Change]]) -> Iterator[VersionChanges]:
-    """Put headers and changes together; a version may have changed nothing."""
-    groups = groupby(changes, itemgetter(0))
-    number, group = next(groups, (0, None))
-    for header in headers:
-        if group is None or header.number != number:
-            yield VersionChanges(header, ())
-            continue
-        yield VersionChanges(header, tuple(change for _, change in group))
-        number, group = next(groups, (0, None))

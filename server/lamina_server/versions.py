@@ -66,6 +66,10 @@ class HeadMark:
     hash: bytes
 
 
+NO_VERSION = HeadMark(0, b"")
+"""Before version 1: the empty map, and where nothing is known."""
+
+
 @dataclass(frozen=True, slots=True)
 class Entry:
     """One key of a map, with the version its value originated in."""

@@ -7,7 +7,8 @@ from typing import Any
 
 import pytest
 
-from lamina_server.feed import Feed, Follower
+from lamina_server.feed import Feed
+from lamina_server.followers import Follower
 from lamina_server.held_map import EncodedChanges
 from lamina_server.rpc.convert.codec import WireCodec
 from lamina_server.rpc.messages import message_of

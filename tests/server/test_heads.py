@@ -258,7 +258,7 @@ async def test_commits_through_both_servers_are_one_history(servers: tuple[Wire,
 
 
 async def test_a_server_far_behind_catches_up(servers: tuple[Wire, Wire], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lamina_server.heads.CATCH_UP_LIMIT_VERSIONS", 5)
+    monkeypatch.setattr("lamina_server.between.LIMIT_VERSIONS", 5)
     one, two = servers
     await one.commit(CONFIG, {"x": 0})
     assert await two.map(CONFIG) == {"x": 0}
@@ -309,6 +309,7 @@ async def test_a_past_that_was_written_anew_is_not_mixed_with_the_lost_one(
         await one.commit(CONFIG, {"x": number})
     asleep = one.watch(CONFIG, after=9)
     assert await asleep.numbers(10) == [10]
+    assert (await asleep.bookmark())[0] == 10
     lose_versions(shared_url, after=7)
     assert await one.map(CONFIG) == {"x": 7}
     writer = one if by == "this server" else two

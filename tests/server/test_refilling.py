@@ -3,7 +3,8 @@
 import asyncio
 from typing import Any
 
-from lamina_server.feed import Feed, Follower
+from lamina_server.feed import Feed
+from lamina_server.followers import Follower
 from lamina_server.refilling import Refilling
 from lamina_server.ring import Ring
 from lamina_server.store.contract import KeyFilter

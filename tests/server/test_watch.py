@@ -283,6 +283,7 @@ async def test_the_end_of_the_server_is_told_with_a_cursor(store: Store) -> None
         await count_up(wire, 3)
         watch = wire.watch(CONFIG, after=0, keys=["a"])
         assert await watch.numbers(3) == [1, 3]
+        assert (await watch.bookmark())[0] == 3  # all that there was has been told
         await wire.stop_server()
         number, hash_ = await watch.bookmark()
         refused = await refusal(watch.message())

@@ -864,6 +864,7 @@ class WatchKeyHistoryRequest(_message.Message):
     def after(self) -> Global___Cursor:
         """Unset: from now; the first message is then a bookmark that says where. Version
         0: from the first version. A config that does not exist yet is watched from 0.
+        When all that there was has been sent, a bookmark says so.
         """
 
     @_builtins.property

@@ -58,13 +58,11 @@ class Batch:
     """What one reading found.
 
     messages   to be sent, in order
-    told       the last version that these messages tell whole; 0 for none
     place      where the next reading goes on
     cursor     the last version of which everything that matches is sent by then
     """
 
     messages: Sequence[bytes]
-    told: int
     place: Place
     cursor: Cursor
 
@@ -108,8 +106,7 @@ def read_batch(reading: Reading, *, where: Where, through: int, limit_versions: 
         place = Place(last.number, last.changes[-1].key, headers[last.number].hash)
     messages = _encode(reading, config, parts, headers, where.limit_bytes)
     cursor = Cursor(done, headers[done].hash) if done else cursor
-    told = max((part.number for part in parts if not part.more), default=0)
-    return Batch(messages, told, place, cursor)
+    return Batch(messages, place, cursor)
 
 
 def _headers(reading: Reading, config: str, numbers: Collection[int]) -> Mapping[int, Version]:

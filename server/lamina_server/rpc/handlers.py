@@ -7,6 +7,7 @@ requests by itself, but answers malformed bytes with UNKNOWN and without a reaso
 
 import re
 from collections.abc import Awaitable, Callable
+from contextlib import ExitStack
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import grpc
@@ -64,17 +65,17 @@ class ServiceHandler(grpc.GenericRpcHandler):
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
-    def _streaming(self, name: str, function: Callable[[bytes, Call, Send], Awaitable[None]]) -> Handler:
+    def _streaming(self, name: str, function: Callable[[bytes, Call, Send, ExitStack], Awaitable[None]]) -> Handler:
         async def handle(data: bytes, context: Context) -> None:
-            await self._answer(name, context, lambda call: function(data, call, context.write))
+            with ExitStack() as end:  # of all, the status included, which waits for what was sent before it
+                await self._answer(name, context, lambda call: function(data, call, context.write, end))
 
         return grpc.unary_stream_rpc_method_handler(handle)
 
     async def _answer(self, name: str, context: Context, function: Callable[[Call], Awaitable[T]]) -> T:
-        call = _call(context)
-        with self._draining.call(), call.end:
+        with self._draining.call():
             try:
-                return await function(call)
+                return await function(_call(context))
             except grpc.aio.BaseError:  # the caller has left, or the server was stopped: nobody is there to be told
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status

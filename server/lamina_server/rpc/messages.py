@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 
-from lamina_server.feed import Follower
+from lamina_server.followers import Follower
 from lamina_server.ring import Recent
 from lamina_server.rpc.convert import replies
 

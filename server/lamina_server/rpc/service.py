@@ -6,18 +6,15 @@ them is the business of handlers.py.
 
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
 from lamina_server.committer import Committer
-from lamina_server.heads import Heads
 from lamina_server.planning import Author
-from lamina_server.readers import Readers
 from lamina_server.rpc import callers, reads, snapshots
 from lamina_server.rpc.admission import Admission
 from lamina_server.rpc.convert import replies, requests
-from lamina_server.rpc.draining import Draining
 from lamina_server.rpc.flight import Send
 from lamina_server.rpc.requests import WriteRequest
 from lamina_server.rpc.watching import Rooms, Watch
@@ -37,34 +34,23 @@ class Call:
     """What is known of a call besides its request, where it is asked for.
 
     peer  the connection's other end, as gRPC writes it
-    end   closed when all is over, the status included, which waits for what was sent before it
     """
 
     metadata: Callable[[], callers.Metadata]
     peer: Callable[[], str]
-    end: ExitStack = field(default_factory=ExitStack)
 
 
 class Service:
     """The methods of ConfigService, by their names in snake case."""
 
-    def __init__(
-        self,
-        *,
-        committer: Committer,
-        heads: Heads,
-        readers: Readers,
-        rooms: Rooms,
-        draining: Draining,
-        settings: Settings,
-    ) -> None:
+    def __init__(self, committer: Committer, rooms: Rooms) -> None:
         self._committer = committer
-        self._heads = heads
-        self._readers = readers
         self._rooms = rooms
-        self._admission = Admission(settings)
-        self._draining = draining
-        self._settings = settings
+        self._heads = rooms.heads
+        self._readers = rooms.readers
+        self._draining = rooms.draining
+        self._settings = rooms.settings
+        self._admission = Admission(rooms.settings)
 
     async def commit(self, data: bytes, call: Call) -> bytes:
         """Write the next version of a config."""
@@ -104,13 +90,13 @@ class Service:
         """List configs."""
         return await self._read(requests.list_configs, reads.list_configs, data)
 
-    async def watch_key_history(self, data: bytes, call: Call, send: Send) -> None:
-        """Follow a config until the caller leaves or the server stops."""
+    async def watch_key_history(self, data: bytes, call: Call, send: Send, end: ExitStack) -> None:
+        """Follow a config until the caller leaves or the server stops. `end` is closed when the call is over."""
         self._draining.refuse()
         request = await self._parse(lambda: requests.watch(data, self._settings), data)
-        call.end.enter_context(self._admission.admit(call.peer()))
+        end.enter_context(self._admission.admit(call.peer()))
         with self._rooms.feed.follow(request.config, request.wanted) as follower:
-            await Watch(request, self._rooms, follower, send, call.end).run()
+            await Watch(request, self._rooms, follower, send, end).run()
 
     async def _write(self, parse: Callable[[bytes, Author, Settings], WriteRequest], data: bytes, call: Call) -> bytes:
         self._draining.refuse()

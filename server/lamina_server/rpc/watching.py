@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from typing import NoReturn
 
 from lamina_server.errors import CursorError, Reason, UnavailableError
-from lamina_server.feed import Feed, Follower
+from lamina_server.feed import Feed
+from lamina_server.followers import Follower
 from lamina_server.heads import Heads
 from lamina_server.readers import Readers
 from lamina_server.refilling import Refilling
@@ -26,18 +27,17 @@ from lamina_server.rpc.messages import message_of
 from lamina_server.rpc.replaying import Replaying
 from lamina_server.rpc.requests import Cursor, WatchRequest
 from lamina_server.settings import Settings
-from lamina_server.versions import HeadMark, Version
+from lamina_server.versions import NO_VERSION, HeadMark, Version
 
 _TICK_SECONDS = 0.25
 """Bookmarks are due at such moments: a few dozen together cost half of what each would alone, and hold up nobody."""
-_NOTHING = HeadMark(0, b"")
 _LOOKED_THROUGH_VERSIONS = 1_000
 """Versions of the ring that a watch looks through at once: then others have their turn."""
 
 
 @dataclass(frozen=True, slots=True)
 class Rooms:
-    """What all watches of a server share.
+    """What all calls of a server share, watches most of it.
 
     chance  draws a number in [0, 1)
     """
@@ -72,7 +72,7 @@ class Watch:
         self._past = follower.past
         # The cursor, and where the version after it is told in parts, the last key that was, and that version's hash.
         self._number, self._hash, self._key, self._key_hash = 0, b"", "", b""
-        self._told: int | None = None
+        self._bookmarked: int | None = None
         self._bookmark_at = 0.0
         self._is_live = False
 
@@ -127,7 +127,7 @@ class Watch:
         known = feed.last(config)
         if known is not None and not self._rooms.heads.is_shared:
             return known
-        head = await self._rooms.heads.mark(config) or _NOTHING
+        head = await self._rooms.heads.mark(config) or NO_VERSION
         feed.begin(config, known, head)
         return head
 
@@ -165,8 +165,9 @@ class Watch:
                 raise CursorError.forked(self._request.config, number, ring.last)
             await self._take(ring)
         elif not self._is_live:
+            # It has reached the head: so whoever follows it knows that what came before was the past.
             self._is_live = True
-            if self._told != number:
+            if self._bookmarked != number:
                 await self._bookmark()
         else:
             # Without an `await` since the look at the ring.
@@ -185,7 +186,6 @@ class Watch:
                 if messages and size_bytes > limit_bytes:
                     break
                 messages.append(message)
-                self._told = recent.mark.number
             self._stand(recent.mark.number, recent.mark.hash)
         if messages:
             await self._send(messages[0] if len(messages) == 1 else b"".join(messages))
@@ -202,7 +202,6 @@ class Watch:
             await self._send(message)
         self._stand(batch.cursor.number, batch.cursor.hash)
         self._key, self._key_hash = batch.place.key, batch.place.hash
-        self._told = batch.told or self._told
 
     # --- what is sent -----------------------------------------------------------------------
 
@@ -218,7 +217,7 @@ class Watch:
 
     async def _bookmark(self) -> None:
         await self._send(replies.bookmark(Cursor(self._number, self._hash)))
-        self._told = self._number
+        self._bookmarked = self._number
 
     async def _end(self) -> NoReturn:
         if not self._key:
