@@ -27,6 +27,8 @@ FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 DEFAULT_TARGET = "localhost:7440"
 SWITCH_SECONDS = 0.0005
 """How long one thread may keep Python from the others: by default ten times as long, which every commit would feel."""
+COLLECTED_AFTER_OBJECTS = 20_000
+"""So many new objects before some cycles are looked for: by default 700, which dozens of watches told at once exceed."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -60,6 +62,7 @@ def serve(**options: Any) -> None:
     settings = _settings(options)
     with _refusals():
         sys.setswitchinterval(SWITCH_SECONDS)
+        gc.set_threshold(COLLECTED_AFTER_OBJECTS, *gc.get_threshold()[1:])
         sys.exit(asyncio.run(_serve(settings)))
 
 
