@@ -7,7 +7,7 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from lamina.aio_shell import Shell, Stream, is_cancelled, run
-from lamina.effects import Call, Effect, Flow, Open, Receive, Sleep
+from lamina.effects import Call, Effect, Flow, Invoke, Open, Receive, Sleep
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, UnavailableError
 from lamina.records import KeyChange, Version, VersionChanges
@@ -98,7 +98,7 @@ class Watch:
                 return await self._receive()
             case Sleep(seconds):
                 return await self._sleep(seconds)
-            case Call():
+            case Call() | Invoke():
                 return await self._shell.perform(effect)
 
     async def _sleep(self, seconds: float) -> None:

@@ -1,6 +1,7 @@
 """What a flow may ask of a shell, and what all flows of one client share; it names no gRPC and does no I/O.
 
 A flow is a generator: it yields an effect, is sent the result or thrown the error, and returns what the verb returns.
+Whatever is raised meanwhile is thrown in, Ctrl-C and a task's cancellation too; a flow stops for LaminaErrors alone.
 Two shells run flows, sync.py and aio.py; tests run them against a script.
 
     reply = yield from verb.ask(GET_VERSION, request)      one call, tried again until the verb's time is over
@@ -63,7 +64,15 @@ class Receive:
     """Wait for the open stream's next message and give it; its end, too, is an UnavailableError."""
 
 
-Effect: TypeAlias = Call | Sleep | Open | Receive
+@dataclass(frozen=True, slots=True)
+class Invoke:
+    """Call a function of the user's; for asyncio it may be a coroutine function. What it raises is thrown in."""
+
+    function: Callable[[Any], Any]
+    argument: Any
+
+
+Effect: TypeAlias = Call | Sleep | Open | Receive | Invoke
 Flow: TypeAlias = Generator[Effect, Any, Result]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 from weakref import WeakMethod
 
-from lamina.effects import Call, Effect, Flow, Open, Receive, Sleep
+from lamina.effects import Call, Effect, Flow, Invoke, Open, Receive, Sleep
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, LaminaError
 from lamina.forking import ForkedLock
@@ -112,7 +112,7 @@ class Watch:
                 if self._ended():
                     raise EndedError
                 return None
-            case Call():
+            case Call() | Invoke():
                 return self._shell.perform(effect)
 
     def _ended(self) -> bool:
