@@ -11,6 +11,7 @@ version 2, where x is 28 and only y is left to change, and {y} is committed as v
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from datetime import UTC, datetime
 from itertools import count
 from typing import Any, Final, Literal, TypeAlias
 
@@ -236,7 +237,7 @@ def _try_out(verb: Verb, stage: Stage, request: pb.CommitRequest) -> Flow[Versio
         reply = yield from verb.ask(COMMIT, request)
     except ReportedConflictError as error:
         raise (yield from explain(verb, stage, request, error)) from None
-    return replace(version_of(reply.version), config=request.config)
+    return replace(version_of(reply.version), config=request.config, time=datetime.now(UTC))
 
 
 def _commit_request(

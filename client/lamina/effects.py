@@ -7,6 +7,7 @@ Two shells run flows, sync.py and aio.py; tests run them against a script.
     reply = yield from verb.ask(GET_VERSION, request)      one call, tried again until the verb's time is over
 """
 
+import logging
 import random
 import time
 import uuid
@@ -23,6 +24,9 @@ from lamina_protos.v1 import lamina_pb2 as pb
 Result = TypeVar("Result")
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
+
+log = logging.getLogger("lamina")
+"""Where it is told what a caller may not see: what goes wrong in the background, and what is being tried again."""
 
 RETRY_FIRST_SECONDS: Final = 0.05
 """The first pause is drawn from 0 to this: a server that restarts is back before a longer one would end."""
@@ -146,6 +150,8 @@ class Verb:
                 left = self._left()
                 if left < LAST_TRY_SECONDS:
                     raise _marked(self._deadline(error), request) from error
+                if tries == 1:
+                    log.info("%s; trying again for %.0f s", error, left)
             except LaminaError as error:
                 raise _marked(error, request) from None
             else:

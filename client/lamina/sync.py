@@ -100,8 +100,9 @@ class Config(Reader, Draft):
         """Write the changes as the next version, once, and return its header.
 
         What others changed meanwhile is merged, key by key; ConflictError, with the draft as it was, if they changed
-        the same or what you read. `merge=False` demands that nobody changed anything; `dry_run` only tries. Without
-        changes, returns the head's header. Afterwards the draft stands at the new version, others' changes included.
+        the same or what you read. `merge=False` demands that nobody changed anything; `dry_run` only tries, and returns
+        a header without number and hash, since it is not known which it would get. Without changes, returns the head's
+        header. Afterwards the draft stands at the new version, others' changes included.
 
         After an UnavailableError it is not known whether the version was written: commit again to find out.
         """

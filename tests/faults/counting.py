@@ -10,15 +10,21 @@ import os
 import random
 import subprocess
 import sys
-from collections.abc import Sequence
+import time
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
 from typing import Any
 
 import lamina
+from tests.faults.nemesis import running
+from tests.faults.watches.torture import Order, Outcome
+from tests.support.postgres import Postgres
 from tests.support.server import ServerProcess
 
 CONFIG, KEY = "count", "n"
+PROCESSES, TIMES, KILLS = 50, 100, 5
+"""Of the long form."""
 TIMEOUT_SECONDS = 10.0
 END_SECONDS = 600.0
 """Far more than any run takes: a process that hangs is a failure, and has to be told from a slow one."""
@@ -63,6 +69,38 @@ def run(servers: Sequence[ServerProcess], *, processes: int, times: int, kills: 
         changes = list(config.history(KEY))
         assert [change.value for change in changes] == list(range(len(changes)))
         return Counts(config[KEY], config.version - 1, opened)
+
+
+def _on_sqlite(order: Order) -> Outcome:
+    with running([ServerProcess(order.url)], order.folder) as servers:
+        return _outcome(servers, order)
+
+
+def _on_postgresql(order: Order) -> Outcome:
+    with Postgres.start() as postgres:
+        url = postgres.new_database()
+        with running([ServerProcess(url), ServerProcess(url)], order.folder) as servers:
+            return _outcome(servers, order)
+
+
+TRIALS: Mapping[str, Callable[[Order], Outcome]] = {"count-sqlite": _on_sqlite, "count-postgresql-2": _on_postgresql}
+
+
+def _outcome(servers: Sequence[ServerProcess], order: Order) -> Outcome:
+    began = time.monotonic()
+    counts = run(servers, processes=PROCESSES, times=TIMES, kills=KILLS, seed=order.seed)
+    order.on_fault(counts.counted)
+    expected = PROCESSES * TIMES
+    figures = {
+        "processes, each so many times": f"{PROCESSES}, {TIMES}",
+        "counted": f"{counts.counted:,}",
+        "versions": f"{counts.versions:,}",
+        "kills of a server": f"{KILLS}",
+        "answers that stayed away": f"{counts.open:,}",
+        "seconds": f"{time.monotonic() - began:.0f}",
+    }
+    is_exact = counts.counted == counts.versions == expected
+    return Outcome(figures, [] if is_exact else [f"{expected:,} were to be counted"])
 
 
 def count(config: Any, times: int) -> None:
