@@ -16,6 +16,7 @@ from lamina import flows
 from lamina.aio_shell import Shell, is_cancelled
 from lamina.aio_verbs import Reader
 from lamina.aio_watch import Watch
+from lamina.effects import log
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, InvalidError, LaminaError
 from lamina.live import (
@@ -26,7 +27,6 @@ from lamina.live import (
     Made,
     OnChange,
     Tracking,
-    log,
     reached,
     to_be_told,
 )

@@ -15,6 +15,7 @@ from typing import Any, Final, Self, SupportsIndex
 from weakref import WeakSet, finalize
 
 from lamina import flows, forking
+from lamina.effects import log
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, InvalidError, LaminaError
 from lamina.forking import ForkedLock
@@ -26,7 +27,6 @@ from lamina.live import (
     Made,
     OnChange,
     Tracking,
-    log,
     reached,
     to_be_told,
 )

@@ -49,6 +49,13 @@ def format_cursor(cursor: pb.Cursor) -> str:
     return f"{cursor.version}.{cursor.hash.hex()}" if cursor.hash else str(cursor.version)
 
 
+def check_timeout(timeout: float | None) -> float | None:
+    """Give the seconds of silence that end a watch; InvalidError where none would be let pass."""
+    if timeout is not None and not timeout > 0:
+        raise InvalidError(f"timeout={timeout}: a watch takes seconds of silence above 0", reason="BAD_REQUEST")
+    return timeout
+
+
 class EndedError(Exception):
     """The loop is over: closed, or silent for too long. Between a watch and its shell: no user sees it."""
 

@@ -56,7 +56,21 @@ def parameters(function: Any) -> list[tuple[str, Any, Any, Any]]:
     return [(one.name, one.kind, one.default, one.annotation) for one in signature.parameters.values()]
 
 
-AWAITED = {"config", "live", "wait", "commit", "refresh", "at", "diff", "blame", "revert", "fork", "verify", "close"}
+AWAITED = {
+    "config",
+    "live",
+    "wait",
+    "commit",
+    "refresh",
+    "at",
+    "diff",
+    "blame",
+    "revert",
+    "fork",
+    "transact",
+    "verify",
+    "close",
+}
 
 
 def test_what_is_awaited() -> None:
