@@ -12,6 +12,8 @@ from lamina.cli.env_files import EnvFileError
 
 VARIABLE_LIMIT_BYTES: Final = 128 * 1024
 """What Linux starts a program with: a variable with its name and the end of it; it refuses longer ones."""
+_ALL_LIMIT_BYTES: Final = 6 * 2**20
+"""Linux takes no more, however much the limit of the stack would allow."""
 _END_BYTES: Final = len(b"=\0")
 _POINTER_BYTES: Final = 8
 """The system counts, for each variable and argument, the pointer to it too."""
@@ -44,4 +46,4 @@ def room_for(environment: Mapping[bytes, bytes], command: Sequence[str]) -> bool
     """Tell whether the system starts a command with an environment so large as a whole."""
     names = sum(len(name) + len(value) + _END_BYTES + _POINTER_BYTES for name, value in environment.items())
     words = sum(len(os.fsencode(word)) + 1 + _POINTER_BYTES for word in command)
-    return names + words <= os.sysconf("SC_ARG_MAX")
+    return names + words <= min(os.sysconf("SC_ARG_MAX"), _ALL_LIMIT_BYTES)
