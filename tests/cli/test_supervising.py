@@ -178,5 +178,5 @@ class Machine(RuleBasedStateMachine):
             assert self.machine.deadline is not None
 
 
-Machine.TestCase.settings = settings(max_examples=200, stateful_step_count=25, deadline=None)
+Machine.TestCase.settings = settings(max_examples=100, stateful_step_count=25, deadline=None)
 TestMachine = Machine.TestCase

@@ -10,7 +10,7 @@ from typing import Any
 import click
 
 import lamina
-from lamina.cli.completing import CONFIG
+from lamina.cli.completing import COMMAND, CONFIG
 from lamina.cli.differences import print_changes
 from lamina.cli.errors import Refusal, tell
 from lamina.cli.options import POINT, Verb, chosen
@@ -26,7 +26,7 @@ from lamina.cli.writing import named
 @click.argument("config", type=CONFIG)
 @click.argument("good", type=POINT)
 @click.argument("bad", type=POINT)
-@click.argument("command", metavar="-- CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("command", metavar="-- CMD...", nargs=-1, required=True, type=COMMAND)
 @click.pass_context
 def bisect_verb(
     ctx: click.Context, config: str, good: int | datetime, bad: int | datetime, command: tuple[str, ...]

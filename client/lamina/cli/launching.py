@@ -12,7 +12,7 @@ from typing import Any, Final
 import click
 
 import lamina
-from lamina.cli.completing import CONFIG
+from lamina.cli.completing import COMMAND, CONFIG
 from lamina.cli.env_files import EnvFileError
 from lamina.cli.errors import Refusal, explain, tell
 from lamina.cli.options import POINT, Verb, chosen
@@ -50,7 +50,7 @@ class _SignalType(click.ParamType[int]):
 
 @click.command("exec", cls=Verb, outputs=("text",))
 @click.argument("config", type=CONFIG)
-@click.argument("command", metavar="-- CMD...", nargs=-1, required=True, type=click.UNPROCESSED)
+@click.argument("command", metavar="-- CMD...", nargs=-1, required=True, type=COMMAND)
 @click.option("--at", "point", type=POINT, help="With the map as it was then [now].")
 @click.option("--restart", is_flag=True, help="Follow the config, and restart the command when its map changes.")
 @click.option("--signal", "number", type=_SignalType(), help="With --restart: what asks the command to end [TERM].")

@@ -57,7 +57,7 @@ class Trials(Commander):
         mine = {**told, "FILE": str(self._file)}
         try:
             found = _variables(entries) | {f"{_PREFIX}{name}": value for name, value in mine.items()}
-            code, number = self.run(self._command, laid_over(found, without=_PREFIX), text, stdout=sys.stderr.fileno())
+            code, number = self.run(self._command, laid_over(found, without=_PREFIX), text, stdout=_stderr())
         except EnvFileError as error:
             raise Refusal(f"{what}: {error}") from None
         except OSError as error:
@@ -67,6 +67,13 @@ class Trials(Commander):
         if code < 0 or code >= _STOP:
             raise Refusal(f"{what}: {failure(code)}, which is neither good nor bad: the search has ended")
         return code
+
+
+def _stderr() -> int:
+    try:
+        return sys.stderr.fileno()
+    except (OSError, ValueError):  # no file: within another program
+        return 2
 
 
 def _variables(entries: Mapping[str, Any]) -> dict[str, str]:
