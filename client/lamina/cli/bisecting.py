@@ -129,7 +129,7 @@ class _Result:
                 )
             else:
                 out.line(version.config, " version ", cell(str(version.number), VERSION), " is the first bad one")
-            out.line(out.time(version.time), "  ", cell(version.author, AUTHOR), "  ", first_line(version.message))
+            out.columns([[out.time(version.time), cell(version.author, AUTHOR), first_line(version.message)]])
             print_changes(out, self._changes)
             of = "" if skipped else f" of {counted(version.change_count, 'changed key')}"
             out.line(cell(f"{len(self._changes)}{of} to blame, {counted(self._runs, 'run')}", QUIET))
