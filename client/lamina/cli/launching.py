@@ -55,7 +55,7 @@ class _SignalType(click.ParamType[int]):
 @click.option("--restart", is_flag=True, help="Follow the config, and restart the command when its map changes.")
 @click.option("--signal", "number", type=_SignalType(), help="With --restart: what asks the command to end [TERM].")
 @click.option(
-    "--grace", type=_SECONDS, metavar="SECONDS", help="With --restart: so long it may take; then it is killed [10]."
+    "--grace", type=_SECONDS, metavar="SECONDS", help="With --restart: when it is killed then [10]."
 )
 @click.option("--jitter", type=_SECONDS, metavar="SECONDS", help="With --restart: wait up to so long before it [0].")
 @click.pass_context
