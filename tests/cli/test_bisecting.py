@@ -148,10 +148,14 @@ def test_from_nothing_with_deletions(cli: InProcess, client: lamina.Client, conf
 
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
-def test_a_signal_ends_all_of_the_command(target: str, pool: lamina.Config, number: int, expected: int) -> None:
+def test_a_signal_ends_all_of_the_command(
+    target: str, pool: lamina.Config, tmp_path: Path, number: int, expected: int
+) -> None:
     lines = ("import subprocess", "child = subprocess.Popen(['sleep', '1000'])", "print('started', flush=True)")
     command = (sys.executable, "-c", "\n".join([*lines, "child.wait()"]))
     program = ("sh", "-c", f'exec {shlex.quote(str(LAMINA))} "$@" 2>&1', "sh")
-    with started("bisect", pool.name, "1", "9", "--", *command, target=target, program=program) as process:
+    arguments = ("bisect", pool.name, "1", "9", "--", *command)
+    with started(*arguments, target=target, program=program, TMPDIR=str(tmp_path)) as process:
         assert line_of(process) == "started\n"
         assert end_of(process, number)[0] == expected  # with the pipe's end: an orphan would hold it
+    assert list(tmp_path.iterdir()) == []

@@ -42,12 +42,14 @@ def bisect_verb(
     last good map, until no key can be taken out: those that are left break the command together.
     """
     output = chosen(ctx).output(("text", "json"))
-    with connected(ctx) as client, tempfile.TemporaryDirectory(prefix="lamina-bisect-") as folder:
+    with connected(ctx) as client:
         cfg = client.config(config)
         low, high = (cfg.at(point).version for point in (good, bad))
         if low >= high:
             raise click.UsageError(f"GOOD must be older than BAD: they are versions {low} and {high}")
-        with Trials(command, Path(folder) / "map.json") as trials:
+        # The folder within: a signal that ends the command's runs ends this process when they are left.
+        with Trials(command) as trials, tempfile.TemporaryDirectory(prefix="lamina-bisect-") as folder:
+            trials.file = Path(folder) / "map.json"
             bisection = _Bisection(cfg, trials)
             step = bisection.first_bad(low, high)
             changes = bisection.culprits(step)

@@ -54,9 +54,7 @@ class _SignalType(click.ParamType[int]):
 @click.option("--at", "point", type=POINT, help="With the map as it was then [now].")
 @click.option("--restart", is_flag=True, help="Follow the config, and restart the command when its map changes.")
 @click.option("--signal", "number", type=_SignalType(), help="With --restart: what asks the command to end [TERM].")
-@click.option(
-    "--grace", type=_SECONDS, metavar="SECONDS", help="With --restart: when it is killed then [10]."
-)
+@click.option("--grace", type=_SECONDS, metavar="SECONDS", help="With --restart: when it is killed then [10].")
 @click.option("--jitter", type=_SECONDS, metavar="SECONDS", help="With --restart: wait up to so long before it [0].")
 @click.pass_context
 def exec_verb(

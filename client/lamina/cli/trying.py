@@ -27,11 +27,15 @@ _STOP: Final = 128
 
 
 class Trials(Commander):
-    """Runs the command. What it prints goes to stderr, so that stdout has the result alone."""
+    """Runs the command. What it prints goes to stderr, so that stdout has the result alone.
 
-    def __init__(self, command: Sequence[str], file: Path) -> None:
+    file   where the map lies that is tried
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
         super().__init__()
-        self._command, self._file = command, file
+        self.file = Path(os.devnull)
+        self._command = command
         self._known: dict[str, int] = {}
 
     @property
@@ -51,10 +55,10 @@ class Trials(Commander):
 
     def _run(self, entries: Mapping[str, Any], what: str, told: Mapping[str, str]) -> int:
         text = json_line(dict(entries)) + "\n"
-        self._file.unlink(missing_ok=True)  # whatever the command has made of it
-        with os.fdopen(os.open(self._file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+        self.file.unlink(missing_ok=True)  # whatever the command has made of it
+        with os.fdopen(os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(text.encode())
-        mine = {**told, "FILE": str(self._file)}
+        mine = {**told, "FILE": str(self.file)}
         try:
             found = _variables(entries) | {f"{_PREFIX}{name}": value for name, value in mine.items()}
             code, number = self.run(self._command, laid_over(found, without=_PREFIX), text, stdout=_stderr())
