@@ -184,7 +184,7 @@ def test_what_the_shell_leaves_behind_is_waited_for(target: str, shop: lamina.Co
 def with_grace(seconds: float, tmp_path: Path) -> tuple[str, Path]:
     """Give a program that is `lamina`, but for the time that it gives a command to end."""
     program = tmp_path / "program.py"
-    lines = ("from lamina.cli import executing, main", f"executing._GRACE_SECONDS = {seconds}", "main()")
+    lines = ("from lamina.cli import commanding, main", f"commanding._GRACE_SECONDS = {seconds}", "main()")
     program.write_text("\n".join(lines), encoding="utf-8")
     return sys.executable, program
 

@@ -100,6 +100,8 @@ def test_fish(target: str, keys: str, tmp_path: Path) -> None:
         f"lamina get {PATIENT} {keys} db": ["db path", "db:host", "db:port"],
         f"lamina set {PATIENT} {keys} timeo": ["timeout:="],
         f"lamina import a {tmp_path}/set": [f"{tmp_path}/settings.yaml"],
+        f"lamina exec a --restart -- cat {tmp_path}/set": [f"{tmp_path}/settings.yaml"],
+        "lamina bis": ["bisect\tFind the version, and the keys in it, that break a command."],
         "lamina conf": ["configs\tList the configs."],
         "lamina get --target localhost:1 x": [],
     }

@@ -66,3 +66,5 @@ def _config(ctx: click.Context) -> str:
 CONFIG: Final = _Asked(_configs)
 KEY: Final = _Asked(_keys)
 ASSIGNMENT: Final = _Asked(_assignments)
+COMMAND: Final = click.Path(readable=False)
+"""Words of another program's command line, taken as they are: what can be completed are files."""

@@ -8,7 +8,7 @@ writes any value, for use by a shell.
 """
 
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final, NoReturn
 
 from lamina.cli.texts import substitute, write_json
@@ -46,13 +46,23 @@ def dump(entries: Mapping[str, Any]) -> str:
 
 def shell(entries: Mapping[str, Any]) -> str:
     """Write any value as text under the nearest name: `db/host` is db_host. Raises EnvFileError."""
-    keys: dict[str, str] = {}
-    for key in entries:
+    return "".join(f"{name}={_quoted(text)}\n" for name, text in variables(entries).items())
+
+
+def variables(entries: Mapping[str, Any]) -> dict[str, str]:
+    """Give the same as names with texts, for a command's environment. Raises EnvFileError."""
+    return {name: _text(entries[key], key) for name, key in named(entries).items()}
+
+
+def named(keys: Iterable[str]) -> dict[str, str]:
+    """Give each key by the name of its variable. Raises EnvFileError where two keys would share one."""
+    names: dict[str, str] = {}
+    for key in keys:
         name = _variable(key)
-        if name in keys:
-            raise EnvFileError(f"{keys[name]} and {key} would both be the variable {name}")
-        keys[name] = key
-    return "".join(f"{name}={_quoted(_text(entries[key], key))}\n" for name, key in keys.items())
+        if name in names:
+            raise EnvFileError(f"{names[name]} and {key} would both be the variable {name}")
+        names[name] = key
+    return names
 
 
 _ELSE: Final = " (YAML can; `lamina get CONFIG -o env` writes anything for a shell)"

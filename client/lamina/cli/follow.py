@@ -13,10 +13,11 @@ import click
 from rich.text import Text
 
 import lamina
+from lamina.cli.commanding import Stopped
 from lamina.cli.completing import CONFIG, KEY
 from lamina.cli.differences import arrow
 from lamina.cli.errors import tell
-from lamina.cli.executing import Commands, Stopped
+from lamina.cli.executing import Commands
 from lamina.cli.options import PointType, Verb, chosen
 from lamina.cli.points import PointError, parse_point
 from lamina.cli.render import AUTHOR, TIME, VERSION, Screen, cell, screen

@@ -56,7 +56,7 @@ class Write:
 
     def demand_base(self, cfg: lamina.Config, changes: Changes) -> None:
         """Raise ConflictError if what these changes change was changed since --base, unless to the very same."""
-        if self.base is None:
+        if self.base is None or self.base == cfg.version:
             return
         since = cfg.diff(self.base, cfg.version)
         stale = {key: since[key] for key in changes if key in since and differ(since[key].new, changes[key].new)}

@@ -1,0 +1,210 @@
+"""The verb that runs a command with the map as its environment: exec. restarting.py keeps it running."""
+
+import os
+import random
+import signal
+import sys
+import threading
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import click
+
+import lamina
+from lamina.cli.completing import COMMAND, CONFIG
+from lamina.cli.env_files import EnvFileError
+from lamina.cli.errors import Refusal, explain, tell
+from lamina.cli.options import POINT, Verb, chosen
+from lamina.cli.read import read
+from lamina.cli.restarting import Keeper, Plan, end_as, not_started
+from lamina.cli.session import connected
+from lamina.cli.supervising import Supervisor
+from lamina.cli.variables import laid_over, room_for, variables
+
+_PREFIX: Final = "LAMINA_EXEC_"
+_AGAIN_SECONDS: Final = 5.0
+"""So long after a definite error the config is asked for again: somebody must mend what it tells first."""
+_END_SECONDS: Final = 1.0
+"""So long the thread that follows is waited for: it is told to end by then, which takes milliseconds to be seen."""
+_DAY_SECONDS: Final = 86400.0
+_SECONDS: Final = click.FloatRange(min=0, max=_DAY_SECONDS)
+_RESTORED: Final = (signal.SIGPIPE, signal.SIGXFSZ)
+"""Python ignores these, and a program would inherit that."""
+_OF_RESTART: Final = {"number": "--signal", "grace": "--grace", "jitter": "--jitter"}
+
+
+class _SignalType(click.ParamType[int]):
+    """A signal by its name, with SIG or without, or by its number."""
+
+    name = "SIGNAL"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Find the signal."""
+        text = str(value).upper()
+        try:
+            return signal.Signals(int(text)) if text.isdigit() else signal.Signals[f"SIG{text.removeprefix('SIG')}"]
+        except (KeyError, ValueError):
+            return self.fail(f"there is no signal {value}", param, ctx)
+
+
+@click.command("exec", cls=Verb, outputs=("text",))
+@click.argument("config", type=CONFIG)
+@click.argument("command", metavar="-- CMD...", nargs=-1, required=True, type=COMMAND)
+@click.option("--at", "point", type=POINT, help="With the map as it was then [now].")
+@click.option("--restart", is_flag=True, help="Follow the config, and restart the command when its map changes.")
+@click.option("--signal", "number", type=_SignalType(), help="With --restart: what asks the command to end [TERM].")
+@click.option("--grace", type=_SECONDS, metavar="SECONDS", help="With --restart: when it is killed then [10].")
+@click.option("--jitter", type=_SECONDS, metavar="SECONDS", help="With --restart: wait up to so long before it [0].")
+@click.pass_context
+def exec_verb(
+    ctx: click.Context,
+    config: str,
+    command: tuple[str, ...],
+    point: int | datetime | None,
+    *,
+    restart: bool,
+    number: int | None,
+    grace: float | None,
+    jitter: float | None,
+) -> None:
+    """Run a command with the map as environment, instead of this one.
+
+    The variables are those of get -o env, over this process's own; LAMINA_EXEC_CONFIG and LAMINA_EXEC_VERSION tell what
+    they are of. Signals and the exit code are the command's own; 126 if it does not start, 127 if there is none.
+
+    With --restart, this process stays above the command, and restarts it when a version changes what its environment
+    holds: it sends the command, and all that it started, SIGTERM, after the grace SIGKILL, and starts it with the
+    newest map. Signals are passed on, and it ends when the command ends by itself, with its exit code.
+    """
+    chosen(ctx).output(("text",))
+    if not restart:
+        for name, option in _OF_RESTART.items():
+            if ctx.params[name] is not None:
+                raise click.UsageError(f"{option} is for --restart")
+        with connected(ctx) as client:
+            entries = read(client, config, point)
+        _become(command, _plan(config, entries.version, entries.to_dict(), command))
+    if point is not None:
+        raise click.UsageError("--restart follows the head: --at is not for it")
+    supervisor = _supervisor(number or signal.SIGTERM, 10 if grace is None else grace, jitter or 0)
+    ctx.exit(end_as(_kept(ctx, config, command, supervisor)))
+
+
+def _supervisor(number: int, grace: float, jitter: float) -> "Callable[[Plan], Supervisor[Plan]]":
+    def make(plan: Plan) -> Supervisor[Plan]:
+        spread = random.SystemRandom()  # of its own for each process, even of those that were forked from one
+        return Supervisor(plan, number=number, grace_seconds=grace, jitter=lambda: spread.uniform(0, jitter))
+
+    return make
+
+
+def _kept(
+    ctx: click.Context, config: str, command: Sequence[str], supervisor: "Callable[[Plan], Supervisor[Plan]]"
+) -> int:
+    with connected(ctx) as client:
+        following = _Following(ctx, client, config, command)
+        keeper = Keeper(command, supervisor(following.plan()))
+        following.start(keeper.changed)
+        try:
+            return keeper.run()
+        finally:
+            following.close()
+
+
+class _Following:
+    """Follows the config on a thread of its own. Whatever the server answers, the command runs on."""
+
+    def __init__(self, ctx: click.Context, client: lamina.Client, config: str, command: Sequence[str]) -> None:
+        self._ctx, self._client, self._command = ctx, client, command
+        self._cfg = client.config(config)
+        self._entries = self._cfg.to_dict()
+        self._version = self._cfg.version
+        self._over = threading.Event()
+        self._told = ""
+
+    def plan(self) -> Plan:
+        """Give what there is now as a plan."""
+        return _plan(self._cfg.name, self._version, self._entries, self._command)
+
+    def start(self, changed: Callable[[Plan], None]) -> None:
+        """Follow from there; `changed` gets each plan."""
+        self._changed = changed
+        self._thread = threading.Thread(target=self._run, name="lamina-follow", daemon=True)
+        self._thread.start()
+
+    def close(self) -> None:
+        """End it."""
+        self._over.set()
+        self._client.close()
+        self._thread.join(_END_SECONDS)
+
+    def _run(self) -> None:
+        self._until_refused(self._follow)
+        while not self._over.wait(_AGAIN_SECONDS):
+            self._until_refused(self._begin_again)
+
+    def _until_refused(self, follow: Callable[[], None]) -> None:
+        """Follow until the server refuses it for good, as after a restored backup, or with a token that is spent."""
+        try:
+            follow()
+        except (lamina.LaminaError, Refusal) as error:
+            text = explain(error) if isinstance(error, lamina.LaminaError) else str(error)
+            self._tell_once(f"{text}; the command runs on, and {self._cfg.name} is asked for again")
+
+    def _begin_again(self) -> None:
+        """Read the head anew, by another client: this one has seen a past that may not be there any more."""
+        with connected(self._ctx) as client:
+            self._client = client
+            if self._over.is_set():  # before it could be seen that there is another client to close
+                return
+            self._cfg = client.config(self._cfg.name)
+            self._entries = self._cfg.to_dict()
+            self._take(self._cfg.version)
+            self._follow()
+
+    def _follow(self) -> None:
+        for version in self._cfg.watch().versions():
+            for change in version.changes:
+                if change.deleted:
+                    self._entries.pop(change.key, None)
+                else:
+                    self._entries[change.key] = change.value
+            self._take(version.version)
+
+    def _take(self, version: int) -> None:
+        self._version = version
+        try:
+            plan = self.plan()
+        except Refusal as refusal:
+            self._tell_once(f"version {version}: {refusal}; the command runs on with the version that it has")
+            return
+        self._told = ""
+        self._changed(plan)
+
+    def _tell_once(self, text: str) -> None:
+        if text != self._told and not self._over.is_set():
+            tell(text)
+        self._told = text
+
+
+def _plan(config: str, version: int, entries: Mapping[str, Any], command: Sequence[str]) -> Plan:
+    try:
+        found = variables(entries)
+    except EnvFileError as error:
+        raise Refusal(str(error)) from None
+    environment = laid_over(found | {f"{_PREFIX}CONFIG": config, f"{_PREFIX}VERSION": str(version)})
+    if not room_for(environment, command):
+        raise Refusal(f"env cannot hold {config}: as a whole it is longer than the system takes")
+    return Plan(found, version, environment)
+
+
+def _become(command: Sequence[str], plan: Plan) -> None:
+    """Let the command take this process's place."""
+    sys.stdout.flush()
+    for number in _RESTORED:
+        signal.signal(number, signal.SIG_DFL)
+    try:
+        os.execvpe(command[0], list(command), plan.environment)  # noqa: S606 - the user's own command
+    except OSError as error:
+        raise not_started(command, error) from None

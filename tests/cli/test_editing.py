@@ -1,0 +1,245 @@
+"""`lamina edit`: a script stands for the editor, and for whoever sits at it."""
+
+import json
+import re
+import shlex
+import signal
+import stat
+import sys
+from pathlib import Path
+
+import pytest
+
+import lamina
+from tests.cli.running import LAMINA, InProcess, Terminal
+
+SEEN = """
+import os, pathlib, sys
+*arguments, path = sys.argv[1:]
+file = pathlib.Path(path)
+"""
+
+
+class Editor:
+    """Writes the scripts that stand for editors, and keeps the temporary folder where files are edited."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder / "tmp"
+        self.folder.mkdir()
+        self._script = folder / "the editor.py"
+
+    def __call__(self, *lines: str, arguments: str = "") -> dict[str, str]:
+        """Give the environment in which these lines are the editor; they have `file` and `arguments`."""
+        self._script.write_text("\n".join([SEEN, *lines]), encoding="utf-8")
+        command = f"{sys.executable} {shlex.quote(str(self._script))} {arguments}"
+        return {"EDITOR": command, "VISUAL": "", "TMPDIR": str(self.folder)}
+
+    def replacing(self, old: str, new: str) -> dict[str, str]:
+        return self(
+            "text = file.read_text()",
+            f"assert {old!r} in text, text",
+            f"file.write_text(text.replace({old!r}, {new!r}))",
+        )
+
+    @property
+    def kept(self) -> list[Path]:
+        return [path for path in self.folder.rglob("*") if path.is_file()]
+
+
+@pytest.fixture
+def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Editor:
+    made = Editor(tmp_path)
+    monkeypatch.setattr("tempfile.tempdir", str(made.folder))
+    return made
+
+
+def way_on(said: str) -> list[str]:
+    """Give the arguments of the line that goes on."""
+    (line,) = re.findall(r"^(?:lamina: )?to go on with what was edited: lamina (.*)$", said, re.MULTILINE)
+    return shlex.split(line)
+
+
+@pytest.mark.parametrize("form", ["yaml", "toml"])
+def test_what_is_changed_is_written(cli: InProcess, shop: lamina.Config, editor: Editor, form: str) -> None:
+    """As one version of what differs: a key set, one new, one taken out; and the file goes."""
+    del shop["none"], shop["blob"]
+    shop.commit()
+    old, new = {
+        "yaml": ("timeout: 45", "timeout: 60\nmotd: hi"),
+        "toml": ("timeout = 45", 'timeout = 60\nmotd = "hi"'),
+    }[form]
+    taken = {"yaml": "'ratio: 0.5'", "toml": "'ratio = 0.5'"}[form]
+    lines = (f"text = file.read_text().replace({old!r}, {new!r}).replace({taken}, '')", "file.write_text(text)")
+    out = cli.out("edit", shop.name, "--format", form, "-m", "by hand", **editor(*lines))
+    assert f"{shop.name} is now version 4 (1 added, 1 changed, 1 deleted)\nundo: lamina revert {shop.name} " in out
+    assert {key: change.new for key, change in shop.diff(3, 4).items()} == {
+        "timeout": 60,
+        "motd": "hi",
+        "ratio": lamina.MISSING,
+    }
+    version = next(shop.log(limit=1))
+    assert (version.message, version.author, version.change_count) == ("by hand", "ada", 3)
+    assert list(editor.folder.iterdir()) == []
+
+
+def test_the_editor_and_its_file(cli: InProcess, shop: lamina.Config, editor: Editor, tmp_path: Path) -> None:
+    """VISUAL before EDITOR, with arguments; the file is the user's alone, and what lies beside it goes too."""
+    seen = tmp_path / "seen"
+    environment = editor(
+        "modes = [path.stat().st_mode & 0o777 for path in (file, file.parent)]",
+        f"pathlib.Path({str(seen)!r}).write_text(repr([arguments, file.name, modes, file.read_text()]))",
+        "file.with_name('.swap').touch()",
+        arguments="--wait 'a b'",
+    )
+    environment |= {"VISUAL": environment["EDITOR"], "EDITOR": "false"}
+    assert cli.out("edit", shop.name, **environment) == f"nothing to change: {shop.name} stays at version 2\n"
+    arguments, name, modes, text = eval(seen.read_text(encoding="utf-8"))
+    assert (arguments, modes) == (["--wait", "a b"], [0o600, 0o700])
+    assert name == f"{shop.name.rpartition('/')[2]}.yaml"
+    head, _, body = text.partition("\n")
+    assert head.startswith(f"# {shop.name} version 2: ")
+    assert body == cli.out("export", shop.name)
+    assert list(editor.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize("form", ["yaml", "toml"])
+def test_nothing_is_retyped(cli: InProcess, client: lamina.Client, config_name: str, editor: Editor, form: str) -> None:
+    """What was not touched is as it was, of whatever type."""
+    cfg = client.config(config_name, create=True)
+    cfg |= {"a": 1, "b": 1.0, "c": True, "d": "1", "e": 2**63 - 1, "f": -(2**63), "g": 1e300, "h": 5e-324, "i": "no"}
+    cfg |= {"j": [], "k": {}, "l": {"x": [{"y": 1.0}]}, "m": "a\r\nb\n", "n": "2026-11-23", "o": " x\u2028"}
+    if form == "yaml":
+        cfg |= {"p": None, "q": b"", "r": b"\x00\xff", "s": [None]}
+    cfg.commit()
+    environment = editor("file.write_text(file.read_text() + '\\n')")
+    assert "nothing to change" in cli.out("edit", config_name, "--format", form, **environment)
+
+
+def test_what_toml_cannot_hold_opens_no_editor(cli: InProcess, shop: lamina.Config, editor: Editor) -> None:
+    said = cli("edit", shop.name, "--format", "toml", code=1, **editor("raise SystemExit('opened')")).stderr
+    assert said == "lamina: TOML cannot hold blob: it is bytes (YAML can); --format yaml\n"
+    assert list(editor.folder.iterdir()) == []
+
+
+def test_what_others_change_meanwhile_stays(
+    cli: InProcess, client: lamina.Client, shop: lamina.Config, editor: Editor, target: str
+) -> None:
+    meanwhile = f"import subprocess; subprocess.run([{str(LAMINA)!r}, 'set', {shop.name!r}, 'motd=hi'], check=True)"
+    lines = (meanwhile, "file.write_text(file.read_text().replace('timeout: 45', 'timeout: 60'))")
+    cli("edit", shop.name, code=0, **editor(*lines))
+    head = client.config(shop.name)
+    assert (head.version, head["motd"], head["timeout"]) == (4, "hi", 60)
+
+
+def test_a_conflict_keeps_the_file(
+    cli: InProcess, client: lamina.Client, shop: lamina.Config, editor: Editor, target: str
+) -> None:
+    meanwhile = f"import subprocess; subprocess.run([{str(LAMINA)!r}, 'set', {shop.name!r}, 'timeout:=90'], check=True)"
+    lines = (meanwhile, "file.write_text(file.read_text().replace('timeout: 45', 'timeout: 60') + 'motd: hi\\n')")
+    said = cli("edit", shop.name, "-m", "it's slow", code=3, **editor(*lines)).stderr
+    assert "  timeout was set by ada in version 3\n" in said
+    (kept,) = editor.kept
+    assert "timeout: 60" in kept.read_text(encoding="utf-8")
+    again = way_on(said)
+    assert again == ["edit", shop.name, "--resume", str(kept), "--base", "2", "-m", "it's slow"]
+    assert way_on(cli(*again, code=3, **editor()).stderr) == again
+    cli(*again, code=0, **editor.replacing("timeout: 60", "timeout: 90"))  # theirs taken over
+    head = client.config(shop.name)
+    assert (head.version, head["motd"], head["timeout"]) == (4, "hi", 90)
+    assert next(head.log(limit=1)).message == "it's slow"
+    assert list(editor.folder.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ("timeout: 45\nhosts: [h1\n", "line 3: "),
+        ("a: 1\nb: 2026-11-23\n", "line 2: b: a date is no value: quote it to make it text"),
+        ("a: 18446744073709551616\n", "a"),
+        ("- a\n", "the file holds no map of keys to values at its top level"),
+        ("# nothing\n\n", "nothing was written: the file is empty"),
+        ('"": 1\n', "key"),
+    ],
+)
+def test_what_is_no_map_is_kept(cli: InProcess, shop: lamina.Config, editor: Editor, text: str, reason: str) -> None:
+    said = cli("edit", shop.name, code=2, **editor(f"file.write_text({text!r})")).stderr
+    (kept,) = editor.kept
+    assert said.startswith(f"lamina: {kept}: ")
+    assert reason in said.splitlines()[0].partition(f"{kept}: ")[2]
+    assert kept.read_text(encoding="utf-8") == text
+    assert stat.S_IMODE(kept.stat().st_mode) == 0o600
+    again = way_on(said)
+    assert "is now version 3" in cli.out(*again, **editor("file.write_text('timeout: 60')"))
+    assert list(editor.folder.iterdir()) == []
+
+
+def test_an_editor_that_fails_writes_nothing(cli: InProcess, shop: lamina.Config, editor: Editor) -> None:
+    said = cli("edit", shop.name, code=1, **editor("raise SystemExit(3)")).stderr
+    assert re.fullmatch(r"lamina: nothing was written: \S+ exited with 3\n", said)
+    assert list(editor.folder.iterdir()) == []
+    said = cli("edit", shop.name, code=1, **editor("file.write_text('timeout: 1')", "raise SystemExit(3)")).stderr
+    assert way_on(said)[:4] == ["edit", shop.name, "--resume", str(editor.kept[0])]
+    assert cli("edit", shop.name, code=1, **editor("file.unlink()")).stderr.startswith("lamina: nothing was written: ")
+    for missing in ("no-such-editor --x", "'"):
+        assert "set EDITOR" in cli("edit", shop.name, code=1, EDITOR=missing, VISUAL="").stderr
+    assert shop.version == next(shop.log(limit=1)).number
+
+
+def test_a_dry_run_shows_and_keeps(cli: InProcess, shop: lamina.Config, editor: Editor) -> None:
+    result = cli(
+        "edit", shop.name, "--dry-run", "--exit-code", code=1, **editor.replacing("timeout: 45", "timeout: 60")
+    )
+    assert result.stdout == "~ timeout  45 → 60\n"
+    again = way_on(result.stderr)
+    assert "is now version 3 (1 changed)" in cli.out(*again, **editor())
+    assert cli.out("edit", shop.name, "--dry-run", **editor()) == ""
+    assert list(editor.folder.iterdir()) == []
+
+
+def test_a_new_config(cli: InProcess, client: lamina.Client, config_name: str, editor: Editor) -> None:
+    assert "--create makes it" in cli("edit", config_name, code=4, **editor()).stderr
+    assert "nothing to change" in cli.out("edit", config_name, "--create", **editor())
+    add = editor("file.write_text(file.read_text() + 'a: 1\\n')")
+    assert f"{config_name} is now version 1 (1 added)" in cli.out("edit", config_name, "--create", **add)
+    assert client.config(config_name) == {"a": 1}
+
+
+def test_an_older_version(cli: InProcess, client: lamina.Client, shop: lamina.Config, editor: Editor) -> None:
+    """It is edited as it was; whoever changed the same since is not overwritten."""
+    cli("edit", shop.name, "--base", "1", code=3, **editor.replacing("timeout: 30", "timeout: 31"))
+    cli("edit", shop.name, "--base", "1", code=0, **editor.replacing("ratio: 0.5", "ratio: 0.6"))
+    head = client.config(shop.name)
+    assert (head["ratio"], head["timeout"]) == (0.6, 45)
+
+
+def test_bad_usage(cli: InProcess, shop: lamina.Config, editor: Editor, tmp_path: Path) -> None:
+    file = tmp_path / "mine.json"
+    file.write_text("{}", encoding="utf-8")
+    assert "--base" in cli("edit", shop.name, "--resume", str(file), code=2, **editor()).stderr
+    cli("edit", shop.name, "--resume", str(file), "--base", "2", code=2, **editor())
+    cli("edit", shop.name, "--resume", str(tmp_path / "none.yaml"), "--base", "2", code=2, **editor())
+    cli("edit", shop.name, "--format", "json", code=2, **editor())
+
+
+def test_a_file_of_ones_own_stays(cli: InProcess, shop: lamina.Config, editor: Editor, tmp_path: Path) -> None:
+    file = tmp_path / "mine.toml"
+    file.write_text("timeout = 60\n", encoding="utf-8")
+    output = cli.out("edit", shop.name, "--resume", str(file), "--base", "2", "-o", "json", **editor())
+    assert json.loads(output)["change_count"] == len(shop)
+    assert file.exists()
+
+
+def test_ctrl_c_is_the_editors(target: str, shop: lamina.Config, editor: Editor) -> None:
+    environment = editor(
+        "import signal",
+        "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})",
+        "print('opened', flush=True)",
+        "signal.sigwait({signal.SIGINT})",
+        "file.write_text('timeout: 60')",
+    )
+    with Terminal(LAMINA, "edit", shop.name, target=target, **environment) as terminal:
+        terminal.until("opened")
+        terminal.press("\x03")
+        terminal.until("is now version 3")
+        assert terminal.wait() == 0
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
