@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 import lamina
-from tests.cli.running import LAMINA, InProcess, Terminal
+from tests.cli.running import LAMINA, InProcess, Terminal, conflict_line
 
 SEEN = """
 import os, pathlib, sys
@@ -136,8 +136,9 @@ def test_a_conflict_keeps_the_file(
 ) -> None:
     meanwhile = f"import subprocess; subprocess.run([{str(LAMINA)!r}, 'set', {shop.name!r}, 'timeout:=90'], check=True)"
     lines = (meanwhile, "file.write_text(file.read_text().replace('timeout: 45', 'timeout: 60') + 'motd: hi\\n')")
-    said = cli("edit", shop.name, "-m", "it's slow", code=3, **editor(*lines)).stderr
-    assert "  timeout was set by ada in version 3\n" in said
+    conflict = cli("edit", shop.name, "-m", "it's slow", code=3, **editor(*lines))
+    said = conflict.stderr
+    assert conflict_line(conflict, "timeout") == "  timeout  45    90      60     ada in version 3"
     (kept,) = editor.kept
     assert "timeout: 60" in kept.read_text(encoding="utf-8")
     again = way_on(said)

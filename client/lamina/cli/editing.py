@@ -17,7 +17,7 @@ import click
 import lamina
 from lamina.cli import formats
 from lamina.cli.completing import CONFIG
-from lamina.cli.errors import USAGE, Refusal, exit_code, explain, tell
+from lamina.cli.errors import USAGE, Refusal, exit_code, report, tell
 from lamina.cli.options import Verb, chosen
 from lamina.cli.session import connected
 from lamina.cli.writing import Write, differ, edit, writer
@@ -113,10 +113,11 @@ def _kept(write: Write, config: str, file: Path) -> Iterator[None]:
     """Where this fails, say that the file is still there, and how to go on with it."""
     try:
         yield
-    except (lamina.LaminaError, Refusal) as error:
-        told = explain(error) if isinstance(error, lamina.LaminaError) else str(error)
-        code = exit_code(error) if isinstance(error, lamina.LaminaError) else error.code
-        raise Refusal(f"{told}\n{_way_on(write, config, file)}", code) from None
+    except Refusal as refusal:
+        raise Refusal(f"{refusal}\n{_way_on(write, config, file)}", refusal.code) from None
+    except lamina.LaminaError as error:
+        report(error)
+        raise Refusal(_way_on(write, config, file), exit_code(error)) from None
     except BaseException:
         tell(_way_on(write, config, file))
         raise

@@ -14,7 +14,6 @@ from typing import Final
 import click
 
 import lamina
-from lamina.cli.conflicts import print_conflicts
 from lamina.cli.texts import escape
 
 REFUSED: Final = 1
@@ -57,6 +56,15 @@ def tell(text: str) -> None:
         click.echo("lamina: " + escape(text, keep_layout=True), err=True)
 
 
+def report(error: lamina.LaminaError) -> None:
+    """Tell one of the SDK's errors, with all that there is to see of a conflict."""
+    tell(explain(error))
+    if isinstance(error, lamina.ConflictError):
+        from lamina.cli.conflicts import print_conflicts  # noqa: PLC0415 - and rich with it, which takes its time
+
+        print_conflicts(error)
+
+
 @contextmanager
 def boundary(ctx: click.Context) -> Iterator[None]:
     """Turn whatever the verb within raises into a text and an exit code."""
@@ -66,9 +74,7 @@ def boundary(ctx: click.Context) -> Iterator[None]:
         tell(str(refusal))
         ctx.exit(refusal.code)
     except lamina.LaminaError as error:
-        tell(explain(error))
-        if isinstance(error, lamina.ConflictError):
-            print_conflicts(error)
+        report(error)
         ctx.exit(exit_code(error))
     except KeyboardInterrupt:
         _let_go_of_stdout()
