@@ -1,6 +1,7 @@
 """Lamina: configuration that remembers every version. `lamina.connect()` is for threads, `lamina.aio` for asyncio."""
 
 from lamina import aio
+from lamina.binding import Bound
 from lamina.channels import TLS
 from lamina.draft import Snapshot
 from lamina.errors import (
@@ -14,6 +15,7 @@ from lamina.errors import (
     LimitError,
     NotFoundError,
     PermissionDeniedError,
+    SettingsError,
     UnauthenticatedError,
     UnavailableError,
 )
@@ -25,6 +27,7 @@ from lamina.values import Value
 __all__ = [
     "MISSING",
     "TLS",
+    "Bound",
     "Change",
     "Client",
     "Config",
@@ -43,6 +46,7 @@ __all__ = [
     "LiveState",
     "NotFoundError",
     "PermissionDeniedError",
+    "SettingsError",
     "Snapshot",
     "UnauthenticatedError",
     "UnavailableError",

@@ -9,13 +9,14 @@ import inspect
 from collections import deque
 from collections.abc import AsyncIterator, Callable
 from contextlib import suppress
-from typing import Self, SupportsIndex
+from typing import Any, Self, SupportsIndex
 from weakref import finalize
 
 from lamina import flows
 from lamina.aio_shell import Shell, is_cancelled
 from lamina.aio_verbs import Reader
 from lamina.aio_watch import Watch
+from lamina.binding import BindOptions, Bound, Bounds, OnInvalid, Settings, Telling
 from lamina.effects import log
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, InvalidError, LaminaError
@@ -62,6 +63,30 @@ class Live(LiveView, Reader):
         self._callbacks.append(Callback(function, self._tracked().entries.header.number, self))
         self._followed.begin_calling()
         return function
+
+    def bind(
+        self,
+        settings: type[Settings],
+        *,
+        prefix: str = "",
+        delimiter: str = "/",
+        on_invalid: OnInvalid | None = None,
+    ) -> Bound[Settings]:
+        """Make an object of a pydantic model or a dataclass of each version; `current` is that of the newest that fits.
+
+        A field is filled from the key of its name after `prefix`, a nested one from the keys below it (`db/host`) or
+        from a dict. Other keys are ignored, unless the model forbids them. SettingsError if the version that is shown
+        does not fit; a later one that does not is logged, kept as `error` until one fits, and given to `on_invalid`,
+        and `current` stays as it is. TypeError for a class that cannot be checked.
+        It has looked at a version by the time that the live shows it. Validators run in the event loop, and hold it up.
+        """
+        if failure := self._tracked().failure:
+            raise failure
+        self._check_open()
+        options = BindOptions(prefix, delimiter, on_invalid)
+        bound = Bound(self, self._base(), settings, options, self._followed)
+        self._followed.bind(self._callbacks, bound)
+        return bound
 
     async def close(self) -> None:
         """Follow no more. What it shows stays as it is; other lives of the config go on."""
@@ -123,7 +148,8 @@ class Followed:
         self._lives: list[Callbacks] = []
         self.is_over = False
         self._moved = asyncio.Condition()
-        self._made: deque[Made] = deque()
+        self._made: deque[Made | Telling] = deque()
+        self.bounds = Bounds()
         self._calling: asyncio.Task[None] | None = None
         self._stream = _Stream(shell, self.tracking)
         self._task = asyncio.create_task(self._follow())
@@ -136,6 +162,7 @@ class Followed:
 
     async def leave(self, callbacks: Callbacks) -> None:
         """Count a live off."""
+        self.bounds.drop(callbacks)
         self._lives = [each for each in self._lives if each is not callbacks]
         if not self._lives:
             await self.close()
@@ -164,6 +191,14 @@ class Followed:
         if self._calling is None and not self.is_over:
             self._calling = asyncio.create_task(self._call())
 
+    def bind(self, callbacks: Callbacks, bound: Bound[Any]) -> None:
+        """Have something that is bound look at what comes."""
+        self.bounds.add(callbacks, bound)
+
+    def tell(self, telling: Telling) -> None:
+        """Have the functions of something bound called, after what waits already. For the task that follows."""
+        self._made.append(telling)  # of which it is notified with the version that it is about
+
     async def close(self) -> None:
         """End the stream and the tasks."""
         self.is_over = True
@@ -186,6 +221,9 @@ class Followed:
         failure: LaminaError | None = None
         try:
             async for made in self._stream.steps():
+                # Nobody else has run since the map was swapped: what is bound is never seen behind it.
+                for bound in self.bounds.behind(self.tracking.entries):
+                    bound.look(self.tracking.entries)
                 await self._hand_over(made)
         except LaminaError as error:
             failure = error
@@ -215,7 +253,9 @@ class Followed:
                     return
                 made = self._made.popleft()
                 self._moved.notify_all()
-            if version := to_be_told(made):
+            if isinstance(made, Telling):
+                await _tell_bound(made)
+            elif version := to_be_told(made):
                 await self._tell(version)
 
     async def _tell(self, version: VersionChanges) -> None:
@@ -232,6 +272,20 @@ class Followed:
                         log.exception("on_change: %r failed at version %d", callback.function, version.version)
                     except Exception:  # noqa: BLE001 - the user's, and reported
                         log.exception("on_change: %r failed at version %d", callback.function, version.version)
+
+
+async def _tell_bound(telling: Telling) -> None:
+    for function in telling.wanted():
+        try:
+            result = function(*telling.arguments)
+            if inspect.isawaitable(result):
+                await result
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            telling.failed(function)
+        except Exception:  # noqa: BLE001 - the user's, and reported
+            telling.failed(function)
 
 
 class _Stream(Watch):

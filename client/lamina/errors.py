@@ -2,6 +2,7 @@
 
     LaminaError                                .reason .request_id
     ├ InvalidError (ValueError)                BAD_CONFIG_NAME BAD_KEY BAD_VALUE BAD_REQUEST REQUEST_ID_REUSED
+    │ └ SettingsError                                                                 .version .problems
     ├ NotFoundError (LookupError)              CONFIG_NOT_FOUND VERSION_NOT_FOUND
     ├ ConflictError                            CONFLICT                               .conflicts .head
     ├ UnavailableError (ConnectionError)       STORE_UNAVAILABLE DRAINING TOO_SLOW BUG
@@ -39,6 +40,27 @@ class LaminaError(Exception):
 
 class InvalidError(LaminaError, ValueError):
     """A name, key, value or request that no server would take."""
+
+
+class SettingsError(InvalidError):
+    """A version of a config does not fit the settings that are bound to it.
+
+    `problems` has for each key what kind of mistake it is, such as "missing" or "int_type"; a key that is empty, or the
+    prefix that is bound, stands for all of them together. Neither it nor the text has a value.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = None,
+        request_id: str | None = None,
+        version: int = 0,
+        problems: Mapping[str, str] | None = None,
+    ) -> None:
+        super().__init__(message, reason=reason, request_id=request_id)
+        self.version = version
+        self.problems: dict[str, str] = dict(problems or {})
 
 
 class NotFoundError(LaminaError, LookupError):

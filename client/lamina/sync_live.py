@@ -2,7 +2,8 @@
 
 The thread reads the stream and swaps the map. Callbacks have a thread of their own, begun with the first of them, so
 that one that takes long does not keep the map from moving on. In a forked child neither is there: the first one to look
-begins them anew, from the map that the parent had; at once where there are functions to be called.
+begins them anew, from the map that the parent had; at once where there are functions to be called. Settings that are
+bound are made on a third one, so that a validator that takes long keeps back neither.
 """
 
 import atexit
@@ -15,6 +16,7 @@ from typing import Any, Final, Self, SupportsIndex
 from weakref import WeakSet, finalize
 
 from lamina import flows, forking
+from lamina.binding import BindOptions, Bound, Bounds, OnInvalid, Settings, Telling
 from lamina.effects import log
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, InvalidError, LaminaError
@@ -60,14 +62,16 @@ class Live(LiveView, Reader):
         self._left.atexit = False
 
     def wait(self, version: SupportsIndex, timeout: float | None = None) -> None:
-        """Wait until it shows this version or a later one, woken by the stream.
+        """Wait until it shows this version or a later one, and what is bound has looked at it; woken by the stream.
 
         DeadlineError after `timeout` seconds, by default the client's; the error that has ended it, if one did.
         """
         if not reached(self._tracked(), version):
             self._check_open()
-            seconds = self._shell.session.timeout_seconds if timeout is None else timeout
-            self._followed.wait(version, seconds, self._check_open)
+        elif self._followed.bounds.have_seen(self._callbacks, version):
+            return
+        seconds = self._shell.session.timeout_seconds if timeout is None else timeout
+        self._followed.wait(version, seconds, self._check_open, self._callbacks)
 
     def on_change(self, function: OnChange) -> OnChange:
         """Call a function with each whole version that comes from now on, in order; may be used as a decorator.
@@ -80,6 +84,30 @@ class Live(LiveView, Reader):
         self._check_open()
         self._followed.listen(self._callbacks, function, self)
         return function
+
+    def bind(
+        self,
+        settings: type[Settings],
+        *,
+        prefix: str = "",
+        delimiter: str = "/",
+        on_invalid: OnInvalid | None = None,
+    ) -> Bound[Settings]:
+        """Make an object of a pydantic model or a dataclass of each version; `current` is that of the newest that fits.
+
+        A field is filled from the key of its name after `prefix`, a nested one from the keys below it (`db/host`) or
+        from a dict. Other keys are ignored, unless the model forbids them. SettingsError if the version that is shown
+        does not fit; a later one that does not is logged, kept as `error` until one fits, and given to `on_invalid`,
+        and `current` stays as it is. TypeError for a class that cannot be checked.
+        After `wait(version)` it has looked at that one. Validators run on a thread of their own.
+        """
+        if failure := self._tracked().failure:
+            raise failure
+        self._check_open()
+        options = BindOptions(prefix, delimiter, on_invalid)
+        bound = Bound(self, self._base(), settings, options, self._followed)
+        self._followed.bind(self._callbacks, bound)
+        return bound
 
     def close(self) -> None:
         """Follow no more. What it shows stays as it is; other lives of the config go on."""
@@ -165,6 +193,8 @@ class Followed:
         self._lives: list[Callbacks] = []
         self._thread: threading.Thread | None = None
         self._calling: threading.Thread | None = None
+        self._binding: threading.Thread | None = None
+        self.bounds = Bounds()
         self.abandoned: deque[Callbacks] = deque()
         self.is_over = False
         self._begin(Tracking(shell.session, entries))
@@ -181,6 +211,7 @@ class Followed:
     def leave(self, callbacks: Callbacks) -> None:
         """Count a live off."""
         with self._lock:
+            self.bounds.drop(callbacks)
             self._lives = [each for each in self._lives if each is not callbacks]
             is_last = not self._lives
             self.is_over = self.is_over or is_last  # so that nobody joins what is about to end
@@ -190,19 +221,24 @@ class Followed:
             with self._moved:
                 self._moved.notify_all()  # whoever waits by this live, and by no other
 
-    def wait(self, version: SupportsIndex, seconds: float, check_open: Callable[[], None]) -> None:
-        """Wait until a version was reached."""
+    def wait(
+        self, version: SupportsIndex, seconds: float, check_open: Callable[[], None], callbacks: Callbacks
+    ) -> None:
+        """Wait until a version was reached, and seen by what is bound to the live with these callbacks."""
         ends = time.monotonic() + min(seconds, threading.TIMEOUT_MAX)
         with self._moved:
-            while not reached(self.tracking, version):
-                check_open()
-                if not self._moved.wait(max(ends - time.monotonic(), 0)) and not reached(self.tracking, version):
-                    raise DeadlineError(f"{self.tracking.place}, and not at {version!r}, after {seconds:g} s")
+            while not (has_it := reached(self.tracking, version)) or not self.bounds.have_seen(callbacks, version):
+                if not has_it:
+                    check_open()
+                if ends <= time.monotonic():
+                    late = "what is bound to it is " if has_it else ""
+                    raise DeadlineError(f"{self.tracking.place}, and {late}not at {version!r}, after {seconds:g} s")
+                self._moved.wait(max(ends - time.monotonic(), 0))
 
     @property
     def has_functions(self) -> bool:
         """Whether there is anybody to be told."""
-        return any(self._lives)
+        return any(self._lives) or bool(self.bounds)
 
     def listen(self, callbacks: Callbacks, function: Callable[[VersionChanges], Any], live: object) -> None:
         """Have a function called with what comes after the version that is shown."""
@@ -216,6 +252,21 @@ class Followed:
             if self._calling is None and not self.is_over:
                 self._calling = _begin_thread(self._call, "lamina-on-change")
 
+    def bind(self, callbacks: Callbacks, bound: Bound[Any]) -> None:
+        """Have something that is bound look at what comes, and now at what came since it was made."""
+        with self._lock:
+            if any(each is callbacks for each in self._lives):  # not closed meanwhile
+                self.bounds.add(callbacks, bound)
+        self._begin_binding()
+        with self._moved:
+            self._moved.notify_all()
+
+    def tell(self, telling: Telling) -> None:
+        """Have the functions of something bound called, after what waits already."""
+        with self._moved:
+            self._made.append(telling)
+            self._moved.notify_all()
+
     def begin_again(self) -> None:
         """Go on in a forked child, where no thread is, from what the parent knew."""
         with self._lock:
@@ -227,6 +278,8 @@ class Followed:
                 self.tracking.end(parents.failure)
         if had_callbacks:
             self.begin_calling()
+        if self.bounds:
+            self._begin_binding()
 
     def close(self) -> None:
         """End the stream and the threads; in a forked child, what is known of the parent's."""
@@ -235,20 +288,25 @@ class Followed:
             self.begin_again()
         self._stream.close()
         self._end(None)
-        for thread in {self._thread, self._calling} - {threading.current_thread(), None}:
+        for thread in {self._thread, self._calling, self._binding} - {threading.current_thread(), None}:
             assert thread is not None
             thread.join(ENDING_SECONDS)
 
     def _begin(self, tracking: Tracking) -> None:
         self.tracking = tracking
         self._moved = threading.Condition()
-        self._made: deque[Made] = deque()
-        self._calling = None
+        self._made: deque[Made | Telling] = deque()
+        self._calling = self._binding = None
         self._stream = _Stream(self._shell, self.tracking)
         self._thread = None
         if not self.is_over:
             self._thread = _begin_thread(self._follow, "lamina-live")
         self.process = forking.process  # last: who sees it finds all the rest
+
+    def _begin_binding(self) -> None:
+        with self._lock:
+            if self._binding is None and not self.is_over:
+                self._binding = _begin_thread(self._bind, "lamina-bind")
 
     def _end(self, failure: LaminaError | None) -> None:
         self.is_over = True
@@ -306,7 +364,9 @@ class Followed:
                     return
                 made = self._made.popleft()
                 self._moved.notify_all()
-            if version := to_be_told(made):
+            if isinstance(made, Telling):
+                _tell_bound(made)
+            elif version := to_be_told(made):
                 self._tell(version)
 
     def _tell(self, version: VersionChanges) -> None:
@@ -317,6 +377,28 @@ class Followed:
                         callback.function(version)
                     except BaseException:  # noqa: BLE001 - the user's, and reported; also what would end the thread
                         log.exception("on_change: %r failed at version %d", callback.function, version.version)
+
+    # --- on the thread that looks for what is bound ---------------------------------------------
+
+    def _bind(self) -> None:
+        while True:
+            with self._moved:
+                self._moved.wait_for(lambda: self.is_over or self.bounds.behind(self.tracking.entries))
+            entries = self.tracking.entries
+            if not (behind := self.bounds.behind(entries)):
+                return
+            for bound in behind:
+                bound.look(entries)
+            with self._moved:
+                self._moved.notify_all()
+
+
+def _tell_bound(telling: Telling) -> None:
+    for function in telling.wanted():
+        try:
+            function(*telling.arguments)
+        except BaseException:  # noqa: BLE001 - the user's, and reported; also what would end the thread
+            telling.failed(function)
 
 
 class _Stream(Watch):

@@ -42,6 +42,7 @@ EXCEPTIONS = {
 EXIT_CODES = {
     lamina.LaminaError: 1,
     lamina.InvalidError: 2,
+    lamina.SettingsError: 2,
     lamina.NotFoundError: 4,
     lamina.ConflictError: 3,
     lamina.UnavailableError: 5,

@@ -1,0 +1,41 @@
+"""A source of pydantic-settings that reads a config, so that the environment can still have the last word.
+
+Needs the extra `lamina[pydantic]`. What follows a config by itself is `live.bind`, which needs no more than pydantic.
+"""
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+from pydantic_settings import BaseSettings, InitSettingsSource
+
+from lamina.model_forms import shape_of
+from lamina.nesting import Filling
+
+__all__ = ["LaminaSettingsSource"]
+
+DELIMITER: Final = "/"
+
+
+class LaminaSettingsSource(InitSettingsSource):
+    """Fills settings from a config: what `client.config(name)` gives, or `live.current`, as it is at that moment.
+
+    To be returned by `settings_customise_sources`: sources that stand before it count more, field by field, also within
+    nested models. A field is filled from the key of its name, or alias, after `prefix`, a nested one from the keys
+    below it (`db/host`) or from a dict. Other keys are ignored if the settings have `extra="ignore"`; by default they
+    forbid them.
+    """
+
+    def __init__(
+        self,
+        settings_cls: type[BaseSettings],
+        config: Mapping[str, Any],
+        *,
+        prefix: str = "",
+        delimiter: str = DELIMITER,
+    ) -> None:
+        # As with a file's: its base knows under which of a field's names the sources are merged.
+        super().__init__(settings_cls, Filling(shape_of(settings_cls), prefix, delimiter).tree(config))
+        self._delimiter = delimiter
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}(delimiter={self._delimiter!r})"  # the base's shows what it read
