@@ -19,15 +19,18 @@ class Stage:
 
     `unresolved` is a write whose outcome is not known, with its request id; commits.py settles it before any other.
     `unresolved_keys` are the keys that were staged when it began: a revert's are none of the draft's.
+
+    `seen` has the values that were read since the draft stands where it stands, by key; that those of the base were
+    read is remembered in `read` already. So who reads often looks there before asking for what was `looked_up`.
     """
 
     __slots__ = (
-        "_decoded",
         "_order",
         "_reshaped",
         "_size",
         "base",
         "read",
+        "seen",
         "staged",
         "unresolved",
         "unresolved_fork",
@@ -41,7 +44,7 @@ class Stage:
         self.unresolved: pb.CommitRequest | pb.RevertConfigRequest | None = None
         self.unresolved_fork: pb.ForkConfigRequest | None = None
         self.unresolved_keys: frozenset[str] = frozenset()
-        self._decoded: dict[str, Any] = {}
+        self.seen: dict[str, Any] = {}
         self._reshaped = False  # whether keys were staged or deleted, so that they may not be the base's
         self._order: list[str] | None = None  # the keys in order, once somebody iterated over them
         self._size = len(base)
@@ -70,9 +73,18 @@ class Stage:
             return self.base.value(key)
         if stored is MISSING:
             raise KeyError(key)
-        if key not in self._decoded:
-            self._decoded[key] = decode(stored)
-        return self._decoded[key]
+        if key not in self.seen:
+            self.seen[key] = decode(stored)
+        return self.seen[key]
+
+    def looked_up(self, key: Any) -> Any:
+        """Give the value as it is read, and remember that the draft depends on it; KeyError where there is none."""
+        if key in self.staged:
+            return self.value(key)
+        if isinstance(key, str):
+            self.read.add(key)
+        value = self.seen[key] = self.base.value(key)
+        return value
 
     def stored(self, key: str) -> Stored | Missing:
         """Give the value in canonical form."""
@@ -92,7 +104,7 @@ class Stage:
     def put(self, key: str, new: Stored | Missing) -> None:
         """Stage a value, or MISSING to delete; what equals the base is no change."""
         was_there = key in self
-        self._decoded.pop(key, None)
+        self.seen.pop(key, None)
         if new == self.base.stored(key):
             self.staged.pop(key, None)
         else:
@@ -108,7 +120,7 @@ class Stage:
     def rebase(self, base: Entries, staged: Mapping[str, Stored | Missing]) -> None:
         """Stand on another base with these changes; of the keys read, those that are still changed stay declared."""
         read = self.read
-        self.base, self.staged, self._decoded = base, {}, {}
+        self.base, self.staged, self.seen = base, {}, {}
         self._reshaped, self._order, self._size = False, None, len(base)
         for key, new in staged.items():
             self.put(key, new)
