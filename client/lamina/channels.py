@@ -10,10 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from getpass import getuser
-from ipaddress import ip_address
-from pathlib import Path
-from typing import Any, Final, Generic, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 from urllib.parse import quote
 
 import grpc
@@ -22,6 +19,9 @@ from lamina.errors import InvalidError, LaminaError
 from lamina.forking import ForkedLock
 from lamina.rpcs import Rpc
 from lamina.status import error_of
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
 
 DEFAULT_TARGET: Final = "localhost:7440"
 DEFAULT_PORT: Final = 7440
@@ -283,15 +283,21 @@ def _host_and_port(text: str) -> tuple[str, int]:
 
 
 def _is_ip(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return _ip(text) is not None
 
 
 def _is_loopback(host: str) -> bool:
-    return host.lower() == "localhost" or (_is_ip(host) and ip_address(host).is_loopback)
+    ip = None if host.lower() == "localhost" else _ip(host)
+    return host.lower() == "localhost" or (ip is not None and ip.is_loopback)
+
+
+def _ip(text: str) -> "IPv4Address | IPv6Address | None":
+    from ipaddress import ip_address  # noqa: PLC0415 - for other hosts than localhost
+
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
 
 
 def _tls(*, tls: TLS | bool | None, local: bool) -> TLS | None:
@@ -309,6 +315,8 @@ def _system_roots() -> bytes | None:
 def _pem(source: Pem | None) -> bytes | None:
     if source is None or isinstance(source, bytes):
         return source
+    from pathlib import Path  # noqa: PLC0415 - for TLS files alone
+
     try:
         return Path(source).read_bytes()
     except OSError as error:
@@ -322,6 +330,8 @@ def _token(token: str) -> str:
 
 
 def _os_user() -> str | None:
+    from getpass import getuser  # noqa: PLC0415 - for who does not say an author
+
     try:
         return getuser()
     except (KeyError, OSError):  # a user id without a name, as in many containers
