@@ -11,7 +11,6 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
-from urllib.parse import quote
 
 import grpc
 
@@ -32,6 +31,8 @@ TOO_SLOW: Final = "TOO_SLOW"
 """The reason that a watch ends for when this end did not take from it: a server that is well says so."""
 MEGABYTE: Final = 1 << 20
 
+_PLAIN: Final = frozenset(range(ord(" "), ord("~") + 1)) - {ord("%")}
+"""What metadata takes as it is."""
 _HOST_AND_PORT: Final = re.compile(r"(?:\[(?P<bracketed>[^]]+)\]|(?P<host>[^][:/\s]+))(?::(?P<port>[0-9]+))?")
 
 ChannelT = TypeVar("ChannelT", bound=grpc.Channel | grpc.aio.Channel)
@@ -128,9 +129,10 @@ def quote_author(author: str) -> str:
     The server decodes it, so "50%" travels as "50%25" and "Zoë" as "Zo%C3%AB".
     """
     try:
-        return quote(author.strip(), safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+        encoded = author.strip().encode()
     except UnicodeEncodeError:
         raise InvalidError("author holds a lone surrogate, which UTF-8 does not have") from None
+    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in encoded)
 
 
 def call_error(error: grpc.RpcError) -> LaminaError:
