@@ -1,28 +1,36 @@
-"""Lamina: configuration that remembers every version. `lamina.connect()` is for threads, `lamina.aio` for asyncio."""
+"""Lamina: configuration that remembers every version. `lamina.connect()` is for threads, `lamina.aio` for asyncio.
 
-from lamina import aio
-from lamina.binding import Bound
-from lamina.channels import TLS
-from lamina.draft import Snapshot
-from lamina.errors import (
-    ConflictError,
-    CursorError,
-    DataLossError,
-    DeadlineError,
-    ExistsError,
-    InvalidError,
-    LaminaError,
-    LimitError,
-    NotFoundError,
-    PermissionDeniedError,
-    SettingsError,
-    UnauthenticatedError,
-    UnavailableError,
-)
-from lamina.live import LiveState
-from lamina.records import MISSING, Change, ConfigInfo, Conflict, KeyChange, Version, VersionChanges
-from lamina.sync import Client, Config, Live, Watch, connect
-from lamina.values import Value
+A name is brought from its module when it is first asked for: to import Lamina costs next to nothing, and gRPC is loaded
+by whoever connects, only the client that is used.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lamina import aio
+    from lamina.binding import Bound
+    from lamina.channels import TLS
+    from lamina.draft import Snapshot
+    from lamina.errors import (
+        ConflictError,
+        CursorError,
+        DataLossError,
+        DeadlineError,
+        ExistsError,
+        InvalidError,
+        LaminaError,
+        LimitError,
+        NotFoundError,
+        PermissionDeniedError,
+        SettingsError,
+        UnauthenticatedError,
+        UnavailableError,
+    )
+    from lamina.live import LiveState
+    from lamina.records import MISSING, Change, ConfigInfo, Conflict, KeyChange, Version, VersionChanges
+    from lamina.sync import Client, Config, Live, Watch, connect
+    from lamina.values import Value
 
 __all__ = [
     "MISSING",
@@ -57,3 +65,29 @@ __all__ = [
     "aio",
     "connect",
 ]
+
+_MODULES = {
+    "binding": ("Bound",),
+    "channels": ("TLS",),
+    "draft": ("Snapshot",),
+    "live": ("LiveState",),
+    "records": ("MISSING", "Change", "ConfigInfo", "Conflict", "KeyChange", "Version", "VersionChanges"),
+    "sync": ("Client", "Config", "Live", "Watch", "connect"),
+    "values": ("Value",),
+}
+"""Where names live. What ends with Error is in errors; `aio` is a module itself."""
+
+
+if not TYPE_CHECKING:  # a checker would believe that there is every name
+
+    def __getattr__(name: str) -> Any:
+        if name not in __all__:
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        if name == "aio":
+            return import_module("lamina.aio")
+        module = next((module for module, names in _MODULES.items() if name in names), "errors")
+        value = globals()[name] = getattr(import_module(f"lamina.{module}"), name)
+        return value
+
+    def __dir__() -> list[str]:
+        return sorted({*globals(), *__all__})

@@ -15,9 +15,10 @@ from threading import current_thread, main_thread
 from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, SupportsIndex, TypeAlias, TypeVar, cast
 
 from lamina.draft import Snapshot
+from lamina.effects import log
 from lamina.entries import Entries
 from lamina.errors import InvalidError, SettingsError
-from lamina.live import Callbacks, LiveState, LiveView, log
+from lamina.live import Callbacks, LiveState, LiveView
 from lamina.nesting import Filling, MisfitError, Path, Shape
 
 SHOWN_PROBLEMS: Final = 10

@@ -10,11 +10,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from getpass import getuser
-from ipaddress import ip_address
-from pathlib import Path
-from typing import Any, Final, Generic, TypeAlias, TypeVar
-from urllib.parse import quote
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
 
 import grpc
 
@@ -22,6 +18,9 @@ from lamina.errors import InvalidError, LaminaError
 from lamina.forking import ForkedLock
 from lamina.rpcs import Rpc
 from lamina.status import error_of
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
 
 DEFAULT_TARGET: Final = "localhost:7440"
 DEFAULT_PORT: Final = 7440
@@ -32,6 +31,8 @@ TOO_SLOW: Final = "TOO_SLOW"
 """The reason that a watch ends for when this end did not take from it: a server that is well says so."""
 MEGABYTE: Final = 1 << 20
 
+_PLAIN: Final = frozenset(range(ord(" "), ord("~") + 1)) - {ord("%")}
+"""What metadata takes as it is."""
 _HOST_AND_PORT: Final = re.compile(r"(?:\[(?P<bracketed>[^]]+)\]|(?P<host>[^][:/\s]+))(?::(?P<port>[0-9]+))?")
 
 ChannelT = TypeVar("ChannelT", bound=grpc.Channel | grpc.aio.Channel)
@@ -128,9 +129,10 @@ def quote_author(author: str) -> str:
     The server decodes it, so "50%" travels as "50%25" and "Zoë" as "Zo%C3%AB".
     """
     try:
-        return quote(author.strip(), safe=" !\"#$&'()*+,-./:;<=>?@[\\]^_`{|}~")
+        encoded = author.strip().encode()
     except UnicodeEncodeError:
         raise InvalidError("author holds a lone surrogate, which UTF-8 does not have") from None
+    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in encoded)
 
 
 def call_error(error: grpc.RpcError) -> LaminaError:
@@ -283,15 +285,21 @@ def _host_and_port(text: str) -> tuple[str, int]:
 
 
 def _is_ip(text: str) -> bool:
-    try:
-        ip_address(text)
-    except ValueError:
-        return False
-    return True
+    return _ip(text) is not None
 
 
 def _is_loopback(host: str) -> bool:
-    return host.lower() == "localhost" or (_is_ip(host) and ip_address(host).is_loopback)
+    ip = None if host.lower() == "localhost" else _ip(host)
+    return host.lower() == "localhost" or (ip is not None and ip.is_loopback)
+
+
+def _ip(text: str) -> "IPv4Address | IPv6Address | None":
+    from ipaddress import ip_address  # noqa: PLC0415 - for other hosts than localhost
+
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
 
 
 def _tls(*, tls: TLS | bool | None, local: bool) -> TLS | None:
@@ -309,6 +317,8 @@ def _system_roots() -> bytes | None:
 def _pem(source: Pem | None) -> bytes | None:
     if source is None or isinstance(source, bytes):
         return source
+    from pathlib import Path  # noqa: PLC0415 - for TLS files alone
+
     try:
         return Path(source).read_bytes()
     except OSError as error:
@@ -322,6 +332,8 @@ def _token(token: str) -> str:
 
 
 def _os_user() -> str | None:
+    from getpass import getuser  # noqa: PLC0415 - for who does not say an author
+
     try:
         return getuser()
     except (KeyError, OSError):  # a user id without a name, as in many containers

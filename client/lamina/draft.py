@@ -6,9 +6,10 @@ from typing import Any, NoReturn, Self, SupportsIndex, TypeGuard
 
 from lamina.entries import Entries
 from lamina.errors import InvalidError
+from lamina.frozen import READ_ONLY, thaw
 from lamina.records import MISSING, Change, Missing
 from lamina.stage import Stage
-from lamina.values import Stored, Value, check_key, decode_plain, encode
+from lamina.values import Stored, Value, check_key, encode
 
 
 class _ConfigMapping(Mapping[str, Any]):
@@ -21,8 +22,7 @@ class _ConfigMapping(Mapping[str, Any]):
 
     def to_dict(self) -> dict[str, Any]:
         """Make a deep, plain, mutable copy: for YAML, for pickle, for editing."""
-        stored = ((key, self._stored(key)) for key in self)
-        return {key: decode_plain(value) for key, value in stored if value is not MISSING}
+        return {key: thaw(value) if type(value) in READ_ONLY else value for key, value in self.items()}
 
     def __reversed__(self) -> Iterator[str]:
         return reversed(list(self))
@@ -80,10 +80,11 @@ class Snapshot(_ConfigMapping):
         return self._entries.origin(key)
 
     def __getitem__(self, key: str) -> Any:
-        return self._entries.value(key)
+        seen = self._entries.seen  # all in one frame: a call costs more than the two looks
+        return seen[key] if key in seen else self._entries.value(key)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._entries
+        return key in self._entries.seen or key in self._entries
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -132,12 +133,6 @@ class Draft(_ConfigMapping, MutableMapping[str, Any]):
         """Tell which version set the key's committed value; KeyError where there is none."""
         return self._stage.base.origin(key)
 
-    def to_dict(self) -> dict[str, Any]:
-        """Make a deep, plain, mutable copy, staged changes included: for YAML, for pickle, for editing."""
-        for key in self._stage.base:
-            self._stage.note_read(key)
-        return super().to_dict()
-
     def clear(self) -> None:
         """Stage the deletion of every key."""
         for key in list(self):
@@ -150,10 +145,12 @@ class Draft(_ConfigMapping, MutableMapping[str, Any]):
         raise KeyError(f"{self.name} has no keys")
 
     def __getitem__(self, key: str) -> Any:
-        self._note_read(key)
-        return self._stage.value(key)
+        seen = self._stage.seen  # all in one frame: a call costs more than the two looks
+        return seen[key] if key in seen else self._stage.looked_up(key)
 
     def __contains__(self, key: object) -> bool:
+        if key in self._stage.seen:
+            return True
         self._note_read(key)
         return key in self._stage
 

@@ -8,12 +8,12 @@ Two shells run flows, sync.py and aio.py; tests run them against a script.
 """
 
 import logging
+import os
 import random
 import time
-import uuid
 from collections.abc import Callable, Generator
 from dataclasses import dataclass, field
-from typing import Any, Final, TypeAlias, TypeVar
+from typing import Any, Final, NamedTuple, TypeAlias, TypeVar
 
 from lamina.errors import CursorError, DeadlineError, LaminaError, UnavailableError
 from lamina.forking import ForkedLock
@@ -40,8 +40,7 @@ BUG_TRIES: Final = 3
 """A defect of the server's may be a passing one, but is not worth a verb's whole time."""
 
 
-@dataclass(frozen=True, slots=True)
-class Call:
+class Call(NamedTuple):
     """Make one unary call, within so many seconds, and give its reply."""
 
     rpc: Rpc[Any, Any]
@@ -49,23 +48,22 @@ class Call:
     timeout_seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Sleep:
+class Sleep(NamedTuple):
     """Let so many seconds pass."""
 
     seconds: float
 
 
-@dataclass(frozen=True, slots=True)
-class Open:
+class Open(NamedTuple):
     """Open a watch's stream in place of the one before."""
 
     request: pb.WatchKeyHistoryRequest
 
 
-@dataclass(frozen=True, slots=True)
 class Receive:
     """Wait for the open stream's next message and give it; its end, too, is an UnavailableError."""
+
+    __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +119,7 @@ class Session:
     horizon: Horizon = field(default_factory=Horizon)
     clock: Callable[[], float] = time.monotonic
     uniform: Callable[[float, float], float] = random.uniform
-    new_request_id: Callable[[], str] = lambda: uuid.uuid4().hex
+    new_request_id: Callable[[], str] = lambda: os.urandom(16).hex()  # as unique as a UUID, without its module
     servers: int = 1
 
 

@@ -7,13 +7,14 @@ own, and an empty overlay. Nothing that was handed out ever changes, so threads 
 
 Values are decoded when they are first read. What was decoded is kept beside the dict that it came from, and goes with
 it to later versions: a large value that is read all the time is not decoded once for each commit of some other key.
+What was read of one version is kept with that, too, in a plain dict, so that reading it again is one look into that.
 """
 
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from lamina.records import MISSING, Missing, Version, unwritten
-from lamina.values import Stored, decode, load
+from lamina.values import Stored, load, read
 from lamina_protos.v1 import lamina_pb2 as pb
 
 Overlay: TypeAlias = Mapping[str, pb.Entry | None]
@@ -23,9 +24,12 @@ _NOTHING: Final[Overlay] = {}
 
 
 class Entries:
-    """The whole map of one version, immutable. Keeps the wire's messages and decodes each on its first access."""
+    """The whole map of one version, immutable. Keeps the wire's messages and decodes each on its first access.
 
-    __slots__ = ("_decoded", "_messages", "_order", "_overlaid", "_overlay", "_size", "header")
+    `seen` has the values that were read already, by key: who reads often looks there before asking for a `value`.
+    """
+
+    __slots__ = ("_decoded", "_messages", "_order", "_overlaid", "_overlay", "_size", "header", "seen")
 
     _order: Collection[str] | None
 
@@ -54,12 +58,19 @@ class Entries:
 
     def value(self, key: str) -> Any:
         """Give the value as it is read; KeyError where there is none."""
-        decoded = self._overlaid if key in self._overlay else self._decoded
-        try:
-            return decoded[key]
-        except KeyError:
-            value = decoded[key] = decode(load(self._message(key).value))
-            return value
+        messages: Overlay = self._messages
+        decoded = self._decoded
+        if key in self._overlay:
+            messages, decoded = self._overlay, self._overlaid
+        if key in decoded:
+            value = decoded[key]
+        else:
+            message = messages[key]
+            if message is None:
+                raise KeyError(key)
+            value = decoded[key] = read(message.value)
+        self.seen[key] = value
+        return value
 
     def stored(self, key: str) -> Stored | Missing:
         """Give the value in canonical form."""
@@ -91,6 +102,14 @@ class Entries:
         later._fill(messages, decoded, overlay, overlaid, size, order)  # noqa: SLF001 - of the same class
         return later
 
+    def unseen(self) -> "Entries":
+        """Make the same entries, of which nothing was read yet."""
+        same = Entries.__new__(Entries)
+        same.header = self.header
+        same._fill(self._messages, self._decoded, self._overlay, self._overlaid, self._size, self._order)  # noqa: SLF001
+        same.seen = {}
+        return same
+
     def __getstate__(self) -> tuple[Version, list[tuple[str, bytes]]]:
         return self.header, [(key, self._message(key).SerializeToString()) for key in self]
 
@@ -118,6 +137,8 @@ class Entries:
         self._overlaid = overlaid
         self._size = size
         self._order = order
+        # Where there is no overlay, the same dict serves.
+        self.seen = {} if overlay else decoded
 
     def _find(self, key: Any) -> pb.Entry | None:
         return self._overlay[key] if key in self._overlay else self._messages.get(key)

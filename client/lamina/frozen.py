@@ -7,7 +7,7 @@ assigns a new, plain list.
 """
 
 from collections.abc import Iterable, Mapping
-from typing import Any, NoReturn, SupportsIndex, TypeGuard, cast
+from typing import Any, Final, NoReturn, SupportsIndex, TypeGuard, cast
 
 _ADVICE = "was read from a config and is read-only: assign a new one, such as config[key] = {example}"
 
@@ -112,3 +112,7 @@ class FrozenDict(dict[str, Any]):
 
     def __reduce_ex__(self, _protocol: SupportsIndex) -> tuple[type, tuple[dict[str, Any]]]:
         return self.__reduce__()
+
+
+READ_ONLY: Final = frozenset[type[Any]]({FrozenList, FrozenDict})
+"""Both types."""

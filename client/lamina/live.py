@@ -213,7 +213,7 @@ class LiveView:
     def get(self, key: str, default: Any = None) -> Any:
         """Give a key's value, or the default."""
         try:
-            return self._tracked().entries.value(key)
+            return self[key]
         except KeyError:
             return default
 
@@ -222,10 +222,12 @@ class LiveView:
         return self._tracked().entries.origin(key)
 
     def __getitem__(self, key: str) -> Any:
-        return self._tracked().entries.value(key)
+        # All in one frame. Where `_tracked` has to be asked, as in a forked child, nothing was seen.
+        seen = self._tracking.entries.seen
+        return seen[key] if key in seen else self._tracked().entries.value(key)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._tracked().entries
+        return key in self._tracking.entries.seen or key in self._tracked().entries
 
     def __iter__(self) -> Iterator[str]:
         raise TypeError("a mapping that moves cannot be read whole: iterate over live.current")

@@ -24,10 +24,12 @@ class Stage:
     `unresolved_keys` are the keys that were staged when it began: a revert's are none of the draft's.
 
     In a transaction all that was read is declared, also what was not changed, until it is committed or discarded.
+
+    `seen` has the values that were read since the draft stands where it stands, by key; that those of the base were
+    read is remembered in `read` already. So who reads often looks there before asking for what was `looked_up`.
     """
 
     __slots__ = (
-        "_decoded",
         "_has_read_all",
         "_in_transaction",
         "_order",
@@ -35,6 +37,7 @@ class Stage:
         "_size",
         "base",
         "read",
+        "seen",
         "staged",
         "unresolved",
         "unresolved_fork",
@@ -50,7 +53,7 @@ class Stage:
         self.unresolved_keys: frozenset[str] = frozenset()
         self._in_transaction = False
         self._has_read_all = False  # which keys there are, so that a new one would have made a difference
-        self._decoded: dict[str, Any] = {}
+        self.seen: dict[str, Any] = {}
         self._reshaped = False  # whether keys were staged or deleted, so that they may not be the base's
         self._order: list[str] | None = None  # the keys in order, once somebody iterated over them
         self._size = len(base)
@@ -79,9 +82,18 @@ class Stage:
             return self.base.value(key)
         if stored is MISSING:
             raise KeyError(key)
-        if key not in self._decoded:
-            self._decoded[key] = decode(stored)
-        return self._decoded[key]
+        if key not in self.seen:
+            self.seen[key] = decode(stored)
+        return self.seen[key]
+
+    def looked_up(self, key: Any) -> Any:
+        """Give the value as it is read, and remember that the draft depends on it; KeyError where there is none."""
+        if key in self.staged:
+            return self.value(key)
+        if isinstance(key, str):
+            self.read.add(key)
+        value = self.seen[key] = self.base.value(key)
+        return value
 
     def stored(self, key: str) -> Stored | Missing:
         """Give the value in canonical form."""
@@ -104,12 +116,12 @@ class Stage:
 
     def begin_transaction(self) -> None:
         """Declare all that is read from now on."""
-        self.read, self._in_transaction, self._has_read_all = set(), True, False
+        self.read, self.seen, self._in_transaction, self._has_read_all = set(), {}, True, False
 
     def put(self, key: str, new: Stored | Missing) -> None:
         """Stage a value, or MISSING to delete; what equals the base is no change."""
         was_there = key in self
-        self._decoded.pop(key, None)
+        self.seen.pop(key, None)
         if new == self.base.stored(key):
             self.staged.pop(key, None)
         else:
@@ -125,7 +137,7 @@ class Stage:
     def rebase(self, base: Entries, staged: Mapping[str, Stored | Missing]) -> None:
         """Stand on another base with these changes; of the keys read, those that are still changed stay declared."""
         read, self._in_transaction, self._has_read_all = self.read, False, False
-        self.base, self.staged, self._decoded = base, {}, {}
+        self.base, self.staged, self.seen = base, {}, {}
         self._reshaped, self._order, self._size = False, None, len(base)
         for key, new in staged.items():
             self.put(key, new)

@@ -33,8 +33,8 @@ def connect(
 
     `target` is "host:port", several of them with commas between, or "unix:path"; without one, what LAMINA_TARGET says,
     else localhost:7440. `tls` None is plaintext for this machine and TLS with the system's roots for any other; False
-    is plaintext, True or a `lamina.TLS` is TLS. `timeout` is in seconds, for each verb with all its retries. `author`
-    names who commits, on a server that does not authenticate: without one, this system's user.
+    is plaintext, True or a `lamina.TLS` is TLS. `timeout` is in seconds, for each verb with all its retries and
+    pages. `author` names who commits, on a server that does not authenticate: without one, this system's user.
     """
     return Client(Shell(connection(target, token=token, tls=tls, timeout=timeout, author=author)))
 

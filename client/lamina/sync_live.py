@@ -113,6 +113,7 @@ class Live(LiveView, Reader):
         """Follow no more. What it shows stays as it is; other lives of the config go on."""
         self._left.detach()
         self._at_rest = self._tracked().at_rest()
+        self._show(self._at_rest)
         self._callbacks.clear()
         self._followed.leave(self._callbacks)
 
@@ -132,8 +133,13 @@ class Live(LiveView, Reader):
         if self._followed.process is not forking.process:
             self._followed.begin_again()
         if self._tracking is not self._followed.tracking:
-            self._tracking = self._followed.tracking
+            self._show(self._followed.tracking)
         return self._tracking
+
+    def _show(self, tracking: Tracking) -> None:
+        self._tracking = tracking
+        if self._at_rest is not None:  # just now, by another thread
+            self._tracking = self._at_rest
 
 
 class Lives:
@@ -267,13 +273,18 @@ class Followed:
             self._made.append(telling)
             self._moved.notify_all()
 
+    def forked(self) -> None:
+        """See to it, in a forked child, that a live finds nothing without looking here: see `LiveView.__getitem__`."""
+        self.tracking.entries = self.tracking.entries.unseen()
+
     def begin_again(self) -> None:
         """Go on in a forked child, where no thread is, from what the parent knew."""
         with self._lock:
             if self.process is forking.process:
                 return
             had_callbacks, parents = self._calling is not None, self.tracking
-            self._begin(Tracking(self._shell.session, parents.entries, known_at=parents.known_at))
+            # Not the parent's very entries: what is seen here is none of the tracking's that lives still have.
+            self._begin(Tracking(self._shell.session, parents.entries.unseen(), known_at=parents.known_at))
             if self.is_over:
                 self.tracking.end(parents.failure)
         if had_callbacks:
@@ -431,6 +442,7 @@ _all: WeakSet[Followed] = WeakSet()
 def _call_again() -> None:
     """See in a forked child that functions are called there, too, though nobody may ever look at their live."""
     for followed in list(_all):
+        followed.forked()
         if followed.has_functions:
             followed.begin_again()
 

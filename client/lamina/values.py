@@ -31,6 +31,8 @@ JSON_DEPTH_LIMIT: Final = 64
 """The wire contract's: levels of lists and dicts in one value."""
 INTEGER_BITS: Final = 64
 
+_UNKNOWN_KIND: Final = "the server sent a kind of value that this client does not know: upgrade it"
+
 # A place inside a value, for error texts: the place around it and the index or name. Text is made of it when needed.
 _Place: TypeAlias = "tuple[_Place, int | str] | str"
 
@@ -74,8 +76,21 @@ def load(message: pb.Value) -> Stored:
     """Take a value from the wire. The server keeps and sends canonical forms alone."""
     kind = message.WhichOneof("kind")
     if kind is None:
-        raise LaminaError("the server sent a kind of value that this client does not know: upgrade it")
+        raise LaminaError(_UNKNOWN_KIND)
     return Stored(kind, None if kind == "null" else getattr(message, kind))
+
+
+def read(message: pb.Value) -> Any:
+    """Give a value of the wire as it is read: `decode(load(message))`, with no object in between."""
+    text = message.string
+    if text:
+        return text  # most are text, and this asks protobuf once
+    kind = message.WhichOneof("kind")
+    if kind == "json":
+        return _freeze(json.loads(message.json))
+    if kind is None:
+        raise LaminaError(_UNKNOWN_KIND)
+    return None if kind == "null" else getattr(message, kind)
 
 
 def dump(stored: Stored) -> pb.Value:

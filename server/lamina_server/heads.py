@@ -30,7 +30,9 @@ CATCH_UP_TRIES = 3
 LENT_SECONDS = 0.25
 """How long a read waits for the writer to give a head back: a COMMIT may wait for a standby as long as that is away."""
 COPIED_ON_THE_LOOP_KEYS = 10_000
-"""A recent map up to this size is made from the head at once, in some milliseconds; a larger one is read again."""
+"""A recent map up to this size is made from the head at once, in some milliseconds, and held; a larger one is looked at
+through the head, anew for each page: to read it from the store takes seconds, and whoever reads it page by page while
+others commit is always a few versions behind."""
 
 _log = structlog.get_logger(__name__)
 
@@ -80,13 +82,18 @@ class Heads:
         return mark
 
     async def snapshot(self, config: str, number: int) -> Snapshot | None:
-        """Return the whole map of a version, from memory or read, and hold it; None where there is no such version."""
+        """Return the whole map of a version, from memory or read, and hold it; None where there is no such version.
+
+        What is returned is good until the event loop is given back.
+        """
         held = self._get((config, number))
         if held is None:
             head = self.peek(config)
             if head is not None and head.number == number:
                 return head
-            if head is not None and head.reaches(number) and len(head.keys) <= COPIED_ON_THE_LOOP_KEYS:
+            if head is not None and head.reaches(number):
+                if len(head.keys) > COPIED_ON_THE_LOOP_KEYS:
+                    return head.view_at(number)
                 held = head.snapshot_at(number)
             else:
                 read = partial(_read_snapshot, config=config, number=number, codec=self._codec)

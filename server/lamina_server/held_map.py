@@ -85,12 +85,20 @@ class Snapshot:
     size_bytes  of all entries together
     """
 
-    def __init__(self, version: Version, header: bytes, entries: dict[str, bytes], keys: list[str]) -> None:
+    def __init__(
+        self,
+        version: Version,
+        header: bytes,
+        entries: dict[str, bytes],
+        keys: list[str],
+        *,
+        size_bytes: int | None = None,
+    ) -> None:
         self.version = version
         self.header = header
         self.entries = entries
         self.keys = keys
-        self.size_bytes = sum(map(len, entries.values()))
+        self.size_bytes = sum(map(len, entries.values())) if size_bytes is None else size_bytes
 
     @property
     def number(self) -> int:
@@ -111,6 +119,23 @@ class _Step:
     header: bytes
     undo: Mapping[str, bytes | None]
     size_bytes: int
+
+
+class _Undone(dict[str, bytes]):
+    """What some keys were, over what all are: to be asked for one key at a time."""
+
+    def __init__(self, undo: Mapping[str, bytes | None], entries: Mapping[str, bytes]) -> None:
+        super().__init__((key, encoded) for key, encoded in undo.items() if encoded is not None)
+        self._undo = undo
+        self._entries = entries
+
+    def __missing__(self, key: str) -> bytes:
+        if key in self._undo:
+            raise KeyError(key)
+        return self._entries[key]
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or (key not in self._undo and key in self._entries)
 
 
 class Head(Snapshot):
@@ -156,7 +181,7 @@ class Head(Snapshot):
                 added.append(key)
             elif old is not None and encoded is None:
                 removed.append(key)
-        self._change_keys(added, removed)
+        self.keys = _changed_keys(self.keys, added, removed)
         self.version, self.header = made.version, made.header
 
     def reaches(self, number: int) -> bool:
@@ -186,9 +211,7 @@ class Head(Snapshot):
 
     def snapshot_at(self, number: int) -> Snapshot:
         """Return the map of a version that is known here, as it stays."""
-        undo: dict[str, bytes | None] = {}
-        for step in islice(reversed(self._steps), self.number - number):
-            undo.update(step.undo)
+        undo = self._undo_to(number)
         entries = {key: encoded for key, encoded in {**self.entries, **undo}.items() if encoded is not None}
         keys = [key for key in self.keys if key in entries]
         keys += [key for key in undo if key in entries and key not in self.entries]
@@ -197,6 +220,24 @@ class Head(Snapshot):
         assert version is not None
         assert header is not None
         return Snapshot(version, header, entries, keys)
+
+    def view_at(self, number: int) -> Snapshot:
+        """Return the same without a copy of the map: good until the head is advanced, and asked by key alone."""
+        undo, entries = self._undo_to(number), self.entries
+        added = [key for key, encoded in undo.items() if encoded is not None and key not in entries]
+        removed = [key for key, encoded in undo.items() if encoded is None and key in entries]
+        keys = _changed_keys(self.keys.copy(), added, removed) if added or removed else self.keys
+        grown = sum(len(encoded or b"") - len(entries.get(key, b"")) for key, encoded in undo.items())
+        version, header = self.version_at(number), self.header_at(number)
+        assert version is not None
+        assert header is not None
+        return Snapshot(version, header, _Undone(undo, entries), keys, size_bytes=self.size_bytes + grown)
+
+    def _undo_to(self, number: int) -> dict[str, bytes | None]:
+        undo: dict[str, bytes | None] = {}
+        for step in islice(reversed(self._steps), self.number - number):
+            undo.update(step.undo)
+        return undo
 
     def _remember_step(self, undo: Mapping[str, bytes | None]) -> None:
         size_bytes = _STEP_OVERHEAD_BYTES + sum(_UNDO_OVERHEAD_BYTES + len(encoded or b"") for encoded in undo.values())
@@ -216,13 +257,14 @@ class Head(Snapshot):
             if not changes:
                 del self._undo_by_key[key]
 
-    def _change_keys(self, added: Collection[str], removed: Collection[str]) -> None:
-        if len(added) + len(removed) >= _SORTED_AT_ONCE:
-            self.keys = [key for key in self.keys if key in self.entries]
-            self.keys.extend(added)
-            self.keys.sort()
-            return
-        for key in removed:
-            del self.keys[bisect_left(self.keys, key)]
-        for key in added:
-            insort(self.keys, key)
+
+def _changed_keys(keys: list[str], added: Collection[str], removed: Collection[str]) -> list[str]:
+    """Bring keys into a sorted list and take others out: in place where they are few."""
+    if len(added) + len(removed) >= _SORTED_AT_ONCE:
+        gone = set(removed)
+        return sorted([*(key for key in keys if key not in gone), *added])
+    for key in removed:
+        del keys[bisect_left(keys, key)]
+    for key in added:
+        insort(keys, key)
+    return keys

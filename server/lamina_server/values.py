@@ -95,6 +95,8 @@ class Value:
         Integers are 8 bytes, big-endian, two's complement; floats IEEE 754 binary64,
         big-endian; strings and JSON UTF-8; null is empty.
         """
+        if isinstance(self.data, str):  # as a rule
+            return self.data.encode()
         match self.data:
             case None:
                 return b""
@@ -104,8 +106,6 @@ class Value:
                 return self.data.to_bytes(8, "big", signed=True)
             case float():
                 return struct.pack(">d", self.data)
-            case str():
-                return self.data.encode()
             case bytes():
                 return self.data
 

@@ -24,6 +24,8 @@ class Scale:
     crowd             watchers, and the connections that they go by
     idle_seconds      from one bookmark to the next, and how long it is looked on
     far_events        made on one server and heard of on another
+    interpreters      started for each import
+    largest_keys      of the largest config that is opened, and how often by a server that has just started
     """
 
     rounds: int = 1_000
@@ -47,6 +49,8 @@ class Scale:
     crowd: tuple[int, int] = (10_000, 100)
     idle_seconds: tuple[int, int] = (30, 60)
     far_events: int = 200
+    interpreters: int = 30
+    largest_keys: tuple[int, int] = (100_000, 3)
 
     def with_rounds(self, rounds: int | None) -> "Scale":
         """Take another number of rounds."""
@@ -78,4 +82,6 @@ QUICK = Scale(
     crowd=(60, 3),
     idle_seconds=(1, 3),
     far_events=5,
+    interpreters=2,
+    largest_keys=(20_000, 1),
 )

@@ -28,8 +28,10 @@ FIGURES = [
 
 
 def test_there_is_a_case_for_every_figure_that_must_be_reached() -> None:
-    storage, watches = ({f"{letter}{number}" for number in range(1, last)} for letter, last in (("", 11), ("W", 8)))
-    assert storage | watches <= CASES.keys()
+    storage, watches, sdk = (
+        {f"{letter}{number}" for number in range(1, last)} for letter, last in (("", 11), ("W", 8), ("S", 5))
+    )
+    assert storage | watches | sdk <= CASES.keys()
 
 
 @pytest.mark.parametrize(
@@ -101,6 +103,14 @@ def test_one_figure_of_watches_is_measured_on_real_servers() -> None:
     with Bench(scale, Console(file=io.StringIO())) as bench:
         figure = CASES["W4"](bench)
     assert [len(each.values) for each in figure.samples] == [scale.few_rounds] * 3
+    assert all(check.value > 0 for check in figure.checks)
+
+
+def test_one_figure_of_the_sdk_is_measured_on_a_real_server() -> None:
+    """That of local reads."""
+    with Bench(QUICK, Console(file=io.StringIO())) as bench:
+        figure = CASES["S1"](bench)
+    assert [len(each.values) for each in figure.samples] == [QUICK.few_rounds] * 4
     assert all(check.value > 0 for check in figure.checks)
 
 

@@ -1,5 +1,6 @@
 """Where a client connects to, as whom, and over which channel."""
 
+import getpass
 from pathlib import Path
 from typing import Any
 from urllib.parse import unquote
@@ -94,14 +95,14 @@ def test_timeouts() -> None:
 
 class TestMetadata:
     def test_the_system_s_user_is_the_author(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(channels, "getuser", lambda: "Zoë")
+        monkeypatch.setattr(getpass, "getuser", lambda: "Zoë")
         assert told().metadata == (("lamina-author", "Zo%C3%AB"),)
 
     def test_a_system_without_a_user(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def nobody() -> str:
             raise KeyError("uid not found")
 
-        monkeypatch.setattr(channels, "getuser", nobody)
+        monkeypatch.setattr(getpass, "getuser", nobody)
         assert told().metadata == ()
 
     def test_who_is_authenticated_names_no_author_unasked(self) -> None:

@@ -3,6 +3,8 @@
 import copy
 import inspect
 import pickle
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -13,11 +15,28 @@ from lamina_protos.v1 import lamina_pb2 as pb
 
 
 def test_the_public_names() -> None:
-    public = {name for name in vars(lamina) if not name.startswith("_")}
-    modules = {name for name in public if inspect.ismodule(getattr(lamina, name))} - {"aio"}
-    assert public - modules == set(lamina.__all__)
+    assert set(lamina.__all__) <= set(dir(lamina))
+    assert all(getattr(lamina, name) is not None for name in lamina.__all__)
+    with pytest.raises(AttributeError, match="'lamina' has no attribute 'conect'"):
+        _ = lamina.conect  # type: ignore[attr-defined]
     assert lamina.__all__ == sorted(lamina.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
     assert aio.__all__ == sync.__all__
+
+
+def test_to_import_it_loads_nothing_else() -> None:
+    """Neither gRPC nor protobuf, until they are needed; and the client that is not used never."""
+    assert loaded("import lamina") == []
+    assert loaded("import lamina; lamina.MISSING, lamina.NotFoundError") == []
+    assert loaded("import lamina; lamina.connect") == ["grpc", "google.protobuf"]
+    assert loaded("import lamina; lamina.aio.connect") == ["grpc", "google.protobuf", "lamina.aio"]
+
+
+def loaded(statements: str) -> list[str]:
+    """Tell which of what is large a new process has loaded after some statements."""
+    large = ["grpc", "google.protobuf", "lamina.aio"]
+    program = f"{statements}; import sys; print(*[name for name in {large} if name in sys.modules])"
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return ended.stdout.split()
 
 
 # What differs, and only in how it is entered or iterated over.

@@ -13,6 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from sqlalchemy import create_engine, text
 
 from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server import heads
 from lamina_server.read_index import ReadIndex
 from lamina_server.readers import Readers
 from lamina_server.store.contract import Reading, Store
@@ -51,7 +52,13 @@ async def settled(wire: Wire) -> None:
     await wire.get(CONFIG)
 
 
-async def test_reads_at_and_near_the_head_ask_no_database() -> None:
+SMALL_AND_LARGE = pytest.mark.parametrize("copied_up_to", [heads.COPIED_ON_THE_LOOP_KEYS, 0])
+"""Recent maps as copies, and as views of the head."""
+
+
+@SMALL_AND_LARGE
+async def test_reads_at_and_near_the_head_ask_no_database(copied_up_to: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(heads, "COPIED_ON_THE_LOOP_KEYS", copied_up_to)
     store = Closable()
     async with running(store) as wire:
         await settled(wire)
@@ -73,7 +80,11 @@ async def test_reads_at_and_near_the_head_ask_no_database() -> None:
         assert (await wire.map(CONFIG))["a"] == 5
 
 
-async def test_pages_go_on_where_they_began_while_the_head_moves(store: Store) -> None:
+@SMALL_AND_LARGE
+async def test_pages_go_on_where_they_began_while_the_head_moves(
+    store: Store, copied_up_to: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(heads, "COPIED_ON_THE_LOOP_KEYS", copied_up_to)
     async with running(store) as wire:
         await wire.commit(CONFIG, {f"k{n:02}": n for n in range(20)})
         request = pb.GetVersionRequest(config=CONFIG, page_size=7)

@@ -60,6 +60,11 @@ def test_the_head_and_every_recent_version_are_what_they_were(past: list[dict[st
         assert snapshot.size_bytes == sum(map(len, snapshot.entries.values()))
         assert (snapshot.version, snapshot.header) == (walk.made[number - 1].version, walk.made[number - 1].header)
         assert (walk.head.version_at(number), walk.head.header_at(number)) == (snapshot.version, snapshot.header)
+        view = walk.head.view_at(number)
+        assert (view.version, view.header, view.keys) == (snapshot.version, snapshot.header, snapshot.keys)
+        assert {key: view.entries[key] for key in view.keys} == snapshot.entries
+        assert [key for key in KEYS if key in view.entries] == [key for key in KEYS if key in snapshot.entries]
+        assert view.size_bytes == snapshot.size_bytes
         found = {key: walk.head.entry_at(key, number) for key in KEYS}
         assert found == {key: snapshot.entries.get(key) for key in KEYS}
     assert (walk.head.number, walk.head.keys) == (newest, list(walk.maps[newest]))
@@ -85,5 +90,6 @@ def test_many_new_keys_at_once_are_in_order() -> None:
     assert walk.head.keys == list(walk.maps[4]) == ["000", "010x", "9"]
     walk = Walk([{"500": 1, "010x": 1}, many, {"040": None, "500": None}])
     assert walk.head.keys == list(walk.maps[3])
-    assert walk.head.snapshot_at(2).keys == list(walk.maps[2])
+    assert walk.head.snapshot_at(2).keys == walk.head.view_at(2).keys == list(walk.maps[2])
+    assert walk.head.keys == list(walk.maps[3])
     assert walk.head.snapshot_at(1).keys == ["010x", "500"]

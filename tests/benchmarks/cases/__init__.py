@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.cases import commits, crowds, rates, reads, replays, servers, sizes, starts, watches
+from tests.benchmarks.cases import commits, crowds, rates, reads, replays, sdk, servers, sizes, starts, watches
 from tests.benchmarks.figures import Figure
 
 Case: TypeAlias = Callable[[Bench], Figure]
@@ -27,6 +27,10 @@ CASES: Mapping[str, Case] = {
     "W5": replays.to_one_watcher,
     "W6": servers.from_one_to_another,
     "W7": crowds.coming_back,
+    "S1": sdk.local_reads,
+    "S2": sdk.imports,
+    "S3": sdk.opening,
+    "S4": sdk.largest,
     "recipe": sizes.against_full_copies,
     "watch": watches.until_seen,
 }

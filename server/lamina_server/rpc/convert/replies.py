@@ -11,7 +11,7 @@ from functools import lru_cache
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lamina_protos.v1 import lamina_pb2 as pb
-from lamina_server.rpc.convert.values import to_message
+from lamina_server.rpc.convert.values import to_message, write
 from lamina_server.rpc.requests import Cursor
 from lamina_server.store.contract import CHANGED_KEYS_LIMIT, ConfigSummary
 from lamina_server.versions import Change, Difference, Entry, KeyChange, Reply, Version
@@ -47,7 +47,11 @@ def empty_map(config: str) -> bytes:
 
 def entry(entry: Entry) -> bytes:
     """Encode an entry of a version."""
-    message = pb.Entry(key=entry.key, value=to_message(entry.value), origin_version=entry.origin)
+    # Field by field, which takes half as long as all at once: this is done for each key of a map that is read.
+    message = pb.Entry()
+    message.key = entry.key
+    write(entry.value, message.value)
+    message.origin_version = entry.origin
     encoded = message.SerializeToString()
     return b"".join((_ENTRIES_TAG, _length(encoded), encoded))
 

@@ -53,8 +53,14 @@ def of_message(message: pb.Value) -> Value:
 
 def to_message(value: Value) -> pb.Value:
     """Write a value."""
-    if value.kind is Kind.NULL:
-        return pb.Value(null=NULL_VALUE)
     message = pb.Value()
-    setattr(message, _FIELDS[value.kind], value.data)
+    write(value, message)
     return message
+
+
+def write(value: Value, message: pb.Value) -> None:
+    """Write a value into its place in another message, which spares a copy."""
+    if value.kind is Kind.NULL:
+        message.null = NULL_VALUE
+    else:
+        setattr(message, _FIELDS[value.kind], value.data)
