@@ -205,9 +205,6 @@ async def test_a_lost_answer_is_found_out_by_commit(tmp_path: Path, sdk: Sdk) ->
         with pytest.raises(lamina.UnavailableError) as caught:
             await beside(sdk, cfg.transact, increment)
         assert (caught.value.request_id, cfg.changes) == (None, {})
-        server.restart()
-        await beside(sdk, cfg.transact, increment)
-        assert cfg["n"] == 2
 
 
 def test_processes_count_exactly_while_their_server_is_killed(tmp_path: Path) -> None:
