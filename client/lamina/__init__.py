@@ -18,6 +18,7 @@ from lamina.errors import (
     UnavailableError,
 )
 from lamina.live import LiveState
+from lamina.provenance import ProvenanceFilter
 from lamina.records import MISSING, Change, ConfigInfo, Conflict, KeyChange, Version, VersionChanges
 from lamina.sync import Client, Config, Live, Watch, connect
 from lamina.values import Value
@@ -43,6 +44,7 @@ __all__ = [
     "LiveState",
     "NotFoundError",
     "PermissionDeniedError",
+    "ProvenanceFilter",
     "Snapshot",
     "UnauthenticatedError",
     "UnavailableError",

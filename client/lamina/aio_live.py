@@ -7,7 +7,7 @@ moving on.
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Self, SupportsIndex
 from weakref import finalize
@@ -16,6 +16,7 @@ from lamina import flows
 from lamina.aio_shell import Shell, is_cancelled
 from lamina.aio_verbs import Reader
 from lamina.aio_watch import Watch
+from lamina.draft import Snapshot
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, InvalidError, LaminaError
 from lamina.live import (
@@ -30,6 +31,7 @@ from lamina.live import (
     reached,
     to_be_told,
 )
+from lamina.pinning import Pins
 from lamina.records import VersionChanges
 from lamina.watching import EndedError
 
@@ -43,6 +45,7 @@ class Live(LiveView, Reader):
         self._shell = shell
         self._followed = followed
         self._tracking = followed.tracking
+        self._pins = followed.pins
         self._callbacks = callbacks
         self._left = finalize(self, followed.abandon, callbacks)
         self._left.atexit = False
@@ -53,6 +56,10 @@ class Live(LiveView, Reader):
             self._check_open()
             seconds = self._shell.session.timeout_seconds if timeout is None else timeout
             await self._followed.wait(version, seconds, self._check_open)
+
+    async def carried(self, versions: Mapping[str, int]) -> Snapshot:
+        """Give the version that a request carries, to be pinned: `live.pin(await live.carried(versions))`."""
+        return Snapshot(await self._shell.run(self._carried(self._shell.session, versions)))
 
     def on_change(self, function: OnChange) -> OnChange:
         """Call a function, or await a coroutine function, with each whole version that comes from now on, in order."""
@@ -119,6 +126,7 @@ class Followed:
     def __init__(self, shell: Shell, entries: Entries, on_end: Callable[["Followed"], None]) -> None:
         self._on_end = on_end
         self.tracking = Tracking(shell.session, entries)
+        self.pins = Pins()
         self._loop = asyncio.get_running_loop()
         self._lives: list[Callbacks] = []
         self.is_over = False
@@ -126,7 +134,7 @@ class Followed:
         self._made: deque[Made] = deque()
         self._calling: asyncio.Task[None] | None = None
         self._stream = _Stream(shell, self.tracking)
-        self._task = asyncio.create_task(self._follow())
+        self._task = asyncio.create_task(self._follow(), context=self.pins.without())
 
     def join(self, callbacks: Callbacks) -> bool:
         """Count a live in; not once it is over."""
@@ -162,7 +170,7 @@ class Followed:
     def begin_calling(self) -> None:
         """Have a task for callbacks."""
         if self._calling is None and not self.is_over:
-            self._calling = asyncio.create_task(self._call())
+            self._calling = asyncio.create_task(self._call(), context=self.pins.without())
 
     async def close(self) -> None:
         """End the stream and the tasks."""

@@ -8,8 +8,8 @@ message, a bookmark at 9, says that nothing was missed: LIVE, and the age is 0 a
 """
 
 import logging
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, NoReturn, SupportsIndex, TypeAlias, TypeVar
 
@@ -19,6 +19,7 @@ from lamina.effects import Effect, Flow, Session
 from lamina.entries import Entries
 from lamina.errors import DataLossError, LaminaError
 from lamina.flows import number_of
+from lamina.pinning import Pins, pinnable
 from lamina.records import VersionChanges
 from lamina.stage import applied
 from lamina.watching import Following
@@ -176,8 +177,9 @@ class Tracking(Following):
 class LiveView:
     """What both kinds of a live show, without a lock and without a call."""
 
-    __slots__ = ("__weakref__", "_tracking")
+    __slots__ = ("__weakref__", "_pins", "_tracking")
 
+    _pins: Pins
     _tracking: Tracking
 
     @property
@@ -188,12 +190,12 @@ class LiveView:
     @property
     def current(self) -> Snapshot:
         """One whole version: read several keys of it, and they belong together."""
-        return Snapshot(self._tracked().entries)
+        return Snapshot(self._shown())
 
     @property
     def version(self) -> int:
         """The number of the version that it shows."""
-        return self._tracked().entries.header.number
+        return self._shown().header.number
 
     @property
     def state(self) -> LiveState:
@@ -217,19 +219,31 @@ class LiveView:
     def get(self, key: str, default: Any = None) -> Any:
         """Give a key's value, or the default."""
         try:
-            return self._tracked().entries.value(key)
+            return self._shown().value(key)
         except KeyError:
             return default
 
+    def pin(self, snapshot: Snapshot | None = None) -> AbstractContextManager[Snapshot]:
+        """Hold what is shown to one version for a `with` block: the newest, or what `at` or `carried` gave.
+
+        It holds for the thread or asyncio task that runs the block, with the tasks that are begun in it, and for every
+        live of this config in this client; others go on with the head. Pins nest. `state`, `age`, `error`, `wait` and
+        what `on_change` calls are of the head, always. Plain in `lamina.aio` as well: nothing is asked for.
+        """
+        entries = self._shown() if snapshot is None else pinnable(snapshot, self.name)
+        return self._pins.hold(entries)
+
     def origin(self, key: str) -> int:
         """Tell which version set the key's value; KeyError where there is none."""
-        return self._tracked().entries.origin(key)
+        return self._shown().origin(key)
 
     def __getitem__(self, key: str) -> Any:
+        if self._pins.in_use:
+            return self._shown().value(key)
         return self._tracked().entries.value(key)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._tracked().entries
+        return key in self._shown()
 
     def __iter__(self) -> Iterator[str]:
         raise TypeError("a mapping that moves cannot be read whole: iterate over live.current")
@@ -245,8 +259,18 @@ class LiveView:
         """Give what is tracked; a shell sees here that it was forked."""
         return self._tracking
 
-    def _base(self) -> Entries:
+    def _shown(self) -> Entries:
+        """Give what is shown here and now: what the running thread or task has pinned, else the newest."""
+        if self._pins.in_use and (held := self._pins.held()) is not None:
+            return held
         return self._tracked().entries
+
+    def _carried(self, session: Session, versions: Mapping[str, int]) -> Flow[Entries]:
+        is_linked = self.state is LiveState.LIVE
+        return self._pins.carried(session, self._shown(), versions.get(self.name), is_linked=is_linked)
+
+    def _base(self) -> Entries:
+        return self._shown()
 
 
 def to_be_told(made: Made) -> VersionChanges | None:

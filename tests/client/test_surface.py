@@ -57,6 +57,7 @@ def parameters(function: Any) -> list[tuple[str, Any, Any, Any]]:
 
 
 AWAITED = {"config", "live", "wait", "commit", "refresh", "at", "diff", "blame", "revert", "fork", "verify", "close"}
+AWAITED |= {"carried"}
 
 
 def test_what_is_awaited() -> None:
