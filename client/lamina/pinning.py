@@ -68,7 +68,7 @@ class Pins:
         for entries in (shown, *self._recent):
             if entries.header.number == version:
                 return entries
-        if version is None or version < 1 or version > flows.VERSION_LIMIT or not is_linked:
+        if version is None or version < 1 or not is_linked:
             return shown
         hurried = replace(session, timeout_seconds=min(session.timeout_seconds, CARRIED_SECONDS))
         try:
