@@ -230,8 +230,10 @@ class LiveView:
         live of this config in this client; others go on with the head. Pins nest. `state`, `age`, `error`, `wait` and
         what `on_change` calls are of the head, always. Plain in `lamina.aio` as well: nothing is asked for.
         """
-        entries = self._shown() if snapshot is None else pinnable(snapshot, self.name)
-        return self._pins.hold(entries)
+        if snapshot is None:
+            return self._pins.hold(self._to_pin)
+        entries = pinnable(snapshot, self.name)
+        return self._pins.hold(lambda: entries)
 
     def origin(self, key: str) -> int:
         """Tell which version set the key's value; KeyError where there is none."""
@@ -264,6 +266,13 @@ class LiveView:
         if self._pins.in_use and (held := self._pins.held()) is not None:
             return held
         return self._tracked().entries
+
+    def _to_pin(self) -> Entries:
+        held = self._pins.held()
+        if held is None:
+            held = self._tracked().entries
+            self._pins.keep(held)
+        return held
 
     def _carried(self, session: Session, versions: Mapping[str, int]) -> Flow[Entries]:
         is_linked = self.state is LiveState.LIVE

@@ -44,7 +44,8 @@ class LaminaProvider(AbstractProvider):
 
     `initialize` waits for the client's `timeout` at most. If no server answered by then, it fails, as OpenFeature wants
     it, and goes on trying: PROVIDER_READY comes later, and until then flags have their defaults. What is definite, such
-    as that there is no such config, is a PROVIDER_FATAL.
+    as that there is no such config, is a PROVIDER_FATAL; where it ends what was followed already, a PROVIDER_ERROR, and
+    flags stay as they were last.
 
     Within `with client.live(config).pin():`, of the same client, flags are of the pinned version, too.
     """
@@ -123,8 +124,10 @@ class LaminaProvider(AbstractProvider):
             except LaminaError as error:
                 if over.is_set():
                     return
-                log.error("the flags of %s are not followed: %s", self._config, error)
-                self.emit_provider_error(ProviderEventDetails(message=str(error), error_code=ErrorCode.PROVIDER_FATAL))
+                # A fatal one would put flags to their defaults. What was read is still the best that is known.
+                code = ErrorCode.PROVIDER_FATAL if self._live is None else ErrorCode.GENERAL
+                log.error("the flags of %s are not followed any more: %s", self._config, error)
+                self.emit_provider_error(ProviderEventDetails(message=str(error), error_code=code))
                 return
 
     def _look(self, over: threading.Event) -> None:

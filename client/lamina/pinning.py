@@ -7,7 +7,7 @@ Worked example: two requests run at once, as tasks. The first has pinned version
 and the second pins that. Both read `live["x"]`: the first one 7's, the second one 8's, and whoever pinned nothing 8's.
 """
 
-from collections.abc import Generator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager
 from contextvars import Context, ContextVar, copy_context
 from dataclasses import replace
@@ -46,9 +46,9 @@ class Pins:
         self._recent: tuple[Entries, ...] = ()
 
     @contextmanager
-    def hold(self, entries: Entries) -> Generator[Snapshot, None, None]:
-        """Pin a version for the block."""
-        self._keep(entries)
+    def hold(self, choose: Callable[[], Entries]) -> Generator[Snapshot, None, None]:
+        """Pin a version for the block: chosen when it is entered, since this may have been made long before."""
+        entries = choose()
         self.in_use = True
         token = self._variable.set(entries)
         try:
@@ -75,7 +75,7 @@ class Pins:
             entries = yield from flows.at(hurried, shown, version)
         except LaminaError:
             return shown  # no such version, or nobody says: a header of somebody else's must not fail a request
-        self._keep(entries)
+        self.keep(entries)
         return entries
 
     def without(self) -> Context:
@@ -84,10 +84,10 @@ class Pins:
         context.run(self._variable.set, None)
         return context
 
-    def _keep(self, entries: Entries) -> None:
-        """Keep a version, in place of the one that was kept longest ago. Replaced at one go: threads share it."""
-        recent = self._recent
-        if all(each is not entries for each in recent):
+    def keep(self, entries: Entries) -> None:
+        """Keep a version of the server's, in place of the one that was kept longest ago."""
+        recent = self._recent  # replaced at one go, as threads share it
+        if all(each.header.number != entries.header.number for each in recent):
             self._recent = (entries, *recent)[:RECENT_VERSIONS]
 
 

@@ -226,6 +226,12 @@ def test_it_is_stale_while_the_link_is_lost_and_ready_again(tmp_path: Path) -> N
         found = flags.get_boolean_details("on", False)
         assert (found.value, found.reason) == (True, Reason.STATIC)
         assert flags.get_provider_status() is ProviderStatus.READY
+        errors = Heard(ProviderEvent.PROVIDER_ERROR)
+        server.kill()
+        with ServerProcess("sqlite://", "--listen", server.target):  # which has never heard of it
+            assert errors.next().error_code == ErrorCode.GENERAL
+            found = flags.get_boolean_details("on", False)
+            assert (found.value, found.reason, found.variant) == (True, Reason.STALE, "1")
 
 
 def test_it_begins_without_a_server_and_is_ready_when_there_is_one(

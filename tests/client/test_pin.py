@@ -2,6 +2,7 @@
 
 import asyncio
 import contextvars
+import dataclasses
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -10,8 +11,9 @@ import pytest
 
 import lamina
 from lamina import carry
+from lamina.entries import Entries
 from lamina.pinning import RECENT_VERSIONS
-from tests.client.both import Sdk, of
+from tests.client.both import Sdk, following, of
 from tests.client.living import SECONDS, Noted, put_and_reach, reach
 from tests.support.server import ServerProcess
 
@@ -155,6 +157,32 @@ async def test_what_follows_the_head_follows_it_from_within_a_block(live: Any, c
     assert await noted.numbers(2) == [2, 3]
     assert seen[-1] == (3, 3, 3)
     assert all(current >= number for number, current, _ in seen)
+
+
+async def test_the_version_is_chosen_when_the_block_begins(live: Any, cfg: Any) -> None:
+    """A decorator makes its block long before, and for many calls."""
+
+    @live.pin()  # type: ignore[untyped-decorator]  # of either client
+    def read() -> tuple[int, int]:
+        return live.version, live["a"]
+
+    pin = live.pin()
+    await put_and_reach(live, cfg, a=2)
+    assert read() == (2, 2)
+    await put_and_reach(live, cfg, a=3)
+    assert read() == (3, 3)
+    with pin as snapshot:
+        assert snapshot.version == 3
+
+
+async def test_a_strangers_snapshot_is_never_taken_for_a_version_that_is_carried(sdk: Sdk, live: Any, cfg: Any) -> None:
+    """A pin holds what it is given; only what this client has read is kept for others."""
+    header = dataclasses.replace(await following(live.log()), hash="f" * 64)
+    strangers = lamina.Snapshot(Entries(header, {}))
+    await put_and_reach(live, cfg, a=2)
+    with live.pin(strangers), live.pin():
+        assert (live.version, "a" in live) == (1, False)
+    assert await carried(live, {cfg.name: 1}) == 1
 
 
 async def test_a_closed_live_can_be_pinned_still(live: Any, cfg: Any) -> None:
