@@ -25,7 +25,7 @@ from openfeature.provider import AbstractProvider, Metadata  # pyright: ignore[r
 
 from lamina import forking
 from lamina.errors import LaminaError, UnavailableError
-from lamina.live import LiveState, log
+from lamina.live import LiveState
 from lamina.records import VersionChanges
 from lamina.sync import Client, Live, connect
 
@@ -126,7 +126,6 @@ class LaminaProvider(AbstractProvider):
                     return
                 # A fatal one would put flags to their defaults. What was read is still the best that is known.
                 code = ErrorCode.PROVIDER_FATAL if self._live is None else ErrorCode.GENERAL
-                log.error("the flags of %s are not followed any more: %s", self._config, error)
                 self.emit_provider_error(ProviderEventDetails(message=str(error), error_code=code))
                 return
 

@@ -87,6 +87,13 @@ class Heard:
         return self.details.pop(0)
 
 
+def await_end(*names: str) -> None:
+    """See the threads of these names end."""
+    for thread in [each for each in threading.enumerate() if each.name in names]:
+        thread.join(SECONDS)
+        assert not thread.is_alive(), thread.name
+
+
 ASKED: dict[type, str] = {
     bool: "boolean",
     str: "string",
@@ -260,8 +267,7 @@ def test_it_begins_without_a_server_and_is_ready_when_there_is_one(
         assert ready.next().provider_name == "Lamina"
         assert flags.get_boolean_value("on", False) is True
         api.clear_providers()
-        threads = {thread.name for thread in threading.enumerate()}
-        assert not threads & {"lamina-live", "lamina-on-change"}
+        await_end("lamina-live", "lamina-on-change", "lamina-openfeature")
 
 
 def test_no_such_config_is_fatal(client: lamina.Client, config_name: str) -> None:
@@ -275,11 +281,8 @@ def test_no_such_config_is_fatal(client: lamina.Client, config_name: str) -> Non
 def test_shutdown_ends_what_it_began_and_leaves_the_clients_own(client: lamina.Client, cfg: lamina.Config) -> None:
     provider = LaminaProvider(cfg.name, client=client)
     api.set_provider_and_wait(provider)
-    looking = next(thread for thread in threading.enumerate() if thread.name == "lamina-openfeature")
     api.clear_providers()
-    looking.join(SECONDS)
-    assert not looking.is_alive()
-    assert "lamina-live" not in {thread.name for thread in threading.enumerate()}
+    await_end("lamina-live", "lamina-on-change", "lamina-openfeature")
     assert provider.resolve_boolean_details("on", False).error_code == ErrorCode.PROVIDER_NOT_READY
     assert client.config(cfg.name)["on"] is True
     # And again: a provider may be set anew.
