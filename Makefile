@@ -18,7 +18,7 @@ RIVALLED  := $(VENV)/.rivalled
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test torture oldest check fix bench generate lock node clean
+.PHONY: help serve test faults torture oldest check fix bench generate lock node clean
 
 help: ## List what can be made.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -27,8 +27,12 @@ serve: $(INSTALLED) ## Start a server on SQLite, with its data in .data/.
 	@mkdir -p .data
 	@exec $(BIN)/lamina-server serve --database sqlite:///.data/lamina.db $(ARGS)
 
-test: $(EQUIPPED) node ## Run the whole test suite.
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 $(ARGS)
+test: $(EQUIPPED) node ## Run the test suite.
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --ignore=tests/faults $(ARGS)
+
+# Apart, so that nobody waits for them who has changed a verb's text.
+faults: $(EQUIPPED) ## Run the tests that break disks, databases, networks and servers, in minutes.
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 tests/faults $(ARGS)
 
 torture: $(EQUIPPED) ## Kill servers and databases, cut watches for half an hour, and see that nothing is lost.
 	$(BIN)/python -m tests.faults $(ARGS)

@@ -16,6 +16,7 @@ from lamina.aio_verbs import Reader
 from lamina.aio_watch import Watch, verified
 from lamina.channels import DEFAULT_TIMEOUT_SECONDS, TLS, connection
 from lamina.draft import Draft
+from lamina.effects import Invoke
 from lamina.entries import Entries
 from lamina.records import ConfigInfo, Conflict, Version
 
@@ -104,6 +105,11 @@ class Config(Reader, Draft):
             self.discard()
             raise
         await self.commit(message, merge=merge)
+
+    async def transact(self, function: Callable[[Self], Any], message: str = "") -> Version:
+        """Run a function, or coroutine function, on the head, and commit; again on each new head until it succeeds."""
+        flow = commits.transact(self._shell.session, self._stage, Invoke(function, self), message)
+        return await self._shell.run(flow)
 
     async def revert(self, *keys: str, to: flows.Point, message: str = "") -> Version:
         """Write a new version in which these keys, or without any the whole map, are as they were at another one."""

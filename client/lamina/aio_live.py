@@ -17,6 +17,7 @@ from lamina.aio_shell import Shell, is_cancelled
 from lamina.aio_verbs import Reader
 from lamina.aio_watch import Watch
 from lamina.draft import Snapshot
+from lamina.effects import log
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, InvalidError, LaminaError
 from lamina.live import (
@@ -27,7 +28,6 @@ from lamina.live import (
     Made,
     OnChange,
     Tracking,
-    log,
     reached,
     to_be_told,
 )

@@ -1,6 +1,7 @@
 """Runs flows over grpc.aio: makes the calls, waits, and holds the channels. sync_shell.py is its sibling."""
 
 import asyncio
+import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -11,7 +12,7 @@ from weakref import WeakSet, finalize
 import grpc
 
 from lamina.channels import TOO_SLOW, Address, Connection, Link, Owner, Pool, call_error
-from lamina.effects import Call, Effect, Flow, Open, Receive, Session, Sleep
+from lamina.effects import Call, Effect, Flow, Invoke, Open, Receive, Session, Sleep
 from lamina.errors import LaminaError, UnavailableError
 from lamina.flows import Listing
 from lamina.rpcs import Rpc
@@ -64,6 +65,9 @@ class Shell:
                 return await self._call(effect)
             case Sleep(seconds):
                 return await asyncio.sleep(seconds)
+            case Invoke(function, argument):
+                result = function(argument)
+                return await result if inspect.isawaitable(result) else result
             case Open() | Receive():
                 raise AssertionError("only a watch has a stream")
 
@@ -120,13 +124,13 @@ class Shell:
 
 
 async def run(flow: Flow[Result], perform: Callable[[Effect], Awaitable[Any]]) -> Result:
-    """Do what a flow asks for until it returns; what goes wrong in the tree of errors is for the flow to decide."""
+    """Do what a flow asks for until it returns; what goes wrong is for the flow to decide."""
     try:
         effect = next(flow)
         while True:
             try:
                 result = await perform(effect)
-            except LaminaError as error:
+            except BaseException as error:  # noqa: BLE001 - the flow is where it is raised
                 effect = flow.throw(error)
             else:
                 effect = flow.send(result)

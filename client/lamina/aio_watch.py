@@ -7,13 +7,13 @@ from typing import Any, Self, TypeVar
 import grpc
 
 from lamina.aio_shell import Shell, Stream, is_cancelled, run
-from lamina.effects import Call, Effect, Flow, Open, Receive, Sleep
+from lamina.effects import Call, Effect, Flow, Invoke, Open, Receive, Sleep
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, UnavailableError
 from lamina.records import KeyChange, Version, VersionChanges
 from lamina.rpcs import WATCH_KEY_HISTORY
 from lamina.verifying import Verifying
-from lamina.watching import EndedError, Following
+from lamina.watching import EndedError, Following, check_timeout
 from lamina_protos.v1 import lamina_pb2 as pb
 
 Result = TypeVar("Result")
@@ -28,7 +28,7 @@ class Watch:
     def __init__(self, shell: Shell, following: Following, timeout: float | None) -> None:
         self._shell = shell
         self._following = following
-        self._timeout = timeout
+        self._timeout = check_timeout(timeout)
         self._closed = asyncio.Event()
         self._stream: Stream | None = None
         shell.adopt(self)
@@ -98,7 +98,7 @@ class Watch:
                 return await self._receive()
             case Sleep(seconds):
                 return await self._sleep(seconds)
-            case Call():
+            case Call() | Invoke():
                 return await self._shell.perform(effect)
 
     async def _sleep(self, seconds: float) -> None:

@@ -11,12 +11,14 @@ version 2, where x is 28 and only y is left to change, and {y} is committed as v
 
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import Any, Literal, TypeAlias
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, Final, Literal, TypeAlias
 
 from lamina.conflicts import conflict_error, describe, explain
-from lamina.effects import Flow, Session, Verb
+from lamina.effects import RETRY_CEILING_SECONDS, Flow, Invoke, Session, Sleep, Verb
 from lamina.entries import Entries
-from lamina.errors import InvalidError, LaminaError, UnavailableError
+from lamina.errors import ConflictError, InvalidError, LaminaError, UnavailableError
 from lamina.flows import Point, advance, newest, read_entries, read_header, read_version, resolve
 from lamina.merging import merge
 from lamina.records import MISSING, Conflict, Missing, Version
@@ -30,6 +32,9 @@ from lamina_protos.v1 import lamina_pb2 as pb
 Resolve: TypeAlias = Literal["theirs", "yours"] | Callable[[Conflict], Any] | None
 """How to settle conflicts: by one side, or by a function of each; None raises them."""
 Write: TypeAlias = pb.CommitRequest | pb.RevertConfigRequest
+
+CONTENTION_SECONDS: Final = 0.01
+"""The first pause of a transaction that lost against another is drawn from 0 to this: about as long as one takes."""
 
 
 def commit(session: Session, stage: Stage, message: str, *, merge: bool, dry_run: bool) -> Flow[Version]:
@@ -63,6 +68,34 @@ def begin_edit(session: Session, stage: Stage) -> Flow[None]:
     _refuse_changes(stage, "edit")
     yield from refresh(session, stage, None)
     _refuse_changes(stage, "edit")
+
+
+def transact(session: Session, stage: Stage, invoke: Invoke, message: str) -> Flow[Version]:
+    """Have a function change the draft, and write that; where others changed what it read, run it on the new head.
+
+    Each try has the whole of the verb's time, and there is no limit of tries: each that fails means that a commit of
+    somebody else's went through. What the function raises discards the draft; an open write stays for `commit`.
+    """
+    _refuse_changes(stage, "transact")
+    for tries in count():
+        yield from refresh(session, stage, None)
+        _refuse_changes(stage, "transact")
+        stage.begin_transaction()
+        try:
+            yield invoke
+        except BaseException:
+            stage.discard()
+            raise
+        try:
+            return (yield from commit(session, stage, message, merge=True, dry_run=False))
+        except ConflictError:
+            stage.discard()
+        except BaseException:
+            if stage.unresolved is None:
+                stage.discard()
+            raise
+        yield Sleep(session.uniform(0, min(RETRY_CEILING_SECONDS, CONTENTION_SECONDS * 2 ** min(tries, 16))))
+    raise AssertionError("there is always another try")
 
 
 def revert(session: Session, stage: Stage, keys: tuple[str, ...], to: Point, message: str) -> Flow[Version]:
@@ -154,7 +187,11 @@ def _landed(verb: Verb, stage: Stage, request: Write, reply: pb.CommitResponse) 
     alone = reply.created and not reply.merged and header.parent == stage.base.header.number
     if alone and isinstance(request, pb.CommitRequest):
         return applied(stage.base, header, request.changes)
-    return (yield from advance(verb, stage.base, header))
+    try:
+        return (yield from advance(verb, stage.base, header))
+    except LaminaError as error:  # of a write all the same: whoever catches this can tell that there is one to resume
+        error.request_id = request.request_id
+        raise
 
 
 def _follow(verb: Verb, stage: Stage, resolve: Resolve, *, stay: bool = False) -> Flow[Version]:
@@ -200,21 +237,21 @@ def _try_out(verb: Verb, stage: Stage, request: pb.CommitRequest) -> Flow[Versio
         reply = yield from verb.ask(COMMIT, request)
     except ReportedConflictError as error:
         raise (yield from explain(verb, stage, request, error)) from None
-    return replace(version_of(reply.version), config=request.config)
+    return replace(version_of(reply.version), config=request.config, time=datetime.now(UTC))
 
 
 def _commit_request(
     stage: Stage, staged: Mapping[str, Stored | Missing], message: str, *, merge: bool
 ) -> pb.CommitRequest:
-    base = stage.base.header
+    base, depends_on_all = stage.base.header, stage.depends_on_all
     return pb.CommitRequest(
         config=base.config,
         base_version=base.number,
         base_hash=bytes.fromhex(base.hash),
         changes=changes_of(staged),
         message=message,
-        merge_policy=pb.MERGE_DISJOINT if merge else pb.REQUIRE_BASE,
-        read_keys=stage.read_keys(),
+        merge_policy=pb.MERGE_DISJOINT if merge and not depends_on_all else pb.REQUIRE_BASE,
+        read_keys=() if depends_on_all else stage.read_keys(),
     )
 
 

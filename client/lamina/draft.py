@@ -167,9 +167,11 @@ class Draft(_ConfigMapping, MutableMapping[str, Any]):
         self._stage.put(key, MISSING)
 
     def __iter__(self) -> Iterator[str]:
+        self._stage.note_read_all()
         return iter(self._stage)
 
     def __len__(self) -> int:
+        self._stage.note_read_all()
         return len(self._stage)
 
     def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
@@ -177,7 +179,7 @@ class Draft(_ConfigMapping, MutableMapping[str, Any]):
         return self
 
     def __repr__(self) -> str:
-        counts = f"{_count(len(self), 'key')}, {_count(len(self._stage.staged), 'change')}"
+        counts = f"{_count(len(self._stage), 'key')}, {_count(len(self._stage.staged), 'change')}"
         return f"<{type(self).__name__} {self.name!r} version {self.version}, {counts}>"
 
     def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:

@@ -1,11 +1,13 @@
 """What a flow may ask of a shell, and what all flows of one client share; it names no gRPC and does no I/O.
 
 A flow is a generator: it yields an effect, is sent the result or thrown the error, and returns what the verb returns.
+Whatever is raised meanwhile is thrown in, Ctrl-C and a task's cancellation too; a flow stops for LaminaErrors alone.
 Two shells run flows, sync.py and aio.py; tests run them against a script.
 
     reply = yield from verb.ask(GET_VERSION, request)      one call, tried again until the verb's time is over
 """
 
+import logging
 import random
 import time
 import uuid
@@ -22,6 +24,9 @@ from lamina_protos.v1 import lamina_pb2 as pb
 Result = TypeVar("Result")
 Request = TypeVar("Request")
 Reply = TypeVar("Reply")
+
+log = logging.getLogger("lamina")
+"""Where it is told what a caller may not see: what goes wrong in the background, and what is being tried again."""
 
 RETRY_FIRST_SECONDS: Final = 0.05
 """The first pause is drawn from 0 to this: a server that restarts is back before a longer one would end."""
@@ -63,7 +68,15 @@ class Receive:
     """Wait for the open stream's next message and give it; its end, too, is an UnavailableError."""
 
 
-Effect: TypeAlias = Call | Sleep | Open | Receive
+@dataclass(frozen=True, slots=True)
+class Invoke:
+    """Call a function of the user's; for asyncio it may be a coroutine function. What it raises is thrown in."""
+
+    function: Callable[[Any], Any]
+    argument: Any
+
+
+Effect: TypeAlias = Call | Sleep | Open | Receive | Invoke
 Flow: TypeAlias = Generator[Effect, Any, Result]
 
 
@@ -137,6 +150,8 @@ class Verb:
                 left = self._left()
                 if left < LAST_TRY_SECONDS:
                     raise _marked(self._deadline(error), request) from error
+                if tries == 1:
+                    log.info("%s; trying again for %.0f s", error, left)
             except LaminaError as error:
                 raise _marked(error, request) from None
             else:

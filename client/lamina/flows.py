@@ -185,7 +185,11 @@ def number_of(point: SupportsIndex, config: str | None = None) -> int:
     if isinstance(point, Version) and config not in {None, point.config}:
         text = f"version {point.number} of {point.config!r} is no version of {config!r}"
         raise InvalidError(text, reason="BAD_REQUEST")
-    number = index(point)
+    try:
+        number = index(point)
+    except TypeError:
+        kind = type(point).__name__
+        raise TypeError(f"a version is an int, a Version or a datetime, not {kind}") from None
     if not 0 <= number <= VERSION_LIMIT:
         raise InvalidError(f"{number} is no version: they are numbered from 1, and 0 is empty", reason="BAD_REQUEST")
     return number

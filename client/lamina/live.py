@@ -7,7 +7,6 @@ then 9's, never anything in between. The link breaks: STALE, still with 9, and `
 message, a bookmark at 9, says that nothing was missed: LIVE, and the age is 0 again.
 """
 
-import logging
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
@@ -15,7 +14,7 @@ from typing import Any, Final, NamedTuple, NoReturn, SupportsIndex, TypeAlias, T
 
 from lamina import forking
 from lamina.draft import Snapshot
-from lamina.effects import Effect, Flow, Session
+from lamina.effects import Effect, Flow, Session, log
 from lamina.entries import Entries
 from lamina.errors import DataLossError, LaminaError
 from lamina.flows import number_of
@@ -30,9 +29,6 @@ CALLBACKS_BEHIND: Final = 1_000
 """Versions that may wait for callbacks; then the map waits too, rather than that memory runs full."""
 
 OnChange = TypeVar("OnChange", bound=Callable[[VersionChanges], Any])
-
-log = logging.getLogger("lamina")
-"""Where what goes wrong in the background is reported."""
 
 Made: TypeAlias = tuple[pb.ConfigVersion, list[pb.Change]]
 """A version that came, and what it changed."""

@@ -6,12 +6,15 @@ one staged change {y: MISSING}: what equals the base is no change.
 
 from bisect import bisect_left, insort
 from collections.abc import Iterable, Iterator, Mapping
-from typing import Any
+from typing import Any, Final
 
 from lamina.entries import Entries
 from lamina.records import MISSING, Missing, Version
 from lamina.values import Stored, decode, dump
 from lamina_protos.v1 import lamina_pb2 as pb
+
+READ_KEYS_DECLARED: Final = 10_000
+"""Keys a commit may declare, by the wire contract; who read more depends on the whole map."""
 
 
 class Stage:
@@ -19,10 +22,14 @@ class Stage:
 
     `unresolved` is a write whose outcome is not known, with its request id; commits.py settles it before any other.
     `unresolved_keys` are the keys that were staged when it began: a revert's are none of the draft's.
+
+    In a transaction all that was read is declared, also what was not changed, until it is committed or discarded.
     """
 
     __slots__ = (
         "_decoded",
+        "_has_read_all",
+        "_in_transaction",
         "_order",
         "_reshaped",
         "_size",
@@ -41,6 +48,8 @@ class Stage:
         self.unresolved: pb.CommitRequest | pb.RevertConfigRequest | None = None
         self.unresolved_fork: pb.ForkConfigRequest | None = None
         self.unresolved_keys: frozenset[str] = frozenset()
+        self._in_transaction = False
+        self._has_read_all = False  # which keys there are, so that a new one would have made a difference
         self._decoded: dict[str, Any] = {}
         self._reshaped = False  # whether keys were staged or deleted, so that they may not be the base's
         self._order: list[str] | None = None  # the keys in order, once somebody iterated over them
@@ -89,6 +98,14 @@ class Stage:
         if key not in self.staged:
             self.read.add(key)
 
+    def note_read_all(self) -> None:
+        """Remember that the draft depends on which keys there are."""
+        self._has_read_all = True
+
+    def begin_transaction(self) -> None:
+        """Declare all that is read from now on."""
+        self.read, self._in_transaction, self._has_read_all = set(), True, False
+
     def put(self, key: str, new: Stored | Missing) -> None:
         """Stage a value, or MISSING to delete; what equals the base is no change."""
         was_there = key in self
@@ -107,7 +124,7 @@ class Stage:
 
     def rebase(self, base: Entries, staged: Mapping[str, Stored | Missing]) -> None:
         """Stand on another base with these changes; of the keys read, those that are still changed stay declared."""
-        read = self.read
+        read, self._in_transaction, self._has_read_all = self.read, False, False
         self.base, self.staged, self._decoded = base, {}, {}
         self._reshaped, self._order, self._size = False, None, len(base)
         for key, new in staged.items():
@@ -115,8 +132,14 @@ class Stage:
         self.read = read & self.staged.keys()
 
     def read_keys(self) -> list[str]:
-        """List the keys both read and changed: those that a commit declares."""
-        return sorted(self.read & self.staged.keys())
+        """List the keys that a commit declares: those both read and changed, in a transaction all that were read."""
+        return sorted(self.read if self._in_transaction else self.read & self.staged.keys())
+
+    @property
+    def depends_on_all(self) -> bool:
+        """Whether any change of others' would have made a difference."""
+        too_many = len(self.read) > READ_KEYS_DECLARED
+        return self._in_transaction and (self._has_read_all or too_many)
 
     def _reorder(self, key: str, *, added: bool) -> None:
         self._size += 1 if added else -1

@@ -4,6 +4,7 @@ The server sends its reason and its details as a google.rpc.Status in the traili
 gRPC itself or from something on the way, and is told apart by its code.
 """
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -17,6 +18,8 @@ from lamina_protos.v1 import lamina_pb2 as pb
 
 _DOMAIN = "lamina"
 _DETAILS_KEY = "grpc-status-details-bin"
+_TOO_LARGE = re.compile(r"larger than max \((\d+) vs\.? (\d+)\)")
+"""How gRPC says it of a message that it does not even take."""
 
 
 class ReportedConflictError(ConflictError):
@@ -33,7 +36,7 @@ def error_of(code: str, text: str, trailers: Iterable[Any]) -> LaminaError:
     details = _details(trailers)
     info = ErrorInfo()
     if not _unpack(details, info) or info.domain != _DOMAIN:
-        return CODES.get(code, LaminaError)(_foreign_text(code, text))
+        return _foreign(code, text)
     # A reason that this client does not know yet still has a code that it knows.
     kind = REASONS.get(info.reason) or CODES.get(code, LaminaError)
     if kind is ConflictError:
@@ -60,6 +63,14 @@ def _details(trailers: Iterable[Any]) -> Status:
 
 def _unpack(status: Status, message: Any) -> bool:
     return any(detail.Unpack(message) for detail in status.details)
+
+
+def _foreign(code: str, text: str) -> LaminaError:
+    too_large = _TOO_LARGE.search(text)
+    if code == "RESOURCE_EXHAUSTED" and too_large:
+        actual, limit = map(int, too_large.groups())
+        return LimitError(f"a message: {actual:,} bytes, at most {limit:,} pass", limit=limit, actual=actual)
+    return CODES.get(code, LaminaError)(_foreign_text(code, text))
 
 
 def _foreign_text(code: str, text: str) -> str:

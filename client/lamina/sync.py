@@ -10,6 +10,7 @@ from typing import Any, Literal, Self
 from lamina import commits, flows
 from lamina.channels import DEFAULT_TIMEOUT_SECONDS, TLS, connection
 from lamina.draft import Draft
+from lamina.effects import Invoke
 from lamina.entries import Entries
 from lamina.records import ConfigInfo, Conflict, Version
 from lamina.sync_live import Live, Lives
@@ -99,8 +100,9 @@ class Config(Reader, Draft):
         """Write the changes as the next version, once, and return its header.
 
         What others changed meanwhile is merged, key by key; ConflictError, with the draft as it was, if they changed
-        the same or what you read. `merge=False` demands that nobody changed anything; `dry_run` only tries. Without
-        changes, returns the head's header. Afterwards the draft stands at the new version, others' changes included.
+        the same or what you read. `merge=False` demands that nobody changed anything; `dry_run` only tries, and returns
+        a header without number and hash, since it is not known which it would get. Without changes, returns the head's
+        header. Afterwards the draft stands at the new version, others' changes included.
 
         After an UnavailableError it is not known whether the version was written: commit again to find out.
         """
@@ -128,6 +130,19 @@ class Config(Reader, Draft):
             self.discard()
             raise
         self.commit(message, merge=merge)
+
+    def transact(self, function: Callable[[Self], Any], message: str = "") -> Version:
+        """Run a function on this config as it is at the head, and commit; again on each new head until that succeeds.
+
+        All that the function reads is declared: whatever others changed of it, the function runs anew, so what it
+        decides is always decided on what is true. It may run many times, so it should do nothing but change the draft
+        that it is given. What it raises ends it, and discards its changes. If it changes nothing, nothing is written.
+
+        InvalidError if there are changes already. An UnavailableError with a `request_id` leaves open whether the
+        version was written: the draft is as the function left it, and `commit` finds out. Without one nothing was sent.
+        """
+        flow = commits.transact(self._shell.session, self._stage, Invoke(function, self), message)
+        return self._shell.run(flow)
 
     def revert(self, *keys: str, to: flows.Point, message: str = "") -> Version:
         """Write a new version in which these keys, or without any the whole map, are as they were at another one.

@@ -16,6 +16,7 @@ from weakref import WeakSet, finalize
 
 from lamina import flows, forking
 from lamina.draft import Snapshot
+from lamina.effects import log
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, InvalidError, LaminaError
 from lamina.forking import ForkedLock
@@ -27,7 +28,6 @@ from lamina.live import (
     Made,
     OnChange,
     Tracking,
-    log,
     reached,
     to_be_told,
 )

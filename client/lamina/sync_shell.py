@@ -10,7 +10,7 @@ from weakref import WeakSet, finalize
 import grpc
 
 from lamina.channels import TOO_SLOW, Address, Connection, Link, Owner, Pool, call_error
-from lamina.effects import Call, Effect, Flow, Open, Receive, Session, Sleep
+from lamina.effects import Call, Effect, Flow, Invoke, Open, Receive, Session, Sleep
 from lamina.errors import LaminaError, UnavailableError
 from lamina.flows import Listing
 from lamina.forking import ForkedLock, Gate
@@ -71,6 +71,8 @@ class Shell:
                 return self._call(effect)
             case Sleep(seconds):
                 return time.sleep(seconds)
+            case Invoke(function, argument):
+                return function(argument)
             case Open() | Receive():
                 raise AssertionError("only a watch has a stream")
 
@@ -158,13 +160,13 @@ class Shell:
 
 
 def run(flow: Flow[Result], perform: Callable[[Effect], Any]) -> Result:
-    """Do what a flow asks for until it returns; what goes wrong in the tree of errors is for the flow to decide."""
+    """Do what a flow asks for until it returns; what goes wrong is for the flow to decide."""
     try:
         effect = next(flow)
         while True:
             try:
                 result = perform(effect)
-            except LaminaError as error:
+            except BaseException as error:  # noqa: BLE001 - the flow is where it is raised
                 effect = flow.throw(error)
             else:
                 effect = flow.send(result)

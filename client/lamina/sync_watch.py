@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Self, TypeVar
 from weakref import WeakMethod
 
-from lamina.effects import Call, Effect, Flow, Open, Receive, Sleep
+from lamina.effects import Call, Effect, Flow, Invoke, Open, Receive, Sleep
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, LaminaError
 from lamina.forking import ForkedLock
@@ -14,7 +14,7 @@ from lamina.records import KeyChange, Version, VersionChanges
 from lamina.rpcs import WATCH_KEY_HISTORY
 from lamina.sync_shell import Shell, Stream, run
 from lamina.verifying import Verifying
-from lamina.watching import EndedError, Following
+from lamina.watching import EndedError, Following, check_timeout
 from lamina_protos.v1 import lamina_pb2 as pb
 
 Result = TypeVar("Result")
@@ -29,7 +29,7 @@ class Watch:
     def __init__(self, shell: Shell, following: Following, timeout: float | None) -> None:
         self._shell = shell
         self._following = following
-        self._timeout = timeout
+        self._timeout = check_timeout(timeout)
         self._lock = ForkedLock()  # a forked child, too, closes the client's watches
         self._closed = threading.Event()
         self._stream: Stream | None = None
@@ -112,7 +112,7 @@ class Watch:
                 if self._ended():
                     raise EndedError
                 return None
-            case Call():
+            case Call() | Invoke():
                 return self._shell.perform(effect)
 
     def _ended(self) -> bool:

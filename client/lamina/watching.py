@@ -15,7 +15,7 @@ from datetime import datetime
 from typing import Final, TypeAlias
 
 from lamina.effects import Flow, Open, Receive, Session, Sleep, Verb
-from lamina.errors import CursorError, InvalidError, UnavailableError
+from lamina.errors import CursorError, InvalidError, LimitError, UnavailableError
 from lamina.flows import Point, number_of, read_header
 from lamina.records import KeyChange, Version, VersionChanges
 from lamina.values import check_text
@@ -49,6 +49,13 @@ def format_cursor(cursor: pb.Cursor) -> str:
     return f"{cursor.version}.{cursor.hash.hex()}" if cursor.hash else str(cursor.version)
 
 
+def check_timeout(timeout: float | None) -> float | None:
+    """Give the seconds of silence that end a watch; InvalidError where none would be let pass."""
+    if timeout is not None and not timeout > 0:
+        raise InvalidError(f"timeout={timeout}: a watch takes seconds of silence above 0", reason="BAD_REQUEST")
+    return timeout
+
+
 class EndedError(Exception):
     """The loop is over: closed, or silent for too long. Between a watch and its shell: no user sees it."""
 
@@ -72,6 +79,7 @@ class Following:
         self._taken = 0  # how many changes of the first version that is ready
         self._parts: list[pb.Change] = []
         self._open = False
+        self._was_let_in = False
         self._opened_at = 0.0
         self._failures = 0
 
@@ -110,7 +118,10 @@ class Following:
         """Take the stream's next message, or let a pause pass after the stream was lost and no other server is left."""
         try:
             yield from self._receive()
-        except UnavailableError:
+        except (UnavailableError, LimitError) as error:
+            # What was let in before is refused for how many there are just now: soon there may be fewer.
+            if isinstance(error, LimitError) and (error.reason != "TOO_MANY" or not self._was_let_in):
+                raise
             if self._open and self._session.clock() - self._opened_at >= REOPEN_CEILING_SECONDS:
                 self._failures = 0  # an idle config's stream, too, which moves nothing on, has been there for long
             self._open = False
@@ -132,6 +143,7 @@ class Following:
             yield Open(self._request())
             self._open, self._opened_at = True, self._session.clock()
         self._take((yield Receive()))
+        self._was_let_in = True
 
     def _request(self) -> pb.WatchKeyHistoryRequest:
         return pb.WatchKeyHistoryRequest(

@@ -28,7 +28,7 @@ DEFAULT_TARGET = "localhost:7440"
 SWITCH_SECONDS = 0.0005
 """How long one thread may keep Python from the others: by default ten times as long, which every commit would feel."""
 COLLECTED_AFTER_OBJECTS = 20_000
-"""So many new objects before some cycles are looked for: by default 700, which dozens of watches told at once exceed."""
+"""So many new objects before some cycles are looked for: by default 700, less than dozens of watches make at once."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 

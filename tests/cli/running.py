@@ -210,3 +210,9 @@ class Terminal:
             self._process.send_signal(signal.SIGKILL)
         self._process.wait(WAIT_SECONDS)
         os.close(self._master)
+
+
+def conflict_line(result: "Result | subprocess.CompletedProcess[str]", key: str) -> str:
+    """Give a key's line of the table of conflicts."""
+    (line,) = [line for line in result.stderr.splitlines() if line.startswith(f"  {key} ")]
+    return line

@@ -85,7 +85,8 @@ def test_many_conflicts_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(click.exceptions.Exit), errors.boundary(click.Context(app)):
         raise lamina.ConflictError("moved on", conflicts=conflicts)
     lines = capsys.readouterr().err.splitlines()
-    assert lines[1] == "  k00 was deleted by somebody in version 7"
+    assert lines[1].split() == ["key", "base", "theirs", "yours", "changed", "by"]
+    assert lines[2] == "  k00  1             3      somebody in version 7"  # theirs has none
     assert lines[-1] == "  and 2 more"
 
 

@@ -169,6 +169,7 @@ def test_without_a_server(cli: InProcess, target: str) -> None:
     assert "localhost:1" not in cli("log", "a", "--target", target, code=4).stderr
     refused = cli("--timeout", "0.2", "log", "a", "--target", "localhost:1", code=5)
     assert "no answer within 0.2 s" in refused.stderr
+    assert "; trying again for 0 s" in refused.stderr.splitlines()[0]  # at once, not when the time is over
     assert "Traceback" not in refused.output
 
 

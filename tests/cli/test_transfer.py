@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 import lamina
-from tests.cli.running import InProcess
+from tests.cli.running import InProcess, conflict_line
 
 TRICKY = {
     "no": "no",
@@ -104,8 +104,9 @@ def test_import_deletes_nothing_unless_told(
 def test_import_with_base(cli: InProcess, client: lamina.Client, shop: lamina.Config, tmp_path: Path) -> None:
     path = tmp_path / "some.yaml"
     path.write_text("timeout: 60\n", encoding="utf-8")
-    assert "timeout was set by bob" in cli("import", shop.name, str(path), "--base", "1", code=3).stderr
-    assert "timeout was set by bob" in cli("import", shop.name, str(path), "--base", "1", "--batch", code=3).stderr
+    assert "bob in version" in conflict_line(cli("import", shop.name, str(path), "--base", "1", code=3), "timeout")
+    stale = cli("import", shop.name, str(path), "--base", "1", "--batch", code=3)
+    assert "bob in version" in conflict_line(stale, "timeout")
     assert client.config(shop.name).version == 2
 
 
@@ -180,6 +181,21 @@ def test_an_import_larger_than_a_request(
     assert "5 keys, about 4.8 MiB: --batch" in refused
     cli("import", config_name, str(path), "--create", "--batch")
     assert client.config(config_name) == entries
+
+
+def test_one_value_that_is_too_large_is_no_matter_of_batches(cli: InProcess, config_name: str, tmp_path: Path) -> None:
+    path = tmp_path / "fat.json"
+    for size in (1_100_000, 6_000_000):
+        path.write_text(json.dumps({"a": 1, "fat": "x" * size}), encoding="utf-8")
+        refused = cli("import", config_name, str(path), "--create", code=1).stderr
+        assert "nothing was written" in refused
+        assert "--batch" not in refused
+        assert f"{size:,}"[:4] in refused
+
+
+def test_export_to_where_there_is_no_folder(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
+    path = tmp_path / "nowhere" / "shop.yaml"
+    assert cli("export", shop.name, str(path), code=1).stderr == f"lamina: {path}: No such file or directory\n"
 
 
 def test_a_batch_that_the_server_refuses_is_halved(

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 import lamina
-from tests.cli.running import LAMINA, InProcess, run
+from tests.cli.running import LAMINA, InProcess, conflict_line, run
 
 
 def undo_line(printed: str) -> list[str]:
@@ -69,7 +69,7 @@ def test_set_writes_one_version_and_prints_how_to_undo_it(
 def test_undo_does_not_undo_what_others_did_since(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> None:
     undo = undo_line(cli.out("set", shop.name, "name=store"))
     cli("set", shop.name, "name=market", "--author", "carol")
-    assert "name was set by carol in version 4" in cli(*undo, code=3).stderr
+    assert conflict_line(cli(*undo, code=3), "name").endswith("carol in version 4")
     assert head(client, shop.name)["name"] == "market"
 
 
@@ -82,6 +82,12 @@ def test_undo_line_can_be_pasted(cli: InProcess, client: lamina.Client, config_n
     assert undo_line(many) == ["revert", config_name, "--to", "2", "--base", "3"]
     cli(*undo_line(many))
     assert head(client, config_name) == {}
+
+
+def test_undo_line_has_what_was_typed_even_if_it_is_empty(cli: InProcess, shop: lamina.Config) -> None:
+    undo = undo_line(cli.out("set", shop.name, "a=1", "--author", ""))
+    assert undo[-2:] == ["--author", ""]
+    assert "author" not in cli(*undo).stderr
 
 
 def test_undo_line_names_the_program_as_it_was_called(config_name: str, target: str, tmp_path: Path) -> None:
@@ -190,7 +196,7 @@ def test_base(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> Non
     for base in ("1", first, "0"):
         stale = cli("set", shop.name, "timeout:=60", "--base", base, code=3)
         assert "nothing was written" in stale.stderr
-        assert "timeout was set by bob in version 2" in stale.stderr
+        assert conflict_line(stale, "timeout").split()[-6:] == ["45", "60", "bob", "in", "version", "2"]
     cli("unset", shop.name, "timeout", "--base", "1", code=3)
     cli("revert", shop.name, "--to", "0", "--base", "1", code=3)
     assert client.config(shop.name).version == 2
@@ -203,7 +209,9 @@ def test_base(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> Non
 
 def test_base_tells_a_deletion(cli: InProcess, shop: lamina.Config) -> None:
     cli("unset", shop.name, "name")
-    assert "name was deleted by ada in version 3" in cli("set", shop.name, "name=x", "--base", "2", code=3).stderr
+    assert conflict_line(cli("set", shop.name, "name=x", "--base", "2", code=3), "name") == (
+        '  name  "shop"          "x"    ada in version 3'
+    )
 
 
 def test_without_base_a_writer_means_what_it_says(
@@ -224,7 +232,8 @@ def test_with_base_what_came_in_between_is_a_conflict(
     cli: InProcess, client: lamina.Client, shop: lamina.Config, race: Callable[..., None]
 ) -> None:
     race(shop.name, timeout=99)
-    assert "timeout was set by bob in version 3" in cli("set", shop.name, "timeout:=60", "--base", "2", code=3).stderr
+    stale = cli("set", shop.name, "timeout:=60", "--base", "2", code=3)
+    assert conflict_line(stale, "timeout") == "  timeout  45    99      60     bob in version 3"
     assert head(client, shop.name)["timeout"] == 99
 
 
@@ -241,7 +250,8 @@ def test_a_whole_map_with_base_reverts_what_nobody_else_touched(
 ) -> None:
     race(shop.name, other="new")
     # It would delete `other`, which came after the base.
-    assert "other was set by bob in version 3" in cli("revert", shop.name, "--to", "1", "--base", "2", code=3).stderr
+    stale = cli("revert", shop.name, "--to", "1", "--base", "2", code=3)
+    assert conflict_line(stale, "other").endswith("bob in version 3")
     assert client.config(shop.name).version == 3
 
 

@@ -101,6 +101,14 @@ def test_limits_and_cursors_carry_their_numbers() -> None:
     assert (error.limit, error.actual) == (None, None)
 
 
+def test_what_grpc_does_not_take_tells_its_size() -> None:
+    text = "CLIENT: Received message larger than max (6291480 vs. 5242880)"
+    error = error_of("RESOURCE_EXHAUSTED", text, ())
+    assert isinstance(error, lamina.LimitError)
+    assert (error.limit, error.actual, error.reason) == (5242880, 6291480, None)
+    assert "6,291,480 bytes" in str(error)
+
+
 def test_a_conflict_carries_both_sides() -> None:
     one, two = dump(encode(1, key="k")), dump(encode([2], key="k"))
     detail = pb.Conflict(

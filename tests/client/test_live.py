@@ -232,6 +232,26 @@ def test_it_is_live_once_it_has_caught_up() -> None:
     assert (tracking.state, tracking.entries.header.number) == ("STALE", 3)
 
 
+@pytest.mark.parametrize(
+    "numbers",
+    [pytest.param((1, 3), id="a gap"), pytest.param((2,), id="from the beginning"), pytest.param((1,), id="in part")],
+)
+def test_a_version_that_was_left_out_ends_it(numbers: tuple[int, ...]) -> None:
+    """P9: what is shown is a whole version, or what was shown before."""
+    tracking = Tracking(Session(10.0), Entries.empty("app"))
+    message = told(*numbers)
+    if numbers == (1,):
+        message.changes[0].version.key_count = 2
+    else:
+        message.changes[-1].version.key_count = len(numbers)  # so that by its size nothing would be noticed
+    flow = tracking.step()
+    next(flow)
+    flow.send(None)
+    with pytest.raises(lamina.DataLossError, match="left out"):
+        flow.send(message)
+    assert len(tracking.entries) == 0
+
+
 def told(*numbers: int) -> pb.WatchKeyHistoryResponse:
     """Make a message of versions that each set one key more."""
     return pb.WatchKeyHistoryResponse(

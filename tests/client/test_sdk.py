@@ -249,6 +249,7 @@ class TestCommit:
         cfg["x"] = 28
         version = await of(cfg.commit("try", dry_run=True))
         assert (version.number, version.hash) == (0, "")
+        assert abs(version.time - datetime.now(UTC)) < timedelta(minutes=1)
         assert (cfg.version, cfg.changes.keys()) == (1, {"x"})
         other["x"] = 30
         assert (await of(other.commit())).number == 2
@@ -393,6 +394,11 @@ class TestThePast:
                 await of(verb(version))
         with pytest.raises(lamina.InvalidError, match="is no version of"):
             cfg.watch(after=version)
+
+    async def test_what_is_no_point_in_time(self, old: Any) -> None:
+        for verb in (old.at, old.diff):
+            with pytest.raises(TypeError, match="a version is an int, a Version or a datetime, not str"):
+                await of(verb("1"))
 
     async def test_at(self, old: Any) -> None:
         versions = {version.number: version for version in await listed(old.log())}

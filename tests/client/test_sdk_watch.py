@@ -155,6 +155,12 @@ async def test_silence_ends_the_loop_and_it_can_go_on(cfg: Any) -> None:
         assert await listed(watch.versions()) == []
 
 
+@pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
+async def test_no_silence_is_no_timeout(cfg: Any, timeout: float) -> None:
+    with pytest.raises(lamina.InvalidError, match="timeout="):
+        cfg.watch(timeout=timeout)
+
+
 async def test_silence_is_of_the_server_not_of_the_loop_s_body(cfg: Any) -> None:
     async with entered(cfg.watch("x", after=0, timeout=0.2)) as watch:
         found = []

@@ -56,8 +56,22 @@ def parameters(function: Any) -> list[tuple[str, Any, Any, Any]]:
     return [(one.name, one.kind, one.default, one.annotation) for one in signature.parameters.values()]
 
 
-AWAITED = {"config", "live", "wait", "commit", "refresh", "at", "diff", "blame", "revert", "fork", "verify", "close"}
-AWAITED |= {"carried"}
+AWAITED = {
+    "carried",
+    "config",
+    "live",
+    "wait",
+    "commit",
+    "refresh",
+    "at",
+    "diff",
+    "blame",
+    "revert",
+    "fork",
+    "transact",
+    "verify",
+    "close",
+}
 
 
 def test_what_is_awaited() -> None:

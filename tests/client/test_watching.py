@@ -257,6 +257,16 @@ def test_a_definite_error_ends_it(error: lamina.LaminaError) -> None:
         assert (caught.value.cursor, caught.value.head) == (cursor(3), 2)
 
 
+def test_who_was_let_in_before_waits_for_a_place() -> None:
+    """After a restart thousands come back at once: what a server has no room for just now is not over for good."""
+    full = lamina.LimitError("many", reason="TOO_MANY")
+    watch, script = following(), Script(message(bookmark=3), BROKEN, full, full, message(changes(4, "x")))
+    take(script, watch, 1)
+    assert script.slept == [0.2, 0.4, 0.8]
+    with pytest.raises(lamina.LimitError):
+        take(Script(BROKEN, lamina.LimitError("large", reason="TOO_LARGE")), watch, 1)
+
+
 def test_another_past_under_a_known_number_is_an_error() -> None:
     """What was seen as version 4 is another one after a backup was restored."""
     watch, script = following(), Script(message(changes(4, "x")))

@@ -4,6 +4,7 @@
     make torture ARGS="--kills 20 --only sqlite"
     make torture ARGS="--only watch"                   # watchers through cuts, kills, silence and crowds
     make torture ARGS="--only watch-sqlite --versions 1000 --watchers 20"
+    make torture ARGS="--only count"                   # 50 processes that count in one key, while servers are killed
     make torture ARGS="--kills 200 --between 100"      # 10,000 commits each
     make torture ARGS="--seed 7 --keep /tmp/torture"   # the same kills as before, histories kept
 
@@ -27,15 +28,18 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 from rich.table import Table
 
+from tests.faults import counting
 from tests.faults.campaign import BETWEEN_MOST, Plan, Result, run
 from tests.faults.nemesis import Fault, mixture, running, server_kill
 from tests.faults.violations import Check
 from tests.faults.watches import torture as watches
-from tests.faults.watches.torture import CUT_AND_KILLED, TRIALS, Outcome
+from tests.faults.watches.torture import CUT_AND_KILLED, Outcome
 from tests.support.postgres import Postgres, PostgresAbsentError
 from tests.support.server import ServerProcess
 
-WATCH = "watch"
+TRIALS = {**watches.TRIALS, **counting.TRIALS}
+KINDS = {"watch": watches.TRIALS, "count": counting.TRIALS}
+"""What `--only` names together."""
 BACKEND_SHARE, POSTMASTER_SHARE = 0.3, 0.1
 
 
@@ -137,7 +141,7 @@ def show(results: Mapping[str, Result], console: Console) -> None:
 
 
 def _try(name: str, arguments: argparse.Namespace, console: Console) -> Outcome:
-    """Carry out a trial of the watch."""
+    """Carry out a trial."""
     folder = Path(tempfile.mkdtemp(prefix=f"lamina-torture-{name}-", dir=arguments.keep))
     keep = True
     faults = arguments.cuts + arguments.watch_kills if name in CUT_AND_KILLED else 1
@@ -166,8 +170,8 @@ def _try(name: str, arguments: argparse.Namespace, console: Console) -> Outcome:
 
 
 def show_trials(outcomes: Mapping[str, Outcome], console: Console) -> None:
-    """Print what each trial of the watch came to."""
-    table = Table("", "", "", title="what watchers went through")
+    """Print what each trial came to."""
+    table = Table("", "", "", title="what watchers and counters went through")
     for name, outcome in outcomes.items():
         for number, (label, figure) in enumerate(outcome.figures.items()):
             table.add_row("" if number else name, label, figure, end_section=number == len(outcome.figures) - 1)
@@ -212,8 +216,8 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100, help="on each kind of database")
     parser.add_argument("--between", type=int, default=BETWEEN_MOST, help="most commits between two kills")
-    choices = [*CAMPAIGNS, WATCH, *TRIALS]
-    parser.add_argument("--only", choices=choices, action="append", help=f"default: all; {WATCH}: all {WATCH}-...")
+    choices = [*CAMPAIGNS, *KINDS, *TRIALS]
+    parser.add_argument("--only", choices=choices, action="append", help="default: all; watch: all watch-...")
     parser.add_argument("--versions", type=int, default=10_000, help="that watchers are told of")
     parser.add_argument("--watchers", type=int, default=100)
     parser.add_argument("--cuts", type=int, default=300, help="on the way of watchers to their servers")
@@ -222,11 +226,11 @@ def main() -> None:
     parser.add_argument("--keep", type=Path, help="a folder to leave histories and databases in")
     arguments = parser.parse_args()
     console = Console()
-    asked = arguments.only or [*CAMPAIGNS, WATCH]
+    asked = arguments.only or [*CAMPAIGNS, *KINDS]
     results: dict[str, Result] = {}
     outcomes: dict[str, Outcome] = {}
     try:
-        for name in dict.fromkeys(one for wanted in asked for one in (TRIALS if wanted == WATCH else [wanted])):
+        for name in dict.fromkeys(one for wanted in asked for one in KINDS.get(wanted, [wanted])):
             if name in CAMPAIGNS:
                 results[name] = _torture(name, arguments, console)
             else:

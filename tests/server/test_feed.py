@@ -97,6 +97,19 @@ async def test_only_those_wake_whose_keys_were_changed(wanted: KeyFilter, wakes:
             assert watcher.result() == mark(6 if wanted == EVERYTHING else 7)
 
 
+async def test_each_key_of_a_version_wakes_its_watchers() -> None:
+    """P9: whichever of its keys they want, and however long the prefixes are by which they want it."""
+    feed = new_feed()
+    feed.begin("c", None, mark(1))
+    wanted = [KeyFilter(keys=(key,)) for key in "abc"] + [
+        KeyFilter(prefixes=(text,)) for text in ("a", "b/", "c/d", "x")
+    ]
+    async with asleep(feed, *wanted) as watchers:
+        feed.append(made(2, "a", "b", "b/c", "c", "c/d/e"))
+        await settle()
+        assert [watcher.done() for watcher in watchers] == [True] * 6 + [False]
+
+
 async def test_whoever_wakes_has_missed_nothing_before() -> None:
     """P9: the place to which a sleeper wakes is just before the version that woke it, also when more follow at once."""
     feed = new_feed()

@@ -57,6 +57,8 @@ def committing(cfg: lamina.Config) -> None:
     with cfg.edit("raise x") as draft:
         assert_type(draft, lamina.Config)
         draft["x"] = 1
+    assert_type(cfg.transact(lambda draft: draft.setdefault("n", 0), "count"), lamina.Version)
+    cfg.transact(cfg.commit("no function"))  # type: ignore[arg-type]
 
 
 def looking_back(client: lamina.Client, cfg: lamina.Config) -> None:

@@ -2,7 +2,7 @@
 
     0 done   1 failed or refused   2 bad usage   3 conflict   4 not found   5 unavailable   130 Ctrl-C
 
-It must not know what the verbs do, and no text made here holds a value.
+It must not know what the verbs do, and no text made here holds a value: those of a conflict stand in its table.
 """
 
 import os
@@ -14,6 +14,7 @@ from typing import Final
 import click
 
 import lamina
+from lamina.cli.conflicts import print_conflicts
 from lamina.cli.texts import escape
 
 REFUSED: Final = 1
@@ -22,8 +23,6 @@ CONFLICT: Final = 3
 NOT_FOUND: Final = 4
 UNAVAILABLE: Final = 5
 INTERRUPTED: Final = 130
-_SHOWN_CONFLICTS: Final = 10
-"""As many keys are told to a person; the rest are counted."""
 
 
 class Refusal(Exception):  # noqa: N818 - no error of the program's, but its answer
@@ -48,7 +47,7 @@ def exit_code(error: lamina.LaminaError) -> int:
 def explain(error: lamina.LaminaError) -> str:
     """Say what happened, and where it helps, what to do."""
     if isinstance(error, lamina.ConflictError):
-        return "\n".join(_conflict_lines(error))
+        return "nothing was written: " + ("others have changed what this changes" if error.conflicts else str(error))
     return str(error)
 
 
@@ -68,6 +67,8 @@ def boundary(ctx: click.Context) -> Iterator[None]:
         ctx.exit(refusal.code)
     except lamina.LaminaError as error:
         tell(explain(error))
+        if isinstance(error, lamina.ConflictError):
+            print_conflicts(error)
         ctx.exit(exit_code(error))
     except KeyboardInterrupt:
         _let_go_of_stdout()
@@ -90,18 +91,6 @@ def _flushed() -> Iterator[None]:
         sys.stdout.flush()
         raise
     sys.stdout.flush()
-
-
-def _conflict_lines(error: lamina.ConflictError) -> Iterator[str]:
-    yield "nothing was written: others have changed what this changes"
-    conflicts = list(error.conflicts.values())
-    for conflict in conflicts[:_SHOWN_CONFLICTS]:
-        done = "deleted" if conflict.theirs is lamina.MISSING else "set"
-        yield f"  {conflict.key} was {done} by {conflict.author or 'somebody'} in version {conflict.version}"
-    if len(conflicts) > _SHOWN_CONFLICTS:
-        yield f"  and {len(conflicts) - _SHOWN_CONFLICTS} more"
-    if not conflicts:
-        yield f"  {error}"
 
 
 def _let_go_of_stdout() -> None:

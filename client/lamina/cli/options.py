@@ -28,7 +28,7 @@ class Chosen:
     """The shared options' values by name, and which of them were typed rather than found in the environment."""
 
     values: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
-    typed: dict[str, str] = field(default_factory=dict[str, str], repr=False)
+    typed: dict[str, str | None] = field(default_factory=dict[str, str | None], repr=False)
 
     def output(self, allowed: Sequence[str]) -> str:
         """Give the output to write; the environment's is a wish, granted by the verbs that have it."""
@@ -155,12 +155,12 @@ def _choose(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
     into = chosen(ctx)
     into.values[parameter.name] = value
     if ctx.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE:
-        into.typed[parameter.name] = "" if value is True else f"{value:g}" if isinstance(value, float) else str(value)
+        into.typed[parameter.name] = None if value is True else f"{value:g}" if isinstance(value, float) else str(value)
 
 
-def _option(name: str, text: str) -> list[str]:
+def _option(name: str, text: str | None) -> list[str]:
     flag = "--" + name.replace("_", "-")
-    return [flag, text] if text else [flag]
+    return [flag] if text is None else [flag, text]
 
 
 def _program() -> str:

@@ -123,6 +123,12 @@ def screen(*, paged: bool = False) -> Iterator[Screen]:
         yield Screen(_console(into, colours=_colours()), live=True)
 
 
+def error_screen() -> Screen:
+    """Give the screen on stderr, for what people are to see wherever stdout goes."""
+    is_live = sys.stderr.isatty()
+    return Screen(_console(sys.stderr, colours=is_live and _colours()), live=is_live)
+
+
 def error_console() -> Console | None:
     """Give a console on stderr for progress, where somebody looks on."""
     return Console(stderr=True, no_color=not _colours()) if sys.stderr.isatty() else None

@@ -1,5 +1,6 @@
 """One client of the SDK for one verb, connected as the shared options say; it knows nothing of verbs or output."""
 
+import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -9,15 +10,34 @@ from typing import Any
 import click
 
 import lamina
-from lamina.cli.errors import REFUSED, Refusal
+from lamina.cli.errors import REFUSED, Refusal, tell
 from lamina.cli.options import Chosen, chosen
 
 
 @contextmanager
 def connected(ctx: click.Context, **more: Any) -> Iterator[lamina.Client]:
     """Give a client, and close it after the verb. `more` goes to `lamina.connect` over what the options say."""
-    with lamina.connect(**{**_arguments(chosen(ctx)), **more}) as client:
+    with lamina.connect(**{**_arguments(chosen(ctx)), **more}) as client, _told(logging.getLogger("lamina")):
         yield client
+
+
+@contextmanager
+def _told(log: logging.Logger) -> Iterator[None]:
+    """Tell what the SDK logs, so that nobody waits for a server that is not there without knowing."""
+    handler, level = _Teller(), log.level
+    log.addHandler(handler)
+    log.setLevel(logging.INFO)
+    try:
+        yield
+    finally:
+        log.removeHandler(handler)
+        log.setLevel(level)
+
+
+class _Teller(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record as any other word to people."""
+        tell(record.getMessage())
 
 
 def _arguments(options: Chosen) -> dict[str, Any]:

@@ -68,7 +68,10 @@ def _replace(path: Path, data: bytes) -> None:
         path.write_bytes(data)
         return
     mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:  # which names a file that nobody asked for
+        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with os.fdopen(handle, "wb") as file:
             file.write(data)
@@ -126,8 +129,11 @@ def import_verb(
         try:
             edit(write, client, config, stage)
         except lamina.LimitError as error:
-            made = f"{counted(len(wanted), 'key')}, about {size_of(wanted) / 2**20:.1f} MiB"
-            raise Refusal(f"nothing was written: {error}\n{file} has {made}: --batch writes several versions") from None
+            made = f"{file} has {counted(len(wanted), 'key')}, about {size_of(wanted) / 2**20:.1f} MiB"
+            largest = max(size_of({key: value}) for key, value in wanted.items())
+            if error.limit is None or largest <= error.limit:  # else one of them is what is too much
+                made += ": --batch writes several versions"
+            raise Refusal(f"nothing was written: {error}\n{made}") from None
 
 
 def _load(file: str, form: str) -> dict[str, Any]:

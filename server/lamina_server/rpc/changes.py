@@ -18,8 +18,6 @@ from lamina_server.rpc.requests import Cursor
 from lamina_server.store.contract import EVERYTHING, KeyFilter, Reading
 from lamina_server.versions import Change, Version
 
-_CHANGE_FRAMING_BYTES = 24
-"""What a change costs on the wire besides its key and value, at most: tags, lengths, kind."""
 _VERSIONS_LIMIT = 100
 """Versions of one reading with a filter: their headers are read together, and each may name 100 keys of 512 bytes."""
 _WHOLE_VERSIONS_LIMIT = 1_000
@@ -69,10 +67,11 @@ class Batch:
 
 @dataclass(slots=True)
 class _Part:
-    """Changes of one version: all of them that match, unless there are more."""
+    """Changes of one version, encoded, and their keys: all of them that match, unless there are more."""
 
     number: int
-    changes: list[Change] = field(default_factory=list)
+    keys: list[str] = field(default_factory=list)
+    changes: list[bytes] = field(default_factory=list)
     more: bool = False
 
 
@@ -103,7 +102,7 @@ def read_batch(reading: Reading, *, where: Where, through: int, limit_versions: 
         raise UnavailableError(Reason.STORE_UNAVAILABLE, text)
     place = Place(following)
     if last is not None and last.more:
-        place = Place(last.number, last.changes[-1].key, headers[last.number].hash)
+        place = Place(last.number, last.keys[-1], headers[last.number].hash)
     messages = _encode(reading, config, parts, headers, where.limit_bytes)
     cursor = Cursor(done, headers[done].hash) if done else cursor
     return Batch(messages, place, cursor)
@@ -134,21 +133,17 @@ def _take(
     parts: list[_Part] = []
     size = 0
     for number, change in changes:
-        weight = _weigh(change)
+        encoded = replies.stored_change(change)
         begins = not parts or parts[-1].number != number
-        if parts and (size + weight > limit_bytes or (begins and len(parts) == limit_versions)):
+        if parts and (size + len(encoded) > limit_bytes or (begins and len(parts) == limit_versions)):
             _close(parts, number)
             return parts, number
         if begins:
             parts.append(_Part(number))
-        parts[-1].changes.append(change)
-        size += weight
+        parts[-1].keys.append(change.key)
+        parts[-1].changes.append(encoded)
+        size += len(encoded)
     return parts, None
-
-
-def _weigh(change: Change) -> int:
-    value_bytes = change.value.size_bytes if change.value else 0
-    return len(change.key.encode()) + value_bytes + _CHANGE_FRAMING_BYTES
 
 
 def _close(parts: list[_Part], left: int) -> None:
@@ -174,7 +169,7 @@ def _encode(
     room = 0
     for part in parts:
         header = headers[part.number]
-        changed = keys.get(part.number) or [change.key for change in part.changes]
+        changed = keys.get(part.number) or part.keys
         encoded = replies.version_changes(header, changed, part.changes, more=part.more)
         if not messages or len(encoded) > room:
             messages.append([])

@@ -125,15 +125,16 @@ def configs_end(next_page_token: str) -> bytes:
     return pb.ListConfigsResponse(next_page_token=next_page_token).SerializeToString()
 
 
-def version_changes(version: Version, keys: Keys, changes: Iterable[Change], *, more: bool) -> bytes:
-    """Encode what a version changed, or a part of it, for a watch."""
-    parts: list[bytes] = []
-    for change in changes:
-        encoded = _change(change).SerializeToString()
-        parts += (_CHANGES_TAG, _length(encoded), encoded)
-    if more:
-        parts.append(pb.VersionChanges(more=True).SerializeToString())
-    return whole_version(_header(version, keys).SerializeToString(), parts)
+def version_changes(version: Version, keys: Keys, changes: Sequence[bytes], *, more: bool) -> bytes:
+    """Encode what a version changed, or a part of it, for a watch, from changes that are encoded."""
+    end = [pb.VersionChanges(more=True).SerializeToString()] if more else ()
+    return whole_version(_header(version, keys).SerializeToString(), (*changes, *end))
+
+
+def stored_change(change: Change) -> bytes:
+    """Encode one key's change for `version_changes`."""
+    encoded = _change(change).SerializeToString()
+    return b"".join((_CHANGES_TAG, _length(encoded), encoded))
 
 
 def change(key: str, entry: bytes | None, version: int) -> bytes:
@@ -189,16 +190,19 @@ def _header(version: Version, keys: Keys) -> pb.ConfigVersion:
         version=version.number,
         hash=version.hash,
         author=version.author,
-        author_verified=version.author_verified,
         message=version.message,
         key_count=version.key_count,
         change_count=version.change_count,
-        changed_keys=keys[:CHANGED_KEYS_LIMIT],
     )
+    # What is set afterwards, or not at all, takes half as long as what is given above: each row of a replay has one.
+    message.changed_keys.extend(keys[:CHANGED_KEYS_LIMIT])
+    if version.author_verified:
+        message.author_verified = True
     if version.number:  # what was only previewed has no place in the series, and no time
         message.parent = version.number - 1
+        time = message.commit_time
         seconds, microseconds = divmod(version.commit_time_us, _MICROSECONDS)
-        message.commit_time.seconds, message.commit_time.nanos = seconds, microseconds * 1_000
+        time.seconds, time.nanos = seconds, microseconds * 1_000
     if version.source:
         message.source_config = version.source.config
         message.source_version = version.source.version

@@ -1,0 +1,74 @@
+"""Every recipe is followed as it is printed: its files are written, its commands run, against a server of its own."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+from tests.support.server import ServerProcess
+
+RECIPES = (Path(__file__).parents[2] / "client" / "RECIPES.md").read_text(encoding="utf-8")
+SECTION = re.compile(r"^## (?P<title>.+?)$(?P<text>.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
+BLOCK = re.compile(r"```(?P<language>\w+)\n(?P<code>.*?)\n```", re.DOTALL)
+FILE = re.compile(r"# (?P<name>\S+\.py)\n")
+SECTIONS = {match["title"]: match["text"] for match in SECTION.finditer(RECIPES)}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    """One for all: the first recipe makes the config that the others read."""
+    with ServerProcess("sqlite://") as process:
+        yield process
+
+
+@pytest.mark.timeout(180)
+@pytest.mark.parametrize("title", SECTIONS)
+def test_recipe(title: str, server: ServerProcess, tmp_path: Path) -> None:
+    try:
+        if title != "A script":
+            follow("A script", server, tmp_path)
+        follow(title, server, tmp_path)
+    finally:
+        for left in tmp_path.glob("*.pid"):
+            with suppress(ProcessLookupError):
+                os.kill(int(left.read_text()), signal.SIGKILL)
+
+
+def follow(title: str, server: ServerProcess, folder: Path) -> None:
+    """Do what a recipe says."""
+    blocks = list(BLOCK.finditer(SECTIONS[title]))
+    assert {block["language"] for block in blocks} == {"python", "sh"}
+    for block in blocks:
+        if block["language"] == "python":
+            named = FILE.match(block["code"])
+            assert named, "each block of Python is a file"
+            (folder / named["name"]).write_text(block["code"] + "\n", encoding="utf-8")
+        else:
+            run(block["code"], server, folder)
+
+
+def run(code: str, server: ServerProcess, folder: Path) -> None:
+    """Run commands; their output goes to a file, which a daemon that is left over does not hold open."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, "LAMINA_TARGET": server.target, "PYTHONPATH": python_path(folder)}
+    with (folder / "said").open("w+", encoding="utf-8") as said:
+        done = subprocess.run(
+            ["bash", "-euo", "pipefail", "-c", code],
+            cwd=folder,
+            env=environment,
+            stdout=said,
+            stderr=subprocess.STDOUT,
+            check=False,
+        )
+        said.seek(0)
+        assert done.returncode == 0, f"{code}\n{said.read()}"
+
+
+def python_path(folder: Path) -> str:
+    return os.pathsep.join([str(folder), *filter(None, [os.environ.get("PYTHONPATH")])])
