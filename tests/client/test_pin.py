@@ -3,6 +3,8 @@
 import asyncio
 import contextvars
 import dataclasses
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator, Mapping
 from typing import Any
@@ -183,6 +185,38 @@ async def test_a_strangers_snapshot_is_never_taken_for_a_version_that_is_carried
     with live.pin(strangers), live.pin():
         assert (live.version, "a" in live) == (1, False)
     assert await carried(live, {cfg.name: 1}) == 1
+
+
+FORKED = """
+import os, sys, threading
+import lamina
+
+client = lamina.connect(sys.argv[1], author="ann")
+live, cfg = client.live(sys.argv[2]), client.config(sys.argv[2])
+with live.pin():
+    told, tell = os.pipe()
+    if child := os.fork():
+        cfg["a"] = 2
+        live.wait(cfg.commit())
+        os.write(tell, b"2")
+        sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+    os.read(told, 1)
+    seen = [live.version]
+    seen += [live.wait(2, 30), live.version]  # a child follows by itself
+    thread = threading.Thread(target=lambda: seen.append(live.version))
+    thread.start()
+    thread.join()
+seen.append(live.version)
+os._exit(seen != [1, None, 1, 2, 2])
+"""
+
+
+def test_a_forked_child_holds_what_its_parent_has_pinned(target: str, config_name: str) -> None:
+    with lamina.connect(target, author="ann") as client:
+        cfg = client.config(config_name, create=True)
+        cfg["a"] = 1
+        cfg.commit()
+    assert subprocess.call([sys.executable, "-c", FORKED, target, config_name], timeout=SECONDS) == 0
 
 
 async def test_a_closed_live_can_be_pinned_still(live: Any, cfg: Any) -> None:
