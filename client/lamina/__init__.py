@@ -28,6 +28,7 @@ if TYPE_CHECKING:
         UnavailableError,
     )
     from lamina.live import LiveState
+    from lamina.provenance import ProvenanceFilter
     from lamina.records import MISSING, Change, ConfigInfo, Conflict, KeyChange, Version, VersionChanges
     from lamina.sync import Client, Config, Live, Watch, connect
     from lamina.values import Value
@@ -54,6 +55,7 @@ __all__ = [
     "LiveState",
     "NotFoundError",
     "PermissionDeniedError",
+    "ProvenanceFilter",
     "SettingsError",
     "Snapshot",
     "UnauthenticatedError",
@@ -71,6 +73,7 @@ _MODULES = {
     "channels": ("TLS",),
     "draft": ("Snapshot",),
     "live": ("LiveState",),
+    "provenance": ("ProvenanceFilter",),
     "records": ("MISSING", "Change", "ConfigInfo", "Conflict", "KeyChange", "Version", "VersionChanges"),
     "sync": ("Client", "Config", "Live", "Watch", "connect"),
     "values": ("Value",),

@@ -7,7 +7,7 @@ moving on.
 import asyncio
 import inspect
 from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import suppress
 from typing import Any, Self, SupportsIndex
 from weakref import finalize
@@ -17,6 +17,7 @@ from lamina.aio_shell import Shell, is_cancelled
 from lamina.aio_verbs import Reader
 from lamina.aio_watch import Watch
 from lamina.binding import BindOptions, Bound, Bounds, OnInvalid, Settings, Telling
+from lamina.draft import Snapshot
 from lamina.effects import log
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, InvalidError, LaminaError
@@ -31,6 +32,7 @@ from lamina.live import (
     reached,
     to_be_told,
 )
+from lamina.pinning import Pins
 from lamina.records import VersionChanges
 from lamina.watching import EndedError
 
@@ -44,6 +46,7 @@ class Live(LiveView, Reader):
         self._shell = shell
         self._followed = followed
         self._tracking = followed.tracking
+        self._pins = followed.pins
         self._callbacks = callbacks
         self._left = finalize(self, followed.abandon, callbacks)
         self._left.atexit = False
@@ -54,6 +57,10 @@ class Live(LiveView, Reader):
             self._check_open()
             seconds = self._shell.session.timeout_seconds if timeout is None else timeout
             await self._followed.wait(version, seconds, self._check_open)
+
+    async def carried(self, versions: Mapping[str, int]) -> Snapshot:
+        """Give the version that a request carries, to be pinned: `live.pin(await live.carried(versions))`."""
+        return Snapshot(await self._shell.run(self._carried(self._shell.session, versions)))
 
     def on_change(self, function: OnChange) -> OnChange:
         """Call a function, or await a coroutine function, with each whole version that comes from now on, in order."""
@@ -144,6 +151,7 @@ class Followed:
     def __init__(self, shell: Shell, entries: Entries, on_end: Callable[["Followed"], None]) -> None:
         self._on_end = on_end
         self.tracking = Tracking(shell.session, entries)
+        self.pins = Pins()
         self._loop = asyncio.get_running_loop()
         self._lives: list[Callbacks] = []
         self.is_over = False
@@ -152,7 +160,7 @@ class Followed:
         self.bounds = Bounds()
         self._calling: asyncio.Task[None] | None = None
         self._stream = _Stream(shell, self.tracking)
-        self._task = asyncio.create_task(self._follow())
+        self._task = asyncio.create_task(self._follow(), context=self.pins.without())
 
     def join(self, callbacks: Callbacks) -> bool:
         """Count a live in; not once it is over."""
@@ -189,7 +197,7 @@ class Followed:
     def begin_calling(self) -> None:
         """Have a task for callbacks."""
         if self._calling is None and not self.is_over:
-            self._calling = asyncio.create_task(self._call())
+            self._calling = asyncio.create_task(self._call(), context=self.pins.without())
 
     def bind(self, callbacks: Callbacks, bound: Bound[Any]) -> None:
         """Have something that is bound look at what comes."""

@@ -7,8 +7,8 @@ then 9's, never anything in between. The link breaks: STALE, still with 9, and `
 message, a bookmark at 9, says that nothing was missed: LIVE, and the age is 0 again.
 """
 
-from collections.abc import Callable, Generator, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Generator, Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager
 from enum import StrEnum
 from typing import Any, Final, NamedTuple, NoReturn, SupportsIndex, TypeAlias, TypeVar
 
@@ -18,6 +18,7 @@ from lamina.effects import Effect, Flow, Session, log
 from lamina.entries import Entries
 from lamina.errors import DataLossError, LaminaError
 from lamina.flows import number_of
+from lamina.pinning import Pins, pinnable
 from lamina.records import VersionChanges
 from lamina.stage import applied
 from lamina.watching import Following
@@ -172,8 +173,9 @@ class Tracking(Following):
 class LiveView:
     """What both kinds of a live show, without a lock and without a call."""
 
-    __slots__ = ("__weakref__", "_tracking")
+    __slots__ = ("__weakref__", "_pins", "_tracking")
 
+    _pins: Pins
     _tracking: Tracking
 
     @property
@@ -184,12 +186,12 @@ class LiveView:
     @property
     def current(self) -> Snapshot:
         """One whole version: read several keys of it, and they belong together."""
-        return Snapshot(self._tracked().entries)
+        return Snapshot(self._shown())
 
     @property
     def version(self) -> int:
         """The number of the version that it shows."""
-        return self._tracked().entries.header.number
+        return self._shown().header.number
 
     @property
     def state(self) -> LiveState:
@@ -217,16 +219,32 @@ class LiveView:
         except KeyError:
             return default
 
+    def pin(self, snapshot: Snapshot | None = None) -> AbstractContextManager[Snapshot]:
+        """Hold what is shown to one version for a `with` block: the newest, or what `at` or `carried` gave.
+
+        It holds for the thread or asyncio task that runs the block, with the tasks that are begun in it, and for every
+        live of this config in this client; others go on with the head. Pins nest. `state`, `age`, `error`, `wait` and
+        what `on_change` calls are of the head, always. Plain in `lamina.aio` as well: nothing is asked for.
+        """
+        if snapshot is None:
+            return self._pins.hold(self._to_pin)
+        entries = pinnable(snapshot, self.name)
+        return self._pins.hold(lambda: entries)
+
     def origin(self, key: str) -> int:
         """Tell which version set the key's value; KeyError where there is none."""
-        return self._tracked().entries.origin(key)
+        return self._shown().origin(key)
 
     def __getitem__(self, key: str) -> Any:
+        if self._pins.in_use:
+            return self._shown().value(key)
         # All in one frame. Where `_tracked` has to be asked, as in a forked child, nothing was seen.
         seen = self._tracking.entries.seen
         return seen[key] if key in seen else self._tracked().entries.value(key)
 
     def __contains__(self, key: object) -> bool:
+        if self._pins.in_use:
+            return key in self._shown()
         return key in self._tracking.entries.seen or key in self._tracked().entries
 
     def __iter__(self) -> Iterator[str]:
@@ -243,8 +261,25 @@ class LiveView:
         """Give what is tracked; a shell sees here that it was forked."""
         return self._tracking
 
-    def _base(self) -> Entries:
+    def _shown(self) -> Entries:
+        """Give what is shown here and now: what the running thread or task has pinned, else the newest."""
+        if self._pins.in_use and (held := self._pins.held()) is not None:
+            return held
         return self._tracked().entries
+
+    def _to_pin(self) -> Entries:
+        held = self._pins.held()
+        if held is None:
+            held = self._tracked().entries
+            self._pins.keep(held)
+        return held
+
+    def _carried(self, session: Session, versions: Mapping[str, int]) -> Flow[Entries]:
+        is_linked = self.state is LiveState.LIVE
+        return self._pins.carried(session, self._shown(), versions.get(self.name), is_linked=is_linked)
+
+    def _base(self) -> Entries:
+        return self._shown()
 
 
 def to_be_told(made: Made) -> VersionChanges | None:

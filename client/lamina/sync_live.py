@@ -11,12 +11,13 @@ import os
 import threading
 import time
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, Self, SupportsIndex
 from weakref import WeakSet, finalize
 
 from lamina import flows, forking
 from lamina.binding import BindOptions, Bound, Bounds, OnInvalid, Settings, Telling
+from lamina.draft import Snapshot
 from lamina.effects import log
 from lamina.entries import Entries
 from lamina.errors import DeadlineError, InvalidError, LaminaError
@@ -32,6 +33,7 @@ from lamina.live import (
     reached,
     to_be_told,
 )
+from lamina.pinning import Pins
 from lamina.records import VersionChanges
 from lamina.sync_shell import Shell
 from lamina.sync_verbs import Reader
@@ -55,6 +57,7 @@ class Live(LiveView, Reader):
         self._shell = shell
         self._followed = followed
         self._tracking = followed.tracking
+        self._pins = followed.pins
         self._at_rest: Tracking | None = None
         self._callbacks = callbacks
         # Left lying, it lets go of the stream as well. What runs then may take no lock, so it only says so.
@@ -72,6 +75,15 @@ class Live(LiveView, Reader):
             return
         seconds = self._shell.session.timeout_seconds if timeout is None else timeout
         self._followed.wait(version, seconds, self._check_open, self._callbacks)
+
+    def carried(self, versions: Mapping[str, int]) -> Snapshot:
+        """Give the version that a request carries, to be pinned: `live.pin(live.carried(versions))`.
+
+        `versions` are by config, as `lamina.carry` reads them. The version is at hand, or read, which takes a second at
+        most. Where the request carries none of this config, none that there is, or none that can be read now, it is the
+        version that is shown: a header fails no request.
+        """
+        return Snapshot(self._shell.run(self._carried(self._shell.session, versions)))
 
     def on_change(self, function: OnChange) -> OnChange:
         """Call a function with each whole version that comes from now on, in order; may be used as a decorator.
@@ -202,6 +214,7 @@ class Followed:
         self._binding: threading.Thread | None = None
         self.bounds = Bounds()
         self.abandoned: deque[Callbacks] = deque()
+        self.pins = Pins()
         self.is_over = False
         self._begin(Tracking(shell.session, entries))
         _all.add(self)

@@ -76,6 +76,7 @@ def parameters(function: Any) -> list[tuple[str, Any, Any, Any]]:
 
 
 AWAITED = {
+    "carried",
     "config",
     "live",
     "wait",

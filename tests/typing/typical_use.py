@@ -5,12 +5,13 @@ An `ignore` here stands where a mistake must be found: both checkers complain wh
 
 # pyright: reportUnnecessaryTypeIgnoreComment=true
 
+import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any, assert_type
 
 import lamina
-from lamina import aio
+from lamina import aio, carry
 
 
 def reading_and_writing() -> None:
@@ -105,7 +106,19 @@ def living(client: lamina.Client) -> int:
     kept: Callable[[lamina.VersionChanges], None] = changed
     live.on_change(kept)
     live.wait(3, timeout=1)
+    with live.pin() as snapshot, live.pin(live.at(1)):
+        assert_type(snapshot, lamina.Snapshot)
+    live.pin(1)  # type: ignore[arg-type]
     return live.version
+
+
+def carrying(live: lamina.Live, header: str | None) -> str:
+    carried = carry.from_baggage(header)
+    assert_type(carried, dict[str, int])
+    logging.getLogger().addFilter(lamina.ProvenanceFilter(live))
+    with live.pin(live.carried(carried)):
+        assert_type(carry.to_metadata(live, carried=carried), tuple[tuple[str, str], ...])
+        return carry.to_baggage(header, live)
 
 
 async def with_asyncio() -> None:
@@ -122,6 +135,9 @@ async def with_asyncio() -> None:
             assert_type(live, aio.Live)
             assert_type(await live.diff(1), dict[str, lamina.Change])
             await live.wait(3)
+            with live.pin(await live.carried({"payments/prod": 17})) as snapshot:
+                assert_type(snapshot, lamina.Snapshot)
+            print(carry.to_metadata(live), lamina.ProvenanceFilter(live))
         async for info in client.configs():
             assert_type(info, lamina.ConfigInfo)
         async with cfg.watch() as watch:

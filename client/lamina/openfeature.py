@@ -1,0 +1,220 @@
+"""An OpenFeature provider: a config's keys as feature flags. It knows the SDK's public names and OpenFeature's.
+
+    openfeature.api.set_provider(LaminaProvider("flags/prod"))
+    openfeature.api.get_client().get_boolean_value("new-checkout", False)
+
+A flag's key is a config's key, and its value the flag's, the same for everybody: evaluation contexts are not looked at.
+Evaluating makes no call and waits for nothing, so the asynchronous methods are the same ones.
+
+    value            as stored; an integer for a float flag becomes one, and nothing else becomes anything
+    variant          the flag's origin, the version that set its value: "17". The same variant is the same value
+    reason           STATIC while the live is LIVE; else STALE: possibly out of date
+    flag metadata    config, version (shown), origin; and flagSetId, OpenFeature's own name for the config
+    error code       FLAG_NOT_FOUND, TYPE_MISMATCH, or PROVIDER_NOT_READY as long as the config was never read
+"""
+
+import threading
+from collections.abc import Mapping, Sequence
+from typing import Any, Final, TypeVar, cast
+
+from openfeature.evaluation_context import EvaluationContext  # pyright: ignore[reportMissingTypeStubs]
+from openfeature.event import ProviderEventDetails
+from openfeature.exception import ErrorCode, ProviderFatalError, ProviderNotReadyError
+from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Reason
+from openfeature.provider import AbstractProvider, Metadata  # pyright: ignore[reportMissingTypeStubs]
+
+from lamina import forking
+from lamina.errors import LaminaError, UnavailableError
+from lamina.live import LiveState
+from lamina.records import VersionChanges
+from lamina.sync import Client, Live, connect
+
+STATE_SECONDS: Final = 0.5
+"""How often the link's state is looked at, which tells nobody of itself, and how soon one who could not begin tries
+again."""
+
+Flag = TypeVar("Flag")
+
+
+class LaminaProvider(AbstractProvider):
+    """Serves the keys of one config as flags, and tells of changes as they are committed.
+
+    `prefix` is put before a flag's key to make it a config's key, so that flags may lie beside other settings. Without
+    a `client` it connects, as `lamina.connect()` does, and closes that again; a client that it is given stays open.
+
+    `initialize` waits for the client's `timeout` at most. If no server answered by then, it fails, as OpenFeature wants
+    it, and goes on trying: PROVIDER_READY comes later, and until then flags have their defaults. What is definite, such
+    as that there is no such config, is a PROVIDER_FATAL; where it ends what was followed already, a PROVIDER_ERROR, and
+    flags stay as they were last.
+
+    Within `with client.live(config).pin():`, of the same client, flags are of the pinned version, too.
+    """
+
+    def __init__(self, config: str, *, client: Client | None = None, prefix: str = "") -> None:
+        super().__init__()
+        self._config = config
+        self._prefix = prefix
+        self._given = client
+        self._client = client
+        self._live: Live | None = None
+        self._is_stale = False
+        self._over = threading.Event()
+        self._process: object = None
+
+    # --- its life, as OpenFeature leads it ------------------------------------------------------
+
+    def get_metadata(self) -> Metadata:
+        """Give the provider's name."""
+        return Metadata(name="Lamina")
+
+    def initialize(self, evaluation_context: EvaluationContext) -> None:
+        """Read the config and begin to follow it."""
+        self.shutdown()
+        self._over = threading.Event()
+        try:
+            self._open()
+        except UnavailableError as error:
+            self._attend()
+            raise ProviderNotReadyError(f"{self._config} cannot be read yet: {error}") from error
+        except LaminaError as error:
+            self._close()
+            raise ProviderFatalError(f"{self._config} cannot be read: {error}") from error
+        self._attend()
+
+    def shutdown(self) -> None:
+        """Follow no more, and close what it opened."""
+        self._over.set()
+        self._close()
+
+    def _open(self) -> None:
+        if self._client is None:
+            self._client = connect()
+        live = self._client.live(self._config)
+        live.on_change(self._changed)
+        self._live, self._is_stale = live, False
+
+    def _close(self) -> None:
+        live, self._live = self._live, None
+        if live is not None:
+            live.close()
+        if self._client is not None and self._given is None:
+            self._client.close()
+            self._client = None
+
+    # --- what it tells --------------------------------------------------------------------------
+
+    def _changed(self, version: VersionChanges) -> None:
+        keys = [change.key for change in version.changes if change.key.startswith(self._prefix)]
+        if keys:
+            flags = [key.removeprefix(self._prefix) for key in keys]
+            metadata: dict[str, Any] = {"config": self._config, "version": version.version}
+            self.emit_provider_configuration_changed(ProviderEventDetails(flags_changed=flags, metadata=metadata))
+
+    def _attend(self) -> None:
+        """Have a thread that sees the link's state; anew in a forked child, at the first flag that is asked for."""
+        self._process = forking.process
+        threading.Thread(target=self._look_after, args=(self._over,), name="lamina-openfeature", daemon=True).start()
+
+    def _look_after(self, over: threading.Event) -> None:
+        while not over.wait(STATE_SECONDS):
+            try:
+                self._look(over)
+            except UnavailableError:
+                continue
+            except LaminaError as error:
+                if over.is_set():
+                    return
+                # A fatal one would put flags to their defaults. What was read is still the best that is known.
+                code = ErrorCode.PROVIDER_FATAL if self._live is None else ErrorCode.GENERAL
+                self.emit_provider_error(ProviderEventDetails(message=str(error), error_code=code))
+                return
+
+    def _look(self, over: threading.Event) -> None:
+        """Tell what has become of the link since the last look; try again to begin, where that has failed."""
+        if self._live is None:
+            self._open()
+            if over.is_set():  # meanwhile, and it found nothing to close
+                self._close()
+                return
+            self.emit_provider_ready(ProviderEventDetails())
+        live = self._live
+        if live is None or over.is_set():
+            return
+        if live.error is not None:
+            raise live.error
+        is_stale = live.state is not LiveState.LIVE
+        if is_stale and not self._is_stale:
+            self.emit_provider_stale(ProviderEventDetails(message=f"{self._config} is {live.state}"))
+        elif self._is_stale and not is_stale:
+            self.emit_provider_ready(ProviderEventDetails())
+        self._is_stale = is_stale
+
+    # --- what it is asked for -------------------------------------------------------------------
+
+    def resolve_boolean_details(
+        self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[bool]:
+        """Give a flag that is true or false."""
+        return self._resolve(flag_key, default_value, bool)
+
+    def resolve_string_details(
+        self, flag_key: str, default_value: str, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[str]:
+        """Give a flag that is text."""
+        return self._resolve(flag_key, default_value, str)
+
+    def resolve_integer_details(
+        self, flag_key: str, default_value: int, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[int]:
+        """Give a flag that is a whole number."""
+        return self._resolve(flag_key, default_value, int)
+
+    def resolve_float_details(
+        self, flag_key: str, default_value: float, evaluation_context: EvaluationContext | None = None
+    ) -> FlagResolutionDetails[float]:
+        """Give a flag that is a number."""
+        return self._resolve(flag_key, default_value, float)
+
+    def resolve_object_details(
+        self,
+        flag_key: str,
+        default_value: Sequence[FlagValueType] | Mapping[str, FlagValueType],
+        evaluation_context: EvaluationContext | None = None,
+    ) -> FlagResolutionDetails[Sequence[FlagValueType] | Mapping[str, FlagValueType]]:
+        """Give a flag that is a list or a dict; it is read-only."""
+        return self._resolve(flag_key, default_value, list, dict)
+
+    def _resolve(self, flag: str, default: Flag, *kinds: type) -> FlagResolutionDetails[Flag]:
+        live = self._live
+        if live is None:
+            return _failed(default, ErrorCode.PROVIDER_NOT_READY, f"{self._config} was not read yet")
+        if self._process is not forking.process:
+            self._attend()
+        current, key = live.current, f"{self._prefix}{flag}"
+        if key not in current:
+            return _failed(default, ErrorCode.FLAG_NOT_FOUND, f"{self._config} has no key {key!r}")
+        value = current[key]
+        origin = current.origin(key)
+        if float in kinds and type(value) is int:
+            value = float(value)
+        # Not just an instance: True is none of the whole numbers. Lists and dicts that are read are subclasses.
+        if isinstance(value, bool) is not (bool in kinds) or not isinstance(value, kinds):
+            named = " or ".join(kind.__name__ for kind in kinds)
+            stored = type(value).__name__.removeprefix("Frozen").lower()
+            text = f"{key!r} is of type {stored} in {self._config} since version {origin}, not {named}"
+            return _failed(default, ErrorCode.TYPE_MISMATCH, text)
+        return FlagResolutionDetails(
+            value=cast("Flag", value),
+            variant=str(origin),
+            reason=Reason.STATIC if live.state is LiveState.LIVE else Reason.STALE,
+            flag_metadata={
+                "flagSetId": self._config,
+                "config": self._config,
+                "version": current.version,
+                "origin": origin,
+            },
+        )
+
+
+def _failed(default: Flag, code: ErrorCode, text: str) -> FlagResolutionDetails[Flag]:
+    return FlagResolutionDetails(value=default, reason=Reason.ERROR, error_code=code, error_message=text)

@@ -1,0 +1,98 @@
+"""Which version a thread or task has pinned of what is followed; what is shown is live.py's. Pure, but for a flow.
+
+A pin lies in a context variable: each thread and each asyncio task has its own, and a task that is begun within a
+block, or `asyncio.to_thread`, takes the block's along.
+
+Worked example: two requests run at once, as tasks. The first has pinned version 7 and waits for its database; 8 comes,
+and the second pins that. Both read `live["x"]`: the first one 7's, the second one 8's, and whoever pinned nothing 8's.
+"""
+
+from collections.abc import Callable, Generator
+from contextlib import contextmanager
+from contextvars import Context, ContextVar, copy_context
+from dataclasses import replace
+from typing import Final
+
+from lamina import flows
+from lamina.draft import Snapshot
+from lamina.effects import Flow, Session
+from lamina.entries import Entries
+from lamina.errors import InvalidError, LaminaError
+
+RECENT_VERSIONS: Final = 8
+"""Versions of a config that are kept for requests that carry them: after a commit, for a moment, the one before. They
+share all that did not change."""
+
+CARRIED_SECONDS: Final = 1.0
+"""A request waits no longer for a version that it carries and that is not here: then the newest has to do."""
+
+
+class Pins:
+    """Who has pinned what of one config, as one client follows it: shared by all its lives.
+
+    in_use  whether anybody ever pinned anything. Never taken back: a task may run on, pinned, after the block that it
+            was begun in, so that nobody knows when the last one is over. Until then reading has nothing to ask for.
+    held    gives what the running thread or task has pinned, or None: the variable's own method, as each read calls it.
+    """
+
+    __slots__ = ("_recent", "_variable", "held", "in_use")
+
+    def __init__(self) -> None:
+        self.in_use = False
+        # Its own, where one of a module is the rule, since a context keeps a variable alive that is set in it: here for
+        # as long as something is pinned. A mapping of configs in one variable would double what a pinned read costs.
+        self._variable: ContextVar[Entries | None] = ContextVar("lamina_pin", default=None)
+        self.held = self._variable.get
+        self._recent: tuple[Entries, ...] = ()
+
+    @contextmanager
+    def hold(self, choose: Callable[[], Entries]) -> Generator[Snapshot, None, None]:
+        """Pin a version for the block: chosen when it is entered, since this may have been made long before."""
+        entries = choose()
+        self.in_use = True
+        token = self._variable.set(entries)
+        try:
+            yield Snapshot(entries)
+        finally:
+            try:
+                self._variable.reset(token)
+            except ValueError:
+                text = "a pin ends in another thread, task or context than it began in: it held nothing here"
+                raise InvalidError(text) from None
+
+    def carried(self, session: Session, shown: Entries, version: int | None, *, is_linked: bool) -> Flow[Entries]:
+        """Find a version that a request carries: here, else at the server; where there is none, what is shown.
+
+        Without a link nobody is asked: the request would wait for an answer that is not to be had.
+        """
+        for entries in (shown, *self._recent):
+            if entries.header.number == version:
+                return entries
+        if version is None or version < 1 or not is_linked:
+            return shown
+        hurried = replace(session, timeout_seconds=min(session.timeout_seconds, CARRIED_SECONDS))
+        try:
+            entries = yield from flows.at(hurried, shown, version)
+        except LaminaError:
+            return shown  # no such version, or nobody says: a header of somebody else's must not fail a request
+        self.keep(entries)
+        return entries
+
+    def without(self) -> Context:
+        """Make the running context without a pin, for what is begun here and outlasts every block."""
+        context = copy_context()
+        context.run(self._variable.set, None)
+        return context
+
+    def keep(self, entries: Entries) -> None:
+        """Keep a version of the server's, in place of the one that was kept longest ago."""
+        recent = self._recent  # replaced at one go, as threads share it
+        if all(each.header.number != entries.header.number for each in recent):
+            self._recent = (entries, *recent)[:RECENT_VERSIONS]
+
+
+def pinnable(snapshot: Snapshot, config: str) -> Entries:
+    """Give a snapshot's entries; InvalidError if it is another config's."""
+    if snapshot.config != config:
+        raise InvalidError(f"a snapshot of {snapshot.config} cannot be pinned for {config}")
+    return snapshot._entries  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - nobody else has to know of them
