@@ -117,7 +117,7 @@ class Live(LiveView, Reader):
             raise failure
         self._check_open()
         options = BindOptions(prefix, delimiter, on_invalid)
-        bound = Bound(self, self._base(), settings, options, self._followed)
+        bound = Bound(self, self._tracked().entries, settings, options, self._followed)
         self._followed.bind(self._callbacks, bound)
         return bound
 

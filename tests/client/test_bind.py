@@ -472,3 +472,10 @@ def test_what_hides_what() -> None:
     assert filled(Settings, {"db/port": 2, "db": {"host": "h", "port": 1}}) == {"db": {"host": "h", "port": 2}}
     assert filled(Settings, {"db/port": 2, "db": 5}) == {"db": 5}
     assert filled(Settings, {"db/port/x": 2, "x/y": 1, "y": 1, "db/": 1, "/db": 1}) == {}
+
+
+async def test_it_is_of_the_head_where_another_version_is_pinned(live: Any, cfg: Any) -> None:
+    first = live.current
+    await put_and_reach(live, cfg, x=2)
+    with live.pin(first):
+        assert (live["x"], live.bind(Settings).current.x) == (1, 2)
