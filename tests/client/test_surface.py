@@ -15,7 +15,10 @@ from lamina_protos.v1 import lamina_pb2 as pb
 def test_the_public_names() -> None:
     public = {name for name in vars(lamina) if not name.startswith("_")}
     modules = {name for name in public if inspect.ismodule(getattr(lamina, name))} - {"aio"}
-    assert public - modules == set(lamina.__all__)
+    lazy = vars(lamina)["_LAZY"]
+    assert (public - modules) | lazy.keys() == set(lamina.__all__)
+    assert set(lamina.__all__) <= set(dir(lamina))
+    assert [getattr(lamina, name).__module__ for name in lazy] == list(lazy.values())
     assert lamina.__all__ == sorted(lamina.__all__, key=lambda name: (not name.isupper(), not name[0].isupper(), name))
     assert aio.__all__ == sync.__all__
 
