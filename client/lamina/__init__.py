@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lamina import aio
     from lamina.binding import Bound
+    from lamina.bundle import Bundle, open  # noqa: A004 - as `gzip.open`
     from lamina.channels import TLS
     from lamina.draft import Snapshot
     from lamina.errors import (
@@ -37,6 +38,7 @@ __all__ = [
     "MISSING",
     "TLS",
     "Bound",
+    "Bundle",
     "Change",
     "Client",
     "Config",
@@ -66,10 +68,12 @@ __all__ = [
     "Watch",
     "aio",
     "connect",
+    "open",
 ]
 
 _MODULES = {
     "binding": ("Bound",),
+    "bundle": ("Bundle", "open"),
     "channels": ("TLS",),
     "draft": ("Snapshot",),
     "live": ("LiveState",),

@@ -149,7 +149,12 @@ class Watch:
 
 def verified(shell: Shell, base: Entries) -> Version:
     """Walk a config's hash chain up to the version that it stands on, and return that version's header."""
-    with _Walk(shell, Verifying(shell.session, base), shell.session.timeout_seconds) as walk:
+    return walked(shell, Verifying(shell.session, base))
+
+
+def walked(shell: Shell, verifying: Verifying) -> Version:
+    """Walk to the end of a hash chain, and return the last version's header."""
+    with _Walk(shell, verifying, shell.session.timeout_seconds) as walk:
         return walk.end()
 
 

@@ -1,23 +1,19 @@
 """The walk along a config's hash chain, as a sans-IO machine over the same stream as a watch's; it holds one map.
 
 Every version from 1 on is hashed anew, from its parent's hash, its header and its changes, and held against the hash
-in its header; the last one against the hash of the version that the config stands on, and the map that the config shows
-against the newest digest of each key. So whoever has noted a version's hash elsewhere knows with it the whole past.
-
-Worked example: version 1 sets x and y, version 2 sets x, version 3 deletes y. Of 1, two digests are kept: {x, y}; of 2
-one, over the first: {x, y}; of 3 none, y goes: {x}. Each version's hash is made of the last one's and of its own
-digests, and its key count is 2, 2 and 1. At version 3 the config must show x, and as version 2 set it.
+in its header (chain.py); the last one against the hash of the version that the config stands on, and the map that the
+config shows against the newest digest of each key. So whoever has noted a version's hash elsewhere knows with it the
+whole past.
 """
 
 from typing import Final
 
+from lamina.chain import Chain
 from lamina.effects import Flow, Session, Verb
 from lamina.entries import Entries
-from lamina.errors import DataLossError
-from lamina.hashing import NO_PARENT, value_digest, version_hash
-from lamina.records import MISSING, Version
+from lamina.hashing import value_digest
+from lamina.records import Version
 from lamina.rpcs import GET_VERSION
-from lamina.values import load
 from lamina.watching import Following
 from lamina.wire import version_of
 from lamina_protos.v1 import lamina_pb2 as pb
@@ -34,10 +30,7 @@ class Verifying(Following):
         self._base = base
         self._last = base.header.number
         self._begun = False
-        self._header: pb.ConfigVersion | None = None  # of the newest version that was found intact
-        self._live: dict[str, bytes] = {}  # the digest of each key's value
-        self._digests: list[tuple[str, bytes | None]] = []  # of the version under way, by key; None is a deletion
-        self._hashed: list[bytes] = []
+        self._chain = Chain(base.header.config)
 
     def step(self) -> Flow[Version | None]:
         """Take one message, which is some versions or a part of one; return the last version's header at the end.
@@ -49,8 +42,8 @@ class Verifying(Following):
         if not self._begun:
             yield from self._begin()
             self._begun = True
-        before = self._reached, len(self._hashed)
-        while self._reached < self._last and before == (self._reached, len(self._hashed)):
+        before = self._chain.place
+        while self._reached < self._last and before == self._chain.place:
             yield from self._progress()  # a bookmark, or a stream opened again, is no progress yet
         return self._finished() if self._reached == self._last else None
 
@@ -67,7 +60,7 @@ class Verifying(Following):
         request = pb.GetVersionRequest(config=self._config, version=1, view=pb.HEADER, min_version=self._last)
         header = yield from Verb(self._session).ask(GET_VERSION, request)
         if not header.change_count:
-            self._end_version(header)
+            self._take_part(pb.VersionChanges(version=header))
 
     def _request(self) -> pb.WatchKeyHistoryRequest:
         request = super()._request()
@@ -75,7 +68,7 @@ class Verifying(Following):
         return request
 
     def _forget_parts(self) -> None:
-        self._digests, self._hashed = [], []
+        self._chain.forget_parts()
 
     def _take(self, message: pb.WatchKeyHistoryResponse) -> None:
         for part in message.changes:
@@ -83,49 +76,23 @@ class Verifying(Following):
                 return  # committed since
             self._take_part(part)
         if message.HasField("bookmark") and self._reached < min(message.bookmark.version, self._last):
-            raise self._broken(self._reached + 1, "was left out")
+            raise self._chain.broken(self._reached + 1, "was left out")
 
     def _take_part(self, part: pb.VersionChanges) -> None:
-        header = part.version
-        if header.version != self._reached + 1 or header.config != self._config:
-            raise self._broken(self._reached + 1, f"was left out: version {header.version} of {header.config} came")
-        for change in part.changes:
-            value = MISSING if change.deleted else load(change.value)
-            digest = value_digest(self._config, header.version, change.key, value)
-            self._hashed.append(digest)
-            self._digests.append((change.key, None if value is MISSING else digest))
-        if not part.more:
-            self._end_version(header)
-
-    def _end_version(self, header: pb.ConfigVersion) -> None:
-        parent_hash = NO_PARENT if self._header is None else self._header.hash
-        made = version_hash(header, parent_hash, self._hashed)
-        for key, digest in self._digests:
-            if digest is None:
-                self._live.pop(key, None)
-            else:
-                self._live[key] = digest
-        if made != header.hash or header.change_count != len(self._hashed):
-            raise self._broken(header.version, "does not match its hash")
-        if header.key_count != len(self._live):
-            raise self._broken(header.version, f"says that it has {header.key_count} keys, and has {len(self._live)}")
-        self._header = header
-        self._forget_parts()
-        self._moved(pb.Cursor(version=header.version, hash=header.hash))
+        if self._chain.add(part):
+            self._moved(pb.Cursor(version=part.version.version, hash=part.version.hash))
 
     def _finished(self) -> Version:
         """Hold what the config shows against the end of the chain."""
-        assert self._header is not None
-        if self._header.hash.hex() != self._base.header.hash:
-            raise self._broken(self._last, "is another one than this config stands on")
+        header, live = self._chain.header, self._chain.live
+        assert header is not None
+        if header.hash.hex() != self._base.header.hash:
+            raise self._chain.broken(self._last, "is another one than this config stands on")
         shown = {key: self._shown(key) for key in self._base}
-        if shown != self._live:
-            keys = sorted(key for key in shown.keys() | self._live.keys() if shown.get(key) != self._live.get(key))
-            raise self._broken(self._last, f"does not have {keys[0]!r} as this config shows it")
-        return version_of(self._header)
+        if shown != live:
+            keys = sorted(key for key in shown.keys() | live.keys() if shown.get(key) != live.get(key))
+            raise self._chain.broken(self._last, f"does not have {keys[0]!r} as this config shows it")
+        return version_of(header)
 
     def _shown(self, key: str) -> bytes:
         return value_digest(self._config, self._base.origin(key), key, self._base.stored(key))
-
-    def _broken(self, number: int, what: str) -> DataLossError:
-        return DataLossError(f"version {number} of {self._config} {what}", reason="HASH_MISMATCH")

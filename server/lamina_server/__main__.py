@@ -15,12 +15,13 @@ from pydantic import ValidationError
 
 from lamina_server import logs
 from lamina_server.app import describe_database, open_database, serving
-from lamina_server.errors import UnavailableError
+from lamina_server.errors import ServerError, UnavailableError
 from lamina_server.rpc.listening import AddressError, UnsafeError
 from lamina_server.settings import Settings
 from lamina_server.store.contract import BackupRefusedError, UnusableStoreError
 
 if TYPE_CHECKING:
+    from lamina_server.restoring import Restored
     from lamina_server.store.verifying import Verification
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
@@ -121,6 +122,49 @@ def verify(**options: Any) -> None:
     where = describe_database(settings)
     click.echo(f"lamina-server: {where} is broken" if broken else f"lamina-server: {counts} are intact in {where}")
     sys.exit(FAILED if broken else 0)
+
+
+@main.command()
+@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@_database_option
+def restore(file: Path, **options: Any) -> None:
+    """Write the config in a bundle FILE into a database, with its versions, authors, times and hashes.
+
+    `lamina export CONFIG --history FILE` makes bundles. A file that is not as it was exported is refused, and so is one
+    whose config is there already with another past; what is there of the same past is kept, and the rest added. All of
+    it becomes visible at once. A SQLite database must not be in use by a server; on PostgreSQL no server can commit
+    meanwhile.
+    """
+    from lamina_server.restoring import RestoreRefusedError  # noqa: PLC0415
+    from lamina_server.unbundling import BrokenBundleError  # noqa: PLC0415
+
+    settings = _settings(options)
+    with _refusals():
+        try:
+            restored = _restore(file, settings)
+        except BrokenBundleError as error:
+            click.echo(f"lamina-server: {str(file)!r}: {error}; nothing was written", err=True)
+            sys.exit(FAILED)
+        except ServerError as error:  # of a commit that was not confirmed, running this again tells
+            click.echo(f"lamina-server: {error}", err=True)
+            sys.exit(FAILED)
+        except RestoreRefusedError as error:
+            click.echo(f"lamina-server: {error}", err=True)
+            sys.exit(BAD_USAGE)
+    head = restored.head
+    what = f"{head.config} has versions 1 to {head.number}, of which {restored.added} were written"
+    click.echo(f"lamina-server: {what}, in {describe_database(settings)}, hash {head.hash.hex()}")
+
+
+def _restore(file: Path, settings: Settings) -> "Restored":
+    from lamina_server.restoring import restore as restore_bundle  # noqa: PLC0415
+
+    gc.disable()  # as in _report
+    bar = click.progressbar(
+        length=file.stat().st_size, label="restoring", file=sys.stderr, hidden=not sys.stderr.isatty()
+    )
+    with bar, file.open("rb") as opened:
+        return restore_bundle(opened, settings, bar.update)
 
 
 def _report(verification: "Verification") -> bool:

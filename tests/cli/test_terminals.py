@@ -163,3 +163,9 @@ def test_ago(seconds: int, said: str) -> None:
 def test_long_ago_is_a_date() -> None:
     then = NOW - timedelta(days=7)
     assert ago(then, NOW) == then.astimezone().strftime("%Y-%m-%d %H:%M")
+
+
+def test_a_history_shows_how_far_it_is(target: str, shop: lamina.Config, tmp_path: Path) -> None:
+    text, _ = on_terminal("export", shop.name, str(tmp_path / "shop.lamina"), "--history", target=target)
+    assert f"exporting {shop.name}"[:20] in text
+    assert "versions" in text

@@ -216,3 +216,28 @@ def test_a_batch_that_the_server_refuses_is_halved(
     assert printed.splitlines()[1].endswith("--to 0 --base 4")
     path.write_text('{"big": "' + "x" * (1 << 20 | 1) + '"}', encoding="utf-8")
     assert "1,048,576" in cli("import", config_name, str(path), "--batch", code=1).stderr
+
+
+def test_the_whole_history(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
+    path = tmp_path / "shop.lamina"
+    result = cli("export", shop.name, "--history", str(path))
+    hash_ = next(shop.log()).hash
+    assert result.stdout == ""
+    assert result.stderr == f"lamina: 2 versions of {shop.name} written to {path}, the last one's hash is {hash_}\n"
+    with lamina.open(path) as bundle:
+        assert bundle == shop
+        assert list(bundle.log()) == list(shop.log())
+    cli("export", shop.name, str(path), "--history", "--at", "1")
+    with lamina.open(path) as bundle:
+        assert bundle["timeout"] == 30
+
+
+def test_a_history_is_a_file_of_its_own_format(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
+    path = str(tmp_path / "shop.lamina")
+    assert "needs a FILE" in cli("export", shop.name, "--history", code=2).stderr
+    for form in (["--format", "json"], ["-o", "yaml"]):
+        assert "format of its own" in cli("export", shop.name, path, "--history", *form, code=2).stderr
+    cli("export", f"{shop.name}/none", path, "--history", code=4)
+    assert "no version" in cli("export", shop.name, path, "--history", "--at", "0", code=2).stderr
+    assert not Path(path).exists()
+    assert "No such file" in cli("export", shop.name, f"{path}/none", "--history", code=1).stderr

@@ -30,7 +30,7 @@ def chain(*commits: Mapping[str, Any]) -> list[pb.VersionChanges]:
     parent_hash = NO_PARENT
     for number, content in enumerate(commits, start=1):
         live = (live | content.keys()) - {key for key in content if content[key] is MISSING}
-        made = header(number, key_count=len(live), change_count=len(content))
+        made = header(number, key_count=len(live), change_count=len(content), changed_keys=sorted(content)[:100])
         changes = changes_of(content)
         made.hash = parent_hash = version_hash(made, parent_hash, [digest(number, each) for each in changes])
         versions.append(pb.VersionChanges(version=made, changes=changes))
@@ -118,7 +118,7 @@ def test_a_fork_of_an_empty_map(at: int) -> None:
     if at == 1:
         assert verify(Entries(version_of(first), {}), first).number == 1
         return
-    second = header(2, key_count=1, change_count=1)
+    second = header(2, key_count=1, change_count=1, changed_keys=["x"])
     second.hash = version_hash(second, first.hash, [digest(2, change("x", 1))])
     stands = Entries(version_of(second), {"x": entry("x", 1, 2)})
     part = pb.VersionChanges(version=second, changes=[change("x", 1)])

@@ -12,6 +12,7 @@ from typing import Any, assert_type
 
 import lamina
 from lamina import aio, carry
+from lamina.bundle import export
 
 
 def reading_and_writing() -> None:
@@ -159,3 +160,21 @@ def failing(error: lamina.LaminaError) -> str | int | None:
 
 
 VALUE: lamina.Value = {"a": [1, None, "x"]}
+
+
+def bundles(cfg: lamina.Config) -> None:
+    assert_type(export(cfg, "app.lamina", at=3), lamina.Version)
+    with lamina.open("app.lamina") as past:
+        assert_type(past, lamina.Bundle)
+        assert_type(past["x"], Any)
+        assert_type(past.at(datetime.now(UTC)), lamina.Snapshot)
+        assert_type(past.diff(1), dict[str, lamina.Change])
+        assert_type(past.log(limit=3), Iterator[lamina.Version])
+        assert_type(past.history("x", newest_first=True), Iterator[lamina.KeyChange])
+        assert_type(past.blame("x"), dict[str, lamina.Version])
+        assert_type(past.verify(), lamina.Version)
+        past["x"] = 1  # type: ignore[index]
+        del past["x"]  # type: ignore[attr-defined]
+        past.commit("no")  # type: ignore[attr-defined]
+    lamina.opne("app.lamina")  # type: ignore[attr-defined]
+    export(past, "app.lamina")  # type: ignore[arg-type]

@@ -18,7 +18,7 @@ from lamina.cli.completing import CONFIG
 from lamina.cli.errors import REFUSED, Refusal, tell
 from lamina.cli.notation import Assignment, escape_key
 from lamina.cli.options import POINT, Verb, chosen
-from lamina.cli.progress import reading
+from lamina.cli.progress import reading, working
 from lamina.cli.read import read
 from lamina.cli.render import counted, emit
 from lamina.cli.session import connected
@@ -35,13 +35,22 @@ _EXPORT_OUTPUTS = ("text", *formats.FORMATS)
 @click.argument("file", type=_PATH, default="-")
 @click.option("--at", "point", type=POINT, help="As it was then [now].")
 @click.option("--format", "form", type=_FORMAT, help="Format [by FILE's suffix, else yaml]; -o does the same.")
+@click.option("--history", is_flag=True, help="All its versions instead: lamina.open reads them without a server.")
 @click.pass_context
-def export_verb(ctx: click.Context, config: str, file: str, point: int | datetime | None, form: str | None) -> None:
+def export_verb(
+    ctx: click.Context, config: str, file: str, point: int | datetime | None, form: str | None, *, history: bool
+) -> None:
     """Write a config to FILE, or to standard output, so that import reads the same map back.
 
     What a format cannot hold is an error that names the key: null in TOML, bytes in anything but YAML, and in env
     whatever is not text under the name of a variable. FILE is replaced as a whole or not at all.
+
+    With --history FILE becomes a bundle of every version, with authors, messages, times and hashes, which are checked
+    on the way: lamina.open reads it, and `lamina-server restore` makes the same config of it in another database.
     """
+    if history:
+        _export_history(ctx, config, file, point, form)
+        return
     form = form or _typed_format(ctx) or formats.format_of(file) or "yaml"
     with connected(ctx) as client:
         entries = read(client, config, point)
@@ -54,6 +63,21 @@ def export_verb(ctx: click.Context, config: str, file: str, point: int | datetim
         return
     _replace(Path(file), data.encode())
     tell(f"{counted(len(entries), 'key')} of {config} version {entries.version} written to {file}")
+
+
+def _export_history(ctx: click.Context, config: str, file: str, point: int | datetime | None, form: str | None) -> None:
+    from lamina.bundle import export  # noqa: PLC0415 - for this alone
+
+    if file == "-":
+        raise click.UsageError("--history needs a FILE: it has its name only once it is whole")
+    if form or _typed_format(ctx):
+        raise click.UsageError("--history has a format of its own, which holds every value")
+    with connected(ctx) as client:
+        cfg = client.config(config)
+        last = cfg.version if point is None else cfg.at(point).version
+        with working(f"exporting {config}", last, "versions") as advance:
+            version = export(cfg, file, at=last, advance=advance)
+    tell(f"{counted(version.number, 'version')} of {config} written to {file}, the last one's hash is {version.hash}")
 
 
 def _typed_format(ctx: click.Context) -> str | None:

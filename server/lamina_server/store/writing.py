@@ -14,6 +14,7 @@ from lamina_server.planning import Plan
 from lamina_server.store.clauses import NAMES, REQUESTS, VALUES, VERSIONS, Statement
 from lamina_server.store.contract import HistoryBrokenError
 from lamina_server.store.database import Database
+from lamina_server.store.keyframes import lines_to_write, originated_since_keyframe, write_lines
 from lamina_server.store.reading import SqlReading
 from lamina_server.store.statements import Rows, prepared
 from lamina_server.versions import HeadMark, Reply, RequestKey
@@ -65,6 +66,22 @@ class SqlWriting(SqlReading):
         found = super().replies(caller, request_ids)
         self._has_remembered = self._has_remembered or bool(found)
         return found
+
+    def flush(self) -> None:
+        """Insert what was added so far, and hold nothing of it any more: a block may be longer than memory is large."""
+        self._flush()
+        self._version_ids.clear()
+
+    def originated_since_keyframe(self, config: str) -> int:
+        """Count the values after the newest valid keyframe."""
+        return originated_since_keyframe(self.ask, config)
+
+    def write_keyframe(self, config: str) -> None:
+        """Write a keyframe at the head, within this block."""
+        lines = lines_to_write(self.ask, config)
+        if lines:
+            with self._running:
+                write_lines(self._connection, self._database, lines)
 
     def finish(self) -> None:
         """Insert what is left; raise where the block is lost, so that it is not committed."""

@@ -1,0 +1,424 @@
+"""`lamina.open` and `lamina.bundle.export`: what a bundle says is what its server said, and damage is never silent."""
+
+import copy
+import inspect
+import io
+import multiprocessing
+import pickle
+import random
+import sqlite3
+import stat
+import sys
+import threading
+import tracemalloc
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import lamina
+from lamina.bundle import Bundle, export
+from lamina.records import MISSING
+from lamina_protos import bundle as framing
+from lamina_protos.v1 import lamina_pb2 as pb
+from tests.support.bundles import CONFIG, TAMPERINGS, blocks, hashed, history, packed
+from tests.support.server import ServerProcess
+
+COMMITS: list[dict[str, Any]] = [{"x": 27, "y": 450}, {"x": 28}, {"y": MISSING}]
+ALL_KINDS = {
+    "null": None,
+    "boolean": True,
+    "integer": -(2**63),
+    "float": 0.1,
+    "text": "schön \U0001f600",
+    "bytes": bytes(range(256)),
+    "json": {"b": [1, 1.0, None], "ä": "é"},
+    "é/key": 1,
+}
+READING = ("at", "diff", "log", "history", "blame", "origin", "verify", "to_dict", "__getitem__", "__contains__")
+
+
+@pytest.fixture
+def client(target: str) -> Iterator[lamina.Client]:
+    with lamina.connect(target, author="ada") as client:
+        yield client
+
+
+@pytest.fixture
+def cfg(client: lamina.Client, config_name: str) -> lamina.Config:
+    """A config with every kind of value and of change: deletions, a revert, a large version, a second author."""
+    cfg = client.config(config_name, create=True)
+    cfg |= ALL_KINDS
+    cfg.commit("all kinds")
+    for number in range(3):
+        cfg["integer"] = number
+        cfg.commit(f"number {number}")
+    del cfg["null"]
+    cfg["json"] = []
+    cfg.commit("fewer")
+    cfg |= {f"large/{part}": f"{part}" * 300_000 for part in range(7)}  # comes in several messages
+    cfg.commit("large")
+    with lamina.connect(client.target, author="grace") as other:
+        theirs = other.config(config_name)
+        theirs["null"] = None
+        theirs.commit("it is needed")
+    cfg.refresh()
+    cfg.revert(to=2, message="back")
+    cfg["integer"] = 0  # what it was
+    cfg.commit("the last one")
+    return cfg
+
+
+def written(path: Path, data: bytes) -> Path:
+    path.write_bytes(data)
+    return path
+
+
+def check_same(bundle: Bundle, cfg: lamina.Config) -> None:
+    """See that every reading verb says the same of a file as of its server."""
+    versions = range(cfg.version + 1)
+    keys = sorted({key for number in versions for key in cfg.at(number)})
+    assert (bundle.name, bundle.config, bundle.version, len(bundle)) == (cfg.name, cfg.name, cfg.version, len(cfg))
+    assert (dict(bundle), list(bundle)) == (dict(cfg), list(cfg))
+    assert {key: bundle.origin(key) for key in bundle} == {key: cfg.origin(key) for key in cfg}
+    for number in versions:
+        ours, theirs = bundle.at(number), cfg.at(number)
+        assert (ours.version, ours, list(ours)) == (number, theirs, list(theirs))
+        assert [ours.origin(key) for key in ours] == [theirs.origin(key) for key in theirs]
+        assert bundle.diff(number) == cfg.diff(number)
+        assert list(bundle.diff(number, 1).items()) == list(cfg.diff(number, 1).items())
+    log = list(cfg.log())
+    assert list(bundle.log()) == log
+    assert list(bundle.log(limit=2)) == log[:2]
+    for version in log:
+        for time in (version.time, version.time - timedelta(microseconds=1), version.time.astimezone()):
+            assert bundle.at(time).version == cfg.at(time).version
+    for key in [*keys, "never"]:
+        for newest_first in (False, True):
+            assert list(bundle.history(key, newest_first=newest_first)) == list(
+                cfg.history(key, newest_first=newest_first)
+            )
+        assert list(bundle.history(key, limit=2)) == list(cfg.history(key, limit=2))
+    assert list(bundle.blame().items()) == list(cfg.blame().items())
+    assert list(bundle.blame("text", "json")) == ["json", "text"]
+    assert bundle.verify() == cfg.verify() == log[0]
+
+
+def test_every_verb_says_what_the_server_says(client: lamina.Client, cfg: lamina.Config, tmp_path: Path) -> None:
+    """On both databases; and of a fork, and of a fork of the empty map, whose version 1 changes nothing."""
+    forks = [cfg.fork(f"{cfg.name}/eu", at=2), cfg.fork(f"{cfg.name}/us", at=0)]
+    forks[1]["text"] = "json"
+    forks[1]["json"] = ["text"]
+    forks[1].commit()
+    told: list[int] = []
+    for number, config in enumerate([cfg, *forks]):
+        path = tmp_path / f"{number}.lamina"
+        version = export(config, path, advance=told.append)
+        assert (version, stat.S_IMODE(path.stat().st_mode)) == (next(config.log()), 0o600)
+        with lamina.open(path) as bundle:
+            check_same(bundle, config)
+    assert sum(told) == cfg.version + 1 + 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["0.lamina", "1.lamina", "2.lamina"]
+
+
+def test_what_is_not_there_fails_as_it_does_at_a_server(cfg: lamina.Config, tmp_path: Path) -> None:
+    export(cfg, tmp_path / "app.lamina")
+    with lamina.open(tmp_path / "app.lamina") as bundle:
+        for config in (cfg, bundle):
+            with pytest.raises(lamina.NotFoundError) as missing:
+                config.at(99)
+            assert (missing.value.reason, str(missing.value)) == (
+                "VERSION_NOT_FOUND",
+                f"{cfg.name!r} has no version 99; its head is {cfg.version}",
+            )
+            with pytest.raises(lamina.NotFoundError):
+                config.diff(1, 99)
+            with pytest.raises(KeyError):
+                config.blame("never")
+            with pytest.raises(KeyError):
+                config.origin("never")
+            with pytest.raises(lamina.InvalidError, match="zone"):
+                config.at(datetime(2026, 1, 1))  # noqa: DTZ001 - the mistake
+            with pytest.raises(lamina.InvalidError):
+                config.history("x", limit=-1)
+
+
+def test_an_export_up_to_an_older_version(cfg: lamina.Config, tmp_path: Path) -> None:
+    time = list(cfg.log())[-2].time
+    for at, last in ((3, 3), (time, 2)):
+        assert export(cfg, tmp_path / "app.lamina", at=at).number == last
+        with lamina.open(tmp_path / "app.lamina") as bundle:
+            assert (bundle.version, bundle) == (last, cfg.at(last))
+    with pytest.raises(lamina.InvalidError, match="no version"):
+        export(cfg, tmp_path / "none.lamina", at=0)
+    assert not (tmp_path / "none.lamina").exists()
+
+
+def test_a_long_past_is_read_page_by_page(tmp_path: Path) -> None:
+    """Some blocks, and some pages of a log and of a history."""
+    commits: list[dict[str, Any]] = [{f"k{key}": 0 for key in range(20)}]
+    commits += [{f"k{number % 20}": number, "n": number} for number in range(1, 1_500)]
+    data = packed(history(commits))
+    assert len(blocks(data)) > 3
+    model: dict[str, Any] = {}
+    maps = [dict(model)] + [dict(model) for commit in commits if model.update(commit) is None]
+    with lamina.open(written(tmp_path / "app.lamina", data)) as bundle:
+        assert [version.number for version in bundle.log()] == list(range(1_500, 0, -1))
+        assert [change.value for change in bundle.history("n")] == list(range(1, 1_500))
+        assert [change.value for change in bundle.history("n", newest_first=True)] == list(range(1_499, 0, -1))
+        for number in random.Random(7).sample(range(1, 1_501), 60):
+            assert bundle.at(number) == maps[number]
+            assert bundle.diff(number) == {
+                key: lamina.Change(maps[number].get(key, MISSING), value)
+                for key, value in maps[-1].items()
+                if maps[number].get(key, MISSING) != value
+            }
+        time = datetime.fromtimestamp(1_700_000_000, UTC)
+        assert [bundle.at(time + timedelta(seconds=at)).version for at in (0, 1, 777, 99_999)] == [0, 1, 777, 1_500]
+        assert bundle.verify().number == 1_500
+
+
+def test_memory_holds_no_value_of_the_past(tmp_path: Path) -> None:
+    """A hundred versions of 200 KB, and one of them at a time."""
+    past = history([{"x": random.Random(number).randbytes(200_000)} for number in range(100)])
+    written(tmp_path / "app.lamina", packed(past))
+    del past
+    tracemalloc.start()
+    try:
+        with lamina.open(tmp_path / "app.lamina") as bundle:
+            assert len(list(bundle.log())) == 100
+            assert tracemalloc.get_traced_memory()[1] < 5_000_000
+    finally:
+        tracemalloc.stop()
+
+
+# --- read-only ------------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def bundle(tmp_path: Path) -> Iterator[Bundle]:
+    """Version 3 of three: {"x": 28}, having been {"x": 27, "y": 450}."""
+    with lamina.open(written(tmp_path / "app.lamina", packed(history(COMMITS)))) as bundle:
+        yield bundle
+
+
+def test_a_bundle_has_the_reading_verbs_of_a_config() -> None:
+    for name in READING:
+        ours, theirs = (inspect.signature(getattr(kind, name)) for kind in (Bundle, lamina.Config))
+        assert ours.parameters == theirs.parameters, name
+    lacking = {name for name in dir(lamina.Config) if not name.startswith("_")} - set(dir(Bundle))
+    mutable = {"clear", "pop", "popitem", "setdefault", "update"}
+    assert lacking - mutable == {"changes", "commit", "discard", "edit", "fork", "refresh", "revert", "watch"}
+
+
+@pytest.mark.parametrize("name", ["commit", "edit", "revert", "fork", "refresh", "watch", "transact", "changes"])
+def test_whatever_takes_a_server_says_so(bundle: Bundle, name: str) -> None:
+    with pytest.raises(AttributeError, match=f"read-only, and has no {name}"):
+        getattr(bundle, name)
+    assert not hasattr(bundle, name)
+
+
+def test_it_cannot_be_written(bundle: Any) -> None:
+    with pytest.raises(TypeError, match="read-only"):
+        bundle["x"] = 29
+    with pytest.raises(TypeError, match="read-only"):
+        del bundle["x"]
+    with pytest.raises(AttributeError, match="has no attribute 'nonsense'"):
+        _ = bundle.nonsense
+    assert bundle.to_dict() == {"x": 28}
+    assert repr(bundle) == "<Bundle 'shop/prod' version 3, 1 key>"
+
+
+def test_it_pickles_and_copies_as_its_snapshot(bundle: Bundle) -> None:
+    for copied in (pickle.loads(pickle.dumps(bundle)), copy.copy(bundle), copy.deepcopy(bundle)):
+        assert type(copied) is lamina.Snapshot
+        assert (copied, copied.version, copied.origin("x")) == (bundle, 3, 2)
+
+
+def test_what_was_read_outlives_the_file(bundle: Bundle) -> None:
+    past = bundle.at(1)
+    bundle.close()
+    assert (bundle["x"], past["y"]) == (28, 450)
+    with pytest.raises(ValueError, match="closed"):
+        bundle.at(2)
+
+
+def test_threads_and_forked_children_share_it(tmp_path: Path) -> None:
+    commits: list[dict[str, Any]] = [{"x": number} for number in range(1, 1_001)]
+    with lamina.open(written(tmp_path / "app.lamina", packed(history(commits)))) as bundle:
+        wrong: list[int] = []
+
+        def read() -> None:
+            wrong.extend(number for number in range(1, 1_001, 7) if bundle.at(number)["x"] != number)
+
+        threads = [threading.Thread(target=read) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert wrong == []
+        child = multiprocessing.get_context("fork").Process(target=lambda: sys.exit(bundle.at(500)["x"] != 500))
+        child.start()
+        child.join()
+        assert child.exitcode == 0
+        assert bundle.at(2)["x"] == 2
+
+
+# --- damage ---------------------------------------------------------------------------------------
+
+
+def said(path: Path) -> str:
+    """Give everything that a bundle says, or how it is refused."""
+    try:
+        with lamina.open(path) as bundle:
+            verified = bundle.verify()
+            return repr(
+                (list(bundle.log()), [bundle.at(each).to_dict() for each in range(bundle.version + 1)], verified)
+            )
+    except (lamina.DataLossError, lamina.InvalidError) as error:
+        return str(error)
+
+
+def test_no_changed_bit_changes_an_answer(tmp_path: Path) -> None:
+    """Each byte of the file counts, or (some of gzip's header) means nothing."""
+    data = packed(history(COMMITS))
+    path = tmp_path / "app.lamina"
+    whole, unnoticed = said(written(path, data)), 0
+    mark = blocks(data)[0].offset
+    for place, bit in product(range(len(data)), (0, 5)):
+        changed = bytearray(data)
+        changed[place] ^= 1 << bit
+        found = said(written(path, bytes(changed)))
+        if found == whole:
+            unnoticed += 1
+        else:  # in its first bytes, which say that it is a bundle, it is none any more
+            assert found.startswith("version ") or (place < mark and "bundle" in found)
+    assert unnoticed < 8 * 2 * 3  # the time and the system of each member's header, in which there is nothing to be had
+
+
+def test_no_beginning_of_a_bundle_is_one(tmp_path: Path) -> None:
+    data = packed(history(COMMITS))
+    for size in range(len(data)):
+        with pytest.raises((lamina.DataLossError, lamina.InvalidError)):
+            lamina.open(written(tmp_path / "app.lamina", data[:size]))
+    with pytest.raises(lamina.DataLossError, match=r"version 4 .* more than the end"):
+        lamina.open(written(tmp_path / "app.lamina", data + data))
+
+
+@pytest.mark.parametrize("where", [0.01, 0.5, 0.9])
+def test_the_first_lost_version_is_named(tmp_path: Path, where: float) -> None:
+    """Within a block of hundreds: by the hashes of what can still be unpacked."""
+    versions = history([{"x": f"{number} " * 20, "n": number} for number in range(900)])
+    data = bytearray(packed(versions))
+    block = blocks(bytes(data))[1]
+    data[block.offset + int(block.size * where) + 16] ^= 0xFF
+    first, last = block.parts[0].version.version, block.parts[-1].version.version
+    with pytest.raises(lamina.DataLossError, match=r"^version \d+ of shop/prod cannot be read from .*damaged") as lost:
+        lamina.open(written(tmp_path / "app.lamina", bytes(data)))
+    named = int(str(lost.value).split()[1])
+    assert first <= named <= last
+    # What comes before can be read as it was, and that one cannot.
+    readable: list[pb.VersionChanges] = []
+    with pytest.raises(framing.DamagedError):
+        for each in framing.blocks(io.BytesIO(data)):
+            readable += each.parts
+    assert readable[: named - 1] == versions[: named - 1]
+    assert readable[named - 1 : named] != versions[named - 1 : named]
+
+
+def test_a_cut_off_file_names_what_is_missing(tmp_path: Path) -> None:
+    data = packed(history(COMMITS))
+    path = written(tmp_path / "app.lamina", data[: blocks(data)[-1].offset])
+    with pytest.raises(lamina.DataLossError, match=r"^version 4 of shop/prod .*app\.lamina: the file was cut off$"):
+        lamina.open(path)
+
+
+def test_a_file_that_changes_while_it_is_open(tmp_path: Path) -> None:
+    data = packed(history([{"x": number} for number in range(2_000)]))
+    path = written(tmp_path / "app.lamina", data)
+    with lamina.open(path) as bundle:
+        path.write_bytes(data[:100])
+        with pytest.raises(lamina.DataLossError, match="version 1 of"):
+            bundle.at(1)
+        with pytest.raises(lamina.DataLossError):
+            bundle.verify()
+
+
+@pytest.mark.parametrize("name", TAMPERINGS)
+def test_tampering_is_found_by_the_hashes(tmp_path: Path, name: str) -> None:
+    """P5: version 2 was changed, and all checksums made right again."""
+    versions = history(COMMITS)
+    TAMPERINGS[name](versions)
+    with lamina.open(written(tmp_path / "app.lamina", packed(versions))) as bundle:
+        with pytest.raises(lamina.DataLossError, match=f"version 2 of {CONFIG}") as lost:
+            bundle.verify()
+        assert lost.value.reason == "HASH_MISMATCH"
+
+
+def test_a_version_left_out_or_an_end_of_another_past(tmp_path: Path) -> None:
+    versions, other = history(COMMITS), history([*COMMITS[:2], {"y": 451}])
+    path = tmp_path / "app.lamina"
+    for data, lost in (
+        (packed([versions[0], versions[2]]), 2),
+        (packed([versions[1], versions[2]]), 1),
+        (packed([*versions, versions[2]]), 4),
+        (packed([*versions, *history(COMMITS, "other")]), 4),
+        (packed(versions[:2], (3, versions[2].version.hash)), 3),
+        (packed(versions, (3, other[2].version.hash)), 4),
+    ):
+        with pytest.raises(lamina.DataLossError, match=f"version {lost} of {CONFIG}"):
+            lamina.open(written(path, data))
+    # Who knows no hash of it cannot tell another past, if all of its hashes are right.
+    versions[1].version.author = "eve"
+    with lamina.open(written(path, packed(hashed(versions)))) as bundle:
+        assert bundle.verify().hash != history(COMMITS)[-1].version.hash.hex()
+
+
+@pytest.mark.parametrize("data", [b"", b"x = 27\n", b"\x1f\x8b", b"PK\x03\x04" * 100])
+def test_a_file_that_is_none(tmp_path: Path, data: bytes) -> None:
+    with pytest.raises(lamina.InvalidError, match="no bundle"):
+        lamina.open(written(tmp_path / "app.lamina", data))
+
+
+def test_a_later_format_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(framing, "_FORMAT", b"2")
+    data = packed(history(COMMITS))
+    monkeypatch.undo()
+    with pytest.raises(lamina.InvalidError, match="newer release"):
+        lamina.open(written(tmp_path / "app.lamina", data))
+    with pytest.raises(FileNotFoundError):
+        lamina.open(tmp_path / "none.lamina")
+
+
+def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What unpacks to more than any version is not unpacked."""
+    data = packed(history([{"x": 1}, {"x": "0" * 1_000_000}]))
+    assert len(data) < 10_000
+    monkeypatch.setattr(framing, "BLOCK_LIMIT_BYTES", 500_000)
+    with pytest.raises(lamina.DataLossError, match="more than 500,000 bytes"):
+        lamina.open(written(tmp_path / "app.lamina", data))
+
+
+def test_a_damaged_database_leaves_no_file(tmp_path: Path) -> None:
+    """An export believes no server, and whatever was there under its name stays."""
+    server = ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}")
+    with server, lamina.connect(server.target) as client:
+        cfg = client.config("app", create=True)
+        for number in range(5):
+            cfg["x"] = number
+            cfg.commit()
+        server.stop()
+        connection = sqlite3.connect(tmp_path / "lamina.db")
+        connection.execute("DROP TRIGGER config_no_update")
+        assert connection.execute("UPDATE config SET message = 'forged' WHERE version = 3").rowcount == 1
+        connection.commit()
+        connection.close()
+        server.restart()
+        path = written(tmp_path / "app.lamina", b"what was there")
+        with pytest.raises(lamina.DataLossError, match="version 3 of app does not match its hash"):
+            export(cfg, path)
+    assert path.read_bytes() == b"what was there"
+    assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
