@@ -211,7 +211,8 @@ def test_a_bundle_has_the_reading_verbs_of_a_config() -> None:
         assert ours.parameters == theirs.parameters, name
     lacking = {name for name in dir(lamina.Config) if not name.startswith("_")} - set(dir(Bundle))
     mutable = {"clear", "pop", "popitem", "setdefault", "update"}
-    assert lacking - mutable == {"changes", "commit", "discard", "edit", "fork", "refresh", "revert", "watch"}
+    verbs = {"changes", "commit", "discard", "edit", "fork", "refresh", "revert", "transact", "watch"}
+    assert lacking - mutable == verbs
 
 
 @pytest.mark.parametrize("name", ["commit", "edit", "revert", "fork", "refresh", "watch", "transact", "changes"])
