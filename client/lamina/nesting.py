@@ -6,7 +6,6 @@ own counts more than the dict, and `motd` is dropped, as the shape does not have
 """
 
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
 from typing import Any, Final, Literal, TypeAlias
 
 from lamina.errors import InvalidError
@@ -17,7 +16,9 @@ Path: TypeAlias = tuple[int | str, ...]
 """A place within what is nested: the names on the way there, and the indexes in lists."""
 
 
-@dataclass(slots=True, eq=False)
+Extras: TypeAlias = Literal["dropped", "flat", "nested"]
+
+
 class Shape:
     """What a class takes, by the names that it takes it under.
 
@@ -25,8 +26,11 @@ class Shape:
     extras  what becomes of other names: "dropped"; "flat", given as they are, to be refused by name; or "nested"
     """
 
-    below: dict[str, "Shape | None"]
-    extras: Literal["dropped", "flat", "nested"] = "dropped"
+    __slots__ = ("below", "extras")
+
+    def __init__(self, below: dict[str, "Shape | None"], extras: Extras = "dropped") -> None:
+        self.below = below
+        self.extras: Extras = extras
 
 
 ANYTHING: Final = Shape({}, "nested")
