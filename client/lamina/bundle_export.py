@@ -5,7 +5,7 @@ It believes nothing: each hash is made anew, and the file has its name only once
 
 import os
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import IO
@@ -38,7 +38,8 @@ def export(
     many more versions were written. Memory holds one version and the digests of one map; `timeout` counts for each
     message instead of the whole.
     """
-    shell, base = config._shell, config._base()  # noqa: SLF001 - of the same package
+    # Of the same package.
+    shell, base = config._shell, config._base()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     if at is not None:
         base = shell.run(flows.at(shell.session, base, at))
     if not base.header.number:
@@ -76,7 +77,7 @@ class Exporting(Verifying):
 
 
 @contextmanager
-def _replacing(path: Path) -> Iterator[IO[bytes]]:
+def _replacing(path: Path) -> Generator[IO[bytes], None, None]:
     """Give a file that has its name only when the block has ended well; else nothing of it is left."""
     path = path.resolve()
     descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
