@@ -38,7 +38,8 @@ def export(
     many more versions were written. Memory holds one version and the digests of one map; `timeout` counts for each
     message instead of the whole.
     """
-    shell, base = config._shell, config._base()  # noqa: SLF001 # pyright: ignore[reportPrivateUsage] - of the same package
+    # Of the same package.
+    shell, base = config._shell, config._base()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     if at is not None:
         base = shell.run(flows.at(shell.session, base, at))
     if not base.header.number:

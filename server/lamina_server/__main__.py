@@ -159,7 +159,7 @@ def restore(file: Path, **options: Any) -> None:
 def _restore(file: Path, settings: Settings) -> "Restored":
     from lamina_server.restoring import restore as restore_bundle  # noqa: PLC0415
 
-    gc.disable()  # as in _report
+    gc.disable()  # as in _report; this process ends after it
     bar = click.progressbar(
         length=file.stat().st_size, label="restoring", file=sys.stderr, hidden=not sys.stderr.isatty()
     )

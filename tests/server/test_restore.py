@@ -20,6 +20,7 @@ from lamina.records import MISSING
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server import restoring
 from lamina_server.planning import Plan
+from lamina_server.restoring import RestoreRefusedError
 from lamina_server.settings import Settings
 from lamina_server.store.inspecting import inspecting
 from lamina_server.store.sql import open_store
@@ -135,15 +136,24 @@ def test_what_is_there_already(place: Place) -> None:
     """The same past is completed or left alone; another one is refused, and nothing is written."""
     versions = history(COMMITS)
     others = history([*COMMITS[:2], {"y": 451}])
-    assert "1 to 2, of which 2 were" in place.restore(packed(versions[:2]))
-    assert "1 to 3, of which 1 were" in place.restore(packed(versions))
-    assert "1 to 3, of which 0 were" in place.restore(packed(versions))
-    assert "1 to 2, of which 0 were" in place.restore(packed(versions[:2]))
-    assert "1 to 1, of which 0 were" in place.restore(packed(others[:1]))  # so far it is the same
-    for data in (packed(others), packed(history([*COMMITS[:2], {"y": 451}, {"y": 452}]))):
-        refused = place.restore(data, code=2)
-        assert f"there is a config {CONFIG!r} already, and its version 3 is another one: nothing was written" in refused
-    assert "its version 2 is another one" in place.restore(packed(history([COMMITS[0], {"x": 29}])), code=2)
+    for data, head, added in (
+        (packed(versions[:2]), 2, 2),
+        (packed(versions), 3, 1),
+        (packed(versions), 3, 0),
+        (packed(versions[:2]), 2, 0),
+        (packed(others[:1]), 1, 0),  # so far it is the same
+    ):
+        found = restored(place, data)
+        assert (found.head.number, found.added) == (head, added)
+    for other, number in (
+        (others, 3),
+        (history([*COMMITS[:2], {"y": 451}, {"y": 452}]), 3),
+        (history([COMMITS[0], {"x": 29}]), 2),
+    ):
+        with pytest.raises(RestoreRefusedError, match=f"already, and its version {number} is another one"):
+            restored(place, packed(other))
+    refused = place.restore(packed(others), code=2)
+    assert f"there is a config {CONFIG!r} already, and its version 3 is another one: nothing was written" in refused
     assert place.head() == (3, versions[-1].version.hash)
     assert [place.count(table) for table in ("config", "config_value", "config_request")] == [3, 4, 0]
     place.check_intact()
@@ -175,7 +185,7 @@ def test_tampering_is_refused(tmp_path: Path, name: str) -> None:
 def test_a_broken_end_leaves_nothing(place: Place) -> None:
     """What was inserted before the damage was found goes away with it; on top of a past, only what is new."""
     versions = history([{f"k{number % 50}": number} for number in range(2_500)])
-    assert len(blocks(packed(versions))) > 5
+    assert len(blocks(packed(versions))) > 3
     versions[-1].version.message = "forged"
     refused = place.restore(packed(versions), code=1)
     assert refused.endswith(f"app.lamina': version 2500 of '{CONFIG}' does not match its hash; nothing was written\n")
@@ -193,11 +203,16 @@ def test_a_damaged_file_is_refused(place: Place) -> None:
     data = packed(history(COMMITS))
     cut, damaged = data[: blocks(data)[-1].offset], bytearray(data)
     damaged[blocks(data)[0].offset + 60] ^= 0x10
-    assert "version 4 of 'shop/prod' cannot be read: the file was cut off; nothing" in place.restore(cut, code=1)
-    assert "the file is damaged" in place.restore(bytes(damaged), code=1)
-    assert "no bundle; nothing was written" in place.restore(b"x = 27\n", code=1)
-    assert "is missing" in place.restore(packed([history(COMMITS)[1]]), code=1)
-    assert "file ends with version 3" in place.restore(packed(history(COMMITS)[:2], (3, bytes(32))), code=1)
+    for each, why in (
+        (cut, "^version 4 of 'shop/prod' cannot be read: the file was cut off$"),
+        (bytes(damaged), "^version 1 of 'shop/prod' cannot be read: the file is damaged, after byte"),
+        (b"x = 27\n", "no bundle"),
+        (packed([history(COMMITS)[1]]), "^version 1 is missing"),
+        (packed(history(COMMITS)[:2], (3, bytes(32))), "file ends with version 3"),
+    ):
+        with pytest.raises(BrokenBundleError, match=why):
+            restored(place, each)
+    assert "cut off; nothing was written" in place.restore(cut, code=1)
     assert place.head() is None
 
 

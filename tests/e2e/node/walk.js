@@ -30,7 +30,7 @@ const watchUntil = (version) =>
     const seen = [];
     const stream = client.WatchKeyHistory({ config, after: { version: 0 } });
     stream.on("data", (message) => {
-      for (const { version: header, changes } of message.changes)
+      for (const { version: header, changes } of message.changes ?? []) // a bookmark has none
         for (const change of changes) seen.push([header.version, change.key, change.change]);
       if (seen.length > 0 && seen.at(-1)[0] >= version) {
         stream.cancel();
