@@ -44,7 +44,8 @@ oldest: $(EQUIPPED) ## Test the SDK on the oldest grpcio and protobuf that it ac
 	sed -nE 's/^([a-z0-9-]+==[^ ;]+).*/\1/p' tests/requirements.lock | grep -vE '^($(FLOORS))=' > $(OLDEST)/constraints.txt
 	$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install -c $(OLDEST)/constraints.txt \
 		$$(sed -nE 's/^  "($(FLOORS))>=([0-9.]+).*/\1==\2/p' pyproject.toml) \
-		hypothesis 'psycopg[binary]' pydantic-settings pytest pytest-asyncio pytest-timeout sqlalchemy trustme
+		hypothesis openfeature-sdk 'psycopg[binary]' pydantic-settings pytest pytest-asyncio pytest-timeout sqlalchemy \
+		trustme
 	PYTHONPATH=client:protos LAMINA_TEST_SERVER_PYTHON=$(CURDIR)/$(BIN)/python \
 		$(OLDEST)/bin/python -m pytest -k 'not postgresql' tests/client tests/e2e/test_bare_stubs.py $(ARGS)
 OLDEST := .cache/oldest
