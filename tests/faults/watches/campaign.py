@@ -65,7 +65,7 @@ class Result:
     struck: Counter[str]
     streams_cut: int
     streams_cancelled: int
-    finished: bool
+    unfinished: Sequence[str]
 
     @property
     def sessions(self) -> int:
@@ -86,7 +86,8 @@ class Result:
     def explain(self, limit: int = 20) -> str:
         """Say what is broken, and how to see it again."""
         first = "\n".join(map(str, self.breaches[:limit]))
-        return f"seed {self.seed}: {len(self.breaches)} breaches, all watchers finished: {self.finished}\n{first}"
+        unfinished = ", ".join(self.unfinished) or "none"
+        return f"seed {self.seed}: {len(self.breaches)} breaches, not finished: {unfinished}\n{first}"
 
 
 def run(plan: Plan) -> Result:
@@ -101,6 +102,7 @@ def run(plan: Plan) -> Result:
         writers = stack.enter_context(Writers(CONFIGS, direct, versions=plan.versions, large=large, seed=plan.seed))
         logs = [_logbook(number, writers, dice, plan.seed) for number in range(plan.watchers)]
         followers = stack.enter_context(Followers(logs, [proxy.target for proxy in proxies]))
+        followers.begin(CATCH_UP_SECONDS)
         writers.start()
         between = writers.left // (len(faults) + 1)
         for fault in faults:
@@ -111,15 +113,16 @@ def run(plan: Plan) -> Result:
         writers.finish()
         for proxy in proxies:
             proxy.switch(PASS)
-        finished = followers.wait(CATCH_UP_SECONDS)
-    return _judged(plan, logs, Counter(fault.name for fault in faults), finished=finished)
+        followers.wait(CATCH_UP_SECONDS)
+        unfinished = [log.watcher.name for log in logs if not log.done]  # before they are stopped
+    return _judged(plan, logs, Counter(fault.name for fault in faults), unfinished)
 
 
-def _judged(plan: Plan, logs: Sequence[Logbook], struck: Counter[str], *, finished: bool) -> Result:
+def _judged(plan: Plan, logs: Sequence[Logbook], struck: Counter[str], unfinished: Sequence[str]) -> Result:
     truths = {config: Truth(from_database(plan.url, config)) for config in CONFIGS}
     watchers = [log.watcher for log in logs]
     found = [breach for watcher in watchers for breach in breaches(watcher, truths[watcher.config])]
-    if found or not finished:
+    if found or unfinished:
         dump(watchers, plan.folder)
     return Result(
         seed=plan.seed,
@@ -129,7 +132,7 @@ def _judged(plan: Plan, logs: Sequence[Logbook], struck: Counter[str], *, finish
         struck=struck,
         streams_cut=sum(log.cuts for log in logs),
         streams_cancelled=sum(log.cancels for log in logs),
-        finished=finished,
+        unfinished=unfinished,
     )
 
 

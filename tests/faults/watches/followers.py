@@ -171,9 +171,14 @@ class Followers:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # it also waits for what gRPC leaves behind
             runner.run(self._ended.wait())
 
-    def wait(self, seconds: float) -> bool:
-        """Wait until all have been told of the last version; tell whether they were."""
-        return not wait(self._ends, seconds).not_done
+    def begin(self, seconds: float) -> None:
+        """Wait until all have begun: who begins from now on, once the last version is there, would wait for ever."""
+        for log in self.logs:
+            assert log.begun.wait(seconds), f"{log.watcher.name} was told nothing for {seconds} s"
+
+    def wait(self, seconds: float) -> None:
+        """Wait until all have been told of the last version, or for so long."""
+        wait(self._ends, seconds)
 
 
 _IN_THREADS: dict[int, Callable[[Logbook, Sequence[str]], None]] = {0: follow, 1: follow_by_sdk, 5: follow}

@@ -1,6 +1,7 @@
 """What one watcher does next and what it was told, without any I/O: the part that all kinds of watchers share."""
 
 import random
+import threading
 from collections.abc import Callable
 
 from lamina import KeyChange, VersionChanges
@@ -19,6 +20,7 @@ BOOKMARK_SECONDS = 1
 class Logbook:
     """One watcher's record, and its decisions.
 
+    begun    set once it is known after which version it was told of everything
     done     whether it is over: it was told of the last version, or refused, or stopped
     cuts     how many of its streams ended by themselves after they had told something
     cancels  how many it cancelled
@@ -27,6 +29,7 @@ class Logbook:
     def __init__(self, name: str, config: str, wanted: Filter, start: Cursor | None, seed: int) -> None:
         self.watcher = Watcher(name, config, wanted, start)
         self.dice = random.Random(f"{seed} {name}")
+        self.begun = threading.Event()
         self.done = False
         self._cancel: Callable[[], object] = lambda: None
         self.cuts = self.cancels = 0
@@ -77,6 +80,7 @@ class Logbook:
         if self.watcher.start is None:
             self.watcher.start = cursor
             self._cursors.append(cursor)
+        self.begun.set()
         self.opened(cursor)
 
     def take(self, message: pb.WatchKeyHistoryResponse) -> bool:
@@ -112,6 +116,7 @@ class Logbook:
 
     def _received(self, item: Part | Bookmark) -> None:
         self.watcher.sessions[-1].told.append(item)
+        self.begun.set()
         if isinstance(item, Bookmark) or not item.more:
             self._cursors.append(Cursor(item.version, item.hash))
 

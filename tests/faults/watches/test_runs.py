@@ -29,7 +29,7 @@ def assert_kept(servers: Sequence[ServerProcess], url: str, folder: Path, seed: 
             kills=KILLS,
         )
     )
-    assert result.finished, result.explain()
+    assert not result.unfinished, result.explain()
     assert not result.breaches, result.explain()
     assert result.versions == VERSIONS
     assert result.struck["server"] == KILLS

@@ -69,7 +69,7 @@ def _run(order: Order, servers: Sequence[ServerProcess], url: str) -> Outcome:
         "kills of a server": f"{result.struck['server']:,}",
         "violations": f"{len(result.breaches):,}",
     }
-    return Outcome(figures, [result.explain()] if result.breaches or not result.finished else [])
+    return Outcome(figures, [result.explain()] if result.breaches or result.unfinished else [])
 
 
 def _on_sqlite(order: Order) -> Outcome:
