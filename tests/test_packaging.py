@@ -6,6 +6,7 @@ import subprocess
 import sys
 import tomllib
 import zipfile
+from configparser import ConfigParser
 from email import message_from_string
 from pathlib import Path
 
@@ -36,14 +37,16 @@ def wheel(tmp_path_factory: pytest.TempPathFactory) -> zipfile.ZipFile:
     return zipfile.ZipFile(next(folder.glob("*.whl")))
 
 
-def test_wheel_holds_three_typed_packages(wheel: zipfile.ZipFile) -> None:
+def test_wheel_holds_typed_packages(wheel: zipfile.ZipFile) -> None:
     names = set(wheel.namelist())
     assert {name.partition("/")[0] for name in names if ".dist-info/" not in name} == {
         "lamina",
         "lamina_protos",
+        "lamina_pytest",
         "lamina_server",
     }
-    assert {f"{package}/py.typed" for package in ("lamina", "lamina_protos", "lamina_server")} <= names
+    packages = ("lamina", "lamina_protos", "lamina_pytest", "lamina_server")
+    assert {f"{package}/py.typed" for package in packages} <= names
     # The contract travels with the code made from it, for clients in other languages.
     assert "lamina_protos/v1/lamina.proto" in names
     assert "lamina_protos/v1/lamina_pb2.pyi" in names
@@ -54,6 +57,13 @@ def test_base_installation_needs_only_grpc_and_protobuf(wheel: zipfile.ZipFile) 
     requirements = message_from_string(wheel.read(metadata).decode()).get_all("Requires-Dist") or []
     base = {re.split(r"[<>=\[ ;]", line)[0] for line in requirements if "extra ==" not in line}
     assert base == {"googleapis-common-protos", "grpcio", "protobuf"}
+
+
+def test_wheel_offers_the_pytest_plugin(wheel: zipfile.ZipFile) -> None:
+    name = next(name for name in wheel.namelist() if name.endswith(".dist-info/entry_points.txt"))
+    offered = ConfigParser()
+    offered.read_string(wheel.read(name).decode())
+    assert dict(offered["pytest11"]) == {"lamina_pytest": "lamina_pytest"}
 
 
 def test_generated_code_runs_on_the_oldest_versions_that_we_accept() -> None:

@@ -2,19 +2,17 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc
 import structlog
 from google.protobuf.internal import api_implementation
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from sqlalchemy.engine import URL, make_url
-from sqlalchemy.exc import ArgumentError
 
-from lamina_server.committer import Committer
+from lamina_server.committer import Committer, system_now_us
 from lamina_server.feed import Feed
 from lamina_server.heads import Heads
 from lamina_server.news import News
@@ -32,7 +30,9 @@ from lamina_server.rpc.service import Service
 from lamina_server.rpc.watching import Rooms
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Store
-from lamina_server.store.sql import open_store
+
+if TYPE_CHECKING:
+    from sqlalchemy.engine import URL
 
 FOREIGN_CALLS_SECONDS = 1.0
 """How long calls that are none of ours (a watch of the health service has no end) may go on after ours have ended."""
@@ -43,11 +43,20 @@ _log = structlog.get_logger(__name__)
 class Application:
     """One server over one store. Make it, start it and stop it on one event loop.
 
-    target  where clients reach it, once it has started
-    failed  done when the store takes no more writes, and the process should end
+    now_us        the clock that versions are dated by, in microseconds since the epoch
+    interceptors  what stands between gRPC and the methods, the outermost first
+    target        where clients reach it, once it has started
+    failed        done when the store takes no more writes, and the process should end
     """
 
-    def __init__(self, settings: Settings, store: Store) -> None:
+    def __init__(
+        self,
+        settings: Settings,
+        store: Store,
+        *,
+        now_us: Callable[[], int] = system_now_us,
+        interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+    ) -> None:
         self._settings = settings
         self._draining = Draining()
         self._readers = Readers(store, threads=settings.reader_threads)
@@ -70,6 +79,7 @@ class Application:
             on_commit=self._news.committed,
             on_failure=lambda: self.failed.set_result(None),
             batch_limit_changes=settings.batch_limit_changes,
+            now_us=now_us,
         )
         turns = asyncio.Semaphore(max(1, settings.reader_threads // 2))
         rooms = Rooms(
@@ -89,7 +99,7 @@ class Application:
         )
         service = Service(self._committer, rooms)
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(options=listening.options(settings))
+        self._server = grpc.aio.server(interceptors=interceptors, options=listening.options(settings))
         self._server.add_generic_rpc_handlers((ServiceHandler(service, self._draining),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -165,6 +175,9 @@ def open_database(settings: Settings) -> Store:
 
     Raises UnusableStoreError, and UnsafeError for what is no URL.
     """
+    # Here, as below: a server in memory, in other people's tests, must not wait until SQLAlchemy is imported.
+    from lamina_server.store.sql import open_store  # noqa: PLC0415
+
     _parse_url(settings.database)
     # A thread that reads holds one connection at a time, so none ever waits for another's.
     return open_store(settings.database, reader_connections=settings.reader_threads)
@@ -178,7 +191,10 @@ def describe_database(settings: Settings) -> str:
     return f"{url.get_backend_name()}://{url.host or ''}/{url.database or ''}"
 
 
-def _parse_url(database: str) -> URL:
+def _parse_url(database: str) -> "URL":
+    from sqlalchemy.engine import make_url  # noqa: PLC0415
+    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
+
     try:
         return make_url(database)
     except ArgumentError:  # its words quote the URL

@@ -37,6 +37,11 @@ from lamina_server.versions import HeadMark, Reply, RequestKey
 _log = structlog.get_logger(__name__)
 
 
+def system_now_us() -> int:
+    """Read the system's clock, in microseconds since the epoch."""
+    return time.time_ns() // 1000
+
+
 @dataclass(frozen=True, slots=True)
 class Outcome:
     """What a command came to: its reply, and its version's header as wire bytes where it was made just now."""
@@ -106,7 +111,7 @@ class Committer:
         on_commit: Callable[[str], None],
         on_failure: Callable[[], None],
         batch_limit_changes: int,
-        now_us: Callable[[], int] = lambda: time.time_ns() // 1000,
+        now_us: Callable[[], int] = system_now_us,
     ) -> None:
         self._store = store
         self._heads = heads

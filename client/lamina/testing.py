@@ -1,0 +1,150 @@
+"""A Lamina server in memory for the tests of your own code; it knows the SDK, and of the server just how to start it.
+
+    with lamina.testing.server() as server:
+        cfg = server.connect().config("payments/prod", create=True)
+
+It is the real server behind real gRPC, in this process, ready in milliseconds, and it needs the extra `lamina[server]`.
+With pytest there are the fixtures `lamina_server` and `lamina_config`, for each test a server of its own.
+"""
+
+import sys
+from collections import Counter
+from collections.abc import Generator, Mapping
+from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime, timedelta
+from typing import TYPE_CHECKING, Any, Final
+
+from lamina.records import Version
+from lamina.sync import Client, connect
+from lamina.values import Value
+
+if TYPE_CHECKING:
+    from lamina_server.embedded import EmbeddedServer
+
+__all__ = ["Server", "server"]
+
+_OURS: Final = ("lamina", "lamina_protos", "lamina_server")
+_EPOCH: Final = datetime.fromtimestamp(0, UTC)
+
+
+class Server:
+    """A server that does as the test says. `lamina.testing.server()` and the fixture `lamina_server` give one."""
+
+    def __init__(self, embedded: "EmbeddedServer") -> None:
+        self._embedded = embedded
+        self._clients = ExitStack()
+        self._own: Client | None = None
+
+    @property
+    def target(self) -> str:
+        """The address for `lamina.connect`, `lamina.aio.connect` or LAMINA_TARGET: "127.0.0.1:port"."""
+        return self._embedded.target
+
+    @property
+    def calls(self) -> Counter[str]:
+        """How many calls of each method of the wire have come in, retries included: `server.calls["Commit"]`."""
+        return self._embedded.failures.calls
+
+    @property
+    def now(self) -> datetime:
+        """What the server's clock says; a version committed next is dated by it."""
+        return _EPOCH + timedelta(microseconds=self._embedded.clock.now_us())
+
+    def connect(self, **options: Any) -> Client:
+        """Connect a client, with the options of `lamina.connect`, that is closed with the server."""
+        return self._clients.enter_context(connect(self.target, **options))
+
+    def set(self, config: str, values: Mapping[str, Value], message: str = "") -> Version:
+        """Commit these keys of a config, as somebody else would, and leave its others; make it if there is none."""
+        if self._own is None:
+            self._own = self.connect(author="lamina.testing")
+        theirs = self._own.config(config, create=True)
+        theirs.update(values)
+        return theirs.commit(message)
+
+    def fail_next(
+        self,
+        method: str | None = None,
+        *,
+        reason: str | None = None,
+        code: str | None = None,
+        times: int = 1,
+        after: bool = False,
+    ) -> None:
+        """Let the next calls fail: so many `times`, those of one method, or whichever come.
+
+        `method` is one of the wire's: "Commit", "RevertConfig", "ForkConfig", "GetVersion" (opening, refreshing and
+        reading), "ListVersions", "DiffVersions", "GetKeyHistory", "WatchKeyHistory", "ListConfigs".
+
+        `reason` is a reason code, such as "DISK_FULL" or "NOT_ALLOWED"; without one, "STORE_UNAVAILABLE", which the
+        SDK tries again until its `timeout`. `code` instead is a bare status such as "UNKNOWN", as from a proxy on the
+        way. With `after`, the call is carried out first and its answer lost: what was written stays written.
+
+        Several wishes are granted in order; `recover` drops what is left of them. ValueError for what the server
+        never does, such as refusing what it has written. For a conflict, `set` the key that your code changes.
+        """
+        self._embedded.failures.add(method, reason=reason, code=code, times=times, after=after)
+
+    def recover(self) -> None:
+        """Forget what `fail_next` was told."""
+        self._embedded.failures.clear()
+
+    def disconnect(self) -> None:
+        """Cut all connections, with their calls and watches, now; who connects again finds all as it was."""
+        with self.down():
+            pass
+
+    @contextmanager
+    def down(self) -> Generator[None, None, None]:
+        """Be away while the block lasts: connections are cut and refused. Then be back, at the same address."""
+        self._embedded.stop()
+        try:
+            yield
+        finally:
+            self._embedded.start()
+
+    def advance(self, seconds: float) -> None:
+        """Move the server's clock ahead: what is committed later is dated later. Nothing sleeps, nothing times out."""
+        self._embedded.clock.advance(seconds)
+
+    def close(self) -> None:
+        """End it, and the clients that it connected."""
+        if sys.is_finalizing():  # its program forgot it, and its thread, stopped by Python, would never answer
+            return
+        self._clients.close()
+        self._embedded.close()
+
+    def __repr__(self) -> str:
+        return f"<lamina.testing.Server {self.target!r}>"
+
+
+@contextmanager
+def server() -> Generator[Server, None, None]:
+    """Run a server in memory, empty and on a free port, while the block lasts.
+
+    ModuleNotFoundError if the extra `lamina[server]` is not installed.
+    """
+    embedded = _start()
+    running = Server(embedded)
+    try:
+        yield running
+    finally:
+        running.close()
+
+
+def _start() -> "EmbeddedServer":
+    # Here, because the server is an extra, and takes longer to import than it takes to start.
+    try:
+        from lamina_server.embedded import EmbeddedServer  # noqa: PLC0415
+    except ModuleNotFoundError as error:
+        if error.name is not None and error.name.partition(".")[0] in _OURS:
+            raise
+        text = f"lamina.testing needs the server's extra (there is no {error.name}): pip install 'lamina[server]'"
+        raise ModuleNotFoundError(text, name=error.name) from error
+    embedded = EmbeddedServer()
+    try:
+        embedded.start()
+    except BaseException:
+        embedded.close()
+        raise
+    return embedded
