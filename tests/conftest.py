@@ -12,6 +12,8 @@ from tests.support.postgres import Postgres, PostgresAbsentError
 # A developer's own settings must not reach the servers, commands and clients under test.
 for _name in [name for name in os.environ if name.startswith("LAMINA_") and not name.startswith("LAMINA_TEST_")]:
     del os.environ[_name]
+# Nor may tests leave files in their home, or find those of another server that had the same port.
+os.environ["LAMINA_CACHE_DIR"] = ""
 
 # No deadline: a shared machine's pause is not a bug. The blob lets anybody repeat a failure.
 hypothesis.settings.register_profile("lamina", deadline=None, print_blob=True)

@@ -5,7 +5,7 @@ plain. `configs`, `log`, `history` and a watch are for `async for`; a client, `e
 What a verb takes, gives and raises is told at length in sync.py.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal, Self
 
@@ -14,11 +14,13 @@ from lamina.aio_live import Live, Lives
 from lamina.aio_shell import Shell
 from lamina.aio_verbs import Reader
 from lamina.aio_watch import Watch, verified
+from lamina.cache import Cache, CacheDir, cache_of
 from lamina.channels import DEFAULT_TIMEOUT_SECONDS, TLS, connection
 from lamina.draft import Draft
 from lamina.effects import Invoke
 from lamina.entries import Entries
 from lamina.records import ConfigInfo, Conflict, Version
+from lamina.values import Value
 
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
 
@@ -30,17 +32,19 @@ def connect(
     tls: TLS | bool | None = None,
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
     author: str | None = None,
+    cache_dir: CacheDir | None = None,
 ) -> "Client":
     """Make a client, as `lamina.connect` does. Nothing is sent before its first verb."""
-    return Client(Shell(connection(target, token=token, tls=tls, timeout=timeout, author=author)))
+    way = connection(target, token=token, tls=tls, timeout=timeout, author=author)
+    return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses)))
 
 
 class Client:
     """As `lamina.Client`. Tasks may share it; in another event loop, or after a fork, it connects anew."""
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, cache: Cache) -> None:
         self._shell = shell
-        self._lives = Lives(shell)
+        self._lives = Lives(shell, cache)
 
     @property
     def target(self) -> str:
@@ -51,12 +55,13 @@ class Client:
         """Read a config's head as a draft to work on; NotFoundError if there is none, unless `create`."""
         return Config(self._shell, await self._shell.run(flows.open_config(self._shell.session, name, create=create)))
 
-    async def live(self, name: str) -> "Live":
+    async def live(self, name: str, *, default: Mapping[str, Value] | None = None) -> "Live":
         """Follow a config: a mapping that always shows its newest version, whole; NotFoundError if there is none.
 
+        If no server can be reached within `timeout`, it begins from the file in `cache_dir`, else from `default`.
         All lives of one config share one stream. `close` it, or the client, to end that.
         """
-        return await self._lives.open(name)
+        return await self._lives.open(name, default)
 
     def configs(self, prefix: str = "") -> AsyncIterator[ConfigInfo]:
         """List the configs whose names begin so, by name, reading page by page."""

@@ -12,17 +12,19 @@ from contextlib import suppress
 from typing import Any, Self, SupportsIndex
 from weakref import finalize
 
-from lamina import flows
+from lamina import flows, offline
 from lamina.aio_shell import Shell, is_cancelled
 from lamina.aio_verbs import Reader
 from lamina.aio_watch import Watch
 from lamina.binding import BindOptions, Bound, Bounds, OnInvalid, Settings, Telling
+from lamina.cache import Cache
 from lamina.draft import Snapshot
 from lamina.effects import log
 from lamina.entries import Entries
-from lamina.errors import DeadlineError, InvalidError, LaminaError
+from lamina.errors import DeadlineError, InvalidError, LaminaError, NotFoundError, UnavailableError
 from lamina.live import (
     CALLBACKS_BEHIND,
+    ENDING_SECONDS,
     Callback,
     Callbacks,
     LiveView,
@@ -34,6 +36,7 @@ from lamina.live import (
 )
 from lamina.pinning import Pins
 from lamina.records import VersionChanges
+from lamina.values import Value
 from lamina.watching import EndedError
 
 
@@ -67,7 +70,7 @@ class Live(LiveView, Reader):
         if failure := self._tracked().failure:
             raise failure
         self._check_open()
-        self._callbacks.append(Callback(function, self._tracked().entries.header.number, self))
+        self._callbacks.append(Callback(function, self._tracked().shown_already, self))
         self._followed.begin_calling()
         return function
 
@@ -116,24 +119,38 @@ class Live(LiveView, Reader):
 class Lives:
     """The lives of a client."""
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, cache: Cache) -> None:
         self._shell = shell
+        self._cache = cache
         self._followed: dict[tuple[str, asyncio.AbstractEventLoop], Followed] = {}
 
-    async def open(self, name: str) -> Live:
-        """Follow a config, or join those who follow it already; what is shown is no older than what the client saw."""
+    async def open(self, name: str, default: Mapping[str, Value] | None) -> Live:
+        """Follow a config, or join those who follow it already; what is shown is no older than what the client saw.
+
+        That it may be where no server could be reached.
+        """
+        spare = None if default is None else offline.made_up(name, default)
         self._followed = {where: each for where, each in self._followed.items() if not where[1].is_closed()}
         callbacks: Callbacks = []
         where = name, asyncio.get_running_loop()
         if where not in self._followed or not self._followed[where].join(callbacks):
-            entries = await self._shell.run(flows.open_config(self._shell.session, name, create=False))
+            tracking = await self._begin(name, spare)
             # Meanwhile another task may have opened it.
             if where not in self._followed or not self._followed[where].join(callbacks):
-                self._followed[where] = Followed(self._shell, entries, self._forget)
+                keeping = offline.Keeping(self._cache)
+                self._followed[where] = Followed(self._shell, tracking, keeping, self._forget)
                 self._followed[where].join(callbacks)
         live = Live(self._shell, self._followed[where], callbacks)
-        await live.wait(self._shell.session.horizon.least(name))
+        if not self._followed[where].tracking.is_offline:
+            await live.wait(self._shell.session.horizon.least(name))
         return live
+
+    async def _begin(self, name: str, spare: Entries | None) -> Tracking:
+        session = self._shell.session
+        try:
+            return Tracking(session, await self._shell.run(flows.open_config(session, name, create=False)))
+        except (UnavailableError, NotFoundError) as error:
+            return await asyncio.to_thread(offline.without_server, session, self._cache, name, spare, error)
 
     def _forget(self, ended: "Followed") -> None:
         self._followed = {where: each for where, each in self._followed.items() if each is not ended}
@@ -148,9 +165,12 @@ class Lives:
 class Followed:
     """What all lives of one config share: begun for the first of them, ended with the last."""
 
-    def __init__(self, shell: Shell, entries: Entries, on_end: Callable[["Followed"], None]) -> None:
+    def __init__(
+        self, shell: Shell, tracking: Tracking, keeping: offline.Keeping, on_end: Callable[["Followed"], None]
+    ) -> None:
         self._on_end = on_end
-        self.tracking = Tracking(shell.session, entries)
+        self.tracking = tracking
+        self._keeping = keeping
         self.pins = Pins()
         self._loop = asyncio.get_running_loop()
         self._lives: list[Callbacks] = []
@@ -161,6 +181,7 @@ class Followed:
         self._calling: asyncio.Task[None] | None = None
         self._stream = _Stream(shell, self.tracking)
         self._task = asyncio.create_task(self._follow(), context=self.pins.without())
+        self._keeper = asyncio.create_task(self._keep(), context=self.pins.without())
 
     def join(self, callbacks: Callbacks) -> bool:
         """Count a live in; not once it is over."""
@@ -212,7 +233,8 @@ class Followed:
         self.is_over = True
         await self._stream.close()
         await self._end(None)
-        tasks = {self._task, self._calling} - {asyncio.current_task(), None}
+        await asyncio.wait([self._keeper], timeout=ENDING_SECONDS)
+        tasks = {self._task, self._keeper, self._calling} - {asyncio.current_task(), None}
         for task in tasks:
             assert task is not None
             task.cancel()
@@ -252,6 +274,19 @@ class Followed:
             if len(self._made) > CALLBACKS_BEHIND:
                 with self.tracking.held_up():
                     await self._moved.wait_for(lambda: len(self._made) <= CALLBACKS_BEHIND or self.is_over)
+
+    async def _keep(self) -> None:
+        is_over = False
+        while not is_over:
+            async with self._moved:
+                await self._moved.wait_for(lambda: self.is_over or self._keeping.is_due(self.tracking))
+                is_over = self.is_over
+            rest = 0.0
+            if self._keeping.is_due(self.tracking):
+                rest = await asyncio.to_thread(self._keeping.keep, self.tracking)
+            with suppress(TimeoutError):
+                async with asyncio.timeout(rest), self._moved:
+                    await self._moved.wait_for(lambda: self.is_over)
 
     async def _call(self) -> None:
         while True:

@@ -81,6 +81,17 @@ class Entries:
         """Give the number of the version that set the present value; KeyError where there is none."""
         return self._message(key).origin_version
 
+    def messages(self) -> Iterator[pb.Entry]:
+        """Give the entries as they came, in key order."""
+        return map(self._message, self)
+
+    def changes_since(self, other: "Entries") -> list[pb.Change]:
+        """Give what makes this of another map, in key order."""
+        changed = [entry for entry in self.messages() if self.stored(entry.key) != other.stored(entry.key)]
+        changes = [pb.Change(key=entry.key, value=entry.value) for entry in changed]
+        changes += [pb.Change(key=key, deleted=True) for key in other if key not in self]
+        return sorted(changes, key=lambda change: change.key)
+
     def advanced(self, header: Version, changes: Overlay) -> "Entries":
         """Make the entries of a later version that differs in these keys; None where it has no such key."""
         size, order = self._size, self._order
@@ -111,7 +122,7 @@ class Entries:
         return same
 
     def __getstate__(self) -> tuple[Version, list[tuple[str, bytes]]]:
-        return self.header, [(key, self._message(key).SerializeToString()) for key in self]
+        return self.header, [(entry.key, entry.SerializeToString()) for entry in self.messages()]
 
     def __setstate__(self, state: tuple[Version, list[tuple[str, bytes]]]) -> None:
         header, messages = state

@@ -14,19 +14,22 @@ from typing import Any, Final, NamedTuple, NoReturn, SupportsIndex, TypeAlias, T
 
 from lamina import forking
 from lamina.draft import Snapshot
-from lamina.effects import Effect, Flow, Session, log
+from lamina.effects import Effect, Flow, Session, Verb, log
 from lamina.entries import Entries
-from lamina.errors import DataLossError, LaminaError
-from lamina.flows import number_of
+from lamina.errors import CursorError, DataLossError, LaminaError, NotFoundError
+from lamina.flows import number_of, read_entries
 from lamina.pinning import Pins, pinnable
 from lamina.records import VersionChanges
 from lamina.stage import applied
 from lamina.watching import Following
-from lamina.wire import version_changes_of, version_of
+from lamina.wire import header_of, version_changes_of, version_of
 from lamina_protos.v1 import lamina_pb2 as pb
 
 CALLBACKS_BEHIND: Final = 1_000
 """Versions that may wait for callbacks; then the map waits too, rather than that memory runs full."""
+
+ENDING_SECONDS: Final = 1.0
+"""How long `close` waits for what runs in the background: the stream is cancelled by then, and a file soon written."""
 
 OnChange = TypeVar("OnChange", bound=Callable[[VersionChanges], Any])
 
@@ -58,22 +61,28 @@ class LiveState(StrEnum):
     STALE = "STALE"
     """The link is lost, closed, ended by an error, or catching up: what it shows was the head `age` seconds ago."""
     OFFLINE = "OFFLINE"
-    """What it shows is not of this process's own reading: no server could be reached since it was opened."""
+    """What it shows is of a last-known-good file, or the default: no server has been reached since it was opened."""
 
 
 class Tracking(Following):
     """A config's newest known version, moved on by a watch. Written by whoever runs it, read by anybody at any time.
 
-    entries   the whole map; replaced, never changed
-    known_at  when a server last said that this is the head, by the session's clock
-    failure   the definite error that has ended it
+    entries     the whole map; replaced, never changed
+    known_at    when a server last said that this is the head, by the session's clock
+    is_offline  whether the entries did not come from a server, but from a file, or are a default, and then version 0
+    failure     the definite error that has ended it
     """
 
-    def __init__(self, session: Session, entries: Entries, *, known_at: float | None = None) -> None:
+    def __init__(
+        self, session: Session, entries: Entries, *, known_at: float | None = None, is_offline: bool = False
+    ) -> None:
         """Begin at a version; it is the head just now, unless it is said when it was."""
         super().__init__(session, entries.header, (), (), None)
         self.entries = entries
         self.known_at = session.clock() if known_at is None else known_at
+        self.is_offline = is_offline
+        # Whether there is nothing of the server's past that a stream could go on after.
+        self._is_lost = is_offline and not entries.header.number
         self.failure: LaminaError | None = None
         self._latest = entries
         self._made: list[Made] = []
@@ -85,13 +94,23 @@ class Tracking(Following):
     @property
     def state(self) -> LiveState:
         """How new the entries are."""
+        if self.is_offline:
+            return LiveState.OFFLINE
         is_live = self._caught_up and not self._held_up and self._process is forking.process
         return LiveState.LIVE if is_live else LiveState.STALE
 
     @property
     def age(self) -> float:
-        """How many seconds ago the entries were known to be the head."""
+        """How many seconds ago the entries were known to be the head; infinity for a default, which never was."""
         return max(self._session.clock() - self.known_at, 0.0)
+
+    @property
+    def shown_already(self) -> int:
+        """The number of the version that a function which is given now need not be called with, nor with older ones.
+
+        What is shown offline may be followed by any version: after a backup was restored, by one of a lower number.
+        """
+        return -1 if self.is_offline else self.entries.header.number
 
     @property
     def place(self) -> str:
@@ -106,7 +125,7 @@ class Tracking(Following):
 
     def at_rest(self) -> "Tracking":
         """Give what shows the same, and goes on showing it."""
-        rest = Tracking(self._session, self.entries, known_at=self.known_at)
+        rest = Tracking(self._session, self.entries, known_at=self.known_at, is_offline=self.is_offline)
         rest.end(self.failure)
         return rest
 
@@ -123,6 +142,44 @@ class Tracking(Following):
             yield
         finally:
             self._held_up = False
+
+    def _progress(self) -> Flow[None]:
+        try:
+            yield from super()._progress()
+        except NotFoundError:
+            if not self.is_offline:
+                raise
+            self._is_lost = True
+            yield from self._pause()
+        except CursorError as error:
+            if not self.is_offline or self._is_lost:
+                raise
+            self._is_lost = True
+            log.warning("%s, which the server's past does not have: %s", self.place, error)
+
+    def _receive(self) -> Flow[None]:
+        return self._begin_anew() if self._is_lost else super()._receive()
+
+    def _begin_anew(self) -> Flow[None]:
+        """Go on with the head, whatever was shown; what is told of is the difference."""
+        self.drop_stream()
+        head = yield from read_entries(Verb(self._session), self._config)
+        made = header_of(head.header), head.changes_since(self.entries)
+        self._position = self._cursor = pb.Cursor(version=head.header.number, hash=made[0].hash)
+        self._made.append(made)
+        self._latest = head
+        self._show_latest(is_head=True)
+
+    def _show_latest(self, *, is_head: bool) -> None:
+        """Show what a server has told, or has confirmed to be in its past."""
+        if self.is_offline:
+            self._session.horizon.saw(self._latest.header)
+        self.entries = self._latest
+        if is_head:
+            self.known_at = self._session.clock()
+        if self.is_offline:
+            self.is_offline = self._is_lost = False  # after the entries: see `shown_already`
+            log.info("a server has been reached: %s", self.place)
 
     def _observed(self, flow: Flow[None]) -> Flow[None]:
         """Run a flow, and see by what becomes of its effects whether the link holds."""
@@ -143,11 +200,9 @@ class Tracking(Following):
         super()._take(message)
         if self._reached != self._latest.header.number:
             raise self._left_out(f"a bookmark at {self._reached} came")
-        self.entries = self._latest
         # A stream's first bookmark says that it has caught up: until then the versions that come are old ones.
         self._caught_up = self._caught_up or message.HasField("bookmark")
-        if self._caught_up:
-            self.known_at = self._session.clock()
+        self._show_latest(is_head=self._caught_up)
 
     def _whole(self, header: pb.ConfigVersion) -> None:
         changes, self._parts = self._parts, []
@@ -195,12 +250,12 @@ class LiveView:
 
     @property
     def state(self) -> LiveState:
-        """LIVE while its stream is open, STALE when the link is lost; equal to these names as text."""
+        """LIVE while its stream is open, STALE when it is lost, OFFLINE before there was one; equal to these names."""
         return self._tracked().state
 
     @property
     def age(self) -> float:
-        """Seconds since a server last said that this version is the head.
+        """Seconds since a server last said that this version is the head; infinity for a default.
 
         A quiet config is confirmed every 30 s; in between a lost link is noticed by `state`, within 15 s if the server
         fell silent, and at once if the connection was closed.

@@ -3,11 +3,12 @@
 A verb here picks its flow and runs it; what it says to a server is in flows.py and commits.py.
 """
 
-from collections.abc import Callable, Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Self
 
 from lamina import commits, flows
+from lamina.cache import Cache, CacheDir, cache_of
 from lamina.channels import DEFAULT_TIMEOUT_SECONDS, TLS, connection
 from lamina.draft import Draft
 from lamina.effects import Invoke
@@ -17,6 +18,7 @@ from lamina.sync_live import Live, Lives
 from lamina.sync_shell import Shell
 from lamina.sync_verbs import Reader
 from lamina.sync_watch import Watch, verified
+from lamina.values import Value
 
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
 
@@ -28,6 +30,7 @@ def connect(
     tls: TLS | bool | None = None,
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
     author: str | None = None,
+    cache_dir: CacheDir | None = None,
 ) -> "Client":
     """Make a client. Nothing is sent before its first verb.
 
@@ -35,16 +38,19 @@ def connect(
     else localhost:7440. `tls` None is plaintext for this machine and TLS with the system's roots for any other; False
     is plaintext, True or a `lamina.TLS` is TLS. `timeout` is in seconds, for each verb with all its retries and
     pages. `author` names who commits, on a server that does not authenticate: without one, this system's user.
+    `cache_dir` is where what is followed is kept, for `live` to begin from while no server can be reached; without one,
+    what LAMINA_CACHE_DIR says, else `lamina` in the user's cache directory; "" keeps nothing.
     """
-    return Client(Shell(connection(target, token=token, tls=tls, timeout=timeout, author=author)))
+    way = connection(target, token=token, tls=tls, timeout=timeout, author=author)
+    return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses)))
 
 
 class Client:
     """A way to one server, or several over one database. Threads may share it, and it survives a fork."""
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, cache: Cache) -> None:
         self._shell = shell
-        self._lives = Lives(shell)
+        self._lives = Lives(shell, cache)
 
     @property
     def target(self) -> str:
@@ -58,12 +64,17 @@ class Client:
         """
         return Config(self._shell, self._shell.run(flows.open_config(self._shell.session, name, create=create)))
 
-    def live(self, name: str) -> "Live":
+    def live(self, name: str, *, default: Mapping[str, Value] | None = None) -> "Live":
         """Follow a config: a mapping that always shows its newest version, whole; NotFoundError if there is none.
+
+        If no server can be reached within the client's `timeout`, it shows the last version that was followed from this
+        machine, as the file in `cache_dir` has it, else `default`, else it raises UnavailableError; where there is no
+        such config, `default` if there is one. `state` is OFFLINE then, which is logged as well, and it goes on by
+        itself when a server is there, and the config. Any other error is raised.
 
         All lives of one config share one stream. `close` it, or the client, to end that.
         """
-        return self._lives.open(name)
+        return self._lives.open(name, default)
 
     def configs(self, prefix: str = "") -> Iterator[ConfigInfo]:
         """List the configs whose names begin so, by name, reading page by page."""

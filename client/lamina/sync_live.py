@@ -12,18 +12,20 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, Final, Self, SupportsIndex
+from typing import Any, Self, SupportsIndex
 from weakref import WeakSet, finalize
 
-from lamina import flows, forking
+from lamina import flows, forking, offline
 from lamina.binding import BindOptions, Bound, Bounds, OnInvalid, Settings, Telling
+from lamina.cache import Cache
 from lamina.draft import Snapshot
 from lamina.effects import log
 from lamina.entries import Entries
-from lamina.errors import DeadlineError, InvalidError, LaminaError
+from lamina.errors import DeadlineError, InvalidError, LaminaError, NotFoundError, UnavailableError
 from lamina.forking import ForkedLock
 from lamina.live import (
     CALLBACKS_BEHIND,
+    ENDING_SECONDS,
     Callback,
     Callbacks,
     LiveView,
@@ -38,10 +40,8 @@ from lamina.records import VersionChanges
 from lamina.sync_shell import Shell
 from lamina.sync_verbs import Reader
 from lamina.sync_watch import Watch
+from lamina.values import Value
 from lamina.watching import EndedError
-
-ENDING_SECONDS: Final = 1.0
-"""How long `close` waits for the threads: the stream is cancelled by then, which takes milliseconds to be seen."""
 
 
 class Live(LiveView, Reader):
@@ -157,22 +157,34 @@ class Live(LiveView, Reader):
 class Lives:
     """The lives of a client."""
 
-    def __init__(self, shell: Shell) -> None:
+    def __init__(self, shell: Shell, cache: Cache) -> None:
         self._shell = shell
+        self._cache = cache
         self._lock = ForkedLock()
         self._followed: dict[str, Followed] = {}
 
-    def open(self, name: str) -> Live:
-        """Follow a config, or join those who follow it already; what is shown is no older than what the client saw."""
+    def open(self, name: str, default: Mapping[str, Value] | None) -> Live:
+        """Follow a config, or join those who follow it already; what is shown is no older than what the client saw.
+
+        That it may be where no server could be reached.
+        """
+        spare = None if default is None else offline.made_up(name, default)
         callbacks: Callbacks = []
         followed = self._join(name, callbacks, None)
         if followed is None:
-            entries = self._shell.run(flows.open_config(self._shell.session, name, create=False))
-            followed = self._join(name, callbacks, entries)
+            followed = self._join(name, callbacks, self._begin(name, spare))
             assert followed is not None
         live = Live(self._shell, followed, callbacks)
-        live.wait(self._shell.session.horizon.least(name))
+        if not followed.tracking.is_offline:
+            live.wait(self._shell.session.horizon.least(name))
         return live
+
+    def _begin(self, name: str, spare: Entries | None) -> Tracking:
+        session = self._shell.session
+        try:
+            return Tracking(session, self._shell.run(flows.open_config(session, name, create=False)))
+        except (UnavailableError, NotFoundError) as error:
+            return offline.without_server(session, self._cache, name, spare, error)
 
     def close(self) -> None:
         """End them all."""
@@ -181,14 +193,15 @@ class Lives:
         for each in followed:
             each.close()
 
-    def _join(self, name: str, callbacks: Callbacks, entries: Entries | None) -> "Followed | None":
+    def _join(self, name: str, callbacks: Callbacks, tracking: Tracking | None) -> "Followed | None":
         with self._lock:
             followed = self._followed.get(name)
             if followed is not None and followed.join(callbacks):
                 return followed
-            if entries is None:
+            if tracking is None:
                 return None
-            followed = self._followed[name] = Followed(self._shell, entries, self._forget)
+            keeping = offline.Keeping(self._cache)
+            followed = self._followed[name] = Followed(self._shell, tracking, keeping, self._forget)
             followed.join(callbacks)
             return followed
 
@@ -204,19 +217,23 @@ class Followed:
     abandoned  lives that were left lying: the thread looks there after each message
     """
 
-    def __init__(self, shell: Shell, entries: Entries, on_end: Callable[["Followed"], None]) -> None:
+    def __init__(
+        self, shell: Shell, tracking: Tracking, keeping: offline.Keeping, on_end: Callable[["Followed"], None]
+    ) -> None:
         self._shell = shell
+        self._keeping = keeping
         self._on_end = on_end
         self._lock = ForkedLock()
         self._lives: list[Callbacks] = []
         self._thread: threading.Thread | None = None
+        self._keeper: threading.Thread | None = None
         self._calling: threading.Thread | None = None
         self._binding: threading.Thread | None = None
         self.bounds = Bounds()
         self.abandoned: deque[Callbacks] = deque()
         self.pins = Pins()
         self.is_over = False
-        self._begin(Tracking(shell.session, entries))
+        self._begin(tracking)
         _all.add(self)
 
     def join(self, callbacks: Callbacks) -> bool:
@@ -263,7 +280,7 @@ class Followed:
         """Have a function called with what comes after the version that is shown."""
         self.begin_calling()
         with self._moved:  # so a version is either shown already, or will be handed over when the function is there
-            callbacks.append(Callback(function, self.tracking.entries.header.number, live))
+            callbacks.append(Callback(function, self.tracking.shown_already, live))
 
     def begin_calling(self) -> None:
         """Have a thread for callbacks."""
@@ -297,7 +314,8 @@ class Followed:
                 return
             had_callbacks, parents = self._calling is not None, self.tracking
             # Not the parent's very entries: what is seen here is none of the tracking's that lives still have.
-            self._begin(Tracking(self._shell.session, parents.entries.unseen(), known_at=parents.known_at))
+            entries, known_at, is_offline = parents.entries.unseen(), parents.known_at, parents.is_offline
+            self._begin(Tracking(self._shell.session, entries, known_at=known_at, is_offline=is_offline))
             if self.is_over:
                 self.tracking.end(parents.failure)
         if had_callbacks:
@@ -312,7 +330,7 @@ class Followed:
             self.begin_again()
         self._stream.close()
         self._end(None)
-        for thread in {self._thread, self._calling, self._binding} - {threading.current_thread(), None}:
+        for thread in {self._thread, self._calling, self._binding, self._keeper} - {threading.current_thread(), None}:
             assert thread is not None
             thread.join(ENDING_SECONDS)
 
@@ -322,9 +340,11 @@ class Followed:
         self._made: deque[Made | Telling] = deque()
         self._calling = self._binding = None
         self._stream = _Stream(self._shell, self.tracking)
-        self._thread = None
+        self._thread = self._keeper = None
         if not self.is_over:
             self._thread = _begin_thread(self._follow, "lamina-live")
+            if self._keeping.is_on:
+                self._keeper = _begin_thread(self._keep, "lamina-cache")
         self.process = forking.process  # last: who sees it finds all the rest
 
     def _begin_binding(self) -> None:
@@ -377,6 +397,18 @@ class Followed:
                     self.is_over = True
                     return True
         return False
+
+    # --- on the thread that keeps the last-known-good file ------------------------------------------
+
+    def _keep(self) -> None:
+        is_over = False
+        while not is_over:
+            with self._moved:
+                self._moved.wait_for(lambda: self.is_over or self._keeping.is_due(self.tracking))
+                is_over = self.is_over
+            rest = self._keeping.keep(self.tracking) if self._keeping.is_due(self.tracking) else 0.0
+            with self._moved:
+                self._moved.wait_for(lambda: self.is_over, rest)
 
     # --- on the thread that calls ---------------------------------------------------------------
 

@@ -7,6 +7,7 @@ It is the real server behind real gRPC, in this process, ready in milliseconds, 
 With pytest there are the fixtures `lamina_server` and `lamina_config`, for each test a server of its own.
 """
 
+import os
 import sys
 from collections import Counter
 from collections.abc import Generator, Mapping
@@ -51,7 +52,11 @@ class Server:
         return _EPOCH + timedelta(microseconds=self._embedded.clock.now_us())
 
     def connect(self, **options: Any) -> Client:
-        """Connect a client, with the options of `lamina.connect`, that is closed with the server."""
+        """Connect a client, with the options of `lamina.connect`, that is closed with the server.
+
+        Without a `cache_dir` or LAMINA_CACHE_DIR it keeps no files: some later test's server may have the same port.
+        """
+        options.setdefault("cache_dir", os.environ.get("LAMINA_CACHE_DIR", ""))
         return self._clients.enter_context(connect(self.target, **options))
 
     def set(self, config: str, values: Mapping[str, Value], message: str = "") -> Version:

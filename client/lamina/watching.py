@@ -125,14 +125,18 @@ class Following:
             if self._open and self._session.clock() - self._opened_at >= REOPEN_CEILING_SECONDS:
                 self._failures = 0  # an idle config's stream, too, which moves nothing on, has been there for long
             self._open = False
-            self._failures += 1
-            rounds = self._failures - self._session.servers
-            if rounds >= 0:
-                ceiling = min(REOPEN_CEILING_SECONDS, REOPEN_FIRST_SECONDS * 2 ** min(rounds, _ROUNDS))
-                yield Sleep(self._session.uniform(0, ceiling))
+            yield from self._pause()
         except CursorError as error:
             error.cursor = self.cursor
             raise
+
+    def _pause(self) -> Flow[None]:
+        """Let time pass after a failure, more after each, once every server has had its turn."""
+        self._failures += 1
+        rounds = self._failures - self._session.servers
+        if rounds >= 0:
+            ceiling = min(REOPEN_CEILING_SECONDS, REOPEN_FIRST_SECONDS * 2 ** min(rounds, _ROUNDS))
+            yield Sleep(self._session.uniform(0, ceiling))
 
     def _receive(self) -> Flow[None]:
         if self._time is not None and self._position is None:

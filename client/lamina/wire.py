@@ -31,6 +31,26 @@ def version_of(header: pb.ConfigVersion) -> Version:
     )
 
 
+def header_of(version: Version) -> pb.ConfigVersion:
+    """Make the message of a version's record, as it came."""
+    header = pb.ConfigVersion(
+        version=version.number,
+        config=version.config,
+        parent=version.parent,
+        author=version.author,
+        message=version.message,
+        commit_time=timestamp_of(version.time),
+        hash=bytes.fromhex(version.hash),
+        author_verified=version.author_verified,
+        key_count=version.key_count,
+        change_count=version.change_count,
+        changed_keys=version.changed_keys,
+    )
+    if version.source_config is not None and version.source_version is not None:
+        header.source_config, header.source_version = version.source_config, version.source_version
+    return header
+
+
 def entries_of(pages: Iterable[pb.ConfigVersion]) -> dict[str, pb.Entry]:
     """Gather the entries of a version's pages, which come in key order."""
     return {entry.key: entry for page in pages for entry in page.entries}

@@ -4,6 +4,7 @@ So it is a package of its own, and imports nothing before a fixture is asked for
 """
 
 from collections.abc import Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import pytest
@@ -14,10 +15,16 @@ if TYPE_CHECKING:
 
 
 @pytest.fixture
-def lamina_server() -> Iterator["Server"]:
-    """A Lamina server in memory (`lamina.testing.Server`), empty, for this test alone; needs `lamina[server]`."""
+def lamina_server(  # noqa: PLR0206 - ruff takes a fixture for a property
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> Iterator["Server"]:
+    """A Lamina server in memory (`lamina.testing.Server`), empty, for this test alone; needs `lamina[server]`.
+
+    LAMINA_CACHE_DIR is a folder of this test's: last-known-good files are none of another server's on the same port.
+    """
     from lamina import testing  # noqa: PLC0415 - see above
 
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "lamina-cache"))
     with testing.server() as server:
         yield server
 

@@ -33,6 +33,7 @@ def main() -> None:
     options = _options()
     for name in [name for name in os.environ if name.startswith("LAMINA_")]:
         del os.environ[name]  # a developer's own settings must not reach what is measured
+    os.environ["LAMINA_CACHE_DIR"] = ""  # nor what is measured their home
     signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that what was started is stopped, too
     console = Console(width=120)
     CACHE.mkdir(parents=True, exist_ok=True)

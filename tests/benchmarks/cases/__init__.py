@@ -31,6 +31,7 @@ CASES: Mapping[str, Case] = {
     "S2": sdk.imports,
     "S3": sdk.opening,
     "S4": sdk.largest,
+    "S5": sdk.without_server,
     "recipe": sizes.against_full_copies,
     "watch": watches.until_seen,
 }

@@ -7,7 +7,8 @@ import timeit
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
-from typing import Any
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import lamina
 from tests.benchmarks import ours
@@ -24,6 +25,18 @@ VALUE_BYTES = 600
 LARGEST_KEYS_AT_ONCE = 5_000
 """Of the largest map: a commit takes 4 MiB."""
 COMMIT_EVERY_SECONDS = 0.02
+
+TIMEOUT_SECONDS = 1.0
+FOLLOW = f"""
+import sys, time
+began = time.perf_counter()
+from lamina import connect
+imported = time.perf_counter()
+live = connect(sys.argv[1], cache_dir=sys.argv[2], timeout=float(sys.argv[3])).live({CONFIG!r})
+live["{ours.key(0)}"]
+print(imported - began, time.perf_counter() - imported, live.state)
+"""
+"""What a new interpreter is told that follows a config."""
 
 IMPORT = "import time; before = time.perf_counter(); {}; print(time.perf_counter() - before)"
 """What a new interpreter is told: how long it takes to start is none of ours."""
@@ -141,6 +154,41 @@ def largest(bench: Bench) -> Figure:
             "version that is not the head any more."
         ),
     )
+
+
+def without_server(bench: Bench) -> Figure:
+    """Follow a config in new processes while no server is there, from the last-known-good file of an earlier one."""
+    size, starts, cache = 10_000, bench.scale.interpreters, bench.folder / "cache"
+    with bench.server() as server, ours.stub_of(server.target) as stub:
+        ours.load(stub, CONFIG, ours.a_map(size))
+        followed = _follow(server.target, cache, timeout=60.0)
+        assert followed.state == "LIVE"
+        server.kill()
+        offline = [_follow(server.target, cache, timeout=TIMEOUT_SECONDS) for _ in range(starts)]
+    assert all(each.state == "OFFLINE" for each in offline)
+    live = Samples("connect and live(name)", values=[each.live for each in offline])
+    imports = Samples("imports, before that", values=[each.imports for each in offline])
+    return Figure(
+        "S5",
+        f"following a config of {size:,} keys while no server is there",
+        [live, imports],
+        checks=[Check("the slowest start, beyond `timeout`", live.worst - TIMEOUT_SECONDS * 1_000, must=50, unit="ms")],
+        remark=f"New processes, with a timeout of {TIMEOUT_SECONDS:g} s and a last-known-good file.",
+    )
+
+
+class _Followed(NamedTuple):
+    """How long a process took, in milliseconds, to import what it needs, and to connect and follow; and what it got."""
+
+    imports: float
+    live: float
+    state: str
+
+
+def _follow(target: str, cache: Path, *, timeout: float) -> _Followed:
+    program = [sys.executable, "-c", FOLLOW, target, str(cache), str(timeout)]
+    printed = subprocess.run(program, capture_output=True, text=True, check=True).stdout.split()
+    return _Followed(float(printed[0]) * 1_000, float(printed[1]) * 1_000, printed[2])
 
 
 def _nanoseconds(mapping: Any, key: str) -> float:
