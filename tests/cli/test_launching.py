@@ -239,6 +239,32 @@ def test_it_follows_through_restarts_of_the_server(config_name: str, tmp_path: P
     assert f"; the command runs on, and {config_name} is asked for again\n" in said
 
 
+def test_it_starts_while_no_server_does(config_name: str, tmp_path: Path) -> None:
+    """With what it had the last time, and says so; restarted, it goes on when a server is there."""
+    environment = {"LAMINA_CACHE_DIR": str(tmp_path / "cache"), "LAMINA_TIMEOUT": "0.3"}
+    with ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}") as server:
+        cfg = lamina.connect(server.target).config(config_name, create=True)
+        cfg["timeout"] = 30
+        cfg.commit()
+        once = ("exec", config_name, "--", "sh", "-c", "echo $timeout")
+        assert run(*once, target=server.target, environment={**environment, "LAMINA_TIMEOUT": "30"}).stdout == "30\n"
+        server.kill()
+        done = run(*once, target=server.target, environment=environment)
+        assert (done.returncode, done.stdout) == (0, "30\n")
+        assert f"{config_name}: from its last-known-good file, version 1, " in done.stderr
+        kept = ("exec", config_name, "--restart", "--", *FOREVER)
+        with started(*kept, target=server.target, **environment) as process:
+            assert line_of(process) == "1 30\n"
+            server.restart()
+            cfg["timeout"] = 45
+            cfg.commit()
+            assert line_of(process) == "2 45\n"
+            assert end_of(process, signal.SIGTERM)[0] == -signal.SIGTERM
+        server.kill()
+        nothing = run("get", config_name, target=server.target, environment=environment)
+        assert (nothing.returncode, nothing.stdout) == (5, "")
+
+
 def test_at_a_terminal(target: str, small: lamina.Config) -> None:
     """The command has the terminal: it can read, ^C reaches it once, and ^Z stops all of it until fg."""
     bash = shutil.which("bash") or absent("bash", "apt install bash")

@@ -5,7 +5,7 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any, Final
 
@@ -16,7 +16,6 @@ from lamina.cli.completing import COMMAND, CONFIG
 from lamina.cli.env_files import EnvFileError
 from lamina.cli.errors import Refusal, explain, tell
 from lamina.cli.options import POINT, Verb, chosen
-from lamina.cli.read import read
 from lamina.cli.restarting import Keeper, Plan, end_as, not_started
 from lamina.cli.session import connected
 from lamina.cli.supervising import Supervisor
@@ -27,6 +26,8 @@ _AGAIN_SECONDS: Final = 5.0
 """So long after a definite error the config is asked for again: somebody must mend what it tells first."""
 _END_SECONDS: Final = 1.0
 """So long the thread that follows is waited for: it is told to end by then, which takes milliseconds to be seen."""
+_NEVER: Final = 2**63 - 1
+"""No version comes to have this number: who waits for it waits for the end."""
 _DAY_SECONDS: Final = 86400.0
 _SECONDS: Final = click.FloatRange(min=0, max=_DAY_SECONDS)
 _RESTORED: Final = (signal.SIGPIPE, signal.SIGXFSZ)
@@ -73,6 +74,8 @@ def exec_verb(
     The variables are those of get -o env, over this process's own; LAMINA_EXEC_CONFIG and LAMINA_EXEC_VERSION tell what
     they are of. Signals and the exit code are the command's own; 126 if it does not start, 127 if there is none.
 
+    If no server answers within --timeout, it is the map of the last time, from the file in LAMINA_CACHE_DIR.
+
     With --restart, this process stays above the command, and restarts it when a version changes what its environment
     holds: it sends the command, and all that it started, SIGTERM, after the grace SIGKILL, and starts it with the
     newest map. Signals are passed on, and it ends when the command ends by itself, with its exit code.
@@ -83,12 +86,18 @@ def exec_verb(
             if ctx.params[name] is not None:
                 raise click.UsageError(f"{option} is for --restart")
         with connected(ctx) as client:
-            entries = read(client, config, point)
-        _become(command, _plan(config, entries.version, entries.to_dict(), command))
+            shown = _newest(client, config) if point is None else client.config(config).at(point)
+        _become(command, _plan(shown, command))
     if point is not None:
         raise click.UsageError("--restart follows the head: --at is not for it")
     supervisor = _supervisor(number or signal.SIGTERM, 10 if grace is None else grace, jitter or 0)
     ctx.exit(end_as(_kept(ctx, config, command, supervisor)))
+
+
+def _newest(client: lamina.Client, config: str) -> lamina.Snapshot:
+    """Give the newest version, where no server answers that of the last-known-good file."""
+    with client.live(config) as live:
+        return live.current
 
 
 def _supervisor(number: int, grace: float, jitter: float) -> "Callable[[Plan], Supervisor[Plan]]":
@@ -117,15 +126,14 @@ class _Following:
 
     def __init__(self, ctx: click.Context, client: lamina.Client, config: str, command: Sequence[str]) -> None:
         self._ctx, self._client, self._command = ctx, client, command
-        self._cfg = client.config(config)
-        self._entries = self._cfg.to_dict()
-        self._version = self._cfg.version
+        self._live = client.live(config)
+        self._lock = threading.Lock()
         self._over = threading.Event()
         self._told = ""
 
     def plan(self) -> Plan:
         """Give what there is now as a plan."""
-        return _plan(self._cfg.name, self._version, self._entries, self._command)
+        return _plan(self._live.current, self._command)
 
     def start(self, changed: Callable[[Plan], None]) -> None:
         """Follow from there; `changed` gets each plan."""
@@ -148,9 +156,8 @@ class _Following:
         """Follow until the server refuses it for good, as after a restored backup, or with a token that is spent."""
         try:
             follow()
-        except (lamina.LaminaError, Refusal) as error:
-            text = explain(error) if isinstance(error, lamina.LaminaError) else str(error)
-            self._tell_once(f"{text}; the command runs on, and {self._cfg.name} is asked for again")
+        except lamina.LaminaError as error:
+            self._tell_once(f"{explain(error)}; the command runs on, and {self._live.name} is asked for again")
 
     def _begin_again(self) -> None:
         """Read the head anew, by another client: this one has seen a past that may not be there any more."""
@@ -158,29 +165,24 @@ class _Following:
             self._client = client
             if self._over.is_set():  # before it could be seen that there is another client to close
                 return
-            self._cfg = client.config(self._cfg.name)
-            self._entries = self._cfg.to_dict()
-            self._take(self._cfg.version)
+            self._live = client.live(self._live.name)
             self._follow()
 
     def _follow(self) -> None:
-        for version in self._cfg.watch().versions():
-            for change in version.changes:
-                if change.deleted:
-                    self._entries.pop(change.key, None)
-                else:
-                    self._entries[change.key] = change.value
-            self._take(version.version)
+        self._live.on_change(lambda _: self._take())
+        self._take()  # what came before the function was there
+        self._live.wait(_NEVER, threading.TIMEOUT_MAX)
 
-    def _take(self, version: int) -> None:
-        self._version = version
-        try:
-            plan = self.plan()
-        except Refusal as refusal:
-            self._tell_once(f"version {version}: {refusal}; the command runs on with the version that it has")
-            return
-        self._told = ""
-        self._changed(plan)
+    def _take(self) -> None:
+        with self._lock:  # or what is shown now could be overtaken by what was shown before
+            current = self._live.current
+            try:
+                plan = _plan(current, self._command)
+            except Refusal as refusal:
+                self._tell_once(f"version {current.version}: {refusal}; the command runs on with the version it has")
+                return
+            self._told = ""
+            self._changed(plan)
 
     def _tell_once(self, text: str) -> None:
         if text != self._told and not self._over.is_set():
@@ -188,15 +190,15 @@ class _Following:
         self._told = text
 
 
-def _plan(config: str, version: int, entries: Mapping[str, Any], command: Sequence[str]) -> Plan:
+def _plan(shown: lamina.Snapshot, command: Sequence[str]) -> Plan:
     try:
-        found = variables(entries)
+        found = variables(shown.to_dict())
     except EnvFileError as error:
         raise Refusal(str(error)) from None
-    environment = laid_over(found | {f"{_PREFIX}CONFIG": config, f"{_PREFIX}VERSION": str(version)})
+    environment = laid_over(found | {f"{_PREFIX}CONFIG": shown.config, f"{_PREFIX}VERSION": str(shown.version)})
     if not room_for(environment, command):
-        raise Refusal(f"env cannot hold {config}: as a whole it is longer than the system takes")
-    return Plan(found, version, environment)
+        raise Refusal(f"env cannot hold {shown.config}: as a whole it is longer than the system takes")
+    return Plan(found, shown.version, environment)
 
 
 def _become(command: Sequence[str], plan: Plan) -> None:
