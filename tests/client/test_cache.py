@@ -1,5 +1,6 @@
 """Last-known-good files: one whole version each, whatever becomes of who writes, and never an older one."""
 
+import fcntl
 import json
 import logging
 import multiprocessing
@@ -20,7 +21,10 @@ import pytest
 import lamina
 from lamina import testing
 from lamina.cache import FORSAKEN_SECONDS, Cache
+from lamina.effects import Session
 from lamina.entries import Entries
+from lamina.live import Tracking
+from lamina.offline import Keeping
 from lamina.records import Version
 from lamina.values import dump, encode
 from lamina_protos.v1 import lamina_pb2 as pb
@@ -199,6 +203,42 @@ def test_a_past_that_is_gone(cache: Cache) -> None:
     cache.keep(entries(5, past="c"), NOW + FORSAKEN_SECONDS + 1)
     assert (kept := cache.load("app")) is not None
     assert kept.entries.header == entries(5, past="c").header
+
+
+@pytest.mark.skipif(not POSIX, reason="no such locks")
+def test_who_waited_for_another_looks_again(cache: Cache, tmp_path: Path) -> None:
+    """P18: of two that write at once, the one that comes second finds what the first one wrote."""
+    folder = tmp_path / "cache"
+    cache.keep(entries(7), NOW)
+    file = only_file(tmp_path)
+    Cache(tmp_path / "beside", TARGET).keep(entries(9), NOW)
+    writer = threading.Thread(target=cache.keep, args=(entries(8), NOW))
+    descriptor = os.open(folder, os.O_RDONLY)
+    fcntl.flock(descriptor, fcntl.LOCK_EX)
+    writer.start()
+    writer.join(0.2)
+    assert (writer.is_alive(), loaded(cache)) == (True, 7)
+    (tmp_path / "beside" / file.name).replace(file)
+    os.close(descriptor)
+    writer.join(SECONDS)
+    assert loaded(cache) == 9
+
+
+def test_what_is_still_the_head_is_kept_again(cache: Cache) -> None:
+    """A quiet config's file says when that was known last, but not with each message that says so."""
+    now = 100.0
+    tracking = Tracking(Session(10.0, clock=lambda: now), entries(1))
+    keeping = Keeping(cache)
+    assert keeping.is_due(tracking)
+    keeping.keep(tracking)
+    assert not keeping.is_due(tracking)
+    tracking.known_at = now = 130.0  # the next message of a quiet config
+    assert keeping.is_due(tracking)
+    keeping.keep(tracking)
+    assert not keeping.is_due(tracking)
+    tracking.known_at = now = 200.0
+    tracking.end(lamina.CursorError("gone"))
+    assert not keeping.is_due(tracking)
 
 
 VERSIONS = 60

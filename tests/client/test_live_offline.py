@@ -14,6 +14,9 @@ import pytest
 
 import lamina
 from lamina import testing
+from lamina.effects import Call, Session, Sleep
+from lamina.live import Tracking
+from lamina.offline import made_up
 from tests.client.both import Sdk, beside, of
 from tests.client.living import SECONDS, Noted, reach, until
 from tests.support.server import ServerProcess
@@ -51,20 +54,32 @@ def files(folder: Path) -> list[Path]:
     return list(folder.rglob("*.lkg"))
 
 
+def lose(*lost: Path) -> None:
+    """Be without these files."""
+    for file in lost:
+        file.unlink()
+
+
+def let_pass(file: Path, seconds: float) -> None:
+    """Have a file be so much older."""
+    then = file.stat().st_mtime - seconds
+    os.utime(file, (then, then))
+
+
 def hurried(sdk: Sdk, server: testing.Server, cache: Path) -> Any:
     return sdk.connect(server.target, cache_dir=cache, timeout=TIMEOUT)
 
 
-@pytest.mark.usefixtures("kept")
 async def test_it_begins_from_the_file(
-    sdk: Sdk, server: testing.Server, cache: Path, caplog: pytest.LogCaptureFixture
+    sdk: Sdk, server: testing.Server, cache: Path, kept: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     """P18: it says that it is OFFLINE, how old what it shows is, and goes on by itself, with every version."""
+    let_pass(kept, 1_000)
     with server.down():
         live = await of(hurried(sdk, server, cache).live("app"))
         assert live.current.to_dict() == {"x": 2, "host": "a"}
         assert (live.state, live.version, live.origin("host")) == ("OFFLINE", 2, 1)
-        assert 0 < live.age < SECONDS
+        assert 1_000 < live.age < 1_000 + SECONDS
         [warning] = [record.message for record in caplog.records if record.levelno >= logging.WARNING]
         assert warning.startswith("app: from its last-known-good file, version 2, the head ")
         live.on_change(noted := Noted(sdk))
@@ -76,15 +91,16 @@ async def test_it_begins_from_the_file(
     assert await noted.numbers(2) == [3, 4]
 
 
-@pytest.mark.usefixtures("kept")
-async def test_a_quiet_config_is_live_again(sdk: Sdk, server: testing.Server, cache: Path) -> None:
+async def test_a_quiet_config_is_live_again(sdk: Sdk, server: testing.Server, cache: Path, kept: Path) -> None:
+    let_pass(kept, 1_000)
     with server.down():
         live = await of(hurried(sdk, server, cache).live("app"))
         age = live.age
     async with until(lambda: live.state == "LIVE"):
         pass
     assert live.version == 2
-    assert live.age < age + TIMEOUT
+    assert live.age < age
+    assert live._shell.session.horizon.least("app") == 2  # so nothing that this client reads is older
 
 
 @pytest.mark.usefixtures("kept")
@@ -111,6 +127,26 @@ async def test_a_config_is_never_read_from_it(sdk: Sdk, server: testing.Server, 
         await of(client.live("app"))
         with pytest.raises(lamina.UnavailableError):
             await of(client.config("app"))
+
+
+@pytest.mark.usefixtures("kept")
+async def test_an_older_file_than_this_client_has_read(sdk: Sdk, server: testing.Server, cache: Path) -> None:
+    """It is better than nothing, and says that it is old."""
+    client = hurried(sdk, server, cache)
+    server.set("app", {"x": 3})
+    assert (await of(client.config("app"))).version == 3
+    with server.down():
+        live = await of(client.live("app"))
+        assert (live.version, live.state) == (2, "OFFLINE")
+    await reach(live, 3)
+
+
+async def test_what_is_shown_offline_is_not_kept(sdk: Sdk, server: testing.Server, cache: Path, kept: Path) -> None:
+    with server.down():
+        live = await of(hurried(sdk, server, cache).live("app"))
+        lose(kept)
+        await of(live.close())
+    assert not files(cache)
 
 
 async def test_nothing_to_begin_from(sdk: Sdk, server: testing.Server, cache: Path) -> None:
@@ -162,6 +198,28 @@ async def test_a_config_that_is_not_there_yet(sdk: Sdk, server: testing.Server, 
 
 
 @pytest.mark.usefixtures("kept")
+async def test_a_config_that_is_no_more(sdk: Sdk, server: testing.Server, cache: Path) -> None:
+    """As in an empty database: who has a file is told all the same."""
+    client = sdk.connect(server.target, cache_dir=cache)
+    server.fail_next("GetVersion", reason="CONFIG_NOT_FOUND", times=2)
+    with pytest.raises(lamina.NotFoundError):
+        await of(client.live("app"))
+    assert (await of(client.live("app", default={"x": 0})))["x"] == 0
+
+
+def test_it_asks_for_what_is_not_there_yet_again_and_again_with_pauses() -> None:
+    tracking = Tracking(Session(10.0), made_up("app", {}), known_at=-math.inf, is_offline=True)
+    for _ in range(3):
+        flow = tracking.step()
+        assert isinstance(next(flow), Call)
+        assert isinstance(flow.throw(lamina.NotFoundError("none", reason="CONFIG_NOT_FOUND")), Sleep)
+        with pytest.raises(StopIteration) as end:
+            flow.send(None)
+        assert end.value.value == []
+    assert (tracking.state, tracking.age) == ("OFFLINE", math.inf)
+
+
+@pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize("reason", ["NOT_ALLOWED", "HASH_MISMATCH"])
 async def test_a_definite_error_is_no_outage(sdk: Sdk, server: testing.Server, cache: Path, reason: str) -> None:
     server.fail_next("GetVersion", reason=reason)
@@ -182,12 +240,6 @@ async def test_a_default_that_no_commit_could_hold(
         await of(sdk.connect(server.target).live("app", default=default))
 
 
-def forget(folder: Path) -> None:
-    """Lose a database."""
-    for file in folder.glob("lamina.db*"):
-        file.unlink()
-
-
 async def test_another_past(sdk: Sdk, tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
     """P18: where the file is of a past that is gone, the server's head is shown, and told of as what differs."""
     url = f"sqlite:///{tmp_path / 'lamina.db'}"
@@ -205,7 +257,7 @@ async def test_another_past(sdk: Sdk, tmp_path: Path, cache: Path, caplog: pytes
         live = await of(sdk.connect(target, cache_dir=cache, timeout=TIMEOUT).live("app"))
         assert (live.version, live["x"]) == (3, 2)
         live.on_change(noted := Noted(sdk))
-        forget(tmp_path)
+        lose(*tmp_path.glob("lamina.db*"))  # noqa: ASYNC240 - nobody waits
         first.restart()
         cfg = lamina.connect(target).config("app", create=True)
         cfg.update(x=9)
