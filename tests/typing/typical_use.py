@@ -8,15 +8,18 @@ An `ignore` here stands where a mistake must be found: both checkers complain wh
 import logging
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any, assert_type
 
 import lamina
-from lamina import aio, carry
+from lamina import aio, carry, testing
 from lamina.bundle import export
 
 
 def reading_and_writing() -> None:
     with lamina.connect("localhost:7440", token="t", tls=lamina.TLS(ca="ca.pem"), timeout=5, author="ann") as client:
+        lamina.connect(cache_dir=Path("cache"))
+        lamina.connect(cache_dir=7)  # type: ignore[arg-type]
         assert_type(client, lamina.Client)
         cfg = client.config("payments/prod", create=True)
         assert_type(cfg, lamina.Config)
@@ -92,7 +95,8 @@ def following(cfg: lamina.Config) -> str:
 
 
 def living(client: lamina.Client) -> int:
-    live = client.live("payments/prod")
+    live = client.live("payments/prod", default={"x": 1, "hosts": ["a"]})
+    client.live("payments/prod", default={"x": {1, 2}})  # type: ignore[dict-item]
     assert_type(live, lamina.Live)
     assert_type(live.current, lamina.Snapshot)
     assert_type(live.state, lamina.LiveState)
@@ -128,6 +132,8 @@ async def with_asyncio() -> None:
         assert_type(cfg, aio.Config)
         cfg["x"] = 28
         assert_type(await cfg.commit(), lamina.Version)
+        print(cfg.commit().number)  # type: ignore[attr-defined]
+        await client.live("payments/prod", default={"x": b"1"})
         assert_type(await cfg.at(1), lamina.Snapshot)
         assert_type(cfg.log(), AsyncIterator[lamina.Version])
         async with cfg.edit() as draft:
@@ -157,6 +163,19 @@ def failing(error: lamina.LaminaError) -> str | int | None:
             return error.cursor
         case _:
             return error.reason
+
+
+def their_tests(lamina_server: testing.Server) -> None:
+    with testing.server() as server, server.down():
+        assert_type(server, testing.Server)
+    assert_type(lamina_server.connect(timeout=1), lamina.Client)
+    assert_type(lamina_server.set("app", {"x": 1}, "why"), lamina.Version)
+    lamina_server.set("app", {"x": (1,)})  # type: ignore[dict-item]
+    lamina_server.fail_next("Commit", reason="NOT_ALLOWED", times=2, after=False)
+    lamina_server.fail_next("Commit", "NOT_ALLOWED")  # type: ignore[call-arg]
+    lamina_server.advance(3600)
+    assert_type(lamina_server.now, datetime)
+    assert_type(lamina_server.calls["Commit"], int)
 
 
 VALUE: lamina.Value = {"a": [1, None, "x"]}
