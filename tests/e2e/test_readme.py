@@ -48,19 +48,6 @@ def test_blocks_run_as_printed(readme: str, server: ServerProcess, tmp_path: Pat
                 run(["bash", "-euo", "pipefail", "-c", code], tmp_path, server)
 
 
-def test_the_tutorial_prints_what_it_says(server: ServerProcess) -> None:
-    """What a line prints stands behind it, or below its loop; a callback's may come at any time."""
-    text = (ROOT / "client/README.md").read_text(encoding="utf-8")
-    tutorial = text[text.index("## Ten minutes") : text.index("## Connect and read")]
-    code = "\n".join(match["code"] for match in BLOCK.finditer(tutorial) if match["language"] == "python")
-    told = re.findall(r"^(?:.*print\(.*\)  )?# (.+)$", code, re.MULTILINE)
-    with server:
-        script = code.replace(PRINTED_TARGET, server.target)
-        printed = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True).stdout
-    assert sorted(printed.splitlines()) == sorted(told)
-    assert len(told) > 10
-
-
 def run(program: list[str], folder: Path, server: ServerProcess) -> None:
     """Run a block in an empty folder that has the checkout's .venv, as the README's reader has."""
     venv = folder / ".venv"
