@@ -1,7 +1,7 @@
 """The two mappings: Snapshot, one version as it was, and Draft, uncommitted changes over one; pure, no I/O."""
 
 from abc import abstractmethod
-from collections.abc import Iterator, Mapping, MutableMapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, NoReturn, Self, SupportsIndex, TypeGuard
 
 from lamina.entries import Entries
@@ -138,6 +138,10 @@ class Draft(_ConfigMapping, MutableMapping[str, Any]):
         for key in list(self):
             self._stage.put(key, MISSING)
 
+    def setdefault(self, key: str, default: Value = None) -> Any:
+        """Give a key's value; where there is none, set this one first."""
+        return super().setdefault(key, default)
+
     def popitem(self) -> tuple[str, Any]:
         """Remove the last key in order and return it with its value; KeyError if there is none."""
         for key in reversed(self):
@@ -171,7 +175,7 @@ class Draft(_ConfigMapping, MutableMapping[str, Any]):
         self._stage.note_read_all()
         return len(self._stage)
 
-    def __ior__(self, other: Any) -> Self:  # type: ignore[override,misc]
+    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Self:  # type: ignore[override,misc]
         self.update(other)
         return self
 
