@@ -175,7 +175,7 @@ class Draft(_ConfigMapping, MutableMapping[str, Any]):
         self._stage.note_read_all()
         return len(self._stage)
 
-    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Self:  # type: ignore[override,misc]
+    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Self:  # type: ignore[override]
         self.update(other)
         return self
 

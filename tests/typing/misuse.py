@@ -89,6 +89,7 @@ def changing(cfg: lamina.Config) -> None:
 
 
 def looking_back(cfg: lamina.Config) -> None:
+    assert_type(cfg.verify(), lamina.Version)
     cfg.log(10)  # type: ignore[call-arg]
     cfg.history()  # type: ignore[call-arg]
     cfg.history("x", True)  # type: ignore[call-arg]
