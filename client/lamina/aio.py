@@ -34,7 +34,11 @@ def connect(
     author: str | None = None,
     cache_dir: CacheDir | None = None,
 ) -> "Client":
-    """Make a client, as `lamina.connect` does. Nothing is sent before its first verb."""
+    """Make a client, as `lamina.connect` does. Nothing is sent before its first verb.
+
+    async with lamina.aio.connect("localhost:7440", author="ada") as client:
+        cfg = await client.config("payments/prod")
+    """
     way = connection(target, token=token, tls=tls, timeout=timeout, author=author)
     return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses)))
 
@@ -92,17 +96,29 @@ class Config(Reader, Draft):
         self._shell = shell
 
     async def commit(self, message: str = "", *, merge: bool = True, dry_run: bool = False) -> Version:
-        """Write the changes as the next version, once, and return its header."""
+        """Write the changes as the next version, once, and return its header.
+
+        What others changed meanwhile is merged; ConflictError, with the draft as it was, if they changed the same or
+        what you read. `merge=False` demands that nobody changed anything; `dry_run` only tries, and returns a header
+        without number and hash. After an UnavailableError commit again to find out what became of it.
+        """
         flow = commits.commit(self._shell.session, self._stage, message, merge=merge, dry_run=dry_run)
         return await self._shell.run(flow)
 
     async def refresh(self, *, resolve: Literal["theirs", "yours"] | Callable[[Conflict], Any] | None = None) -> None:
-        """Move to the head, keeping the changes: those that others made too are merged."""
+        """Move to the head, keeping the changes: those that others made too are merged.
+
+        ConflictError for keys that both changed, unless `resolve` settles them: "theirs", "yours", or a plain function
+        of a Conflict that returns the value to take, MISSING to delete the key.
+        """
         await self._shell.run(commits.refresh(self._shell.session, self._stage, resolve))
 
     @asynccontextmanager
     async def edit(self, message: str = "", *, merge: bool = True) -> AsyncGenerator[Self, None]:
-        """Refresh, give this config to an `async with` block, and commit; an exception in the block discards."""
+        """Refresh, give this config to an `async with` block, and commit; an exception in the block discards.
+
+        InvalidError if there are changes already; at the block's end what `commit` raises.
+        """
         await self._shell.run(commits.begin_edit(self._shell.session, self._stage))
         try:
             yield self
@@ -112,21 +128,36 @@ class Config(Reader, Draft):
         await self.commit(message, merge=merge)
 
     async def transact(self, function: Callable[[Self], Any], message: str = "") -> Version:
-        """Run a function, or coroutine function, on the head, and commit; again on each new head until it succeeds."""
+        """Run a function, or coroutine function, on the head, and commit; again on each new head until it succeeds.
+
+        It may run many times, so it should do nothing but change the draft that it is given. What it raises ends it,
+        and discards its changes. InvalidError if there are changes already. After an UnavailableError with a
+        `request_id`, `commit` finds out whether the version was written.
+        """
         flow = commits.transact(self._shell.session, self._stage, Invoke(function, self), message)
         return await self._shell.run(flow)
 
     async def revert(self, *keys: str, to: flows.Point, message: str = "") -> Version:
-        """Write a new version in which these keys, or without any the whole map, are as they were at another one."""
+        """Write a new version in which these keys, or without any the whole map, are as they were at another one.
+
+        InvalidError if there are changes; KeyError for a key that is neither there nor here; ConflictError if others
+        changed the keys, or without keys anything, since `version`.
+        """
         return await self._shell.run(commits.revert(self._shell.session, self._stage, keys, to, message))
 
     async def fork(self, name: str, *, at: flows.Point | None = None, message: str = "") -> "Config":
-        """Make a new config that begins as this one was at a version or time, by default at `version`; return it."""
+        """Make a new config that begins as this one was at a version or time, by default at `version`; return it.
+
+        ExistsError if there is one of that name. Uncommitted changes stay behind.
+        """
         flow = commits.fork(self._shell.session, self._stage, name, at, message)
         return Config(self._shell, await self._shell.run(flow))
 
     async def verify(self) -> Version:
-        """Walk the hash chain from version 1 to the version that this config stands on, and return its header."""
+        """Walk the hash chain from version 1 to the version that this config stands on, and return its header.
+
+        DataLossError names the first version that is not as it was committed. `timeout` counts for each message.
+        """
         return await verified(self._shell, self._stage.base)
 
     def _base(self) -> Entries:

@@ -55,18 +55,29 @@ class Live(LiveView, Reader):
         self._left.atexit = False
 
     async def wait(self, version: SupportsIndex, timeout: float | None = None) -> None:
-        """Wait until it shows this version or a later one, woken by the stream."""
+        """Wait until it shows this version or a later one, woken by the stream.
+
+        DeadlineError after `timeout` seconds, by default the client's; the error that has ended it, if one did.
+        """
         if not reached(self._tracked(), version):
             self._check_open()
             seconds = self._shell.session.timeout_seconds if timeout is None else timeout
             await self._followed.wait(version, seconds, self._check_open)
 
     async def carried(self, versions: Mapping[str, int]) -> Snapshot:
-        """Give the version that a request carries, to be pinned: `live.pin(await live.carried(versions))`."""
+        """Give the version that a request carries, to be pinned: `live.pin(await live.carried(versions))`.
+
+        `versions` are by config, as `lamina.carry` reads them. Where there is none of this config, or none that can be
+        read within a second, it is the version that is shown: a header fails no request.
+        """
         return Snapshot(await self._shell.run(self._carried(self._shell.session, versions)))
 
     def on_change(self, function: OnChange) -> OnChange:
-        """Call a function, or await a coroutine function, with each whole version that comes from now on, in order."""
+        """Call a function, or await a coroutine function, with each whole version that comes from now on, in order.
+
+        May be used as a decorator. All functions of a config run one after the other, in a task of their own. What one
+        raises is logged, and stops neither the others nor the next version.
+        """
         if failure := self._tracked().failure:
             raise failure
         self._check_open()

@@ -22,11 +22,17 @@ class Reader:
         raise NotImplementedError
 
     async def at(self, point: flows.Point) -> Snapshot:
-        """Read the whole map as it was at a version or a time."""
+        """Read the whole map as it was at a version, or at a time: a datetime with a zone, else InvalidError.
+
+        NotFoundError for a version that there is not. Version 0 is the empty map before the first.
+        """
         return Snapshot(await self._shell.run(flows.at(self._shell.session, self._base(), point)))
 
     async def diff(self, old: flows.Point, new: flows.Point | None = None) -> dict[str, Change]:
-        """Compare two versions or times; without a second one, up to the head. By key, in order."""
+        """Compare two versions or times, in either direction; without a second one, up to the head.
+
+        By key, in order: `{"x": Change(old=27, new=28)}`, with MISSING where there is no value.
+        """
         return await self._shell.run(flows.diff(self._shell.session, self._name(), old, new))
 
     def log(self, *, limit: int | None = None) -> AsyncIterator[Version]:
@@ -45,7 +51,11 @@ class Reader:
     def watch(
         self, *keys: str, prefix: str | Iterable[str] = (), after: After = None, timeout: float | None = None
     ) -> Watch:
-        """Follow every change of these keys, of keys with a prefix, or without either of the whole config."""
+        """Follow every change of these keys, of keys with a prefix, or without either of the whole config.
+
+        Begins after `version`, unless `after` names another version, time or cursor. `timeout` seconds of silence end
+        the loop. For `async with` and `async for`; this config itself stands still.
+        """
         prefixes = [prefix] if isinstance(prefix, str) else list(prefix)
         following = Following(self._shell.session, self._base().header, keys, filter(None, prefixes), after)
         return Watch(self._shell, following, timeout)

@@ -29,7 +29,7 @@ class Version:
     """The header of one version of a config. Accepted wherever a version's number is.
 
     What is not yet written (version 0, or the answer to `commit(dry_run=True)`) has the number 0, an empty `hash` and
-    the epoch as its `time`.
+    the epoch as its `time`. Times are in UTC, here and in the other records: those of the server that committed it.
     """
 
     number: int

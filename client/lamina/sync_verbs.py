@@ -22,11 +22,17 @@ class Reader:
         raise NotImplementedError
 
     def at(self, point: flows.Point) -> Snapshot:
-        """Read the whole map as it was at a version or a time."""
+        """Read the whole map as it was at a version, or at a time: a datetime with a zone, else InvalidError.
+
+        NotFoundError for a version that there is not. Version 0 is the empty map before the first.
+        """
         return Snapshot(self._shell.run(flows.at(self._shell.session, self._base(), point)))
 
     def diff(self, old: flows.Point, new: flows.Point | None = None) -> dict[str, Change]:
-        """Compare two versions or times; without a second one, up to the head. By key, in order."""
+        """Compare two versions or times, in either direction; without a second one, up to the head.
+
+        By key, in order: `{"x": Change(old=27, new=28)}`, with MISSING where there is no value.
+        """
         return self._shell.run(flows.diff(self._shell.session, self._name(), old, new))
 
     def log(self, *, limit: int | None = None) -> Iterator[Version]:

@@ -85,6 +85,14 @@ def changing(cfg: lamina.Config) -> None:
     cfg.revert("x")  # type: ignore[call-arg]
     cfg.revert("x", to="1")  # type: ignore[arg-type]
     cfg.fork("app/eu", 1)  # type: ignore[call-arg]
+    cfg.revert("x", to=1, message=5)  # type: ignore[arg-type]
+    cfg.revert(["x"], to=1)  # type: ignore[arg-type]
+    cfg.fork(5)  # type: ignore[arg-type]
+    cfg.fork("app/eu", at="1")  # type: ignore[arg-type]
+    cfg.fork("app/eu", message=5)  # type: ignore[arg-type]
+    cfg.commit(dry_run="yes")  # type: ignore[arg-type]
+    cfg.edit(5)  # type: ignore[arg-type]
+    cfg.edit(merge="no")  # type: ignore[arg-type]
     cfg.edit(dry_run=True)  # type: ignore[call-arg]
 
 
@@ -173,7 +181,19 @@ async def with_asyncio(client: aio.Client, cfg: aio.Config, live: aio.Live) -> N
     await cfg.transact(of_the_other_client)  # type: ignore[arg-type]
     await cfg.refresh(resolve="mine")  # type: ignore[arg-type]
     await cfg.commit(merge="no")  # type: ignore[arg-type]
+    await cfg.commit(5)  # type: ignore[arg-type]
+    await cfg.commit(dry_run="yes")  # type: ignore[arg-type]
+    await cfg.transact(count, 5)  # type: ignore[arg-type]
+    assert_type(await cfg.revert("x", to=1), lamina.Version)
     await cfg.revert("x")  # type: ignore[call-arg]
+    await cfg.revert("x", to="1")  # type: ignore[arg-type]
+    await cfg.revert(["x"], to=1)  # type: ignore[arg-type]
+    await cfg.revert("x", to=1, message=5)  # type: ignore[arg-type]
+    await cfg.fork(5)  # type: ignore[arg-type]
+    await cfg.fork("app/eu", at="1")  # type: ignore[arg-type]
+    await cfg.fork("app/eu", message=5)  # type: ignore[arg-type]
+    cfg.edit(5)  # type: ignore[arg-type]
+    cfg.edit(merge="no")  # type: ignore[arg-type]
     assert_type(await cfg.blame("x"), dict[str, lamina.Version])
     assert_type(await cfg.fork("app/eu"), aio.Config)
     assert_type(await cfg.verify(), lamina.Version)
@@ -194,6 +214,9 @@ async def with_asyncio(client: aio.Client, cfg: aio.Config, live: aio.Live) -> N
     live["x"] = 1  # type: ignore[index]
     live.pin(live.carried({}))  # type: ignore[arg-type]
     await live.wait("3")  # type: ignore[arg-type]
+    await live.wait(3, timeout="1")  # type: ignore[arg-type]
+    await live.carried("app@17")  # type: ignore[arg-type]
+    live.bind(int)  # type: ignore[type-var]
 
     async def told(version: lamina.VersionChanges) -> None: ...
 
