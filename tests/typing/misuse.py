@@ -8,6 +8,7 @@ Beside it stands what is right and looks much like it.
 
 import logging
 from collections.abc import Callable
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
@@ -16,6 +17,11 @@ from typing import Any, assert_type
 import lamina
 from lamina import aio, carry, testing
 from lamina.openfeature import LaminaProvider
+
+
+@dataclass
+class Settings:
+    timeout: int
 
 
 def connecting() -> None:
@@ -125,7 +131,17 @@ def living(live: lamina.Live) -> None:
 
     def of_nothing() -> None: ...
 
+    def told(version: lamina.VersionChanges) -> None: ...
+
+    with live as same:
+        assert_type(same, lamina.Live)
+    assert_type(live.carried({"app": 17}), lamina.Snapshot)
     live["x"] = 1  # type: ignore[index]
+    number: int = live.on_change(told)  # type: ignore[assignment]
+    print(number)
+    live.bind(Settings, prefix=5)  # type: ignore[arg-type]
+    live.bind(Settings, delimiter=5)  # type: ignore[arg-type]
+    live.bind(Settings, on_invalid=told)  # type: ignore[arg-type]
     live.on_change(of_a_change)  # type: ignore[type-var]
     live.on_change(of_nothing)  # type: ignore[type-var]
     live.wait("3")  # type: ignore[arg-type]
@@ -143,6 +159,7 @@ def carrying(cfg: lamina.Config, live: lamina.Live, other: aio.Live) -> None:
     assert_type(carry.to_baggage(None, live, other), str)
     carry.to_metadata("app")  # type: ignore[arg-type]
     carry.to_metadata(live, carried={"app": "17"})  # type: ignore[dict-item]
+    carry.to_baggage(None, "app")  # type: ignore[arg-type]
     carry.to_baggage(live)  # type: ignore[arg-type]
     carry.from_baggage({"lamina": "app@17"})  # type: ignore[arg-type]
     carry.from_metadata("lamina")  # type: ignore[arg-type]
@@ -165,13 +182,19 @@ def other_things(cfg: lamina.Config, client: lamina.Client, other: aio.Client) -
         assert_type(server.connect().config("app"), lamina.Config)
         assert_type(server.target, str)
         server.fail_next("Commit", times="2")  # type: ignore[arg-type]
+        server.fail_next(method=5)  # type: ignore[arg-type]
+        server.fail_next(reason=5)  # type: ignore[arg-type]
+        server.fail_next(code=13)  # type: ignore[arg-type]
+        server.fail_next(after="yes")  # type: ignore[arg-type]
+        server.set(5, {})  # type: ignore[arg-type]
+        server.set("app", {}, 5)  # type: ignore[arg-type]
         server.set("app", [("x", 1)])  # type: ignore[arg-type]
         server.advance("1h")  # type: ignore[arg-type]
         server.target = "a:7440"  # type: ignore[misc]
     raise lamina.ConflictError(conflicts={"x": 1})  # type: ignore[call-arg, dict-item]
 
 
-async def with_asyncio(client: aio.Client, cfg: aio.Config, live: aio.Live) -> None:
+async def with_asyncio(client: aio.Client, cfg: aio.Config) -> None:
     async def count(draft: aio.Config) -> None:
         draft["n"] = draft.get("n", 0) + 1
 
@@ -211,6 +234,9 @@ async def with_asyncio(client: aio.Client, cfg: aio.Config, live: aio.Live) -> N
     async with client.live("app") as opened:  # type: ignore[attr-defined]
         assert opened
     cfg.watch(after=1.5)  # type: ignore[arg-type]
+
+
+async def living_with_asyncio(live: aio.Live) -> None:
     live["x"] = 1  # type: ignore[index]
     live.pin(live.carried({}))  # type: ignore[arg-type]
     await live.wait("3")  # type: ignore[arg-type]
@@ -222,7 +248,11 @@ async def with_asyncio(client: aio.Client, cfg: aio.Config, live: aio.Live) -> N
 
     async def of_a_change(change: lamina.KeyChange) -> None: ...
 
-    live.on_change(told)
+    assert_type(await live.carried({"app": 17}), lamina.Snapshot)
+    number: int = live.on_change(told)  # type: ignore[assignment]
+    print(number)
+    live.bind(Settings, prefix=5)  # type: ignore[arg-type]
+    live.bind(Settings, delimiter=5)  # type: ignore[arg-type]
     live.on_change(of_a_change)  # type: ignore[type-var]
 
 
