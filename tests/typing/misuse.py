@@ -136,6 +136,10 @@ def living(live: lamina.Live) -> None:
     with live as same:
         assert_type(same, lamina.Live)
     assert_type(live.carried({"app": 17}), lamina.Snapshot)
+    assert_type(live.origin("x"), int)
+    live.origin(5)  # type: ignore[arg-type]
+    live.get(5)  # type: ignore[arg-type]
+    print(live[5])  # type: ignore[index]
     live["x"] = 1  # type: ignore[index]
     number: int = live.on_change(told)  # type: ignore[assignment]
     print(number)
