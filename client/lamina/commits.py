@@ -39,6 +39,7 @@ CONTENTION_SECONDS: Final = 0.01
 
 def commit(session: Session, stage: Stage, message: str, *, merge: bool, dry_run: bool) -> Flow[Version]:
     """Write what is staged; the stage then stands on the new version, others' changes included."""
+    _refuse_within(stage)
     verb, message = Verb(session), check_text(message, "a message")
     request = _commit_request(stage, stage.staged, message, merge=merge)
     if dry_run:
@@ -57,6 +58,7 @@ def refresh(session: Session, stage: Stage, resolve: Resolve) -> Flow[None]:
     """Carry what is staged to the head."""
     if resolve not in {None, "theirs", "yours"} and not callable(resolve):
         raise TypeError("resolve= takes 'theirs', 'yours' or a function of a Conflict")
+    _refuse_within(stage)
     verb = Verb(session)
     if stage.unresolved is not None:
         yield from _settle(verb, stage, resolve)
@@ -84,8 +86,10 @@ def transact(session: Session, stage: Stage, invoke: Invoke, message: str) -> Fl
         try:
             yield invoke
         except BaseException:
+            stage.is_running = False
             stage.discard()
             raise
+        stage.is_running = False
         try:
             return (yield from commit(session, stage, message, merge=True, dry_run=False))
         except ConflictError:
@@ -100,6 +104,7 @@ def transact(session: Session, stage: Stage, invoke: Invoke, message: str) -> Fl
 
 def revert(session: Session, stage: Stage, keys: tuple[str, ...], to: Point, message: str) -> Flow[Version]:
     """Write some keys, or without any the whole map, as they were at another version."""
+    _refuse_within(stage)
     _refuse_changes(stage, "revert")
     verb, message = Verb(session), check_text(message, "a message")
     number = yield from resolve(verb, stage.base.header.config, to)
@@ -293,6 +298,13 @@ def _leaves_open(error: LaminaError) -> bool:
 
 def _rpc_of(request: Write) -> Rpc[Any, pb.CommitResponse]:
     return COMMIT if isinstance(request, pb.CommitRequest) else REVERT_CONFIG
+
+
+def _refuse_within(stage: Stage) -> None:
+    """Refuse what would move the draft under a transaction's function: of what that read nobody would know any more."""
+    if stage.is_running:
+        text = "within transact a draft is read and changed: transact itself refreshes and commits it"
+        raise InvalidError(text, reason="BAD_REQUEST")
 
 
 def _refuse_changes(stage: Stage, verb: str) -> None:
