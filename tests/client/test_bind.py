@@ -223,6 +223,23 @@ async def test_what_it_raises_and_what_its_functions_raise_ends_nothing(
     assert SECRET not in caplog.text
 
 
+async def test_what_cannot_be_compared_counts_as_changed(live: Any, cfg: Any) -> None:
+    @dataclass(eq=False)
+    class Incomparable:
+        x: int
+
+        def __eq__(self, _other: object) -> bool:
+            raise SystemExit
+
+        __hash__ = None  # type: ignore[assignment]
+
+    bound, told = live.bind(Incomparable), Told()
+    bound.on_change(told)
+    for x in (2, 2, 3):
+        await put_and_reach(live, cfg, x=x, y=live.version)
+        assert ((await told.next())[1].x, bound.version, live.state) == (x, live.version, "LIVE")
+
+
 @pytest.mark.parametrize("sdk", ["aio"], indirect=True)
 async def test_coroutine_functions_are_awaited(live: Any, cfg: Any) -> None:
     told, invalid, bound = Told(), Told(), None
