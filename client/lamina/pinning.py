@@ -112,7 +112,9 @@ class Pins:
 
 
 def pinnable(snapshot: Snapshot, config: str) -> Entries:
-    """Give a snapshot's entries; InvalidError if it is another config's."""
+    """Give a snapshot's entries; InvalidError if it is another config's, TypeError if it is none."""
+    if not isinstance(snapshot, Snapshot):  # such as the coroutine of an `at` that was not awaited
+        raise TypeError(f"pin takes a Snapshot, as at() or carried() gives one, not a {type(snapshot).__name__}")
     if snapshot.config != config:
         raise InvalidError(f"a snapshot of {snapshot.config} cannot be pinned for {config}")
     return snapshot._entries  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - nobody else has to know of them

@@ -259,6 +259,9 @@ async def test_what_cannot_be_pinned(client: Any, live: Any, cfg: Any) -> None:
     other = await of(cfg.fork(f"{cfg.name}-fork"))
     with pytest.raises(lamina.InvalidError, match=f"snapshot of {other.name} cannot be pinned for {cfg.name}"):
         live.pin(await of(other.at(1)))
+    for stranger in (cfg, 1, {"a": 1}):
+        with pytest.raises(TypeError, match="pin takes a Snapshot"):
+            live.pin(stranger)
     begun = live.pin()
     contextvars.copy_context().run(begun.__enter__)
     with pytest.raises(lamina.InvalidError, match="in another thread, task or context than it began in"):

@@ -271,6 +271,16 @@ async def test_a_coroutine_function(target: str, cfg: Any) -> None:
         assert config["n"] == 1
 
 
+@pytest.mark.parametrize("sdk", ["sync"], indirect=True)
+async def test_a_coroutine_function_where_nothing_is_awaited(cfg: Any) -> None:
+    async def increment_later(draft: Any) -> None:
+        increment(draft)
+
+    with pytest.raises(TypeError, match=r"lamina\.aio"):
+        cfg.transact(increment_later)
+    assert (cfg.version, cfg.changes) == (1, {})
+
+
 async def test_many_at_once_count_exactly(sdk: Sdk, target: str, cfg: Any) -> None:
     client = sdk.connect(target, timeout=60)
 
