@@ -184,8 +184,10 @@ def _of_type(kind: type, mistake: str) -> Callable[[Any], Any]:
 
 def _one_of(choices: Iterable[Any], mistake: str) -> Callable[[Any], Any]:
     """Take any of these, a member of an enum by its value: that is what a config can hold."""
-    plain = [(each.value if isinstance(each, enum.Enum) else each, each) for each in choices]
-    values = {(type(value), value): each for value, each in plain}
+    values: dict[tuple[type, Any], Any] = {}
+    for each in choices:
+        value = each.value if isinstance(each, enum.Enum) else each
+        values[type(value), value] = each
 
     def check(value: Any) -> Any:
         if is_list(value) or is_dict(value) or (type(value), value) not in values:

@@ -111,7 +111,7 @@ class Pins:
         self._variable.set(left[-1] if left else None)
 
 
-def pinnable(snapshot: Snapshot, config: str) -> Entries:
+def pinnable(snapshot: object, config: str) -> Entries:
     """Give a snapshot's entries; InvalidError if it is another config's, TypeError if it is none."""
     if not isinstance(snapshot, Snapshot):  # such as the coroutine of an `at` that was not awaited
         raise TypeError(f"pin takes a Snapshot, as at() or carried() gives one, not a {type(snapshot).__name__}")
