@@ -77,7 +77,9 @@ def transact(session: Session, stage: Stage, invoke: Invoke, message: str) -> Fl
 
     Each try has the whole of the verb's time, and there is no limit of tries: each that fails means that a commit of
     somebody else's went through. What the function raises discards the draft; an open write stays for `commit`.
+    What a conflict is about is not asked for: the function runs anew, whatever it is.
     """
+    message = check_text(message, "a message")
     _refuse_changes(stage, "transact")
     for tries in count():
         yield from refresh(session, stage, None)
@@ -90,8 +92,11 @@ def transact(session: Session, stage: Stage, invoke: Invoke, message: str) -> Fl
             stage.discard()
             raise
         stage.is_running = False
+        verb, request = Verb(session), _commit_request(stage, stage.staged, message, merge=True)
         try:
-            return (yield from commit(session, stage, message, merge=True, dry_run=False))
+            if request.changes:
+                return (yield from _send(verb, stage, request))
+            return (yield from _follow(verb, stage, None))
         except ConflictError:
             stage.discard()
         except BaseException:
@@ -144,6 +149,14 @@ def fork(session: Session, stage: Stage, target: str, at: Point | None, message:
 
 
 def _write(verb: Verb, stage: Stage, request: Write) -> Flow[Version]:
+    """Send a write, and tell both sides of a conflict."""
+    try:
+        return (yield from _send(verb, stage, request))
+    except ReportedConflictError as error:
+        raise (yield from explain(verb, stage, request, error)) from None
+
+
+def _send(verb: Verb, stage: Stage, request: Write) -> Flow[Version]:
     """Send a write, under the open one's id where it is the same, and stand on its outcome."""
     if stage.unresolved is None:
         request.request_id = verb.session.new_request_id()
@@ -151,11 +164,8 @@ def _write(verb: Verb, stage: Stage, request: Write) -> Flow[Version]:
     try:
         reply = yield from verb.ask(_rpc_of(request), stage.unresolved)
     except LaminaError as error:
-        if _leaves_open(error):
-            raise
-        stage.unresolved = None
-        if isinstance(error, ReportedConflictError):
-            raise (yield from explain(verb, stage, request, error)) from None
+        if not _leaves_open(error):
+            stage.unresolved = None
         raise
     stage.rebase((yield from _landed(verb, stage, request, reply)), {})
     stage.unresolved = None

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import lamina
+from lamina import testing
 from tests.client.both import Sdk, beside, entered, listed, of
 from tests.faults import counting
 from tests.support.server import ServerProcess
@@ -201,6 +202,26 @@ async def test_it_does_not_move_its_draft_itself(sdk: Sdk, cfg: Any, verb: str) 
     assert (cfg.version, cfg.changes) == (1, {})
     await beside(sdk, cfg.transact, increment)
     assert (await of(cfg.commit())).number == 2
+
+
+async def test_it_asks_nothing_of_a_conflict(sdk: Sdk) -> None:
+    """Who deleted which of all the keys is told by a call for each of them, and nobody would see it."""
+    with testing.server() as server:
+        server.set("app", {f"{'a' * 200}{number}": 1 for number in range(40)})  # more than a report has room for
+        cfg = await of(sdk.connect(server.target).config("app"))
+
+        def delete(_run: int) -> None:
+            with lamina.connect(server.target) as client:
+                other = client.config("app")
+                other.clear()
+                other.commit()
+
+        def note(draft: Any) -> None:
+            draft["keys"] = len(draft)
+
+        function = Interrupted(note, delete)
+        await beside(sdk, cfg.transact, function)
+        assert (function.runs, cfg["keys"], server.calls["GetKeyHistory"]) == (2, 0, 0)
 
 
 async def test_what_it_did_not_read_is_merged(sdk: Sdk, cfg: Any, others: Callable[..., None]) -> None:
