@@ -202,7 +202,7 @@ class Bound(Generic[T_co]):
         except MisfitError as misfit:
             places = misfit.places
         except BaseException as error:  # the user's validators: whatever they raise, it does not fit
-            if isinstance(error, KeyboardInterrupt) and current_thread() is main_thread():
+            if _is_ctrl_c(error):
                 raise
             places = (((), type(error).__name__),)
         # Out of the `except`, as what was raised may hold values, and would be kept as the context of this.
@@ -278,5 +278,11 @@ def _described(it: object) -> str:
 def _differ(one: object, other: object) -> bool:
     try:
         return bool(one != other)
-    except Exception:  # noqa: BLE001 - an __eq__ of the user's
+    except BaseException as error:  # an __eq__ of the user's
+        if _is_ctrl_c(error):
+            raise
         return True
+
+
+def _is_ctrl_c(error: BaseException) -> bool:
+    return isinstance(error, KeyboardInterrupt) and current_thread() is main_thread()

@@ -39,6 +39,7 @@ CONTENTION_SECONDS: Final = 0.01
 
 def commit(session: Session, stage: Stage, message: str, *, merge: bool, dry_run: bool) -> Flow[Version]:
     """Write what is staged; the stage then stands on the new version, others' changes included."""
+    _refuse_within(stage)
     verb, message = Verb(session), check_text(message, "a message")
     request = _commit_request(stage, stage.staged, message, merge=merge)
     if dry_run:
@@ -57,6 +58,7 @@ def refresh(session: Session, stage: Stage, resolve: Resolve) -> Flow[None]:
     """Carry what is staged to the head."""
     if resolve not in {None, "theirs", "yours"} and not callable(resolve):
         raise TypeError("resolve= takes 'theirs', 'yours' or a function of a Conflict")
+    _refuse_within(stage)
     verb = Verb(session)
     if stage.unresolved is not None:
         yield from _settle(verb, stage, resolve)
@@ -75,7 +77,9 @@ def transact(session: Session, stage: Stage, invoke: Invoke, message: str) -> Fl
 
     Each try has the whole of the verb's time, and there is no limit of tries: each that fails means that a commit of
     somebody else's went through. What the function raises discards the draft; an open write stays for `commit`.
+    What a conflict is about is not asked for: the function runs anew, whatever it is.
     """
+    message = check_text(message, "a message")
     _refuse_changes(stage, "transact")
     for tries in count():
         yield from refresh(session, stage, None)
@@ -84,10 +88,15 @@ def transact(session: Session, stage: Stage, invoke: Invoke, message: str) -> Fl
         try:
             yield invoke
         except BaseException:
+            stage.is_running = False
             stage.discard()
             raise
+        stage.is_running = False
+        verb, request = Verb(session), _commit_request(stage, stage.staged, message, merge=True)
         try:
-            return (yield from commit(session, stage, message, merge=True, dry_run=False))
+            if request.changes:
+                return (yield from _send(verb, stage, request))
+            return (yield from _follow(verb, stage, None))
         except ConflictError:
             stage.discard()
         except BaseException:
@@ -100,6 +109,7 @@ def transact(session: Session, stage: Stage, invoke: Invoke, message: str) -> Fl
 
 def revert(session: Session, stage: Stage, keys: tuple[str, ...], to: Point, message: str) -> Flow[Version]:
     """Write some keys, or without any the whole map, as they were at another version."""
+    _refuse_within(stage)
     _refuse_changes(stage, "revert")
     verb, message = Verb(session), check_text(message, "a message")
     number = yield from resolve(verb, stage.base.header.config, to)
@@ -139,6 +149,14 @@ def fork(session: Session, stage: Stage, target: str, at: Point | None, message:
 
 
 def _write(verb: Verb, stage: Stage, request: Write) -> Flow[Version]:
+    """Send a write, and tell both sides of a conflict."""
+    try:
+        return (yield from _send(verb, stage, request))
+    except ReportedConflictError as error:
+        raise (yield from explain(verb, stage, request, error)) from None
+
+
+def _send(verb: Verb, stage: Stage, request: Write) -> Flow[Version]:
     """Send a write, under the open one's id where it is the same, and stand on its outcome."""
     if stage.unresolved is None:
         request.request_id = verb.session.new_request_id()
@@ -146,11 +164,8 @@ def _write(verb: Verb, stage: Stage, request: Write) -> Flow[Version]:
     try:
         reply = yield from verb.ask(_rpc_of(request), stage.unresolved)
     except LaminaError as error:
-        if _leaves_open(error):
-            raise
-        stage.unresolved = None
-        if isinstance(error, ReportedConflictError):
-            raise (yield from explain(verb, stage, request, error)) from None
+        if not _leaves_open(error):
+            stage.unresolved = None
         raise
     stage.rebase((yield from _landed(verb, stage, request, reply)), {})
     stage.unresolved = None
@@ -293,6 +308,13 @@ def _leaves_open(error: LaminaError) -> bool:
 
 def _rpc_of(request: Write) -> Rpc[Any, pb.CommitResponse]:
     return COMMIT if isinstance(request, pb.CommitRequest) else REVERT_CONFIG
+
+
+def _refuse_within(stage: Stage) -> None:
+    """Refuse what would move the draft under a transaction's function: of what that read nobody would know any more."""
+    if stage.is_running:
+        text = "within transact a draft is read and changed: transact itself refreshes and commits it"
+        raise InvalidError(text, reason="BAD_REQUEST")
 
 
 def _refuse_changes(stage: Stage, verb: str) -> None:

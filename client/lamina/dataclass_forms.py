@@ -7,7 +7,7 @@ kinds of mistakes have pydantic's names, where it has one.
 import builtins
 import enum
 import types
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import MISSING, InitVar, fields, is_dataclass
 from typing import (
     Annotated,
@@ -130,11 +130,11 @@ def _of_annotation(annotation: Any, place: str, forms: Forms) -> Checked | None:
     if origin in {Union, types.UnionType}:
         return _any_of([_checked(argument, place, forms) for argument in arguments])
     if origin is Literal:
-        return Checked(_one_of({(type(value), value): value for value in arguments}, "literal_error"))
+        return Checked(_one_of(arguments, "literal_error"))
     if annotation in _SCALARS:
         return Checked(_of_type(*_SCALARS[annotation]))
     if isinstance(annotation, type) and issubclass(annotation, enum.Enum):
-        return Checked(_one_of({(type(member.value), member.value): member for member in annotation}, "enum"))
+        return Checked(_one_of(annotation, "enum"))
     return None
 
 
@@ -182,7 +182,13 @@ def _of_type(kind: type, mistake: str) -> Callable[[Any], Any]:
     return check
 
 
-def _one_of(values: Mapping[tuple[type, Any], Any], mistake: str) -> Callable[[Any], Any]:
+def _one_of(choices: Iterable[Any], mistake: str) -> Callable[[Any], Any]:
+    """Take any of these, a member of an enum by its value: that is what a config can hold."""
+    values: dict[tuple[type, Any], Any] = {}
+    for each in choices:
+        value = each.value if isinstance(each, enum.Enum) else each
+        values[type(value), value] = each
+
     def check(value: Any) -> Any:
         if is_list(value) or is_dict(value) or (type(value), value) not in values:
             raise _misfit(mistake)

@@ -131,6 +131,7 @@ class Draft(_ConfigMapping, MutableMapping[str, Any]):
 
     def origin(self, key: str) -> int:
         """Tell which version set the key's committed value; KeyError where there is none."""
+        self._note_read(key)
         return self._stage.base.origin(key)
 
     def clear(self) -> None:
@@ -163,6 +164,8 @@ class Draft(_ConfigMapping, MutableMapping[str, Any]):
         self._stage.put(key, encode(value, key=key))
 
     def __delitem__(self, key: str) -> None:
+        if self._stage.in_transaction:  # which is another one where somebody else has deleted it
+            self._note_read(key)
         if key not in self._stage:
             raise KeyError(key)
         self._stage.put(key, MISSING)

@@ -111,15 +111,21 @@ def _names(rest: str, shape: Shape, delimiter: str) -> list[str] | None:
     """Part a key into names, as far as the shape goes; None for what it has no place for."""
     if rest in shape.below:  # also a name with the delimiter in it, such as the alias of a field
         return [rest]
-    name, is_parted, below = rest.partition(delimiter)
-    if is_parted and (inner := shape.below.get(name)):
-        names = _names(below, inner, delimiter)
-        return names and [name, *names]
+    parts, is_below = rest.split(delimiter), False
+    # The longest name first: with "_" between names, `main_db` is one all the same, and `main_db_host` lies below it.
+    for count in range(len(parts) - 1, 0, -1):
+        name = delimiter.join(parts[:count])
+        if inner := shape.below.get(name):
+            is_below = True
+            if names := _names(delimiter.join(parts[count:]), inner, delimiter):
+                return [name, *names]
+    if is_below:
+        return None
     match shape.extras:
         case "dropped":
             return None
-        case "nested" if name not in shape.below:
-            return rest.split(delimiter)
+        case "nested" if parts[0] not in shape.below:
+            return parts
         case _:
             return [rest]
 

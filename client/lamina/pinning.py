@@ -26,6 +26,9 @@ share all that did not change."""
 CARRIED_SECONDS: Final = 1.0
 """A request waits no longer for a version that it carries and that is not here: then the newest has to do."""
 
+_PIN: Final = "lamina_pin"
+_PINS: Final = "lamina_pins"
+
 
 class Pins:
     """Who has pinned what of one config, as one client follows it: shared by all its lives.
@@ -35,14 +38,16 @@ class Pins:
     held    gives what the running thread or task has pinned, or None: the variable's own method, as each read calls it.
     """
 
-    __slots__ = ("_recent", "_variable", "held", "in_use")
+    __slots__ = ("_blocks", "_recent", "_variable", "held", "in_use")
 
     def __init__(self) -> None:
         self.in_use = False
         # Its own, where one of a module is the rule, since a context keeps a variable alive that is set in it: here for
         # as long as something is pinned. A mapping of configs in one variable would double what a pinned read costs.
-        self._variable: ContextVar[Entries | None] = ContextVar("lamina_pin", default=None)
+        self._variable: ContextVar[Entries | None] = ContextVar(_PIN, default=None)
         self.held = self._variable.get
+        # What each block that goes on here has pinned, the innermost last.
+        self._blocks: ContextVar[tuple[Entries, ...] | None] = ContextVar(_PINS, default=None)
         self._recent: tuple[Entries, ...] = ()
 
     @contextmanager
@@ -50,15 +55,20 @@ class Pins:
         """Pin a version for the block: chosen when it is entered, since this may have been made long before."""
         entries = choose()
         self.in_use = True
-        token = self._variable.set(entries)
+        blocks = (*(self._blocks.get() or ()), entries)
+        tokens = self._variable.set(entries), self._blocks.set(blocks)
         try:
             yield Snapshot(entries)
         finally:
+            found = self._blocks.get()
             try:
-                self._variable.reset(token)
+                self._variable.reset(tokens[0])
+                self._blocks.reset(tokens[1])
             except ValueError:
                 text = "a pin ends in another thread, task or context than it began in: it held nothing here"
                 raise InvalidError(text) from None
+            if found is not blocks:
+                self._end_out_of_turn(found or (), entries)
 
     def carried(self, session: Session, shown: Entries, version: int | None, *, is_linked: bool) -> Flow[Entries]:
         """Find a version that a request carries: here, else at the server; where there is none, what is shown.
@@ -78,10 +88,13 @@ class Pins:
         self.keep(entries)
         return entries
 
-    def without(self) -> Context:
-        """Make the running context without a pin, for what is begun here and outlasts every block."""
+    @staticmethod
+    def without() -> Context:
+        """Make the running context without any config's pin, for what is begun here and outlasts every block."""
         context = copy_context()
-        context.run(self._variable.set, None)
+        for variable in list(context):
+            if variable.name in {_PIN, _PINS}:
+                context.run(variable.set, None)
         return context
 
     def keep(self, entries: Entries) -> None:
@@ -90,9 +103,18 @@ class Pins:
         if all(each.header.number != entries.header.number for each in recent):
             self._recent = (entries, *recent)[:RECENT_VERSIONS]
 
+    def _end_out_of_turn(self, blocks: tuple[Entries, ...], entries: Entries) -> None:
+        """Go on with what the other blocks have pinned: those of two generators end in whichever order."""
+        last = max(place for place, each in enumerate(blocks) if each is entries)
+        left = blocks[:last] + blocks[last + 1 :]
+        self._blocks.set(left)
+        self._variable.set(left[-1] if left else None)
 
-def pinnable(snapshot: Snapshot, config: str) -> Entries:
-    """Give a snapshot's entries; InvalidError if it is another config's."""
+
+def pinnable(snapshot: object, config: str) -> Entries:
+    """Give a snapshot's entries; InvalidError if it is another config's, TypeError if it is none."""
+    if not isinstance(snapshot, Snapshot):  # such as the coroutine of an `at` that was not awaited
+        raise TypeError(f"pin takes a Snapshot, as at() or carried() gives one, not a {type(snapshot).__name__}")
     if snapshot.config != config:
         raise InvalidError(f"a snapshot of {snapshot.config} cannot be pinned for {config}")
     return snapshot._entries  # noqa: SLF001  # pyright: ignore[reportPrivateUsage] - nobody else has to know of them

@@ -33,7 +33,7 @@ class ProvenanceFilter(logging.Filter):
 
     Within `live.pin()` that is the pinned version. A record that has one already keeps it: it was made where it was
     logged, and not where a queue's listener writes it. Nothing is ever filtered out. Belongs on a handler, since a
-    logger's filters do not see what its children log:
+    logger's filters do not see what its children log. `attribute` is what the record's is called; of no lives it is "":
 
         handler.addFilter(lamina.ProvenanceFilter(live))
         handler.setFormatter(logging.Formatter("%(levelname)s %(lamina)s %(message)s"))

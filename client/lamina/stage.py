@@ -9,8 +9,9 @@ from collections.abc import Iterable, Iterator, Mapping
 from typing import Any, Final
 
 from lamina.entries import Entries
+from lamina.errors import InvalidError
 from lamina.records import MISSING, Missing, Version
-from lamina.values import Stored, decode, dump
+from lamina.values import Stored, check_key, decode, dump
 from lamina_protos.v1 import lamina_pb2 as pb
 
 READ_KEYS_DECLARED: Final = 10_000
@@ -24,6 +25,7 @@ class Stage:
     `unresolved_keys` are the keys that were staged when it began: a revert's are none of the draft's.
 
     In a transaction all that was read is declared, also what was not changed, until it is committed or discarded.
+    `is_running` while its function runs: what that read has decided on what it does, whatever it discards.
 
     `seen` has the values that were read since the draft stands where it stands, by key; that those of the base were
     read is remembered in `read` already. So who reads often looks there before asking for what was `looked_up`.
@@ -31,11 +33,12 @@ class Stage:
 
     __slots__ = (
         "_has_read_all",
-        "_in_transaction",
         "_order",
         "_reshaped",
         "_size",
         "base",
+        "in_transaction",
+        "is_running",
         "read",
         "seen",
         "staged",
@@ -51,7 +54,7 @@ class Stage:
         self.unresolved: pb.CommitRequest | pb.RevertConfigRequest | None = None
         self.unresolved_fork: pb.ForkConfigRequest | None = None
         self.unresolved_keys: frozenset[str] = frozenset()
-        self._in_transaction = False
+        self.in_transaction = self.is_running = False
         self._has_read_all = False  # which keys there are, so that a new one would have made a difference
         self.seen: dict[str, Any] = {}
         self._reshaped = False  # whether keys were staged or deleted, so that they may not be the base's
@@ -115,8 +118,9 @@ class Stage:
         self._has_read_all = True
 
     def begin_transaction(self) -> None:
-        """Declare all that is read from now on."""
-        self.read, self.seen, self._in_transaction, self._has_read_all = set(), {}, True, False
+        """Declare all that is read from now on, by the function that begins to run."""
+        self.read, self.seen, self.in_transaction, self._has_read_all = set(), {}, True, False
+        self.is_running = True
 
     def put(self, key: str, new: Stored | Missing) -> None:
         """Stage a value, or MISSING to delete; what equals the base is no change."""
@@ -130,13 +134,17 @@ class Stage:
             self._reorder(key, added=not was_there)
 
     def discard(self) -> None:
-        """Forget all that was staged and read, and a write whose outcome is not known."""
+        """Forget all that was staged and read, and a write whose outcome is not known; see above for what was read."""
         self.unresolved = None
-        self.rebase(self.base, {})
+        if self.is_running:
+            for key in list(self.staged):
+                self.put(key, self.base.stored(key))
+        else:
+            self.rebase(self.base, {})
 
     def rebase(self, base: Entries, staged: Mapping[str, Stored | Missing]) -> None:
         """Stand on another base with these changes; of the keys read, those that are still changed stay declared."""
-        read, self._in_transaction, self._has_read_all = self.read, False, False
+        read, self.in_transaction, self._has_read_all = self.read, False, False
         self.base, self.staged, self.seen = base, {}, {}
         self._reshaped, self._order, self._size = False, None, len(base)
         for key, new in staged.items():
@@ -145,13 +153,14 @@ class Stage:
 
     def read_keys(self) -> list[str]:
         """List the keys that a commit declares: those both read and changed, in a transaction all that were read."""
-        return sorted(self.read if self._in_transaction else self.read & self.staged.keys())
+        read = self.read if self.in_transaction else self.read & self.staged.keys()
+        return sorted(key for key in read if key in self.base or _can_be(key))
 
     @property
     def depends_on_all(self) -> bool:
         """Whether any change of others' would have made a difference."""
         too_many = len(self.read) > READ_KEYS_DECLARED
-        return self._in_transaction and (self._has_read_all or too_many)
+        return self.in_transaction and (self._has_read_all or too_many)
 
     def _reorder(self, key: str, *, added: bool) -> None:
         self._size += 1 if added else -1
@@ -162,6 +171,15 @@ class Stage:
             insort(self._order, key)
         else:
             del self._order[bisect_left(self._order, key)]
+
+
+def _can_be(key: str) -> bool:
+    """Tell whether there can be such a key: what was asked for is any text, and of no other will there ever be one."""
+    try:
+        check_key(key)
+    except InvalidError:
+        return False
+    return True
 
 
 def applied(base: Entries, header: Version, changes: Iterable[pb.Change]) -> Entries:

@@ -149,8 +149,9 @@ class Config(Reader, Draft):
         decides is always decided on what is true. It may run many times, so it should do nothing but change the draft
         that it is given. What it raises ends it, and discards its changes. If it changes nothing, nothing is written.
 
-        InvalidError if there are changes already. An UnavailableError with a `request_id` leaves open whether the
-        version was written: the draft is as the function left it, and `commit` finds out. Without one nothing was sent.
+        InvalidError if there are changes already, or if the function itself commits or refreshes the draft. An
+        UnavailableError with a `request_id` leaves open whether the version was written: the draft is as the function
+        left it, and `commit` finds out. Without one nothing was sent.
         """
         flow = commits.transact(self._shell.session, self._stage, Invoke(function, self), message)
         return self._shell.run(flow)

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 from weakref import WeakSet, finalize
@@ -72,7 +72,7 @@ class Shell:
             case Sleep(seconds):
                 return time.sleep(seconds)
             case Invoke(function, argument):
-                return function(argument)
+                return _finished(function(argument))
             case Open() | Receive():
                 raise AssertionError("only a watch has a stream")
 
@@ -173,6 +173,14 @@ def run(flow: Flow[Result], perform: Callable[[Effect], Any]) -> Result:
     except StopIteration as stop:
         result_of_flow: Result = stop.value
         return result_of_flow
+
+
+def _finished(result: Any) -> Any:
+    """Give what a function returned; TypeError for what would have to be awaited, or nothing of it would be done."""
+    if isinstance(result, Coroutine):
+        result.close()
+        raise TypeError("this client awaits nothing: a coroutine function is for lamina.aio")
+    return result
 
 
 def _open_channel(address: Address) -> grpc.Channel:

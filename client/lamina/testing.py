@@ -101,20 +101,28 @@ class Server:
 
     @contextmanager
     def down(self) -> Generator[None, None, None]:
-        """Be away while the block lasts: connections are cut and refused. Then be back, at the same address."""
+        """Be away while the block lasts: connections are cut and refused. Then be back, at the same address.
+
+        Within another such block it is away already, and stays so until that ends.
+        """
+        if self._embedded.is_down:
+            yield
+            return
         self._embedded.stop()
         try:
             yield
         finally:
-            self._embedded.start()
+            if self._embedded.is_running:  # not closed meanwhile
+                self._embedded.start()
 
     def advance(self, seconds: float) -> None:
         """Move the server's clock ahead: what is committed later is dated later. Nothing sleeps, nothing times out."""
         self._embedded.clock.advance(seconds)
 
     def close(self) -> None:
-        """End it, and the clients that it connected."""
-        if sys.is_finalizing():  # its program forgot it, and its thread, stopped by Python, would never answer
+        """End it, and the clients that it connected. A process forked from the server's own ends nothing."""
+        # As Python goes, the program has forgotten it, and its thread, that is stopped by then, would never answer.
+        if sys.is_finalizing() or not self._embedded.is_running:
             return
         self._clients.close()
         self._embedded.close()

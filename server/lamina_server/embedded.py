@@ -68,6 +68,16 @@ class EmbeddedServer:
         self._thread = threading.Thread(target=self._loop.run_forever, name="lamina-server", daemon=True)
         self._thread.start()
 
+    @property
+    def is_running(self) -> bool:
+        """Whether it can be asked for anything: not once it is closed, nor in a process forked from its own."""
+        return self._thread.is_alive()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it was stopped, and not started again."""
+        return self._held is not None
+
     def start(self) -> None:
         """Listen and answer: on a free port of this machine the first time, and then on that one."""
         self._release()
@@ -87,6 +97,9 @@ class EmbeddedServer:
         self._release()
 
     def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        if not self.is_running:
+            work.close()
+            raise RuntimeError("this server is closed, or belongs to the process that this one was forked from")
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _start(self) -> None:

@@ -148,6 +148,22 @@ async def test_names(live: Any, cfg: Any) -> None:
         live.bind(Settings, delimiter="")
 
 
+@dataclass(frozen=True)
+class Twice:
+    db: Database = Database("db")
+    main_db: Database = Database("main")
+    db_port: int = 0
+
+
+async def test_a_name_may_hold_the_delimiter(live: Any, cfg: Any) -> None:
+    await put_and_reach(live, cfg, db_host="h1", main_db_host="h2", main_db_port=2, db_port=3)
+    assert live.bind(Twice, delimiter="_").current == Twice(Database("h1"), Database("h2", 2), 3)
+    await put_and_reach(live, cfg, main_db_port=SECRET, main_db_nothing=1, main_nothing=1)
+    with pytest.raises(lamina.SettingsError) as caught:
+        live.bind(Twice, delimiter="_")
+    assert caught.value.problems == {"main_db_port": "int_type"}
+
+
 async def test_after_waiting_it_is_there_and_it_is_never_ahead(live: Any, cfg: Any) -> None:
     bound, is_over, ahead = live.bind(Settings), threading.Event(), []
 
@@ -205,6 +221,23 @@ async def test_what_it_raises_and_what_its_functions_raise_ends_nothing(
     assert "on_change: " in caplog.text
     assert f"Picky.apply failed at version {live.version}" in caplog.text
     assert SECRET not in caplog.text
+
+
+async def test_what_cannot_be_compared_counts_as_changed(live: Any, cfg: Any) -> None:
+    @dataclass(eq=False)
+    class Incomparable:
+        x: int
+
+        def __eq__(self, _other: object) -> bool:
+            raise SystemExit
+
+        __hash__ = None  # type: ignore[assignment]
+
+    bound, told = live.bind(Incomparable), Told()
+    bound.on_change(told)
+    for x in (2, 2, 3):
+        await put_and_reach(live, cfg, x=x, y=live.version)
+        assert ((await told.next())[1].x, bound.version, live.state) == (x, live.version, "LIVE")
 
 
 @pytest.mark.parametrize("sdk", ["aio"], indirect=True)
@@ -353,6 +386,7 @@ class Every:
     e: Colour = Colour.RED
     r: Level = Level.LOW
     m: Literal["a", 1] = 1
+    em: Literal[Colour.RED, "blue"] = "blue"
     a: Any = None
     w: Annotated[int, ["metadata"]] = 0
     plain_list: list = field(default_factory=list)  # type: ignore[type-arg]
@@ -386,6 +420,8 @@ class Every:
         ("r", 1, Level.LOW),
         ("m", "a", "a"),
         ("m", 1, 1),
+        ("em", "red", Colour.RED),
+        ("em", "blue", "blue"),
         ("a", {"x": [1]}, {"x": [1]}),
         ("a/x/y", 1, {"x": {"y": 1}}),
         ("w", 5, 5),

@@ -161,6 +161,34 @@ async def test_what_follows_the_head_follows_it_from_within_a_block(live: Any, c
     assert all(current >= number for number, current, _ in seen)
 
 
+async def test_what_follows_another_config_is_not_held_either(client: Any, live: Any, cfg: Any, sdk: Sdk) -> None:
+    """What is begun within a block outlasts it: a callback of a live that is opened there."""
+    elsewhere, noted, seen = await of(cfg.fork(f"{cfg.name}-fork")), Noted(sdk), []
+    with live.pin():
+        other = await of(client.live(elsewhere.name))
+        other.on_change(lambda _: seen.append(live.version))
+        other.on_change(noted)
+    await put_and_reach(live, cfg, a=2)
+    await put_and_reach(other, elsewhere, b=2)
+    assert (await noted.numbers(1), seen) == ([2], [2])
+
+
+async def test_blocks_of_generators_end_in_whichever_order(live: Any, cfg: Any) -> None:
+    def read(times: int) -> Iterator[int]:
+        with live.pin():
+            for _ in range(times):
+                yield live.version
+
+    first, second = read(1), read(2)
+    with live.pin():
+        assert (next(first), next(second)) == (1, 1)
+        await put_and_reach(live, cfg, a=2, new=None)
+        assert list(first) == []
+        assert (next(second), live.version) == (1, 1)
+    assert list(second) == []
+    assert shown(live) == (2,)
+
+
 async def test_the_version_is_chosen_when_the_block_begins(live: Any, cfg: Any) -> None:
     """A decorator makes its block long before, and for many calls."""
 
@@ -231,6 +259,9 @@ async def test_what_cannot_be_pinned(client: Any, live: Any, cfg: Any) -> None:
     other = await of(cfg.fork(f"{cfg.name}-fork"))
     with pytest.raises(lamina.InvalidError, match=f"snapshot of {other.name} cannot be pinned for {cfg.name}"):
         live.pin(await of(other.at(1)))
+    for stranger in (cfg, 1, {"a": 1}):
+        with pytest.raises(TypeError, match="pin takes a Snapshot"):
+            live.pin(stranger)
     begun = live.pin()
     contextvars.copy_context().run(begun.__enter__)
     with pytest.raises(lamina.InvalidError, match="in another thread, task or context than it began in"):

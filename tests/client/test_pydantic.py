@@ -107,6 +107,11 @@ class Named(BaseModel):
     two: int = Field(0, validation_alias=AliasChoices("second", AliasPath("path", "to")))
 
 
+class Aliased(BaseModel):
+    model_config = ConfigDict(extra="forbid")
+    db: Database = Field(Database(host=""), alias="shop/db")
+
+
 class Open(BaseModel):
     model_config = ConfigDict(extra="allow")
     x: int = 0
@@ -188,6 +193,8 @@ class Root(RootModel[dict[str, int]]):
         (Named, {"path": {"to": 5}}, {"two": 5}),
         (Named, {"path/to": "x"}, {"path/to": "int_parsing"}),
         (Named, {"first/one": "x"}, {"first/one": "int_parsing"}),
+        (Aliased, {"shop/db/host": "h", "shop/db/unknown": 1}, {"db": Database(host="h")}),
+        (Aliased, {"shop/x": 1}, {"shop/x": "extra_forbidden"}),
         (Open, {"x": 1, "y/z": 2, "x/y": 3}, {"x": 1, "y": {"z": 2}, "x/y": 3}),
         (Closed, {"x": 1, "db/host": "h"}, {"x": 1}),
         (Closed, {"y/z": 1, "x/y": 2}, {"y/z": "extra_forbidden", "x/y": "extra_forbidden"}),

@@ -201,6 +201,26 @@ async def test_an_outage(server: testing.Server, cfg: Any, client: Any, sdk: Sdk
     await of(live.close())
 
 
+def test_an_outage_ends_with_its_outermost_block(server: testing.Server) -> None:
+    server.set("app", {"x": 1})
+    host, port = server.target.split(":")
+    with server.down():
+        with server.down():
+            pass
+        server.disconnect()
+        with pytest.raises(ConnectionRefusedError):
+            socket.create_connection((host, int(port)), SECONDS)
+    assert server.connect().config("app")["x"] == 1
+
+
+def test_closing_it_early_is_the_end() -> None:
+    with testing.server() as server, server.down():
+        server.close()
+        server.close()
+    with pytest.raises(RuntimeError, match="closed"):
+        server.disconnect()
+
+
 async def test_the_clock(server: testing.Server, cfg: Any) -> None:
     times = []
     for number in (1, 2, 3):
@@ -284,6 +304,20 @@ server.set("app", {"x": 1})
 print(client.config("app")["x"])
 """
 
+FORKED = """
+import os, sys
+
+os.environ["GRPC_VERBOSITY"] = "NONE"  # it tells that it sees the server's thread
+from lamina import testing
+
+with testing.server() as server:
+    server.set("app", {"x": 1})
+    child = os.fork()
+    if not child:
+        sys.exit(0)  # which leaves the block
+    print(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]), server.connect().config("app")["x"])
+"""
+
 WITHOUT_THE_EXTRA = """
 import sys
 
@@ -300,6 +334,11 @@ except ModuleNotFoundError as error:
 
 def test_a_program_that_forgets_it_ends() -> None:
     assert ran(FORGOTTEN) == "1\n"
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
+def test_a_forked_child_leaves_it_to_its_parent() -> None:
+    assert ran(FORKED) == "0 1\n"
 
 
 def test_the_extra_is_asked_for() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 import lamina
-from tests.client.both import Sdk, beside, listed, of
+from lamina import testing
+from tests.client.both import Sdk, beside, entered, listed, of
 from tests.faults import counting
 from tests.support.server import ServerProcess
 
@@ -102,6 +103,127 @@ async def test_it_runs_anew_where_there_is_a_new_key(
     assert (function.runs, cfg["keys"]) == (2, 3)
 
 
+def delete_and_note(draft: Any) -> None:
+    try:
+        del draft["x"]
+    except KeyError:
+        draft["late"] = True
+    else:
+        draft["mine"] = True
+
+
+def discard_and_note(draft: Any) -> None:
+    is_there = "x" in draft
+    draft["n"] = 5
+    draft.discard()
+    draft["is_there"] = is_there
+
+
+@pytest.mark.parametrize("function", [delete_and_note, discard_and_note], ids=["deleting", "discarding"])
+async def test_it_runs_anew_where_others_deleted_what_it_decided_on(
+    sdk: Sdk, cfg: Any, target: str, function: Callable[[Any], None]
+) -> None:
+    """Deleting is a decision, too: of two that take the same task, one finds that it is gone."""
+
+    def delete(_run: int) -> None:
+        with lamina.connect(target) as client:
+            other = client.config(cfg.name)
+            del other["x"]
+            other.commit()
+
+    once = Interrupted(function, delete)
+    await beside(sdk, cfg.transact, once)
+    assert once.runs == 2
+    assert cfg.to_dict() in ({"n": 0, "late": True}, {"n": 0, "is_there": False})
+
+
+async def test_it_runs_anew_where_others_made_what_it_could_not_delete(
+    sdk: Sdk, cfg: Any, others: Callable[..., None]
+) -> None:
+    def delete(draft: Any) -> None:
+        draft["deleted"] = True
+        try:
+            del draft["new"]
+        except KeyError:
+            draft["deleted"] = False
+
+    function = Interrupted(delete, lambda _: others(new=1))
+    await beside(sdk, cfg.transact, function)
+    assert (function.runs, cfg["deleted"], "new" in cfg) == (2, True, False)
+
+
+async def test_it_runs_anew_where_others_set_what_it_asked_the_origin_of(
+    sdk: Sdk, cfg: Any, others: Callable[..., None]
+) -> None:
+    def note(draft: Any) -> None:
+        draft["origin"] = draft.origin("x")
+
+    function = Interrupted(note, lambda _: others(x=2))
+    await beside(sdk, cfg.transact, function)
+    assert (function.runs, cfg["origin"]) == (2, 2)
+
+
+@pytest.mark.parametrize("key", ["", "a\n", "e\u0301", "\ud800", "k" * 513])
+async def test_it_may_ask_for_what_can_be_no_key(sdk: Sdk, cfg: Any, key: str) -> None:
+    def look(draft: Any) -> None:
+        draft["n"] = draft.get(key, 7)
+
+    await beside(sdk, cfg.transact, look)
+    assert cfg["n"] == 7
+
+
+@pytest.mark.parametrize("verb", ["commit", "refresh", "edit", "revert", "transact"])
+async def test_it_does_not_move_its_draft_itself(sdk: Sdk, cfg: Any, verb: str) -> None:
+    """A commit of its own would be written again with each run, and after a refresh nobody knows what it has read."""
+    verbs = {
+        "commit": lambda draft: draft.commit(),
+        "refresh": lambda draft: draft.refresh(),
+        "edit": lambda draft: draft.edit(),
+        "revert": lambda draft: draft.revert(to=0),
+        "transact": lambda draft: draft.transact(increment),
+    }
+
+    async def move(draft: Any) -> None:
+        begun = verbs[verb](draft)
+        if verb == "edit":
+            async with entered(begun):
+                draft["n"] = 1
+        else:
+            await of(begun)
+
+    def move_at_once(draft: Any) -> None:
+        begun = verbs[verb](draft)
+        if verb == "edit":
+            with begun:
+                draft["n"] = 1
+
+    with pytest.raises(lamina.InvalidError, match="within transact"):
+        await beside(sdk, cfg.transact, move_at_once if sdk.kind == "sync" else move)
+    assert (cfg.version, cfg.changes) == (1, {})
+    await beside(sdk, cfg.transact, increment)
+    assert (await of(cfg.commit())).number == 2
+
+
+async def test_it_asks_nothing_of_a_conflict(sdk: Sdk) -> None:
+    """Who deleted which of all the keys is told by a call for each of them, and nobody would see it."""
+    with testing.server() as server:
+        server.set("app", {f"{'a' * 200}{number}": 1 for number in range(40)})  # more than a report has room for
+        cfg = await of(sdk.connect(server.target).config("app"))
+
+        def delete(_run: int) -> None:
+            with lamina.connect(server.target) as client:
+                other = client.config("app")
+                other.clear()
+                other.commit()
+
+        def note(draft: Any) -> None:
+            draft["keys"] = len(draft)
+
+        function = Interrupted(note, delete)
+        await beside(sdk, cfg.transact, function)
+        assert (function.runs, cfg["keys"], server.calls["GetKeyHistory"]) == (2, 0, 0)
+
+
 async def test_what_it_did_not_read_is_merged(sdk: Sdk, cfg: Any, others: Callable[..., None]) -> None:
     function = Interrupted(increment, lambda _: others(x=2))
     await beside(sdk, cfg.transact, function)
@@ -168,6 +290,16 @@ async def test_a_coroutine_function(target: str, cfg: Any) -> None:
         config = await client.config(cfg.name)
         await config.transact(wait_and_increment)
         assert config["n"] == 1
+
+
+@pytest.mark.parametrize("sdk", ["sync"], indirect=True)
+async def test_a_coroutine_function_where_nothing_is_awaited(cfg: Any) -> None:
+    async def increment_later(draft: Any) -> None:
+        increment(draft)
+
+    with pytest.raises(TypeError, match=r"lamina\.aio"):
+        cfg.transact(increment_later)
+    assert (cfg.version, cfg.changes) == (1, {})
 
 
 async def test_many_at_once_count_exactly(sdk: Sdk, target: str, cfg: Any) -> None:

@@ -108,7 +108,7 @@ class Failures(grpc.aio.ServerInterceptor):
             wanted = next((each for each in self._wanted if each.fits(method)), None)
             if wanted is not None:
                 wanted.times -= 1
-                if not wanted.times:
+                if wanted.times < 1:
                     self._wanted.remove(wanted)
             return wanted
 
