@@ -178,6 +178,8 @@ def test_connection_options(cli: InProcess, shop: lamina.Config, target: str) ->
     assert "exclude" in cli("log", shop.name, "--tls-ca", __file__, "--plaintext", code=2).stderr
     cli("log", shop.name, "--plaintext")
     cli("log", shop.name, LAMINA_TIMEOUT="soon", code=2)
+    for endless in ("inf", "1e300", "nan"):
+        cli("log", shop.name, "--timeout", endless, code=2)
     cli("log", shop.name, "--token-file", "/nonexistent", code=2)
     assert run("log", shop.name, target=target).returncode == 0
 

@@ -15,7 +15,7 @@ import lamina
 from lamina.cli.completing import COMMAND, CONFIG
 from lamina.cli.env_files import EnvFileError
 from lamina.cli.errors import Refusal, explain, tell
-from lamina.cli.options import POINT, Verb, chosen
+from lamina.cli.options import POINT, Seconds, Verb, chosen
 from lamina.cli.read import read
 from lamina.cli.restarting import Keeper, Plan, end_as, not_started
 from lamina.cli.session import connected
@@ -28,7 +28,7 @@ _AGAIN_SECONDS: Final = 5.0
 _END_SECONDS: Final = 1.0
 """So long the thread that follows is waited for: it is told to end by then, which takes milliseconds to be seen."""
 _DAY_SECONDS: Final = 86400.0
-_SECONDS: Final = click.FloatRange(min=0, max=_DAY_SECONDS)
+_SECONDS: Final = Seconds(min=0, max=_DAY_SECONDS)
 _RESTORED: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 """Python ignores these, and a program would inherit that."""
 _OF_RESTART: Final = {"number": "--signal", "grace": "--grace", "jitter": "--jitter"}
@@ -78,6 +78,8 @@ def exec_verb(
     newest map. Signals are passed on, and it ends when the command ends by itself, with its exit code.
     """
     chosen(ctx).output(("text",))
+    if not command[0]:
+        raise click.UsageError("CMD is empty")
     if not restart:
         for name, option in _OF_RESTART.items():
             if ctx.params[name] is not None:
