@@ -151,7 +151,7 @@ class _Following:
         try:
             follow()
         except (lamina.LaminaError, Refusal) as error:
-            text = explain(error) if isinstance(error, lamina.LaminaError) else str(error)
+            text = explain(error, self._client.target) if isinstance(error, lamina.LaminaError) else str(error)
             self._tell_once(f"{text}; the command runs on, and {self._cfg.name} is asked for again")
 
     def _begin_again(self) -> None:

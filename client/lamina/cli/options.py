@@ -26,10 +26,14 @@ _META: Final = "lamina.cli.chosen"
 
 @dataclass(slots=True)
 class Chosen:
-    """The shared options' values by name, and which of them were typed rather than found in the environment."""
+    """The shared options' values by name, and which of them were typed rather than found in the environment.
+
+    asked   the server, or servers, that the verb has asked
+    """
 
     values: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     typed: dict[str, str | None] = field(default_factory=dict[str, str | None], repr=False)
+    asked: str = ""
 
     def output(self, allowed: Sequence[str]) -> str:
         """Give the output to write; the environment's is a wish, granted by the verbs that have it."""
