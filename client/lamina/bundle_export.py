@@ -3,6 +3,7 @@
 It believes nothing: each hash is made anew, and the file has its name only once all of it was found intact.
 """
 
+import errno
 import os
 import tempfile
 from collections.abc import Callable, Generator
@@ -34,9 +35,9 @@ def export(
     `at` names another last version, or a time.
 
     Verifies on the way what `config.verify()` does, and raises as it does. The file is one that its owner alone can
-    read, and replaces another of that name as a whole or not at all. Staged changes stay behind. `advance` is told how
-    many more versions were written. Memory holds one version and the digests of one map; `timeout` counts for each
-    message instead of the whole.
+    read, and replaces another of that name as a whole or not at all; OSError where that name is of no regular file.
+    Staged changes stay behind. `advance` is told how many more versions were written. Memory holds one version and the
+    digests of one map; `timeout` counts for each message instead of the whole.
     """
     # Of the same package.
     shell, base = config._shell, config._base()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -80,7 +81,12 @@ class Exporting(Verifying):
 def _replacing(path: Path) -> Generator[IO[bytes], None, None]:
     """Give a file that has its name only when the block has ended well; else nothing of it is left."""
     path = path.resolve()
-    descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    if path.exists() and not path.is_file():  # root could replace even /dev/null, and break the machine
+        raise OSError(errno.EINVAL, "it is no regular file, and only such a one is replaced", str(path))
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
+    except OSError as error:  # which names a file that nobody asked for
+        raise OSError(error.errno, error.strerror, str(path)) from None
     try:
         with os.fdopen(descriptor, "wb") as file:
             yield file

@@ -31,6 +31,11 @@ BLOCKS_KEPT: Final = 16
 """Of 64 KiB, or as large as a part of a version is."""
 
 
+_YEARS_1_TO_9999: Final = range(-62_135_596_800, 253_402_300_800)
+"""In seconds: the times that the wire has, and that Python can tell."""
+_SECOND_NANOS: Final = 1_000_000_000
+
+
 class Past:
     """One config's versions 1 to `head`. Raises OSError where there is no such file, InvalidError where it is none."""
 
@@ -130,6 +135,8 @@ class Past:
                 self.config = header.config
             if header.version != number + 1 or header.config != self.config:
                 raise self._lost(number + 1, f"version {header.version} of {header.config} is in its place")
+            if not _can_be(header.commit_time):
+                raise self._lost(number + 1, "it has a time that cannot be")
             if not place:
                 self._starts.append(header.version)
                 self._offsets.append(block.offset)
@@ -204,6 +211,10 @@ class _Reader:
 
 
 _NEVER: Final = array("q")
+
+
+def _can_be(time: Timestamp) -> bool:
+    return time.seconds in _YEARS_1_TO_9999 and 0 <= time.nanos < _SECOND_NANOS
 
 
 def _number(part: pb.VersionChanges) -> int:

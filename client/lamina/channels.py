@@ -96,6 +96,10 @@ class Address:
         return (*OPTIONS, ("grpc.enable_http_proxy", 0)) if self.local else OPTIONS
 
 
+_TIMEOUT_LIMIT_SECONDS: Final = 366 * 86400.0
+"""Far beyond it, gRPC takes a deadline for one that is over, and what tries again would do so for ever."""
+
+
 @dataclass(frozen=True, slots=True)
 class Connection:
     """All that a client was told about how to connect."""
@@ -112,8 +116,8 @@ def connection(
     """Check and complete what `connect` was given; InvalidError for what cannot be meant. No I/O."""
     target = target if target is not None else os.environ.get("LAMINA_TARGET") or DEFAULT_TARGET
     addresses = tuple(_address(part.strip(), tls=tls) for part in target.split(","))
-    if not timeout > 0:
-        raise InvalidError(f"timeout={timeout!r}: a verb needs some seconds")
+    if not 0 < timeout <= _TIMEOUT_LIMIT_SECONDS:
+        raise InvalidError(f"timeout={timeout!r}: a verb needs some seconds, and at most a year")
     identified = token is not None or (isinstance(tls, TLS) and tls.cert is not None)
     if author is None and not identified:
         # A server that knows its callers refuses to be told an author, so none is told it unasked.

@@ -180,7 +180,16 @@ def test_an_editor_that_fails_writes_nothing(cli: InProcess, shop: lamina.Config
     assert list(editor.folder.iterdir()) == []
     said = cli("edit", shop.name, code=1, **editor("file.write_text('timeout: 1')", "raise SystemExit(3)")).stderr
     assert way_on(said)[:4] == ["edit", shop.name, "--resume", str(editor.kept[0])]
+    # Resumed, and given up again without a change: what was written before is still there.
+    assert way_on(cli(*way_on(said), code=1, **editor("raise SystemExit(3)")).stderr) == way_on(said)
+    assert editor.kept[0].read_text(encoding="utf-8") == "timeout: 1"
     assert cli("edit", shop.name, code=1, **editor("file.unlink()")).stderr.startswith("lamina: nothing was written: ")
+    before = editor.kept
+    (no_program := editor.folder / "no program").touch(mode=0o755)
+    no_program.write_bytes(b"\0")
+    said = cli("edit", shop.name, code=1, EDITOR=shlex.quote(str(no_program)), VISUAL="").stderr
+    assert said == f"lamina: nothing was written: {no_program} does not start: Exec format error\n"
+    assert set(editor.kept) == {*before, no_program}
     for missing in ("no-such-editor --x", "'"):
         assert "set EDITOR" in cli("edit", shop.name, code=1, EDITOR=missing, VISUAL="").stderr
     assert shop.version == next(shop.log(limit=1)).number

@@ -116,6 +116,10 @@ def test_bad_usage(cli: InProcess, small: lamina.Config, monkeypatch: pytest.Mon
         ("--restart", "--signal", "NONE", "--", "true"),
         ("--restart", "--at", "1", "--", "true"),
         ("--restart", "--jitter", "100000", "--", "true"),
+        ("--restart", "--jitter", "nan", "--", "true"),
+        ("--restart", "--grace", "nan", "--", "true"),
+        ("--restart", "--", ""),
+        ("--", ""),
         ("-o", "json", "--", "true"),
         ("--",),
     ):

@@ -168,8 +168,12 @@ def test_bad_names_are_bad_usage(cli: InProcess, shop: lamina.Config) -> None:
 def test_without_a_server(cli: InProcess, target: str) -> None:
     assert "localhost:1" not in cli("log", "a", "--target", target, code=4).stderr
     refused = cli("--timeout", "0.2", "log", "a", "--target", "localhost:1", code=5)
-    assert "no answer within 0.2 s" in refused.stderr
-    assert "; trying again for 0 s" in refused.stderr.splitlines()[0]  # at once, not when the time is over
+    gone = "no server answers at localhost:1 (connection refused)"
+    assert refused.stderr.splitlines() == [
+        f"lamina: {gone}; trying again for 0 s",  # at once, not when the time is over
+        f"lamina: no answer within 0.2 s: {gone}",
+    ]
+    assert refused.stderr == cli("--timeout", "0.2", "set", "a", "x=1", "--target", "localhost:1", code=5).stderr
     assert "Traceback" not in refused.output
 
 
@@ -178,6 +182,8 @@ def test_connection_options(cli: InProcess, shop: lamina.Config, target: str) ->
     assert "exclude" in cli("log", shop.name, "--tls-ca", __file__, "--plaintext", code=2).stderr
     cli("log", shop.name, "--plaintext")
     cli("log", shop.name, LAMINA_TIMEOUT="soon", code=2)
+    for endless in ("inf", "1e300", "nan"):
+        cli("log", shop.name, "--timeout", endless, code=2)
     cli("log", shop.name, "--token-file", "/nonexistent", code=2)
     assert run("log", shop.name, target=target).returncode == 0
 

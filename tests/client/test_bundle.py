@@ -4,6 +4,7 @@ import copy
 import inspect
 import io
 import multiprocessing
+import os
 import pickle
 import random
 import sqlite3
@@ -378,6 +379,16 @@ def test_a_version_left_out_or_an_end_of_another_past(tmp_path: Path) -> None:
         assert bundle.verify().hash != history(COMMITS)[-1].version.hash.hex()
 
 
+@pytest.mark.parametrize(
+    ("seconds", "nanos"), [(253_402_300_800, 0), (-62_135_596_801, 0), (2**62, 0), (0, 10**9), (0, -1)]
+)
+def test_a_time_that_no_calendar_has(tmp_path: Path, seconds: int, nanos: int) -> None:
+    versions = history(COMMITS)
+    versions[1].version.commit_time.seconds, versions[1].version.commit_time.nanos = seconds, nanos
+    with pytest.raises(lamina.DataLossError, match=f"version 2 of {CONFIG} .* a time that cannot be"):
+        lamina.open(written(tmp_path / "app.lamina", packed(versions)))
+
+
 @pytest.mark.parametrize("data", [b"", b"x = 27\n", b"\x1f\x8b", b"PK\x03\x04" * 100])
 def test_a_file_that_is_none(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(lamina.InvalidError, match="no bundle"):
@@ -423,3 +434,18 @@ def test_a_damaged_database_leaves_no_file(tmp_path: Path) -> None:
             export(cfg, path)
     assert path.read_bytes() == b"what was there"
     assert [each.name for each in tmp_path.iterdir() if each.name.startswith(".")] == []
+
+
+def test_only_a_regular_file_is_replaced(cfg: lamina.Config, tmp_path: Path) -> None:
+    """As root, an export to /dev/null once put a file into the device's place."""
+    pipe, link = tmp_path / "pipe", tmp_path / "link"
+    os.mkfifo(pipe)
+    link.symlink_to(pipe)
+    for path in (pipe, link, tmp_path):
+        with pytest.raises(OSError, match="no regular file") as refused:
+            export(cfg, path)
+        assert refused.value.filename == str(path.resolve())
+    assert stat.S_ISFIFO(pipe.stat().st_mode)
+    with pytest.raises(FileNotFoundError) as missing:
+        export(cfg, tmp_path / "none" / "app.lamina")
+    assert missing.value.filename == str(tmp_path / "none" / "app.lamina")

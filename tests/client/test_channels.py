@@ -88,7 +88,7 @@ def test_the_system_s_roots_or_files(tmp_path: Path) -> None:
 
 
 def test_timeouts() -> None:
-    for bad in (0, -1, float("nan")):
+    for bad in (0, -1, float("nan"), float("inf"), 1e10):
         with pytest.raises(lamina.InvalidError, match="timeout"):
             told(timeout=bad)
 

@@ -52,7 +52,7 @@ def edit_verb(write: Write, config: str, form: str | None, resumed: str | None) 
         opened = cfg.at(cfg.version if write.base is None else write.base)
     file = _made(form, opened) if resumed is None else Path(resumed).absolute()
     write = replace(write, base=opened.version)
-    _run(write, editor, config, file)
+    _run(write, editor, config, file, is_new=resumed is None)
     with _kept(write, config, file):
         changes = _difference(opened, _load(form, file, opened))
         with connected(write.ctx) as client:
@@ -90,19 +90,23 @@ def _made(form: str, opened: lamina.Snapshot) -> Path:
     return file
 
 
-def _run(write: Write, editor: list[str], config: str, file: Path) -> None:
+def _run(write: Write, editor: list[str], config: str, file: Path, *, is_new: bool) -> None:
     """Run the editor to its end; Ctrl-C is its own, as at a terminal it goes to both."""
     before = file.read_bytes()
     handler = signal.signal(signal.SIGINT, lambda *_: None)  # not ignored: the editor would inherit that
     try:
         code = subprocess.run([*editor, str(file)], check=False).returncode  # noqa: S603 - the user's own command
+    except OSError as error:  # a file that is no program, though it may be run
+        if is_new:
+            _discard(file)
+        raise Refusal(f"nothing was written: {editor[0]} does not start: {error.strerror}") from None
     finally:
         signal.signal(signal.SIGINT, handler)
     if not file.is_file():
         raise Refusal(f"nothing was written: {editor[0]} has left no file {file}")
     if code:
         failure = f"nothing was written: {editor[0]} exited with {code}"
-        if file.read_bytes() == before:
+        if is_new and file.read_bytes() == before:  # one that an edit has kept holds what was written then
             _discard(file)
             raise Refusal(failure)
         raise Refusal(f"{failure}\n{_way_on(write, config, file)}")

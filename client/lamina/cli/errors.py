@@ -14,7 +14,9 @@ from typing import Final
 import click
 
 import lamina
+from lamina.cli.options import chosen
 from lamina.cli.texts import escape
+from lamina.cli.unanswered import shortened
 
 REFUSED: Final = 1
 USAGE: Final = 2
@@ -43,10 +45,13 @@ def exit_code(error: lamina.LaminaError) -> int:
     return next((code for kind, code in table if isinstance(error, kind)), REFUSED)
 
 
-def explain(error: lamina.LaminaError) -> str:
-    """Say what happened, and where it helps, what to do."""
+def explain(error: lamina.LaminaError, target: str | None = None) -> str:
+    """Say what happened, and where it helps, what to do. `target` is who was asked; else the verb's own."""
     if isinstance(error, lamina.ConflictError):
         return "nothing was written: " + ("others have changed what this changes" if error.conflicts else str(error))
+    if isinstance(error, lamina.UnavailableError) and error.reason is None:  # else these are a server's own words
+        ctx = click.get_current_context(silent=True)
+        return shortened(str(error), target or ("the target" if ctx is None else chosen(ctx).asked))
     return str(error)
 
 

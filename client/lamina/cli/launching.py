@@ -15,7 +15,7 @@ import lamina
 from lamina.cli.completing import COMMAND, CONFIG
 from lamina.cli.env_files import EnvFileError
 from lamina.cli.errors import Refusal, explain, tell
-from lamina.cli.options import POINT, Verb, chosen
+from lamina.cli.options import POINT, Seconds, Verb, chosen
 from lamina.cli.restarting import Keeper, Plan, end_as, not_started
 from lamina.cli.session import connected
 from lamina.cli.supervising import Supervisor
@@ -29,7 +29,7 @@ _END_SECONDS: Final = 1.0
 _NEVER: Final = 2**63 - 1
 """No version comes to have this number: who waits for it waits for the end."""
 _DAY_SECONDS: Final = 86400.0
-_SECONDS: Final = click.FloatRange(min=0, max=_DAY_SECONDS)
+_SECONDS: Final = Seconds(min=0, max=_DAY_SECONDS)
 _RESTORED: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 """Python ignores these, and a program would inherit that."""
 _OF_RESTART: Final = {"number": "--signal", "grace": "--grace", "jitter": "--jitter"}
@@ -81,6 +81,8 @@ def exec_verb(
     newest map. Signals are passed on, and it ends when the command ends by itself, with its exit code.
     """
     chosen(ctx).output(("text",))
+    if not command[0]:
+        raise click.UsageError("CMD is empty")
     if not restart:
         for name, option in _OF_RESTART.items():
             if ctx.params[name] is not None:
@@ -157,7 +159,8 @@ class _Following:
         try:
             follow()
         except lamina.LaminaError as error:
-            self._tell_once(f"{explain(error)}; the command runs on, and {self._live.name} is asked for again")
+            text = explain(error, self._client.target)
+            self._tell_once(f"{text}; the command runs on, and {self._live.name} is asked for again")
 
     def _begin_again(self) -> None:
         """Read the head anew, by another client: this one has seen a past that may not be there any more."""

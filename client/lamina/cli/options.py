@@ -4,6 +4,7 @@ An option stands before or after its verb, where the verb's own wins; the enviro
 chosen is kept in click's `meta`, which a group and its verb share. It knows nothing of what verbs do.
 """
 
+import math
 import shlex
 import shutil
 import sys
@@ -25,10 +26,14 @@ _META: Final = "lamina.cli.chosen"
 
 @dataclass(slots=True)
 class Chosen:
-    """The shared options' values by name, and which of them were typed rather than found in the environment."""
+    """The shared options' values by name, and which of them were typed rather than found in the environment.
+
+    asked   the server, or servers, that the verb has asked
+    """
 
     values: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     typed: dict[str, str | None] = field(default_factory=dict[str, str | None], repr=False)
+    asked: str = ""
 
     def output(self, allowed: Sequence[str]) -> str:
         """Give the output to write; the environment's is a wish, granted by the verbs that have it."""
@@ -113,9 +118,20 @@ class PointType(click.ParamType[Any]):
             return self.fail(str(error), param, ctx)
 
 
+class Seconds(click.FloatRange):
+    """So many seconds: a number, which `nan` is not, though click's own range lets it pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse what was typed."""
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value} is not a number of seconds.", param, ctx)
+        return seconds
+
+
 POINT: Final = PointType()
 _FILE: Final = click.Path(exists=True, dir_okay=False, readable=True)
-_SECONDS: Final = click.FloatRange(min=0, min_open=True)
+_SECONDS: Final = Seconds(min=0, min_open=True)
 _SHARED: Final[tuple[tuple[str, str | None, dict[str, Any]], ...]] = (
     ("--target", "LAMINA_TARGET", {"metavar": "HOST:PORT", "help": "Server, or several by commas [localhost:7440]."}),
     ("--token-file", None, {"type": _FILE, "help": "Holds the token; else LAMINA_TOKEN does. Never an argument."}),

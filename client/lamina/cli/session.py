@@ -10,21 +10,23 @@ from typing import Any
 import click
 
 import lamina
-from lamina.cli.errors import REFUSED, Refusal, tell
+from lamina.cli.errors import REFUSED, Refusal, explain, tell
 from lamina.cli.options import Chosen, chosen
 
 
 @contextmanager
 def connected(ctx: click.Context, **more: Any) -> Iterator[lamina.Client]:
     """Give a client, and close it after the verb. `more` goes to `lamina.connect` over what the options say."""
-    with lamina.connect(**{**_arguments(chosen(ctx)), **more}) as client, _told(logging.getLogger("lamina")):
+    with lamina.connect(**{**_arguments(chosen(ctx)), **more}) as client, _told(client.target):
+        chosen(ctx).asked = client.target
         yield client
 
 
 @contextmanager
-def _told(log: logging.Logger) -> Iterator[None]:
+def _told(target: str) -> Iterator[None]:
     """Tell what the SDK logs, so that nobody waits for a server that is not there without knowing."""
-    handler, level = _Teller(), log.level
+    log = logging.getLogger("lamina")
+    handler, level = _Teller(target), log.level
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     try:
@@ -35,9 +37,15 @@ def _told(log: logging.Logger) -> Iterator[None]:
 
 
 class _Teller(logging.Handler):
+    def __init__(self, target: str) -> None:
+        super().__init__()
+        self._target = target
+
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record as any other word to people."""
-        tell(record.getMessage())
+        args = record.args if isinstance(record.args, tuple) else ()
+        told = tuple(explain(each, self._target) if isinstance(each, lamina.LaminaError) else each for each in args)
+        tell(record.msg % told if told else record.getMessage())
 
 
 def _arguments(options: Chosen) -> dict[str, Any]:

@@ -14,7 +14,7 @@ import click
 
 import lamina
 from lamina.cli.differences import print_changes, summary
-from lamina.cli.errors import NOT_FOUND, UNAVAILABLE, Refusal
+from lamina.cli.errors import NOT_FOUND, UNAVAILABLE, Refusal, explain
 from lamina.cli.options import POINT, chosen
 from lamina.cli.render import NEW, QUIET, VERSION, cell, screen
 from lamina.cli.shapes import document, json_line, shape, shapes
@@ -115,7 +115,7 @@ def outcome_told(config: str) -> Iterator[None]:
     try:
         yield
     except lamina.UnavailableError as error:
-        text = f"{error}\nwhether it was written is not known: lamina log {config} tells"
+        text = f"{explain(error)}\nwhether it was written is not known: lamina log {config} tells"
         raise Refusal(text, UNAVAILABLE) from None
 
 
