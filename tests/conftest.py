@@ -8,12 +8,18 @@ import pytest
 
 from tests.support import IN_CI, absent
 from tests.support.postgres import Postgres, PostgresAbsentError
+from tests.support.server import ServerProcess
 
 # A developer's own settings must not reach the servers, commands and clients under test.
 for _name in [name for name in os.environ if name.startswith("LAMINA_") and not name.startswith("LAMINA_TEST_")]:
     del os.environ[_name]
 # Nor may tests leave files in their home, or find those of another server that had the same port.
 os.environ["LAMINA_CACHE_DIR"] = ""
+
+# Hundreds of interpreters are started here: each would compile all of Lamina.
+os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
+
+ServerProcess.forks = True
 
 # No deadline: a shared machine's pause is not a bug. The blob lets anybody repeat a failure.
 hypothesis.settings.register_profile("lamina", deadline=None, print_blob=True)

@@ -8,6 +8,10 @@ import pytest
 
 from tests.support import absent
 from tests.support.postgres import Postgres, PostgresAbsentError
+from tests.support.server import ServerProcess
+
+# Whatever the other tests do: what is broken here is a program of its own, as in production.
+ServerProcess.forks = False
 
 
 @pytest.fixture(scope="package")
