@@ -28,7 +28,7 @@ serve: $(INSTALLED) ## Start a server on SQLite, with its data in .data/.
 	@exec $(BIN)/lamina-server serve --database sqlite:///.data/lamina.db $(ARGS)
 
 test: $(EQUIPPED) node ## Run the test suite.
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --ignore=tests/faults $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal --ignore=tests/faults $(ARGS)
 
 # Apart, so that nobody waits for them who has changed a verb's text.
 faults: $(EQUIPPED) ## Run the tests that break disks, databases, networks and servers, in minutes.

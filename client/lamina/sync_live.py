@@ -312,14 +312,13 @@ class Followed:
         with self._lock:
             if self.process is forking.process:
                 return
-            had_callbacks, parents = self._calling is not None, self.tracking
+            calls, parents = self._calling is not None, self.tracking
             # Not the parent's very entries: what is seen here is none of the tracking's that lives still have.
             entries, known_at, is_offline = parents.entries.unseen(), parents.known_at, parents.is_offline
-            self._begin(Tracking(self._shell.session, entries, known_at=known_at, is_offline=is_offline))
+            tracking = Tracking(self._shell.session, entries, known_at=known_at, is_offline=is_offline)
+            self._begin(tracking, calls=calls)
             if self.is_over:
                 self.tracking.end(parents.failure)
-        if had_callbacks:
-            self.begin_calling()
         if self.bounds:
             self._begin_binding()
 
@@ -334,7 +333,7 @@ class Followed:
             assert thread is not None
             thread.join(ENDING_SECONDS)
 
-    def _begin(self, tracking: Tracking) -> None:
+    def _begin(self, tracking: Tracking, *, calls: bool = False) -> None:
         self.tracking = tracking
         self._moved = threading.Condition()
         self._made: deque[Made | Telling] = deque()
@@ -342,6 +341,8 @@ class Followed:
         self._stream = _Stream(self._shell, self.tracking)
         self._thread = self._keeper = None
         if not self.is_over:
+            if calls:  # before there is anything to be told of, or that would not be
+                self._calling = _begin_thread(self._call, "lamina-on-change")
             self._thread = _begin_thread(self._follow, "lamina-live")
             if self._keeping.is_on:
                 self._keeper = _begin_thread(self._keep, "lamina-cache")

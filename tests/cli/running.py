@@ -119,12 +119,15 @@ def started(
         stderr=subprocess.PIPE,
         env=environment_of(target, **environment),
         text=True,
+        start_new_session=True,
     )
     with process:
         try:
             yield process
         finally:
             process.kill()
+            # What it started, too, in whatever group: a command of `exec` may be deaf to what ends `exec`.
+            subprocess.run(["pkill", "-KILL", "-s", str(process.pid)], check=False)
 
 
 def line_of(process: "subprocess.Popen[str]") -> str:

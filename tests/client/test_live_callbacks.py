@@ -92,8 +92,19 @@ async def test_a_version_that_comes_while_the_first_function_is_added(
 
 
 FORKING = """
-import os, sys
+import os, sys, time
 import lamina
+from lamina import sync_live
+
+parent, begin = os.getpid(), sync_live._begin_thread
+
+def begin_late(run, name):  # as on a busy machine: a thread has worked before its beginner goes on
+    thread = begin(run, name)
+    while os.getpid() != parent and name == "lamina-live" and run.__self__.tracking.entries.header.number < 2:
+        time.sleep(0.01)
+    return thread
+
+sync_live._begin_thread = begin_late
 
 client = lamina.connect(sys.argv[1])
 cfg = client.config("app", create=True)
@@ -120,9 +131,12 @@ def test_functions_are_called_in_a_forked_child_too(server: ServerProcess) -> No
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         assert parent.stdin is not None
-        assert parent.stdout.readline() == "[b'2', b'2']\n"
-        parent.stdin.close()
-        assert parent.wait(SECONDS) == 0
+        try:
+            assert parent.stdout.readline() == "[b'2', b'2']\n"
+            parent.stdin.close()
+            assert parent.wait(SECONDS) == 0
+        finally:
+            parent.kill()  # else a failure would wait for it
 
 
 async def test_whatever_ends_a_function_does_not_end_the_calling(sdk: Sdk, client: Any, cfg: Any) -> None:
