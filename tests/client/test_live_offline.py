@@ -201,10 +201,14 @@ async def test_a_config_that_is_not_there_yet(sdk: Sdk, server: testing.Server, 
 async def test_a_config_that_is_no_more(sdk: Sdk, server: testing.Server, cache: Path) -> None:
     """As in an empty database: who has a file is told all the same."""
     client = sdk.connect(server.target, cache_dir=cache)
-    server.fail_next("GetVersion", reason="CONFIG_NOT_FOUND", times=2)
+    server.fail_next("GetVersion", reason="CONFIG_NOT_FOUND", times=1_000_000)
     with pytest.raises(lamina.NotFoundError):
         await of(client.live("app"))
-    assert (await of(client.live("app", default={"x": 0})))["x"] == 0
+    live = await of(client.live("app", default={"x": 0}))
+    assert (live["x"], live.state) == (0, "OFFLINE")
+    server.recover()
+    await reach(live, 2)
+    assert live["x"] == 2
 
 
 def test_it_asks_for_what_is_not_there_yet_again_and_again_with_pauses() -> None:
