@@ -38,18 +38,19 @@ torture: $(EQUIPPED) ## Kill servers and databases, cut watches for half an hour
 	$(BIN)/python -m tests.faults $(ARGS)
 
 # The SDK goes into services that still need protobuf 6: its tests once more, in an environment with the floors of
-# `dependencies` in pyproject.toml, against a server in the usual one, on one database. All else is as locked.
+# `dependencies` in pyproject.toml, against a server in the usual one, on one database. All else is as locked. The server
+# that lamina.testing runs is in the same process, and has the floors, too.
 oldest: $(EQUIPPED) ## Test the SDK on the oldest grpcio and protobuf that it accepts.
 	$(PYTHON) -m venv --clear $(OLDEST)
 	sed -nE 's/^([a-z0-9-]+==[^ ;]+).*/\1/p' tests/requirements.lock | grep -vE '^($(FLOORS))=' > $(OLDEST)/constraints.txt
 	$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install -c $(OLDEST)/constraints.txt \
 		$$(sed -nE 's/^  "($(FLOORS))>=([0-9.]+).*/\1==\2/p' pyproject.toml) \
-		hypothesis openfeature-sdk 'psycopg[binary]' pydantic-settings pytest pytest-asyncio pytest-timeout sqlalchemy \
-		trustme
-	PYTHONPATH=client:protos LAMINA_TEST_SERVER_PYTHON=$(CURDIR)/$(BIN)/python \
+		alembic click hypothesis openfeature-sdk 'psycopg[binary]' pydantic-settings pytest pytest-asyncio \
+		pytest-timeout sqlalchemy structlog trustme
+	PYTHONPATH=$(CURDIR)/client:$(CURDIR)/protos:$(CURDIR)/server LAMINA_TEST_SERVER_PYTHON=$(CURDIR)/$(BIN)/python \
 		$(OLDEST)/bin/python -m pytest -k 'not postgresql' tests/client tests/e2e/test_bare_stubs.py $(ARGS)
 OLDEST := .cache/oldest
-FLOORS := grpcio|protobuf|googleapis-common-protos
+FLOORS := grpcio|protobuf|googleapis-common-protos|grpcio-health-checking|grpcio-reflection
 
 check: $(EQUIPPED) ## Run every check that is not a test.
 	$(BIN)/ruff check
