@@ -26,7 +26,7 @@ from google.protobuf.message import DecodeError
 from lamina.effects import log
 from lamina.entries import Entries
 from lamina.records import Version
-from lamina.wire import entries_of, header_of, version_of
+from lamina.wire import PagedEntries, header_of, version_of
 from lamina_protos.v1 import lamina_pb2 as pb
 
 if sys.platform != "win32":
@@ -121,7 +121,7 @@ class Cache:
         header = version_of(message)
         if header.config != config or label != self._label(header, body):
             raise ValueError("it is damaged, or another one's")
-        return Kept(Entries(header, entries_of([message])), status.st_mtime)
+        return Kept(Entries(header, PagedEntries([message])), status.st_mtime)
 
 
 def cache_of(cache_dir: CacheDir | None, addresses: Iterable[str]) -> Cache:

@@ -26,7 +26,7 @@ from lamina.rpcs import COMMIT, FORK_CONFIG, REVERT_CONFIG, Rpc
 from lamina.stage import Stage, applied, changes_of
 from lamina.status import ReportedConflictError
 from lamina.values import Stored, check_text, encode
-from lamina.wire import entries_of, version_of
+from lamina.wire import PagedEntries, version_of
 from lamina_protos.v1 import lamina_pb2 as pb
 
 Resolve: TypeAlias = Literal["theirs", "yours"] | Callable[[Conflict], Any] | None
@@ -280,7 +280,7 @@ def _revert_request(verb: Verb, stage: Stage, keys: tuple[str, ...], number: int
             base_hash=bytes.fromhex(base.hash),
             message=message,
         )
-    old = Entries(base, entries_of((yield from read_version(verb, base.config, number, keys=keys))))
+    old = Entries(base, PagedEntries((yield from read_version(verb, base.config, number, keys=keys))))
     for key in keys:
         if key not in old and key not in stage.base:
             raise KeyError(key)

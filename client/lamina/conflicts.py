@@ -17,7 +17,7 @@ from lamina.rpcs import GET_KEY_HISTORY
 from lamina.stage import Stage
 from lamina.status import ReportedConflictError
 from lamina.values import Stored, decode, load
-from lamina.wire import blame_of, conflict_of, entries_of
+from lamina.wire import PagedEntries, blame_of, conflict_of
 from lamina_protos.v1 import lamina_pb2 as pb
 
 DELETIONS_LIMIT: Final = 100
@@ -68,7 +68,7 @@ def describe(
 ) -> Flow[dict[str, Conflict]]:
     """Tell both sides of these keys at a head, and who committed theirs. What is not in `yours` is as in the base."""
     pages = yield from read_version(verb, head.config, head, view=pb.BLAME, keys=_named(keys))
-    theirs, blame = {key: load(entry.value) for key, entry in entries_of(pages).items()}, blame_of(pages)
+    theirs, blame = {key: load(entry.value) for key, entry in PagedEntries(pages).items()}, blame_of(pages)
     deleted = [key for key in keys if key not in theirs][:DELETIONS_LIMIT]
     conflicts: dict[str, Conflict] = {}
     for key in sorted(keys):
@@ -120,7 +120,7 @@ def _yours(
 
 def _read(verb: Verb, config: str, number: int, keys: Collection[str]) -> Flow[dict[str, Stored]]:
     pages = yield from read_version(verb, config, number, keys=_named(keys))
-    return {key: load(entry.value) for key, entry in entries_of(pages).items()}
+    return {key: load(entry.value) for key, entry in PagedEntries(pages).items()}
 
 
 def _named(keys: Collection[str]) -> list[str]:

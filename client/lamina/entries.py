@@ -49,8 +49,9 @@ class Entries:
     def __iter__(self) -> Iterator[str]:
         order = self._order
         if order is None:
-            # Two sorted runs, near enough: that costs hardly more than copying them.
-            order = self._order = sorted(_merged(self._messages, self._overlay))
+            kept = [key for key in self._messages if key not in self._overlay]
+            kept += [key for key, message in self._overlay.items() if message is not None]
+            order = self._order = sorted(kept)  # two sorted runs, near enough: that costs hardly more than copying them
         return iter(order)
 
     def __contains__(self, key: object) -> bool:

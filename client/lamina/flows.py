@@ -12,10 +12,10 @@ from lamina.records import Change, ConfigInfo, KeyChange, Version
 from lamina.rpcs import DIFF_VERSIONS, GET_KEY_HISTORY, GET_VERSION, LIST_CONFIGS, LIST_VERSIONS, Rpc
 from lamina.values import check_text
 from lamina.wire import (
+    PagedEntries,
     blame_of,
     config_info_of,
     differences_of,
-    entries_of,
     key_change_of,
     timestamp_of,
     version_of,
@@ -168,7 +168,7 @@ def advance(verb: Verb, base: Entries, header: Version) -> Flow[Entries]:
         changed = {key for version in reply.versions for key in version.changed_keys}
         whole = all(version.change_count == len(version.changed_keys) for version in reply.versions)
         if len(reply.versions) == behind and whole and len(changed) <= READ_KEYS_LIMIT:
-            found = entries_of((yield from read_version(verb, config, header, keys=sorted(changed))))
+            found = PagedEntries((yield from read_version(verb, config, header, keys=sorted(changed))))
             return base.advanced(header, {key: found.get(key) for key in changed})
     return (yield from read_entries(verb, config, header))
 
@@ -204,7 +204,7 @@ def read_header(verb: Verb, config: str, point: Point | None = None) -> Flow[Ver
 def read_entries(verb: Verb, config: str, point: Point | None = None) -> Flow[Entries]:
     """Read one version's whole map; None is the head."""
     pages = yield from read_version(verb, config, point)
-    return Entries(version_of(pages[0]), entries_of(pages))
+    return Entries(version_of(pages[0]), PagedEntries(pages))
 
 
 def read_version(

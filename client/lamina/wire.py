@@ -1,7 +1,9 @@
 """Messages of the wire as records, and points in time as messages; it decides nothing and calls nobody."""
 
-from collections.abc import Iterable, Mapping
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
 from datetime import UTC, datetime
+from itertools import accumulate, chain, count
 from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -51,9 +53,32 @@ def header_of(version: Version) -> pb.ConfigVersion:
     return header
 
 
-def entries_of(pages: Iterable[pb.ConfigVersion]) -> dict[str, pb.Entry]:
-    """Gather the entries of a version's pages, which come in key order."""
-    return {entry.key: entry for page in pages for entry in page.entries}
+class PagedEntries(Mapping[str, pb.Entry]):
+    """The entries of a version's pages by key, in key order as they come.
+
+    Just where each one is: as objects of Python's, those of a large map would keep the garbage collector busy, which
+    took longer than all the rest of opening one.
+    """
+
+    def __init__(self, pages: Iterable[pb.ConfigVersion]) -> None:
+        self._pages = [page.entries for page in pages]
+        self._starts = [0, *accumulate(len(entries) for entries in self._pages)]
+        keys = chain.from_iterable([entry.key for entry in entries] for entries in self._pages)
+        self._places = dict(zip(keys, count(), strict=False))
+
+    def __getitem__(self, key: str) -> pb.Entry:
+        place = self._places[key]
+        number = bisect_right(self._starts, place) - 1
+        return self._pages[number][place - self._starts[number]]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
 
 
 def key_change_of(change: pb.KeyChange) -> KeyChange:
