@@ -287,7 +287,7 @@ class Followed:
                     await self._moved.wait_for(lambda: len(self._made) <= CALLBACKS_BEHIND or self.is_over)
 
     async def _keep(self) -> None:
-        is_over = False
+        is_over = not self._keeping.is_on
         while not is_over:
             async with self._moved:
                 await self._moved.wait_for(lambda: self.is_over or self._keeping.is_due(self.tracking))

@@ -17,9 +17,8 @@ import stat
 import sys
 from collections.abc import Generator, Iterable
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any, BinaryIO, Final, NamedTuple, TypeAlias
-from urllib.parse import quote
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeAlias
 
 from google.protobuf.message import DecodeError
 
@@ -28,6 +27,10 @@ from lamina.entries import Entries
 from lamina.records import Version
 from lamina.wire import PagedEntries, header_of, version_of
 from lamina_protos.v1 import lamina_pb2 as pb
+
+# What is loaded within functions here is for who follows: a client that just reads connects the sooner.
+if TYPE_CHECKING:
+    from pathlib import Path
 
 if sys.platform != "win32":
     import fcntl
@@ -52,16 +55,27 @@ class Kept(NamedTuple):
 
 
 class Cache:
-    """The files of one client. Threads may share it; without a folder it keeps nothing."""
+    """The files of one client. Threads may share it. With "" for a folder it keeps nothing; None is the user's own."""
 
-    def __init__(self, folder: Path | None, target: str) -> None:
-        self._folder = folder
+    def __init__(self, folder: str | None, target: str) -> None:
+        self._given = folder
         self._target = target
 
     @property
     def is_on(self) -> bool:
         """Whether there is a folder."""
         return self._folder is not None
+
+    @cached_property
+    def _folder(self) -> "Path | None":
+        from pathlib import Path  # noqa: PLC0415
+
+        if self._given is not None:
+            return Path(self._given).absolute() if self._given else None
+        try:
+            return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lamina"
+        except RuntimeError:  # a user without a home, as in some containers
+            return None
 
     def load(self, config: str) -> Kept | None:
         """Read a config's file; None if there is none, or, which is logged, none that can be trusted."""
@@ -89,8 +103,10 @@ class Cache:
             if not _knows_better(path, entries.header, known_at):
                 _replace(path, content, known_at)
 
-    def _path(self, folder: Path, config: str) -> Path:
-        named = hashlib.sha256(f"{self._target}\0{config}".encode()).hexdigest()[:16]
+    def _path(self, folder: "Path", config: str) -> "Path":
+        from urllib.parse import quote  # noqa: PLC0415
+
+        named = _digest(f"{self._target}\0{config}".encode())[:16]
         return folder / f"{quote(config, safe='')[:_NAME_CHARACTERS]}.{named}.lkg"
 
     def _content(self, entries: Entries) -> bytes:
@@ -106,14 +122,11 @@ class Cache:
             "config": header.config,
             "version": header.number,
             "hash": header.hash,
-            "sha256": hashlib.sha256(body).hexdigest(),
+            "sha256": _digest(body),
         }
 
     def _read(self, config: str, file: BinaryIO) -> Kept:
-        status = os.fstat(file.fileno())
-        if sys.platform != "win32" and (status.st_uid not in {os.geteuid(), 0} or status.st_mode & _OTHERS_MAY_WRITE):
-            raise ValueError("others than its owner, who runs this, may have written it")
-        label, body = _label_of(file), file.read()
+        label, body, known_at = _checked(file)
         try:
             message = pb.ConfigVersion.FromString(body)
         except DecodeError:
@@ -121,38 +134,45 @@ class Cache:
         header = version_of(message)
         if header.config != config or label != self._label(header, body):
             raise ValueError("it is damaged, or another one's")
-        return Kept(Entries(header, PagedEntries([message])), status.st_mtime)
+        return Kept(Entries(header, PagedEntries([message])), known_at)
 
 
 def cache_of(cache_dir: CacheDir | None, addresses: Iterable[str]) -> Cache:
     """Make the cache of a client of these addresses; see `lamina.connect` for the folder. No I/O."""
-    return Cache(_folder(cache_dir), ",".join(sorted(addresses)))
+    given: object = os.environ.get("LAMINA_CACHE_DIR") if cache_dir is None else os.fspath(cache_dir)
+    if not isinstance(given, str | None):
+        raise TypeError(f"cache_dir is text or a path of text, not {type(given).__name__}")
+    return Cache(given, ",".join(sorted(addresses)))
 
 
-def _folder(cache_dir: CacheDir | None) -> Path | None:
-    given = os.environ.get("LAMINA_CACHE_DIR") if cache_dir is None else os.fspath(cache_dir)
-    if given is not None:
-        return Path(given).absolute() if given else None
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _checked(file: BinaryIO) -> tuple[dict[str, Any], bytes, float]:
+    """Read a file's label and body, and when it was known to be the head; ValueError if it is not as it was written."""
+    status = os.fstat(file.fileno())
+    if sys.platform != "win32" and (status.st_uid not in {os.geteuid(), 0} or status.st_mode & _OTHERS_MAY_WRITE):
+        raise ValueError("others than its owner, who runs this, may have written it")
+    line, body = file.readline(_LABEL_BYTES), file.read()
+    label: dict[str, Any] = json.loads(line)  # or whatever it is
     try:
-        home = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache")
-    except RuntimeError:  # a user without a home, as in some containers
-        return None
-    return home / "lamina"
+        is_whole = label["sha256"] == _digest(body)
+    except (KeyError, TypeError):
+        is_whole = False
+    if not is_whole:
+        raise ValueError("it is damaged")
+    return label, body, status.st_mtime
 
 
-def _label_of(file: BinaryIO) -> dict[str, Any]:
-    line = file.readline(_LABEL_BYTES)
-    if not line.endswith(b"\n"):
-        raise ValueError("it is cut off")
-    label: dict[str, Any] = json.loads(line)  # or whatever it is: it is compared, or looked into with care
-    return label
+def _knows_better(path: "Path", header: Version, known_at: float) -> bool:
+    """Tell whether a file holds this version, or a later one. If this one, it is noted when that was the head.
 
-
-def _knows_better(path: Path, header: Version, known_at: float) -> bool:
-    """Tell whether a file holds this version, or a later one. If this one, it is noted when that was the head."""
+    One that nobody would believe knows nothing: it is written anew, though its version be the same.
+    """
     try:
         with path.open("rb") as file:
-            label, confirmed_at = _label_of(file), os.fstat(file.fileno()).st_mtime
+            label, _, confirmed_at = _checked(file)
             number, has_same_past = int(label["version"]), label["hash"] == header.hash
     except (OSError, ValueError, KeyError, TypeError):
         return False  # none, or one that is of no use
@@ -165,7 +185,7 @@ def _knows_better(path: Path, header: Version, known_at: float) -> bool:
     return number > header.number and known_at - confirmed_at < FORSAKEN_SECONDS
 
 
-def _replace(path: Path, content: bytes, known_at: float) -> None:
+def _replace(path: "Path", content: bytes, known_at: float) -> None:
     # Always the same name, since it is locked: what a killed process leaves is not left for ever.
     beside = path.with_suffix(".new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
@@ -179,7 +199,7 @@ def _replace(path: Path, content: bytes, known_at: float) -> None:
 
 
 @contextmanager
-def _locked(folder: Path) -> Generator[None, None, None]:
+def _locked(folder: "Path") -> Generator[None, None, None]:
     """Keep other processes and threads from writing; where there are no such locks, the last one wins."""
     if sys.platform == "win32":
         yield
