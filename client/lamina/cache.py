@@ -139,8 +139,8 @@ class Cache:
 
 def cache_of(cache_dir: CacheDir | None, addresses: Iterable[str]) -> Cache:
     """Make the cache of a client of these addresses; see `lamina.connect` for the folder. No I/O."""
-    given: object = os.environ.get("LAMINA_CACHE_DIR") if cache_dir is None else os.fspath(cache_dir)
-    if not isinstance(given, str | None):
+    given = os.environ.get("LAMINA_CACHE_DIR") if cache_dir is None else os.fspath(cache_dir)
+    if not isinstance(given, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] - for who has no checker
         raise TypeError(f"cache_dir is text or a path of text, not {type(given).__name__}")
     return Cache(given, ",".join(sorted(addresses)))
 
