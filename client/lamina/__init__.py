@@ -9,10 +9,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lamina import aio
-    from lamina.binding import Bound
+    from lamina._grpc.connection import TLS
+    from lamina._live.state import LiveState
+    from lamina._mapping.snapshot import Snapshot
+    from lamina._mapping.values import Value
+    from lamina._provenance.log_filter import ProvenanceFilter
+    from lamina._settings.bound import Bound
     from lamina.bundle import Bundle, open  # noqa: A004 - as `gzip.open`
-    from lamina.channels import TLS
-    from lamina.draft import Snapshot
     from lamina.errors import (
         ConflictError,
         CursorError,
@@ -28,11 +31,8 @@ if TYPE_CHECKING:
         UnauthenticatedError,
         UnavailableError,
     )
-    from lamina.live import LiveState
-    from lamina.provenance import ProvenanceFilter
     from lamina.records import MISSING, Change, ConfigInfo, Conflict, KeyChange, Version, VersionChanges
     from lamina.sync import Client, Config, Live, Watch, connect
-    from lamina.values import Value
 
 __all__ = [
     "MISSING",
@@ -72,15 +72,15 @@ __all__ = [
 ]
 
 _MODULES = {
-    "binding": ("Bound",),
+    "_grpc.connection": ("TLS",),
+    "_live.tracking": ("LiveState",),
+    "_mapping.draft": ("Snapshot",),
+    "_mapping.values": ("Value",),
+    "_provenance.log_filter": ("ProvenanceFilter",),
+    "_settings.bound": ("Bound",),
     "bundle": ("Bundle", "open"),
-    "channels": ("TLS",),
-    "draft": ("Snapshot",),
-    "live": ("LiveState",),
-    "provenance": ("ProvenanceFilter",),
     "records": ("MISSING", "Change", "ConfigInfo", "Conflict", "KeyChange", "Version", "VersionChanges"),
     "sync": ("Client", "Config", "Live", "Watch", "connect"),
-    "values": ("Value",),
 }
 """Where names live. What ends with Error is in errors; `aio` is a module itself."""
 

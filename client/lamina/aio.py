@@ -9,18 +9,20 @@ from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal, Self
 
-from lamina import commits, flows
-from lamina.aio_live import Live, Lives
-from lamina.aio_shell import Shell
-from lamina.aio_verbs import Reader
-from lamina.aio_watch import Watch, verified
-from lamina.cache import Cache, CacheDir, cache_of
-from lamina.channels import DEFAULT_TIMEOUT_SECONDS, TLS, connection
-from lamina.draft import Draft
-from lamina.effects import Invoke
-from lamina.entries import Entries
+from lamina._flows import reads, writes
+from lamina._flows.effects import Invoke
+from lamina._flows.points import Point
+from lamina._grpc.aio.live import Live, LiveRegistry
+from lamina._grpc.aio.reader import Reader
+from lamina._grpc.aio.shell import Shell
+from lamina._grpc.aio.walk import verified
+from lamina._grpc.aio.watch import Watch
+from lamina._grpc.connection import DEFAULT_TIMEOUT_SECONDS, TLS, connection
+from lamina._live.cache import Cache, CacheDir, cache_of
+from lamina._mapping.draft import Draft
+from lamina._mapping.entries import Entries
+from lamina._mapping.values import Value
 from lamina.records import ConfigInfo, Conflict, Version
-from lamina.values import Value
 
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
 
@@ -48,7 +50,7 @@ class Client:
 
     def __init__(self, shell: Shell, cache: Cache) -> None:
         self._shell = shell
-        self._lives = Lives(shell, cache)
+        self._lives = LiveRegistry(shell, cache)
 
     @property
     def target(self) -> str:
@@ -57,7 +59,7 @@ class Client:
 
     async def config(self, name: str, *, create: bool = False) -> "Config":
         """Read a config's head as a draft to work on; NotFoundError if there is none, unless `create`."""
-        return Config(self._shell, await self._shell.run(flows.open_config(self._shell.session, name, create=create)))
+        return Config(self._shell, await self._shell.run(reads.open_config(self._shell.session, name, create=create)))
 
     async def live(self, name: str, *, default: Mapping[str, Value] | None = None) -> "Live":
         """Follow a config: a mapping that always shows its newest version, whole; NotFoundError if there is none.
@@ -69,7 +71,7 @@ class Client:
 
     def configs(self, prefix: str = "") -> AsyncIterator[ConfigInfo]:
         """List the configs whose names begin so, by name, reading page by page."""
-        return self._shell.iterate(flows.configs(self._shell.session, prefix))
+        return self._shell.iterate(reads.configs(self._shell.session, prefix))
 
     async def close(self) -> None:
         """End its watches and lives, and close its connections."""
@@ -102,7 +104,7 @@ class Config(Reader, Draft):
         what you read. `merge=False` demands that nobody changed anything; `dry_run` only tries, and returns a header
         without number and hash. After an UnavailableError commit again to find out what became of it.
         """
-        flow = commits.commit(self._shell.session, self._stage, message, merge=merge, dry_run=dry_run)
+        flow = writes.commit(self._shell.session, self._stage, message, merge=merge, dry_run=dry_run)
         return await self._shell.run(flow)
 
     async def refresh(self, *, resolve: Literal["theirs", "yours"] | Callable[[Conflict], Any] | None = None) -> None:
@@ -111,7 +113,7 @@ class Config(Reader, Draft):
         ConflictError for keys that both changed, unless `resolve` settles them: "theirs", "yours", or a plain function
         of a Conflict that returns the value to take, MISSING to delete the key.
         """
-        await self._shell.run(commits.refresh(self._shell.session, self._stage, resolve))
+        await self._shell.run(writes.refresh(self._shell.session, self._stage, resolve))
 
     @asynccontextmanager
     async def edit(self, message: str = "", *, merge: bool = True) -> AsyncGenerator[Self, None]:
@@ -119,7 +121,7 @@ class Config(Reader, Draft):
 
         InvalidError if there are changes already; at the block's end what `commit` raises.
         """
-        await self._shell.run(commits.begin_edit(self._shell.session, self._stage))
+        await self._shell.run(writes.begin_edit(self._shell.session, self._stage))
         try:
             yield self
         except BaseException:
@@ -134,23 +136,23 @@ class Config(Reader, Draft):
         and discards its changes. InvalidError if there are changes already. After an UnavailableError with a
         `request_id`, `commit` finds out whether the version was written.
         """
-        flow = commits.transact(self._shell.session, self._stage, Invoke(function, self), message)
+        flow = writes.transact(self._shell.session, self._stage, Invoke(function, self), message)
         return await self._shell.run(flow)
 
-    async def revert(self, *keys: str, to: flows.Point, message: str = "") -> Version:
+    async def revert(self, *keys: str, to: Point, message: str = "") -> Version:
         """Write a new version in which these keys, or without any the whole map, are as they were at another one.
 
         InvalidError if there are changes; KeyError for a key that is neither there nor here; ConflictError if others
         changed the keys, or without keys anything, since `version`.
         """
-        return await self._shell.run(commits.revert(self._shell.session, self._stage, keys, to, message))
+        return await self._shell.run(writes.revert(self._shell.session, self._stage, keys, to, message))
 
-    async def fork(self, name: str, *, at: flows.Point | None = None, message: str = "") -> "Config":
+    async def fork(self, name: str, *, at: Point | None = None, message: str = "") -> "Config":
         """Make a new config that begins as this one was at a version or time, by default at `version`; return it.
 
         ExistsError if there is one of that name. Uncommitted changes stay behind.
         """
-        flow = commits.fork(self._shell.session, self._stage, name, at, message)
+        flow = writes.fork(self._shell.session, self._stage, name, at, message)
         return Config(self._shell, await self._shell.run(flow))
 
     async def verify(self) -> Version:

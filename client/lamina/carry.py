@@ -15,8 +15,8 @@ was: take it from services that you trust, and drop it where requests come in fr
 from collections.abc import Iterable, Mapping
 from typing import Final, TypeAlias
 
-from lamina import baggage
-from lamina.provenance import Versioned, read, versions_of, written
+from lamina._provenance import baggage
+from lamina._provenance.log_filter import Versioned, read, versions_of, written
 
 METADATA_KEY: Final = "lamina-versions"
 """In gRPC metadata: `payments/prod@17`, several with commas between."""

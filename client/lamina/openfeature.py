@@ -23,9 +23,9 @@ from openfeature.exception import ErrorCode, ProviderFatalError, ProviderNotRead
 from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Reason
 from openfeature.provider import AbstractProvider, Metadata  # pyright: ignore[reportMissingTypeStubs]
 
-from lamina import forking
+from lamina._live.state import LiveState
+from lamina._runtime import forking
 from lamina.errors import LaminaError, UnavailableError
-from lamina.live import LiveState
 from lamina.records import VersionChanges
 from lamina.sync import Client, Live, connect
 

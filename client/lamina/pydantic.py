@@ -8,8 +8,8 @@ from typing import Any, Final
 
 from pydantic_settings import BaseSettings, InitSettingsSource
 
-from lamina.model_forms import shape_of
-from lamina.nesting import Filling
+from lamina._settings.models import shape_of
+from lamina._settings.shapes import Filling
 
 __all__ = ["LaminaSettingsSource"]
 

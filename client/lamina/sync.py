@@ -1,24 +1,26 @@
 """The client for threads: connect, Client and Config. aio.py is the same for asyncio, name by name.
 
-A verb here picks its flow and runs it; what it says to a server is in flows.py and commits.py.
+A verb here picks its flow and runs it; what it says to a server is in reads.py and writes.py.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Self
 
-from lamina import commits, flows
-from lamina.cache import Cache, CacheDir, cache_of
-from lamina.channels import DEFAULT_TIMEOUT_SECONDS, TLS, connection
-from lamina.draft import Draft
-from lamina.effects import Invoke
-from lamina.entries import Entries
+from lamina._flows import reads, writes
+from lamina._flows.effects import Invoke
+from lamina._flows.points import Point
+from lamina._grpc.connection import DEFAULT_TIMEOUT_SECONDS, TLS, connection
+from lamina._grpc.sync.live import Live, LiveRegistry
+from lamina._grpc.sync.reader import Reader
+from lamina._grpc.sync.shell import Shell
+from lamina._grpc.sync.walk import verified
+from lamina._grpc.sync.watch import Watch
+from lamina._live.cache import Cache, CacheDir, cache_of
+from lamina._mapping.draft import Draft
+from lamina._mapping.entries import Entries
+from lamina._mapping.values import Value
 from lamina.records import ConfigInfo, Conflict, Version
-from lamina.sync_live import Live, Lives
-from lamina.sync_shell import Shell
-from lamina.sync_verbs import Reader
-from lamina.sync_watch import Watch, verified
-from lamina.values import Value
 
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
 
@@ -50,7 +52,7 @@ class Client:
 
     def __init__(self, shell: Shell, cache: Cache) -> None:
         self._shell = shell
-        self._lives = Lives(shell, cache)
+        self._lives = LiveRegistry(shell, cache)
 
     @property
     def target(self) -> str:
@@ -62,7 +64,7 @@ class Client:
 
         NotFoundError if there is none; with `create`, a draft over version 0, which the first commit makes.
         """
-        return Config(self._shell, self._shell.run(flows.open_config(self._shell.session, name, create=create)))
+        return Config(self._shell, self._shell.run(reads.open_config(self._shell.session, name, create=create)))
 
     def live(self, name: str, *, default: Mapping[str, Value] | None = None) -> "Live":
         """Follow a config: a mapping that always shows its newest version, whole; NotFoundError if there is none.
@@ -78,7 +80,7 @@ class Client:
 
     def configs(self, prefix: str = "") -> Iterator[ConfigInfo]:
         """List the configs whose names begin so, by name, reading page by page."""
-        return self._shell.iterate(flows.configs(self._shell.session, prefix))
+        return self._shell.iterate(reads.configs(self._shell.session, prefix))
 
     def close(self) -> None:
         """End its watches and lives, and close its connections."""
@@ -117,7 +119,7 @@ class Config(Reader, Draft):
 
         After an UnavailableError it is not known whether the version was written: commit again to find out.
         """
-        flow = commits.commit(self._shell.session, self._stage, message, merge=merge, dry_run=dry_run)
+        flow = writes.commit(self._shell.session, self._stage, message, merge=merge, dry_run=dry_run)
         return self._shell.run(flow)
 
     def refresh(self, *, resolve: Literal["theirs", "yours"] | Callable[[Conflict], Any] | None = None) -> None:
@@ -126,7 +128,7 @@ class Config(Reader, Draft):
         ConflictError, with the draft as it was, for keys that both changed, unless `resolve` settles them: "theirs",
         "yours", or a function of a Conflict that returns the value to take, MISSING to delete the key.
         """
-        self._shell.run(commits.refresh(self._shell.session, self._stage, resolve))
+        self._shell.run(writes.refresh(self._shell.session, self._stage, resolve))
 
     @contextmanager
     def edit(self, message: str = "", *, merge: bool = True) -> Generator[Self, None, None]:
@@ -134,7 +136,7 @@ class Config(Reader, Draft):
 
         InvalidError if there are changes already.
         """
-        self._shell.run(commits.begin_edit(self._shell.session, self._stage))
+        self._shell.run(writes.begin_edit(self._shell.session, self._stage))
         try:
             yield self
         except BaseException:
@@ -153,23 +155,23 @@ class Config(Reader, Draft):
         UnavailableError with a `request_id` leaves open whether the version was written: the draft is as the function
         left it, and `commit` finds out. Without one nothing was sent.
         """
-        flow = commits.transact(self._shell.session, self._stage, Invoke(function, self), message)
+        flow = writes.transact(self._shell.session, self._stage, Invoke(function, self), message)
         return self._shell.run(flow)
 
-    def revert(self, *keys: str, to: flows.Point, message: str = "") -> Version:
+    def revert(self, *keys: str, to: Point, message: str = "") -> Version:
         """Write a new version in which these keys, or without any the whole map, are as they were at another one.
 
         InvalidError if there are changes; KeyError for a key that is neither there nor here; ConflictError if others
         changed the keys, or without keys anything, since `version`.
         """
-        return self._shell.run(commits.revert(self._shell.session, self._stage, keys, to, message))
+        return self._shell.run(writes.revert(self._shell.session, self._stage, keys, to, message))
 
-    def fork(self, name: str, *, at: flows.Point | None = None, message: str = "") -> "Config":
+    def fork(self, name: str, *, at: Point | None = None, message: str = "") -> "Config":
         """Make a new config that begins as this one was at a version or time, by default at `version`; return it.
 
         ExistsError if there is one of that name. Uncommitted changes stay behind.
         """
-        flow = commits.fork(self._shell.session, self._stage, name, at, message)
+        flow = writes.fork(self._shell.session, self._stage, name, at, message)
         return Config(self._shell, self._shell.run(flow))
 
     def verify(self) -> Version:

@@ -15,12 +15,12 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from lamina._mapping.values import Value
 from lamina.records import Version
 from lamina.sync import Client, connect
-from lamina.values import Value
 
 if TYPE_CHECKING:
-    from lamina_server.embedded import EmbeddedServer
+    from lamina_server.testing.embedded import EmbeddedServer
 
 __all__ = ["Server", "server"]
 
@@ -148,7 +148,7 @@ def server() -> Generator[Server, None, None]:
 def _start() -> "EmbeddedServer":
     # Here, because the server is an extra, and takes longer to import than it takes to start.
     try:
-        from lamina_server.embedded import EmbeddedServer  # noqa: PLC0415
+        from lamina_server.testing.embedded import EmbeddedServer  # noqa: PLC0415
     except ModuleNotFoundError as error:
         if error.name is not None and error.name.partition(".")[0] in _OURS:
             raise

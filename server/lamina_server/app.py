@@ -12,24 +12,24 @@ from google.protobuf.internal import api_implementation
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
-from lamina_server.committer import Committer, system_now_us
-from lamina_server.feed import Feed
-from lamina_server.heads import Heads
-from lamina_server.news import News
-from lamina_server.planning import MapLimits
-from lamina_server.readers import Readers
-from lamina_server.refilling import Refilling
-from lamina_server.rpc import listening
-from lamina_server.rpc.convert.codec import WireCodec
+from lamina_server.cache.heads import Heads
+from lamina_server.commits.committer import Committer, system_now_us
+from lamina_server.domain.planning import MapLimits
+from lamina_server.feed.backfill import Backfill
+from lamina_server.feed.feed import Feed
+from lamina_server.feed.news import News
+from lamina_server.rpc import transport
 from lamina_server.rpc.draining import Draining
-from lamina_server.rpc.flight import Flight
 from lamina_server.rpc.handlers import SERVICE, ServiceHandler
-from lamina_server.rpc.listening import UnsafeError
-from lamina_server.rpc.replaying import Replaying
 from lamina_server.rpc.service import Service
-from lamina_server.rpc.watching import Rooms
+from lamina_server.rpc.transport import UnsafeError
+from lamina_server.rpc.watch.context import WatchContext
+from lamina_server.rpc.watch.in_flight import SendBudget
+from lamina_server.rpc.watch.replay import ReplayCache
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Store
+from lamina_server.store.readers import Readers
+from lamina_server.wire.codec import WireCodec
 
 if TYPE_CHECKING:
     from sqlalchemy.engine import URL
@@ -82,13 +82,13 @@ class Application:
             now_us=now_us,
         )
         turns = asyncio.Semaphore(max(1, settings.reader_threads // 2))
-        rooms = Rooms(
+        rooms = WatchContext(
             heads=heads,
             readers=self._readers,
             feed=self._feed,
-            refilling=Refilling(self._feed, self._readers, codec, turns),
-            replaying=Replaying(heads, self._readers, settings, turns),
-            flight=Flight(
+            refilling=Backfill(self._feed, self._readers, codec, turns),
+            replaying=ReplayCache(heads, self._readers, settings, turns),
+            flight=SendBudget(
                 limit_bytes=settings.flight_limit_bytes,
                 message_limit_bytes=settings.watch_message_limit_bytes,
                 limit_seconds=settings.watch_take_limit_seconds,
@@ -99,7 +99,7 @@ class Application:
         )
         service = Service(self._committer, rooms)
         self._health = health.aio.HealthServicer()
-        self._server = grpc.aio.server(interceptors=interceptors, options=listening.options(settings))
+        self._server = grpc.aio.server(interceptors=interceptors, options=transport.options(settings))
         self._server.add_generic_rpc_handlers((ServiceHandler(service, self._draining),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
@@ -110,8 +110,8 @@ class Application:
 
         Raises UnsafeError or AddressError, and nothing listens then.
         """
-        address = listening.parse(self._settings.listen)
-        self.target = listening.bind(self._server, address, listening.credentials(self._settings, address))
+        address = transport.parse(self._settings.listen)
+        self.target = transport.bind(self._server, address, transport.credentials(self._settings, address))
         await self._server.start()
         self._news.start()
         await self._health.set(SERVICE.full_name, health_pb2.HealthCheckResponse.SERVING)
@@ -149,7 +149,7 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
     """
     # What is not safe is refused before anything is touched, be it only a new database file.
     _check_parser()
-    listening.credentials(settings, listening.parse(settings.listen))
+    transport.credentials(settings, transport.parse(settings.listen))
     store = await asyncio.to_thread(open_database, settings)
     try:
         application = Application(settings, store)
@@ -176,7 +176,7 @@ def open_database(settings: Settings) -> Store:
     Raises UnusableStoreError, and UnsafeError for what is no URL.
     """
     # Here, as below: a server in memory, in other people's tests, must not wait until SQLAlchemy is imported.
-    from lamina_server.store.sql import open_store  # noqa: PLC0415
+    from lamina_server.store.open import open_store  # noqa: PLC0415
 
     _parse_url(settings.database)
     # A thread that reads holds one connection at a time, so none ever waits for another's.

@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from lamina_server.errors import ServerError
+from lamina_server.domain.errors import ServerError
 
 CAUSES_LIMIT = 8
 """Exceptions of one chain that are logged: what went wrong first is rarely further down."""
@@ -90,3 +90,27 @@ def _render(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
 def _name(thing: object) -> str:
     """Say what something is that JSON has no words for, without saying what is in it."""
     return f"<{type(thing).__name__}>"
+
+
+_log = structlog.get_logger(__name__)
+
+
+class OutageLog:
+    """One thing that may be out: `broken` and `mended` are what the log says of it."""
+
+    def __init__(self, broken: str, mended: str) -> None:
+        self._broken = broken
+        self._mended = mended
+        self._is_on = False
+
+    def failed(self, error: BaseException) -> None:
+        """Say that it does not work, because of an error; only the first is told."""
+        if not self._is_on:
+            self._is_on = True
+            _log.warning(self._broken, exc_info=error)
+
+    def is_over(self) -> None:
+        """Say that it works."""
+        if self._is_on:
+            self._is_on = False
+            _log.info(self._mended)

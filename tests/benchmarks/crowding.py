@@ -22,9 +22,9 @@ from typing import Any, NoReturn
 
 import grpc
 
-from lamina.channels import OPTIONS, call_error
+from lamina._grpc.connection import OPTIONS, call_error
+from lamina._streams.watch import REOPEN_CEILING_SECONDS, REOPEN_FIRST_SECONDS
 from lamina.errors import UnavailableError
-from lamina.watching import REOPEN_CEILING_SECONDS, REOPEN_FIRST_SECONDS
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from tests.benchmarks import floor, ours

@@ -22,7 +22,7 @@ from typing import Any
 
 import grpc
 
-from lamina_server.rpc import listening
+from lamina_server.rpc import transport
 from lamina_server.settings import Settings
 from tests.benchmarks.measuring import AsyncCall, Call
 from tests.benchmarks.ours import new_text
@@ -155,9 +155,9 @@ async def _serve() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     settings = Settings()
-    server = grpc.aio.server(options=listening.options(settings))
+    server = grpc.aio.server(options=transport.options(settings))
     server.add_generic_rpc_handlers((_Handlers(),))
-    target = listening.bind(server, listening.parse("localhost:0"), None)
+    target = transport.bind(server, transport.parse("localhost:0"), None)
     await server.start()
     print(f"lamina-server ready on {target}, with nothing behind it", flush=True)  # what ServerProcess waits for
     await stop.wait()

@@ -14,13 +14,13 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import Progress
 
-from lamina_server import hashing, models
-from lamina_server.models import tables
-from lamina_server.planning import Author, MapLimits, plan
+from lamina_server.domain import hashing
+from lamina_server.domain.planning import Author, MapLimits, plan
+from lamina_server.domain.records import Change, Version
+from lamina_server.domain.values import Value
+from lamina_server.models import tables, triggers
 from lamina_server.store.contract import Store, Writing
-from lamina_server.store.sql import open_store
-from lamina_server.values import Value
-from lamina_server.versions import Change, Version
+from lamina_server.store.open import open_store
 from tests.benchmarks import ours
 
 CONFIG = "bench/past"
@@ -49,7 +49,7 @@ def database(folder: Path, *, versions: int, keys: int) -> Path:
 
 def _form() -> str:
     """Name the form of the data: whatever changes tables, hashes or this module makes another."""
-    sources = (tables.__file__, models.triggers.__file__, hashing.__file__, __file__)
+    sources = (tables.__file__, triggers.__file__, hashing.__file__, __file__)
     return hashlib.sha256(b"".join(Path(source).read_bytes() for source in sources)).hexdigest()[:12]
 
 

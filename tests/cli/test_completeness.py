@@ -9,7 +9,7 @@ import pytest
 import lamina
 from lamina.cli import errors
 from lamina.cli.app import VERBS, app
-from lamina.cli.options import Verb
+from lamina.cli.arguments.options import Verb
 
 VERBS_OF_THE_SDK = {
     "config": "get",

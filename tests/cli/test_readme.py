@@ -11,7 +11,7 @@ import pytest
 import lamina.cli
 from lamina.cli import errors
 from lamina.cli.app import VERBS, app
-from lamina.cli.options import SharedOption, shared_options
+from lamina.cli.arguments.options import SharedOption, shared_options
 
 README = (Path(lamina.cli.__file__).parent / "README.md").read_text(encoding="utf-8")
 WRITERS = {"-m", "--message", "--dry-run", "--exit-code", "--base"}
@@ -21,7 +21,7 @@ HELP = {"-h", "--help"}
 
 
 def verb(name: str) -> click.Command:
-    command: click.Command = getattr(import_module(f"lamina.cli.{VERBS[name][0]}"), f"{name}_verb")
+    command: click.Command = getattr(import_module(f"lamina.cli.verbs.{VERBS[name][0]}"), f"{name}_verb")
     return command
 
 

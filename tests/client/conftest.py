@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from tests.client.both import Sdk
+from tests.client.sdk import Sdk
 from tests.support.server import config_name, server, target
 
 __all__ = ["config_name", "sdk", "server", "target"]

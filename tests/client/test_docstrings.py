@@ -6,8 +6,6 @@ from importlib import import_module
 from types import ModuleType
 from typing import Any
 
-import pytest
-
 MODULES = [
     "lamina",
     "lamina.aio",
@@ -56,9 +54,11 @@ def test_all_of_it_is_looked_at() -> None:
     assert {*some, "lamina.testing.Server.fail_next", "lamina.carry.to_baggage", "lamina.LimitError"} <= PUBLIC.keys()
 
 
-@pytest.mark.parametrize("path", PUBLIC)
-def test_it_has_a_docstring(path: str) -> None:
+def says_something(path: str) -> bool:
+    """Tell whether there is a docstring: a dataclass's own signature says nothing."""
     text = inspect.getdoc(PUBLIC[path])
-    assert text
-    first = text.splitlines()[0]
-    assert not first.startswith(f"{path.rpartition('.')[2]}("), "a dataclass's own signature says nothing"
+    return text is not None and text != "" and not text.startswith(f"{path.rpartition('.')[2]}(")
+
+
+def test_all_of_it_has_a_docstring() -> None:
+    assert not [path for path in PUBLIC if not says_something(path)]

@@ -10,7 +10,9 @@ from typing import Any
 import pytest
 
 import lamina
-from lamina import aio, aio_verbs, rpcs, sync
+from lamina import aio, sync
+from lamina._grpc.aio import reader as aio_verbs
+from lamina._wire import rpcs
 from lamina_protos.v1 import lamina_pb2 as pb
 
 

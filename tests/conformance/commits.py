@@ -3,10 +3,11 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from lamina_server.planning import Author, MapLimits, Plan, plan
-from lamina_server.store.contract import EVERYTHING, KeyFilter, Reading, Store, Writing
-from lamina_server.values import Value, canonical_json
-from lamina_server.versions import Change, Reply, RequestKey, Source, Version
+from lamina_server.domain.planning import Author, MapLimits, Plan, plan
+from lamina_server.domain.records import Change, Reply, RequestKey, Source, Version
+from lamina_server.domain.selection import EVERYTHING, KeyFilter
+from lamina_server.domain.values import Value, canonical_json
+from lamina_server.store.contract import Reading, Store, Writing
 
 ADA = Author("ada", verified=True)
 CONFIG = "payments/prod"

@@ -9,7 +9,7 @@ from sqlalchemy import create_engine, text
 from lamina_server.models import Base
 from lamina_server.store.contract import Store
 from lamina_server.store.memory import MemoryStore
-from lamina_server.store.sql import open_store
+from lamina_server.store.open import open_store
 from tests.conformance.places import Capability, Place
 from tests.support.postgres import Postgres
 

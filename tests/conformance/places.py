@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy import Connection, text
 
 from lamina_server.store.contract import Store
-from lamina_server.store.sql import SqlStore
+from lamina_server.store.sql.store import SqlStore
 
 
 class Capability(Enum):

@@ -13,10 +13,11 @@ from sqlalchemy import create_engine, text
 
 from lamina_server.models import Base
 from lamina_server.models.views import drop_views
-from lamina_server.store import backups
-from lamina_server.store.backups import back_up
 from lamina_server.store.contract import UnusableStoreError
-from lamina_server.store.sql import SqlStore, open_store
+from lamina_server.store.open import open_store
+from lamina_server.store.sql.store import SqlStore
+from lamina_server.store.sqlite import backup
+from lamina_server.store.sqlite.backup import back_up
 from tests.conformance.commits import CONFIG, commit
 
 
@@ -81,7 +82,7 @@ class TestTheCopy:
         self, store: SqlStore, url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """P12: a commit between two steps neither waits, nor gets into the copy, nor makes the copying begin anew."""
-        monkeypatch.setattr(backups, "STEP_PAGES", 1)
+        monkeypatch.setattr(backup, "STEP_PAGES", 1)
         seen: list[tuple[int, int]] = []
 
         def write(done: int, total: int) -> None:

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from lamina_server.errors import HashMismatchError, Reason
-from lamina_server.store.contract import KeyFilter, Reading, Store
-from lamina_server.store.sql import open_store
+from lamina_server.domain.errors import HashMismatchError, Reason
+from lamina_server.domain.selection import KeyFilter
+from lamina_server.store.contract import Reading, Store
+from lamina_server.store.open import open_store
 from tests.conformance.commits import CONFIG, DELETED, commit, insert, map_at, values
 from tests.conformance.places import Capability, Place, damage
 

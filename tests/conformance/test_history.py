@@ -4,9 +4,10 @@ from itertools import islice
 
 import pytest
 
-from lamina_server.planning import Author
-from lamina_server.store.contract import KeyFilter, Store
-from lamina_server.versions import KeyChange
+from lamina_server.domain.planning import Author
+from lamina_server.domain.records import KeyChange
+from lamina_server.domain.selection import KeyFilter
+from lamina_server.store.contract import Store
 from tests.conformance.commits import CONFIG, DELETED, change, commit, insert, value
 
 

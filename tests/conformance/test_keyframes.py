@@ -4,7 +4,8 @@ from typing import Any
 
 import pytest
 
-from lamina_server.store.contract import KeyFilter, Reading, Store
+from lamina_server.domain.selection import KeyFilter
+from lamina_server.store.contract import Reading, Store
 from tests.conformance.commits import CONFIG, DELETED, commit
 from tests.conformance.places import Capability, Place, damage
 

@@ -5,8 +5,9 @@ from itertools import islice, product
 
 import pytest
 
-from lamina_server.store.contract import KeyFilter, Store
-from lamina_server.versions import Entry, State
+from lamina_server.domain.records import Entry, State
+from lamina_server.domain.selection import KeyFilter
+from lamina_server.store.contract import Store
 from tests.conformance.commits import CONFIG, DELETED, commit, insert, map_at, value, values
 
 HIGHEST = "\U0010ffff"

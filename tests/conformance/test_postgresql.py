@@ -10,11 +10,12 @@ from typing import Any
 import pytest
 from sqlalchemy import Engine, create_engine, make_url, text
 
-from lamina_server.errors import UnavailableError
+from lamina_server.domain.errors import UnavailableError
 from lamina_server.models import WRITE_LOCK_ID
-from lamina_server.store import postgresql
 from lamina_server.store.contract import CommitUnknownError, HistoryBrokenError, Store, UnusableStoreError
-from lamina_server.store.sql import SqlStore, open_store
+from lamina_server.store.open import open_store
+from lamina_server.store.postgresql import database as postgresql
+from lamina_server.store.sql.store import SqlStore
 from tests.conformance.commits import CONFIG, commit, insert, map_at, values
 from tests.conformance.places import rows_of
 from tests.support.postgres import Postgres

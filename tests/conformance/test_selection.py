@@ -3,8 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamina_server.store.contract import KeyFilter
-from lamina_server.store.selection import Selection, successor
+from lamina_server.domain.selection import KeyFilter, Selection, successor
 
 edges = st.sampled_from(["a", "b", "\x7f", "\u00e9", "\ud7ff", "\ue000", "\uffff", "\U00010000", "\U0010ffff"])
 texts = st.text(edges, max_size=4)

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 from sqlalchemy.exc import DBAPIError
 
-from lamina_server.errors import DiskFullError, HashMismatchError, Reason, UnavailableError
+from lamina_server.domain.errors import DiskFullError, HashMismatchError, Reason, UnavailableError
 from lamina_server.store.contract import CommitUnknownError, UnusableStoreError
-from lamina_server.store.sql import SqlStore, open_store
-from lamina_server.store.sqlite import SqliteDatabase
+from lamina_server.store.open import open_store
+from lamina_server.store.sql.store import SqlStore
+from lamina_server.store.sqlite.database import SqliteDatabase
 from tests.conformance.commits import CONFIG, commit, insert, map_at, values
 from tests.conformance.places import damage
 

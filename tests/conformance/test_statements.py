@@ -9,11 +9,13 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection, text
 
-from lamina_server.planning import Plan, plan
-from lamina_server.store.contract import KeyFilter, Reading, Store
-from lamina_server.store.sql import SqlStore, open_store
-from lamina_server.values import Value
-from lamina_server.versions import Change, Reply, Version
+from lamina_server.domain.planning import Plan, plan
+from lamina_server.domain.records import Change, Reply, Version
+from lamina_server.domain.selection import KeyFilter
+from lamina_server.domain.values import Value
+from lamina_server.store.contract import Reading, Store
+from lamina_server.store.open import open_store
+from lamina_server.store.sql.store import SqlStore
 from tests.conformance.commits import ADA, CONFIG, LIMITS, planned, request, value
 from tests.support.statements import said
 

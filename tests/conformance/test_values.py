@@ -5,8 +5,8 @@ from typing import Any
 
 import pytest
 
+from lamina_server.domain.values import INTEGER_MAX, INTEGER_MIN, Value
 from lamina_server.store.contract import Store
-from lamina_server.values import INTEGER_MAX, INTEGER_MIN, Value
 from tests.conformance.commits import CONFIG, commit, map_at, values
 
 MIB = 1024 * 1024

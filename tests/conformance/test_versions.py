@@ -2,9 +2,9 @@
 
 import pytest
 
-from lamina_server.planning import Author
-from lamina_server.store.contract import CHANGED_KEYS_LIMIT, Store
-from lamina_server.versions import Source
+from lamina_server.domain.planning import Author
+from lamina_server.domain.records import CHANGED_KEYS_LIMIT, Source
+from lamina_server.store.contract import Store
 from tests.conformance.commits import CONFIG, DELETED, commit, insert
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, create_engine, text
 
-from lamina_server.store.sql import open_store
+from lamina_server.store.open import open_store
 from tests.conformance.commits import CONFIG
 from tests.conformance.test_statements import KEYS, live_long, nodes_of, touched
 

@@ -10,11 +10,11 @@ from typing import Any
 import pytest
 from sqlalchemy import Connection
 
-from lamina_server.errors import DiskFullError
-from lamina_server.planning import Plan, plan
+from lamina_server.domain.errors import DiskFullError
+from lamina_server.domain.planning import Plan, plan
+from lamina_server.domain.records import Reply
 from lamina_server.store.contract import HistoryBrokenError, Reading, Store, Writing
-from lamina_server.store.statements import Prepared
-from lamina_server.versions import Reply
+from lamina_server.store.sql.prepared import Prepared
 from tests.conformance.commits import (
     ADA,
     CONFIG,

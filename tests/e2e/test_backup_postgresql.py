@@ -116,7 +116,7 @@ def test_a_base_backup_of_a_cluster_that_is_written_to(tmp_path: Path) -> None:
 
 
 def test_the_readme_names_every_view_and_column(postgres_url: str) -> None:
-    """And all of its queries run, on both databases: tests/server/test_views.py."""
+    """And all of its queries run, on both databases: tests/server/store/test_views.py."""
     with ServerProcess(postgres_url):
         columns = ask(
             postgres_url, "SELECT column_name FROM information_schema.columns WHERE table_name LIKE 'lamina%'"

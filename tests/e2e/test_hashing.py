@@ -5,13 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
-from lamina import hashing as sdk
+from lamina._mapping.values import Stored
+from lamina._streams import hashing as sdk
 from lamina.records import MISSING, Missing
-from lamina.values import Stored
 from lamina_protos.v1 import lamina_pb2 as pb
-from lamina_server.planning import Author, MapLimits, Plan, plan
-from lamina_server.values import Kind, Value
-from lamina_server.versions import Change
+from lamina_server.domain.planning import Author, MapLimits, Plan, plan
+from lamina_server.domain.records import Change
+from lamina_server.domain.values import Kind, Value
 
 PAGE = Path(__file__).parents[2] / "protos" / "HASHING.md"
 CONFIG = "payments/prod"

@@ -4,9 +4,9 @@ from collections.abc import Callable, Iterable
 from dataclasses import replace
 from typing import TypeAlias
 
-from tests.faults.finals import Final, FinalVersion
+from tests.faults.final_state import Final, FinalVersion
 from tests.faults.histories import Commit, History, Outcome, Read, Watch
-from tests.faults.imagined import hash_of
+from tests.faults.synthetic import hash_of
 from tests.faults.violations import Check
 
 Break: TypeAlias = Callable[[History, Final], Final]

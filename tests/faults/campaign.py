@@ -10,7 +10,7 @@ from pathlib import Path
 from tests.faults import histories
 from tests.faults.checker import Phase, check
 from tests.faults.clients import Client, Intent
-from tests.faults.finals import Final
+from tests.faults.final_state import Final
 from tests.faults.histories import Commit, History, Outcome, Recorder
 from tests.faults.load_processes import Loads
 from tests.faults.nemesis import Fault

@@ -8,8 +8,9 @@ from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.faults import told, written
-from tests.faults.finals import Final
+from tests.faults import acknowledged as written
+from tests.faults import observed as told
+from tests.faults.final_state import Final
 from tests.faults.histories import History, Outcome
 from tests.faults.runs import Run
 from tests.faults.violations import Check, Violation

@@ -13,7 +13,7 @@ from sqlalchemy import Connection, create_engine, make_url, text
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1 import lamina_pb2_grpc
 from tests.faults.checker import agree
-from tests.faults.finals import Final, FinalVersion
+from tests.faults.final_state import Final, FinalVersion
 from tests.faults.violations import Check, Violation
 
 CALL_SECONDS = 20.0

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from functools import cached_property
 from itertools import accumulate
 
-from tests.faults.finals import Final
+from tests.faults.final_state import Final
 from tests.faults.histories import Call, Commit, History, Outcome
 
 NEVER = 1 << 63

@@ -9,9 +9,9 @@ import pytest
 from tests.faults import histories
 from tests.faults.breaks import BREAKS, Break, drop_the_newest, rehash, with_versions
 from tests.faults.checker import Phase, agree, check
-from tests.faults.finals import Final
+from tests.faults.final_state import Final
 from tests.faults.histories import History, Outcome, Recorder
-from tests.faults.imagined import imagine
+from tests.faults.synthetic import imagine
 from tests.faults.violations import Check, count
 
 CALLS = 2_000

@@ -11,10 +11,11 @@ from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, precondition, rule, run_state_machine_as_test
 
-from lamina_server.store.contract import KeyFilter, Reading, Store
+from lamina_server.domain.selection import KeyFilter
+from lamina_server.domain.values import Value
+from lamina_server.store.contract import Reading, Store
 from lamina_server.store.memory import MemoryStore
-from lamina_server.store.sql import open_store
-from lamina_server.values import Value
+from lamina_server.store.open import open_store
 from tests.conformance.commits import DELETED, insert, value
 
 KEYS = ["a", "a/b", "a0", "b", "ü", "\uffff", "\U0001f600", "\U0010ffff"]

@@ -8,9 +8,9 @@ from sqlalchemy import create_engine, make_url
 
 from lamina_server.store.contract import Store
 from lamina_server.store.memory import MemoryStore
-from lamina_server.store.sql import open_store
+from lamina_server.store.open import open_store
+from tests.server.bare_client import Wire, running
 from tests.server.sessions import Operator
-from tests.server.wire import Wire, running
 from tests.support.postgres import Postgres
 
 

@@ -9,13 +9,13 @@ import pytest
 from click.testing import CliRunner
 
 from lamina_protos.v1 import lamina_pb2 as pb
-from lamina_server.__main__ import main
-from lamina_server.errors import Reason
+from lamina_server.cli.main import main
+from lamina_server.domain.errors import Reason
 from lamina_server.rpc.handlers import SERVICE, snake_case
 from lamina_server.rpc.service import Service
 from lamina_server.rpc.status import CODES
 from lamina_server.settings import Settings
-from tests.server.wire import MEMORY_ONLY, Refusal, Wire
+from tests.server.bare_client import MEMORY_ONLY, Refusal, Wire
 
 ROOT = Path(__file__).parents[2]
 README = ROOT / "server" / "README.md"

@@ -10,7 +10,7 @@ SECRET = "s3cret-canary"
 PRELUDE = """
 import asyncio, logging, structlog
 from lamina_server import logs
-from lamina_server.errors import HashMismatchError
+from lamina_server.domain.errors import HashMismatchError
 logs.configure()
 log = structlog.get_logger("lamina_server.test")
 def fail(secret):

@@ -10,7 +10,7 @@ import pytest
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
-from tests.server.wire import Refusal, Watching, commit_request
+from tests.server.bare_client import Refusal, Watching, commit_request
 from tests.support.server import ServerProcess
 
 CONFIG = "shop/prod"

@@ -6,7 +6,7 @@ import pytest
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.store.contract import Store
-from tests.server.wire import DELETED, running
+from tests.server.bare_client import DELETED, running
 from tests.support.statements import Said, said
 
 CONFIG = "shop/prod"

@@ -13,7 +13,7 @@ from multiprocessing.reduction import DupFd
 from typing import Any
 
 _FORKS = multiprocessing.get_context("forkserver")
-_FORKS.set_forkserver_preload(["lamina_server.__main__", "lamina_server.store.sql", "alembic.command", __name__])
+_FORKS.set_forkserver_preload(["lamina_server.cli.main", "lamina_server.store.open", "alembic.command", __name__])
 
 
 class ForkedServer:
@@ -66,6 +66,6 @@ def _serve(arguments: list[str], environment: dict[str, str], out: _Descriptor, 
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["lamina-server", *arguments]
-    from lamina_server.__main__ import main  # noqa: PLC0415 - nothing of the tests needs it
+    from lamina_server.cli.main import main  # noqa: PLC0415 - nothing of the tests needs it
 
     main(arguments, prog_name="lamina-server")

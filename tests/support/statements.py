@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from sqlalchemy import Engine, event
 
-from lamina_server.store.statements import Prepared
+from lamina_server.store.sql.prepared import Prepared
 
 
 class Said(NamedTuple):

@@ -10,8 +10,8 @@ from typing import Any, Final
 
 import click
 
+from lamina.cli.arguments.options import CONTEXT_SETTINGS, VerbGroup, shared_options
 from lamina.cli.errors import boundary
-from lamina.cli.options import CONTEXT_SETTINGS, VerbGroup, shared_options
 
 COMPLETION_VARIABLE: Final = "_LAMINA_COMPLETE"
 """By this the shells' scripts ask; not a setting."""
@@ -20,14 +20,14 @@ VERBS: Final = {
     "get": ("read", "Print a config, or one key's bare value."),
     "set": ("write", "Set keys, as one new version."),
     "unset": ("write", "Delete keys, as one new version."),
-    "edit": ("editing", "Open a config in an editor, and write what was changed."),
+    "edit": ("edit", "Open a config in an editor, and write what was changed."),
     "log": ("read", "List a config's versions, newest first."),
     "history": ("read", "List every change of one key."),
     "blame": ("read", "Tell which version set each key's value."),
-    "diff": ("compare", "Show what differs between two versions."),
-    "watch": ("follow", "Print changes as they are committed."),
-    "exec": ("launching", "Run a command with a config as its environment."),
-    "bisect": ("bisecting", "Find the version, and the keys in it, that break a command."),
+    "diff": ("diff", "Show what differs between two versions."),
+    "watch": ("watch", "Print changes as they are committed."),
+    "exec": ("exec", "Run a command with a config as its environment."),
+    "bisect": ("bisect", "Find the version, and the keys in it, that break a command."),
     "revert": ("write", "Write keys, or the whole map, as they once were, as a new version."),
     "fork": ("write", "Make a new config out of another one."),
     "export": ("transfer", "Write a config to a file."),
@@ -60,7 +60,7 @@ class App(VerbGroup):
         del ctx
         if cmd_name not in VERBS:
             return None
-        module = import_module(f"lamina.cli.{VERBS[cmd_name][0]}")
+        module = import_module(f"lamina.cli.verbs.{VERBS[cmd_name][0]}")
         command: click.Command = getattr(module, f"{cmd_name}_verb")
         return command
 
@@ -80,7 +80,7 @@ class App(VerbGroup):
     def main(self, *args: Any, **extra: Any) -> Any:
         """Run; or, where a shell asks for completions, learn first how to talk with it."""
         if COMPLETION_VARIABLE in os.environ:
-            import_module("lamina.cli.completion")
+            import_module("lamina.cli.verbs.completion")
         return super().main(*args, **{"complete_var": COMPLETION_VARIABLE, **extra})
 
     def invoke(self, ctx: click.Context) -> Any:

@@ -6,6 +6,7 @@ It must not know what the verbs do, and no text made here holds a value: those o
 """
 
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,9 +15,8 @@ from typing import Final
 import click
 
 import lamina
-from lamina.cli.options import chosen
-from lamina.cli.texts import escape
-from lamina.cli.unanswered import shortened
+from lamina.cli.arguments.options import chosen
+from lamina.cli.output.text import escape
 
 REFUSED: Final = 1
 USAGE: Final = 2
@@ -65,7 +65,7 @@ def report(error: lamina.LaminaError) -> None:
     """Tell one of the SDK's errors, with all that there is to see of a conflict."""
     tell(explain(error))
     if isinstance(error, lamina.ConflictError):
-        from lamina.cli.conflicts import print_conflicts  # noqa: PLC0415 - and rich with it, which takes its time
+        from lamina.cli.output.conflicts import print_conflicts  # noqa: PLC0415 - and rich with it, which takes its time
 
         print_conflicts(error)
 
@@ -110,3 +110,36 @@ def _let_go_of_stdout() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
+
+
+_SAID: Final = re.compile(
+    r"(?P<within>no answer within \S+ s)?(?:; the last try ended with: )?"
+    r"(?:(?P<silent>deadline exceeded: .*)|unavailable: (?P<why>.*))",
+    re.DOTALL,
+)
+
+
+_CAUSES: Final = (
+    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted"),
+    ("andshake", "the TLS handshake failed"),
+    ("Connection refused", "connection refused"),
+    ("resolving", "its name cannot be resolved"),
+    ("No such file", "there is no such socket"),
+    ("nreachable", "the network does not reach it"),
+    ("Socket closed", "the connection was lost"),
+    ("Connection reset", "the connection was lost"),
+    ("FD Shutdown", "the connection was lost"),
+)
+"""What a text has in it, and what that means. The first one counts."""
+
+
+def shortened(text: str, target: str) -> str:
+    """Give what is to be said instead of one of gRPC's texts, or of the SDK's that ends with one."""
+    said = _SAID.fullmatch(text)
+    if said is None:
+        return text
+    if said["silent"]:
+        return f"{said['within'] or 'no answer in time'} from {target}"
+    why = next((meaning for sign, meaning in _CAUSES if sign in said["why"]), said["why"])
+    begin = f"{said['within']}: " if said["within"] else ""
+    return f"{begin}no server answers at {target} ({why})"

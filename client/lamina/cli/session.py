@@ -4,14 +4,15 @@ import logging
 import os
 from collections.abc import Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import click
 
 import lamina
+from lamina.cli.arguments.options import Chosen, chosen
 from lamina.cli.errors import REFUSED, Refusal, explain, tell
-from lamina.cli.options import Chosen, chosen
 
 
 @contextmanager
@@ -76,3 +77,9 @@ def _tls(values: dict[str, Any]) -> lamina.TLS | bool | None:
     if ("cert" in files) != ("key" in files):
         raise click.UsageError("--tls-cert and --tls-key go together")
     return lamina.TLS(**files) if files else None
+
+
+def read(client: lamina.Client, config: str, point: int | datetime | None) -> lamina.Snapshot:
+    """Read a config's map, at a point in time or at its head."""
+    cfg = client.config(config)
+    return cfg.at(cfg.version if point is None else point)

@@ -5,10 +5,10 @@ A "row" is whatever has the columns as attributes: a ConfigValue, or a Core row.
 
 from typing import Any
 
-from lamina_server.errors import HashMismatchError
-from lamina_server.hashing import value_digest
-from lamina_server.values import Kind, Scalar, Value
-from lamina_server.versions import Source, Version
+from lamina_server.domain.errors import HashMismatchError
+from lamina_server.domain.hashing import value_digest
+from lamina_server.domain.records import Source, Version
+from lamina_server.domain.values import Kind, Scalar, Value
 
 _COLUMNS = {
     Kind.BOOLEAN: "int_value",

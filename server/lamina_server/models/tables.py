@@ -1,4 +1,4 @@
-"""The five tables of the versioned map, as ORM classes; knows nothing of sessions, flushes or triggers.
+"""The five tables of the versioned map, with their triggers and views; knows no ORM.
 
 Worked example. Three commits to `payments/prod`: `{"x": 27, "y": 450}`, then `x = 28`,
 then `y` deleted, and a keyframe written at the third:
@@ -16,11 +16,11 @@ The map at version 2 is version 1's values overlaid with version 2's. The map at
 just what the keyframe holds. Rows are only ever added.
 """
 
-from typing import TYPE_CHECKING, Annotated, Any, TypeAlias
-
 from sqlalchemy import (
     BigInteger,
+    Boolean,
     CheckConstraint,
+    Column,
     Double,
     ForeignKey,
     Identity,
@@ -29,25 +29,15 @@ from sqlalchemy import (
     LargeBinary,
     MetaData,
     SmallInteger,
+    Table,
     Text,
     UniqueConstraint,
 )
-from sqlalchemy.orm import DeclarativeBase, Mapped, mapped_column, relationship
 
-from lamina_server.models.plain import plain_of_value
-from lamina_server.models.rows import value_of
-
-if TYPE_CHECKING:
-    from lamina_server.models.config_data import ConfigData
+from lamina_server.models import triggers, views
 
 BIGINT = BigInteger().with_variant(Integer, "sqlite")  # SQLite takes a rowid from INTEGER alone, and it has 64 bits
 NAME = Text().with_variant(Text(collation="C"), "postgresql")  # by code point on both
-
-Id: TypeAlias = Annotated[int, mapped_column(BIGINT, Identity(), primary_key=True)]
-Big: TypeAlias = Annotated[int, mapped_column(BIGINT)]
-Name: TypeAlias = Annotated[str, mapped_column(NAME)]
-LongText: TypeAlias = Annotated[str, mapped_column(Text)]
-Digest: TypeAlias = Annotated[bytes, mapped_column(LargeBinary)]
 
 _CONVENTION = {
     "pk": "pk_%(table_name)s",
@@ -57,140 +47,106 @@ _CONVENTION = {
     "ck": "ck_%(table_name)s_%(constraint_name)s",
 }
 
-WITHOUT_ROWID = {"sqlite_with_rowid": False}
-"""For tables that are their own primary key: SQLite then keeps one tree instead of two."""
+METADATA = MetaData(naming_convention=_CONVENTION)
 
 
-class Base(DeclarativeBase):
-    """Base of our models, and of nobody else's: the listeners know them by it."""
-
-    metadata = MetaData(naming_convention=_CONVENTION)
+def _id() -> Column[int]:
+    return Column("id", BIGINT, Identity(), primary_key=True)
 
 
-class ConfigName(Base):
-    """One config: what is listed."""
+NAMES = Table(
+    "config_name",
+    METADATA,
+    _id(),
+    Column("name", NAME, nullable=False),
+    UniqueConstraint("name"),
+    CheckConstraint("id > 0", "positive_id"),
+)
+"""One config: what is listed."""
 
-    __tablename__ = "config_name"
-    __table_args__ = (UniqueConstraint("name"), CheckConstraint("id > 0", "positive_id"))
+VERSIONS = Table(
+    "config",
+    METADATA,
+    _id(),
+    Column("config_name_id", BIGINT, ForeignKey("config_name.id"), nullable=False),
+    Column("version", BIGINT, nullable=False),
+    Column("author", Text, nullable=False),
+    Column("author_verified", Boolean, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("commit_time_us", BIGINT, nullable=False),
+    Column("key_count", BIGINT, nullable=False),
+    Column("change_count", BIGINT, nullable=False),
+    Column("size_bytes", BIGINT, nullable=False),
+    Column("hash", LargeBinary, nullable=False),
+    Column("source_config", Text),
+    Column("source_version", BIGINT),
+    Column("source_hash", LargeBinary),
+    UniqueConstraint("config_name_id", "version"),
+    CheckConstraint("id > 0", "positive_id"),
+    CheckConstraint("version > 0", "positive_version"),
+    CheckConstraint("length(hash) = 32", "hash_length"),
+    CheckConstraint(
+        "(source_version IS NULL) = (source_config IS NULL) AND (source_hash IS NULL) = (source_config IS NULL)",
+        "whole_source",
+    ),
+)
+"""One immutable version of one config's map."""
 
-    id: Mapped[Id]
-    name: Mapped[Name]
+VALUES = Table(
+    "config_value",
+    METADATA,
+    _id(),
+    Column("config_name_id", BIGINT, ForeignKey("config_name.id"), nullable=False),
+    Column("version", BIGINT, nullable=False),
+    Column("originating_config_id", BIGINT, ForeignKey("config.id"), nullable=False),
+    Column("name", NAME, nullable=False),
+    Column("kind", SmallInteger, nullable=False),
+    Column("deleted", Boolean, nullable=False),
+    Column("int_value", BIGINT),
+    Column("float_value", Double),
+    Column("string_value", Text),
+    Column("bytes_value", LargeBinary),
+    Column("digest", LargeBinary, nullable=False),
+    UniqueConstraint("config_name_id", "name", "version"),
+    Index(None, "config_name_id", "version"),
+    CheckConstraint("id > 0", "positive_id"),
+    CheckConstraint("kind BETWEEN 0 AND 6", "kind"),
+    CheckConstraint("length(digest) = 32", "digest_length"),
+    CheckConstraint(
+        "(NOT deleted OR kind = 0)"
+        " AND (int_value IS NOT NULL) = (kind IN (1, 2))"
+        " AND (float_value IS NOT NULL) = (kind = 3)"
+        " AND (string_value IS NOT NULL) = (kind IN (4, 6))"
+        " AND (bytes_value IS NOT NULL) = (kind = 5)",
+        "one_column_by_kind",
+    ),
+)
+"""One key set to a value, or deleted, by one version: which typed column holds it follows from `kind`."""
 
+LINES = Table(
+    "config_value_association",
+    METADATA,
+    Column("config_id", BIGINT, ForeignKey("config.id"), primary_key=True),
+    Column("config_value_id", BIGINT, ForeignKey("config_value.id"), primary_key=True),
+    sqlite_with_rowid=False,  # a table that is its own primary key: SQLite then keeps one tree instead of two
+)
+"""One line of a keyframe: this version holds that value."""
 
-class VersionRow:
-    """One immutable version of one config's map: the columns of ConfigData."""
+REQUESTS = Table(
+    "config_request",
+    METADATA,
+    Column("caller", NAME, primary_key=True),
+    Column("request_id", NAME, primary_key=True),
+    Column("digest", LargeBinary, nullable=False),
+    Column("config_name", NAME, nullable=False),
+    Column("config_id", BIGINT, ForeignKey("config.id")),
+    Column("created", Boolean, nullable=False),
+    Column("merged", Boolean, nullable=False),
+    CheckConstraint("length(digest) = 32", "digest_length"),
+    sqlite_with_rowid=False,
+)
+"""The outcome of one write, under the request id of whoever asked for it; config_name is a text, not a reference."""
 
-    __tablename__ = "config"
-    __table_args__ = (
-        UniqueConstraint("config_name_id", "version"),
-        CheckConstraint("id > 0", "positive_id"),
-        CheckConstraint("version > 0", "positive_version"),
-        CheckConstraint("length(hash) = 32", "hash_length"),
-        CheckConstraint(
-            "(source_version IS NULL) = (source_config IS NULL) AND (source_hash IS NULL) = (source_config IS NULL)",
-            "whole_source",
-        ),
-    )
-
-    id: Mapped[Id]
-    config_name_id: Mapped[int] = mapped_column(BIGINT, ForeignKey("config_name.id"))
-    version: Mapped[Big]
-    author: Mapped[LongText]
-    author_verified: Mapped[bool]
-    message: Mapped[LongText]
-    commit_time_us: Mapped[Big]
-    key_count: Mapped[Big]
-    change_count: Mapped[Big]
-    size_bytes: Mapped[Big]
-    hash: Mapped[Digest]
-    source_config: Mapped[LongText | None]
-    source_version: Mapped[Big | None]
-    source_hash: Mapped[Digest | None]
-
-
-class ConfigValue(Base):
-    """One key set to a value, or deleted, by one version. Immutable.
-
-    Which typed column holds the value follows from `kind`: integers and booleans stand
-    in int_value, strings and JSON text in string_value. A tombstone is of kind NULL.
-    """
-
-    __tablename__ = "config_value"
-    __table_args__ = (
-        UniqueConstraint("config_name_id", "name", "version"),
-        Index(None, "config_name_id", "version"),
-        CheckConstraint("id > 0", "positive_id"),
-        CheckConstraint("kind BETWEEN 0 AND 6", "kind"),
-        CheckConstraint("length(digest) = 32", "digest_length"),
-        CheckConstraint(
-            "(NOT deleted OR kind = 0)"
-            " AND (int_value IS NOT NULL) = (kind IN (1, 2))"
-            " AND (float_value IS NOT NULL) = (kind = 3)"
-            " AND (string_value IS NOT NULL) = (kind IN (4, 6))"
-            " AND (bytes_value IS NOT NULL) = (kind = 5)",
-            "one_column_by_kind",
-        ),
-    )
-
-    id: Mapped[Id]
-    config_name_id: Mapped[int] = mapped_column(BIGINT, ForeignKey("config_name.id"))
-    version: Mapped[Big]
-    originating_config_id: Mapped[int] = mapped_column(BIGINT, ForeignKey("config.id"))
-    name: Mapped[Name]
-    kind: Mapped[int] = mapped_column(SmallInteger)
-    deleted: Mapped[bool]
-    int_value: Mapped[Big | None]
-    float_value: Mapped[float | None] = mapped_column(Double)
-    string_value: Mapped[LongText | None]
-    bytes_value: Mapped[bytes | None] = mapped_column(LargeBinary)
-    digest: Mapped[Digest]
-
-    originating_config: Mapped["ConfigData"] = relationship(viewonly=True)
-
-    @property
-    def value(self) -> Any:
-        """The value as plain Python has it; None for a tombstone too, which `deleted` tells from a null."""
-        value = value_of(self)
-        return None if value is None else plain_of_value(value)
-
-
-class ConfigValueAssociation(Base):
-    """One line of a keyframe: this version holds that value."""
-
-    __tablename__ = "config_value_association"
-    __table_args__ = WITHOUT_ROWID
-
-    config_id: Mapped[int] = mapped_column(BIGINT, ForeignKey("config.id"), primary_key=True)
-    config_value_id: Mapped[int] = mapped_column(BIGINT, ForeignKey("config_value.id"), primary_key=True)
-
-    config_data: Mapped["ConfigData"] = relationship(viewonly=True)
-    config_value: Mapped[ConfigValue] = relationship(viewonly=True, lazy="joined", innerjoin=True)
-
-    @property
-    def name(self) -> str:
-        """The value's key."""
-        return self.config_value.name
-
-    @property
-    def value(self) -> Any:
-        """The value as plain Python has it."""
-        return self.config_value.value
-
-
-class ConfigRequest(Base):
-    """The outcome of one write, under the request id of whoever asked for it.
-
-    config_name is a text, not a reference: a commit of nothing to a config that does not
-    exist has an outcome too, and no config_id.
-    """
-
-    __tablename__ = "config_request"
-    __table_args__ = (CheckConstraint("length(digest) = 32", "digest_length"), WITHOUT_ROWID)
-
-    caller: Mapped[Name] = mapped_column(primary_key=True)
-    request_id: Mapped[Name] = mapped_column(primary_key=True)
-    digest: Mapped[Digest]
-    config_name: Mapped[Name]
-    config_id: Mapped[int | None] = mapped_column(BIGINT, ForeignKey("config.id"))
-    created: Mapped[bool]
-    merged: Mapped[bool]
+for _table in METADATA.tables.values():
+    triggers.attach(_table)
+views.attach(VALUES)  # it refers to the others

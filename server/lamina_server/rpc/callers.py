@@ -7,9 +7,9 @@ in the log for people, marked as unverified.
 from collections.abc import Sequence
 from urllib.parse import unquote
 
-from lamina_server.errors import InvalidError, Reason, Violation
-from lamina_server.names import BadNameError, check_author
-from lamina_server.planning import Author
+from lamina_server.domain.errors import InvalidError, Reason, Violation
+from lamina_server.domain.names import BadNameError, check_author
+from lamina_server.domain.planning import Author
 
 AUTHOR_KEY = "lamina-author"
 ANONYMOUS = "anonymous"

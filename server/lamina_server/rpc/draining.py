@@ -7,7 +7,7 @@ import asyncio
 from collections.abc import Iterator
 from contextlib import contextmanager
 
-from lamina_server.errors import Reason, UnavailableError
+from lamina_server.domain.errors import Reason, UnavailableError
 
 
 class Draining:

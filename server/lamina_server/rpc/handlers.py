@@ -15,12 +15,12 @@ import structlog
 from google.protobuf.descriptor import MethodDescriptor
 
 from lamina_protos.v1 import lamina_pb2 as pb
-from lamina_server.errors import Reason, ServerError, UnimplementedError
+from lamina_server.domain.errors import Reason, ServerError, UnimplementedError
 from lamina_server.rpc import status
 from lamina_server.rpc.draining import Draining
-from lamina_server.rpc.flight import Send
 from lamina_server.rpc.service import Call, Service
 from lamina_server.rpc.status import CODES
+from lamina_server.rpc.watch.in_flight import Send
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ConfigService"]
 

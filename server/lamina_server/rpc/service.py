@@ -10,17 +10,19 @@ from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
-from lamina_server.committer import Committer
-from lamina_server.planning import Author
-from lamina_server.rpc import callers, reads, snapshots
-from lamina_server.rpc.admission import Admission
-from lamina_server.rpc.convert import replies, requests
-from lamina_server.rpc.flight import Send
-from lamina_server.rpc.requests import WriteRequest
-from lamina_server.rpc.watching import Rooms, Watch
+from lamina_server.commits.committer import Committer
+from lamina_server.domain.planning import Author
+from lamina_server.domain.records import Reply, RequestKey, Version
+from lamina_server.rpc import callers
+from lamina_server.rpc.read import from_memory, from_store
+from lamina_server.rpc.watch.admission import Admission
+from lamina_server.rpc.watch.context import WatchContext
+from lamina_server.rpc.watch.in_flight import Send
+from lamina_server.rpc.watch.watch import Watch
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Reading
-from lamina_server.versions import Reply, RequestKey, Version
+from lamina_server.wire import encode, parse
+from lamina_server.wire.requests import WriteRequest
 
 _PARSED_ON_THE_LOOP_BYTES = 64 * 1024
 """A request up to this size is parsed in less time than a thread takes to wake; a larger one holds nobody up."""
@@ -43,7 +45,7 @@ class Call:
 class Service:
     """The methods of ConfigService, by their names in snake case."""
 
-    def __init__(self, committer: Committer, rooms: Rooms) -> None:
+    def __init__(self, committer: Committer, rooms: WatchContext) -> None:
         self._committer = committer
         self._rooms = rooms
         self._heads = rooms.heads
@@ -54,46 +56,46 @@ class Service:
 
     async def commit(self, data: bytes, call: Call) -> bytes:
         """Write the next version of a config."""
-        return await self._write(requests.commit, data, call)
+        return await self._write(parse.commit, data, call)
 
     async def revert_config(self, data: bytes, call: Call) -> bytes:
         """Write a version with an older one's map."""
-        return await self._write(requests.revert_config, data, call)
+        return await self._write(parse.revert_config, data, call)
 
     async def fork_config(self, data: bytes, call: Call) -> bytes:
         """Write a new config's first version from another's."""
-        return await self._write(requests.fork_config, data, call)
+        return await self._write(parse.fork_config, data, call)
 
     async def get_version(self, data: bytes, _: Call) -> bytes:
         """Read a map as it was."""
-        request = await self._parse(lambda: requests.get_version(data, self._settings), data)
+        request = await self._parse(lambda: parse.get_version(data, self._settings), data)
         limit_bytes = self._settings.page_limit_bytes
-        page = await snapshots.get_version(self._heads, self._readers, request, limit_bytes)
+        page = await from_memory.get_version(self._heads, self._readers, request, limit_bytes)
         if page is None:
-            page = await self._readers.read(lambda reading: reads.get_version(reading, request, limit_bytes))
+            page = await self._readers.read(lambda reading: from_store.get_version(reading, request, limit_bytes))
             await self._heads.settled(request.config)
         return page
 
     async def list_versions(self, data: bytes, _: Call) -> bytes:
         """Read the log."""
-        return await self._read(requests.list_versions, reads.list_versions, data)
+        return await self._read(parse.list_versions, from_store.list_versions, data)
 
     async def diff_versions(self, data: bytes, _: Call) -> bytes:
         """Compare two versions."""
-        return await self._read(requests.diff_versions, reads.diff_versions, data)
+        return await self._read(parse.diff_versions, from_store.diff_versions, data)
 
     async def get_key_history(self, data: bytes, _: Call) -> bytes:
         """Read every change of a key."""
-        return await self._read(requests.get_key_history, reads.key_history, data)
+        return await self._read(parse.get_key_history, from_store.key_history, data)
 
     async def list_configs(self, data: bytes, _: Call) -> bytes:
         """List configs."""
-        return await self._read(requests.list_configs, reads.list_configs, data)
+        return await self._read(parse.list_configs, from_store.list_configs, data)
 
     async def watch_key_history(self, data: bytes, call: Call, send: Send, end: ExitStack) -> None:
         """Follow a config until the caller leaves or the server stops. `end` is closed when the call is over."""
         self._draining.refuse()
-        request = await self._parse(lambda: requests.watch(data, self._settings), data)
+        request = await self._parse(lambda: parse.watch(data, self._settings), data)
         end.enter_context(self._admission.admit(call.peer()))
         with self._rooms.feed.follow(request.config, request.wanted) as follower:
             await Watch(request, self._rooms, follower, send, end).run()
@@ -106,21 +108,21 @@ class Service:
         if request.validate_only:
             preview = await self._readers.run(lambda: self._committer.preview(command))
             reply, keys = preview.reply, preview.changed_keys
-            header = replies.version(reply.version, keys) if reply.version else replies.empty_map(reply.config)
-            return replies.commit_response(reply, header)
+            header = encode.version(reply.version, keys) if reply.version else encode.empty_map(reply.config)
+            return encode.commit_response(reply, header)
         key = RequestKey(callers.UNKNOWN_CALLER, request.request_id, request.digest)
         outcome = await self._committer.submit(key, command)
-        return replies.commit_response(outcome.reply, outcome.header or await self._header(outcome.reply))
+        return encode.commit_response(outcome.reply, outcome.header or await self._header(outcome.reply))
 
     async def _header(self, reply: Reply) -> bytes:
         """Encode the header of a version of long ago: of a remembered reply, or of a head that stays."""
         if reply.version is None:
-            return replies.empty_map(reply.config)
+            return encode.empty_map(reply.config)
         head = self._heads.peek(reply.config)
         if head is not None and head.version_at(reply.version.number) == reply.version:
             return head.header_at(reply.version.number) or b""
         keys = await self._readers.read(partial(_read_changed_keys, version=reply.version))
-        return replies.version(reply.version, keys)
+        return encode.version(reply.version, keys)
 
     async def _read(
         self,

@@ -8,8 +8,8 @@ from dataclasses import dataclass
 
 from grpc import StatusCode
 
-from lamina_server.errors import Reason, ServerError
-from lamina_server.rpc.convert import details
+from lamina_server.domain.errors import Reason, ServerError
+from lamina_server.wire import error_details
 
 DETAILS_KEY = "grpc-status-details-bin"
 
@@ -52,6 +52,6 @@ class Status:
 def of(error: ServerError) -> Status:
     """Tell how a call ends by an error."""
     code = CODES[error.reason]
-    text = details.shorten(str(error))
+    text = error_details.shorten(str(error))
     number: int = code.value[0]
-    return Status(code, text, ((DETAILS_KEY, details.status(error, number, text)),))
+    return Status(code, text, ((DETAILS_KEY, error_details.status(error, number, text)),))

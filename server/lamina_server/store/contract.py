@@ -44,37 +44,23 @@ connections lets some of them wait for others to end, and at last raises Unavail
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
 from typing import NoReturn, Protocol
 
-from lamina_server.errors import Reason, UnavailableError
-from lamina_server.planning import Plan
-from lamina_server.values import Value
-from lamina_server.versions import Change, Entry, HeadMark, KeyChange, Reply, RequestKey, State, Version
-
-CHANGED_KEYS_LIMIT = 100
-"""How many of its changed keys a version's header names."""
-
-
-@dataclass(frozen=True, slots=True)
-class KeyFilter:
-    """Which keys are wanted: these, and those with these prefixes; all where both are empty."""
-
-    keys: tuple[str, ...] = ()
-    prefixes: tuple[str, ...] = ()
-
-    def matches(self, key: str) -> bool:
-        """Tell whether a key is wanted."""
-        everything = not self.keys and not self.prefixes
-        return everything or key in self.keys or key.startswith(self.prefixes)
-
-
-EVERYTHING = KeyFilter()
-
-
-def live_values(states: Mapping[str, State]) -> dict[str, Value]:
-    """Leave out the keys that are deleted."""
-    return {key: state.value for key, state in states.items() if state.value is not None}
+from lamina_server.domain.errors import Reason, UnavailableError
+from lamina_server.domain.planning import Plan
+from lamina_server.domain.records import (
+    Change,
+    ConfigSummary,
+    Entry,
+    HeadMark,
+    KeyChange,
+    Reply,
+    RequestKey,
+    State,
+    Version,
+)
+from lamina_server.domain.selection import EVERYTHING, KeyFilter
+from lamina_server.domain.values import Value
 
 
 class CommitUnknownError(UnavailableError):
@@ -111,15 +97,6 @@ class UnusableStoreError(Exception):
 
 class BackupRefusedError(Exception):
     """What was asked for is none of this command's business. The text says why, and what to do."""
-
-
-@dataclass(frozen=True, slots=True)
-class ConfigSummary:
-    """One config as it is listed; create_time_us is its version 1's commit time."""
-
-    name: str
-    head: Version
-    create_time_us: int
 
 
 class Reading(Protocol):

@@ -12,17 +12,23 @@ from dataclasses import dataclass, replace
 from itertools import islice
 from typing import NoReturn, TypeAlias
 
-from lamina_server.planning import Plan
-from lamina_server.store.contract import (
+from lamina_server.domain.planning import Plan
+from lamina_server.domain.records import (
     CHANGED_KEYS_LIMIT,
-    EVERYTHING,
+    Change,
     ConfigSummary,
-    HistoryBrokenError,
-    KeyFilter,
+    Entry,
+    HeadMark,
+    KeyChange,
+    Reply,
+    RequestKey,
+    State,
+    Version,
     live_values,
 )
-from lamina_server.values import Value
-from lamina_server.versions import Change, Entry, HeadMark, KeyChange, Reply, RequestKey, State, Version
+from lamina_server.domain.selection import EVERYTHING, KeyFilter
+from lamina_server.domain.values import Value
+from lamina_server.store.contract import HistoryBrokenError
 
 
 @dataclass(frozen=True, slots=True)

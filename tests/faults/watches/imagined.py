@@ -7,7 +7,7 @@ between; streams are cut anywhere, and go on after the last cursor or now and th
 import random
 from dataclasses import dataclass
 
-from tests.faults.finals import Final, FinalVersion
+from tests.faults.final_state import Final, FinalVersion
 from tests.faults.watches.records import Bookmark, Cursor, Filter, Part, Session, Truth, Watcher
 
 KEYS = tuple(f"{folder}/{number}" for folder in "abc" for number in range(4))

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import TypeAlias
 
-from tests.faults.finals import Final
+from tests.faults.final_state import Final
 
 Changes: TypeAlias = tuple[tuple[str, str | None], ...]
 """Keys and their values in the order in which they came; None: deleted."""

@@ -15,7 +15,7 @@ from typing import Any
 import grpc
 
 import lamina
-from lamina.channels import OPTIONS
+from lamina._grpc.connection import OPTIONS
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1 import lamina_pb2_grpc
 from tests.faults.proxy import BOTH_WAYS, Mode, Proxy

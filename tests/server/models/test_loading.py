@@ -7,13 +7,13 @@ import pytest
 from sqlalchemy import Engine, insert, select, text
 from sqlalchemy.orm import Session
 
-from lamina_server.errors import HashMismatchError
+from lamina_server.domain.errors import HashMismatchError
+from lamina_server.domain.planning import Author, plan
+from lamina_server.domain.planning import MapLimits as Limits
+from lamina_server.domain.records import Change, State
+from lamina_server.domain.values import Value
 from lamina_server.models import ConfigData, ConfigValue, ConfigValueAssociation
-from lamina_server.planning import Author, plan
-from lamina_server.planning import MapLimits as Limits
-from lamina_server.store.sql import open_store
-from lamina_server.values import Value
-from lamina_server.versions import Change, State
+from lamina_server.store.open import open_store
 from tests.server import databases
 
 Committed = Callable[..., ConfigData]

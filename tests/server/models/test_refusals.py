@@ -10,6 +10,7 @@ from sqlalchemy.dialects import postgresql, sqlite
 from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import DeclarativeBase, Mapped, Session, make_transient, mapped_column
 
+from lamina_server.domain.values import Value
 from lamina_server.models import (
     Base,
     ConfigData,
@@ -21,7 +22,6 @@ from lamina_server.models import (
     value_columns,
 )
 from lamina_server.models.triggers import keys_of
-from lamina_server.values import Value
 from tests.server import databases
 
 Committed = Callable[..., ConfigData]

@@ -12,8 +12,9 @@ from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import DetachedInstanceError
 
-from lamina_server.errors import ExistsError
-from lamina_server.models import ConfigData, ConfigName, StaleVersion, becoming
+from lamina_server.domain.errors import ExistsError
+from lamina_server.models import ConfigData, ConfigName, StaleVersion
+from lamina_server.models.orm import versioning
 
 Committed = Callable[..., ConfigData]
 
@@ -319,14 +320,14 @@ def test_the_schema_refuses_a_number_twice(
 ) -> None:
     """The backstop: a head that is not seen, as in a snapshot taken before the lock was."""
     config = committed({"x": 1})
-    seen = becoming._head(session.connection(), "default")
+    seen = versioning._head(session.connection(), "default")
     config.data["x"] = 2
     session.commit()
     old = session.get(ConfigData, 1)
     assert old is not None
     old.data["x"] = 9
     with monkeypatch.context() as patch:
-        patch.setattr(becoming, "_head", lambda *_: seen)
+        patch.setattr(versioning, "_head", lambda *_: seen)
         with pytest.raises(IntegrityError):
             session.commit()
     session.rollback()

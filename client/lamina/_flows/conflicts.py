@@ -1,0 +1,161 @@
+"""What a conflict is about: both sides of each key, and who committed theirs; flows that ask for what is missing.
+
+The server's report of a conflict must fit into a call's trailers, so it leaves out large values, and keys when there
+are many. A merge made by the client itself knows no authors. Both are completed here, from the head in question.
+"""
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import replace
+from typing import Any, Final
+
+from lamina._flows.effects import Flow
+from lamina._flows.operation import Operation
+from lamina._flows.reads import READ_KEYS_LIMIT, advance, read_header, read_version
+from lamina._mapping.merge import Lookup, merge
+from lamina._mapping.stage import StagedChanges
+from lamina._mapping.values import Stored, decode, load
+from lamina._wire.messages import PagedEntries, blame_of, conflict_of
+from lamina._wire.rpcs import GET_KEY_HISTORY
+from lamina._wire.status import ReportedConflictError
+from lamina.errors import ConflictError
+from lamina.records import MISSING, Conflict, Missing, Version
+from lamina_protos.v1 import lamina_pb2 as pb
+
+DELETIONS_LIMIT: Final = 100
+"""So many deleted keys are asked for their history, a call each; of more, who deleted them stays unsaid."""
+NAMED_KEYS: Final = 10
+"""So many keys an error's text names."""
+
+
+def conflict_error(
+    config: str, conflicts: Mapping[str, Conflict], head: int, request_id: str | None = None
+) -> ConflictError:
+    """Make the error, its text naming keys, versions and authors and saying what to do next."""
+    named = [f"{one.key!r} (version {one.version} by {one.author or '?'})" for one in conflicts.values()]
+    if len(named) > NAMED_KEYS:
+        named[NAMED_KEYS:] = [f"{len(named) - NAMED_KEYS} more"]
+    what = f", where others have changed {', '.join(named)}" if named else ""
+    text = f"{config} has moved on to version {head}{what}: refresh, resolving conflicts, and commit again; or discard"
+    return ConflictError(text, conflicts=conflicts, head=head, request_id=request_id)
+
+
+def explain(
+    verb: Operation,
+    stage: StagedChanges,
+    request: pb.CommitRequest | pb.RevertConfigRequest,
+    error: ReportedConflictError,
+) -> Flow[ConflictError]:
+    """Make a reported conflict whole."""
+    detail, config = error.detail, request.config
+    conflicts = {conflict.key: conflict_of(conflict) for conflict in detail.conflicts}
+    omitted = [conflict.key for conflict in detail.conflicts if conflict.values_omitted]
+    if detail.truncated:
+        head = yield from read_header(verb, config, detail.head_version)
+        keys = yield from _conflicting(verb, stage, request, head)
+        yours = yield from _yours(verb, request, keys)
+        conflicts = yield from describe(verb, head, keys, stage.base, yours)
+    elif omitted:
+        yours = yield from _yours(verb, request, omitted)
+        theirs = yield from _read(verb, config, detail.head_version, omitted)
+        for key in omitted:
+            sides = _sides(key, stage.base, theirs, yours)
+            conflicts[key] = replace(conflicts[key], **sides)
+    return conflict_error(config, conflicts, detail.head_version, error.request_id)
+
+
+def describe(
+    verb: Operation,
+    head: Version,
+    keys: Collection[str],
+    base: Lookup,
+    yours: Mapping[str, Stored | Missing],
+) -> Flow[dict[str, Conflict]]:
+    """Tell both sides of these keys at a head, and who committed theirs. What is not in `yours` is as in the base."""
+    pages = yield from read_version(verb, head.config, head, view=pb.BLAME, keys=_named(keys))
+    theirs, blame = {key: load(entry.value) for key, entry in PagedEntries(pages).items()}, blame_of(pages)
+    deleted = [key for key in keys if key not in theirs][:DELETIONS_LIMIT]
+    conflicts: dict[str, Conflict] = {}
+    for key in sorted(keys):
+        version, author = 0, ""
+        if key in theirs:
+            version, author = blame[key].number, blame[key].author
+        elif key in deleted:
+            version, author = yield from _deletion(verb, head, key)
+        conflicts[key] = Conflict(key, version=version, author=author, **_sides(key, base, theirs, yours))
+    return conflicts
+
+
+def _deletion(verb: Operation, head: Version, key: str) -> Flow[tuple[int, str]]:
+    """Find the version that deleted a key that the head does not have, and its author."""
+    request = pb.GetKeyHistoryRequest(config=head.config, key=key, newest_first=True)
+    while True:
+        reply = yield from verb.ask(GET_KEY_HISTORY, request)
+        for change in reply.changes:
+            if change.version <= head.number:
+                return change.version, change.author
+        if not reply.next_page_token:
+            return 0, ""
+        request.page_token = reply.next_page_token
+
+
+def _conflicting(
+    verb: Operation, stage: StagedChanges, request: pb.CommitRequest | pb.RevertConfigRequest, head: Version
+) -> Flow[Collection[str]]:
+    """Find anew the keys that the server refused, by the rule that it refused them by."""
+    if isinstance(request, pb.CommitRequest) and request.merge_policy == pb.MERGE_DISJOINT:
+        staged = {change.key: _of(change) for change in request.changes}
+        messages = yield from _read(verb, head.config, head.number, staged.keys() | set(request.read_keys))
+        return merge(stage.base, _Found(messages), staged, set(request.read_keys)).conflicts
+    entries = yield from advance(verb, stage.base, head)
+    both = {*entries, *stage.base}
+    return [key for key in sorted(both) if entries.stored(key) != stage.base.stored(key)]
+
+
+def _yours(
+    verb: Operation, request: pb.CommitRequest | pb.RevertConfigRequest, keys: Iterable[str]
+) -> Flow[Mapping[str, Stored | Missing]]:
+    """Tell what the request would have made of the keys; where it says nothing, the base stays."""
+    if isinstance(request, pb.CommitRequest):
+        return {change.key: _of(change) for change in request.changes}
+    wanted = set(keys)
+    old = yield from _read(verb, request.config, request.to_version, wanted)
+    return {key: old.get(key, MISSING) for key in wanted}
+
+
+def _read(verb: Operation, config: str, number: int, keys: Collection[str]) -> Flow[dict[str, Stored]]:
+    pages = yield from read_version(verb, config, number, keys=_named(keys))
+    return {key: load(entry.value) for key, entry in PagedEntries(pages).items()}
+
+
+def _named(keys: Collection[str]) -> list[str]:
+    """Name the keys to read; none, for the whole map, where there are too many to be named."""
+    return sorted(keys) if len(keys) <= READ_KEYS_LIMIT else []
+
+
+def _sides(
+    key: str, base: Lookup, theirs: Mapping[str, Stored], yours: Mapping[str, Stored | Missing]
+) -> dict[str, Any]:
+    old = base.stored(key)
+    return {
+        "base": _shown(old),
+        "theirs": _shown(theirs.get(key, MISSING)),
+        "yours": _shown(yours.get(key, old)),
+    }
+
+
+def _shown(stored: Stored | Missing) -> Any:
+    return MISSING if stored is MISSING else decode(stored)
+
+
+def _of(change: pb.Change) -> Stored | Missing:
+    return MISSING if change.deleted else load(change.value)
+
+
+class _Found:
+    """Values that were found, as something to look keys up in."""
+
+    def __init__(self, values: Mapping[str, Stored]) -> None:
+        self._values = values
+
+    def stored(self, key: str) -> Stored | Missing:
+        return self._values.get(key, MISSING)

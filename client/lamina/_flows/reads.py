@@ -1,0 +1,237 @@
+"""The verbs that read, as sans-IO flows: what to ask a server for, page by page, and what to make of its answers."""
+
+from collections.abc import Callable, Collection, Iterable
+from datetime import datetime
+from typing import Any, Final, Generic, TypeVar
+
+from lamina._flows.effects import Flow
+from lamina._flows.operation import Operation
+from lamina._flows.points import Point, number_of
+from lamina._flows.session import Session, forked
+from lamina._mapping.entries import Entries
+from lamina._mapping.values import check_text
+from lamina._wire.messages import (
+    PagedEntries,
+    blame_of,
+    config_info_of,
+    differences_of,
+    key_change_of,
+    timestamp_of,
+    version_of,
+)
+from lamina._wire.rpcs import DIFF_VERSIONS, GET_KEY_HISTORY, GET_VERSION, LIST_CONFIGS, LIST_VERSIONS, Rpc
+from lamina.errors import CursorError, InvalidError, NotFoundError
+from lamina.records import Change, ConfigInfo, KeyChange, Version
+from lamina_protos.v1 import lamina_pb2 as pb
+
+Item = TypeVar("Item")
+Request = TypeVar("Request", bound=Any)
+Reply = TypeVar("Reply", bound=Any)
+
+
+READ_KEYS_LIMIT: Final = 1_000
+"""Keys a request may name, by the wire contract; beyond, the whole map is read."""
+SMALL_MAP_KEYS: Final = 1_000
+"""Up to here a whole map is about one page, so reading it anew costs no more than finding out what changed."""
+CATCH_UP_VERSIONS: Final = 100
+"""Up to here the versions in between are listed to learn which keys changed; beyond, a large map is read anew."""
+
+
+def open_config(session: Session, config: str, *, create: bool) -> Flow[Entries]:
+    """Read the head; without such a config, and with `create`, version 0."""
+    config = check_text(config, "a config's name")
+    try:
+        return (yield from read_entries(Operation(session), config))
+    except NotFoundError:
+        if not create:
+            raise
+        return Entries.empty(config)
+
+
+def at(session: Session, base: Entries, point: Point) -> Flow[Entries]:
+    """Read the map as it was; what is at hand costs no call."""
+    config = base.header.config
+    number = None if isinstance(point, datetime) else number_of(point, config)
+    if number == base.header.number:
+        return base
+    if number == 0:
+        return Entries.empty(config)
+    return (yield from read_entries(Operation(session), config, point))
+
+
+def diff(session: Session, config: str, old: Point, new: Point | None) -> Flow[dict[str, Change]]:
+    """Compare any two versions; without a second one, up to the head."""
+    verb = Operation(session)
+    from_version = yield from resolve(verb, config, old)
+    to_version = yield from resolve(verb, config, new)
+    request = pb.DiffVersionsRequest(config=config, from_version=from_version, to_version=to_version)
+    return differences_of((yield from read_pages(verb, DIFF_VERSIONS, request)))
+
+
+def blame(session: Session, base: Entries, keys: Collection[str]) -> Flow[dict[str, Version]]:
+    """Tell which version set each key's value, as of the base; KeyError for a key that it does not have."""
+    for key in keys:
+        base.origin(key)
+    if not base:
+        return {}
+    named = keys if len(keys) <= READ_KEYS_LIMIT else ()
+    pages = yield from read_version(Operation(session), base.header.config, base.header, view=pb.BLAME, keys=named)
+    found = blame_of(pages)
+    return {key: found[key] for key in sorted(keys)} if keys else found
+
+
+class Listing(Generic[Item]):
+    """A list that is read page by page, as it is iterated over."""
+
+    def __init__(
+        self,
+        session: Session,
+        rpc: Rpc[Request, Reply],
+        request: Request,
+        items: Callable[[Reply], Iterable[Item]],
+        limit: int | None = None,
+    ) -> None:
+        self._session, self._rpc, self._items = session, rpc, items
+        self._left = None if limit is None else _limit(limit)
+        self._request: Any = request
+        self._more = self._left != 0
+        if limit is not None:
+            self._request.page_size = min(limit, READ_KEYS_LIMIT)
+
+    def next_page(self) -> Flow[list[Item] | None]:
+        """Read the next page; None after the last one."""
+        if not self._more:
+            return None
+        reply = yield from Operation(self._session).ask(self._rpc, self._request)
+        items = list(self._items(reply))[: self._left]
+        if self._left is not None:
+            self._left -= len(items)
+        self._more = bool(reply.next_page_token) and self._left != 0
+        self._request.page_token = reply.next_page_token
+        return items
+
+
+def log(session: Session, config: str, limit: int | None) -> Listing[Version]:
+    """List the versions, newest first."""
+    seen = session.horizon.least(config)
+
+    def versions(reply: pb.ListVersionsResponse) -> list[Version]:
+        nonlocal seen
+        records = [version_of(header) for header in reply.versions]
+        if records and records[0].number < seen:  # the first page shows the head
+            text = f"{config} ends at version {records[0].number}, this client has seen {seen}"
+            raise CursorError(text, reason="CURSOR_AHEAD", cursor=str(seen), head=records[0].number)
+        seen = 0
+        return records
+
+    return Listing(session, LIST_VERSIONS, pb.ListVersionsRequest(config=config), versions, limit)
+
+
+def history(session: Session, config: str, key: str, limit: int | None, *, newest_first: bool) -> Listing[KeyChange]:
+    """List every change of one key."""
+    request = pb.GetKeyHistoryRequest(config=config, key=check_text(key, "a key"), newest_first=newest_first)
+    return Listing(session, GET_KEY_HISTORY, request, lambda reply: map(key_change_of, reply.changes), limit)
+
+
+def configs(session: Session, prefix: str) -> Listing[ConfigInfo]:
+    """List the configs whose names begin so."""
+    request = pb.ListConfigsRequest(prefix=check_text(prefix, "a prefix"))
+    return Listing(session, LIST_CONFIGS, request, lambda reply: map(config_info_of, reply.configs))
+
+
+def newest(verb: Operation, base: Entries) -> Flow[Entries]:
+    """Read the head, given what is known of an older version; CursorError if that is not in its past."""
+    config = base.header.config
+    try:
+        if len(base) <= SMALL_MAP_KEYS:
+            head = yield from read_entries(verb, config)
+            yield from _check_past(verb, base, head.header)
+            return base if head.header.number == base.header.number else head
+        header = yield from read_header(verb, config)
+    except NotFoundError:
+        if base.header.number:
+            raise
+        return base  # a config that is still to be created
+    yield from _check_past(verb, base, header)
+    return (yield from advance(verb, base, header))
+
+
+def advance(verb: Operation, base: Entries, header: Version) -> Flow[Entries]:
+    """Read the entries of a later version by what changed in between, where that is the lesser part."""
+    config, behind = header.config, header.number - base.header.number
+    if not behind:
+        return base
+    if len(base) > SMALL_MAP_KEYS and 0 < behind <= CATCH_UP_VERSIONS:
+        request = pb.ListVersionsRequest(config=config, before_version=header.number + 1, page_size=behind)
+        reply = yield from verb.ask(LIST_VERSIONS, request)
+        changed = {key for version in reply.versions for key in version.changed_keys}
+        whole = all(version.change_count == len(version.changed_keys) for version in reply.versions)
+        if len(reply.versions) == behind and whole and len(changed) <= READ_KEYS_LIMIT:
+            found = PagedEntries((yield from read_version(verb, config, header, keys=sorted(changed))))
+            return base.advanced(header, {key: found.get(key) for key in changed})
+    return (yield from read_entries(verb, config, header))
+
+
+def resolve(verb: Operation, config: str, point: Point | None) -> Flow[int]:
+    """Give the number of the version at a point in time; None is the head."""
+    if point is None or isinstance(point, datetime):
+        return (yield from read_header(verb, config, point)).number
+    return number_of(point, config)
+
+
+def read_header(verb: Operation, config: str, point: Point | None = None) -> Flow[Version]:
+    """Read one version's header; None is the head."""
+    pages = yield from read_version(verb, config, point, view=pb.HEADER)
+    return version_of(pages[0])
+
+
+def read_entries(verb: Operation, config: str, point: Point | None = None) -> Flow[Entries]:
+    """Read one version's whole map; None is the head."""
+    pages = yield from read_version(verb, config, point)
+    return Entries(version_of(pages[0]), PagedEntries(pages))
+
+
+def read_version(
+    verb: Operation,
+    config: str,
+    point: Point | None = None,
+    *,
+    view: pb.View.ValueType = pb.ENTRIES,
+    keys: Collection[str] = (),
+) -> Flow[list[pb.ConfigVersion]]:
+    """Read a version's pages; all answer for the version that the first one resolved. No keys: all of them."""
+    horizon = verb.session.horizon
+    request = pb.GetVersionRequest(config=config, view=view, keys=keys, min_version=horizon.least(config))
+    if isinstance(point, datetime):
+        request.time.CopyFrom(timestamp_of(point))
+    elif point is not None:
+        request.version = number_of(point, config)
+    pages = yield from read_pages(verb, GET_VERSION, request)
+    horizon.saw(version_of(pages[0]))
+    return pages
+
+
+def read_pages(verb: Operation, rpc: Rpc[Request, Reply], request: Request) -> Flow[list[Reply]]:
+    """Read all pages of a reply."""
+    pages: list[Reply] = []
+    while not pages or pages[-1].next_page_token:
+        if pages:
+            request.page_token = pages[-1].next_page_token
+        pages.append((yield from verb.ask(rpc, request)))
+    return pages
+
+
+def _check_past(verb: Operation, base: Entries, head: Version) -> Flow[None]:
+    """Raise CursorError unless the base is in the head's past: a restored backup may have grown another one."""
+    known = base.header
+    if not known.number:
+        return
+    same = head if head.number == known.number else (yield from read_header(verb, known.config, known))
+    if same.hash != known.hash:
+        raise forked(known.config, known.number, known.hash, head.number)
+
+
+def _limit(limit: int) -> int:
+    if limit < 0:
+        raise InvalidError(f"limit={limit}: there is no such number of items", reason="BAD_REQUEST")
+    return limit

@@ -1,0 +1,22 @@
+"""Run a flow."""
+
+from collections.abc import Callable
+from typing import Any
+
+from lamina._flows.effects import Effect, Flow, Result
+
+
+def run(flow: Flow[Result], perform: Callable[[Effect], Any]) -> Result:
+    """Do what a flow asks for until it returns; what goes wrong is for the flow to decide."""
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                result = perform(effect)
+            except BaseException as error:  # noqa: BLE001 - the flow is where it is raised
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(result)
+    except StopIteration as stop:
+        result_of_flow: Result = stop.value
+        return result_of_flow

@@ -1,0 +1,56 @@
+"""What a client knows of the server's past, shared by all its verbs."""
+
+import os
+import random
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+from lamina._runtime.forking import ForkSafeLock
+from lamina.errors import CursorError
+from lamina.records import Version
+
+
+class Horizon:
+    """The newest version of each config that this client has seen anywhere. Shared by threads.
+
+    Head reads demand at least that version, so that one client never goes back, whatever server it asks.
+    """
+
+    def __init__(self) -> None:
+        self._lock = ForkSafeLock()
+        self._seen: dict[str, tuple[int, str]] = {}
+
+    def least(self, config: str) -> int:
+        """Give the version that a head read of the config must at least show."""
+        return self._seen.get(config, (0, ""))[0]
+
+    def saw(self, version: Version) -> None:
+        """Remember a version; raise CursorError if it is another one than this client saw under that number."""
+        with self._lock:
+            number, known = self._seen.get(version.config, (0, ""))
+            if version.number > number:
+                self._seen[version.config] = version.number, version.hash
+        if version.number == number and version.hash != known:
+            raise forked(version.config, number, known, version.number)
+
+
+def forked(config: str, number: int, known: str, head: int) -> CursorError:
+    """Make the error for a server whose version of a number is not the one that this client has seen."""
+    text = f"version {number} of {config} is another one than this client has seen: was a backup restored?"
+    return CursorError(text, reason="CURSOR_FORKED", cursor=f"{number}.{known}", head=head)
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """What all verbs of one client share. The clock and the dice stand here so that tests may bring their own.
+
+    `servers` is how many addresses there are: a failed try leads to the next one.
+    """
+
+    timeout_seconds: float
+    horizon: Horizon = field(default_factory=Horizon)
+    clock: Callable[[], float] = time.monotonic
+    uniform: Callable[[float, float], float] = random.uniform
+    new_request_id: Callable[[], str] = lambda: os.urandom(16).hex()  # as unique as a UUID, without its module
+    servers: int = 1

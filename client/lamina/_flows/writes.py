@@ -1,0 +1,331 @@
+"""The verbs that write, as sans-IO flows: commit, refresh, revert, fork, and what settles an open write.
+
+A write is open from before it is first sent until its outcome is known: an UnavailableError, Ctrl-C or a cancelled task
+leave it on the stage, with its request id. The same content written again goes out under that id, so the server answers
+for the first time; before other content is written, the open one is settled, and the stage stands on its outcome.
+
+Worked example: over version 1, {x: 28} is committed and the link breaks. The user also sets y and commits again. The
+open request {x: 28} is sent again: it became version 2 the first time, and the server says so. The stage moves on to
+version 2, where x is 28 and only y is left to change, and {y} is committed as version 3.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import replace
+from datetime import UTC, datetime
+from itertools import count
+from typing import Any, Final, Literal, TypeAlias
+
+from lamina._flows.conflicts import conflict_error, describe, explain
+from lamina._flows.effects import Flow, Invoke, Sleep
+from lamina._flows.operation import RETRY_CEILING_SECONDS, Operation
+from lamina._flows.points import Point
+from lamina._flows.reads import advance, newest, read_entries, read_header, read_version, resolve
+from lamina._flows.session import Session
+from lamina._mapping.entries import Entries
+from lamina._mapping.merge import merge
+from lamina._mapping.stage import StagedChanges, applied, changes_of
+from lamina._mapping.values import Stored, check_text, encode
+from lamina._wire.messages import PagedEntries, version_of
+from lamina._wire.rpcs import COMMIT, FORK_CONFIG, REVERT_CONFIG, Rpc
+from lamina._wire.status import ReportedConflictError
+from lamina.errors import ConflictError, InvalidError, LaminaError, UnavailableError
+from lamina.records import MISSING, Conflict, Missing, Version
+from lamina_protos.v1 import lamina_pb2 as pb
+
+Resolve: TypeAlias = Literal["theirs", "yours"] | Callable[[Conflict], Any] | None
+"""How to settle conflicts: by one side, or by a function of each; None raises them."""
+Write: TypeAlias = pb.CommitRequest | pb.RevertConfigRequest
+
+CONTENTION_SECONDS: Final = 0.01
+"""The first pause of a transaction that lost against another is drawn from 0 to this: about as long as one takes."""
+
+
+def commit(session: Session, stage: StagedChanges, message: str, *, merge: bool, dry_run: bool) -> Flow[Version]:
+    """Write what is staged; the stage then stands on the new version, others' changes included."""
+    _refuse_within(stage)
+    verb, message = Operation(session), check_text(message, "a message")
+    request = _commit_request(stage, stage.staged, message, merge=merge)
+    if dry_run:
+        return (yield from _preview(verb, stage, request))
+    if stage.unresolved is not None and not _same(stage.unresolved, request):
+        settled = yield from _resolve_open_write(verb, stage, None)
+        if settled is not None and not stage.staged:
+            return settled  # all of the draft was in the open write
+        request = _commit_request(stage, stage.staged, message, merge=merge)
+    if request.changes:
+        return (yield from _write(verb, stage, request))
+    return (yield from _move_to_head(verb, stage, None, stay=not merge))
+
+
+def refresh(session: Session, stage: StagedChanges, resolve: Resolve) -> Flow[None]:
+    """Carry what is staged to the head."""
+    if resolve not in {None, "theirs", "yours"} and not callable(resolve):
+        raise TypeError("resolve= takes 'theirs', 'yours' or a function of a Conflict")
+    _refuse_within(stage)
+    verb = Operation(session)
+    if stage.unresolved is not None:
+        yield from _resolve_open_write(verb, stage, resolve)
+    yield from _move_to_head(verb, stage, resolve)
+
+
+def begin_edit(session: Session, stage: StagedChanges) -> Flow[None]:
+    """Stand at the head with nothing staged."""
+    _refuse_changes(stage, "edit")
+    yield from refresh(session, stage, None)
+    _refuse_changes(stage, "edit")
+
+
+def transact(session: Session, stage: StagedChanges, invoke: Invoke, message: str) -> Flow[Version]:
+    """Have a function change the draft, and write that; where others changed what it read, run it on the new head.
+
+    Each try has the whole of the verb's time, and there is no limit of tries: each that fails means that a commit of
+    somebody else's went through. What the function raises discards the draft; an open write stays for `commit`.
+    What a conflict is about is not asked for: the function runs anew, whatever it is.
+    """
+    message = check_text(message, "a message")
+    _refuse_changes(stage, "transact")
+    for tries in count():
+        yield from refresh(session, stage, None)
+        _refuse_changes(stage, "transact")
+        stage.begin_transaction()
+        try:
+            yield invoke
+        except BaseException:
+            stage.is_running = False
+            stage.discard()
+            raise
+        stage.is_running = False
+        verb, request = Operation(session), _commit_request(stage, stage.staged, message, merge=True)
+        try:
+            if request.changes:
+                return (yield from _send(verb, stage, request))
+            return (yield from _move_to_head(verb, stage, None))
+        except ConflictError:
+            stage.discard()
+        except BaseException:
+            if stage.unresolved is None:
+                stage.discard()
+            raise
+        yield Sleep(session.uniform(0, min(RETRY_CEILING_SECONDS, CONTENTION_SECONDS * 2 ** min(tries, 16))))
+    raise AssertionError("there is always another try")
+
+
+def revert(session: Session, stage: StagedChanges, keys: tuple[str, ...], to: Point, message: str) -> Flow[Version]:
+    """Write some keys, or without any the whole map, as they were at another version."""
+    _refuse_within(stage)
+    _refuse_changes(stage, "revert")
+    verb, message = Operation(session), check_text(message, "a message")
+    number = yield from resolve(verb, stage.base.header.config, to)
+    request = yield from _revert_request(verb, stage, keys, number, message)
+    if stage.unresolved is not None and not _same(stage.unresolved, request):
+        yield from _resolve_open_write(verb, stage, None)
+        _refuse_changes(stage, "revert")
+        request = yield from _revert_request(verb, stage, keys, number, message)
+    if isinstance(request, pb.CommitRequest) and not request.changes:
+        return (yield from _move_to_head(verb, stage, None))
+    return (yield from _write(verb, stage, request))
+
+
+def fork(session: Session, stage: StagedChanges, target: str, at: Point | None, message: str) -> Flow[Entries]:
+    """Make a new config of one version of this one, by default of the one the stage stands on, and read it."""
+    verb, config = Operation(session), stage.base.header.config
+    number = yield from resolve(verb, config, stage.base.header if at is None else at)
+    request = pb.ForkConfigRequest(
+        source=config,
+        source_version=number,
+        target=check_text(target, "a config's name"),
+        message=check_text(message, "a message"),
+    )
+    unresolved = stage.unresolved_fork
+    known = unresolved is not None and _same(unresolved, request)
+    request.request_id = unresolved.request_id if unresolved and known else session.new_request_id()
+    stage.unresolved_fork = request
+    try:
+        reply = yield from verb.ask(FORK_CONFIG, request)
+    except LaminaError as error:
+        if not _leaves_open(error):
+            stage.unresolved_fork = None
+        raise
+    entries = yield from read_entries(verb, request.target, reply.version.version)
+    stage.unresolved_fork = None
+    return entries
+
+
+def _write(verb: Operation, stage: StagedChanges, request: Write) -> Flow[Version]:
+    """Send a write, and tell both sides of a conflict."""
+    try:
+        return (yield from _send(verb, stage, request))
+    except ReportedConflictError as error:
+        raise (yield from explain(verb, stage, request, error)) from None
+
+
+def _send(verb: Operation, stage: StagedChanges, request: Write) -> Flow[Version]:
+    """Send a write, under the open one's id where it is the same, and stand on its outcome."""
+    if stage.unresolved is None:
+        request.request_id = verb.session.new_request_id()
+        stage.unresolved, stage.unresolved_keys = request, frozenset(stage.staged)
+    try:
+        reply = yield from verb.ask(_rpc_of(request), stage.unresolved)
+    except LaminaError as error:
+        if not _leaves_open(error):
+            stage.unresolved = None
+        raise
+    stage.rebase((yield from _entries_after(verb, stage, request, reply)), {})
+    stage.unresolved = None
+    return version_of(reply.version)
+
+
+def _resolve_open_write(verb: Operation, stage: StagedChanges, resolve: Resolve) -> Flow[Version | None]:
+    """Learn what became of the open write, and carry to it what was staged since; None if it was refused."""
+    request = stage.unresolved
+    assert request is not None
+    try:
+        reply = yield from verb.ask(_rpc_of(request), request)
+    except LaminaError as error:
+        if _leaves_open(error):
+            raise
+        stage.unresolved = None  # refused, so never written: what is staged will get an answer of its own
+        return None
+    landed = yield from _entries_after(verb, stage, request, reply)
+    own = request.changes if isinstance(request, pb.CommitRequest) else ()
+    base = applied(stage.base, version_of(reply.version), own)
+    # Of the keys in the open write, those that the draft had changed may have been set back since. A revert's were not
+    # the draft's: they are what they became.
+    wanted = {key: stage.stored(key) for key in stage.staged.keys() | stage.unresolved_keys}
+    staged = {key: value for key, value in wanted.items() if value != base.stored(key)}
+    stage.rebase(landed, (yield from _carry(verb, stage, base, landed, staged, resolve=resolve)))
+    stage.unresolved = None
+    return version_of(reply.version)
+
+
+def _entries_after(verb: Operation, stage: StagedChanges, request: Write, reply: pb.CommitResponse) -> Flow[Entries]:
+    """Make the entries of the version that a write ended in: without a call, where it alone made the difference."""
+    header = version_of(reply.version)
+    verb.session.horizon.saw(header)
+    alone = reply.created and not reply.merged and header.parent == stage.base.header.number
+    if alone and isinstance(request, pb.CommitRequest):
+        return applied(stage.base, header, request.changes)
+    try:
+        return (yield from advance(verb, stage.base, header))
+    except LaminaError as error:  # of a write all the same: whoever catches this can tell that there is one to resume
+        error.request_id = request.request_id
+        raise
+
+
+def _move_to_head(verb: Operation, stage: StagedChanges, resolve: Resolve, *, stay: bool = False) -> Flow[Version]:
+    """Move to the head; with `stay`, refuse if that is a move."""
+    head = yield from newest(verb, stage.base)
+    if stay and head.header.number != stage.base.header.number:
+        raise conflict_error(head.header.config, {}, head.header.number)
+    stage.rebase(head, (yield from _carry(verb, stage, stage.base, head, stage.staged, resolve=resolve)))
+    return head.header
+
+
+def _carry(
+    verb: Operation,
+    stage: StagedChanges,
+    base: Entries,
+    head: Entries,
+    staged: Mapping[str, Stored | Missing],
+    *,
+    resolve: Resolve,
+) -> Flow[dict[str, Stored | Missing]]:
+    """Merge staged changes with the head's; conflicts are resolved, or raised."""
+    merged = merge(base, head, staged, stage.read & staged.keys())
+    if not merged.conflicts or resolve == "yours":
+        return merged.staged
+    if resolve == "theirs":
+        return {key: value for key, value in merged.staged.items() if key not in merged.conflicts}
+    conflicts = yield from describe(verb, head.header, merged.conflicts, base, staged)
+    if resolve is None:
+        raise conflict_error(head.header.config, conflicts, head.header.number)
+    return merged.staged | {key: _decided(resolve(conflict), key) for key, conflict in conflicts.items()}
+
+
+def _decided(value: Any, key: str) -> Stored | Missing:
+    return MISSING if value is MISSING else encode(value, key=key)
+
+
+def _preview(verb: Operation, stage: StagedChanges, request: pb.CommitRequest) -> Flow[Version]:
+    """Have a commit checked and merged, but not written."""
+    if not request.changes:
+        return (yield from read_header(verb, request.config)) if request.base_version else stage.base.header
+    request.validate_only = True
+    try:
+        reply = yield from verb.ask(COMMIT, request)
+    except ReportedConflictError as error:
+        raise (yield from explain(verb, stage, request, error)) from None
+    return replace(version_of(reply.version), config=request.config, time=datetime.now(UTC))
+
+
+def _commit_request(
+    stage: StagedChanges, staged: Mapping[str, Stored | Missing], message: str, *, merge: bool
+) -> pb.CommitRequest:
+    base, depends_on_all = stage.base.header, stage.depends_on_all
+    return pb.CommitRequest(
+        config=base.config,
+        base_version=base.number,
+        base_hash=bytes.fromhex(base.hash),
+        changes=changes_of(staged),
+        message=message,
+        merge_policy=pb.MERGE_DISJOINT if merge and not depends_on_all else pb.REQUIRE_BASE,
+        read_keys=() if depends_on_all else stage.read_keys(),
+    )
+
+
+def _revert_request(
+    verb: Operation, stage: StagedChanges, keys: tuple[str, ...], number: int, message: str
+) -> Flow[Write]:
+    base = stage.base.header
+    if not keys:
+        return pb.RevertConfigRequest(
+            config=base.config,
+            to_version=number,
+            base_version=base.number,
+            base_hash=bytes.fromhex(base.hash),
+            message=message,
+        )
+    old = Entries(base, PagedEntries((yield from read_version(verb, base.config, number, keys=keys))))
+    for key in keys:
+        if key not in old and key not in stage.base:
+            raise KeyError(key)
+    staged = {key: old.stored(key) for key in keys if old.stored(key) != stage.base.stored(key)}
+    return _commit_request(stage, staged, message, merge=True)
+
+
+def _same(open_write: Any, request: Any) -> bool:
+    """Tell whether two requests ask for the same, their ids aside."""
+    if type(open_write) is not type(request):
+        return False
+    other = type(request)()
+    other.CopyFrom(request)
+    other.request_id = open_write.request_id
+    return bool(open_write == other)
+
+
+def _leaves_open(error: LaminaError) -> bool:
+    """Tell whether a write may have happened: only the server's word, which has a reason, says that it did not.
+
+    What comes without one is from gRPC or from something on the way, and an earlier try may have got further.
+    """
+    return isinstance(error, UnavailableError) or error.reason is None
+
+
+def _rpc_of(request: Write) -> Rpc[Any, pb.CommitResponse]:
+    return COMMIT if isinstance(request, pb.CommitRequest) else REVERT_CONFIG
+
+
+def _refuse_within(stage: StagedChanges) -> None:
+    """Refuse what would move the draft under a transaction's function: of what that read nobody would know any more."""
+    if stage.is_running:
+        text = "within transact a draft is read and changed: transact itself refreshes and commits it"
+        raise InvalidError(text, reason="BAD_REQUEST")
+
+
+def _refuse_changes(stage: StagedChanges, verb: str) -> None:
+    if stage.staged:
+        keys = ", ".join(map(repr, sorted(stage.staged)[:10]))
+        text = (
+            f"{verb} needs a draft without changes, this one has {len(stage.staged)} ({keys}): commit or discard them"
+        )
+        raise InvalidError(text, reason="BAD_REQUEST")

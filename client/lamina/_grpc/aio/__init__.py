@@ -1,0 +1,4 @@
+"""The shell for asyncio. Knows nothing of threads.
+
+Begin with shell.py.
+"""

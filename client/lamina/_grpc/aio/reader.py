@@ -1,0 +1,65 @@
+"""The verbs that look at a config's past and its future, for asyncio, for whoever stands at one of its versions."""
+
+from collections.abc import AsyncIterator, Iterable
+
+from lamina._flows import reads
+from lamina._flows.points import Point
+from lamina._grpc.aio.shell import Shell
+from lamina._grpc.aio.watch import Watch
+from lamina._mapping.entries import Entries
+from lamina._mapping.snapshot import Snapshot
+from lamina._streams.watch import After, WatchStream
+from lamina.records import Change, KeyChange, Version
+
+
+class Reader:
+    """What a Config and a Live have in common. `_shell` runs it, `_base` is where it stands."""
+
+    __slots__ = ()
+
+    _shell: Shell
+
+    def _base(self) -> Entries:
+        raise NotImplementedError
+
+    async def at(self, point: Point) -> Snapshot:
+        """Read the whole map as it was at a version, or at a time: a datetime with a zone, else InvalidError.
+
+        NotFoundError for a version that there is not. Version 0 is the empty map before the first.
+        """
+        return Snapshot(await self._shell.run(reads.at(self._shell.session, self._base(), point)))
+
+    async def diff(self, old: Point, new: Point | None = None) -> dict[str, Change]:
+        """Compare two versions or times, in either direction; without a second one, up to the head.
+
+        By key, in order: `{"x": Change(old=27, new=28)}`, with MISSING where there is no value.
+        """
+        return await self._shell.run(reads.diff(self._shell.session, self._name(), old, new))
+
+    def log(self, *, limit: int | None = None) -> AsyncIterator[Version]:
+        """List the versions, newest first, reading page by page."""
+        return self._shell.iterate(reads.log(self._shell.session, self._name(), limit))
+
+    def history(self, key: str, *, newest_first: bool = False, limit: int | None = None) -> AsyncIterator[KeyChange]:
+        """List every change of one key, in version order, reading page by page."""
+        listing = reads.history(self._shell.session, self._name(), key, limit, newest_first=newest_first)
+        return self._shell.iterate(listing)
+
+    async def blame(self, *keys: str) -> dict[str, Version]:
+        """Tell which version set each key's committed value; without keys, of all. KeyError for a missing one."""
+        return await self._shell.run(reads.blame(self._shell.session, self._base(), keys))
+
+    def watch(
+        self, *keys: str, prefix: str | Iterable[str] = (), after: After = None, timeout: float | None = None
+    ) -> Watch:
+        """Follow every change of these keys, of keys with a prefix, or without either of the whole config.
+
+        Begins after `version`, unless `after` names another version, time or cursor. `timeout` seconds of silence end
+        the loop. For `async with` and `async for`; this config itself stands still.
+        """
+        prefixes = [prefix] if isinstance(prefix, str) else list(prefix)
+        following = WatchStream(self._shell.session, self._base().header, keys, filter(None, prefixes), after)
+        return Watch(self._shell, following, timeout)
+
+    def _name(self) -> str:
+        return self._base().header.config

@@ -1,0 +1,157 @@
+"""Runs flows over grpc.aio: makes the calls, waits, and holds the channels. sync_shell.py is its sibling."""
+
+import asyncio
+import inspect
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import suppress
+from dataclasses import dataclass
+from typing import Any, Protocol, TypeVar
+from weakref import WeakSet, finalize
+
+import grpc
+
+from lamina._flows.effects import Call, Effect, Flow, Invoke, Open, Receive, Sleep
+from lamina._flows.reads import Listing
+from lamina._flows.session import Session
+from lamina._grpc.connection import TOO_SLOW, Address, Connection, call_error
+from lamina._grpc.pool import Link, Owner, Pool
+from lamina._wire.rpcs import Rpc
+from lamina.errors import LaminaError, UnavailableError
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+
+class Closable(Protocol):
+    """A watch, as a client sees it."""
+
+    async def close(self) -> None:
+        """End it."""
+        ...
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Stream:
+    """A watch's stream, and the channel that it goes by."""
+
+    link: Link[grpc.aio.Channel]
+    call: Any
+    finalizer: Any = None
+
+
+class Shell:
+    """What a client, its configs and its watches run their flows with. Shared by tasks."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.target = connection.target
+        self.session = Session(connection.timeout_seconds, servers=len(connection.addresses))
+        self._metadata = connection.metadata
+        self._pool = Pool[grpc.aio.Channel](connection.addresses, _open_channel, _owner)
+        self._watches: WeakSet[Closable] = WeakSet()
+
+    async def run(self, flow: Flow[Result]) -> Result:
+        """Do what a verb's flow asks for until it returns."""
+        return await run(flow, self.perform)
+
+    async def iterate(self, listing: Listing[Item]) -> AsyncIterator[Item]:
+        """Read a listing as it is iterated over."""
+        while (page := await self.run(listing.next_page())) is not None:
+            for item in page:
+                yield item
+
+    async def perform(self, effect: Effect) -> Any:
+        """Do one thing that a flow asks for."""
+        match effect:
+            case Call():
+                return await self._call(effect)
+            case Sleep(seconds):
+                return await asyncio.sleep(seconds)
+            case Invoke(function, argument):
+                result = function(argument)
+                return await result if inspect.isawaitable(result) else result
+            case Open() | Receive():
+                raise AssertionError("only a watch has a stream")
+
+    def open_stream(self, rpc: Rpc[Any, Any], request: Any) -> "Stream":
+        """Begin a stream on a channel that has room for it; `close_stream` it after."""
+        link = self._pool.reserve()
+        stream = Stream(link, link.method(rpc)(request, metadata=self._metadata))
+        stream.finalizer = finalize(stream, self._left_lying, asyncio.get_running_loop(), link, stream.call)
+        stream.finalizer.atexit = False
+        return stream
+
+    async def close_stream(self, stream: "Stream") -> None:
+        """Cancel a stream, and close its channel if it was the last one there."""
+        stream.finalizer.detach()
+        stream.call.cancel()
+        channel = self._pool.release(stream.link)
+        if channel is not None:
+            await channel.close()
+
+    def _left_lying(self, loop: asyncio.AbstractEventLoop, link: Link[grpc.aio.Channel], call: Any) -> None:
+        """Let a stream go with a watch that nobody closed. Called from wherever garbage is collected."""
+        self._pool.abandon(link)
+        with suppress(RuntimeError):  # the loop is closed, and so is all that ran in it
+            loop.call_soon_threadsafe(call.cancel)
+
+    def failed(self, link: Link[grpc.aio.Channel], error: grpc.RpcError) -> LaminaError:
+        """Make our error of gRPC's, and turn to another server if that one did not answer."""
+        mapped = call_error(error)
+        if isinstance(mapped, UnavailableError) and mapped.reason != TOO_SLOW:
+            self._pool.failed(link)
+        return mapped
+
+    def adopt(self, watch: Closable) -> None:
+        """Close a watch with the client, if it is still there."""
+        self._watches.add(watch)
+
+    async def close(self) -> None:
+        """End the watches and close all channels; whatever runs on them ends."""
+        for watch in list(self._watches):
+            await watch.close()
+        for channel in self._pool.close():
+            await channel.close()
+
+    async def _call(self, call: Call) -> Any:
+        link = self._pool.unary()
+        try:
+            return await link.method(call.rpc)(call.request, timeout=call.timeout_seconds, metadata=self._metadata)
+        except grpc.RpcError as error:
+            raise self.failed(link, error) from None
+        except asyncio.CancelledError:
+            if is_cancelled():
+                raise
+            raise UnavailableError("the connection was closed") from None
+
+
+async def run(flow: Flow[Result], perform: Callable[[Effect], Awaitable[Any]]) -> Result:
+    """Do what a flow asks for until it returns; what goes wrong is for the flow to decide."""
+    try:
+        effect = next(flow)
+        while True:
+            try:
+                result = await perform(effect)
+            except BaseException as error:  # noqa: BLE001 - the flow is where it is raised
+                effect = flow.throw(error)
+            else:
+                effect = flow.send(result)
+    except StopIteration as stop:
+        result_of_flow: Result = stop.value
+        return result_of_flow
+
+
+def is_cancelled() -> bool:
+    """Tell whether the running task was cancelled; grpc.aio says so, too, when it closed the call itself."""
+    task = asyncio.current_task()
+    return task is not None and task.cancelling() > 0
+
+
+def _open_channel(address: Address) -> grpc.aio.Channel:
+    if address.tls is None:
+        return grpc.aio.insecure_channel(address.target, address.options)
+    return grpc.aio.secure_channel(address.target, address.tls.credentials(), address.options)
+
+
+def _owner() -> Owner:
+    return os.getpid(), asyncio.get_running_loop()

@@ -1,0 +1,212 @@
+"""How to reach a server: addresses, TLS, channel options, metadata, and which channel a call goes by.
+
+Channels of grpc and grpc.aio are alike as far as this module looks at them, so it serves both shells; it runs nothing.
+"""
+
+import os
+import re
+import ssl
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, TypeAlias
+
+import grpc
+
+from lamina._wire.status import error_of
+from lamina.errors import InvalidError, LaminaError
+
+if TYPE_CHECKING:
+    from ipaddress import IPv4Address, IPv6Address
+
+DEFAULT_TARGET: Final = "localhost:7440"
+DEFAULT_PORT: Final = 7440
+DEFAULT_TIMEOUT_SECONDS: Final = 10.0
+TOO_SLOW: Final = "TOO_SLOW"
+"""The reason that a watch ends for when this end did not take from it: a server that is well says so."""
+MEGABYTE: Final = 1 << 20
+
+_PLAIN: Final = frozenset(range(ord(" "), ord("~") + 1)) - {ord("%")}
+"""What metadata takes as it is."""
+_HOST_AND_PORT: Final = re.compile(r"(?:\[(?P<bracketed>[^]]+)\]|(?P<host>[^][:/\s]+))(?::(?P<port>[0-9]+))?")
+
+Pem: TypeAlias = str | os.PathLike[str] | bytes
+
+OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
+    # A peer that froze or was cut off is noticed within 15 s: a ping each 10 s, also while nothing is asked (a watch
+    # waits in silence), and 5 s for its answer. keepalive_timeout_ms alone would take a minute longer.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.http2.ping_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),  # 0: no limit; else the pings of a silent watch would be held back
+    # A server that restarts is found again soon. An attempt may hang for 5 s, not 20, before the next one.
+    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.min_reconnect_backoff_ms", 5_000),
+    ("grpc.max_reconnect_backoff_ms", 10_000),
+    # Retrying is the flows' business: they keep the request id, the deadline and the dice.
+    ("grpc.enable_retries", 0),
+    # A page or a watch's message is near 1 MiB, or holds one value. A server may be set to larger ones.
+    ("grpc.max_receive_message_length", 64 * MEGABYTE),
+    # Each channel has a connection of its own, or all watches would share one, and its limit of streams.
+    ("grpc.use_local_subchannel_pool", 1),
+)
+
+
+@dataclass(frozen=True, slots=True)
+class TLS:
+    """How to speak TLS: whom to trust, and who this client is. Each is a file's path, or PEM as bytes.
+
+    Without `ca` the system's roots are trusted. `cert` and `key` belong together.
+    """
+
+    ca: Pem | None = field(default=None, repr=False)
+    cert: Pem | None = field(default=None, repr=False)
+    key: Pem | None = field(default=None, repr=False)
+
+    def __post_init__(self) -> None:
+        if (self.cert is None) != (self.key is None):
+            raise InvalidError("TLS takes cert= and key= together, or neither")
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """Read the files."""
+        roots = _system_roots() if self.ca is None else _pem(self.ca)
+        return grpc.ssl_channel_credentials(roots, _pem(self.key), _pem(self.cert))
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """One server's address as gRPC takes it; `tls` None is plaintext."""
+
+    target: str
+    local: bool
+    tls: TLS | None
+
+    @property
+    def options(self) -> tuple[tuple[str, Any], ...]:
+        """The channel options; no proxy leads to this very machine, whatever the environment says."""
+        return (*OPTIONS, ("grpc.enable_http_proxy", 0)) if self.local else OPTIONS
+
+
+_TIMEOUT_LIMIT_SECONDS: Final = 366 * 86400.0
+"""Far beyond it, gRPC takes a deadline for one that is over, and what tries again would do so for ever."""
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """All that a client was told about how to connect."""
+
+    target: str
+    addresses: tuple[Address, ...]
+    metadata: tuple[tuple[str, str], ...] = field(repr=False)
+    timeout_seconds: float
+
+
+def connection(
+    target: str | None, *, token: str | None, tls: TLS | bool | None, timeout: float, author: str | None
+) -> Connection:
+    """Check and complete what `connect` was given; InvalidError for what cannot be meant. No I/O."""
+    target = target if target is not None else os.environ.get("LAMINA_TARGET") or DEFAULT_TARGET
+    addresses = tuple(_address(part.strip(), tls=tls) for part in target.split(","))
+    if not 0 < timeout <= _TIMEOUT_LIMIT_SECONDS:
+        raise InvalidError(f"timeout={timeout!r}: a verb needs some seconds, and at most a year")
+    identified = token is not None or (isinstance(tls, TLS) and tls.cert is not None)
+    if author is None and not identified:
+        # A server that knows its callers refuses to be told an author, so none is told it unasked.
+        author = _os_user()
+    metadata = [("authorization", f"Bearer {_token(token)}")] if token is not None else []
+    metadata += [("lamina-author", quote_author(author))] if author else []
+    return Connection(target, addresses, tuple(metadata), float(timeout))
+
+
+def quote_author(author: str) -> str:
+    """Write an author's name as metadata takes it: UTF-8, percent-encoded but for printable ASCII other than "%".
+
+    The server decodes it, so "50%" travels as "50%25" and "Zoë" as "Zo%C3%AB".
+    """
+    try:
+        encoded = author.strip().encode()
+    except UnicodeEncodeError:
+        raise InvalidError("author holds a lone surrogate, which UTF-8 does not have") from None
+    return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in encoded)
+
+
+def call_error(error: grpc.RpcError) -> LaminaError:
+    """Make our error of gRPC's, sync or aio."""
+    ended: Any = error
+    return error_of(ended.code().name, ended.details() or "", ended.trailing_metadata() or ())
+
+
+def _address(text: str, *, tls: TLS | bool | None) -> Address:
+    if text.startswith("unix:"):
+        return Address(text, local=True, tls=_tls(tls=tls, local=True))
+    host, port = _host_and_port(text)
+    local = _is_loopback(host)
+    shown = f"[{host}]" if ":" in host else host
+    return Address(f"dns:///{shown}:{port}", local=local, tls=_tls(tls=tls, local=local))
+
+
+def _host_and_port(text: str) -> tuple[str, int]:
+    match = _HOST_AND_PORT.fullmatch(text)
+    if match is None:
+        if not _is_ip(text):  # IPv6 without brackets
+            raise InvalidError(f"{text!r} is no address: host:port, [IPv6]:port or unix:path")
+        return text, DEFAULT_PORT
+    port = int(match["port"] or DEFAULT_PORT)
+    if not 0 < port < 1 << 16:
+        raise InvalidError(f"{text!r} is no address: ports go from 1 to 65535")
+    return match["bracketed"] or match["host"], port
+
+
+def _is_ip(text: str) -> bool:
+    return _ip(text) is not None
+
+
+def _is_loopback(host: str) -> bool:
+    ip = None if host.lower() == "localhost" else _ip(host)
+    return host.lower() == "localhost" or (ip is not None and ip.is_loopback)
+
+
+def _ip(text: str) -> "IPv4Address | IPv6Address | None":
+    from ipaddress import ip_address  # noqa: PLC0415 - for other hosts than localhost
+
+    try:
+        return ip_address(text)
+    except ValueError:
+        return None
+
+
+def _tls(*, tls: TLS | bool | None, local: bool) -> TLS | None:
+    if isinstance(tls, TLS):
+        return tls
+    return TLS() if tls or (tls is None and not local) else None
+
+
+def _system_roots() -> bytes | None:
+    """Give the system's roots, because gRPC would trust its own copy of Mozilla's; that one where there are none."""
+    certificates = ssl.create_default_context().get_ca_certs(binary_form=True)
+    return "".join(map(ssl.DER_cert_to_PEM_cert, certificates)).encode() or None
+
+
+def _pem(source: Pem | None) -> bytes | None:
+    if source is None or isinstance(source, bytes):
+        return source
+    from pathlib import Path  # noqa: PLC0415 - for TLS files alone
+
+    try:
+        return Path(source).read_bytes()
+    except OSError as error:
+        raise InvalidError(f"cannot read the TLS file {os.fspath(source)}: {error.strerror}") from error
+
+
+def _token(token: str) -> str:
+    if not token or not token.isascii() or not token.isprintable():
+        raise InvalidError("token= is not the text of a token: printable ASCII, without a line's end")
+    return token
+
+
+def _os_user() -> str | None:
+    from getpass import getuser  # noqa: PLC0415 - for who does not say an author
+
+    try:
+        return getuser()
+    except (KeyError, OSError):  # a user id without a name, as in many containers
+        return None

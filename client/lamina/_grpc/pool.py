@@ -1,0 +1,150 @@
+"""Which channel a call goes by, and moving on to another server."""
+
+from collections import deque
+from collections.abc import Callable, Generator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+
+import grpc
+
+from lamina._grpc.connection import Address
+from lamina._runtime.forking import ForkSafeLock
+from lamina._wire.rpcs import Rpc
+from lamina.errors import InvalidError
+
+if TYPE_CHECKING:
+    pass
+
+
+STREAMS_LIMIT: Final = 100
+"""Streams a connection carries, by the server's default: one more would wait, silently, until another ends."""
+
+
+ChannelT = TypeVar("ChannelT", bound=grpc.Channel | grpc.aio.Channel)
+
+
+Owner: TypeAlias = tuple[int, object]
+"""A process id, and in asyncio an event loop."""
+
+
+@dataclass(eq=False, slots=True)
+class Link(Generic[ChannelT]):
+    """One channel, the address it leads to, and how many streams it carries."""
+
+    channel: ChannelT
+    address: Address
+    streams: int = 0
+    _methods: dict[str, Any] = field(default_factory=dict[str, Any])
+
+    def method(self, rpc: Rpc[Any, Any]) -> Any:
+        """Give the function that makes the call."""
+        if rpc.name not in self._methods:
+            make = self.channel.unary_stream if rpc.streaming else self.channel.unary_unary
+            self._methods[rpc.name] = make(rpc.path, rpc.serialize, rpc.deserialize)
+        return self._methods[rpc.name]
+
+
+class Pool(Generic[ChannelT]):
+    """The channels of one client, opened when they are first needed. Shared by threads.
+
+    All unary calls go by one channel. Watches have channels apart, so that large reads do not hold them up, each with
+    as many streams as a connection carries. All lead to one address until that fails; then to the next, in turn.
+
+    A channel belongs to the process, and in asyncio the event loop, that opened it: `owner` tells them apart. In a
+    forked child the parent's channels are kept, unused, for ever: to close one could hang.
+    """
+
+    def __init__(
+        self, addresses: Sequence[Address], open_channel: Callable[[Address], ChannelT], owner: Callable[[], Owner]
+    ) -> None:
+        self._addresses = addresses
+        self._open_channel = open_channel
+        self._owner = owner
+        self._owned_by: Owner | None = None
+        self._lock = ForkSafeLock()
+        self._current = 0
+        self._unary: Link[ChannelT] | None = None
+        self._streams: list[Link[ChannelT]] = []
+        self._inherited: list[Any] = []
+        self._abandoned: deque[Link[ChannelT]] = deque()
+        self._closed = False
+
+    def unary(self) -> Link[ChannelT]:
+        """Give the channel for a unary call."""
+        with self._mine():
+            address = self._addresses[self._current]
+            if self._unary is None or self._unary.address is not address:
+                # The old channel may still carry calls of other threads: it closes with the last reference to it.
+                self._unary = self._link(address)
+            return self._unary
+
+    def reserve(self) -> Link[ChannelT]:
+        """Give a channel with room for one more stream, and count it; `release` it after."""
+        with self._mine():
+            address = self._addresses[self._current]
+            for link in self._streams:
+                if link.address is address and link.streams < STREAMS_LIMIT:
+                    break
+            else:
+                link = self._link(address)
+                self._streams.append(link)
+            link.streams += 1
+            return link
+
+    def release(self, link: Link[ChannelT]) -> ChannelT | None:
+        """Count a stream off; give the channel if it is to be closed now."""
+        with self._mine(even_closed=True):
+            return link.channel if self._count_off(link) else None
+
+    def abandon(self, link: Link[ChannelT]) -> None:
+        """Count off a stream that was left lying, the next time that somebody uses the pool.
+
+        Called where garbage is collected, which may be anywhere, in the middle of the pool's own work too: so this
+        takes no lock and closes no channel. One that is not needed any more closes with the last reference to it.
+        """
+        self._abandoned.append(link)
+
+    def failed(self, link: Link[ChannelT]) -> None:
+        """Go on with the next address, unless somebody has done so already, or the channel was given up."""
+        with self._mine(even_closed=True):
+            ours = link is self._unary or link in self._streams
+            if ours and self._addresses[self._current] is link.address:
+                self._current = (self._current + 1) % len(self._addresses)
+
+    def close(self) -> list[ChannelT]:
+        """Refuse calls from now on, and give the channels to be closed."""
+        self._closed = True
+        return self.clear()
+
+    def clear(self) -> list[ChannelT]:
+        """Give up all channels, and give them to be closed; the next call opens a new one."""
+        with self._mine(even_closed=True):
+            links = [*self._streams, *([self._unary] if self._unary else [])]
+            self._streams, self._unary = [], None
+            return [link.channel for link in links]
+
+    @contextmanager
+    def _mine(self, *, even_closed: bool = False) -> Generator[None, None, None]:
+        with self._lock:
+            if self._closed and not even_closed:
+                raise InvalidError("this client is closed")
+            owner = self._owner()
+            if self._owned_by != owner:
+                if self._owned_by is not None and self._owned_by[0] != owner[0]:
+                    self._inherited += [self._unary, *self._streams]
+                self._owned_by, self._unary, self._streams = owner, None, []
+            while self._abandoned:
+                self._count_off(self._abandoned.popleft())
+            yield
+
+    def _count_off(self, link: Link[ChannelT]) -> bool:
+        """Count a stream off; say whether its channel is not needed any more."""
+        link.streams -= 1
+        if link.streams or link not in self._streams:
+            return False
+        self._streams.remove(link)
+        return True
+
+    def _link(self, address: Address) -> Link[ChannelT]:
+        return Link(self._open_channel(address), address)

@@ -1,0 +1,4 @@
+"""The shell for threads. Knows nothing of asyncio.
+
+Begin with shell.py.
+"""

@@ -1,0 +1,181 @@
+"""Runs flows over grpc, for threads: makes the calls, waits, and holds the channels. aio_shell.py is its sibling."""
+
+import os
+import time
+from collections.abc import Coroutine, Iterator
+from dataclasses import dataclass, field
+from typing import Any, Final, Protocol, TypeVar
+from weakref import WeakSet, finalize
+
+import grpc
+
+from lamina._flows.effects import Call, Effect, Flow, Invoke, Open, Receive, Sleep
+from lamina._flows.reads import Listing
+from lamina._flows.run import run
+from lamina._flows.session import Session
+from lamina._grpc.connection import TOO_SLOW, Address, Connection, call_error
+from lamina._grpc.pool import Link, Owner, Pool
+from lamina._runtime.forking import ForkGate, ForkSafeLock
+from lamina._wire.rpcs import Rpc
+from lamina.errors import LaminaError, UnavailableError
+
+Result = TypeVar("Result")
+Item = TypeVar("Item")
+
+# grpc.experimental.ChannelOptions.SingleThreadedUnaryStream: a stream is read by the thread that waits for it. With a
+# thread of gRPC's own nobody could tell, before a fork, when it has come out of gRPC.
+_SINGLE_THREADED: Final = ("SingleThreadedUnaryStream", 1)
+
+
+class Closable(Protocol):
+    """A watch, as a client sees it."""
+
+    def close(self) -> None:
+        """End it."""
+        ...
+
+
+@dataclass(eq=False, slots=True, weakref_slot=True)
+class Stream:
+    """A watch's stream, and the channel that it goes by; neither any more once it is closed."""
+
+    link: Any
+    call: Any
+    process: int = field(default_factory=os.getpid)
+    is_closed: bool = False
+    finalizer: Any = None
+
+
+class Shell:
+    """What a client, its configs and its watches run their flows with. Shared by threads."""
+
+    def __init__(self, connection: Connection) -> None:
+        self.target = connection.target
+        self.session = Session(connection.timeout_seconds, servers=len(connection.addresses))
+        self._metadata = connection.metadata
+        self._pool = Pool[grpc.Channel](connection.addresses, _open_channel, _owner)
+        self._gate = ForkGate(self._clear)
+        self._lock = ForkSafeLock()
+        self._watches: WeakSet[Closable] = WeakSet()
+
+    def run(self, flow: Flow[Result]) -> Result:
+        """Do what a verb's flow asks for until it returns."""
+        return run(flow, self.perform)
+
+    def iterate(self, listing: Listing[Item]) -> Iterator[Item]:
+        """Read a listing as it is iterated over."""
+        while (page := self.run(listing.next_page())) is not None:
+            yield from page
+
+    def perform(self, effect: Effect) -> Any:
+        """Do one thing that a flow asks for."""
+        match effect:
+            case Call():
+                return self._call(effect)
+            case Sleep(seconds):
+                return time.sleep(seconds)
+            case Invoke(function, argument):
+                return _finished(function(argument))
+            case Open() | Receive():
+                raise AssertionError("only a watch has a stream")
+
+    def open_stream(self, rpc: Rpc[Any, Any], request: Any) -> "Stream":
+        """Begin a stream on a channel that has room for it; `close_stream` it after."""
+        with self._gate:
+            link = self._pool.reserve()
+            try:
+                stream = Stream(link, link.method(rpc)(request, metadata=self._metadata))
+            except ValueError:  # closed for a fork, just now
+                self._pool.release(link)
+            else:
+                # With a watch that was left lying its stream goes: gRPC cancels a call that nobody has any more.
+                stream.finalizer = finalize(stream, self._pool.abandon, link)
+                stream.finalizer.atexit = False
+                return stream
+        raise UnavailableError("the connection was closed")
+
+    def receive(self, stream: "Stream") -> Any:
+        """Wait for a stream's next message; its end, too, is an UnavailableError."""
+        with self._gate:
+            link, call = stream.link, stream.call
+            if stream.process != os.getpid():
+                call = None  # the parent's: a forked child opens its own
+            try:
+                return next(call or iter(()))
+            except StopIteration:
+                failure: LaminaError = UnavailableError("the server ended the watch")
+            except grpc.RpcError as error:
+                # One that was closed here says nothing of the server.
+                failure = call_error(error) if stream.is_closed else self._failed(link, error)
+            finally:
+                del link, call
+        # Out here, so that gRPC's error, which is the call itself, is not carried along: it must go within the gate.
+        raise failure
+
+    def close_stream(self, stream: "Stream") -> None:
+        """Cancel a stream, and close its channel if it was the last one there."""
+        if stream.process != os.getpid():
+            return
+        stream.is_closed = True
+        stream.finalizer.detach()
+        with self._gate:
+            stream.call.cancel()
+            channel = self._pool.release(stream.link)
+            if channel is not None:
+                channel.close()
+            stream.link = stream.call = channel = None
+
+    def adopt(self, watch: Closable) -> None:
+        """Close a watch with the client, if it is still there."""
+        with self._lock:
+            self._watches.add(watch)
+
+    def close(self) -> None:
+        """End the watches and close all channels; whatever runs on them ends."""
+        with self._lock:
+            watches = list(self._watches)
+        for watch in watches:
+            watch.close()
+        for channel in self._pool.close():
+            channel.close()
+
+    def _call(self, call: Call) -> Any:
+        with self._gate:
+            link = self._pool.unary()
+            try:
+                return link.method(call.rpc)(call.request, timeout=call.timeout_seconds, metadata=self._metadata)
+            except grpc.RpcError as error:
+                failure = self._failed(link, error)
+            except ValueError:  # closed for a fork, or by another thread, just now
+                failure = UnavailableError("the connection was closed")
+        raise failure
+
+    def _failed(self, link: Link[grpc.Channel], error: grpc.RpcError) -> LaminaError:
+        """Make our error of gRPC's, and turn to another server if that one did not answer."""
+        mapped = call_error(error)
+        if isinstance(mapped, UnavailableError) and mapped.reason != TOO_SLOW:
+            self._pool.failed(link)
+        return mapped
+
+    def _clear(self) -> None:
+        for channel in self._pool.clear():
+            channel.close()
+
+
+def _finished(result: Any) -> Any:
+    """Give what a function returned; TypeError for what would have to be awaited, or nothing of it would be done."""
+    if isinstance(result, Coroutine):
+        result.close()
+        raise TypeError("this client awaits nothing: a coroutine function is for lamina.aio")
+    return result
+
+
+def _open_channel(address: Address) -> grpc.Channel:
+    options = (*address.options, _SINGLE_THREADED)
+    if address.tls is None:
+        return grpc.insecure_channel(address.target, options)
+    return grpc.secure_channel(address.target, address.tls.credentials(), options)
+
+
+def _owner() -> Owner:
+    return os.getpid(), None

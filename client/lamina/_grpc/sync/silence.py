@@ -1,0 +1,59 @@
+"""A timer that interrupts a watch on which nothing comes."""
+
+import threading
+import time
+from collections.abc import Callable
+from weakref import WeakMethod
+
+
+class SilenceTimer:
+    """Rings when a wait lasts for more than so many seconds.
+
+    grpc's streams cannot be waited for with a timeout; they can be cancelled by another thread. One thread serves all
+    waits of a watch: it sleeps until the earliest moment at which it might have to ring, so a wait costs no switch. It
+    ends with the watch, or soon after a watch that was just left lying.
+    """
+
+    def __init__(self, seconds: float, ring: Callable[[], None]) -> None:
+        self.rang = False
+        self._seconds = seconds
+        self._ring = WeakMethod(ring)
+        self._lock = threading.Lock()
+        self._due: float | None = None
+        self._stopped = threading.Event()
+        self._thread: threading.Thread | None = None
+
+    def set(self) -> None:
+        """Begin a wait."""
+        with self._lock:
+            self.rang = False
+            self._due = time.monotonic() + self._seconds
+        if self._thread is None:
+            self._thread = threading.Thread(target=self._watch, name="lamina-watch-timeout", daemon=True)
+            self._thread.start()
+
+    def unset(self) -> None:
+        """End a wait."""
+        with self._lock:
+            self._due = None
+
+    def left(self) -> float:
+        """Tell how many seconds of the wait are left."""
+        return 0.0 if self._due is None else max(self._due - time.monotonic(), 0.0)
+
+    def stop(self) -> None:
+        """Never ring again."""
+        self._stopped.set()
+
+    def _watch(self) -> None:
+        pause = self._seconds
+        while not self._stopped.wait(pause):
+            with self._lock:
+                pause = self._seconds if self._due is None else self._due - time.monotonic()
+                if pause > 0 and self._ring() is not None:
+                    continue
+                self.rang, self._due, pause = True, None, self._seconds
+            ring = self._ring()
+            if ring is None:
+                return
+            ring()

@@ -1,0 +1,216 @@
+"""The last-known-good files of followed configs, from which a live begins where no server answers. Knows no client.
+
+There is one for each target and config: a line of JSON that says what it is, then the version's message. It is written
+beside, synced and renamed, so that a reader finds a whole one, and under a lock of the folder's, after a look at what
+is there, so that among many processes it never goes backward. When it was modified is when a server last said that this
+version is the head.
+
+Worked example: of two processes one has seen version 9, the other 10. Whoever writes first, the file holds 10, as the
+slower one finds 10 there. A backup is restored, with version 5 for its head, and no server confirms 10 any more: after
+two minutes 5 is written.
+"""
+
+import hashlib
+import json
+import os
+import stat
+import sys
+from collections.abc import Generator, Iterable
+from contextlib import contextmanager
+from functools import cached_property
+from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeAlias
+
+from google.protobuf.message import DecodeError
+
+from lamina._mapping.entries import Entries
+from lamina._runtime.log import log
+from lamina._wire.messages import PagedEntries, header_of, version_of
+from lamina.records import Version
+from lamina_protos.v1 import lamina_pb2 as pb
+
+# What is loaded within functions here is for who follows: a client that just reads connects the sooner.
+if TYPE_CHECKING:
+    from pathlib import Path
+
+if sys.platform != "win32":
+    import fcntl
+
+CacheDir: TypeAlias = str | os.PathLike[str]
+
+FORMAT: Final = 1
+FORSAKEN_SECONDS: Final = 120.0
+"""A later version that no server has confirmed for so long is of a past that is gone. Who follows it says so each 30 s;
+a server that hears of commits by another one is a few seconds behind at most."""
+
+_LABEL_BYTES: Final = 1 << 16
+_NAME_CHARACTERS: Final = 80
+_OTHERS_MAY_WRITE: Final = stat.S_IWGRP | stat.S_IWOTH
+
+
+class CachedVersion(NamedTuple):
+    """A version from a file, and when a server last said that it is the head, in seconds since the epoch."""
+
+    entries: Entries
+    known_at: float
+
+
+class Cache:
+    """The files of one client. Threads may share it. With "" for a folder it keeps nothing; None is the user's own."""
+
+    def __init__(self, folder: str | None, target: str) -> None:
+        self._given = folder
+        self._target = target
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a folder."""
+        return self._folder is not None
+
+    @cached_property
+    def _folder(self) -> "Path | None":
+        from pathlib import Path  # noqa: PLC0415
+
+        if self._given is not None:
+            return Path(self._given).absolute() if self._given else None
+        try:
+            return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lamina"
+        except RuntimeError:  # a user without a home, as in some containers
+            return None
+
+    def load(self, config: str) -> CachedVersion | None:
+        """Read a config's file; None if there is none, or, which is logged, none that can be trusted."""
+        if self._folder is None:
+            return None
+        try:
+            with self._path(self._folder, config).open("rb") as file:
+                return self._read(config, file)
+        except FileNotFoundError:
+            return None
+        except (OSError, ValueError) as error:
+            log.warning("%s: its last-known-good file is of no use: %s", config, error)
+            return None
+
+    def keep(self, entries: Entries, known_at: float) -> None:
+        """Write a version that was the head at that time, unless the file knows better. OSError if that fails."""
+        if self._folder is None:
+            return
+        self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+        path = self._path(self._folder, entries.header.config)
+        if _knows_better(path, entries.header, known_at):
+            return
+        content = self._content(entries)
+        with _locked(self._folder):
+            if not _knows_better(path, entries.header, known_at):
+                _replace(path, content, known_at)
+
+    def _path(self, folder: "Path", config: str) -> "Path":
+        from urllib.parse import quote  # noqa: PLC0415
+
+        named = _digest(f"{self._target}\0{config}".encode())[:16]
+        return folder / f"{quote(config, safe='')[:_NAME_CHARACTERS]}.{named}.lkg"
+
+    def _content(self, entries: Entries) -> bytes:
+        message = header_of(entries.header)
+        message.entries.extend(entries.messages())
+        body = message.SerializeToString()
+        return json.dumps(self._label(entries.header, body)).encode() + b"\n" + body
+
+    def _label(self, header: Version, body: bytes) -> dict[str, Any]:
+        return {
+            "lamina": FORMAT,
+            "target": self._target,
+            "config": header.config,
+            "version": header.number,
+            "hash": header.hash,
+            "sha256": _digest(body),
+        }
+
+    def _read(self, config: str, file: BinaryIO) -> CachedVersion:
+        label, body, known_at = _checked(file)
+        try:
+            message = pb.ConfigVersion.FromString(body)
+        except DecodeError:
+            raise ValueError("it is damaged") from None
+        header = version_of(message)
+        if header.config != config or label != self._label(header, body):
+            raise ValueError("it is damaged, or another one's")
+        return CachedVersion(Entries(header, PagedEntries([message])), known_at)
+
+
+def cache_of(cache_dir: CacheDir | None, addresses: Iterable[str]) -> Cache:
+    """Make the cache of a client of these addresses; see `lamina.connect` for the folder. No I/O."""
+    given = os.environ.get("LAMINA_CACHE_DIR") if cache_dir is None else os.fspath(cache_dir)
+    if not isinstance(given, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] - for who has no checker
+        raise TypeError(f"cache_dir is text or a path of text, not {type(given).__name__}")
+    return Cache(given, ",".join(sorted(addresses)))
+
+
+def _digest(data: bytes) -> str:
+    return hashlib.sha256(data).hexdigest()
+
+
+def _checked(file: BinaryIO) -> tuple[dict[str, Any], bytes, float]:
+    """Read a file's label and body, and when it was known to be the head; ValueError if it is not as it was written."""
+    status = os.fstat(file.fileno())
+    if sys.platform != "win32" and (status.st_uid not in {os.geteuid(), 0} or status.st_mode & _OTHERS_MAY_WRITE):
+        raise ValueError("others than its owner, who runs this, may have written it")
+    line, body = file.readline(_LABEL_BYTES), file.read()
+    label: dict[str, Any] = json.loads(line)  # or whatever it is
+    try:
+        is_whole = label["sha256"] == _digest(body)
+    except (KeyError, TypeError):
+        is_whole = False
+    if not is_whole:
+        raise ValueError("it is damaged")
+    return label, body, status.st_mtime
+
+
+def _knows_better(path: "Path", header: Version, known_at: float) -> bool:
+    """Tell whether a file holds this version, or a later one. If this one, it is noted when that was the head.
+
+    One that nobody would believe knows nothing: it is written anew, though its version be the same.
+    """
+    try:
+        with path.open("rb") as file:
+            label, _, confirmed_at = _checked(file)
+            number, has_same_past = int(label["version"]), label["hash"] == header.hash
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # none, or one that is of no use
+    if number == header.number and has_same_past:
+        if known_at > confirmed_at:
+            os.utime(path, (known_at, known_at))
+        return True
+    if number == header.number:
+        return confirmed_at > known_at
+    return number > header.number and known_at - confirmed_at < FORSAKEN_SECONDS
+
+
+def _replace(path: "Path", content: bytes, known_at: float) -> None:
+    # Always the same name, since it is locked: what a killed process leaves is not left for ever.
+    beside = path.with_suffix(".new")
+    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
+    with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
+        beside.chmod(0o600)  # if one was there already
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+    os.utime(beside, (known_at, known_at))
+    beside.replace(path)
+
+
+@contextmanager
+def _locked(folder: "Path") -> Generator[None, None, None]:
+    """Keep other processes and threads from writing; where there are no such locks, the last one wins."""
+    if sys.platform == "win32":
+        yield
+        return
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        try:
+            yield
+        finally:
+            os.fsync(descriptor)  # the new name, too
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked meanwhile has the descriptor, and would hold it
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,91 @@
+"""A live where no server answers: what it begins from, and what it keeps while one does. The shells say when.
+
+Worked example: version 7 is followed, and kept. The servers go away, and so does this process: the next one waits for
+its `timeout`, finds 7 in the file, and shows it, OFFLINE. A server is back, with version 9: the stream goes on after 7.
+"""
+
+import math
+import time
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Final
+
+from lamina._flows.session import Session
+from lamina._live.cache import Cache
+from lamina._live.tracking import HeadTracker
+from lamina._mapping.entries import Entries
+from lamina._mapping.values import Value, check_key, dump, encode
+from lamina._runtime.log import log
+from lamina.errors import LaminaError, UnavailableError
+from lamina.records import Version, unwritten
+from lamina_protos.v1 import lamina_pb2 as pb
+
+CONFIRMED_SECONDS: Final = 10.0
+"""How much newer it has to be known that a version is the head, for a file of the same version to be told so."""
+
+RESTING: Final = 10
+"""So many times longer than it takes to write a file nothing is written: a config that is always changed costs a tenth
+of a core, or a disk, at most."""
+
+
+def entries_of_default(config: str, default: Mapping[str, Value]) -> Entries:
+    """Make version 0 with these values; TypeError or InvalidError for what no commit could hold."""
+    values = {check_key(key): encode(value, key=key) for key, value in default.items()}
+    entries = {key: pb.Entry(key=key, value=dump(values[key])) for key in sorted(values)}
+    return Entries(replace(unwritten(config), key_count=len(entries)), entries)
+
+
+def start_offline(
+    session: Session, cache: Cache, config: str, default: Entries | None, error: LaminaError
+) -> HeadTracker:
+    """Begin from what is at hand, as a server could not be reached or has no such config; else raise that error."""
+    kept = cache.load(config) if isinstance(error, UnavailableError) else None
+    if kept is not None:
+        age, number = max(time.time() - kept.known_at, 0.0), kept.entries.header.number
+        log.warning(
+            "%s: from its last-known-good file, version %d, the head %.0f s ago: %s", config, number, age, error
+        )
+        return HeadTracker(session, kept.entries, known_at=session.clock() - age, is_offline=True)
+    if default is None:
+        raise error
+    log.warning("%s: from the default: %s", config, error)
+    return HeadTracker(session, default, known_at=-math.inf, is_offline=True)
+
+
+class CacheWriter:
+    """What was kept of one config. For one thread or task at a time."""
+
+    def __init__(self, cache: Cache) -> None:
+        self._cache = cache
+        self._header: Version | None = None
+        self._known_at = -math.inf
+        self._complaint = ""
+
+    @property
+    def is_on(self) -> bool:
+        """Whether there is a folder to keep files in."""
+        return self._cache.is_on
+
+    def is_due(self, tracking: HeadTracker) -> bool:
+        """Tell whether there is something to keep: another version, or the same that is still the head."""
+        if tracking.is_offline or tracking.failure is not None:
+            return False
+        return tracking.entries.header != self._header or tracking.known_at - self._known_at >= CONFIRMED_SECONDS
+
+    def keep(self, tracking: HeadTracker) -> float:
+        """Write it, and tell how many seconds to rest. What fails is logged, and tried again with the next version."""
+        began = time.monotonic()
+        # Before the entries, which may be swapped meanwhile: what is written was the head then, or later.
+        self._known_at, known_at = tracking.known_at, time.time() - tracking.age
+        entries = tracking.entries
+        self._header = entries.header
+        try:
+            self._cache.keep(entries, known_at)
+        except Exception as error:  # noqa: BLE001 - whatever it is, what is followed goes on
+            if (complaint := f"{type(error).__name__}: {error}") != self._complaint:  # or each version would log it
+                config = entries.header.config
+                log.warning("%s: its last-known-good file cannot be written: %s", config, complaint)
+                self._complaint = complaint
+        else:
+            self._complaint = ""
+        return RESTING * (time.monotonic() - began)

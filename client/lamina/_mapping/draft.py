@@ -1,0 +1,111 @@
+"""The two mappings: Snapshot, one version as it was, and Draft, uncommitted changes over one; pure, no I/O."""
+
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
+from typing import Any, NoReturn, Self, SupportsIndex
+
+from lamina._mapping.entries import Entries
+from lamina._mapping.snapshot import ConfigMapping, counted
+from lamina._mapping.stage import StagedChanges
+from lamina._mapping.values import Stored, Value, check_key, encode
+from lamina.records import MISSING, Change, Missing
+
+
+class Draft(ConfigMapping, MutableMapping[str, Any]):
+    """A config as this client would have it: a mutable mapping in key order, over one version.
+
+    Nothing here talks to a server. Assignments check and copy; `changes` lists what a commit would send.
+    """
+
+    __slots__ = ("_stage",)
+
+    def __init__(self, base: Entries) -> None:
+        self._stage = StagedChanges(base)
+
+    @property
+    def name(self) -> str:
+        """The config's name."""
+        return self._stage.base.header.config
+
+    @property
+    def version(self) -> int:
+        """The number of the version that the draft is based on; 0 for a config that does not exist yet."""
+        return self._stage.base.header.number
+
+    @property
+    def changes(self) -> dict[str, Change]:
+        """What is staged, by key in order: values before and after, MISSING where there is none."""
+        return {key: Change(*self._stage.old_and_new(key)) for key in sorted(self._stage.staged)}
+
+    def discard(self) -> None:
+        """Drop what is staged; the draft is again as the version it is based on."""
+        self._stage.discard()
+
+    def origin(self, key: str) -> int:
+        """Tell which version set the key's committed value; KeyError where there is none."""
+        self._note_read(key)
+        return self._stage.base.origin(key)
+
+    def clear(self) -> None:
+        """Stage the deletion of every key."""
+        for key in list(self):
+            self._stage.put(key, MISSING)
+
+    def setdefault(self, key: str, default: Value = None) -> Any:
+        """Give a key's value; where there is none, set this one first."""
+        return super().setdefault(key, default)
+
+    def popitem(self) -> tuple[str, Any]:
+        """Remove the last key in order and return it with its value; KeyError if there is none."""
+        for key in reversed(self):
+            return key, self.pop(key)
+        raise KeyError(f"{self.name} has no keys")
+
+    def __getitem__(self, key: str) -> Any:
+        seen = self._stage.seen  # all in one frame: a call costs more than the two looks
+        return seen[key] if key in seen else self._stage.looked_up(key)
+
+    def __contains__(self, key: object) -> bool:
+        if key in self._stage.seen:
+            return True
+        self._note_read(key)
+        return key in self._stage
+
+    def __setitem__(self, key: str, value: Value) -> None:
+        key = check_key(key)
+        self._stage.put(key, encode(value, key=key))
+
+    def __delitem__(self, key: str) -> None:
+        if self._stage.in_transaction:  # which is another one where somebody else has deleted it
+            self._note_read(key)
+        if key not in self._stage:
+            raise KeyError(key)
+        self._stage.put(key, MISSING)
+
+    def __iter__(self) -> Iterator[str]:
+        self._stage.note_read_all()
+        return iter(self._stage)
+
+    def __len__(self) -> int:
+        self._stage.note_read_all()
+        return len(self._stage)
+
+    def __ior__(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> Self:  # type: ignore[override]
+        self.update(other)
+        return self
+
+    def __repr__(self) -> str:
+        counts = f"{counted(len(self._stage), 'key')}, {counted(len(self._stage.staged), 'change')}"
+        return f"<{type(self).__name__} {self.name!r} version {self.version}, {counts}>"
+
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
+        raise TypeError(
+            f"a {type(self).__name__} belongs to its client and does not pickle or copy: "
+            "to_dict() makes a plain dict, at(version) a Snapshot, which does both"
+        )
+
+    def _note_read(self, key: object) -> None:
+        if isinstance(key, str):
+            self._stage.note_read(key)
+
+    def _stored(self, key: str) -> Stored | Missing:
+        return self._stage.stored(key)

@@ -1,0 +1,179 @@
+"""A version's whole map as it came over the wire, immutable; each next version shares what it did not change.
+
+Worked example: version 1 has 50,000 keys in one dict. Version 2, x = 28, is made of the same dict and the overlay
+{x: 28}, version 3, without y, of the same dict and the overlay {x: 28, y: none}. So a commit copies what was changed
+lately and not the map. When an overlay has grown too large to be copied each time, the next version gets a dict of its
+own, and an empty overlay. Nothing that was handed out ever changes, so threads may share any of it.
+
+Values are decoded when they are first read. What was decoded is kept beside the dict that it came from, and goes with
+it to later versions: a large value that is read all the time is not decoded once for each commit of some other key.
+What was read of one version is kept with that, too, in a plain dict, so that reading it again is one look into that.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from typing import Any, Final, TypeAlias
+
+from lamina._mapping.values import Stored, load, read
+from lamina.records import MISSING, Missing, Version, unwritten
+from lamina_protos.v1 import lamina_pb2 as pb
+
+Overlay: TypeAlias = Mapping[str, pb.Entry | None]
+"""Changes by key; None where there is no such key any more."""
+
+_NOTHING: Final[Overlay] = {}
+
+
+class Entries:
+    """The whole map of one version, immutable. Keeps the wire's messages and decodes each on its first access.
+
+    `seen` has the values that were read already, by key: who reads often looks there before asking for a `value`.
+    """
+
+    __slots__ = ("_decoded", "_messages", "_order", "_overlaid", "_overlay", "_size", "header", "seen")
+
+    _order: Collection[str] | None
+
+    def __init__(self, header: Version, messages: Mapping[str, pb.Entry]) -> None:
+        """Take the messages in key order, which is the order of their bytes and of Python's text alike."""
+        self.header = header
+        self._fill(messages, {}, _NOTHING, {}, len(messages), messages)
+
+    @classmethod
+    def empty(cls, config: str) -> "Entries":
+        """Make version 0."""
+        return cls(unwritten(config), {})
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[str]:
+        order = self._order
+        if order is None:
+            kept = [key for key in self._messages if key not in self._overlay]
+            kept += [key for key, message in self._overlay.items() if message is not None]
+            order = self._order = sorted(kept)  # two sorted runs, near enough: that costs hardly more than copying them
+        return iter(order)
+
+    def __contains__(self, key: object) -> bool:
+        return self._find(key) is not None
+
+    def value(self, key: str) -> Any:
+        """Give the value as it is read; KeyError where there is none."""
+        messages: Overlay = self._messages
+        decoded = self._decoded
+        if key in self._overlay:
+            messages, decoded = self._overlay, self._overlaid
+        if key in decoded:
+            value = decoded[key]
+        else:
+            message = messages[key]
+            if message is None:
+                raise KeyError(key)
+            value = decoded[key] = read(message.value)
+        self.seen[key] = value
+        return value
+
+    def stored(self, key: str) -> Stored | Missing:
+        """Give the value in canonical form."""
+        message = self._find(key)
+        return MISSING if message is None else load(message.value)
+
+    def origin(self, key: str) -> int:
+        """Give the number of the version that set the present value; KeyError where there is none."""
+        return self._message(key).origin_version
+
+    def messages(self) -> Iterator[pb.Entry]:
+        """Give the entries as they came, in key order."""
+        return map(self._message, self)
+
+    def changes_since(self, other: "Entries") -> list[pb.Change]:
+        """Give what makes this of another map, in key order."""
+        changed = [entry for entry in self.messages() if self.stored(entry.key) != other.stored(entry.key)]
+        changes = [pb.Change(key=entry.key, value=entry.value) for entry in changed]
+        changes += [pb.Change(key=key, deleted=True) for key in other if key not in self]
+        return sorted(changes, key=lambda change: change.key)
+
+    def advanced(self, header: Version, changes: Overlay) -> "Entries":
+        """Make the entries of a later version that differs in these keys; None where it has no such key."""
+        size, order = self._size, self._order
+        for key, message in changes.items():
+            grows = (message is not None) - (key in self)
+            if grows:
+                size, order = size + grows, None
+        messages, overlay = self._messages, {**self._overlay, **changes}
+        # Copied at one go each, as other threads may be reading, and so decoding, meanwhile.
+        decoded, overlaid = self._decoded, _without(dict(self._overlaid), changes)
+        # Then copying the overlay each time and the map once in a while cost about the same.
+        if len(overlay) ** 2 > 2 * len(messages):
+            decoded = {**_without(dict(decoded), overlay), **overlaid}
+            messages, overlay, overlaid = _merged(messages, overlay), {}, {}
+            if order is self._messages:
+                order = messages
+        later = Entries.__new__(Entries)
+        later.header = header
+        later._fill(messages, decoded, overlay, overlaid, size, order)  # noqa: SLF001 - of the same class
+        return later
+
+    def unseen(self) -> "Entries":
+        """Make the same entries, of which nothing was read yet."""
+        same = Entries.__new__(Entries)
+        same.header = self.header
+        same._fill(self._messages, self._decoded, self._overlay, self._overlaid, self._size, self._order)  # noqa: SLF001
+        same.seen = {}
+        return same
+
+    def __getstate__(self) -> tuple[Version, list[tuple[str, bytes]]]:
+        return self.header, [(entry.key, entry.SerializeToString()) for entry in self.messages()]
+
+    def __setstate__(self, state: tuple[Version, list[tuple[str, bytes]]]) -> None:
+        header, messages = state
+        Entries.__init__(self, header, {key: pb.Entry.FromString(message) for key, message in messages})
+
+    def _fill(  # noqa: PLR0917 - what makes up an object, given once
+        self,
+        messages: Mapping[str, pb.Entry],
+        decoded: dict[str, Any],
+        overlay: Overlay,
+        overlaid: dict[str, Any],
+        size: int,
+        order: Collection[str] | None,
+    ) -> None:
+        """Take what makes up the map: a dict shared with other versions, and what is different from it.
+
+        `decoded` and `overlaid` are what was decoded of these two. `order` has the keys in order; None leaves it to
+        whoever iterates. It may be the dict itself, where its keys are in order.
+        """
+        self._messages = messages
+        self._decoded = decoded
+        self._overlay = overlay
+        self._overlaid = overlaid
+        self._size = size
+        self._order = order
+        # Where there is no overlay, the same dict serves.
+        self.seen = {} if overlay else decoded
+
+    def _find(self, key: Any) -> pb.Entry | None:
+        return self._overlay[key] if key in self._overlay else self._messages.get(key)
+
+    def _message(self, key: str) -> pb.Entry:
+        message = self._find(key)
+        if message is None:
+            raise KeyError(key)
+        return message
+
+
+def _merged(messages: Mapping[str, pb.Entry], overlay: Overlay) -> dict[str, pb.Entry]:
+    """Lay changes over a map; keys that stay keep their places, new ones come last."""
+    merged = dict(messages)
+    for key, message in overlay.items():
+        if message is None:
+            merged.pop(key, None)
+        else:
+            merged[key] = message
+    return merged
+
+
+def _without(decoded: dict[str, Any], changes: Overlay) -> dict[str, Any]:
+    for key in changes:
+        decoded.pop(key, None)
+    return decoded

@@ -1,0 +1,41 @@
+"""The three-way merge by value, as the server does it; pure, and told of no server.
+
+Absence is a value. Worked example, base {a: 1, b: 1, c: 1}, yours {a: 2, b: 2, c: 2}, theirs {a: 1, b: 3, c: 2}:
+a was changed by you alone and stays changed; b by both, differently: a conflict; c by both alike: nothing is left to
+change, unless you read it (as in `config["c"] += 1`), which makes it a conflict too, or an increment would be lost.
+"""
+
+from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from typing import Protocol
+
+from lamina._mapping.values import Stored
+from lamina.records import Missing
+
+
+class Lookup(Protocol):
+    """What can be asked for a key's stored value."""
+
+    def stored(self, key: str) -> Stored | Missing:
+        """Give the value, or MISSING."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class Merge:
+    """What is left of the staged changes over the new head, and the keys in conflict, in order.
+
+    A conflicting key that was changed is among `staged` too, with your value.
+    """
+
+    staged: dict[str, Stored | Missing]
+    conflicts: tuple[str, ...]
+
+
+def merge(base: Lookup, head: Lookup, staged: Mapping[str, Stored | Missing], read: AbstractSet[str]) -> Merge:
+    """Carry changes staged over `base` to `head`. Keys of `read` must not have changed in between."""
+    left = {key: yours for key, yours in staged.items() if yours != head.stored(key)}
+    candidates = left.keys() | read
+    conflicts = tuple(key for key in sorted(candidates) if head.stored(key) != base.stored(key))
+    return Merge(left, conflicts)

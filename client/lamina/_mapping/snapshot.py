@@ -1,0 +1,106 @@
+"""A whole map of one version, read-only."""
+
+from abc import abstractmethod
+from collections.abc import Iterator, Mapping
+from typing import Any, TypeGuard
+
+from lamina._mapping.entries import Entries
+from lamina._mapping.frozen import READ_ONLY, thaw
+from lamina._mapping.values import Stored, encode
+from lamina.errors import InvalidError
+from lamina.records import Missing
+
+
+class ConfigMapping(Mapping[str, Any]):
+    """What both have of a dict beyond a Mapping: `|`, `reversed`, and equality by kind as well as value."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def _stored(self, key: str) -> Stored | Missing: ...
+
+    def to_dict(self) -> dict[str, Any]:
+        """Make a deep, plain, mutable copy: for YAML, for pickle, for editing."""
+        return {key: thaw(value) if type(value) in READ_ONLY else value for key, value in self.items()}
+
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(list(self))
+
+    def __or__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        if not _is_mapping(other):
+            return NotImplemented
+        return {**self.to_dict(), **other}
+
+    def __ror__(self, other: Mapping[str, Any]) -> dict[str, Any]:
+        if not _is_mapping(other):
+            return NotImplemented
+        return {**other, **self.to_dict()}
+
+    def __eq__(self, other: object) -> bool:
+        """Compare content: the same keys with equal values, where True, 1 and 1.0 differ."""
+        if not _is_mapping(other):
+            return NotImplemented
+        return len(self) == len(other) and all(key in other and self._holds(key, other) for key in self)
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def _holds(self, key: str, other: Mapping[Any, Any]) -> bool:
+        if isinstance(other, ConfigMapping):
+            return self._stored(key) == other._stored(key)  # noqa: SLF001 - of the same class
+        try:
+            return self._stored(key) == encode(other[key], key=key)
+        except (TypeError, InvalidError):
+            return False  # what cannot be a value equals none
+
+
+class Snapshot(ConfigMapping):
+    """One version of a config: a read-only mapping in key order. Lists and dicts in it are read-only too.
+
+    Made by `config.at`. May be pickled, copied, and shared by threads.
+    """
+
+    __slots__ = ("_entries",)
+
+    def __init__(self, entries: Entries) -> None:
+        self._entries = entries
+
+    @property
+    def config(self) -> str:
+        """The config's name."""
+        return self._entries.header.config
+
+    @property
+    def version(self) -> int:
+        """The version's number; 0 is the empty map before the first commit."""
+        return self._entries.header.number
+
+    def origin(self, key: str) -> int:
+        """Tell which version set the key's value; KeyError where there is none."""
+        return self._entries.origin(key)
+
+    def __getitem__(self, key: str) -> Any:
+        seen = self._entries.seen  # all in one frame: a call costs more than the two looks
+        return seen[key] if key in seen else self._entries.value(key)
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._entries.seen or key in self._entries
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._entries)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+
+    def __repr__(self) -> str:
+        return f"<Snapshot {self.config!r} version {self.version}, {counted(len(self), 'key')}>"
+
+    def _stored(self, key: str) -> Stored | Missing:
+        return self._entries.stored(key)
+
+
+def _is_mapping(other: object) -> TypeGuard[Mapping[Any, Any]]:
+    return isinstance(other, Mapping)
+
+
+def counted(number: int, noun: str) -> str:
+    return f"{number} {noun}" if number == 1 else f"{number} {noun}s"

@@ -1,0 +1,201 @@
+"""The changes staged over a version's entries, as stored values; pure, and no mapping: draft.py makes it one.
+
+Worked example: over the entries {x: 27, y: 450} of version 1, putting x=28, then y=MISSING, then x=27 again leaves the
+one staged change {y: MISSING}: what equals the base is no change.
+"""
+
+from bisect import bisect_left, insort
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any, Final
+
+from lamina._mapping.entries import Entries
+from lamina._mapping.values import Stored, check_key, decode, dump
+from lamina.errors import InvalidError
+from lamina.records import MISSING, Missing, Version
+from lamina_protos.v1 import lamina_pb2 as pb
+
+READ_KEYS_DECLARED: Final = 10_000
+"""Keys a commit may declare, by the wire contract; who read more depends on the whole map."""
+
+
+class StagedChanges:
+    """What a draft holds: a base version, the changes staged over it, and the keys read from it.
+
+    `unresolved` is a write whose outcome is not known, with its request id; commits.py settles it before any other.
+    `unresolved_keys` are the keys that were staged when it began: a revert's are none of the draft's.
+
+    In a transaction all that was read is declared, also what was not changed, until it is committed or discarded.
+    `is_running` while its function runs: what that read has decided on what it does, whatever it discards.
+
+    `seen` has the values that were read since the draft stands where it stands, by key; that those of the base were
+    read is remembered in `read` already. So who reads often looks there before asking for what was `looked_up`.
+    """
+
+    __slots__ = (
+        "_has_read_all",
+        "_order",
+        "_reshaped",
+        "_size",
+        "base",
+        "in_transaction",
+        "is_running",
+        "read",
+        "seen",
+        "staged",
+        "unresolved",
+        "unresolved_fork",
+        "unresolved_keys",
+    )
+
+    def __init__(self, base: Entries) -> None:
+        self.base = base
+        self.staged: dict[str, Stored | Missing] = {}
+        self.read: set[str] = set()
+        self.unresolved: pb.CommitRequest | pb.RevertConfigRequest | None = None
+        self.unresolved_fork: pb.ForkConfigRequest | None = None
+        self.unresolved_keys: frozenset[str] = frozenset()
+        self.in_transaction = self.is_running = False
+        self._has_read_all = False  # which keys there are, so that a new one would have made a difference
+        self.seen: dict[str, Any] = {}
+        self._reshaped = False  # whether keys were staged or deleted, so that they may not be the base's
+        self._order: list[str] | None = None  # the keys in order, once somebody iterated over them
+        self._size = len(base)
+
+    def __len__(self) -> int:
+        return self._size
+
+    def __iter__(self) -> Iterator[str]:
+        if not self._reshaped:
+            return iter(self.base)
+        if self._order is None:
+            added = [key for key, new in self.staged.items() if new is not MISSING and key not in self.base]
+            self._order = sorted([*(key for key in self.base if self.staged.get(key) is not MISSING), *added])
+        # A copy, as what is iterated over may be staged away meanwhile.
+        return iter(self._order.copy())
+
+    def __contains__(self, key: object) -> bool:
+        # A key of another type than text is in neither.
+        staged = self.staged.get(key)  # type: ignore[call-overload]
+        return key in self.base if staged is None else staged is not MISSING
+
+    def value(self, key: str) -> Any:
+        """Give the value as it is read; KeyError where there is none."""
+        stored = self.staged.get(key)
+        if stored is None:
+            return self.base.value(key)
+        if stored is MISSING:
+            raise KeyError(key)
+        if key not in self.seen:
+            self.seen[key] = decode(stored)
+        return self.seen[key]
+
+    def looked_up(self, key: Any) -> Any:
+        """Give the value as it is read, and remember that the draft depends on it; KeyError where there is none."""
+        if key in self.staged:
+            return self.value(key)
+        if isinstance(key, str):
+            self.read.add(key)
+        value = self.seen[key] = self.base.value(key)
+        return value
+
+    def stored(self, key: str) -> Stored | Missing:
+        """Give the value in canonical form."""
+        stored = self.staged.get(key)
+        return self.base.stored(key) if stored is None else stored
+
+    def old_and_new(self, key: str) -> tuple[Any, Any]:
+        """Give a staged key's value before and after; MISSING where there is none."""
+        old = self.base.value(key) if key in self.base else MISSING
+        return old, (MISSING if self.staged[key] is MISSING else self.value(key))
+
+    def note_read(self, key: str) -> None:
+        """Remember that the draft depends on the base's value of a key, unless it is the draft's own by now."""
+        if key not in self.staged:
+            self.read.add(key)
+
+    def note_read_all(self) -> None:
+        """Remember that the draft depends on which keys there are."""
+        self._has_read_all = True
+
+    def begin_transaction(self) -> None:
+        """Declare all that is read from now on, by the function that begins to run."""
+        self.read, self.seen, self.in_transaction, self._has_read_all = set(), {}, True, False
+        self.is_running = True
+
+    def put(self, key: str, new: Stored | Missing) -> None:
+        """Stage a value, or MISSING to delete; what equals the base is no change."""
+        was_there = key in self
+        self.seen.pop(key, None)
+        if new == self.base.stored(key):
+            self.staged.pop(key, None)
+        else:
+            self.staged[key] = new
+        if was_there != (new is not MISSING):
+            self._reorder(key, added=not was_there)
+
+    def discard(self) -> None:
+        """Forget all that was staged and read, and a write whose outcome is not known; see above for what was read."""
+        self.unresolved = None
+        if self.is_running:
+            for key in list(self.staged):
+                self.put(key, self.base.stored(key))
+        else:
+            self.rebase(self.base, {})
+
+    def rebase(self, base: Entries, staged: Mapping[str, Stored | Missing]) -> None:
+        """Stand on another base with these changes; of the keys read, those that are still changed stay declared."""
+        read, self.in_transaction, self._has_read_all = self.read, False, False
+        self.base, self.staged, self.seen = base, {}, {}
+        self._reshaped, self._order, self._size = False, None, len(base)
+        for key, new in staged.items():
+            self.put(key, new)
+        self.read = read & self.staged.keys()
+
+    def read_keys(self) -> list[str]:
+        """List the keys that a commit declares: those both read and changed, in a transaction all that were read."""
+        read = self.read if self.in_transaction else self.read & self.staged.keys()
+        return sorted(key for key in read if key in self.base or _can_be(key))
+
+    @property
+    def depends_on_all(self) -> bool:
+        """Whether any change of others' would have made a difference."""
+        too_many = len(self.read) > READ_KEYS_DECLARED
+        return self.in_transaction and (self._has_read_all or too_many)
+
+    def _reorder(self, key: str, *, added: bool) -> None:
+        self._size += 1 if added else -1
+        self._reshaped = True
+        if self._order is None:
+            return
+        if added:
+            insort(self._order, key)
+        else:
+            del self._order[bisect_left(self._order, key)]
+
+
+def _can_be(key: str) -> bool:
+    """Tell whether there can be such a key: what was asked for is any text, and of no other will there ever be one."""
+    try:
+        check_key(key)
+    except InvalidError:
+        return False
+    return True
+
+
+def applied(base: Entries, header: Version, changes: Iterable[pb.Change]) -> Entries:
+    """Make the entries of the version `header` that made just these changes to its parent, `base`."""
+
+    def entry(change: pb.Change) -> pb.Entry | None:
+        if change.deleted:
+            return None
+        return pb.Entry(key=change.key, value=change.value, origin_version=header.number)
+
+    return base.advanced(header, {change.key: entry(change) for change in changes})
+
+
+def changes_of(staged: Mapping[str, Stored | Missing]) -> list[pb.Change]:
+    """Make the wire's changes, in key order."""
+    return [
+        pb.Change(key=key, deleted=True) if new is MISSING else pb.Change(key=key, value=dump(new))
+        for key, new in sorted(staged.items())
+    ]

@@ -1,0 +1,1 @@
+"""Which version a log record, a call or a request was made with. Knows no server."""

@@ -1,0 +1,123 @@
+"""Pydantic's models and dataclasses as settings, and the shapes of names that they take. Needs pydantic; no configs."""
+
+from collections.abc import Mapping
+from dataclasses import fields, is_dataclass
+from types import UnionType
+from typing import (
+    Annotated,
+    Any,
+    Generic,
+    NewType,
+    TypeVar,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
+
+from pydantic import AliasChoices, AliasPath, RootModel, TypeAdapter, ValidationError
+from pydantic.fields import FieldInfo
+
+from lamina._settings.shapes import ANYTHING, Shape, ShapeError
+
+T = TypeVar("T")
+
+Shapes = dict[type, Shape]
+"""Those made already: a model may hold itself."""
+
+
+class ModelForm(Generic[T]):
+    """How an object of one model is made of what is nested."""
+
+    def __init__(self, settings: type[T]) -> None:
+        self.shape = shape_of(settings)
+        self._validate = TypeAdapter(settings).validate_python
+        self._has_init = getattr(settings, "__pydantic_custom_init__", False)
+
+    def make(self, tree: Mapping[str, Any]) -> T:
+        """Make an object, or raise ShapeError with all that is wrong."""
+        if self._has_init:
+            # To a BaseSettings these would be options, such as a file to read: no config's author decides on that.
+            tree = {name: value for name, value in tree.items() if name in self.shape.below or name[:1] != "_"}
+        try:
+            return self._validate(tree)
+        except ValidationError as error:
+            # Neither inputs, nor what a message may say of them.
+            found = error.errors(include_url=False, include_context=False, include_input=False)
+        raise ShapeError((each["loc"], each["type"]) for each in found)
+
+
+def shape_of(settings: Any, shapes: Shapes | None = None) -> Shape:
+    """Tell what names a model or a dataclass takes, its nested ones included."""
+    shapes = {} if shapes is None else shapes
+    if settings not in shapes:
+        shape = shapes[settings] = Shape({})  # first, in case that it holds itself
+        if issubclass(settings, RootModel):
+            root = _below(settings.model_fields["root"].annotation, shapes) or ANYTHING
+            shape.below, shape.extras = root.below, root.extras
+        elif hasattr(settings, "__pydantic_fields__"):
+            _fill(shape, settings, shapes)
+        else:
+            hints = get_type_hints(settings, include_extras=True)
+            shape.below.update({field.name: _below(hints[field.name], shapes) for field in fields(settings)})
+    return shapes[settings]
+
+
+def _fill(shape: Shape, settings: Any, shapes: Shapes) -> None:
+    config: Mapping[str, Any] = getattr(settings, "model_config", None) or getattr(settings, "__pydantic_config__", {})
+    declared: Mapping[str, FieldInfo] = settings.__pydantic_fields__
+    for name, field in declared.items():
+        below = _below(field.annotation, shapes)
+        for taken, is_path in _taken(name, field, config):
+            shape.below[taken] = ANYTHING if is_path else below
+    if config.get("extra") == "forbid":
+        shape.extras = "flat"
+    elif config.get("extra") == "allow" or _looks_first(settings):
+        shape.extras = "nested"
+
+
+def _taken(name: str, field: FieldInfo, config: Mapping[str, Any]) -> list[tuple[str, bool]]:
+    """List the names that fill a field, and whether each is the beginning of a path."""
+    alias = field.validation_alias if config.get("validate_by_alias") is not False else None
+    choices = alias.choices if isinstance(alias, AliasChoices) else [alias]
+    taken = [
+        (str(choice.path[0]), True) if isinstance(choice, AliasPath) else (choice, False)
+        for choice in choices
+        if choice is not None
+    ]
+    if not taken or config.get("validate_by_name") or config.get("populate_by_name"):
+        taken.append((name, False))
+    return taken
+
+
+def _looks_first(settings: Any) -> bool:
+    """Tell whether a validator sees what comes in before it is sorted into fields: it may want other names, too."""
+    validators = settings.__pydantic_decorators__.model_validators.values()
+    return any(each.info.mode in {"before", "wrap"} for each in validators)
+
+
+def _below(annotation: Any, shapes: Shapes) -> Shape | None:
+    """Tell what keys below a field of this type may fill; None for one whose value comes whole."""
+    annotation = _unwrapped(annotation)
+    if get_origin(annotation) in {Union, UnionType}:
+        found = [shape for each in get_args(annotation) if (shape := _below(each, shapes)) is not None]
+        return found[0] if len(found) == 1 else ANYTHING if found else None
+    kind: Any = get_origin(annotation) or annotation
+    if hasattr(kind, "__pydantic_fields__") or (isinstance(kind, type) and is_dataclass(kind)):
+        return shape_of(kind, shapes)
+    return ANYTHING if _is_open(kind) else None
+
+
+def _is_open(kind: Any) -> bool:
+    """Tell whether it may be a dict with names of any kind; a TypedDict is one."""
+    is_mapping = isinstance(kind, type) and issubclass(kind, Mapping)
+    return is_mapping or kind is Any or kind is object or isinstance(kind, TypeVar)
+
+
+def _unwrapped(annotation: Any) -> Any:
+    """Look through Annotated, `type` statements and NewType."""
+    if get_origin(annotation) is Annotated:
+        return _unwrapped(get_args(annotation)[0])
+    if hasattr(annotation, "__value__"):
+        return _unwrapped(annotation.__value__)
+    return _unwrapped(annotation.__supertype__) if isinstance(annotation, NewType) else annotation

@@ -1,0 +1,140 @@
+"""How the flat keys of a config fill what is nested: `db/host` is `host` within `db`. Pure; knows shapes, no classes.
+
+Worked example: a shape has `db`, and below it `host` and `port`. The config {"db": {"host": "h1", "port": 5},
+"db/port": 6, "motd": "hi"} gives {"db": {"host": "h1", "port": 6}}: a dict fills what is nested as well, a key of its
+own counts more than the dict, and `motd` is dropped, as the shape does not have it.
+"""
+
+from collections.abc import Iterable, Mapping
+from typing import Any, Final, Literal, TypeAlias
+
+from lamina._mapping.frozen import is_dict, thaw
+from lamina._mapping.values import check_text
+from lamina.errors import InvalidError
+
+Path: TypeAlias = tuple[int | str, ...]
+"""A place within what is nested: the names on the way there, and the indexes in lists."""
+
+
+Extras: TypeAlias = Literal["dropped", "flat", "nested"]
+
+
+class Shape:
+    """What a class takes, by the names that it takes it under.
+
+    below   of each name, the shape of what keys below it may fill; None where its value comes whole
+    extras  what becomes of other names: "dropped"; "flat", given as they are, to be refused by name; or "nested"
+    """
+
+    __slots__ = ("below", "extras")
+
+    def __init__(self, below: dict[str, "Shape | None"], extras: Extras = "dropped") -> None:
+        self.below = below
+        self.extras: Extras = extras
+
+
+ANYTHING: Final = Shape({}, "nested")
+"""The shape of a dict."""
+
+
+class ShapeError(Exception):
+    """What is nested does not fit: of each place, the kind of mistake. No user sees it, and it holds no values."""
+
+    def __init__(self, places: Iterable[tuple[Path, str]]) -> None:
+        super().__init__()
+        self.places = tuple(places)
+
+    def within(self, step: int | str) -> list[tuple[Path, str]]:
+        """Give the places as seen from one level above."""
+        return [((step, *path), kind) for path, kind in self.places]
+
+
+class Filling:
+    """How a shape is filled from the keys that begin with a prefix, with a delimiter between names."""
+
+    def __init__(self, shape: Shape, prefix: str, delimiter: str) -> None:
+        self._shape = shape
+        self._prefix = check_text(prefix, "a prefix")
+        self._delimiter = check_text(delimiter, "a delimiter")
+        if not delimiter:
+            raise InvalidError("a delimiter is empty", reason="BAD_REQUEST")
+        # Where all keys that count are known, a config of thousands need not be gone through at each version.
+        self._keys: set[str] = set()
+        self._open: tuple[str, ...] = ()
+        self._plan(shape, prefix, ())
+
+    def tree(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """Fill the shape, with plain lists and dicts. A key that holds no dict hides those below it."""
+        if self._open:
+            keys = [key for key in config if key in self._keys or key.startswith(self._open)]
+        else:
+            keys = [key for key in self._keys if key in config]
+        tree: dict[str, Any] = {}
+        for key in sorted(keys):  # so that a key comes before all those below it
+            rest = key.removeprefix(self._prefix)
+            if rest and (names := _names(rest, self._shape, self._delimiter)):
+                _put(tree, names, thaw(config[key]))
+        return tree
+
+    def key_of(self, path: Path, config: Mapping[str, Any]) -> str:
+        """Name the key that a place was filled from, or would have been; the prefix for all of it.
+
+        What lies inside of one key's value is not named: names in there are part of the value.
+        """
+        names = [str(step) for step in path]
+        for count in range(len(names), 0, -1):
+            key = self._prefix + self._delimiter.join(names[:count])
+            if key in config:
+                return key
+        return self._prefix + self._delimiter.join(_known(names, self._shape))
+
+    def _plan(self, shape: Shape, prefix: str, around: tuple[Shape, ...]) -> None:
+        """Note which keys count; where there is no end of them, how they begin."""
+        if shape.extras != "dropped" or any(each is shape for each in around):
+            self._open += (prefix,)
+            return
+        for name, inner in shape.below.items():
+            self._keys.add(prefix + name)
+            if inner is not None:
+                self._plan(inner, prefix + name + self._delimiter, (*around, shape))
+
+
+def _known(names: list[str], shape: Shape | None) -> Iterable[str]:
+    for name in names:
+        if shape is None or name not in shape.below:
+            return
+        yield name
+        shape = shape.below[name]
+
+
+def _names(rest: str, shape: Shape, delimiter: str) -> list[str] | None:
+    """Part a key into names, as far as the shape goes; None for what it has no place for."""
+    if rest in shape.below:  # also a name with the delimiter in it, such as the alias of a field
+        return [rest]
+    parts, is_below = rest.split(delimiter), False
+    # The longest name first: with "_" between names, `main_db` is one all the same, and `main_db_host` lies below it.
+    for count in range(len(parts) - 1, 0, -1):
+        name = delimiter.join(parts[:count])
+        if inner := shape.below.get(name):
+            is_below = True
+            if names := _names(delimiter.join(parts[count:]), inner, delimiter):
+                return [name, *names]
+    if is_below:
+        return None
+    match shape.extras:
+        case "dropped":
+            return None
+        case "nested" if parts[0] not in shape.below:
+            return parts
+        case _:
+            return [rest]
+
+
+def _put(tree: dict[str, Any], names: list[str], value: Any) -> None:
+    *above, last = names
+    for name in above:
+        inner = tree.setdefault(name, {})
+        if not is_dict(inner):
+            return
+        tree = inner
+    tree[last] = value

@@ -1,0 +1,4 @@
+"""The state machines of a watch and of a verification, without I/O. Knows no gRPC.
+
+Begin with watch.py.
+"""

@@ -1,0 +1,91 @@
+"""One config's versions held against each other in order, as they come over the wire or out of a bundle; pure.
+
+Worked example: version 1 sets x and y, version 2 sets x, version 3 deletes y. Of 1, two digests are kept: {x, y}; of 2
+one, over the first: {x, y}; of 3 none, y goes: {x}. Each version's hash is made of the last one's and of its own
+digests, and its key count is 2, 2 and 1.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+from lamina._mapping.values import load
+from lamina._streams.hashing import NO_PARENT, value_digest, version_hash
+from lamina.errors import DataLossError
+from lamina.records import MISSING
+from lamina_protos.v1 import lamina_pb2 as pb
+
+CHANGED_KEYS: Final = 100
+"""As many of its changed keys a header names, by the wire contract."""
+
+
+class Chain:
+    """The versions that were found intact so far, and the newest digest of each key of the map that they make."""
+
+    def __init__(self, config: str) -> None:
+        self._config = config
+        self._header: pb.ConfigVersion | None = None
+        self._live: dict[str, bytes] = {}
+        self._digests: list[tuple[str, bytes | None]] = []  # of the version under way, by key; None is a deletion
+        self._hashed: list[bytes] = []
+
+    @property
+    def header(self) -> pb.ConfigVersion | None:
+        """The newest version that was found intact; None before the first."""
+        return self._header
+
+    @property
+    def live(self) -> Mapping[str, bytes]:
+        """The digest of each key's value at that version."""
+        return self._live
+
+    @property
+    def place(self) -> tuple[int, int]:
+        """How far it has come: the newest intact version, and how many changes there are of the one under way."""
+        return self._number, len(self._hashed)
+
+    def add(self, part: pb.VersionChanges) -> bool:
+        """Take a version, or the next part of one; tell whether it is whole with that, and intact.
+
+        Raises DataLossError where it does not continue what there is.
+        """
+        header = part.version
+        if header.version != self._number + 1 or header.config != self._config:
+            raise self.broken(self._number + 1, f"was left out: version {header.version} of {header.config} came")
+        for change in part.changes:
+            value = MISSING if change.deleted else load(change.value)
+            digest = value_digest(self._config, header.version, change.key, value)
+            self._hashed.append(digest)
+            self._digests.append((change.key, None if value is MISSING else digest))
+        if not part.more:
+            self._end_version(header)
+        return not part.more
+
+    def forget_parts(self) -> None:
+        """Drop what there is of a version that was cut in between: it comes again whole."""
+        self._digests, self._hashed = [], []
+
+    def broken(self, number: int, what: str) -> DataLossError:
+        """Make the error for a version that is not as it was committed."""
+        return DataLossError(f"version {number} of {self._config} {what}", reason="HASH_MISMATCH")
+
+    @property
+    def _number(self) -> int:
+        return 0 if self._header is None else self._header.version
+
+    def _end_version(self, header: pb.ConfigVersion) -> None:
+        parent_hash = NO_PARENT if self._header is None else self._header.hash
+        made = version_hash(header, parent_hash, self._hashed)
+        for key, digest in self._digests:
+            if digest is None:
+                self._live.pop(key, None)
+            else:
+                self._live[key] = digest
+        if made != header.hash or header.change_count != len(self._hashed):
+            raise self.broken(header.version, "does not match its hash")
+        names = [key for key, _ in self._digests[:CHANGED_KEYS]]
+        if header.parent != header.version - 1 or header.changed_keys != names:
+            raise self.broken(header.version, "names another parent, or other keys than those that it changed")
+        if header.key_count != len(self._live):
+            raise self.broken(header.version, f"says that it has {header.key_count} keys, and has {len(self._live)}")
+        self._header = header
+        self.forget_parts()

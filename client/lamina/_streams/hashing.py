@@ -1,0 +1,88 @@
+"""Digests of values and hashes of versions, made anew from what came over the wire; pure. See protos/HASHING.md.
+
+Written a second time on purpose: the server's own code would agree with itself whatever it did. A change here or there
+breaks the chain of every config there is.
+"""
+
+import hashlib
+import struct
+from collections.abc import Sequence
+from typing import Final, TypeAlias
+
+from lamina._mapping.values import Kind, Stored
+from lamina.records import MISSING, Missing
+from lamina_protos.v1 import lamina_pb2 as pb
+
+Field: TypeAlias = bytes | str | int
+
+NO_PARENT: Final = b""
+"""The hash of version 0."""
+
+_VALUE_TAG: Final = b"lamina/value/1"
+_VERSION_TAG: Final = b"lamina/version/1"
+_TOMBSTONE: Final = "DELETED"
+_KINDS: Final[dict[Kind, str]] = {
+    "null": "NULL",
+    "bool": "BOOLEAN",
+    "int64": "INTEGER",
+    "double": "FLOAT",
+    "string": "STRING",
+    "bytes": "BYTES",
+    "json": "JSON",
+}
+
+
+def value_digest(config: str, version: int, key: str, value: Stored | Missing) -> bytes:
+    """Digest what a version set a key to; MISSING is a deletion."""
+    if value is MISSING:
+        return _sha256(_VALUE_TAG, config, version, key, _TOMBSTONE, b"")
+    return _sha256(_VALUE_TAG, config, version, key, _KINDS[value.kind], _canonical(value))
+
+
+def version_hash(header: pb.ConfigVersion, parent_hash: bytes, digests: Sequence[bytes]) -> bytes:
+    """Hash a version: its parent's hash, its header, and the digests of its changes in key order."""
+    source = (header.source_config, header.source_version, header.source_hash) if header.source_config else ()
+    return _sha256(
+        _VERSION_TAG,
+        parent_hash,
+        header.config,
+        header.version,
+        header.author,
+        int(header.author_verified),
+        header.message,
+        header.commit_time.ToMicroseconds(),
+        header.key_count,
+        len(digests),
+        len(source),
+        *source,
+        *digests,
+    )
+
+
+def _canonical(value: Stored) -> bytes:
+    """Give a value's canonical bytes. JSON is canonical on the wire already."""
+    match value.data:
+        case None:
+            return b""
+        case bool():
+            return b"\x01" if value.data else b"\x00"
+        case int():
+            return _integer(value.data)
+        case float():
+            return struct.pack(">d", value.data)
+        case str():
+            return value.data.encode()
+        case bytes():
+            return value.data
+
+
+def _sha256(*fields: Field) -> bytes:
+    parts: list[bytes] = []
+    for field in fields:
+        encoded = field if isinstance(field, bytes) else field.encode() if isinstance(field, str) else _integer(field)
+        parts += (len(encoded).to_bytes(8, "big"), encoded)
+    return hashlib.sha256(b"".join(parts)).digest()
+
+
+def _integer(number: int) -> bytes:
+    return number.to_bytes(8, "big", signed=True)

@@ -1,0 +1,164 @@
+"""Messages of the wire as records, and points in time as messages; it decides nothing and calls nobody."""
+
+from bisect import bisect_right
+from collections.abc import Iterable, Iterator, Mapping
+from datetime import UTC, datetime
+from itertools import accumulate, chain, count
+from typing import Any
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from lamina._mapping.values import decode, load
+from lamina.errors import InvalidError
+from lamina.records import MISSING, Change, ConfigInfo, Conflict, KeyChange, Version, VersionChanges
+from lamina_protos.v1 import lamina_pb2 as pb
+
+
+def version_of(header: pb.ConfigVersion) -> Version:
+    """Make the record of a version's header."""
+    return Version(
+        number=header.version,
+        config=header.config,
+        parent=header.parent,
+        author=header.author,
+        message=header.message,
+        time=time_of(header.commit_time),
+        hash=header.hash.hex(),
+        author_verified=header.author_verified,
+        key_count=header.key_count,
+        change_count=header.change_count,
+        changed_keys=tuple(header.changed_keys),
+        source_config=header.source_config or None,
+        source_version=header.source_version if header.source_config else None,
+    )
+
+
+def header_of(version: Version) -> pb.ConfigVersion:
+    """Make the message of a version's record, as it came."""
+    header = pb.ConfigVersion(
+        version=version.number,
+        config=version.config,
+        parent=version.parent,
+        author=version.author,
+        message=version.message,
+        commit_time=timestamp_of(version.time),
+        hash=bytes.fromhex(version.hash),
+        author_verified=version.author_verified,
+        key_count=version.key_count,
+        change_count=version.change_count,
+        changed_keys=version.changed_keys,
+    )
+    if version.source_config is not None and version.source_version is not None:
+        header.source_config, header.source_version = version.source_config, version.source_version
+    return header
+
+
+class PagedEntries(Mapping[str, pb.Entry]):
+    """The entries of a version's pages by key, in key order as they come.
+
+    Just where each one is: as objects of Python's, those of a large map would keep the garbage collector busy, which
+    took longer than all the rest of opening one.
+    """
+
+    def __init__(self, pages: Iterable[pb.ConfigVersion]) -> None:
+        self._pages = [page.entries for page in pages]
+        self._starts = [0, *accumulate(len(entries) for entries in self._pages)]
+        keys = chain.from_iterable([entry.key for entry in entries] for entries in self._pages)
+        self._places = dict(zip(keys, count(), strict=False))
+
+    def __getitem__(self, key: str) -> pb.Entry:
+        place = self._places[key]
+        number = bisect_right(self._starts, place) - 1
+        return self._pages[number][place - self._starts[number]]
+
+    def __contains__(self, key: object) -> bool:
+        return key in self._places
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._places)
+
+    def __len__(self) -> int:
+        return len(self._places)
+
+
+def key_change_of(change: pb.KeyChange) -> KeyChange:
+    """Make the record of one change in a key's history."""
+    return KeyChange(
+        key=change.key,
+        value=MISSING if change.deleted else decode(load(change.value)),
+        deleted=change.deleted,
+        version=change.version,
+        author=change.author,
+        message=change.message,
+        time=time_of(change.commit_time),
+    )
+
+
+def version_changes_of(version: pb.ConfigVersion, changes: Iterable[pb.Change]) -> VersionChanges:
+    """Make the record of what one version changed."""
+    time = time_of(version.commit_time)
+
+    def record(change: pb.Change) -> KeyChange:
+        value = MISSING if change.deleted else decode(load(change.value))
+        return KeyChange(change.key, value, change.deleted, version.version, version.author, version.message, time)
+
+    records = tuple(record(change) for change in changes)
+    return VersionChanges(version.version, records, version.author, version.message, time, version.hash.hex())
+
+
+def differences_of(pages: Iterable[pb.DiffVersionsResponse]) -> dict[str, Change]:
+    """Gather the differences of a diff's pages, which come in key order."""
+    return {
+        difference.key: Change(_side(difference, "from"), _side(difference, "to"))
+        for page in pages
+        for difference in page.differences
+    }
+
+
+def conflict_of(conflict: pb.KeyConflict) -> Conflict:
+    """Make the record of one conflict; a value that was left out is MISSING."""
+    return Conflict(
+        key=conflict.key,
+        base=_side(conflict, "base"),
+        theirs=_side(conflict, "theirs"),
+        yours=_side(conflict, "yours"),
+        version=conflict.their_version,
+        author=conflict.their_author,
+    )
+
+
+def config_info_of(summary: pb.ConfigSummary) -> ConfigInfo:
+    """Make the record of a listed config."""
+    return ConfigInfo(
+        name=summary.name,
+        head=summary.head.version,
+        time=time_of(summary.head.commit_time),
+        created=time_of(summary.create_time),
+    )
+
+
+def blame_of(pages: Iterable[pb.ConfigVersion]) -> dict[str, Version]:
+    """Tell by key the version that set its value, from pages read with the view BLAME."""
+    blame: dict[str, Version] = {}
+    for page in pages:
+        origins: Mapping[int, Version] = {origin.version: version_of(origin) for origin in page.origins}
+        blame |= {entry.key: origins[entry.origin_version] for entry in page.entries}
+    return blame
+
+
+def time_of(timestamp: Timestamp) -> datetime:
+    """Make an aware datetime, in UTC; the server's times are whole microseconds, as Python's are."""
+    return timestamp.ToDatetime(tzinfo=UTC)
+
+
+def timestamp_of(time: datetime) -> Timestamp:
+    """Make the wire's time of an aware datetime; InvalidError for one without a zone."""
+    if time.utcoffset() is None:
+        raise InvalidError("a point in time needs a zone: time.astimezone() takes the local one", reason="BAD_REQUEST")
+    timestamp = Timestamp()
+    timestamp.FromDatetime(time)
+    return timestamp
+
+
+def _side(message: pb.Difference | pb.KeyConflict, name: Any) -> Any:
+    return decode(load(getattr(message, name))) if message.HasField(name) else MISSING

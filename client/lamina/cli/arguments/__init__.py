@@ -1,0 +1,4 @@
+"""What people type: options, points in time, assignments. Knows no server.
+
+Begin with options.py.
+"""

@@ -1,0 +1,120 @@
+r"""HTTPie's notation for what `lamina set` is to set, taken apart; it knows neither configs nor click.
+
+timeout=30         the text "30"             timeout:=30          the number
+motd=@welcome.txt  the text of a file        hosts:=@hosts.json   JSON out of a file, `-` being standard input
+a\=b=c  a\:\=b=c   keys with a separator in them: the first `=` or `:=` that no backslash precedes ends the key
+
+parse("hosts:=[1]", read)  ->  Assignment(key="hosts", value=[1], typed=True, advice="hosts:=JSON")
+"""
+
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass, field
+from itertools import pairwise
+from typing import Any, Final
+
+from lamina.cli.output.text import JSONTextError, parse_json
+
+_ESCAPABLE: Final = "=:\\"
+_ADVISABLE: Final = (bool, int, float)
+"""Only these come back in an advice: they are what people mistype, and no secret is one."""
+
+
+class NotationError(ValueError):
+    """An argument that is not in the notation. Its text names the key, never the value."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """One key and what it is to hold.
+
+    `typed` tells `:=` from `=`. `advice` is how to write the same thing with a type, for those who forgot the colon.
+    """
+
+    key: str
+    value: Any = field(repr=False)
+    typed: bool
+    advice: str = field(repr=False)
+
+
+def parse_all(arguments: Iterable[str], read: Callable[[str], bytes]) -> list[Assignment]:
+    """Parse each argument; `read` gives a file's bytes. No key may stand twice."""
+    assignments = [parse(argument, read) for argument in arguments]
+    seen: set[str] = set()
+    for key in (assignment.key for assignment in assignments):
+        if key in seen:
+            raise NotationError(f"{key} is set twice")
+        seen.add(key)
+    return assignments
+
+
+def parse(argument: str, read: Callable[[str], bytes]) -> Assignment:
+    """Parse one argument."""
+    key, typed, text = _split(argument)
+    written = escape_key(key)
+    if text.startswith("@"):
+        text, origin, advice = _file_text(key, read(text[1:])), f" in {text[1:]}", f"{written}:={text}"
+    else:
+        origin, advice = "", f"{written}:={_advisable(text)}"
+    return Assignment(key, _json(key, text, origin) if typed else text, typed, advice)
+
+
+def escape_key(key: str) -> str:
+    """Write a key so that `parse` reads it back, with no more backslashes than that takes."""
+    # The separator that follows counts too: of `a:` and `=` only the first would remain the key.
+    return "".join(
+        f"\\{character}" if character == "=" or _special(character, after) else character
+        for character, after in pairwise(key + "=")
+    )
+
+
+def _special(character: str, after: str) -> bool:
+    return (character == ":" and after == "=") or (character == "\\" and after in _ESCAPABLE)
+
+
+def _split(argument: str) -> tuple[str, bool, str]:
+    """Give the key, whether a type follows, and what stands after the separator."""
+    key = ""
+    position = 0
+    while position < len(argument):
+        rest = argument[position:]
+        if rest[0] == "\\" and rest[1:2] and rest[1] in _ESCAPABLE:
+            key += rest[1]
+            position += 2
+        elif rest.startswith((":=", "=")):
+            typed = rest[0] == ":"
+            return _checked_key(key), typed, rest[1 + typed :]
+        else:
+            key += rest[0]
+            position += 1
+    # No separator: all of it may be a secret that was meant as a value, so it is not repeated.
+    raise NotationError("each argument is KEY=TEXT or KEY:=JSON; one has neither = nor :=")
+
+
+def _checked_key(key: str) -> str:
+    if not key:
+        raise NotationError("an argument has no key before its separator")
+    return key
+
+
+def _json(key: str, text: str, origin: str) -> Any:
+    try:
+        return parse_json(text)
+    except JSONTextError as error:
+        raise NotationError(f"what follows {key}:= is not JSON{origin}: {error} (text is set with {key}=)") from None
+
+
+def _file_text(key: str, data: bytes) -> str:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        advice = "bytes are set by importing YAML with !!binary"
+        raise NotationError(f"the file for {key} is not UTF-8 text: {advice}") from None
+
+
+def _advisable(text: str) -> str:
+    try:
+        value = parse_json(text)
+    except JSONTextError:
+        return "JSON"
+    return json.dumps(value) if isinstance(value, _ADVISABLE) else "JSON"

@@ -1,0 +1,190 @@
+"""What all verbs share: the options of the connection and the output, `-h`, and arguments that mean a point in time.
+
+An option stands before or after its verb, where the verb's own wins; the environment speaks before both. What was
+chosen is kept in click's `meta`, which a group and its verb share. It knows nothing of what verbs do.
+"""
+
+import math
+import shlex
+import shutil
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any, Final
+
+import click
+from click.core import ParameterSource
+
+from lamina.cli.arguments.points import PointError, parse_point
+
+CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+OUTPUTS: Final = ("text", "json", "yaml", "toml", "env")
+_META: Final = "lamina.cli.chosen"
+
+
+@dataclass(slots=True)
+class Chosen:
+    """The shared options' values by name, and which of them were typed rather than found in the environment.
+
+    asked   the server, or servers, that the verb has asked
+    """
+
+    values: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
+    typed: dict[str, str | None] = field(default_factory=dict[str, str | None], repr=False)
+    asked: str = ""
+
+    def output(self, allowed: Sequence[str]) -> str:
+        """Give the output to write; the environment's is a wish, granted by the verbs that have it."""
+        output: str = self.values.get("output") or "text"
+        if output in allowed:
+            return output
+        if "output" in self.typed:
+            raise click.UsageError(f"-o {output} is not for this: it takes {', '.join(allowed)}")
+        return "text"
+
+    def typed_output(self) -> str | None:
+        """Give the output if it was typed."""
+        return self.typed.get("output")
+
+    def command_line(self, verb: str, positionals: Sequence[str], options: Sequence[str]) -> str:
+        """Write a line that can be pasted: this program, a verb, and the connection as it was typed."""
+        connection = [part for name, text in self.typed.items() if name != "output" for part in _option(name, text)]
+        if any(positional.startswith("-") for positional in positionals):
+            return shlex.join([_program(), verb, *options, *connection, "--", *positionals])
+        return shlex.join([_program(), verb, *positionals, *options, *connection])
+
+
+def chosen(ctx: click.Context) -> Chosen:
+    """Give the shared options' values, which parsing has gathered."""
+    values: Chosen = ctx.meta.setdefault(_META, Chosen())
+    return values
+
+
+class SharedOption(click.Option):
+    """An option of the connection or the output, which `--help` lists after a verb's own."""
+
+
+class _WithSharedOptions(click.Command):
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the own options first."""
+        for title, shared in (("Options", False), ("Connection and output, before or after the verb", True)):
+            records = [
+                record
+                for parameter in self.get_params(ctx)
+                if isinstance(parameter, click.Option)  # arguments stand in the line above, and in the text
+                and isinstance(parameter, SharedOption) is shared
+                and (record := parameter.get_help_record(ctx))
+            ]
+            if records:
+                with formatter.section(title):
+                    formatter.write_dl(records)
+
+
+class Verb(_WithSharedOptions):
+    """A verb: a click command that takes the shared options too. `outputs` are what `-o` may say."""
+
+    def __init__(self, *args: Any, outputs: Sequence[str] = ("text", "json"), **extra: Any) -> None:
+        super().__init__(*args, **{"context_settings": CONTEXT_SETTINGS, **extra})
+        if self.help:
+            # Raw docstrings have click's mark of what is not to be wrapped as two characters.
+            self.help = self.help.replace("\\b\n", "\b\n")
+        self.outputs = outputs
+        self.params.extend(shared_options(outputs, from_environment=False))
+
+
+class VerbGroup(_WithSharedOptions, click.Group):
+    """The group of verbs, with the shared options."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the options, then the verbs."""
+        super().format_options(ctx, formatter)
+        self.format_commands(ctx, formatter)
+
+
+class PointType(click.ParamType[Any]):
+    """A point in time, as click takes it."""
+
+    name = "V"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse what was typed."""
+        if not isinstance(value, str):
+            return value  # parsed already
+        try:
+            return parse_point(value, now=datetime.now(UTC))
+        except PointError as error:
+            return self.fail(str(error), param, ctx)
+
+
+class Seconds(click.FloatRange):
+    """So many seconds: a number, which `nan` is not, though click's own range lets it pass."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Parse what was typed."""
+        seconds = super().convert(value, param, ctx)
+        if math.isnan(seconds):
+            self.fail(f"{value} is not a number of seconds.", param, ctx)
+        return seconds
+
+
+POINT: Final = PointType()
+_FILE: Final = click.Path(exists=True, dir_okay=False, readable=True)
+_SECONDS: Final = Seconds(min=0, min_open=True)
+_SHARED: Final[tuple[tuple[str, str | None, dict[str, Any]], ...]] = (
+    ("--target", "LAMINA_TARGET", {"metavar": "HOST:PORT", "help": "Server, or several by commas [localhost:7440]."}),
+    ("--token-file", None, {"type": _FILE, "help": "Holds the token; else LAMINA_TOKEN does. Never an argument."}),
+    ("--tls-ca", "LAMINA_TLS_CA", {"type": _FILE, "help": "Whom to trust, in PEM [the system's roots]."}),
+    ("--tls-cert", "LAMINA_TLS_CERT", {"type": _FILE, "help": "This client's certificate, in PEM."}),
+    ("--tls-key", "LAMINA_TLS_KEY", {"type": _FILE, "help": "The certificate's key, in PEM."}),
+    ("--plaintext", None, {"is_flag": True, "help": "No TLS, to other machines too [TLS but to this machine]."}),
+    (
+        "--timeout",
+        "LAMINA_TIMEOUT",
+        {"type": _SECONDS, "metavar": "SECONDS", "help": "For a verb with all its retries [10]."},
+    ),
+    ("--author", "LAMINA_AUTHOR", {"metavar": "NAME", "help": "Where the server knows no callers [the OS user]."}),
+)
+
+
+def shared_options(outputs: Sequence[str] = OUTPUTS, *, from_environment: bool) -> list[click.Option]:
+    """Make the options anew: the group's read the environment, a verb's only what stands after it."""
+    output = {"type": click.Choice(outputs), "help": "What to write [text]."}
+    return [
+        SharedOption(
+            ["-o", name] if name == "--output" else [name],
+            expose_value=False,
+            callback=_choose,
+            envvar=variable if from_environment else None,
+            show_envvar=from_environment,
+            **extra,
+        )
+        for name, variable, extra in (*_SHARED, ("--output", "LAMINA_OUTPUT", output))
+    ]
+
+
+def _choose(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
+    """Remember a value, over what was said before it: the environment's, or the group's."""
+    if value is None or value is False or parameter.name is None:
+        return
+    into = chosen(ctx)
+    into.values[parameter.name] = value
+    if ctx.get_parameter_source(parameter.name) is ParameterSource.COMMANDLINE:
+        into.typed[parameter.name] = None if value is True else f"{value:g}" if isinstance(value, float) else str(value)
+
+
+def _option(name: str, text: str | None) -> list[str]:
+    flag = "--" + name.replace("_", "-")
+    return [flag] if text is None else [flag, text]
+
+
+def _program() -> str:
+    """Give the name by which this program can be called again from here."""
+    typed = Path(sys.argv[0])
+    if typed.name != "lamina":
+        return "lamina"  # python -m, or a test
+    found = shutil.which("lamina")
+    if found and Path(found).resolve() == typed.resolve():
+        return "lamina"
+    return str(typed.relative_to(Path.cwd()) if typed.is_relative_to(Path.cwd()) else typed)

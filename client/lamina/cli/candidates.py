@@ -1,0 +1,70 @@
+"""What can stand where a config, a key or an assignment is asked for, told by the server itself.
+
+Completion is a courtesy: it has a second, and whatever goes wrong, it says nothing at all.
+"""
+
+from collections.abc import Callable, Iterable
+from itertools import islice
+from typing import Any, Final
+
+import click
+from click.shell_completion import CompletionItem
+
+import lamina
+from lamina.cli.arguments.assignments import escape_key
+from lamina.cli.arguments.options import chosen
+from lamina.cli.session import connected
+
+_TIMEOUT_SECONDS: Final = 1.0
+"""Longer, and whoever pressed Tab would think that the shell hangs; unless the line itself has a --timeout."""
+_OFFERED: Final = 200
+"""More than anybody reads; a shell asks before it lists so many."""
+
+
+class _Asked(click.ParamType[str]):
+    """Text for which the server can name candidates."""
+
+    name = "text"
+
+    def __init__(self, candidates: Callable[[lamina.Client, click.Context, str], Iterable[str]]) -> None:
+        self._candidates = candidates
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
+        """Ask the server; silence is an answer too."""
+        del param
+        try:
+            limit = {} if "timeout" in chosen(ctx).typed else {"timeout": _TIMEOUT_SECONDS}
+            with connected(ctx, **limit) as client:
+                offered = list(islice(self._candidates(client, ctx, incomplete), _OFFERED))
+        except Exception:  # noqa: BLE001 - a traceback in the middle of somebody's command line helps nobody
+            return []
+        return [CompletionItem(candidate) for candidate in offered]
+
+
+def _configs(client: lamina.Client, _ctx: click.Context, incomplete: str) -> Iterable[str]:
+    return (info.name for info in client.configs(incomplete))
+
+
+def _keys(client: lamina.Client, ctx: click.Context, incomplete: str) -> Iterable[str]:
+    given = ctx.params.get("keys") or ()
+    return (key for key in client.config(_config(ctx)) if key.startswith(incomplete) and key not in given)
+
+
+def _assignments(client: lamina.Client, ctx: click.Context, incomplete: str) -> Iterable[str]:
+    """Offer each key with the separator that suits what it holds."""
+    for key, value in client.config(_config(ctx)).items():
+        start = escape_key(key) + ("=" if isinstance(value, str) else ":=")
+        if start.startswith(incomplete):
+            yield start
+
+
+def _config(ctx: click.Context) -> str:
+    config: Any = ctx.params["config"]
+    return str(config)
+
+
+CONFIG: Final = _Asked(_configs)
+KEY: Final = _Asked(_keys)
+ASSIGNMENT: Final = _Asked(_assignments)
+COMMAND: Final = click.Path(readable=False)
+"""Words of another program's command line, taken as they are: what can be completed are files."""

@@ -1,0 +1,152 @@
+"""Whole maps as files: which formats there are, JSON and TOML themselves, and the way to YAML and env.
+
+It knows files' contents alone: no config, no path but a suffix. What a format cannot hold is a FormatError naming the
+key, and so is what would not come back as it was: `load(format, dump(format, map)) == map`.
+"""
+
+import json
+import re
+import tomllib
+from collections.abc import Callable, Mapping
+from datetime import date, datetime, time
+from pathlib import PurePath
+from typing import Any, Final
+
+import tomli_w
+
+from lamina.cli.formats import env, yaml
+from lamina.cli.output.text import JSONTextError, parse_json
+
+FORMATS: Final = ("yaml", "toml", "json", "env")
+_SUFFIXES: Final = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json", ".env": "env"}
+
+
+class FormatError(ValueError):
+    """A file that cannot be read, or a map that cannot be written. Names lines and keys, never values."""
+
+
+def format_of(path: str) -> str | None:
+    """Tell a file's format by its suffix; `.env` is also a whole name."""
+    name = PurePath(path).name.lower()
+    return "env" if name == ".env" else _SUFFIXES.get(PurePath(name).suffix)
+
+
+def load(form: str, data: bytes) -> dict[str, Any]:
+    """Read a file: top-level names are the keys."""
+    try:
+        text = data.decode("utf-8-sig")  # some editors begin a file with a byte order mark
+    except UnicodeDecodeError as error:
+        line = data.count(b"\n", 0, error.start) + 1
+        raise FormatError(f"line {line}: not UTF-8 text") from None
+    return _LOADERS[form](text)
+
+
+def dump(form: str, entries: Mapping[str, Any]) -> str:
+    """Write a map as a file that `load` reads back as the same map."""
+    return _DUMPERS[form](entries)
+
+
+def shell(entries: Mapping[str, Any]) -> str:
+    """Write a map as assignments for a POSIX shell, whatever its values: for use, not for reading back."""
+    return _env(entries, env.shell)
+
+
+def _load_json(text: str) -> dict[str, Any]:
+    try:
+        return _map(parse_json(text))
+    except JSONTextError as error:
+        raise FormatError(str(error)) from None
+
+
+def _dump_json(entries: Mapping[str, Any]) -> str:
+    for key, value in entries.items():
+        if isinstance(value, bytes):
+            raise FormatError(f"JSON cannot hold {key}: it is bytes, and would come back as text (YAML can)")
+    return json.dumps(dict(entries), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+
+
+def _load_toml(text: str) -> dict[str, Any]:
+    try:
+        entries = tomllib.loads(text)
+    except tomllib.TOMLDecodeError as error:
+        raise FormatError(str(error)) from None
+    except RecursionError:
+        raise FormatError("nested too deeply") from None
+    for key, value in entries.items():
+        _refuse_dates(key, value, text)
+    return entries
+
+
+def _refuse_dates(place: str, value: Any, text: str) -> None:
+    """TOML has dates and values have not; tomllib no longer knows the line, so the text is asked for it."""
+    if isinstance(value, date | datetime | time):
+        written = re.escape(str(value)[:10].rstrip("+-Z:"))
+        lines = [number for number, line in enumerate(text.splitlines(), 1) if re.search(written, line)]
+        where = f"line {lines[0]}: " if lines else ""
+        raise FormatError(f"{where}{place} is a date or time, which is no value: quote it to make it text")
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _refuse_dates(f"{place}.{name}", item, text)
+    elif isinstance(value, list):
+        for item in value:
+            _refuse_dates(place, item, text)
+
+
+def _dump_toml(entries: Mapping[str, Any]) -> str:
+    for key, value in entries.items():
+        _refuse_untomlable(key, value)
+    return tomli_w.dumps(dict(entries))
+
+
+def _refuse_untomlable(place: str, value: Any) -> None:
+    if value is None:
+        raise FormatError(f"TOML cannot hold {place}: it has no null")
+    if isinstance(value, bytes):
+        raise FormatError(f"TOML cannot hold {place}: it is bytes (YAML can)")
+    if isinstance(value, dict):
+        for name, item in value.items():
+            _refuse_untomlable(f"{place}.{name}", item)
+    elif isinstance(value, list):
+        for index, item in enumerate(value):
+            _refuse_untomlable(f"{place}[{index}]", item)
+
+
+def _load_yaml(text: str) -> dict[str, Any]:
+    try:
+        return _map(yaml.load(text))
+    except yaml.YAMLFileError as error:
+        raise FormatError(str(error)) from None
+
+
+def _load_env(text: str) -> dict[str, Any]:
+    try:
+        return dict(env.load(text))
+    except env.EnvFileError as error:
+        raise FormatError(str(error)) from None
+
+
+def _env(entries: Mapping[str, Any], write: Callable[[Mapping[str, Any]], str]) -> str:
+    try:
+        return write(entries)
+    except env.EnvFileError as error:
+        raise FormatError(str(error)) from None
+
+
+def _map(value: object) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise FormatError("the file holds no map of keys to values at its top level")
+    return value
+
+
+_LOADERS: Final[dict[str, Callable[[str], dict[str, Any]]]] = {
+    "yaml": _load_yaml,
+    "toml": _load_toml,
+    "json": _load_json,
+    "env": _load_env,
+}
+_DUMPERS: Final[dict[str, Callable[[Mapping[str, Any]], str]]] = {
+    "yaml": yaml.dump,
+    "toml": _dump_toml,
+    "json": _dump_json,
+    "env": lambda entries: _env(entries, env.dump),
+}

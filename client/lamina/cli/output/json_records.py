@@ -1,0 +1,46 @@
+"""The JSON of `-o json`: the SDK's records by their own names, versions as numbers, times in UTC. It knows no verb.
+
+What is MISSING is left out: a deletion's `value`, the `old` of a key that is new. These shapes are a promise: a name
+may be added, none changes or goes.
+"""
+
+import json
+from collections.abc import Mapping
+from dataclasses import fields
+from datetime import datetime
+from typing import Any
+
+import lamina
+from lamina.cli.output.text import escape_json, substitute, utc
+
+
+def shape(record: Any) -> dict[str, Any]:
+    """Make a JSON object of one of the SDK's records."""
+    found = {field.name: getattr(record, field.name) for field in fields(record)}
+    return {name: _plain(value) for name, value in found.items() if value is not lamina.MISSING}
+
+
+def shapes(records: Mapping[str, Any]) -> dict[str, Any]:
+    """Make a JSON object of records by key."""
+    return {key: shape(record) for key, record in records.items()}
+
+
+def change_shape(change: lamina.KeyChange, old: Any) -> dict[str, Any]:
+    """Make a JSON object of a change, with the value before it."""
+    found = shape(change)
+    before = {} if old is lamina.MISSING else {"old": old}
+    return {"key": found.pop("key"), **before, **found}
+
+
+def document(value: Any) -> str:
+    """Write one value over as many lines as are good to read."""
+    return escape_json(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False, default=substitute))
+
+
+def json_line(value: Any) -> str:
+    """Write one value in a line."""
+    return escape_json(json.dumps(value, ensure_ascii=False, allow_nan=False, default=substitute))
+
+
+def _plain(value: Any) -> Any:
+    return utc(value) if isinstance(value, datetime) else value

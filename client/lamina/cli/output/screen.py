@@ -1,0 +1,205 @@
+"""What people see: columns, colours, a pager, times as people tell them. It knows no config and asks no server.
+
+On a terminal a time is "3 min ago", text is coloured unless NO_COLOR says otherwise, and long output goes through
+$PAGER. Into a file or a pipe goes the same text without colours, with times in UTC. Nothing that a terminal would obey
+ever passes: `cell` escapes what it is given.
+"""
+
+import os
+import shlex
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from itertools import islice
+from typing import IO, Final
+
+from rich.console import Console
+from rich.text import Text
+
+from lamina.cli.output.text import escape
+
+VERSION, AUTHOR, TIME, KEY, OLD, NEW, QUIET = "yellow", "cyan", "blue", "bold", "red", "green", "dim"
+Row = Sequence[Text]
+
+_FIRST_ROWS: Final = 100
+"""Columns are as wide as these rows need; later rows may stick out, but nobody waits for a whole log to be read."""
+_GAP: Final = "  "
+_DAY_SECONDS: Final = 86400
+_WEEK_SECONDS: Final = 7 * _DAY_SECONDS
+_RECENT_SECONDS: Final = 10
+_UNITS: Final = ((_DAY_SECONDS, "day"), (3600, "hour"), (60, "min"), (1, "s"))
+_PAGER_SETTINGS: Final = {"LESS": "FRX"}
+"""As git has it: less shows colours, and ends at once where all fits on the screen."""
+
+
+@dataclass(slots=True)
+class Screen:
+    """Where a verb writes for people. `live` tells whether somebody looks on: a terminal, perhaps behind a pager."""
+
+    console: Console
+    live: bool
+    now: datetime = field(default_factory=lambda: datetime.now(UTC))
+
+    def line(self, *parts: str | Text) -> None:
+        """Write a line of parts; those that are no Text yet are escaped."""
+        self.console.print(Text.assemble(*(part if isinstance(part, Text) else cell(part) for part in parts)))
+
+    def columns(self, rows: Iterable[Row], header: Sequence[str] = (), *, clip: bool = False) -> None:
+        """Write rows, aligned, as they come; for people with a header, and with `clip` no wider than the terminal."""
+        left = iter(rows)
+        first = list(islice(left, _FIRST_ROWS))
+        if first and header and self.live:
+            first.insert(0, [cell(title, QUIET) for title in header])
+        widths = [max(map(_width, column)) for column in zip(*first, strict=True)]
+        for chunk in (first, left):
+            for row in chunk:
+                line = _joined(row, widths)
+                if clip and self.live:
+                    line.truncate(self.console.width, overflow="ellipsis")
+                self.console.print(line)
+
+    def time(self, time: datetime) -> Text:
+        """Write a time: how long ago, or when it is long ago; for a machine, exactly when."""
+        if not self.live:
+            return Text(time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+        return Text(ago(time, self.now), TIME)
+
+
+def cell(text: str, style: str = "") -> Text:
+    """Make a piece of a line: escaped, so that it is one line and nothing else."""
+    return Text(escape(text), style)
+
+
+def clipped(text: str, width: int, style: str = "") -> Text:
+    """Make a cell of at most so many columns, ending in an ellipsis where there was more."""
+    clip = cell(text, style)
+    clip.truncate(width, overflow="ellipsis")
+    return clip
+
+
+def first_line(message: str) -> Text:
+    """Make a cell of a message's first line."""
+    head, _, more = message.partition("\n")
+    return cell(f"{head} …" if more.strip() else head)
+
+
+def ago(time: datetime, now: datetime) -> str:
+    """Say how long ago a time was; beyond a week, when it was, in the local zone."""
+    seconds = int((now - time).total_seconds())
+    if seconds < _RECENT_SECONDS:
+        return "now"
+    if seconds >= _WEEK_SECONDS:
+        return time.astimezone().strftime("%Y-%m-%d %H:%M")
+    unit_seconds, unit = next((size, name) for size, name in _UNITS if seconds >= size)
+    number = seconds // unit_seconds
+    return f"{number} {unit}{'s' if unit in {'day', 'hour'} and number > 1 else ''} ago"
+
+
+def emit(data: str) -> None:
+    """Write data: to the letter, but onto a terminal with nothing that acts."""
+    print(escape(data, keep_layout=True) if sys.stdout.isatty() else data, end="")
+
+
+def counted(number: int, noun: str) -> str:
+    """Write a number of things."""
+    return f"{number:,} {noun}{'' if number == 1 else 's'}"
+
+
+@contextmanager
+def screen(*, paged: bool = False) -> Iterator[Screen]:
+    """Give the screen on stdout, behind the pager if that is wanted and somebody looks on."""
+    if not sys.stdout.isatty():
+        yield Screen(_console(sys.stdout, colours=False), live=False)
+        return
+    pager = _pager() if paged else None
+    if pager is None:
+        yield Screen(_console(sys.stdout, colours=_colours()), live=True)
+        return
+    with _through(pager) as into:
+        yield Screen(_console(into, colours=_colours()), live=True)
+
+
+def error_screen() -> Screen:
+    """Give the screen on stderr, for what people are to see wherever stdout goes."""
+    is_live = sys.stderr.isatty()
+    return Screen(_console(sys.stderr, colours=is_live and _colours()), live=is_live)
+
+
+def error_console() -> Console | None:
+    """Give a console on stderr for progress, where somebody looks on."""
+    return Console(stderr=True, no_color=not _colours()) if sys.stderr.isatty() else None
+
+
+class _Console(Console):
+    """A console that leaves a closed pipe to whoever called: rich itself would end the program as if it had failed."""
+
+    def on_broken_pipe(self) -> None:
+        """Go on with the BrokenPipeError."""
+        raise  # noqa: PLE0704 - rich calls this where it has caught the error
+
+
+def _console(file: IO[str], *, colours: bool) -> Console:
+    """Make a console that writes lines as they are: no wrapping, no markup, no guessing at numbers."""
+    return _Console(
+        file=file,
+        force_terminal=colours,
+        color_system="auto" if colours else None,
+        markup=False,
+        emoji=False,
+        highlight=False,
+        soft_wrap=True,
+    )
+
+
+def _colours() -> bool:
+    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {None, "", "dumb"}
+
+
+def _pager() -> list[str] | None:
+    """Give the pager's command; none where it would do nothing, or is not there."""
+    try:
+        command = shlex.split(os.environ.get("PAGER", "less"))
+    except ValueError:
+        return None
+    return command if command and command != ["cat"] and shutil.which(command[0]) else None
+
+
+@contextmanager
+def _through(pager: list[str]) -> Iterator[IO[str]]:
+    """Run the pager, and wait for it whatever happens, or the terminal would be left as the pager had it."""
+    environment = {**_PAGER_SETTINGS, **os.environ}
+    process = subprocess.Popen(pager, stdin=subprocess.PIPE, env=environment, text=True, encoding="utf-8")  # noqa: S603
+    assert process.stdin is not None
+    try:
+        yield process.stdin
+        process.stdin.flush()
+    except BrokenPipeError:
+        pass  # the reader has seen enough
+    finally:
+        _wait_for(process)
+
+
+def _wait_for(process: "subprocess.Popen[str]") -> None:
+    try:
+        process.communicate()
+    except KeyboardInterrupt:  # meant for the pager, which stays
+        _wait_for(process)
+
+
+def _joined(row: Row, widths: Sequence[int]) -> Text:
+    """Put cells side by side. The last one is not padded, so that no line ends in blanks."""
+    line = Text()
+    last = max((index for index, part in enumerate(row) if part), default=-1)
+    for index, part in enumerate(row[: last + 1]):
+        line.append_text(part)
+        if index < last:
+            line.append(" " * max(widths[index] - _width(part), 0) + _GAP)
+    return line
+
+
+def _width(part: Text) -> int:
+    return part.cell_len

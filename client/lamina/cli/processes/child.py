@@ -1,0 +1,156 @@
+"""Runs one command at a time to its end, and with it ends all that it started; it knows no config and no version.
+
+A signal that asks for the end while a command runs is the command's first: it gets its time to end, and whoever ran it
+learns which signal that was.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Mapping, Sequence
+from contextlib import suppress
+from types import FrameType, TracebackType
+from typing import IO, Any, Final, Self
+
+_GRACE_SECONDS: Final = 5.0
+"""So long a command may take to end once it was asked to; then it is killed."""
+
+
+class Stopped(KeyboardInterrupt):
+    """A signal asked for the end. `cursor` is where to go on, if the command that was running decides it."""
+
+    def __init__(self, number: int, cursor: str = "") -> None:
+        super().__init__(number)
+        self.number, self.cursor = number, cursor
+
+
+class ForegroundCommand:
+    """Runs commands. `with` holds the signals that ask for the end."""
+
+    def __init__(self) -> None:
+        self._running: _Child | None = None
+        self._before: dict[int, Any] = {}
+
+    def run(
+        self, program: Sequence[str], variables: Mapping[bytes, bytes], text: str, *, stdout: int | None = None
+    ) -> tuple[int, int | None]:
+        """Run a command to its end, with a text on its stdin.
+
+        Gives its exit code, or minus the number of the signal that ended it; and the signal that asked this process for
+        the end meanwhile. Raises OSError where it does not start.
+        """
+        self._running = running = _Child()
+        try:
+            code = running.run(program, variables, text, stdout)
+        finally:
+            self._running = None
+        return code, running.signal  # in this order: a signal that comes now raises Stopped by itself
+
+    def __enter__(self) -> Self:
+        for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) != signal.SIG_IGN:  # as for a background job, or under nohup
+                self._before[number] = signal.signal(number, self._on_signal)
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, error: BaseException | None, _: TracebackType | None) -> None:
+        for number, handler in self._before.items():
+            signal.signal(number, handler)
+        if isinstance(error, Stopped) and error.number != signal.SIGINT:
+            os.kill(os.getpid(), error.number)  # end by it, as whoever sent it expects
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        if self._running is None:
+            raise Stopped(number)
+        self._running.end(number)
+
+
+class _Child:
+    """One command, from before its start until its end, so that no signal falls in between."""
+
+    def __init__(self) -> None:
+        self.signal: int | None = None
+        self._process: subprocess.Popen[bytes] | None = None
+        self._own_group = False
+        self._killer = threading.Timer(_GRACE_SECONDS, self._send, [signal.SIGKILL])
+        self._killer.daemon = True
+
+    def run(self, program: Sequence[str], variables: Mapping[bytes, bytes], text: str, stdout: int | None) -> int:
+        """Run it to its end; give its exit code, or minus the number of the signal that ended it."""
+        # On a terminal the command stays in the group that Ctrl-C reaches, and that may ask for a password there. Else
+        # it gets one of its own, so that what it started can be ended with it.
+        self._own_group = not _in_foreground()
+        ended, alive = os.pipe()  # all that the command starts holds the one end, so the other tells when all has ended
+        with open(ended, "rb"):  # noqa: PTH123 - a descriptor has no path
+            with _held(text) as stdin, open(alive, "wb"):  # noqa: PTH123
+                self._process = process = subprocess.Popen(  # noqa: S603 - the user's own command
+                    program,
+                    stdin=stdin,
+                    stdout=stdout,
+                    env=variables,
+                    pass_fds=(alive,),
+                    process_group=0 if self._own_group else None,
+                )
+            if self.signal is not None:  # while it was being started
+                self._pass_on(self.signal)
+            code = process.wait()
+            if self.signal is not None:  # a shell may die at once, and what it ran take its time
+                select.select([ended], [], [], _GRACE_SECONDS)
+            self._killer.cancel()
+        return code
+
+    def end(self, number: int) -> None:
+        """Ask it to end; when asked again, kill it."""
+        if self.signal is not None:
+            self._send(signal.SIGKILL)
+            return
+        self.signal = number
+        self._killer.start()
+        self._pass_on(number)
+
+    def _pass_on(self, number: int) -> None:
+        if self._own_group or number != signal.SIGINT:  # which a terminal has given to it already
+            self._send(number)
+
+    def _send(self, number: int) -> None:
+        if self._process is None:
+            return
+        with suppress(ProcessLookupError, PermissionError):  # ended just now; or another user's
+            if self._own_group:
+                os.killpg(self._process.pid, number)
+            else:
+                self._process.send_signal(number)
+
+
+def failure(code: int) -> str:
+    """Say how a command ended."""
+    return f"the command exited with {code}" if code >= 0 else f"the command was ended by {_signal_name(-code)}"
+
+
+def _signal_name(number: int) -> str:
+    try:
+        return signal.Signals(number).name
+    except ValueError:  # one of the real-time signals
+        return f"signal {number}"
+
+
+def _held(text: str) -> IO[bytes]:
+    """Hold a text in memory as a file: a pipe would break where nobody reads, or block where nobody reads on."""
+    if sys.platform == "linux":
+        file: IO[bytes] = os.fdopen(os.memfd_create("lamina-stdin"), "w+b")
+    else:
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever asked for it closes it
+    file.write(text.encode())
+    file.seek(0)
+    return file
+
+
+def _in_foreground() -> bool:
+    """Tell whether stdin is a terminal whose Ctrl-C reaches this process's group."""
+    try:
+        return os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        return False

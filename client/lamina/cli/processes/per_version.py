@@ -1,0 +1,96 @@
+"""Runs a shell command for each version of a watch, one after the other, none left out; it knows no server.
+
+The command has the version as a JSON object on stdin, and the short of it in variables named LAMINA_CHANGE_... . No
+`lamina` reads those: one within the command is whoever it was, not the author of the change.
+
+A signal that asks for the end while a command runs is the command's first: it gets its time to end, and whether it then
+exits with 0 decides whether its version counts as done.
+"""
+
+from typing import Any, Final
+
+import lamina
+from lamina.cli.errors import Refusal, tell
+from lamina.cli.output.json_records import change_shape, json_line
+from lamina.cli.output.text import bare, utc
+from lamina.cli.processes.child import ForegroundCommand, Stopped, failure
+from lamina.cli.processes.environment import fits, laid_over
+from lamina.cli.watch_steps import Step
+
+_PREFIX: Final = "LAMINA_CHANGE_"
+_SHELL: Final = "/bin/sh"
+_OF_A_CHANGE: Final = ("key", "old", "value", "deleted")
+"""What is a change's own; the rest is its version's."""
+
+
+class Commands(ForegroundCommand):
+    """Runs the command for one step at a time. `with` holds the signals that end a watch."""
+
+    def __init__(self, command: str, config: str, *, single: bool, stop_on_error: bool) -> None:
+        super().__init__()
+        self._command, self._config = command, config
+        self._single, self._stop_on_error = single, stop_on_error
+
+    def __call__(self, step: Step) -> None:
+        """Run the command; return when it has ended."""
+        try:
+            code, number = self.run(
+                [_SHELL, "-c", self._command],
+                environment(variables(self._config, step, single=self._single)),
+                json_line(document(self._config, step)) + "\n",
+            )
+        except OSError as error:
+            raise _end(step, f"{_SHELL} does not start: {error.strerror}") from None
+        if number is not None:
+            raise Stopped(number, step.before if code else step.cursor)
+        if code and self._stop_on_error:
+            raise _end(step, failure(code))
+        if code:
+            tell(f"version {step.version.version}: {failure(code)}")
+
+
+def document(config: str, step: Step) -> dict[str, Any]:
+    """Make the JSON object of a step, which holds all that there is to know."""
+    version = step.version
+    changes = [change_shape(change, old) for change, old in step.changes]
+    return {
+        "config": config,
+        "version": version.version,
+        "author": version.author,
+        "message": version.message,
+        "time": utc(version.time),
+        "changes": [{name: shape[name] for name in _OF_A_CHANGE if name in shape} for shape in changes],
+        "cursor": step.cursor,
+    }
+
+
+def variables(config: str, step: Step, *, single: bool) -> dict[str, str]:
+    """Give the variables of a step, without their prefix; the values too where a `single` key is watched."""
+    version = step.version
+    found = {
+        "CONFIG": config,
+        "VERSION": str(version.version),
+        "AUTHOR": version.author,
+        "MESSAGE": version.message,
+        "TIME": utc(version.time),
+        "CURSOR": step.cursor,
+        "KEYS": "\n".join(change.key for change, _ in step.changes),  # no key has a line end in it
+    }
+    if single:
+        ((change, old),) = step.changes
+        sides = {"VALUE": change.value, "OLD": old}
+        found |= {name: bare(value) for name, value in sides.items() if value is not lamina.MISSING}
+    return found
+
+
+def environment(values: dict[str, str]) -> dict[bytes, bytes]:
+    """Lay variables over this process's own; those of a watch around this one go.
+
+    What the system would not take is left out, never cut short. In bytes, for ours are UTF-8 whatever the locale.
+    """
+    known = {f"{_PREFIX}{name}": value for name, value in values.items() if "\0" not in value}
+    return laid_over({name: value for name, value in known.items() if fits(name, value)}, without=_PREFIX)
+
+
+def _end(step: Step, what: str) -> Refusal:
+    return Refusal(f"version {step.version.version}: {what}; to go on from there: --after {step.before}")

@@ -1,0 +1,225 @@
+"""Keeps a command running on the newest map: its processes, signals, terminal and threads. supervising.py decides.
+
+All that happens comes as a function into one queue, which the main thread works off: it alone starts and signals.
+"""
+
+import os
+import signal
+import subprocess
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+from types import FrameType
+from typing import Any, Final, TypeAlias
+
+from lamina.cli.errors import Refusal, tell
+from lamina.cli.processes.restart_policy import End, RestartPolicy, Send, Start
+
+NOT_STARTED: Final = 126
+NOT_FOUND: Final = 127
+"""As env(1) has them."""
+_PASSED_ON: Final = (
+    signal.SIGINT,
+    signal.SIGTERM,
+    signal.SIGHUP,
+    signal.SIGQUIT,
+    signal.SIGUSR1,
+    signal.SIGUSR2,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """What to start the command with. Equal if its variables are, whatever the version: then a restart changes nothing.
+
+    Those are the map's; the environment is them and the rest.
+    """
+
+    variables: Mapping[str, str] = field(repr=False)
+    version: int = field(compare=False)
+    environment: Mapping[bytes, bytes] = field(compare=False, repr=False)
+
+
+Event: TypeAlias = "Callable[[float], Sequence[Start[Plan] | Send | End]]"
+
+
+class Supervisor:
+    """Runs a command until it ends for good. `changed` may be called by any thread."""
+
+    def __init__(self, command: Sequence[str], supervisor: RestartPolicy[Plan]) -> None:
+        self._command, self._supervisor = command, supervisor
+        self._events: SimpleQueue[Event] = SimpleQueue()
+        self._child: _Child | None = None
+
+    def changed(self, plan: Plan) -> None:
+        """Take the newest plan."""
+        self._events.put(lambda now: self._supervisor.changed(plan, now))
+
+    def run(self) -> int:
+        """Run the command; give the exit code of its last run, or minus the number of the signal that ended it."""
+        with self._signals(), _terminal_given_back():
+            try:
+                return self._run()
+            except BaseException:  # whatever it is: nobody would be there any more to end the command
+                self._send(signal.SIGKILL)
+                raise
+
+    def _run(self) -> int:
+        code = self._done(self._supervisor.begin())
+        while code is None:
+            code = self._done(self._next_event()(time.monotonic()))
+            if code is None:
+                code = self._done(self._supervisor.passed(time.monotonic()))
+        return code
+
+    def _next_event(self) -> Event:
+        deadline = self._supervisor.deadline
+        try:
+            return self._events.get(timeout=None if deadline is None else max(deadline - time.monotonic(), 0))
+        except Empty:
+            return self._supervisor.passed
+
+    def _done(self, actions: "Sequence[Start[Plan] | Send | End]") -> int | None:
+        for action in actions:
+            match action:
+                case Start(plan):
+                    self._start(plan)
+                case Send(number):
+                    self._send(number)
+                case End(code):
+                    return code
+        return None
+
+    def _start(self, plan: Plan) -> None:
+        if self._child is not None:
+            tell(f"version {plan.version}: the command is started again")
+        self._child = _Child(self._command, plan.environment, self._child, self._happened)
+
+    def _send(self, number: int) -> None:
+        if self._child is not None:
+            self._child.send(number)
+
+    def _happened(self, child: "_Child", what: str, number: int) -> None:
+        """Take what a child's thread has seen; of an earlier child it means nothing any more."""
+        self._events.put(lambda _now: self._told(what, number) if child is self._child else [])
+
+    def _told(self, what: str, number: int) -> "Sequence[Start[Plan] | Send | End]":
+        if what == "stopped":
+            self._stop_with_it()
+            return []
+        return self._supervisor.ended(number) if what == "ended" else self._supervisor.gone()
+
+    def _stop_with_it(self) -> None:
+        """Stop as the command was by ^Z, so that the shell shows its prompt; go on together."""
+        if self._child is not None and _take_terminal(self._child.group, os.getpgrp()):
+            os.killpg(os.getpgrp(), signal.SIGTSTP)
+            _take_terminal(os.getpgrp(), self._child.group)
+            self._child.send(signal.SIGCONT)
+
+    @contextmanager
+    def _signals(self) -> Iterator[None]:
+        before: dict[int, Any] = {}
+        for number in _PASSED_ON:
+            if signal.getsignal(number) != signal.SIG_IGN:  # as for a background job, or under nohup
+                before[number] = signal.signal(number, self._on_signal)
+        try:
+            yield
+        finally:
+            for held, handler in before.items():
+                signal.signal(held, handler)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        self._events.put(lambda now: self._supervisor.signalled(number, now))
+
+
+class _Child:
+    """One run of the command, in a process group of its own, so that what it starts can be ended with it."""
+
+    def __init__(
+        self,
+        command: Sequence[str],
+        environment: Mapping[bytes, bytes],
+        before: "_Child | None",
+        happened: "Callable[[_Child, str, int], None]",
+    ) -> None:
+        self._happened = happened
+        ended, alive = os.pipe()  # all that the command starts holds the one end, so the other tells when all has ended
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - the user's own command
+                command, env=environment, pass_fds=(alive,), process_group=0
+            )
+        except OSError as error:
+            os.close(ended)
+            raise not_started(command, error) from None
+        finally:
+            os.close(alive)
+        self.group = self._process.pid
+        if _take_terminal(os.getpgrp() if before is None else before.group, self.group):
+            self.send(signal.SIGCONT)  # if it wanted to read before it had the terminal
+        threading.Thread(target=self._wait, args=(ended,), name="lamina-command", daemon=True).start()
+
+    def send(self, number: int) -> None:
+        """Send a signal to the command and all that it started."""
+        with suppress(ProcessLookupError, PermissionError):  # ended just now; or another user's
+            os.killpg(self.group, number)
+
+    def _wait(self, ended: int) -> None:
+        while True:
+            _, status = os.waitpid(self.group, os.WUNTRACED)
+            if not os.WIFSTOPPED(status):
+                break
+            if os.WSTOPSIG(status) == signal.SIGTSTP:
+                self._happened(self, "stopped", signal.SIGTSTP)
+        self._process.returncode = os.waitstatus_to_exitcode(status)  # else it would be waited for again
+        self._happened(self, "ended", self._process.returncode)
+        with open(ended, "rb") as pipe:
+            pipe.read()
+        self._happened(self, "gone", 0)
+
+
+def not_started(command: Sequence[str], error: OSError) -> Refusal:
+    """Say that a command does not start, with the exit code that env(1) has for it."""
+    code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_STARTED
+    return Refusal(f"{command[0]} does not start: {error.strerror}", code)
+
+
+def end_as(code: int) -> int:
+    """End by the signal that ended the command, where that is one to end by; else give its exit code as shells do."""
+    if -code in _PASSED_ON and -code != signal.SIGQUIT:  # which would leave a core
+        signal.signal(-code, signal.SIG_DFL)
+        os.kill(os.getpid(), -code)  # nothing happens to the first process of a container
+    return code if code >= 0 else 128 - code
+
+
+def _take_terminal(before: int, after: int) -> bool:
+    """Give the terminal on stdin from one process group to another, if that one has it; tell whether it had."""
+    try:
+        if os.tcgetpgrp(0) != before:
+            return False
+        # From the background this asks for a signal, which must be blocked: ignored, the command would inherit that.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
+        try:
+            os.tcsetpgrp(0, after)
+        finally:
+            signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTTOU})
+    except OSError:  # no terminal, or not this session's
+        return False
+    return True
+
+
+@contextmanager
+def _terminal_given_back() -> Iterator[None]:
+    """See that this process's group has the terminal in the end, if it had it in the beginning."""
+    try:
+        had = os.tcgetpgrp(0) == os.getpgrp()
+    except OSError:
+        had = False
+    try:
+        yield
+    finally:
+        if had:
+            with suppress(OSError):
+                _take_terminal(os.tcgetpgrp(0), os.getpgrp())

@@ -1,0 +1,92 @@
+"""Tries a command on maps, each different map once, and says what its exit code means; it knows no server.
+
+    0 good   125 skipped   1 to 127 bad   128 and above, or a signal: nothing is known, and the search ends
+
+These are the meanings that `git bisect run` gives them.
+"""
+
+import hashlib
+import os
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, Final
+
+from lamina.cli.errors import Refusal
+from lamina.cli.formats import env
+from lamina.cli.formats.env import EnvFileError
+from lamina.cli.output.json_records import json_line
+from lamina.cli.output.text import bare, write_json
+from lamina.cli.processes.child import ForegroundCommand, Stopped, failure
+from lamina.cli.processes.environment import fits, laid_over
+from lamina.cli.search import Verdict
+
+_PREFIX: Final = "LAMINA_BISECT_"
+_SKIP: Final = 125
+_STOP: Final = 128
+
+
+class Trials(ForegroundCommand):
+    """Runs the command. What it prints goes to stderr, so that stdout has the result alone.
+
+    file   where the map lies that is tried
+    """
+
+    def __init__(self, command: Sequence[str]) -> None:
+        super().__init__()
+        self.file = Path(os.devnull)
+        self._command = command
+        self._known: dict[str, int] = {}
+
+    @property
+    def runs(self) -> int:
+        """How often the command was run."""
+        return len(self._known)
+
+    def verdict(self, entries: Mapping[str, Any], what: str, told: Mapping[str, str]) -> tuple[Verdict, str]:
+        """Try a map; give the verdict, and how the command ended. `what` names the map where nothing comes of it."""
+        map_hash = _hash(entries)
+        if map_hash not in self._known:
+            self._known[map_hash] = self._run(entries, what, told)
+        code = self._known[map_hash]
+        if code == 0:
+            return Verdict.GOOD, failure(code)
+        return (Verdict.SKIPPED if code == _SKIP else Verdict.BAD), failure(code)
+
+    def _run(self, entries: Mapping[str, Any], what: str, told: Mapping[str, str]) -> int:
+        text = json_line(dict(entries)) + "\n"
+        self.file.unlink(missing_ok=True)  # whatever the command has made of it
+        with os.fdopen(os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
+            file.write(text.encode())
+        mine = {**told, "FILE": str(self.file)}
+        try:
+            found = _variables(entries) | {f"{_PREFIX}{name}": value for name, value in mine.items()}
+            code, number = self.run(self._command, laid_over(found, without=_PREFIX), text, stdout=_stderr())
+        except EnvFileError as error:
+            raise Refusal(f"{what}: {error}") from None
+        except OSError as error:
+            raise Refusal(f"{what}: {self._command[0]} does not start: {error.strerror}") from None
+        if number is not None:
+            raise Stopped(number)
+        if code < 0 or code >= _STOP:
+            raise Refusal(f"{what}: {failure(code)}, which is neither good nor bad: the search has ended")
+        return code
+
+
+def _stderr() -> int:
+    try:
+        return sys.stderr.fileno()
+    except (OSError, ValueError):  # no file: within another program
+        return 2
+
+
+def _variables(entries: Mapping[str, Any]) -> dict[str, str]:
+    """Give the variables of a map. What cannot be one is left out: the file has everything."""
+    found = {name: bare(entries[key]) for name, key in env.named(entries).items() if entries[key] is not None}
+    return {name: text for name, text in found.items() if fits(name, text)}
+
+
+def _hash(entries: Mapping[str, Any]) -> str:
+    """Tell maps apart, where bytes are not the text that stands for them, and 1, 1.0 and true are three values."""
+    parts = ([key, isinstance(entries[key], bytes), entries[key]] for key in sorted(entries))
+    return hashlib.sha256("\n".join(map(write_json, parts)).encode()).hexdigest()

@@ -1,0 +1,169 @@
+"""The verb that opens a config in an editor: edit. What was written there is never lost, whatever comes of it."""
+
+import os
+import shlex
+import shutil
+import signal
+import subprocess
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import replace
+from pathlib import Path, PurePath
+from typing import Any, Final
+
+import click
+
+import lamina
+from lamina.cli import formats
+from lamina.cli.arguments.options import Verb, chosen
+from lamina.cli.candidates import CONFIG
+from lamina.cli.errors import USAGE, Refusal, exit_code, report, tell
+from lamina.cli.session import connected
+from lamina.cli.writing.writer import Write, differ, edit, writer
+
+_FORMATS: Final = ("yaml", "toml")
+_FOLDER: Final = "lamina-edit-"
+_FILE: Final = click.Path(exists=True, dir_okay=False)
+
+
+@click.command("edit", cls=Verb)
+@click.argument("config", type=CONFIG)
+@click.option("--format", "form", type=click.Choice(_FORMATS), help="What to edit it as [yaml].")
+@click.option("--resume", "resumed", type=_FILE, metavar="FILE", help="Go on with a file that an edit has kept.")
+@writer(creates=True)
+def edit_verb(write: Write, config: str, form: str | None, resumed: str | None) -> None:
+    """Open a config in $VISUAL, else $EDITOR, and write what was changed there as one new version.
+
+    A key that is taken out is deleted. What others have changed meanwhile stays; where it is what this changes, nothing
+    is written, and it exits with 3. Whenever something was edited and nothing written, the file is kept, and the line
+    printed that goes on with it.
+
+    With --base V, the map is opened as it was then. With --resume FILE, that is the map that FILE was made from.
+    """
+    if resumed is not None and write.base is None:
+        raise click.UsageError("--resume goes with --base, the version that FILE was made from")
+    form = form or (formats.format_of(resumed) if resumed is not None else None) or "yaml"
+    if form not in _FORMATS:
+        raise click.UsageError(f"{form} is not edited: it takes {' or '.join(_FORMATS)}")
+    editor = _editor()
+    with connected(write.ctx) as client:
+        cfg = write.open(client, config)
+        opened = cfg.at(cfg.version if write.base is None else write.base)
+    file = _made(form, opened) if resumed is None else Path(resumed).absolute()
+    write = replace(write, base=opened.version)
+    _run(write, editor, config, file, is_new=resumed is None)
+    with _kept(write, config, file):
+        changes = _difference(opened, _load(form, file, opened))
+        with connected(write.ctx) as client:
+            edit(write, client, config, lambda cfg, head: _stage(cfg, head, changes, file))
+        if write.dry_run and changes:
+            tell(_way_on(write, config, file))
+            return
+    _discard(file)
+
+
+def _editor() -> list[str]:
+    """Give the editor's command."""
+    named = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    try:
+        command = shlex.split(named)
+    except ValueError:
+        command = []
+    if not command or shutil.which(command[0]) is None:
+        raise Refusal(f"there is no editor {command[0] if command else named}: set EDITOR")
+    return command
+
+
+def _made(form: str, opened: lamina.Snapshot) -> Path:
+    """Write the map as a file for this user alone, in a folder that takes what editors put beside it, too."""
+    try:
+        text = formats.dump(form, opened.to_dict()) if opened else ""
+    except formats.FormatError as error:
+        raise Refusal(f"{error}; --format {' or '.join(other for other in _FORMATS if other != form)}") from None
+    head = (
+        f"# {opened.config} version {opened.version}: what is changed here is written, what is taken out is deleted.\n"
+    )
+    file = Path(tempfile.mkdtemp(prefix=_FOLDER)) / f"{PurePath(opened.config).name}.{form}"
+    with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as made:
+        made.write((head + text).encode())
+    return file
+
+
+def _run(write: Write, editor: list[str], config: str, file: Path, *, is_new: bool) -> None:
+    """Run the editor to its end; Ctrl-C is its own, as at a terminal it goes to both."""
+    before = file.read_bytes()
+    handler = signal.signal(signal.SIGINT, lambda *_: None)  # not ignored: the editor would inherit that
+    try:
+        code = subprocess.run([*editor, str(file)], check=False).returncode  # noqa: S603 - the user's own command
+    except OSError as error:  # a file that is no program, though it may be run
+        if is_new:
+            _discard(file)
+        raise Refusal(f"nothing was written: {editor[0]} does not start: {error.strerror}") from None
+    finally:
+        signal.signal(signal.SIGINT, handler)
+    if not file.is_file():
+        raise Refusal(f"nothing was written: {editor[0]} has left no file {file}")
+    if code:
+        failure = f"nothing was written: {editor[0]} exited with {code}"
+        if is_new and file.read_bytes() == before:  # one that an edit has kept holds what was written then
+            _discard(file)
+            raise Refusal(failure)
+        raise Refusal(f"{failure}\n{_way_on(write, config, file)}")
+
+
+@contextmanager
+def _kept(write: Write, config: str, file: Path) -> Iterator[None]:
+    """Where this fails, say that the file is still there, and how to go on with it."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise Refusal(f"{refusal}\n{_way_on(write, config, file)}", refusal.code) from None
+    except lamina.LaminaError as error:
+        report(error)
+        raise Refusal(_way_on(write, config, file), exit_code(error)) from None
+    except BaseException:
+        tell(_way_on(write, config, file))
+        raise
+
+
+def _way_on(write: Write, config: str, file: Path) -> str:
+    options = ["--resume", str(file), "--base", str(write.base)]
+    options += ["-m", write.message] if write.message else []
+    options += ["--create"] if write.create else []
+    return f"to go on with what was edited: {chosen(write.ctx).command_line('edit', [config], options)}"
+
+
+def _load(form: str, file: Path, opened: lamina.Snapshot) -> dict[str, Any]:
+    data = file.read_bytes()
+    if all(not line or line.startswith(b"#") for line in map(bytes.strip, data.splitlines())):
+        if opened:  # more likely an accident, or a way to say no, than all keys deleted
+            raise Refusal(f"{file}: nothing was written: the file is empty, and {opened.config} is not", USAGE)
+        return {}
+    try:
+        return formats.load(form, data)
+    except formats.FormatError as error:
+        raise Refusal(f"{file}: {error}", USAGE) from None
+
+
+def _difference(opened: lamina.Snapshot, wanted: Mapping[str, Any]) -> dict[str, Any]:
+    """Give the new values by key, MISSING where there is none any more."""
+    gone = {key: lamina.MISSING for key in opened if key not in wanted}
+    return gone | {key: new for key, new in wanted.items() if differ(opened.get(key, lamina.MISSING), new)}
+
+
+def _stage(cfg: lamina.Config, head: lamina.Snapshot, changes: Mapping[str, Any], file: Path) -> None:
+    try:
+        for key, new in changes.items():
+            if new is not lamina.MISSING:
+                cfg[key] = new
+            elif key in head:
+                del cfg[key]
+    except (lamina.InvalidError, TypeError) as error:
+        raise Refusal(f"{file}: {error}", USAGE) from None
+
+
+def _discard(file: Path) -> None:
+    """Remove a file that an edit has made, with all that an editor has put beside it."""
+    if file.parent.name.startswith(_FOLDER) and file.parent.parent == Path(tempfile.gettempdir()).absolute():
+        shutil.rmtree(file.parent, ignore_errors=True)

@@ -1,0 +1,213 @@
+"""The verbs that look: get, log, history, blame, configs. They write to stdout and change nothing."""
+
+import sys
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import click
+from rich.text import Text
+
+import lamina
+from lamina.cli import formats
+from lamina.cli.arguments.options import OUTPUTS, POINT, Verb, chosen
+from lamina.cli.candidates import CONFIG, KEY
+from lamina.cli.errors import NOT_FOUND, REFUSED, Refusal
+from lamina.cli.output.json_records import document, json_line, shape, shapes
+from lamina.cli.output.screen import (
+    AUTHOR,
+    NEW,
+    OLD,
+    QUIET,
+    VERSION,
+    Row,
+    Screen,
+    cell,
+    clipped,
+    counted,
+    emit,
+    first_line,
+    screen,
+)
+from lamina.cli.output.screen import KEY as KEY_STYLE
+from lamina.cli.output.text import show, write_json
+from lamina.cli.session import connected, read
+
+_CLIPPED_COLUMNS = 48
+"""A value beside other columns is cut here on a terminal; `get`, `diff` and every pipe have it whole."""
+_NAMED_KEYS = 3
+
+
+@click.command("get", cls=Verb, outputs=OUTPUTS)
+@click.argument("config", type=CONFIG)
+@click.argument("key", type=KEY, required=False)
+@click.option("--at", "point", type=POINT, help="As it was then [now].")
+@click.pass_context
+def get_verb(ctx: click.Context, config: str, key: str | None, point: int | datetime | None) -> None:
+    """Print a config, or with KEY that key's bare value.
+
+    Text is printed as it is, everything else as JSON; bytes are printed as they are, but not onto a terminal: -o json
+    has them in base64.
+    """
+    allowed = OUTPUTS if key is None else ("text", "json")
+    output = chosen(ctx).output(allowed)
+    with connected(ctx) as client:
+        entries = read(client, config, point)
+    if key is None:
+        print_map(entries, output)
+    elif key not in entries:
+        raise Refusal(f"{config} has no key {key}", NOT_FOUND)
+    elif output == "json":
+        print(document(entries[key]))
+    else:
+        _print_bare(key, entries[key])
+
+
+def print_map(entries: lamina.Snapshot, output: str) -> None:
+    """Write a whole map in one of the outputs."""
+    if output == "text":
+        with screen() as out:
+            out.columns(([cell(key, KEY_STYLE), cell(show(value))] for key, value in entries.items()), ("KEY", "VALUE"))
+        return
+    plain = entries.to_dict()
+    try:
+        text = document(plain) + "\n" if output == "json" else _mapped(plain, output)
+    except formats.FormatError as error:
+        raise Refusal(str(error), REFUSED) from None
+    emit(text)
+
+
+def _mapped(entries: Mapping[str, Any], output: str) -> str:
+    return formats.shell(entries) if output == "env" else formats.dump(output, entries)
+
+
+def _print_bare(key: str, value: Any) -> None:
+    if isinstance(value, bytes):
+        if sys.stdout.isatty():
+            raise Refusal(f"{key} holds bytes, which are not for a terminal: send them to a file, or ask for -o json")
+        click.echo(value, nl=False)
+        return
+    text = value if isinstance(value, str) else write_json(value)
+    emit(text + "\n")
+
+
+@click.command("log", cls=Verb)
+@click.argument("config", type=CONFIG)
+@click.option("-n", "--limit", type=click.IntRange(min=0), help="At most so many versions [all].")
+@click.pass_context
+def log_verb(ctx: click.Context, config: str, limit: int | None) -> None:
+    """List a config's versions, newest first: when, by whom, which keys, and why.
+
+    With -o json, one object a line.
+    """
+    output = chosen(ctx).output(("text", "json"))
+    with connected(ctx) as client:
+        versions = client.config(config).log(limit=limit)
+        if output == "json":
+            for version in versions:
+                print(json_line(shape(version)))
+            return
+        with screen(paged=True) as out:
+            rows = (_version_row(out, version) for version in versions)
+            out.columns(rows, ("VERSION", "WHEN", "AUTHOR", "KEYS", "MESSAGE"), clip=True)
+
+
+def _version_row(out: Screen, version: lamina.Version) -> Row:
+    keys = cell(_keys_of(version), QUIET)
+    return [*_who_and_when(out, version.number, version), keys, _why(version)]
+
+
+def _why(version: lamina.Version) -> Text:
+    if version.source_config and not version.message:
+        return cell(f"fork of {version.source_config} version {version.source_version}", QUIET)
+    return first_line(version.message)
+
+
+def _who_and_when(out: Screen, number: int, made: lamina.Version | lamina.KeyChange) -> Row:
+    return [cell(str(number), VERSION), out.time(made.time), cell(made.author, AUTHOR)]
+
+
+def _keys_of(version: lamina.Version) -> str:
+    """Name a version's keys where they are few."""
+    if version.change_count > _NAMED_KEYS:
+        return counted(version.change_count, "key")
+    return ", ".join(version.changed_keys)
+
+
+@click.command("history", cls=Verb)
+@click.argument("config", type=CONFIG)
+@click.argument("key", type=KEY)
+@click.option("-n", "--limit", type=click.IntRange(min=0), help="At most so many changes [all].")
+@click.option("--newest-first", is_flag=True, help="Begin with the present.")
+@click.pass_context
+def history_verb(ctx: click.Context, config: str, key: str, limit: int | None, *, newest_first: bool) -> None:
+    """List every change of one key, in version order: the present value comes last.
+
+    With -o json, one object a line; a deletion has no "value".
+    """
+    output = chosen(ctx).output(("text", "json"))
+    with connected(ctx) as client:
+        changes = client.config(config).history(key, newest_first=newest_first, limit=limit)
+        first = next(changes, None)
+        if first is None:
+            if limit == 0:
+                return
+            raise Refusal(f"{config} never had a key {key}", NOT_FOUND)
+        if output == "json":
+            print(json_line(shape(first)))
+            for change in changes:
+                print(json_line(shape(change)))
+            return
+        with screen() as out:
+            rows = (_change_row(out, change) for change in (first, *changes))
+            out.columns(rows, ("VERSION", "WHEN", "AUTHOR", "VALUE", "MESSAGE"), clip=True)
+
+
+def _change_row(out: Screen, change: lamina.KeyChange) -> Row:
+    value = cell("deleted", OLD) if change.deleted else _beside(out, change.value, NEW)
+    return [*_who_and_when(out, change.version, change), value, first_line(change.message)]
+
+
+def _beside(out: Screen, value: Any, style: str = "") -> Text:
+    """Write a value beside other columns."""
+    return clipped(show(value), _CLIPPED_COLUMNS, style) if out.live else cell(show(value), style)
+
+
+@click.command("blame", cls=Verb)
+@click.argument("config", type=CONFIG)
+@click.argument("keys", metavar="[KEY]...", type=KEY, nargs=-1)
+@click.pass_context
+def blame_verb(ctx: click.Context, config: str, keys: tuple[str, ...]) -> None:
+    """Tell which version set each key's value, when, by whom and why."""
+    output = chosen(ctx).output(("text", "json"))
+    with connected(ctx) as client:
+        cfg = client.config(config)
+        try:
+            versions = cfg.blame(*keys)
+        except KeyError as error:
+            raise Refusal(f"{config} has no key {error.args[0]}", NOT_FOUND) from None
+    if output == "json":
+        print(document(shapes(versions)))
+        return
+    with screen(paged=True) as out:
+        rows = (
+            [*_who_and_when(out, version.number, version), cell(key, KEY_STYLE), _beside(out, cfg[key]), _why(version)]
+            for key, version in versions.items()
+        )
+        out.columns(rows, ("VERSION", "WHEN", "AUTHOR", "KEY", "VALUE", "MESSAGE"), clip=True)
+
+
+@click.command("configs", cls=Verb)
+@click.argument("prefix", type=CONFIG, default="")
+@click.pass_context
+def configs_verb(ctx: click.Context, prefix: str) -> None:
+    """List the configs whose names begin with PREFIX, by name, with their newest version and its time."""
+    output = chosen(ctx).output(("text", "json"))
+    with connected(ctx) as client:
+        found = client.configs(prefix)
+        if output == "json":
+            print(document([shape(info) for info in found]))
+            return
+        with screen() as out:
+            rows = ([cell(info.name, KEY_STYLE), cell(str(info.head), VERSION), out.time(info.time)] for info in found)
+            out.columns(rows, ("CONFIG", "VERSION", "WHEN"))

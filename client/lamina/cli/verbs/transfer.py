@@ -1,0 +1,185 @@
+"""The verbs that move whole maps between configs and files: export and import."""
+
+import os
+import sys
+import tempfile
+from collections.abc import Mapping
+from contextlib import suppress
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+
+import lamina
+from lamina.cli import formats
+from lamina.cli.arguments.assignments import Assignment, escape_key
+from lamina.cli.arguments.options import POINT, Verb, chosen
+from lamina.cli.candidates import CONFIG
+from lamina.cli.errors import REFUSED, Refusal, tell
+from lamina.cli.output.progress import reading, working
+from lamina.cli.output.screen import counted, emit
+from lamina.cli.session import connected, read
+from lamina.cli.writing.batches import size_of, write_in_batches
+from lamina.cli.writing.retyping import refuse_retyping
+from lamina.cli.writing.writer import Write, edit, writer
+
+_PATH = click.Path(dir_okay=False, allow_dash=True)
+_FORMAT = click.Choice(formats.FORMATS)
+_EXPORT_OUTPUTS = ("text", *formats.FORMATS)
+
+
+@click.command("export", cls=Verb, outputs=_EXPORT_OUTPUTS)
+@click.argument("config", type=CONFIG)
+@click.argument("file", type=_PATH, default="-")
+@click.option("--at", "point", type=POINT, help="As it was then [now].")
+@click.option("--format", "form", type=_FORMAT, help="Format [by FILE's suffix, else yaml]; -o does the same.")
+@click.option("--history", is_flag=True, help="All its versions instead: lamina.open reads them without a server.")
+@click.pass_context
+def export_verb(
+    ctx: click.Context, config: str, file: str, point: int | datetime | None, form: str | None, *, history: bool
+) -> None:
+    """Write a config to FILE, or to standard output, so that import reads the same map back.
+
+    What a format cannot hold is an error that names the key: null in TOML, bytes in anything but YAML, and in env
+    whatever is not text under the name of a variable. FILE is replaced as a whole or not at all.
+
+    With --history FILE becomes a bundle of every version, with authors, messages, times and hashes, which are checked
+    on the way: lamina.open reads it, and `lamina-server restore` makes the same config of it in another database.
+    """
+    if history:
+        _export_history(ctx, config, file, point, form)
+        return
+    form = form or _typed_format(ctx) or formats.format_of(file) or "yaml"
+    with connected(ctx) as client:
+        entries = read(client, config, point)
+    try:
+        data = formats.dump(form, entries.to_dict())
+    except formats.FormatError as error:
+        raise Refusal(str(error)) from None
+    if file == "-":
+        emit(data)
+        return
+    _replace(Path(file), data.encode())
+    tell(f"{counted(len(entries), 'key')} of {config} version {entries.version} written to {file}")
+
+
+def _export_history(ctx: click.Context, config: str, file: str, point: int | datetime | None, form: str | None) -> None:
+    from lamina.bundle import export  # noqa: PLC0415 - for this alone
+
+    if file == "-":
+        raise click.UsageError("--history needs a FILE: it has its name only once it is whole")
+    if form or _typed_format(ctx):
+        raise click.UsageError("--history has a format of its own, which holds every value")
+    with connected(ctx) as client:
+        cfg = client.config(config)
+        last = cfg.version if point is None else cfg.at(point).version
+        with working(f"exporting {config}", last, "versions") as advance:
+            version = export(cfg, file, at=last, advance=advance)
+    tell(f"{counted(version.number, 'version')} of {config} written to {file}, the last one's hash is {version.hash}")
+
+
+def _typed_format(ctx: click.Context) -> str | None:
+    output = chosen(ctx).typed_output()
+    return None if output == "text" else output
+
+
+def _replace(path: Path, data: bytes) -> None:
+    """Write a file so that nobody ever finds half of it. What is no regular file (a pipe, a device) is just written."""
+    path = path.resolve()
+    if path.exists() and not path.is_file():
+        path.write_bytes(data)
+        return
+    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
+    try:
+        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
+    except OSError as error:  # which names a file that nobody asked for
+        raise OSError(error.errno, error.strerror, str(path)) from None
+    try:
+        with os.fdopen(handle, "wb") as file:
+            file.write(data)
+            os.fchmod(file.fileno(), mode)
+        Path(name).replace(path)
+    except BaseException:
+        with suppress(OSError):
+            Path(name).unlink()
+        raise
+
+
+def _umask() -> int:
+    """Read the umask. There is no way but to set it."""
+    mask = os.umask(0o077)
+    os.umask(mask)
+    return mask
+
+
+@click.command("import", cls=Verb)
+@click.argument("config", type=CONFIG)
+@click.argument("file", type=_PATH)
+@click.option("--replace", is_flag=True, help="Delete the keys that the file does not have.")
+@click.option("--format", "form", type=_FORMAT, help="Format [by FILE's suffix].")
+@click.option("--retype", is_flag=True, help="Let the text of an env file replace a value that is not text.")
+@click.option("--batch", is_flag=True, help="Write several versions where one cannot hold the changes.")
+@writer(creates=True)
+def import_verb(
+    write: Write, config: str, file: str, form: str | None, *, replace: bool, retype: bool, batch: bool
+) -> None:
+    """Set what FILE says, as one new version; - is standard input. Nothing is deleted, but with --replace.
+
+    Top-level names are keys, what is nested stays JSON. YAML is 1.2: no is text, 0755 is 755; dates are refused with
+    their line, quote them. An env file holds text alone.
+
+    One version takes at most 10,000 changes and 4 MiB, by the server's defaults. A larger import is refused, and
+    nothing written. With --batch it is written as several versions, in key order: readers see those in between, and
+    if it is cut short, the same line again writes what is left.
+    """
+    form = form or formats.format_of(file)
+    if form is None:
+        raise click.UsageError(f"the format of {file} cannot be told by its suffix: say --format")
+    wanted = _load(file, form)
+    if not write.message:
+        write = write.with_message(f"import {'standard input' if file == '-' else Path(file).name}")
+
+    def stage(cfg: lamina.Config, head: lamina.Snapshot) -> None:
+        if form == "env" and not retype:
+            refuse_retyping((_as_assignment(key, text) for key, text in wanted.items()), head)
+        _stage(cfg, head, wanted, file, replace=replace)
+
+    with connected(write.ctx) as client:
+        if batch:
+            write_in_batches(write, client, config, stage)
+            return
+        try:
+            edit(write, client, config, stage)
+        except lamina.LimitError as error:
+            made = f"{file} has {counted(len(wanted), 'key')}, about {size_of(wanted) / 2**20:.1f} MiB"
+            largest = max(size_of({key: value}) for key, value in wanted.items())
+            if error.limit is None or largest <= error.limit:  # else one of them is what is too much
+                made += ": --batch writes several versions"
+            raise Refusal(f"nothing was written: {error}\n{made}") from None
+
+
+def _load(file: str, form: str) -> dict[str, Any]:
+    with reading(file):
+        try:
+            data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
+            return formats.load(form, data)
+        except OSError as error:
+            raise click.UsageError(f"cannot read {file}: {error.strerror or error}") from None
+        except formats.FormatError as error:
+            raise Refusal(f"{file}: {error}", REFUSED) from None
+
+
+def _as_assignment(key: str, text: str) -> Assignment:
+    return Assignment(key, text, typed=False, advice=f"it into a file with types, or set {escape_key(key)}:=JSON")
+
+
+def _stage(cfg: lamina.Config, head: lamina.Snapshot, wanted: Mapping[str, Any], file: str, *, replace: bool) -> None:
+    try:
+        cfg.update(wanted)
+    except (lamina.InvalidError, TypeError) as error:
+        raise Refusal(f"{file}: {error}", REFUSED) from None
+    if replace:
+        for key in head:
+            if key not in wanted:
+                del cfg[key]

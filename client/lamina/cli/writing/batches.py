@@ -1,0 +1,121 @@
+"""An import that no single version can hold, as several versions. It knows SDK and writers, and nothing of files.
+
+The changes are taken in key order, in batches of the sizes that a server takes by default; where a server takes less, a
+refused batch is halved. Each batch is a commit of its own, so an import that was cut short is finished by doing the
+same again: what is equal already is no change.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, Final
+
+import lamina
+from lamina.cli.output.progress import working
+from lamina.cli.output.text import write_json
+from lamina.cli.writing.writer import (
+    Write,
+    differ,
+    outcome_told,
+    print_plan,
+    print_unchanged,
+    print_written,
+    until_written,
+)
+
+_BATCH_CHANGES: Final = 10_000
+"""The server's default for one request."""
+_BATCH_BYTES: Final = 3 * 2**20
+"""Under the server's 4 MiB: what a change needs is only estimated here."""
+_CHANGE_BYTES: Final = 32
+"""What a change needs beside its key and value: tags and lengths."""
+Stage = Callable[[lamina.Config, lamina.Snapshot], None]
+Changes = dict[str, lamina.Change]
+
+
+def write_in_batches(write: Write, client: lamina.Client, config: str, stage: Stage) -> None:
+    """Write all that `stage` changes in the head, in as many versions as it takes, and print the outcome."""
+    cfg = write.open(client, config)
+    stage(cfg, cfg.at(cfg.version))
+    changes = cfg.changes
+    write.demand_base(cfg, changes)
+    cfg.discard()
+    if write.dry_run:
+        print_plan(write, changes)
+        return
+    if not changes:
+        print_unchanged(write, cfg)
+        return
+    before = cfg.version
+    with working(f"importing into {config}", len(changes), "keys") as advance:
+        versions = [version for batch in _batches(changes) for version in _commit(write, cfg, batch, advance)]
+    print_written(write, versions[-1], changes, before=before)
+
+
+def size_of(entries: Mapping[str, Any]) -> int:
+    """Estimate how many bytes a request needs that sets these."""
+    return sum(_size(key, value) for key, value in entries.items())
+
+
+def _batches(changes: Changes) -> Iterator[Changes]:
+    """Cut changes into batches by number and size."""
+    batch: Changes = {}
+    size = 0
+    for key, change in changes.items():
+        needed = _size(key, change.new)
+        if batch and (len(batch) >= _BATCH_CHANGES or size + needed > _BATCH_BYTES):
+            yield batch
+            batch, size = {}, 0
+        batch[key] = change
+        size += needed
+    if batch:
+        yield batch
+
+
+def _commit(
+    write: Write, cfg: lamina.Config, batch: Changes, advance: Callable[[int], None]
+) -> Iterator[lamina.Version]:
+    """Commit one batch; one that the server will not take, in halves."""
+    try:
+        version = _committed(write, cfg, batch)
+    except lamina.LimitError:
+        if len(batch) == 1:
+            raise
+        for half in _halves(list(batch)):
+            yield from _commit(write, cfg, {key: batch[key] for key in half}, advance)
+        return
+    advance(len(batch))
+    yield version
+
+
+def _committed(write: Write, cfg: lamina.Config, batch: Changes) -> lamina.Version:
+    found: list[lamina.Version] = []
+
+    def attempt() -> None:
+        cfg.discard()
+        cfg.refresh()
+        _stage(cfg, batch)
+        write.demand_base(cfg, batch)
+        with outcome_told(cfg.name):
+            found.append(cfg.commit(write.message))
+
+    until_written(attempt)
+    return found[-1]
+
+
+def _stage(cfg: lamina.Config, batch: Changes) -> None:
+    head = cfg.at(cfg.version)
+    for key, change in batch.items():
+        if change.new is lamina.MISSING:
+            if key in head:
+                del cfg[key]
+        elif differ(head.get(key, lamina.MISSING), change.new):
+            cfg[key] = change.new
+
+
+def _halves(keys: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    middle = len(keys) // 2
+    return keys[:middle], keys[middle:]
+
+
+def _size(key: str, value: Any) -> int:
+    data = 0 if value is lamina.MISSING else len(value) if isinstance(value, bytes) else len(write_json(value).encode())
+    return _CHANGE_BYTES + len(key.encode()) + data

@@ -1,0 +1,211 @@
+"""What all writers share: their options, the check of `--base`, trying again, and what they print. It knows no verb.
+
+Without --base a writer means what it says, whatever the head is: if others commit in between, it looks anew at what
+they left, and writes over it. With --base V it writes only if nobody changed, since V, what it changes.
+"""
+
+from collections.abc import Callable, Collection, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Any, Final
+
+import click
+
+import lamina
+from lamina.cli.arguments.options import POINT, chosen
+from lamina.cli.errors import NOT_FOUND, UNAVAILABLE, Refusal, explain
+from lamina.cli.output.differences import print_changes, summary
+from lamina.cli.output.json_records import document, json_line, shape, shapes
+from lamina.cli.output.screen import NEW, QUIET, VERSION, cell, screen
+
+ATTEMPTS: Final = 20
+"""Each fails only if somebody else commits the same key within a few milliseconds."""
+_NAMED_KEYS: Final = 8
+"""So many keys stand in the line that undoes; beyond, it reverts the whole map."""
+Changes = Mapping[str, lamina.Change]
+
+
+class StaleBaseError(lamina.ConflictError):
+    """What is to be changed was changed since --base: a conflict that trying again does not end."""
+
+
+@dataclass(frozen=True, slots=True)
+class Write:
+    """How to write: the options of all writers."""
+
+    ctx: click.Context
+    message: str
+    dry_run: bool
+    exit_code: bool
+    base: int | datetime | None = None
+    create: bool = False
+
+    def with_message(self, message: str) -> "Write":
+        """Give the same with another message."""
+        return replace(self, message=message)
+
+    def open(self, client: lamina.Client, config: str) -> lamina.Config:
+        """Read the config's head; where there is none, say how to make one."""
+        try:
+            return client.config(config, create=self.create)
+        except lamina.NotFoundError:
+            if "create" not in self.ctx.params:
+                raise
+            raise Refusal(f"there is no config {config}; --create makes it", NOT_FOUND) from None
+
+    def demand_base(self, cfg: lamina.Config, changes: Changes) -> None:
+        """Raise ConflictError if what these changes change was changed since --base, unless to the very same."""
+        if self.base is None or self.base == cfg.version:
+            return
+        since = cfg.diff(self.base, cfg.version)
+        stale = {key: since[key] for key in changes if key in since and differ(since[key].new, changes[key].new)}
+        if stale:
+            raise StaleBaseError("changed since --base", conflicts=_conflicts(cfg, stale, changes), head=cfg.version)
+
+
+def writer(*, based: bool = True, creates: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
+    """Give a verb the options of all writers; it gets them as `write`."""
+
+    def decorate(verb: Callable[..., None]) -> Callable[..., None]:
+        @click.pass_context
+        def run(
+            ctx: click.Context, /, message: str | None, *, dry_run: bool, exit_code: bool, **arguments: Any
+        ) -> None:
+            if exit_code and not dry_run:
+                raise click.UsageError("--exit-code goes with --dry-run")
+            mine = {name: arguments.pop(name) for name in ("base", "create") if name in arguments}
+            verb(Write(ctx, message or "", dry_run, exit_code, **mine), **arguments)
+
+        run.__doc__ = verb.__doc__
+        options = [
+            click.option("-m", "--message", help="Why; the log shows it."),
+            click.option("--dry-run", is_flag=True, help="Write nothing, print what would change."),
+            click.option("--exit-code", is_flag=True, help="With --dry-run: exit with 1 if something would change."),
+        ]
+        if based:
+            options.append(
+                click.option("--base", type=POINT, help="Exit with 3 if what this changes was changed since V.")
+            )
+        if creates:
+            options.append(click.option("--create", is_flag=True, help="Make the config if there is none."))
+        for option in reversed(options):
+            run = option(run)
+        return run
+
+    return decorate
+
+
+def until_written(attempt: Callable[[], None]) -> None:
+    """Try until nobody commits in between. Each attempt looks at the head anew, so also at what --base says of it."""
+    for left in reversed(range(ATTEMPTS)):
+        try:
+            return attempt()
+        except StaleBaseError:
+            raise
+        except lamina.ConflictError:
+            if not left:
+                raise
+    return None
+
+
+@contextmanager
+def outcome_told(config: str) -> Iterator[None]:
+    """Where a write's answer stays away, say that it may have happened, and how to find out."""
+    try:
+        yield
+    except lamina.UnavailableError as error:
+        text = f"{explain(error)}\nwhether it was written is not known: lamina log {config} tells"
+        raise Refusal(text, UNAVAILABLE) from None
+
+
+def edit(
+    write: Write, client: lamina.Client, config: str, stage: Callable[[lamina.Config, lamina.Snapshot], None]
+) -> None:
+    """Write what `stage` makes of the head, and print what came of it.
+
+    `stage` gets the draft, and the head to look things up in: what is read in the draft is taken for a reason of the
+    change, and would conflict without need.
+    """
+
+    def attempt() -> None:
+        cfg = write.open(client, config)
+        stage(cfg, cfg.at(cfg.version))
+        changes = cfg.changes
+        write.demand_base(cfg, changes)
+        if write.dry_run:
+            cfg.commit(write.message, dry_run=True)
+            print_plan(write, changes)
+        elif changes:
+            with outcome_told(config):
+                version = cfg.commit(write.message)
+            print_written(write, version, changes)
+        else:
+            print_unchanged(write, cfg)
+
+    until_written(attempt)
+
+
+def print_written(write: Write, version: lamina.Version, changes: Changes, *, before: int | None = None) -> None:
+    """Print the new version, and the line that undoes it: that goes back to the version `before`, else to the parent.
+
+    The line has a --base, so that pasted a day later it overwrites nothing that others have done since.
+    """
+    parent = version.parent if before is None else before
+    options = chosen(write.ctx)
+    if options.output(("text", "json")) == "json":
+        print(json_line(shape(version)))
+        return
+    keys = list(changes) if len(changes) <= _NAMED_KEYS else []
+    undo = options.command_line("revert", [version.config, *keys], ["--to", str(parent), "--base", str(version.number)])
+    with screen() as out:
+        out.line(version.config, " is now version ", cell(str(version.number), VERSION), f" ({summary(changes)})")
+        out.line(cell("undo: ", QUIET), undo)
+
+
+def print_unchanged(write: Write, cfg: lamina.Config) -> None:
+    """Print that there was nothing to write."""
+    if chosen(write.ctx).output(("text", "json")) == "json":
+        head = next(cfg.log(limit=1), None) if cfg.version else None
+        print(json_line(shape(head) if head else None))
+        return
+    with screen() as out:
+        out.line("nothing to change: ", cfg.name, " stays at version ", cell(str(cfg.version), VERSION))
+
+
+def print_plan(write: Write, changes: Changes) -> None:
+    """Print what --dry-run found, and end with 1 if that was asked for."""
+    if chosen(write.ctx).output(("text", "json")) == "json":
+        print(document(shapes(changes)))
+    else:
+        with screen() as out:
+            print_changes(out, changes)
+            if out.live:
+                out.line(cell(f"dry run: {summary(changes)}, nothing written", NEW if changes else QUIET))
+    if write.exit_code and changes:
+        write.ctx.exit(1)
+
+
+def differ(one: object, other: object) -> bool:
+    """Tell whether two values differ, where True, 1 and 1.0 do, or either is MISSING."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) != len(other) or any(map(differ, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() != other.keys() or any(differ(one[name], other[name]) for name in one)
+    return type(one) is not type(other) or one != other
+
+
+def _conflicts(cfg: lamina.Config, stale: Changes, changes: Changes) -> dict[str, lamina.Conflict]:
+    """Say who changed the keys: their newest change."""
+    conflicts: dict[str, lamina.Conflict] = {}
+    for key, since in stale.items():
+        last = next(cfg.history(key, newest_first=True, limit=1))
+        conflicts[key] = lamina.Conflict(key, since.old, since.new, changes[key].new, last.version, last.author)
+    return conflicts
+
+
+def named(keys: Collection[str]) -> str:
+    """Name keys in a text, the first ones of many."""
+    first = list(keys)[:_NAMED_KEYS]
+    more = len(keys) - len(first)
+    return ", ".join(first) + (f" and {more} more" if more else "")

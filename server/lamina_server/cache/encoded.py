@@ -1,0 +1,47 @@
+"""New versions and their changes as bytes of the wire, encoded once for all that tell of them."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import Protocol
+
+from lamina_server.domain.records import Entry, Version, VersionChanges
+
+
+class Codec(Protocol):
+    """How entries and headers look on the wire."""
+
+    def encode_entry(self, entry: Entry) -> bytes:
+        """Encode an entry as a part of a version."""
+
+    def decode_entry(self, encoded: bytes) -> Entry:
+        """Read an entry back."""
+
+    def encode_header(self, version: Version, keys: Sequence[str]) -> bytes:
+        """Encode a version's header; keys are those that it changed, in order."""
+
+
+@dataclass(frozen=True, slots=True)
+class EncodedChanges:
+    """One version and what it changed, as wire bytes in key order; None where a key was deleted.
+
+    size_bytes  of all keys and entries together
+    """
+
+    version: Version
+    header: bytes
+    entries: Mapping[str, bytes | None]
+    size_bytes: int
+
+    @classmethod
+    def of(cls, made: VersionChanges, codec: Codec) -> "EncodedChanges":
+        """Encode what a version changed."""
+        version = made.version
+        entries = {
+            change.key: None
+            if change.value is None
+            else codec.encode_entry(Entry(change.key, change.value, version.number))
+            for change in made.changes
+        }
+        size_bytes = sum(len(key) + len(encoded or b"") for key, encoded in entries.items())
+        return cls(version, codec.encode_header(version, list(islice(entries, 100))), entries, size_bytes)

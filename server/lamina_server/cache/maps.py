@@ -1,0 +1,231 @@
+"""A whole map in memory, as wire entries in key order, and how the next version changes it. Pure.
+
+Values are encoded once, when they are born: a page of a map is a header and a join of
+bytes. Worked example, with what each version changed kept as what undoes it:
+
+    head 3   {x: 28, z: 5}    steps  to 1: {y: absent}   to 2: {z: absent, y: 450}
+    at 2     {x: 28, y: 450}  = the head, with the last step undone
+    at 1     {x: 28}          = with both undone
+
+So what was the head a moment ago is still known: a commit on top of it, or a later page of
+it, asks no database.
+"""
+
+from bisect import bisect_left, insort
+from collections import deque
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+from itertools import islice
+
+from lamina_server.cache.encoded import EncodedChanges
+from lamina_server.domain.records import HeadMark, Version
+
+STEPS_LIMIT = 512
+"""How many versions back are known: some times as many as callers that commit to one config at once."""
+STEPS_LIMIT_BYTES = 4 * 1024 * 1024
+"""And how much of them, for values may be large."""
+
+_MAP_OVERHEAD_BYTES = 2_000
+"""What a map costs besides its entries: two objects, a header in two forms, a dict and a list."""
+_ENTRY_OVERHEAD_BYTES = 220
+"""What an entry costs besides its bytes: two objects' headers, its key, its places in a dict and in a list."""
+_STEP_OVERHEAD_BYTES = 1_000
+"""What a step costs besides its values: a version's header, twice, and a dict."""
+_UNDO_OVERHEAD_BYTES = 300
+"""And each of its keys: a place in two dicts, a list, a pair and a number."""
+_SORTED_AT_ONCE = 64
+"""From so many keys that come or go on, sorting all is faster than finding the place of each."""
+
+
+class MapSnapshot:
+    """One version's whole map.
+
+    header      the version's header, as wire bytes
+    entries     each key's entry, as wire bytes
+    keys        the keys, in order
+    size_bytes  of all entries together
+    """
+
+    def __init__(
+        self,
+        version: Version,
+        header: bytes,
+        entries: dict[str, bytes],
+        keys: list[str],
+        *,
+        size_bytes: int | None = None,
+    ) -> None:
+        self.version = version
+        self.header = header
+        self.entries = entries
+        self.keys = keys
+        self.size_bytes = sum(map(len, entries.values())) if size_bytes is None else size_bytes
+
+    @property
+    def number(self) -> int:
+        """The version's number."""
+        return self.version.number
+
+    @property
+    def held_bytes(self) -> int:
+        """About how much memory it takes."""
+        return _MAP_OVERHEAD_BYTES + self.size_bytes + _ENTRY_OVERHEAD_BYTES * len(self.keys)
+
+
+@dataclass(frozen=True, slots=True)
+class _Undo:
+    """The way back from a version to the one before: that one's headers, and what each changed key was there."""
+
+    version: Version
+    header: bytes
+    undo: Mapping[str, bytes | None]
+    size_bytes: int
+
+
+class _UndoView(dict[str, bytes]):
+    """What some keys were, over what all are: to be asked for one key at a time."""
+
+    def __init__(self, undo: Mapping[str, bytes | None], entries: Mapping[str, bytes]) -> None:
+        super().__init__((key, encoded) for key, encoded in undo.items() if encoded is not None)
+        self._undo = undo
+        self._entries = entries
+
+    def __missing__(self, key: str) -> bytes:
+        if key in self._undo:
+            raise KeyError(key)
+        return self._entries[key]
+
+    def __contains__(self, key: object) -> bool:
+        return super().__contains__(key) or (key not in self._undo and key in self._entries)
+
+
+class HeadMap(MapSnapshot):
+    """The newest version's whole map, changed in place by each version after it, and the way back to recent ones.
+
+    Belongs to the event loop. Another thread may read it for as long as nobody advances it.
+    """
+
+    def __init__(self, version: Version, header: bytes, entries: dict[str, bytes], keys: list[str]) -> None:
+        super().__init__(version, header, entries, keys)
+        self._steps: deque[_Undo] = deque()
+        self._steps_bytes = 0
+        # The same by key: (the version that changed it, what it was before), oldest first.
+        self._undo_by_key: dict[str, list[tuple[int, bytes | None]]] = {}
+
+    @classmethod
+    def first(cls, made: EncodedChanges) -> "HeadMap":
+        """Make the head of a config of one version."""
+        entries = {key: encoded for key, encoded in made.entries.items() if encoded is not None}
+        return cls(made.version, made.header, entries, list(entries))
+
+    @property
+    def mark(self) -> HeadMark:
+        """The version's number and hash."""
+        return HeadMark(self.version.number, self.version.hash)
+
+    @property
+    def held_bytes(self) -> int:
+        """About how much memory it takes."""
+        return super().held_bytes + self._steps_bytes
+
+    def advance(self, made: EncodedChanges) -> None:
+        """Become the next version."""
+        assert made.version.number == self.number + 1
+        self._remember_step({key: self.entries.get(key) for key in made.entries})
+        added, removed = [], []
+        for key, encoded in made.entries.items():
+            old = self.entries.pop(key, None) if encoded is None else self.entries.get(key)
+            self.size_bytes += len(encoded or b"") - len(old or b"")
+            if encoded is not None:
+                self.entries[key] = encoded
+            if old is None and encoded is not None:
+                added.append(key)
+            elif old is not None and encoded is None:
+                removed.append(key)
+        self.keys = _changed_keys(self.keys, added, removed)
+        self.version, self.header = made.version, made.header
+
+    def reaches(self, number: int) -> bool:
+        """Tell whether a version is known here."""
+        return self.number - len(self._steps) <= number <= self.number
+
+    def version_at(self, number: int) -> Version | None:
+        """Return the header of a version that is known here."""
+        if number == self.number:
+            return self.version
+        return self._steps[number - self.number].version if self.reaches(number) else None
+
+    def header_at(self, number: int) -> bytes | None:
+        """Return the same as wire bytes."""
+        if number == self.number:
+            return self.header
+        return self._steps[number - self.number].header if self.reaches(number) else None
+
+    def entry_at(self, key: str, number: int) -> bytes | None:
+        """Return what a key was at a version that is known here; None where it was absent."""
+        entry = self.entries.get(key)
+        for changed_by, before in reversed(self._undo_by_key.get(key, ())):
+            if changed_by <= number:
+                break
+            entry = before
+        return entry
+
+    def snapshot_at(self, number: int) -> MapSnapshot:
+        """Return the map of a version that is known here, as it stays."""
+        undo = self._undo_to(number)
+        entries = {key: encoded for key, encoded in {**self.entries, **undo}.items() if encoded is not None}
+        keys = [key for key in self.keys if key in entries]
+        keys += [key for key in undo if key in entries and key not in self.entries]
+        keys.sort()
+        version, header = self.version_at(number), self.header_at(number)
+        assert version is not None
+        assert header is not None
+        return MapSnapshot(version, header, entries, keys)
+
+    def view_at(self, number: int) -> MapSnapshot:
+        """Return the same without a copy of the map: good until the head is advanced, and asked by key alone."""
+        undo, entries = self._undo_to(number), self.entries
+        added = [key for key, encoded in undo.items() if encoded is not None and key not in entries]
+        removed = [key for key, encoded in undo.items() if encoded is None and key in entries]
+        keys = _changed_keys(self.keys.copy(), added, removed) if added or removed else self.keys
+        grown = sum(len(encoded or b"") - len(entries.get(key, b"")) for key, encoded in undo.items())
+        version, header = self.version_at(number), self.header_at(number)
+        assert version is not None
+        assert header is not None
+        return MapSnapshot(version, header, _UndoView(undo, entries), keys, size_bytes=self.size_bytes + grown)
+
+    def _undo_to(self, number: int) -> dict[str, bytes | None]:
+        undo: dict[str, bytes | None] = {}
+        for step in islice(reversed(self._steps), self.number - number):
+            undo.update(step.undo)
+        return undo
+
+    def _remember_step(self, undo: Mapping[str, bytes | None]) -> None:
+        size_bytes = _STEP_OVERHEAD_BYTES + sum(_UNDO_OVERHEAD_BYTES + len(encoded or b"") for encoded in undo.values())
+        self._steps.append(_Undo(self.version, self.header, undo, size_bytes))
+        self._steps_bytes += size_bytes
+        for key, before in undo.items():
+            self._undo_by_key.setdefault(key, []).append((self.number + 1, before))
+        while len(self._steps) > STEPS_LIMIT or (self._steps and self._steps_bytes > STEPS_LIMIT_BYTES):
+            self._forget_step()
+
+    def _forget_step(self) -> None:
+        oldest = self._steps.popleft()
+        self._steps_bytes -= oldest.size_bytes
+        for key in oldest.undo:
+            changes = self._undo_by_key[key]
+            del changes[0]
+            if not changes:
+                del self._undo_by_key[key]
+
+
+def _changed_keys(keys: list[str], added: Collection[str], removed: Collection[str]) -> list[str]:
+    """Bring keys into a sorted list and take others out: in place where they are few."""
+    if len(added) + len(removed) >= _SORTED_AT_ONCE:
+        gone = set(removed)
+        return sorted([*(key for key in keys if key not in gone), *added])
+    for key in removed:
+        del keys[bisect_left(keys, key)]
+    for key in added:
+        insort(keys, key)
+    return keys

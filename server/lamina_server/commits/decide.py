@@ -1,0 +1,258 @@
+"""What becomes of a command: merged, refused, or written. Decided over a store's contract alone.
+
+Knows no thread and no wire. `perform` runs within an open write, so that what it reads is
+what it decides on; `preview` runs the same decision within a read, and writes nothing.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Protocol
+
+from lamina_server.domain.commands import Command, CommitCommand, ForkCommand, RevertCommand
+from lamina_server.domain.errors import (
+    ConflictError,
+    CursorError,
+    ExistsError,
+    KeyConflict,
+    NotFoundError,
+    RequestIdReusedError,
+)
+from lamina_server.domain.hashing import NO_PARENT
+from lamina_server.domain.planning import MapLimits, Plan, merge, plan
+from lamina_server.domain.records import Change, Entry, Reply, RequestKey, Source, State, Version
+from lamina_server.domain.values import Value
+
+
+class DecisionReader(Protocol):
+    """What a command is decided on: these questions of a store's Reading, by whoever answers them."""
+
+    def head(self, config: str) -> Version | None:
+        """As Reading.head."""
+
+    def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
+        """As Reading.versions."""
+
+    def values(self, config: str, number: int, keys: Collection[str]) -> dict[str, Value]:
+        """As Reading.values."""
+
+    def states(self, config: str, number: int, keys: Collection[str]) -> dict[str, State]:
+        """As Reading.states."""
+
+    def changed_between(self, config: str, low: int, high: int) -> Iterator[str]:
+        """As Reading.changed_between."""
+
+    def entries(self, config: str, number: int) -> Iterator[Entry]:
+        """As Reading.entries."""
+
+
+class DecisionWriter(DecisionReader, Protocol):
+    """And what it needs of a Writing."""
+
+    def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
+        """As Reading.replies."""
+
+    def insert(self, plan: Plan) -> None:
+        """As Writing.insert."""
+
+    def remember(self, request: RequestKey, reply: Reply) -> None:
+        """As Writing.remember."""
+
+
+@dataclass(frozen=True, slots=True)
+class Preview:
+    """What a command would do: a reply whose version has no number, hash or time, and its changed keys."""
+
+    reply: Reply
+    changed_keys: tuple[str, ...]
+
+
+def perform(writing: DecisionWriter, request: RequestKey, command: Command, *, now_us: int, limits: MapLimits) -> Reply:
+    """Answer a command exactly once: by its remembered outcome, or by deciding and writing.
+
+    The request id is looked up before any other check, so that a retry gets its first
+    answer even where the config has moved on since. Refusals are raised, not remembered.
+    """
+    remembered = writing.replies(request.caller, [request.request_id]).get(request.request_id)
+    if remembered is not None:
+        digest, reply = remembered
+        if digest != request.digest:
+            raise RequestIdReusedError(request.request_id)
+        return reply
+    decision = _decide(writing, command)
+    planned = _plan(decision, command, now_us=now_us, limits=limits)
+    if planned is not None:
+        writing.insert(planned)
+    reply = _reply(decision, planned)
+    writing.remember(request, reply)
+    return reply
+
+
+def preview(reading: DecisionReader, command: Command, *, now_us: int, limits: MapLimits) -> Preview:
+    """Decide a command as `perform` would, short of its request id, and write nothing."""
+    decision = _decide(reading, command)
+    planned = _plan(decision, command, now_us=now_us, limits=limits)
+    reply = replace(_reply(decision, planned), created=False)
+    if reply.version is not None:
+        nameless = replace(reply.version, number=0, hash=NO_PARENT, commit_time_us=0)
+        reply = replace(reply, version=nameless if planned else replace(nameless, change_count=0))
+    return Preview(reply, tuple(value.key for value in planned.values) if planned else ())
+
+
+@dataclass(frozen=True, slots=True)
+class _Decision:
+    """The changes to make on top of a head, and what the changed keys hold there."""
+
+    config: str
+    head: Version | None
+    changes: tuple[Change, ...]
+    values: Mapping[str, Value]
+    merged: bool = False
+    source: Source | None = None
+
+
+def _decide(reading: DecisionReader, command: Command) -> _Decision:
+    match command:
+        case CommitCommand():
+            return _commit(reading, command)
+        case RevertCommand():
+            return _revert(reading, command)
+        case ForkCommand():
+            return _fork(reading, command)
+
+
+def _commit(reading: DecisionReader, command: CommitCommand) -> _Decision:
+    config, head = command.config, reading.head(command.config)
+    base = _check_base(reading, config, head, command.base_version, command.base_hash)
+    yours = {change.key: change.value for change in command.changes}
+    at = _number(head)
+    if command.require_base and base != at:
+        raise _moved_on(reading, config, base, head, yours)
+    keys = yours.keys() | set(command.read_keys)
+    values = reading.values(config, at, keys)
+    base_values = values if base == at else reading.values(config, base, keys)
+    merged = merge(command.changes, command.read_keys, base=base_values, head=values)
+    if merged.conflicts:
+        raise _conflict(reading, head, merged.conflicts, base=base_values, yours=yours)
+    return _Decision(config, head, merged.changes, values, merged=base != at and bool(merged.changes))
+
+
+def _revert(reading: DecisionReader, command: RevertCommand) -> _Decision:
+    config, head = command.config, reading.head(command.config)
+    if head is None:
+        raise NotFoundError.config(config)
+    base = _check_base(reading, config, head, command.base_version, command.base_hash)
+    if command.to_version > head.number:
+        raise NotFoundError.version(config, command.to_version, head.number)
+    keys = list(reading.changed_between(config, command.to_version, head.number))
+    old_values = reading.values(config, command.to_version, keys)
+    changes = [Change(key, old_values.get(key)) for key in keys]
+    if base != head.number:
+        raise _moved_on(reading, config, base, head, {change.key: change.value for change in changes})
+    values = reading.values(config, head.number, keys)
+    differing = tuple(change for change in changes if change.value != values.get(change.key))
+    return _Decision(config, head, differing, values)
+
+
+def _fork(reading: DecisionReader, command: ForkCommand) -> _Decision:
+    source = reading.head(command.source)
+    if source is None:
+        raise NotFoundError.config(command.source)
+    number = source.number if command.source_version is None else command.source_version
+    if number > source.number:
+        raise NotFoundError.version(command.source, number, source.number)
+    if reading.head(command.target) is not None:
+        raise ExistsError(command.target)
+    changes = tuple(Change(entry.key, entry.value) for entry in reading.entries(command.source, number))
+    origin = Source(command.source, number, _hash(reading, command.source, number))
+    return _Decision(command.target, None, changes, {}, source=origin)
+
+
+def _plan(decision: _Decision, command: Command, *, now_us: int, limits: MapLimits) -> Plan | None:
+    """Plan the version a decision asks for; None where it changes nothing.
+
+    A fork is a version even where the source was empty: the config is what was asked for.
+    """
+    if not decision.changes and decision.source is None:
+        return None
+    return plan(
+        decision.changes,
+        config=decision.config,
+        head=decision.head,
+        values=decision.values,
+        author=command.author,
+        message=command.message,
+        now_us=now_us,
+        limits=limits,
+        source=decision.source,
+    )
+
+
+def _reply(decision: _Decision, planned: Plan | None) -> Reply:
+    if planned is None:
+        return Reply(decision.config, decision.head, created=False, merged=False)
+    return Reply(decision.config, planned.version, created=True, merged=decision.merged)
+
+
+def _check_base(
+    reading: DecisionReader, config: str, head: Version | None, base_version: int | None, base_hash: bytes
+) -> int:
+    """Return the base's number, having made sure that it is part of this database's past."""
+    at = _number(head)
+    base = at if base_version is None else base_version
+    if base > at:
+        raise CursorError.ahead(config, base, head)
+    if base_hash and base_hash != _hash(reading, config, base):
+        raise CursorError.forked(config, base, head)
+    return base
+
+
+def _moved_on(
+    reading: DecisionReader, config: str, base: int, head: Version | None, yours: Mapping[str, Value | None]
+) -> ConflictError:
+    """Name everything that changed since a base that had to be the head."""
+    keys = list(reading.changed_between(config, base, _number(head)))
+    base_values = reading.values(config, base, keys)
+    values = reading.values(config, _number(head), keys)
+    changed = [key for key in keys if base_values.get(key) != values.get(key)]
+    return _conflict(reading, head, changed, base=base_values, yours=yours)
+
+
+def _conflict(
+    reading: DecisionReader,
+    head: Version | None,
+    keys: Collection[str],
+    *,
+    base: Mapping[str, Value],
+    yours: Mapping[str, Value | None],
+) -> ConflictError:
+    # A head that differs from a base in the past has a version that made it differ.
+    assert head is not None
+    theirs = reading.states(head.config, head.number, keys)
+    origins = reading.versions(head.config, {theirs[key].origin for key in keys})
+    return ConflictError(head, [_key_conflict(key, base, theirs[key], origins, yours) for key in keys])
+
+
+def _key_conflict(
+    key: str,
+    base: Mapping[str, Value],
+    theirs: State,
+    origins: Mapping[int, Version],
+    yours: Mapping[str, Value | None],
+) -> KeyConflict:
+    old = base.get(key)
+    return KeyConflict(
+        key=key,
+        base=old,
+        theirs=theirs.value,
+        their_version=theirs.origin,
+        their_author=origins[theirs.origin].author,
+        yours=yours.get(key, old),
+    )
+
+
+def _hash(reading: DecisionReader, config: str, number: int) -> bytes:
+    return reading.versions(config, [number])[number].hash if number else NO_PARENT
+
+
+def _number(head: Version | None) -> int:
+    return head.number if head else 0

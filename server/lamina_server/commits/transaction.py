@@ -1,0 +1,180 @@
+"""One batch of commands on its way into one transaction: what the writer decides on, and what it decided.
+
+A command is decided on top of all that the batch has planned before it, over the heads in
+memory, over the store. Worked example: the head in memory is version 7, the store's is 8
+(another server wrote it), and the batch has planned 9. Version 8's changes are read once,
+and lie between memory and version 9: the head is 9, and what it holds under "x" is what 9
+changed, else what 8 changed, else what memory has.
+"""
+
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from dataclasses import dataclass, field
+
+from lamina_server.cache import catch_up
+from lamina_server.cache.encoded import Codec
+from lamina_server.cache.maps import HeadMap
+from lamina_server.domain.commands import Command, ForkCommand
+from lamina_server.domain.errors import HashMismatchError
+from lamina_server.domain.planning import Plan
+from lamina_server.domain.records import Change, Entry, HeadMark, Reply, RequestKey, State, Version, VersionChanges
+from lamina_server.domain.values import Value
+from lamina_server.store.contract import Writing
+
+
+@dataclass(slots=True)
+class _Layers:
+    """A config within the batch: what is held of it, and what lies on top, the newest version last.
+
+    held   the head in memory; None where there is none of this past
+    above  what the store has beyond it, and what was planned
+    """
+
+    stored: HeadMark | None
+    held: HeadMap | None
+    above: list[VersionChanges] = field(default_factory=list)
+    changed: dict[str, Value | None] = field(default_factory=dict)
+
+    def lay(self, made: VersionChanges) -> None:
+        self.above.append(made)
+        self.changed.update((change.key, change.value) for change in made.changes)
+
+    @property
+    def head(self) -> Version | None:
+        if self.above:
+            return self.above[-1].version
+        return self.held.version if self.held else None
+
+
+class Transaction:
+    """A Writing's answers, from memory wherever memory has them.
+
+    forked  the configs of which memory has another past than the store
+    made    what is to be laid on the heads in memory, in order: also what other servers committed
+    """
+
+    def __init__(
+        self, writing: Writing, codec: Codec, held: Mapping[str, HeadMap], requests: Mapping[RequestKey, Command]
+    ) -> None:
+        self._writing = writing
+        self._codec = codec
+        self._decoded: dict[bytes, Value] = {}
+        configs = list(dict.fromkeys(name for command in requests.values() for name in configs_of(command)))
+        self.marks = marks = writing.head_marks(configs)
+        self.forked: list[str] = []
+        self.made: list[VersionChanges] = []
+        self._layers = {config: self._base(config, marks.get(config), held.get(config)) for config in configs}
+        self._replies: dict[tuple[str, str], tuple[bytes, Reply]] = {}
+        for caller in {request.caller for request in requests}:
+            ids = [request.request_id for request in requests if request.caller == caller]
+            found = writing.replies(caller, list(dict.fromkeys(ids)))
+            self._replies |= {(caller, request_id): outcome for request_id, outcome in found.items()}
+
+    # --- what is read -----------------------------------------------------------------------
+
+    def head(self, config: str) -> Version | None:
+        """Return the newest version, planned ones included."""
+        layers = self._layers[config]
+        if layers.head is None and layers.stored is not None:
+            return self._writing.head(config)
+        return layers.head
+
+    def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
+        """Return headers."""
+        found = {number: version for number in numbers if (version := self._known_version(config, number))}
+        missing = [number for number in numbers if number and number not in found]
+        return found | (self._writing.versions(config, missing) if missing else {})
+
+    def values(self, config: str, number: int, keys: Collection[str]) -> dict[str, Value]:
+        """Return what keys hold at a version."""
+        layers = self._layers[config]
+        if number == 0:
+            return {}
+        if not layers.above or number < layers.above[0].version.number:
+            return self._stored_values(layers, config, number, keys)
+        if number != layers.above[-1].version.number:
+            return self._writing.values(config, number, keys)
+        below = layers.above[0].version.number - 1
+        rest = [key for key in keys if key not in layers.changed]
+        values = {key: value for key in keys if (value := layers.changed.get(key)) is not None}
+        return values | self._stored_values(layers, config, below, rest)
+
+    def states(self, config: str, number: int, keys: Collection[str]) -> dict[str, State]:
+        """Return what keys are at a version, and since when: for conflicts alone, so from the store."""
+        return self._writing.states(config, number, keys)
+
+    def changed_between(self, config: str, low: int, high: int) -> Iterator[str]:
+        """Yield changed keys."""
+        return self._writing.changed_between(config, low, high)
+
+    def entries(self, config: str, number: int) -> Iterator[Entry]:
+        """Yield a map."""
+        return self._writing.entries(config, number)
+
+    def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
+        """Return remembered outcomes, those of this batch included."""
+        known = self._replies
+        return {id_: known[caller, id_] for id_ in request_ids if (caller, id_) in known}
+
+    # --- what is written --------------------------------------------------------------------
+
+    def insert(self, plan: Plan) -> None:
+        """Add one version."""
+        self._writing.insert(plan)
+        made = VersionChanges(plan.version, tuple(Change(each.key, each.value) for each in plan.values))
+        self._layers[plan.version.config].lay(made)
+        self.made.append(made)
+
+    def remember(self, request: RequestKey, reply: Reply) -> None:
+        """Keep an outcome."""
+        self._writing.remember(request, reply)
+        self._replies[request.caller, request.request_id] = (request.digest, reply)
+
+    # --- memory -----------------------------------------------------------------------------
+
+    def _base(self, config: str, mark: HeadMark | None, held: HeadMap | None) -> _Layers:
+        """Find out what of memory is true of the store, now that nobody else can change it."""
+        if held is None or held.mark == mark:
+            return _Layers(mark, held)
+        missing = None
+        if mark is not None and held.number < mark.number:
+            with suppress(HashMismatchError):  # of a value that no command may be about: who reads it will be told
+                missing = catch_up.read(self._writing, config, known=held.mark, through=mark.number)
+        if missing is None:
+            self.forked.append(config)
+            return _Layers(mark, None)
+        layers = _Layers(mark, held)
+        for made in missing:
+            layers.lay(made)
+        self.made += missing
+        return layers
+
+    def _stored_values(self, layers: _Layers, config: str, number: int, keys: Collection[str]) -> dict[str, Value]:
+        held = layers.held
+        if not keys:
+            return {}
+        if number == 0 or (held is not None and held.reaches(number)):
+            found = ((key, held.entry_at(key, number)) for key in keys) if held and number else ()
+            return {key: self._decode(encoded) for key, encoded in found if encoded is not None}
+        return self._writing.values(config, number, keys)
+
+    def _decode(self, encoded: bytes) -> Value:
+        """Decode a value once: as a rule it is the same at the base as at the head."""
+        value = self._decoded.get(encoded)
+        if value is None:
+            value = self._decoded[encoded] = self._codec.decode_entry(encoded).value
+        return value
+
+    def _known_version(self, config: str, number: int) -> Version | None:
+        layers = self._layers.get(config)
+        if layers is None:
+            return None
+        if layers.above and number >= layers.above[0].version.number:
+            place = number - layers.above[0].version.number
+            return layers.above[place].version if place < len(layers.above) else None
+        return layers.held.version_at(number) if layers.held else None
+
+
+def configs_of(command: Command) -> tuple[str, ...]:
+    """Return the configs that a command reads or writes."""
+    return (command.source, command.target) if isinstance(command, ForkCommand) else (command.config,)

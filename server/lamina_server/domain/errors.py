@@ -1,0 +1,194 @@
+"""What can go wrong, as the server's own errors: each with one reason code and its details.
+
+    ServerError
+    ├ InvalidError            BAD_CONFIG_NAME BAD_KEY BAD_VALUE BAD_REQUEST
+    ├ LimitError              TOO_LARGE TOO_MANY
+    ├ DiskFullError           DISK_FULL
+    ├ NotFoundError           CONFIG_NOT_FOUND VERSION_NOT_FOUND
+    ├ ExistsError             CONFIG_EXISTS
+    ├ RequestIdReusedError    REQUEST_ID_REUSED
+    ├ ConflictError           CONFLICT
+    ├ CursorError             CURSOR_AHEAD CURSOR_FORKED
+    ├ HashMismatchError       HASH_MISMATCH
+    ├ UnavailableError        STORE_UNAVAILABLE DRAINING TOO_SLOW
+    └ UnimplementedError      NOT_IMPLEMENTED
+
+The text is for people and names keys, versions, limits and sizes, never values. Nothing
+here knows a status code: rpc/status.py maps reasons to those.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from lamina_server.domain.records import HeadMark, Version
+from lamina_server.domain.values import Value
+
+
+class Reason(StrEnum):
+    """The reason codes of the public contract."""
+
+    BAD_CONFIG_NAME = "BAD_CONFIG_NAME"
+    BAD_KEY = "BAD_KEY"
+    BAD_VALUE = "BAD_VALUE"
+    BAD_REQUEST = "BAD_REQUEST"
+    CONFIG_NOT_FOUND = "CONFIG_NOT_FOUND"
+    VERSION_NOT_FOUND = "VERSION_NOT_FOUND"
+    CONFLICT = "CONFLICT"
+    CONFIG_EXISTS = "CONFIG_EXISTS"
+    REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
+    CURSOR_AHEAD = "CURSOR_AHEAD"
+    CURSOR_FORKED = "CURSOR_FORKED"
+    HASH_MISMATCH = "HASH_MISMATCH"
+    TOO_LARGE = "TOO_LARGE"
+    TOO_MANY = "TOO_MANY"
+    DISK_FULL = "DISK_FULL"
+    STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    DRAINING = "DRAINING"
+    TOO_SLOW = "TOO_SLOW"
+    NO_CREDENTIALS = "NO_CREDENTIALS"
+    BAD_CREDENTIALS = "BAD_CREDENTIALS"
+    NOT_ALLOWED = "NOT_ALLOWED"
+    NOT_IMPLEMENTED = "NOT_IMPLEMENTED"
+    BUG = "BUG"
+
+
+class ServerError(Exception):
+    """Base of every error that a caller is told about."""
+
+    def __init__(self, reason: Reason, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    """One field of a request and what is wrong with it."""
+
+    field: str
+    description: str
+
+
+class InvalidError(ServerError):
+    """The request breaks a rule, whatever the state of the config."""
+
+    def __init__(self, reason: Reason, violations: Sequence[Violation]) -> None:
+        first = violations[0]
+        super().__init__(reason, f"{first.field}: {first.description}")
+        self.violations = tuple(violations)
+
+
+class LimitError(ServerError):
+    """Something is larger, or more, than a named limit allows."""
+
+    def __init__(self, reason: Reason, what: str, *, limit: int, actual: int, unit: str) -> None:
+        super().__init__(reason, f"{what}: {actual:,} {unit}, the limit is {limit:,} {unit}")
+        self.limit = limit
+        self.actual = actual
+        self.unit = unit
+
+
+class DiskFullError(ServerError):
+    """The database has no room left; nothing was written."""
+
+    def __init__(self) -> None:
+        super().__init__(Reason.DISK_FULL, "the server's disk is full; nothing was written")
+
+
+class NotFoundError(ServerError):
+    """There is no such config, or no such version of it."""
+
+    @classmethod
+    def config(cls, config: str) -> "NotFoundError":
+        """Say that there is no such config."""
+        return cls(Reason.CONFIG_NOT_FOUND, f"there is no config {config!r}")
+
+    @classmethod
+    def version(cls, config: str, number: int, head: int) -> "NotFoundError":
+        """Say that a config has no such version, and where its head is."""
+        text = f"{config!r} has no version {number}; its head is {head}"
+        return cls(Reason.VERSION_NOT_FOUND, text)
+
+
+class ExistsError(ServerError):
+    """A config of that name exists already."""
+
+    def __init__(self, config: str) -> None:
+        super().__init__(Reason.CONFIG_EXISTS, f"there is a config {config!r} already")
+
+
+class RequestIdReusedError(ServerError):
+    """The request id was used before, for something else."""
+
+    def __init__(self, request_id: str) -> None:
+        text = f"request id {request_id!r} was used before for another request"
+        super().__init__(Reason.REQUEST_ID_REUSED, text)
+
+
+@dataclass(frozen=True, slots=True)
+class KeyConflict:
+    """One key in conflict: three values of it, None where there is none, and who set theirs."""
+
+    key: str
+    base: Value | None
+    theirs: Value | None
+    their_version: int
+    their_author: str
+    yours: Value | None
+
+
+class ConflictError(ServerError):
+    """The head has moved on in a way that cannot be merged; nothing was written."""
+
+    def __init__(self, head: Version, conflicts: Sequence[KeyConflict]) -> None:
+        super().__init__(Reason.CONFLICT, _describe(head, conflicts))
+        self.head = head
+        self.conflicts = tuple(conflicts)
+
+
+def _describe(head: Version, conflicts: Sequence[KeyConflict]) -> str:
+    at = f"{head.config!r} is at version {head.number}"
+    if not conflicts:  # the base had to be the head, and what changed in between was changed back
+        return f"{at}, which is not the base"
+    first = conflicts[0]
+    others = f", and {len(conflicts) - 1} more" if len(conflicts) > 1 else ""
+    return f"{at}: {first.key!r} was changed by {first.their_author!r} in version {first.their_version}{others}"
+
+
+class CursorError(ServerError):
+    """A version or hash that this database has not got: the caller knows another past."""
+
+    def __init__(self, reason: Reason, message: str, *, head: Version | HeadMark | None) -> None:
+        super().__init__(reason, message)
+        self.head = head
+
+    @classmethod
+    def ahead(cls, config: str, number: int, head: Version | HeadMark | None) -> "CursorError":
+        """Say that the caller knows a version that is not there yet, or no more."""
+        at = head.number if head else 0
+        text = f"version {number} of {config!r} is ahead of its head, version {at}"
+        return cls(Reason.CURSOR_AHEAD, text, head=head)
+
+    @classmethod
+    def forked(cls, config: str, number: int, head: Version | HeadMark | None) -> "CursorError":
+        """Say that a version has another hash than the caller knows."""
+        text = f"version {number} of {config!r} has another hash here: its past is not the caller's"
+        return cls(Reason.CURSOR_FORKED, text, head=head)
+
+
+class HashMismatchError(ServerError):
+    """What the database gave back is not what was written to it."""
+
+    def __init__(self, what: str) -> None:
+        super().__init__(Reason.HASH_MISMATCH, f"{what} does not match its digest")
+
+
+class UnavailableError(ServerError):
+    """The server cannot answer now; whether a write happened is open."""
+
+
+class UnimplementedError(ServerError):
+    """The contract names this, and this server does not do it yet."""
+
+    def __init__(self, message: str) -> None:
+        super().__init__(Reason.NOT_IMPLEMENTED, message)

@@ -1,0 +1,36 @@
+"""The base of the models, and the two that stand for themselves. Knows the tables, and no session."""
+
+from sqlalchemy.orm import DeclarativeBase, Mapped
+
+from lamina_server.models import tables
+
+
+class Base(DeclarativeBase):
+    """Base of our models, and of nobody else's: the listeners know them by it."""
+
+    metadata = tables.METADATA
+
+
+class ConfigName(Base):
+    """One config: what is listed."""
+
+    __table__ = tables.NAMES
+    __tablename__ = "config_name"
+
+    id: Mapped[int]
+    name: Mapped[str]
+
+
+class ConfigRequest(Base):
+    """The outcome of one write, under the request id of whoever asked for it."""
+
+    __table__ = tables.REQUESTS
+    __tablename__ = "config_request"
+
+    caller: Mapped[str]
+    request_id: Mapped[str]
+    digest: Mapped[bytes]
+    config_name: Mapped[str]
+    config_id: Mapped[int | None]
+    created: Mapped[bool]
+    merged: Mapped[bool]

@@ -1,0 +1,131 @@
+"""A config out of a bundle into a database, with its versions, authors, times and hashes. Knows no database.
+
+All that is new is written in one transaction, which holds the write lock as a commit does: whoever reads sees nothing
+of it or all, and a file that turns out broken at its end has left nothing. Worked example, a bundle of 5 versions:
+
+    the database has          is done
+    no such config            versions 1 to 5 are written
+    versions 1 to 3 of it     4 and 5 are written, on top
+    versions 1 to 7 of it     nothing: it has them all
+    another version 3         nothing: RestoreRefusedError
+
+Whether it has the same version 3, its hash says, which stands for all before it.
+"""
+
+from collections.abc import Iterator
+from contextlib import closing
+from dataclasses import dataclass
+
+from lamina_protos import bundle
+from lamina_server.commits.keyframes import KEYFRAME_VALUES_MINIMUM
+from lamina_server.domain.planning import Plan
+from lamina_server.domain.records import Version
+from lamina_server.restore.replay import Advance, Replay
+from lamina_server.settings import Settings
+from lamina_server.store.contract import Reading
+from lamina_server.store.open import open_store
+from lamina_server.store.sql.store import SqlStore
+from lamina_server.store.sql.writing import SqlWriting
+
+VERSIONS_AT_ONCE = 1_000
+BYTES_AT_ONCE = 8 * 1024 * 1024
+"""What is held before it is inserted: so many versions, and map sizes as an upper bound of what they changed."""
+
+
+class RestoreRefusedError(Exception):
+    """The database has a config of that name already, with another past."""
+
+
+@dataclass(frozen=True, slots=True)
+class Restored:
+    """A config that has all versions of a bundle: `head` is the bundle's last one, of which so many are new."""
+
+    head: Version
+    added: int
+
+
+def restore(file: bundle.Readable, settings: Settings, advance: Advance) -> Restored:
+    """Write a bundle's versions into the settings' database, as far as it does not have them.
+
+    Raises BrokenBundleError, RestoreRefusedError or UnusableStoreError, and then nothing was written.
+    """
+    plans = Replay(settings).plans(file, advance)
+    first = next(plans, None)  # before the database, which is made where there is none
+    assert first is not None, "a file that ends without a version is broken"
+    with closing(open_store(settings.database)) as store:
+        return _restore(store, plans, first)
+
+
+def _restore(store: SqlStore, plans: Iterator[Plan], first: Plan) -> Restored:
+    # What is there already is passed over before anybody has to wait for the lock.
+    with store.read() as reading:
+        last, is_there = _pass(plans, first, reading.head(first.version.config))
+        if is_there:
+            _check_same(reading, last.version)
+            return Restored(last.version, added=0)
+    with store.write() as writing:
+        return _write(writing, plans, last, writing.head(last.version.config))
+
+
+def _pass(plans: Iterator[Plan], last: Plan, head: Version | None) -> tuple[Plan, bool]:
+    """Go on to the first version after a head; tell whether there is none, and then stay at the last one."""
+    while head is not None and last.version.number <= head.number:
+        if last.version.number == head.number and last.version.hash != head.hash:
+            raise _refused(head)
+        following = next(plans, None)
+        if following is None:
+            return last, True
+        last = following
+    return last, False
+
+
+def _check_same(reading: Reading, version: Version) -> None:
+    there = reading.versions(version.config, [version.number])
+    if version.number not in there or there[version.number].hash != version.hash:
+        raise _refused(version)
+
+
+def _write(writing: SqlWriting, plans: Iterator[Plan], first: Plan, head: Version | None) -> Restored:
+    first, is_there = _pass(plans, first, head)  # others may have committed just now
+    if is_there:
+        _check_same(writing, first.version)
+        return Restored(first.version, added=0)
+    inserting = _Inserting(writing, first.version.config)
+    inserting.add(first)
+    version = first.version
+    for planned in plans:
+        inserting.add(planned)
+        version = planned.version
+    return Restored(version, inserting.added)
+
+
+class _Inserting:
+    """Inserts versions some at a time, and keyframes as often as the server would write them."""
+
+    def __init__(self, writing: SqlWriting, config: str) -> None:
+        self.added = 0
+        self._writing = writing
+        self._config = config
+        self._since_keyframe = writing.originated_since_keyframe(config)
+        self._versions = self._bytes = 0
+
+    def add(self, planned: Plan) -> None:
+        """Insert a version, sooner or later."""
+        self._writing.insert(planned)
+        self.added += 1
+        self._versions += 1
+        self._bytes += sum(0 if each.value is None else each.value.size_bytes for each in planned.values)
+        self._since_keyframe += len(planned.values)
+        is_due = self._since_keyframe >= max(planned.version.key_count, KEYFRAME_VALUES_MINIMUM)
+        if self._versions < VERSIONS_AT_ONCE and self._bytes < BYTES_AT_ONCE and not is_due:
+            return
+        self._writing.flush()
+        self._versions = self._bytes = 0
+        if is_due:
+            self._writing.write_keyframe(self._config)
+            self._since_keyframe = 0
+
+
+def _refused(version: Version) -> RestoreRefusedError:
+    text = f"there is a config {version.config!r} already, and its version {version.number} is another one"
+    return RestoreRefusedError(f"{text}: nothing was written")

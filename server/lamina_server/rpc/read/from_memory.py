@@ -1,0 +1,119 @@
+"""Answers to GetVersion from the maps in memory: headers and pages that were encoded when the values were born.
+
+Knows bytes and records, and no message. What memory has not got (the header or some keys of
+an old version, the origins of a map's values) is left to the store.
+"""
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator
+from functools import partial
+from heapq import merge
+from itertools import chain, islice
+
+from lamina_server.cache.heads import Heads
+from lamina_server.cache.maps import HeadMap, MapSnapshot
+from lamina_server.domain.errors import CursorError, HashMismatchError, NotFoundError
+from lamina_server.domain.selection import EVERYTHING, Selection, successor
+from lamina_server.store.contract import Reading
+from lamina_server.store.readers import Readers
+from lamina_server.wire import encode
+from lamina_server.wire.paging import Position, cut
+from lamina_server.wire.requests import GetVersionRequest
+
+
+async def get_version(heads: Heads, readers: Readers, request: GetVersionRequest, limit_bytes: int) -> bytes | None:
+    """Answer from memory; None where the store has to be asked."""
+    try:
+        snapshot = await _snapshot(heads, readers, request)
+    except HashMismatchError:  # the store says where, and still answers for all that is intact
+        return None
+    if snapshot is None or isinstance(snapshot, bytes):
+        return snapshot
+    return page(snapshot, request, limit_bytes)
+
+
+def page(snapshot: MapSnapshot, request: GetVersionRequest, limit_bytes: int) -> bytes:
+    """Join one page of a map."""
+    if not request.with_entries:
+        return snapshot.header
+    after = request.page.resume.key if request.page.resume else ""
+    entries, keys = snapshot.entries, snapshot.keys
+    fits = len(keys) <= request.page.size and snapshot.size_bytes <= limit_bytes
+    if fits and request.wanted == EVERYTHING and not after:
+        return b"".join([snapshot.header, *map(entries.__getitem__, keys)])
+    wanted = _wanted(snapshot, Selection.of(request.wanted), after)
+    weighed = ((key, len(entries[key])) for key in wanted)
+    taken, more = cut(weighed, size=request.page.size, limit_bytes=limit_bytes)
+    parts = [snapshot.header, *map(entries.__getitem__, taken)]
+    if more:
+        parts.append(encode.version_end(request.page.token_after(Position((snapshot.number,), taken[-1]))))
+    return b"".join(parts)
+
+
+async def _snapshot(heads: Heads, readers: Readers, request: GetVersionRequest) -> MapSnapshot | bytes | None:
+    """Find the map that is asked for, or the whole answer where it is short; None where the store has to be asked."""
+    is_whole = request.with_entries and request.wanted == EVERYTHING
+    if request.with_origins:
+        return None
+    if not is_whole and heads.peek(request.config) is None:
+        heads.warm(request.config)
+        return None
+    head = await heads.head(request.config)
+    number = _resolve(head, request)
+    if request.time_us is not None and not request.page.resume:
+        number = await readers.read(partial(_version_at, config=request.config, time_us=request.time_us))
+        await heads.settled(request.config)
+    if head is None or number == 0:
+        return encode.empty_map(request.config)
+    if number == head.number:
+        return head
+    if is_whole:
+        return await heads.snapshot(request.config, number)
+    return _part(head, number, request) if head.reaches(number) and not request.wanted.prefixes else None
+
+
+def _part(head: HeadMap, number: int, request: GetVersionRequest) -> MapSnapshot:
+    """Find the header, and some keys, of a recent version."""
+    version, header = head.version_at(number), head.header_at(number)
+    assert version is not None
+    assert header is not None
+    found = ((key, head.entry_at(key, number)) for key in sorted(request.wanted.keys))
+    entries = {key: encoded for key, encoded in found if encoded is not None}
+    return MapSnapshot(version, header, entries, list(entries))
+
+
+def _resolve(head: HeadMap | None, request: GetVersionRequest) -> int:
+    """Tell which version is wanted, and refuse one that is not there."""
+    if request.min_version > (head.number if head else 0):
+        raise CursorError.ahead(request.config, request.min_version, head.version if head else None)
+    if head is None:
+        raise NotFoundError.config(request.config)
+    if request.page.resume:
+        (number,) = request.page.resume.numbers
+    else:
+        number = head.number if request.number is None else request.number
+    if number > head.number:
+        raise NotFoundError.version(request.config, number, head.number)
+    return number
+
+
+def _version_at(reading: Reading, config: str, time_us: int) -> int:
+    return reading.version_at(config, time_us)
+
+
+def _wanted(snapshot: MapSnapshot, selection: Selection, after: str) -> Iterator[str]:
+    """Yield the wanted keys after one, in order: some by name, others by where they begin."""
+    keys = snapshot.keys
+    named = sorted(key for key in selection.keys if key > after and key in snapshot.entries)
+    ranges = (_range(keys, prefix, after) for prefix in selection.prefixes)
+    last = after
+    for key in merge(named, chain.from_iterable(ranges)):
+        if key != last:
+            yield key
+        last = key
+
+
+def _range(keys: list[str], prefix: str, after: str) -> Iterator[str]:
+    end = successor(prefix)
+    first = max(bisect_left(keys, prefix), bisect_right(keys, after) if after else 0)
+    return islice(keys, first, len(keys) if end is None else bisect_left(keys, end))

@@ -1,0 +1,257 @@
+"""Answers of the reading methods, each from one reading of the store. Knows records and bytes, no message.
+
+Each function resolves what the request leaves open ("the head") once, on its first page;
+the page token carries it from there on. Answers are pages: an iterator yields everything
+that could be on the page, lazily, and `cut` takes what fits.
+"""
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from itertools import islice
+from typing import TypeVar
+
+from lamina_server.domain.errors import CursorError, NotFoundError
+from lamina_server.domain.records import Difference, Entry, KeyChange, State, Version
+from lamina_server.domain.values import Value
+from lamina_server.store.contract import Reading
+from lamina_server.wire import encode
+from lamina_server.wire.paging import PageRequest, Position, cut
+from lamina_server.wire.requests import (
+    DiffVersionsRequest,
+    GetKeyHistoryRequest,
+    GetVersionRequest,
+    ListConfigsRequest,
+    ListVersionsRequest,
+)
+
+_BATCH_LEAST, _BATCH_MOST = 8, 256
+"""How much is read at once: little at first, for a page may be full after one value of a mebibyte, then ever more."""
+
+T = TypeVar("T")
+
+
+@dataclass(frozen=True, slots=True)
+class _Item:
+    """One item of a page: its bytes, and where the page ends if it is the last."""
+
+    encoded: bytes
+    position: Position
+
+
+def get_version(reading: Reading, request: GetVersionRequest, limit_bytes: int) -> bytes:
+    """Read a map, or some of its keys, as it was at one version."""
+    head = reading.head(request.config)
+    if request.min_version > (head.number if head else 0):
+        raise CursorError.ahead(request.config, request.min_version, head)
+    if head is None:
+        raise NotFoundError.config(request.config)
+    number = _resolve(reading, request, head)
+    if number == 0:
+        return encode.empty_map(request.config)
+    header = encode.version(*_with_keys(reading, request.config, [number])[0])
+    if not request.with_entries:
+        return header
+    after = request.page.resume.key if request.page.resume else ""
+    entries = reading.entries(request.config, number, request.wanted, after=after)
+    origins = _Origins(reading, request.config) if request.with_origins else None
+    taken, more = cut(_weigh(entries, origins), size=request.page.size, limit_bytes=limit_bytes)
+    parts = [header, *(encoded for _, encoded in taken)]
+    if origins:
+        parts += origins.of(entry for entry, _ in taken)
+    if more:
+        parts.append(encode.version_end(request.page.token_after(Position((number,), taken[-1][0].key))))
+    return b"".join(parts)
+
+
+def list_versions(reading: Reading, request: ListVersionsRequest, limit_bytes: int) -> bytes:
+    """List versions, newest first."""
+    before = _head(reading, request.config).number + 1
+    if request.page.resume:
+        (before,) = request.page.resume.numbers
+    elif request.before is not None:
+        before = min(before, request.before)
+    items = (
+        _Item(encode.listed_version(version, keys), Position((version.number,)))
+        for version, keys in _log(reading, request.config, before)
+    )
+    return _page(items, request.page, limit_bytes, encode.versions_end)
+
+
+def diff_versions(reading: Reading, request: DiffVersionsRequest, limit_bytes: int) -> bytes:
+    """List the keys whose values differ between two versions."""
+    head = _head(reading, request.config).number
+    if request.page.resume:
+        old, new = request.page.resume.numbers
+        after = request.page.resume.key
+    else:
+        old = head if request.old is None else request.old
+        new = head if request.new is None else request.new
+        after = ""
+    if max(old, new) > head:
+        raise NotFoundError.version(request.config, max(old, new), head)
+    keys = reading.changed_between(request.config, min(old, new), max(old, new), request.wanted, after=after)
+    items = (
+        _Item(encode.difference(difference), Position((old, new), difference.key))
+        for difference in _differences(reading, request.config, old, new, keys)
+    )
+    return _page(items, request.page, limit_bytes, encode.differences_end)
+
+
+def key_history(reading: Reading, request: GetKeyHistoryRequest, limit_bytes: int) -> bytes:
+    """List the changes of a key up to the version that was the head at the first page."""
+    head, last = _head(reading, request.config).number, None
+    if request.page.resume:
+        head, last = request.page.resume.numbers
+    items = (
+        _Item(encode.key_change(change), Position((head, change.version)))
+        for change in _key_changes(reading, request, head, last)
+    )
+    page = _page(items, request.page, limit_bytes, encode.key_history_end)
+    return encode.key_history(request.config, request.key) + page
+
+
+def list_configs(reading: Reading, request: ListConfigsRequest, limit_bytes: int) -> bytes:
+    """List configs by name."""
+    after = request.page.resume.key if request.page.resume else ""
+    items = (
+        _Item(encode.config(summary, _keys(reading, summary.head)), Position((), summary.name))
+        for summary in _batches(
+            lambda last, limit: reading.configs(prefix=request.prefix, after=last.name if last else after, limit=limit)
+        )
+    )
+    return _page(items, request.page, limit_bytes, encode.configs_end)
+
+
+def _page(items: Iterable[_Item], request: PageRequest, limit_bytes: int, end: Callable[[str], bytes]) -> bytes:
+    taken, more = cut(((item, len(item.encoded)) for item in items), size=request.size, limit_bytes=limit_bytes)
+    parts = [item.encoded for item in taken]
+    if more:
+        parts.append(end(request.token_after(taken[-1].position)))
+    return b"".join(parts)
+
+
+def _head(reading: Reading, config: str) -> Version:
+    head = reading.head(config)
+    if head is None:
+        raise NotFoundError.config(config)
+    return head
+
+
+def _resolve(reading: Reading, request: GetVersionRequest, head: Version) -> int:
+    """Tell which version is wanted; 0 is the empty map."""
+    if request.page.resume:
+        (number,) = request.page.resume.numbers
+    elif request.time_us is not None:
+        number = reading.version_at(request.config, request.time_us)
+    else:
+        number = head.number if request.number is None else request.number
+    if number > head.number:
+        raise NotFoundError.version(request.config, number, head.number)
+    return number
+
+
+class _Origins:
+    """The headers of the versions that set entries, encoded, and read a batch at a time."""
+
+    def __init__(self, reading: Reading, config: str) -> None:
+        self._reading = reading
+        self._config = config
+        self._encoded: dict[int, bytes] = {}
+
+    def add(self, entries: Iterable[Entry]) -> None:
+        """Read the origins of these entries, where they are not known yet."""
+        numbers = {entry.origin for entry in entries} - self._encoded.keys()
+        for version, keys in _with_keys(self._reading, self._config, sorted(numbers)):
+            self._encoded[version.number] = encode.origin(version, keys)
+
+    def size(self, number: int) -> int:
+        """Tell how many bytes an origin adds to a page."""
+        return len(self._encoded[number])
+
+    def of(self, entries: Iterable[Entry]) -> list[bytes]:
+        """Return the origins of these entries, once each, in version order."""
+        return [self._encoded[number] for number in sorted({entry.origin for entry in entries})]
+
+
+def _weigh(entries: Iterator[Entry], origins: _Origins | None) -> Iterator[tuple[tuple[Entry, bytes], int]]:
+    """Encode entries, each with the bytes that it adds to a page; the first of an origin adds that too."""
+    seen: set[int] = set()
+    for batch in _grouped(entries):
+        if origins:
+            origins.add(batch)
+        for entry in batch:
+            encoded = encode.entry(entry)
+            weight = len(encoded)
+            if origins and entry.origin not in seen:
+                seen.add(entry.origin)
+                weight += origins.size(entry.origin)
+            yield (entry, encoded), weight
+
+
+def _with_keys(reading: Reading, config: str, numbers: Sequence[int]) -> list[tuple[Version, Sequence[str]]]:
+    versions, keys = reading.versions(config, numbers), reading.changed_keys(config, numbers)
+    return [(versions[number], keys.get(number, ())) for number in numbers]
+
+
+def _keys(reading: Reading, version: Version) -> Sequence[str]:
+    return reading.changed_keys(version.config, [version.number]).get(version.number, ())
+
+
+def _grouped(items: Iterator[T]) -> Iterator[list[T]]:
+    """Yield what an iterator has in ever larger groups."""
+    size = _BATCH_LEAST
+    while group := list(islice(items, size)):
+        yield group
+        size = min(2 * size, _BATCH_MOST)
+
+
+def _batches(more: Callable[[T | None, int], list[T]]) -> Iterator[T]:
+    """Yield what `more` returns, again and again after the last item, until it returns less than it might have."""
+    last: T | None = None
+    limit = _BATCH_LEAST
+    while batch := more(last, limit):
+        yield from batch
+        if len(batch) < limit:
+            return
+        last, limit = batch[-1], min(2 * limit, _BATCH_MOST)
+
+
+def _log(reading: Reading, config: str, before: int) -> Iterator[tuple[Version, Sequence[str]]]:
+    def more(last: tuple[Version, Sequence[str]] | None, limit: int) -> list[tuple[Version, Sequence[str]]]:
+        bound = last[0].number if last else before
+        versions = reading.log(config, after=0, before=bound, limit=limit, newest_first=True)
+        keys = reading.changed_keys(config, [version.number for version in versions])
+        return [(version, keys.get(version.number, ())) for version in versions]
+
+    return _batches(more)
+
+
+def _differences(reading: Reading, config: str, old: int, new: int, changed: Iterator[str]) -> Iterator[Difference]:
+    for keys in _grouped(changed):
+        old_states, new_states = reading.states(config, old, keys), reading.states(config, new, keys)
+        for key in keys:
+            before, after = _value(old_states.get(key)), _value(new_states.get(key))
+            if before != after:
+                yield Difference(key, before, after)
+
+
+def _value(state: State | None) -> Value | None:
+    return state.value if state else None
+
+
+def _key_changes(reading: Reading, request: GetKeyHistoryRequest, head: int, last: int | None) -> Iterator[KeyChange]:
+    def more(change: KeyChange | None, limit: int) -> list[KeyChange]:
+        since = change.version if change else last
+        after, before = 0, head + 1
+        if since is not None:
+            after, before = (0, since) if request.newest_first else (since, before)
+        return reading.key_history(
+            request.config,
+            request.key,
+            after=after,
+            before=before,
+            limit=limit,
+            newest_first=request.newest_first,
+        )
+
+    return _batches(more)

@@ -1,0 +1,31 @@
+"""What all watches of a server share."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from lamina_server.cache.heads import Heads
+from lamina_server.feed.backfill import Backfill
+from lamina_server.feed.feed import Feed
+from lamina_server.rpc.draining import Draining
+from lamina_server.rpc.watch.in_flight import SendBudget
+from lamina_server.rpc.watch.replay import ReplayCache
+from lamina_server.settings import Settings
+from lamina_server.store.readers import Readers
+
+
+@dataclass(frozen=True, slots=True)
+class WatchContext:
+    """What all calls of a server share, watches most of it.
+
+    chance  draws a number in [0, 1)
+    """
+
+    heads: Heads
+    readers: Readers
+    feed: Feed
+    refilling: Backfill
+    replaying: ReplayCache
+    flight: SendBudget
+    draining: Draining
+    settings: Settings
+    chance: Callable[[], float]

@@ -1,0 +1,49 @@
+"""Tables of ours that no migration has made: those of `create_all` are taken as they are, and no others."""
+
+import re
+
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Connection, inspect, text
+
+from lamina_server.models.tables import METADATA
+from lamina_server.models.triggers import insert_only, keys_of
+from lamina_server.models.views import VIEWS
+
+_TRIGGERS = {
+    "sqlite": "SELECT name FROM sqlite_schema WHERE type = 'trigger'",
+    "postgresql": "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal",
+}
+
+
+def has_tables(connection: Connection) -> bool:
+    """Tell whether there is any table with a name of ours."""
+    return not METADATA.tables.keys().isdisjoint(inspect(connection).get_table_names())
+
+
+def is_newest(connection: Connection) -> bool:
+    """Tell whether our tables, triggers and views are all there, as this release's create_all makes them."""
+    return (
+        _triggers(connection) >= _expected_triggers(connection.dialect.name)
+        and set(inspect(connection).get_view_names()) >= set(VIEWS)
+        and not _differences(connection)
+    )
+
+
+def _differences(connection: Connection) -> list[object]:
+    def is_ours(name: str | None, kind: str, _parents: object) -> bool:
+        return kind != "table" or name in METADATA.tables
+
+    context = MigrationContext.configure(connection, opts={"include_name": is_ours})
+    return list(compare_metadata(context, METADATA))
+
+
+def _triggers(connection: Connection) -> set[str]:
+    return set(connection.execute(text(_TRIGGERS[connection.dialect.name])).scalars())
+
+
+def _expected_triggers(dialect: str) -> set[str]:
+    statements = [
+        each for table in METADATA.tables.values() for each in insert_only(dialect, table.name, keys_of(table))
+    ]
+    return set(re.findall(r"^CREATE TRIGGER (\w+)", "\n".join(statements), re.MULTILINE))

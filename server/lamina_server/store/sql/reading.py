@@ -1,0 +1,296 @@
+"""A Reading over SQL: asks the statements of the query modules, and turns their rows into nouns. Knows no dialect.
+
+A whole map is read at once, because who asks for one holds it whole. What else may be long
+is read in two steps: first where the wanted values stand (their ids, in order, FIRST_CHUNK
+of them, then eight times as many, up to LARGEST_CHUNK), then the values, VALUES_AT_ONCE at
+a time. So little is held however much there is, and little is read by who wants but the
+first page.
+"""
+
+import json
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any, TypeVar
+
+from sqlalchemy import Connection
+
+from lamina_server.domain.errors import HashMismatchError
+from lamina_server.domain.planning import entry_size
+from lamina_server.domain.records import (
+    Change,
+    ConfigSummary,
+    Entry,
+    HeadMark,
+    KeyChange,
+    Reply,
+    State,
+    Version,
+    live_values,
+)
+from lamina_server.domain.selection import EVERYTHING, KeyFilter, KeyRange, Selection
+from lamina_server.domain.values import Value
+from lamina_server.models.rows import checked_value_of, version_of
+from lamina_server.store.sql.database import Database
+from lamina_server.store.sql.keyframes import newest_keyframe, whole_map
+from lamina_server.store.sql.prepared import Rows, prepared
+from lamina_server.store.sql.queries import keyframes as keyframe_queries
+from lamina_server.store.sql.queries import versions as queries
+from lamina_server.store.sql.queries.clauses import RangeShape, Statement
+
+FIRST_CHUNK_ROWS = 1_024
+LARGEST_CHUNK_ROWS = 65_536
+"""Rows of a key and an id. Each chunk of entries costs a pass over the keyframe, so the later ones are larger."""
+
+VALUES_AT_ONCE = 64
+"""A value may have 1 MiB: this bounds what one reader holds. More at once would hardly be faster."""
+
+KEYS_AT_ONCE = 1_000
+"""Keys, or version numbers, in one statement."""
+
+_T = TypeVar("_T")
+
+
+class SqlReading:
+    """A Reading on one connection."""
+
+    def __init__(self, connection: Connection, database: Database) -> None:
+        self._connection = connection
+        self._database = database
+
+    def head(self, config: str) -> Version | None:
+        """Return the newest header."""
+        rows = self.ask(queries.head(), config=config)
+        return version_of(rows[0], config) if rows else None
+
+    def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
+        """Return the heads' numbers and hashes."""
+        return {row.name: HeadMark(row.version, row.hash) for row in self._heads(configs)}
+
+    def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
+        """Return some headers by number."""
+        rows = self._about_versions(queries.header(), queries.headers(), config, numbers)
+        return {row.version: version_of(row, config) for row in rows}
+
+    def log(self, config: str, *, after: int, before: int, limit: int, newest_first: bool) -> list[Version]:
+        """Return headers in order of version."""
+        rows = self.ask(queries.log(newest_first=newest_first), config=config, low=after, high=before, limit=limit)
+        return [version_of(row, config) for row in rows]
+
+    def version_at(self, config: str, time_us: int) -> int:
+        """Return the newest version by a time."""
+        ((number,),) = self.ask(queries.version_at(), config=config, time_us=time_us)
+        return int(number)
+
+    def changed_keys(self, config: str, numbers: Collection[int]) -> Mapping[int, Sequence[str]]:
+        """Return the first keys that versions changed."""
+        keys: dict[int, list[str]] = {}
+        for row in self._about_versions(queries.changed_keys_of_one(), queries.changed_keys(), config, numbers):
+            keys.setdefault(row.version, []).append(row.name)
+        return keys
+
+    def configs(self, *, prefix: str, after: str, limit: int) -> list[ConfigSummary]:
+        """Return configs by name."""
+        names = Selection.of(KeyFilter(prefixes=(prefix,))).after(after)
+        rows = self.ask(queries.configs(RangeShape.of(names)), limit=limit, **_bounds(names))
+        return [ConfigSummary(row.name, version_of(row, row.name), row.create_time_us) for row in rows]
+
+    def entries(self, config: str, number: int, wanted: KeyFilter = EVERYTHING, *, after: str = "") -> Iterator[Entry]:
+        """Yield a version's entries in key order."""
+        selection = Selection.of(wanted)
+        if selection.prefixes:
+            return self._entries_in_range(config, number, selection, after)
+        return self._entries_among(config, number, selection, after)
+
+    def states(self, config: str, number: int, keys: Collection[str]) -> dict[str, State]:
+        """Return what keys were at a version."""
+        found: dict[str, State] = {}
+        for chunk in _batches(keys, KEYS_AT_ONCE):
+            for row in self.ask(queries.states(), config=config, number=number, keys=_json(chunk)):
+                found[row.name] = State(checked_value_of(row, config), row.version)
+        return found
+
+    def values(self, config: str, number: int, keys: Collection[str]) -> dict[str, Value]:
+        """Return what keys held at a version."""
+        return live_values(self.states(config, number, keys))
+
+    def changed_between(
+        self, config: str, low: int, high: int, wanted: KeyFilter = EVERYTHING, *, after: str = ""
+    ) -> Iterator[str]:
+        """Yield changed keys in order."""
+        selection = Selection.of(wanted)
+        if not selection.prefixes:
+            rows = self.ask(queries.changed_among(), config=config, low=low, high=high, keys=_json(selection.keys))
+            yield from sorted(row.name for row in rows if row.name > after)
+            return
+        for row in self._by_key(queries.changed, selection, after, config=config, low=low, high=high):
+            yield row.name
+
+    def key_history(
+        self, config: str, key: str, *, after: int, before: int, limit: int, newest_first: bool
+    ) -> list[KeyChange]:
+        """Return changes of a key in order of version."""
+        statement = queries.key_history(newest_first=newest_first)
+        rows = self.ask(statement, config=config, key=key, low=after, high=before, limit=limit)
+        return [_key_change(row, config) for row in rows]
+
+    def changes(
+        self, config: str, *, after: tuple[int, str], through: int, wanted: KeyFilter = EVERYTHING
+    ) -> Iterator[tuple[int, Change]]:
+        """Yield changes in order of version, then key."""
+        for row in self._changes(config, after, through, Selection.of(wanted)):
+            yield row.version, Change(row.name, checked_value_of(row, config))
+
+    def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
+        """Return remembered outcomes."""
+        chunks = _batches(request_ids, KEYS_AT_ONCE)
+        known = [
+            row for chunk in chunks for row in self.ask(queries.known_requests(), caller=caller, keys=_json(chunk))
+        ]
+        found = {}
+        for request_id in dict.fromkeys(row.request_id for row in known):
+            (row,) = self.ask(queries.reply(), caller=caller, request_id=request_id)
+            found[request_id] = (row.digest, _reply(row))
+        return found
+
+    def ask(self, statement: Statement, **parameters: Any) -> Rows:
+        """Run a statement and return all its rows."""
+        with self._database.asking():
+            return prepared(statement, self._connection.dialect).ask(self._connection, parameters)
+
+    def _heads(self, configs: Collection[str]) -> Iterator[Any]:
+        for chunk in _batches(configs, KEYS_AT_ONCE):
+            yield from self.ask(queries.heads(), keys=_json(chunk))
+
+    def _about_versions(
+        self, of_one: Statement, of_many: Statement, config: str, numbers: Collection[int]
+    ) -> Iterator[Any]:
+        """Ask about versions, as a rule about one."""
+        for chunk in _batches(numbers, KEYS_AT_ONCE):
+            if len(chunk) == 1:
+                yield from self.ask(of_one, config=config, number=chunk[0])
+            else:
+                yield from self.ask(of_many, config=config, numbers=chunk)
+
+    def _entries_among(self, config: str, number: int, selection: Selection, after: str) -> Iterator[Entry]:
+        states = self.states(config, number, [key for key in selection.keys if key > after])
+        for key, state in sorted(states.items()):
+            if state.value is not None:
+                yield Entry(key, state.value, state.origin)
+
+    def _entries_in_range(self, config: str, number: int, selection: Selection, after: str) -> Iterator[Entry]:
+        header = self.versions(config, [number]).get(number)
+        if header is None:
+            return
+        if selection.is_everything and not after:
+            rows = whole_map(self.ask, config, number)
+            yield from _checked_whole(_live_entries(rows, config), header)
+            return
+        keyframe = newest_keyframe(self.ask, config, number)
+        parameters = {"config": config, "keyframe": keyframe.id, "low": keyframe.version, "high": number}
+        places = self._by_key(keyframe_queries.live, selection, after, **parameters)
+        yield from _live_entries(self._values(config, places), config)
+
+    def _changes(self, config: str, after: tuple[int, str], through: int, selection: Selection) -> Iterator[Any]:
+        """Yield rows of changes; all of them, of small versions, with one question for each VALUES_AT_ONCE."""
+        is_small = selection.is_everything
+        while is_small:
+            parameters = {"after_version": after[0], "after_key": after[1], "high": through, "limit": VALUES_AT_ONCE}
+            rows = self.ask(queries.changed_values(), config=config, **parameters)
+            yield from rows
+            if len(rows) < VALUES_AT_ONCE:
+                return
+            after = rows[-1].version, rows[-1].name
+            # A version that fills them would be sorted by key again and again.
+            is_small = rows[0].version != rows[-1].version
+        yield from self._values(config, self._places_of_changes(config, after, through, selection))
+
+    def _places_of_changes(
+        self, config: str, after: tuple[int, str], through: int, selection: Selection
+    ) -> Iterator[Any]:
+        keys = selection.after("")
+        parameters: dict[str, Any] = {"config": config, "high": through}
+        if selection.prefixes:
+            statement, parameters = queries.changes(RangeShape.of(keys)), parameters | _bounds(keys)
+        else:
+            statement, parameters = queries.changes_among(), parameters | {"keys": _json(selection.keys)}
+
+        def ask(place: tuple[int, str], limit: int) -> Rows:
+            number, key = place
+            return self.ask(statement, after_version=number, after_key=key, limit=limit, **parameters)
+
+        rows = _chunks(ask, after, lambda row: (row.version, row.name))
+        return (row for row in rows if selection.matches(row.name))
+
+    def _by_key(
+        self, query: Callable[[RangeShape], Statement], selection: Selection, after: str, **parameters: Any
+    ) -> Iterator[Any]:
+        """Yield the rows of a query that is ordered by key, as far as their keys are wanted."""
+
+        def ask(place: str, limit: int) -> Rows:
+            keys = selection.after(place)
+            return self.ask(query(RangeShape.of(keys)), limit=limit, **_bounds(keys), **parameters)
+
+        rows = _chunks(ask, after, lambda row: row.name)
+        return (row for row in rows if selection.matches(row.name))
+
+    def _values(self, config: str, places: Iterable[Any]) -> Iterator[Any]:
+        """Yield the values that stand at some places, in their order."""
+        for batch in _batches(places, VALUES_AT_ONCE):
+            rows = {row.id: row for row in self.ask(queries.values(), ids=[place.id for place in batch])}
+            for place in batch:
+                if place.id not in rows:
+                    raise HashMismatchError(f"{place.name!r} of {config!r}")
+                yield rows[place.id]
+
+
+def _chunks(ask: Callable[[_T, int], Rows], place: _T, place_of: Callable[[Any], _T]) -> Iterator[Any]:
+    """Ask for rows after a place, chunk by chunk, each where the one before ended."""
+    limit = FIRST_CHUNK_ROWS
+    while rows := ask(place, limit):
+        yield from rows
+        if len(rows) < limit:
+            return
+        place, limit = place_of(rows[-1]), min(limit * 8, LARGEST_CHUNK_ROWS)
+
+
+def _batches(items: Iterable[_T], size: int) -> Iterator[list[_T]]:
+    iterator = iter(items)
+    while batch := list(islice(iterator, size)):
+        yield batch
+
+
+def _bounds(keys: KeyRange) -> dict[str, str]:
+    bounds = {"first_key": keys.low}
+    return bounds if keys.high is None else bounds | {"end_key": keys.high}
+
+
+def _json(keys: Iterable[str]) -> str:
+    return json.dumps(list(keys), ensure_ascii=False)
+
+
+def _reply(row: Any) -> Reply:
+    version = None if row.config_id is None else version_of(row, row.config_name)
+    return Reply(row.config_name, version, created=bool(row.created), merged=bool(row.merged))
+
+
+def _live_entries(rows: Iterable[Any], config: str) -> Iterator[Entry]:
+    for row in rows:
+        value = checked_value_of(row, config)
+        if value is not None:
+            yield Entry(row.name, value, row.version)
+
+
+def _checked_whole(entries: Iterable[Entry], header: Version) -> Iterator[Entry]:
+    """Pass a whole map on, and notice at its end where a row has gone missing."""
+    key_count = size_bytes = 0
+    for entry in entries:
+        key_count += 1
+        size_bytes += entry_size(entry.key, entry.value)
+        yield entry
+    if (key_count, size_bytes) != (header.key_count, header.size_bytes):
+        raise HashMismatchError(f"the map of {header.config!r} at version {header.number}")
+
+
+def _key_change(row: Any, config: str) -> KeyChange:
+    value = checked_value_of(row, config)
+    return KeyChange(row.name, value, row.version, row.author, row.message, row.commit_time_us)

@@ -1,0 +1,62 @@
+"""The store over SQL, for SQLite and PostgreSQL. What differs between them is behind `Database`."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from lamina_server.store.contract import Notices
+from lamina_server.store.sql.database import Database
+from lamina_server.store.sql.keyframes import lines_to_write, originated_since_keyframe, write_lines
+from lamina_server.store.sql.reading import SqlReading
+from lamina_server.store.sql.writing import SqlWriting
+
+
+class SqlStore:
+    """A Store in a database. Make one with `open_store`."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    @property
+    def is_shared(self) -> bool:
+        """Whether other servers may have the database open."""
+        return self._database.is_shared
+
+    @property
+    def has_failed(self) -> bool:
+        """Whether it must be opened anew."""
+        return self._database.has_failed
+
+    @contextmanager
+    def read(self) -> Iterator[SqlReading]:
+        """Open a reading block."""
+        with self._database.reading() as connection:
+            yield SqlReading(connection, self._database)
+
+    @contextmanager
+    def write(self) -> Iterator[SqlWriting]:
+        """Open the writing block."""
+        with self._database.writing() as connection:
+            writing = SqlWriting(connection, self._database)
+            yield writing
+            writing.finish()
+
+    def originated_since_keyframe(self, config: str) -> int:
+        """Count the values after the newest valid keyframe."""
+        with self.read() as reading:
+            return originated_since_keyframe(reading.ask, config)
+
+    def write_keyframe(self, config: str) -> None:
+        """Write a keyframe at the head."""
+        with self.read() as reading:
+            lines = lines_to_write(reading.ask, config)
+        if lines:
+            with self._database.side_transaction() as connection:
+                write_lines(connection, self._database, lines)
+
+    def notices(self) -> Notices | None:
+        """Return a way to tell and hear of commits, where several servers may have the database open."""
+        return self._database.notices()
+
+    def close(self) -> None:
+        """Close the database."""
+        self._database.close()

@@ -1,0 +1,215 @@
+"""A Writing over SQL: collects what a block adds, and inserts it all at once.
+
+So a block of many commits costs a few bulk INSERTs. Knows no dialect, and decides nothing.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import islice
+from typing import Any
+
+from sqlalchemy import BigInteger, Connection, Executable, Text, bindparam, insert, select
+
+from lamina_server.domain.planning import Plan
+from lamina_server.domain.records import HeadMark, Reply, RequestKey
+from lamina_server.models.rows import value_columns, version_columns
+from lamina_server.models.tables import NAMES, REQUESTS, VALUES, VERSIONS
+from lamina_server.store.contract import HistoryBrokenError
+from lamina_server.store.sql.database import Database
+from lamina_server.store.sql.keyframes import lines_to_write, originated_since_keyframe, write_lines
+from lamina_server.store.sql.prepared import Rows, prepared
+from lamina_server.store.sql.queries.clauses import Statement
+from lamina_server.store.sql.reading import SqlReading
+
+_INSERT_NAMES = insert(NAMES).values({name: bindparam(name) for name in ("id", "name")})
+_INSERT_VERSIONS = insert(VERSIONS)
+_INSERT_VALUES = insert(VALUES).values({each.name: bindparam(each.name) for each in VALUES.c if each.name != "id"})
+_INSERT_REQUESTS = insert(REQUESTS)
+
+INSERTS = (_INSERT_VERSIONS, _INSERT_VALUES, _INSERT_REQUESTS)
+
+VALUES_AT_ONCE = 1_000
+"""Rows of one bulk INSERT: their making must not leave a database in silence for long."""
+
+
+def _id_of_version() -> Statement:
+    """Ask for the id of `version` of `config`: of a reply's version that is of long ago."""
+    config, version = bindparam("config", type_=Text), bindparam("version", type_=BigInteger)
+    joined = select(VERSIONS.c.id).join(NAMES, VERSIONS.c.config_name_id == NAMES.c.id)
+    return joined.where(NAMES.c.name == config, VERSIONS.c.version == version)
+
+
+_ID_OF_VERSION = _id_of_version()
+
+
+class SqlWriting(SqlReading):
+    """A Writing on a connection that has the write lock."""
+
+    def __init__(self, connection: Connection, database: Database) -> None:
+        super().__init__(connection, database)
+        self._plans: list[Plan] = []
+        self._outcomes: list[tuple[RequestKey, Reply]] = []
+        self._name_ids: dict[str, int] = {}
+        self._head_numbers: dict[str, int] = {}
+        self._version_ids: dict[tuple[str, int], int] = {}
+        self._has_remembered = False
+        self._running = _StatementGuard()
+
+    def insert(self, plan: Plan) -> None:
+        """Add one version."""
+        self._plans.append(plan)
+
+    def remember(self, request: RequestKey, reply: Reply) -> None:
+        """Keep an outcome."""
+        self._outcomes.append((request, reply))
+
+    def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
+        """Return remembered outcomes, which are to be as durable by the end of this block as its own."""
+        found = super().replies(caller, request_ids)
+        self._has_remembered = self._has_remembered or bool(found)
+        return found
+
+    def flush(self) -> None:
+        """Insert what was added so far, and hold nothing of it any more: a block may be longer than memory is large."""
+        self._flush()
+        self._version_ids.clear()
+
+    def originated_since_keyframe(self, config: str) -> int:
+        """Count the values after the newest valid keyframe."""
+        return originated_since_keyframe(self.ask, config)
+
+    def write_keyframe(self, config: str) -> None:
+        """Write a keyframe at the head, within this block."""
+        lines = lines_to_write(self.ask, config)
+        if lines:
+            with self._running:
+                write_lines(self._connection, self._database, lines)
+
+    def finish(self) -> None:
+        """Insert what is left; raise where the block is lost, so that it is not committed."""
+        if self._running.lost:
+            raise self._running.lost
+        self._flush()
+        if self._has_remembered:
+            with self._running, self._database.asking():
+                self._database.confirm_past(self._connection)
+
+    def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
+        """Return the heads' numbers and hashes, and remember what inserting on top of them needs."""
+        marks = {}
+        for row in self._heads(configs):
+            self._name_ids[row.name], self._head_numbers[row.name] = row.id, row.version
+            marks[row.name] = HeadMark(row.version, row.hash)
+        return marks
+
+    def ask(self, statement: Statement, **parameters: Any) -> Rows:
+        """Run a statement, after what was inserted before it."""
+        self._flush()
+        with self._running:
+            return super().ask(statement, **parameters)
+
+    def _flush(self) -> None:
+        plans, self._plans = self._plans, []
+        outcomes, self._outcomes = self._outcomes, []
+        if not plans and not outcomes:
+            return
+        numbered = self._number(plans) if plans else []
+        requests = [self._request_row(*outcome) for outcome in outcomes]
+        with self._running, self._database.asking(), self._database.together(self._connection):
+            self._insert(_INSERT_VERSIONS, [self._version_row(*each) for each in numbered])
+            values = (row for each in numbered for row in self._value_rows(*each))
+            while batch := list(islice(values, VALUES_AT_ONCE)):
+                self._insert(_INSERT_VALUES, batch)
+            self._insert(_INSERT_REQUESTS, requests)
+
+    def _number(self, plans: Sequence[Plan]) -> Sequence[tuple[Plan, int]]:
+        """Give each version its id, and each new config its own; assert once more that the versions go on."""
+        names = dict.fromkeys(plan.version.config for plan in plans)
+        if unknown := [name for name in names if name not in self._name_ids]:
+            self.head_marks(unknown)
+        self._check_numbers(plans)
+        if new := [name for name in names if name not in self._name_ids]:
+            self._insert_names(new)
+        numbered = list(zip(plans, self._new_ids(VERSIONS.name, len(plans)), strict=True))
+        self._version_ids |= {(plan.version.config, plan.version.number): id_ for plan, id_ in numbered}
+        return numbered
+
+    def _insert_names(self, names: Sequence[str]) -> None:
+        ids = self._new_ids(NAMES.name, len(names))
+        with self._running, self._database.asking():
+            self._insert(_INSERT_NAMES, [{"id": id_, "name": name} for id_, name in zip(ids, names, strict=True)])
+        self._name_ids |= zip(names, ids, strict=True)
+
+    def _check_numbers(self, plans: Iterable[Plan]) -> None:
+        for plan in plans:
+            config, number = plan.version.config, plan.version.number
+            head = self._head_numbers.get(config, 0)
+            if number != head + 1:
+                with self._running:
+                    raise HistoryBrokenError.version(config, number, head)
+            self._head_numbers[config] = number
+
+    def _new_ids(self, table: str, count: int) -> Sequence[int]:
+        with self._running, self._database.asking():
+            return self._database.new_ids(self._connection, table, count)
+
+    def _insert(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
+        if rows:
+            prepared(statement, self._connection.dialect).insert(self._connection, rows)
+
+    def _version_row(self, plan: Plan, version_id: int) -> Mapping[str, Any]:
+        columns = version_columns(plan.version)
+        return {"id": version_id, "config_name_id": self._name_ids[plan.version.config], **columns}
+
+    def _value_rows(self, plan: Plan, version_id: int) -> Iterator[Mapping[str, Any]]:
+        version = plan.version
+        name_id = self._name_ids[version.config]
+        for planned in plan.values:
+            yield {
+                "config_name_id": name_id,
+                "version": version.number,
+                "originating_config_id": version_id,
+                "name": planned.key,
+                "digest": planned.digest,
+                **value_columns(planned.value),
+            }
+
+    def _request_row(self, request: RequestKey, reply: Reply) -> Mapping[str, Any]:
+        return {
+            "caller": request.caller,
+            "request_id": request.request_id,
+            "digest": request.digest,
+            "config_name": reply.config,
+            "config_id": self._version_id(reply),
+            "created": reply.created,
+            "merged": reply.merged,
+        }
+
+    def _version_id(self, reply: Reply) -> int | None:
+        """Find the id of a reply's version, which may be of this block or of long ago."""
+        if reply.version is None:
+            return None
+        place = (reply.config, reply.version.number)
+        if place not in self._version_ids:
+            # Not by `ask`: what this block has added before is inserted already, and its outcomes are on their way.
+            with self._running:
+                rows = super().ask(_ID_OF_VERSION, config=place[0], version=place[1])
+            self._version_ids[place] = rows[0].id
+        return self._version_ids[place]
+
+
+class _StatementGuard:
+    """Notes that the block is lost where a statement fails, and lets none be run after that.
+
+    SQLite ends a transaction by itself on some errors: what came after would be one of its own.
+    """
+
+    def __init__(self) -> None:
+        self.lost: Exception | None = None
+
+    def __enter__(self) -> None:
+        if self.lost:
+            raise self.lost
+
+    def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
+        if isinstance(error, Exception):
+            self.lost = error

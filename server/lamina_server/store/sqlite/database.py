@@ -1,0 +1,315 @@
+"""SQLite as a store's database: one file and one process, or in memory. Knows no table.
+
+One connection writes and checkpoints; readers have connections of their own, opened after
+it and closed before it. (So the bug of SQLite 3.7.0 to 3.51.2, in which a checkpoint that
+races another connection's write corrupts the file, cannot be reached.) In memory there is
+but the one connection, and a reader waits for the writing block to end.
+"""
+
+import fcntl
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
+from pathlib import Path
+from typing import IO, Any
+from urllib.parse import quote
+
+from sqlalchemy import Connection, Engine, Insert, QueuePool, StaticPool, create_engine, insert
+from sqlalchemy.exc import DBAPIError
+
+from lamina_server.domain.errors import DiskFullError, HashMismatchError, Reason, UnavailableError
+from lamina_server.store.contract import HistoryBrokenError, StoreFailedError, UnusableStoreError
+from lamina_server.store.sql.database import connected, not_answered, translated
+
+BUSY_SECONDS = 5.0
+"""How long a statement waits for a lock. Only another program (a backup, a shell) ever holds one."""
+
+WAL_LIMIT_BYTES = 64 * 1024 * 1024
+"""To what the write-ahead log is cut once a checkpoint has emptied it; a burst may have made it longer."""
+
+_PRAGMAS = (
+    "trusted_schema=OFF",  # a file made by others cannot call functions from its schema
+    "cell_size_check=ON",  # notice a damaged page where it is read, not after having used it
+    f"busy_timeout={BUSY_SECONDS * 1000:.0f}",
+)
+_WRITER_PRAGMAS = (
+    *_PRAGMAS,
+    "synchronous=FULL",  # each commit reaches the disk before it returns: NORMAL loses some to a power cut
+    "fullfsync=ON",  # on macOS fsync alone stops at the drive's cache; elsewhere this means nothing
+    "foreign_keys=ON",
+    "recursive_triggers=ON",  # else INSERT OR REPLACE deletes past the triggers that refuse it
+    f"journal_size_limit={WAL_LIMIT_BYTES}",
+)
+_READER_PRAGMAS = (
+    *_PRAGMAS,
+    "query_only=ON",  # once more, beside mode=ro
+    "wal_autocheckpoint=0",  # the writer alone checkpoints
+)
+
+_SYNCHRONOUS_FULL = 2
+
+_PRIMARY_CODE = 0xFF  # SQLite's extended error codes hold the primary one in their lowest byte
+
+
+class SqliteDatabase:
+    """A Database in one file, or in memory where the path is None.
+
+    Raises UnusableStoreError where the file cannot be opened, or is open in another server.
+    """
+
+    is_shared = False
+
+    def __init__(self, path: Path | None, *, reader_connections: int, wait_seconds: float) -> None:
+        self._path = path
+        self._lock_file = _lock(path) if path else None
+        # Reentrant for the one connection in memory: a question within a writing block is part of it.
+        self._turn = threading.RLock()
+        self.has_failed = False
+        self._writer = _engine(self._open_writer, poolclass=StaticPool)
+        self._readers = self._reader_engine(reader_connections, wait_seconds)
+        try:
+            # Kept: taking it from its pool for each block would cost as much as the block.
+            self._writing = self._writer.connect()
+            # At once: an engine's first connection sets itself up, which ends a transaction that is open on it.
+            self._readers.connect().close()
+        except (sqlite3.Error, DBAPIError) as error:
+            self.close()
+            raise UnusableStoreError(f"SQLite cannot open {str(path)!r} as its database") from error
+        except UnusableStoreError:
+            self.close()
+            raise
+
+    @contextmanager
+    def reading(self) -> Iterator[Connection]:
+        """Lend a reader's connection."""
+        self._check_not_stopped()
+        with connected(self._readers, _translate) as connection:
+            yield connection
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Lend the writing connection, in a transaction."""
+        with self._turn:
+            self._check_not_stopped()
+            driver = _driver(self._writing)
+            # At once, not at the first INSERT: a transaction that has read is not let in later.
+            _execute(driver, "BEGIN IMMEDIATE")
+            try:
+                yield self._writing
+                self._commit(driver)
+            finally:
+                self._end(driver)
+
+    def side_transaction(self) -> AbstractContextManager[Connection]:
+        """Lend the writing connection: there is but one."""
+        return self.writing()
+
+    def asking(self) -> AbstractContextManager[None]:
+        """Run a statement; in memory, when the writing block of another thread has ended."""
+        return translated(_translate) if self._path is not None else self._asking_in_turn()
+
+    @contextmanager
+    def _asking_in_turn(self) -> Iterator[None]:
+        with self._turn, translated(_translate):
+            yield
+
+    @contextmanager
+    def migrating(self) -> Iterator[Engine]:
+        """Lend the engine of the one writing connection."""
+        with self._turn:
+            yield self._writer
+
+    def new_ids(self, connection: Connection, table: str, count: int) -> range:
+        """Return the ids after the highest, as SQLite would choose them itself: rows are never deleted."""
+        question = f"SELECT coalesce(max(id), 0) FROM {table}"  # noqa: S608 - our name
+        (highest,) = _execute(_driver(connection), question).fetchone()
+        return range(highest + 1, highest + 1 + count)
+
+    def together(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - PostgreSQL's has a use for it
+        """Do nothing: there is no way in between that answers would take."""
+        return nullcontext()
+
+    def confirm_past(self, connection: Connection) -> None:
+        """Do nothing: whatever was not confirmed has stopped the database."""
+
+    def insert_new(self, table: Any) -> Insert:
+        """Return a plain INSERT: under the write lock nobody else can have added rows meanwhile."""
+        return insert(table)
+
+    def notices(self) -> None:
+        """Return nothing: there are no other servers."""
+
+    def close(self) -> None:
+        """Close the readers' connections, then the writer's, then let go of the lock."""
+        self._readers.dispose()
+        self._writer.dispose()
+        self._unlock()
+
+    def _commit(self, driver: sqlite3.Connection) -> None:
+        if not driver.in_transaction:  # SQLite has rolled it back by itself; there would be nothing to commit
+            raise not_answered()
+        try:
+            self._writer.dialect.do_commit(driver)  # type: ignore[arg-type]  # it asks for no more than commit()
+        except sqlite3.Error as error:
+            if _code(error) == sqlite3.SQLITE_FULL and _roll_back(driver):
+                raise DiskFullError from error
+            # A failed fsync may have reached the disk or may yet: the rows were there after reopening.
+            # What this connection and its readers would now say is not known to be durable.
+            self.has_failed = True
+            raise StoreFailedError from error
+
+    def _end(self, driver: sqlite3.Connection) -> None:
+        """Roll back what was not committed, and let SQLAlchemy know that its part of it is over."""
+        if driver.in_transaction and not _roll_back(driver):
+            self.has_failed = True
+        if self._writing.in_transaction():
+            self._writing.rollback()
+
+    def _check_not_stopped(self) -> None:
+        if self.has_failed:
+            text = "a commit was not confirmed by the disk; the server must be restarted; nothing was written"
+            raise UnavailableError(Reason.STORE_UNAVAILABLE, text)
+
+    def _open_writer(self) -> sqlite3.Connection:
+        if self._path is None:
+            return _connect("file::memory:", _WRITER_PRAGMAS)
+        connection = _connect(_uri(self._path, "rwc"), _WRITER_PRAGMAS)
+        # Readers go on beside the writer, and a commit is one fsync. It stays in the file.
+        (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+        if mode != "wal":
+            connection.close()
+            raise UnusableStoreError(f"{str(self._path)!r} cannot have a write-ahead log; it must be on a local disk")
+        (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+        if synchronous < _SYNCHRONOUS_FULL:  # built to know no better
+            connection.close()
+            raise UnusableStoreError("this SQLite does not wait for the disk: it would lose what it has confirmed")
+        return connection
+
+    def _reader_engine(self, connections: int, wait_seconds: float) -> Engine:
+        if self._path is None:
+            # Another engine over the same connection, which never rolls back: there may be a write open on it.
+            return _engine(
+                lambda: self._writer.raw_connection().driver_connection,
+                poolclass=StaticPool,
+                isolation_level="AUTOCOMMIT",
+                pool_reset_on_return=None,
+                skip_autocommit_rollback=True,
+            )
+        uri = _uri(self._path, "ro")
+        return _engine(
+            lambda: _connect(uri, _READER_PRAGMAS),
+            poolclass=QueuePool,
+            isolation_level="AUTOCOMMIT",
+            pool_size=connections,
+            max_overflow=0,
+            pool_timeout=wait_seconds,
+            pool_use_lifo=True,  # the warmest page cache first
+        )
+
+    def _unlock(self) -> None:
+        if self._lock_file is not None:
+            self._lock_file.close()
+
+
+_MAGIC = b"SQLite format 3\0"
+
+
+def _lock(path: Path) -> IO[bytes]:
+    """Hold the file's lock until it is closed, or the process ends.
+
+    On a file of its own: closing any descriptor of the data file would drop SQLite's locks.
+    """
+    lock_path = path.with_name(path.name + ".lock")
+    if not lock_path.exists():  # where there is one, somebody may have the file open, in this process too
+        _check_place(path)
+    try:
+        lock_file = lock_path.open("ab")
+    except OSError as error:
+        raise UnusableStoreError(f"cannot open {str(lock_path)!r}: {error.strerror}") from error
+    try:
+        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        lock_file.close()
+        text = f"{str(path)!r} is in use by another server. SQLite serves one; several can share a PostgreSQL"
+        raise UnusableStoreError(text) from error
+    return lock_file
+
+
+def _check_place(path: Path) -> None:
+    """Refuse what can be no database of ours before a lock file is left beside it."""
+    if not path.parent.is_dir():
+        raise UnusableStoreError(f"there is no folder {str(path.parent)!r}")
+    if not path.exists():
+        return
+    try:
+        with path.open("rb") as file:
+            begins = file.read(len(_MAGIC))
+    except OSError as error:
+        raise UnusableStoreError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    if begins not in (b"", _MAGIC):  # an empty file is an empty database
+        raise UnusableStoreError(f"{str(path)!r} is not a SQLite database")
+
+
+def _uri(path: Path, mode: str) -> str:
+    return f"file:{quote(str(path))}?mode={mode}"
+
+
+def _connect(uri: str, pragmas: tuple[str, ...]) -> sqlite3.Connection:
+    # isolation_level=None: transactions begin where we say so. Threads take turns, by the pools and the turn.
+    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+    for pragma in pragmas:
+        connection.execute(f"PRAGMA {pragma}")
+    return connection
+
+
+def _engine(connect: Any, **options: Any) -> Engine:
+    return create_engine("sqlite://", creator=connect, hide_parameters=True, **options)
+
+
+def _driver(connection: Connection) -> sqlite3.Connection:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, sqlite3.Connection)
+    return driver
+
+
+def _execute(driver: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+    try:
+        return driver.execute(statement)
+    except sqlite3.Error as error:
+        raise _ours(error) from error
+
+
+def _roll_back(driver: sqlite3.Connection) -> bool:
+    """Roll back; tell whether the transaction is over."""
+    try:
+        driver.rollback()
+    except sqlite3.Error:
+        return False
+    return not driver.in_transaction
+
+
+def _translate(error: DBAPIError) -> Exception:
+    ours = _ours(error.orig) if isinstance(error.orig, sqlite3.Error) else error
+    return error if ours is error.orig else ours
+
+
+def _ours(error: sqlite3.Error) -> Exception:
+    match _code(error):
+        case sqlite3.SQLITE_FULL:
+            return DiskFullError()
+        case sqlite3.SQLITE_CONSTRAINT:
+            return HistoryBrokenError("the database refused rows that do not continue its history")
+        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
+            return HashMismatchError("the database's file")
+        case None if isinstance(error, sqlite3.OperationalError):  # of Python's: a text that is not UTF-8
+            return HashMismatchError("the database's file")
+        case None | sqlite3.SQLITE_ERROR | sqlite3.SQLITE_MISUSE | sqlite3.SQLITE_RANGE:
+            return error
+        case _:
+            return not_answered()
+
+
+def _code(error: sqlite3.Error) -> int | None:
+    code: int | None = getattr(error, "sqlite_errorcode", None)
+    return None if code is None else code & _PRIMARY_CODE

@@ -1,0 +1,181 @@
+"""The walk over a whole database that finds the first broken version of each config. Reads, and changes nothing.
+
+It may go on beside a server: a config is walked up to the head that it had when its turn came, and below a head nothing
+ever changes. What it holds in memory are some versions with their values, and the keys of one map.
+
+Worked example: config `a` has versions 1 to 5,000, and somebody has edited a value of version 3. The walk takes the
+headers of 1 to 2,048 and then as many of their values as are sure to fit; version 3's value does not match its digest,
+which is the one finding of `a`. Then comes config `b`.
+"""
+
+from collections import namedtuple
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
+from itertools import groupby
+from operator import attrgetter
+from typing import Any
+
+from lamina_server.domain.errors import HashMismatchError
+from lamina_server.store.sql.prepared import Rows
+from lamina_server.store.sql.queries import verify as queries
+from lamina_server.store.verify.chain import BrokenError, Chain
+from lamina_server.store.verify.inspection import Inspection
+
+VERSIONS_AT_ONCE = 2_048
+"""Headers of one statement: about a megabyte, and 4 KiB more for each long message."""
+VALUES_AT_ONCE = 20_000
+"""Values of one statement, unless one version alone has more."""
+BYTES_AT_ONCE = 32 * 1024 * 1024
+"""How much these values may be at most, unless one version alone has more."""
+ROWS_AT_ONCE = 10_000
+"""Configs, or outcomes of requests, of one statement."""
+
+_BEFORE_ALL = -(2**63)
+"""As a version: not 0, so that a row with a number that cannot be is found too."""
+
+Advance = Callable[[int], object]
+"""Is told how many more versions were looked at."""
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """Something that is not as it was written.
+
+    breaks  whether an answer would be wrong or missing; a keyframe that is not right costs time alone, as every
+            reading passes it over
+    """
+
+    what: str
+    config: str | None = None
+    version: int | None = None
+    breaks: bool = True
+
+    def __str__(self) -> str:
+        place = [] if self.config is None else [f"config {self.config!r}"]
+        place += [] if self.version is None else [f"version {self.version}"]
+        return f"{', '.join(place)}: {self.what}" if place else self.what
+
+
+class Verification:
+    """One walk, and what it has looked at so far."""
+
+    def __init__(self, inspection: Inspection) -> None:
+        self._ask = inspection.ask
+        self.configs = self.versions = self.values = 0
+
+    def total(self) -> int:
+        """Count the versions that there are to look at."""
+        ((count,),) = self._ask(queries.version_count())
+        return int(count)
+
+    def findings(self, advance: Advance) -> Iterator[Finding]:
+        """Look at everything, and yield what is not intact: of each config the first broken version."""
+        after = 0
+        while configs := self._ask(queries.configs(), after=after, limit=ROWS_AT_ONCE):
+            for config in configs:
+                self.configs += 1
+                yield from self._of_config(config, advance)
+            after = configs[-1].id
+        yield from self._strays()
+        yield from self._outcomes()
+
+    def _of_config(self, config: Any, advance: Advance) -> Iterator[Finding]:
+        chain = Chain(config.name)
+        try:
+            yield from self._walk(config, chain, advance)
+            self._check_end(config, chain)
+        except BrokenError as error:
+            yield Finding(str(error), config.name, error.version)
+        except HashMismatchError as error:
+            yield Finding(str(error), config.name, chain.number + 1)
+        except (ArithmeticError, AttributeError, TypeError, ValueError):  # SQLite takes a text for a number
+            yield Finding("has a column of a type that cannot be", config.name, chain.number + 1)
+        advance(config.head - chain.number)  # what was left out, so that the end of the bar is the end
+
+    def _walk(self, config: Any, chain: Chain, advance: Advance) -> Iterator[Finding]:
+        low = _BEFORE_ALL
+        span = {"config_id": config.id, "high": config.head}
+        while rows := _records(self._ask(queries.headers(), low=low, limit=VERSIONS_AT_ONCE, **span)):
+            for batch in _batches(rows):
+                yield from self._take(config, chain, low, batch)
+                low = batch[-1].version
+                advance(len(batch))
+
+    def _take(self, config: Any, chain: Chain, low: int, rows: Sequence[Any]) -> Iterator[Finding]:
+        span = {"config_id": config.id, "low": low, "high": rows[-1].version}
+        keyframes = {row.id for row in self._ask(queries.keyframes(), **span)}
+        values = _records(self._ask(queries.values(), **span))
+        by_version = groupby(values, attrgetter("version"))
+        number, of_number = next(by_version, (None, ()))
+        for row in rows:
+            if number is not None and number < row.version:
+                raise BrokenError(number, "is missing, and has values")
+            mine: Sequence[Any] = ()
+            if number == row.version:
+                mine = list(of_number)
+                number, of_number = next(by_version, (None, ()))
+            chain.add(row, mine)
+            self.versions += 1
+            self.values += len(mine)
+            if row.id in keyframes and not self._is_keyframe(row.id, chain):
+                what = "its keyframe is not its map; it is passed over, which costs time and nothing else"
+                yield Finding(what, config.name, row.version, breaks=False)
+
+    def _is_keyframe(self, id_: int, chain: Chain) -> bool:
+        lines = self._ask(queries.lines(), keyframe=id_, limit=chain.key_count + 1)
+        return chain.is_keyframe(line.config_value_id for line in lines)
+
+    def _check_end(self, config: Any, chain: Chain) -> None:
+        if not config.head:
+            raise BrokenError(1, "is missing")
+        if chain.number < config.head:
+            raise BrokenError(chain.number + 1, "is missing")
+        ((beyond,),) = self._ask(queries.beyond(), config_id=config.id)
+        if beyond is not None:
+            raise BrokenError(beyond, "is missing, and has values")
+
+    def _strays(self) -> Iterator[Finding]:
+        """Look for what belongs to nothing, so that no walk comes across it."""
+        for kind in ("version", "value"):
+            ((id_,),) = self._ask(queries.without_config(kind))
+            if id_ is not None:
+                yield Finding(f"there is a {kind} of a config that has no name (config_name_id {id_})")
+        ((id_,),) = self._ask(queries.lines_without_version())
+        if id_ is not None:
+            yield Finding(f"there is a keyframe of a version that is not there (config_id {id_})", breaks=False)
+
+    def _outcomes(self) -> Iterator[Finding]:
+        """Look for remembered outcomes that no retry could be answered with."""
+        caller = request_id = ""
+        while rows := self._ask(queries.outcomes(), after_caller=caller, after_id=request_id, limit=ROWS_AT_ONCE):
+            for row in rows:
+                lost = row.created if row.config_id is None else row.found != row.config_name
+                if lost:
+                    yield Finding(f"the outcome of request {row.request_id!r} is no version of it", row.config_name)
+            caller, request_id = rows[-1].caller, rows[-1].request_id
+
+
+def _records(rows: Rows) -> list[Any]:
+    """Make named tuples of rows: each of their columns is read some times, and that is twice as fast there."""
+    if not rows:
+        return []
+    make: Callable[[Any], Any] = _record(rows[0]._fields)._make
+    return list(map(make, rows))
+
+
+@cache
+def _record(fields: tuple[str, ...]) -> Any:
+    return namedtuple("Record", fields)  # noqa: PYI024 - its fields are a statement's
+
+
+def _batches(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+    """Divide versions so that the values of each part are sure to fit: no version's are larger than its whole map."""
+    begin = values = size_bytes = 0
+    for place, row in enumerate(rows):
+        values += row.change_count
+        size_bytes += row.size_bytes
+        if place > begin and (values > VALUES_AT_ONCE or size_bytes > BYTES_AT_ONCE):
+            yield rows[begin:place]
+            begin, values, size_bytes = place, row.change_count, row.size_bytes
+    yield rows[begin:]

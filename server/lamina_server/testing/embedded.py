@@ -1,0 +1,135 @@
+"""A whole server within another program, in memory, for the tests of what talks to it. Knows no client.
+
+It is the server, on a real socket; only its parts are put together otherwise than in
+app.serving: a store that nobody keeps, a clock that can be moved, calls that can be made to
+fail. It runs on an event loop and a thread of its own, and touches nothing that is the
+program's: no signals, no configuration of logs, no environment, no working directory.
+
+    server = EmbeddedServer()
+    server.start()          # lamina.connect(server.target) reaches it
+    server.stop()           # nobody is there; what was committed is kept
+    server.start()          # there again, at the same address
+    server.close()
+"""
+
+import asyncio
+import socket
+import threading
+from collections.abc import Coroutine
+from typing import Any, TypeVar
+
+from lamina_server.app import Application
+from lamina_server.commits.committer import system_now_us
+from lamina_server.settings import Settings
+from lamina_server.store.memory import MemoryStore
+from lamina_server.testing.failures import FaultInjector
+
+MICROSECONDS = 1_000_000
+STOP_GRACE_SECONDS = 0.2
+"""Calls end within milliseconds of being asked to. Cut off at once, each would have gRPC print a line to stderr."""
+
+T = TypeVar("T")
+
+
+class MovableClock:
+    """The system's clock, which can be moved ahead. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._ahead_us = 0
+
+    def now_us(self) -> int:
+        """Return the time in microseconds since the epoch."""
+        return system_now_us() + self._ahead_us
+
+    def advance(self, seconds: float) -> None:
+        """Move it ahead; ValueError for back, where no server's clock would be believed."""
+        if not seconds >= 0:
+            raise ValueError(f"a clock cannot go back: {seconds} s")
+        self._ahead_us += round(seconds * MICROSECONDS)
+
+
+class EmbeddedServer:
+    """One server. Its methods block; any thread may call them, one at a time.
+
+    target    where clients reach it, once it has been started; the same for ever
+    clock     what versions are dated by
+    failures  what calls are made to end with
+    """
+
+    def __init__(self) -> None:
+        self.target = ""
+        self.clock = MovableClock()
+        self.failures = FaultInjector()
+        self._store = MemoryStore()
+        self._application: Application | None = None
+        self._held: socket.socket | None = None
+        self._loop = asyncio.SelectorEventLoop()  # whatever the program's own loops are
+        # A daemon, so that a program that forgets to close it ends all the same.
+        self._thread = threading.Thread(target=self._loop.run_forever, name="lamina-server", daemon=True)
+        self._thread.start()
+
+    @property
+    def is_running(self) -> bool:
+        """Whether it can be asked for anything: not once it is closed, nor in a process forked from its own."""
+        return self._thread.is_alive()
+
+    @property
+    def is_down(self) -> bool:
+        """Whether it was stopped, and not started again."""
+        return self._held is not None
+
+    def start(self) -> None:
+        """Listen and answer: on a free port of this machine the first time, and then on that one."""
+        self._release()
+        self._do(self._start())
+
+    def stop(self) -> None:
+        """End all calls and connections, but not a commit that was begun, and refuse new ones. Keeps the port."""
+        self._do(self._stop())
+        self._held = _hold(self.target)
+
+    def close(self) -> None:
+        """End it for good."""
+        self._do(self._end())
+        self._loop.call_soon_threadsafe(self._loop.stop)
+        self._thread.join()
+        self._loop.close()
+        self._release()
+
+    def _do(self, work: Coroutine[Any, Any, T]) -> T:
+        if not self.is_running:
+            work.close()
+            raise RuntimeError("this server is closed, or belongs to the process that this one was forked from")
+        return asyncio.run_coroutine_threadsafe(work, self._loop).result()
+
+    async def _start(self) -> None:
+        # Constructed as they are: what is merely called would ask the program's environment for the rest.
+        listen = self.target or "127.0.0.1:0"
+        settings = Settings.model_construct(listen=listen, stop_grace_seconds=STOP_GRACE_SECONDS)
+        application = Application(settings, self._store, now_us=self.clock.now_us, interceptors=[self.failures])
+        self.target = await application.start()
+        self._application = application
+
+    async def _stop(self) -> None:
+        application, self._application = self._application, None
+        if application is not None:
+            await application.stop()
+
+    async def _end(self) -> None:
+        await self._stop()
+        await self._loop.shutdown_asyncgens()
+        await self._loop.shutdown_default_executor()
+
+    def _release(self) -> None:
+        if self._held is not None:
+            self._held.close()
+            self._held = None
+
+
+def _hold(target: str) -> socket.socket:
+    """Keep a port for later: bound and not listened on, it refuses connections, and is nobody else's."""
+    host, _, port = target.rpartition(":")
+    held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
+    held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    held.bind((host, int(port)))
+    return held

@@ -1,0 +1,25 @@
+"""How what is held in memory looks: the bytes of a reply's parts. Decides nothing."""
+
+from collections.abc import Sequence
+
+from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.domain.records import Entry, Version
+from lamina_server.wire import encode
+from lamina_server.wire.values import of_message
+
+
+class WireCodec:
+    """The Codec of held maps: each part is encoded as a ConfigVersion with that one part, so that joining makes one."""
+
+    def encode_entry(self, entry: Entry) -> bytes:
+        """Encode an entry."""
+        return encode.entry(entry)
+
+    def decode_entry(self, encoded: bytes) -> Entry:
+        """Read an entry back."""
+        (message,) = pb.ConfigVersion.FromString(encoded).entries
+        return Entry(message.key, of_message(message.value), message.origin_version)
+
+    def encode_header(self, version: Version, keys: Sequence[str]) -> bytes:
+        """Encode a version's header."""
+        return encode.version(version, keys)

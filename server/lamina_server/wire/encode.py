@@ -1,0 +1,233 @@
+"""Records -> the bytes of a reply, or of a part of one.
+
+What a page or a watch's message is put together from (`entry`, `origin`, `listed_version`
+…) is encoded as the reply's message with that one field set, so that joining the bytes
+makes the whole reply.
+"""
+
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.domain.records import (
+    CHANGED_KEYS_LIMIT,
+    Change,
+    ConfigSummary,
+    Difference,
+    Entry,
+    KeyChange,
+    Reply,
+    Version,
+)
+from lamina_server.wire.requests import Cursor
+from lamina_server.wire.values import to_message, write
+
+_MICROSECONDS = 1_000_000
+
+# A field's number, and that its length follows (wire type 2); one byte up to field 15.
+_VERSION_TAG = bytes([pb.CommitResponse.VERSION_FIELD_NUMBER << 3 | 2])
+_ENTRIES_TAG = bytes([pb.ConfigVersion.ENTRIES_FIELD_NUMBER << 3 | 2])
+_VERSION_CHANGES_TAG = bytes([pb.WatchKeyHistoryResponse.CHANGES_FIELD_NUMBER << 3 | 2])
+_VERSION_CHANGES_VERSION_TAG = bytes([pb.VersionChanges.VERSION_FIELD_NUMBER << 3 | 2])
+_CHANGES_TAG = bytes([pb.VersionChanges.CHANGES_FIELD_NUMBER << 3 | 2])
+
+Keys = Sequence[str]
+"""The keys that a version changed, in order; the first CHANGED_KEYS_LIMIT of them at least."""
+
+
+def commit_response(reply: Reply, header: bytes) -> bytes:
+    """Encode the outcome of a write, with its version's header."""
+    flags = pb.CommitResponse(created=reply.created, merged=reply.merged).SerializeToString()
+    return b"".join([_VERSION_TAG, _length(header), header, flags])
+
+
+def version(version: Version, keys: Keys) -> bytes:
+    """Encode a version's header, to be followed by its entries."""
+    return _header(version, keys).SerializeToString()
+
+
+def empty_map(config: str) -> bytes:
+    """Encode version 0, the empty map before the first version: it has no header but its name."""
+    return pb.ConfigVersion(config=config).SerializeToString()
+
+
+def entry(entry: Entry) -> bytes:
+    """Encode an entry of a version."""
+    # Field by field, which takes half as long as all at once: this is done for each key of a map that is read.
+    message = pb.Entry()
+    message.key = entry.key
+    write(entry.value, message.value)
+    message.origin_version = entry.origin
+    encoded = message.SerializeToString()
+    return b"".join((_ENTRIES_TAG, _length(encoded), encoded))
+
+
+def origin(version: Version, keys: Keys) -> bytes:
+    """Encode a version that set one of the entries of another."""
+    return pb.ConfigVersion(origins=[_header(version, keys)]).SerializeToString()
+
+
+def version_end(next_page_token: str) -> bytes:
+    """Encode the end of a page of a version."""
+    return pb.ConfigVersion(next_page_token=next_page_token).SerializeToString()
+
+
+def listed_version(version: Version, keys: Keys) -> bytes:
+    """Encode a version of a list."""
+    return pb.ListVersionsResponse(versions=[_header(version, keys)]).SerializeToString()
+
+
+def versions_end(next_page_token: str) -> bytes:
+    """Encode the end of a page of versions."""
+    return pb.ListVersionsResponse(next_page_token=next_page_token).SerializeToString()
+
+
+def difference(difference: Difference) -> bytes:
+    """Encode a difference between two versions."""
+    message = pb.Difference(key=difference.key, to=to_message(difference.new) if difference.new else None)
+    if difference.old:
+        # Its field is called `from`, which is no name in Python.
+        getattr(message, "from").CopyFrom(to_message(difference.old))
+    return pb.DiffVersionsResponse(differences=[message]).SerializeToString()
+
+
+def differences_end(next_page_token: str) -> bytes:
+    """Encode the end of a page of differences."""
+    return pb.DiffVersionsResponse(next_page_token=next_page_token).SerializeToString()
+
+
+def key_history(config: str, key: str) -> bytes:
+    """Encode the beginning of a key's history."""
+    return pb.KeyHistory(config=config, key=key).SerializeToString()
+
+
+def key_change(change: KeyChange) -> bytes:
+    """Encode a change of a key's history."""
+    message = pb.KeyChange(
+        key=change.key,
+        version=change.version,
+        author=change.author,
+        message=change.message,
+        commit_time=_timestamp(change.commit_time_us),
+    )
+    if change.value is None:
+        message.deleted = True
+    else:
+        message.value.CopyFrom(to_message(change.value))
+    return pb.KeyHistory(changes=[message]).SerializeToString()
+
+
+def key_history_end(next_page_token: str) -> bytes:
+    """Encode the end of a page of a key's history."""
+    return pb.KeyHistory(next_page_token=next_page_token).SerializeToString()
+
+
+def config(summary: ConfigSummary, keys: Keys) -> bytes:
+    """Encode a config of a list."""
+    message = pb.ConfigSummary(
+        name=summary.name, head=_header(summary.head, keys), create_time=_timestamp(summary.create_time_us)
+    )
+    return pb.ListConfigsResponse(configs=[message]).SerializeToString()
+
+
+def configs_end(next_page_token: str) -> bytes:
+    """Encode the end of a page of configs."""
+    return pb.ListConfigsResponse(next_page_token=next_page_token).SerializeToString()
+
+
+def version_changes(version: Version, keys: Keys, changes: Sequence[bytes], *, more: bool) -> bytes:
+    """Encode what a version changed, or a part of it, for a watch, from changes that are encoded."""
+    end = [pb.VersionChanges(more=True).SerializeToString()] if more else ()
+    return whole_version(_header(version, keys).SerializeToString(), (*changes, *end))
+
+
+def stored_change(change: Change) -> bytes:
+    """Encode one key's change for `version_changes`."""
+    encoded = _change(change).SerializeToString()
+    return b"".join((_CHANGES_TAG, _length(encoded), encoded))
+
+
+def change(key: str, entry: bytes | None, version: int) -> bytes:
+    """Encode one key's change for `whole_version`, from the entry that it became (see `entry`); None: deleted."""
+    if entry is None:
+        encoded = pb.Change(key=key, deleted=True).SerializeToString()
+    else:
+        # A Change is an Entry without its origin, which comes last: nothing is parsed or encoded again.
+        origin = pb.Entry(origin_version=version).SerializeToString()
+        assert entry.endswith(origin)
+        encoded = entry[_payload(entry) : len(entry) - len(origin)]
+    return b"".join((_CHANGES_TAG, _length(encoded), encoded))
+
+
+def whole_version(header: bytes, changes: Iterable[bytes]) -> bytes:
+    """Encode a version for a watch, from its header and its changes."""
+    encoded = b"".join((_VERSION_CHANGES_VERSION_TAG, _length(header), header, *changes))
+    return b"".join((_VERSION_CHANGES_TAG, _length(encoded), encoded))
+
+
+@lru_cache(maxsize=1_024)
+def bookmark(cursor: Cursor) -> bytes:
+    """Encode a watch's message that holds nothing but where it stands: of a quiet config, the same again and again."""
+    message = pb.Bookmark(version=cursor.number, hash=cursor.hash)
+    return pb.WatchKeyHistoryResponse(bookmark=message).SerializeToString()
+
+
+def _payload(field: bytes) -> int:
+    """Tell where a field's content begins: after a tag of one byte and a varint."""
+    place = 1
+    while field[place] > 0x7F:  # noqa: PLR2004 - more bytes of the varint follow
+        place += 1
+    return place + 1
+
+
+def _length(encoded: bytes) -> bytes:
+    """Encode how many bytes follow, as a varint."""
+    rest, parts = len(encoded), []
+    if rest <= 0x7F:  # noqa: PLR2004 - as a rule
+        return _ONE_BYTE[rest]
+    while rest > 0x7F:  # noqa: PLR2004 - seven bits a byte, the eighth says that there are more
+        parts.append(rest & 0x7F | 0x80)
+        rest >>= 7
+    return bytes([*parts, rest])
+
+
+_ONE_BYTE = [bytes([number]) for number in range(0x80)]
+
+
+def _header(version: Version, keys: Keys) -> pb.ConfigVersion:
+    message = pb.ConfigVersion(
+        config=version.config,
+        version=version.number,
+        hash=version.hash,
+        author=version.author,
+        message=version.message,
+        key_count=version.key_count,
+        change_count=version.change_count,
+    )
+    # What is set afterwards, or not at all, takes half as long as what is given above: each row of a replay has one.
+    message.changed_keys.extend(keys[:CHANGED_KEYS_LIMIT])
+    if version.author_verified:
+        message.author_verified = True
+    if version.number:  # what was only previewed has no place in the series, and no time
+        message.parent = version.number - 1
+        time = message.commit_time
+        seconds, microseconds = divmod(version.commit_time_us, _MICROSECONDS)
+        time.seconds, time.nanos = seconds, microseconds * 1_000
+    if version.source:
+        message.source_config = version.source.config
+        message.source_version = version.source.version
+        message.source_hash = version.source.hash
+    return message
+
+
+def _change(change: Change) -> pb.Change:
+    if change.value is None:
+        return pb.Change(key=change.key, deleted=True)
+    return pb.Change(key=change.key, value=to_message(change.value))
+
+
+def _timestamp(time_us: int) -> Timestamp:
+    seconds, microseconds = divmod(time_us, _MICROSECONDS)
+    return Timestamp(seconds=seconds, nanos=microseconds * 1_000)

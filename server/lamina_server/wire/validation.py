@@ -1,0 +1,126 @@
+"""What the fields of a request must be. Knows the rules and their limits, and no message.
+
+A `Checker` goes with one request: it collects what is wrong with the fields, so that the
+caller learns everything at once, and refuses at the end. A size or a count beyond its
+limit is refused on the spot, with the limit and the actual figure.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+
+from lamina_server.domain import names
+from lamina_server.domain.errors import InvalidError, LimitError, Reason, Violation
+from lamina_server.domain.names import BadNameError
+from lamina_server.domain.selection import EVERYTHING, KeyFilter
+from lamina_server.domain.values import BadValueError, Value
+from lamina_server.settings import Settings
+
+VIOLATION_LIMIT = 16
+"""All of them must fit into 4 KiB of trailers; and who has made sixteen mistakes has made one."""
+
+
+@dataclass(slots=True)
+class Checker:
+    """Checks the fields of one request; `done()` refuses it if any was wrong."""
+
+    settings: Settings
+    _violations: list[Violation] = field(default_factory=list)
+    _reason: Reason = Reason.BAD_REQUEST
+
+    def refuse(self, reason: Reason, path: str, description: str) -> None:
+        """Note what is wrong with a field. The first reason becomes that of the whole request."""
+        if not self._violations:
+            self._reason = reason
+        self._violations.append(Violation(path, description))
+        if len(self._violations) == VIOLATION_LIMIT:
+            self.done()
+
+    def done(self) -> None:
+        """Refuse the request if anything was wrong with it."""
+        if self._violations:
+            raise InvalidError(self._reason, self._violations)
+
+    def config_name(self, path: str, name: str) -> str:
+        """Check a config's name."""
+        return self._text(Reason.BAD_CONFIG_NAME, path, name, names.check_config_name)
+
+    def config_prefix(self, path: str, prefix: str) -> str:
+        """Check what a config's name may begin with: complete it in the shortest way to a name."""
+        completed = f"{prefix}x" if not prefix or prefix.endswith("/") else prefix
+        self._text(Reason.BAD_CONFIG_NAME, path, completed, names.check_config_name)
+        return prefix
+
+    def key(self, path: str, key: str) -> str:
+        """Check a key."""
+        return self._text(Reason.BAD_KEY, path, key, names.check_key)
+
+    def request_id(self, path: str, request_id: str) -> str:
+        """Check a request id."""
+        return self._text(Reason.BAD_REQUEST, path, request_id, names.check_request_id)
+
+    def message(self, path: str, message: str) -> str:
+        """Check a commit's message."""
+        self.size(path, message, names.MESSAGE_LIMIT_BYTES)
+        return self._text(Reason.BAD_REQUEST, path, message, names.check_message)
+
+    def author(self, path: str, author: str) -> str:
+        """Check an author's name."""
+        return self._text(Reason.BAD_REQUEST, path, author, names.check_author)
+
+    def version(self, path: str, number: int) -> int:
+        """Check a version's number; 0 is the empty map."""
+        if number < 0:
+            self.refuse(Reason.BAD_REQUEST, path, f"{number} is negative; versions begin at 1, 0 is the empty map")
+        return number
+
+    def keys(self, path: str, keys: Sequence[str]) -> tuple[str, ...]:
+        """Check several keys, each of which may be named more than once."""
+        for index, key in enumerate(keys):
+            self.key(f"{path}[{index}]", key)
+        return tuple(dict.fromkeys(keys))
+
+    def key_filter(self, keys: Sequence[str], prefixes: Sequence[str]) -> KeyFilter:
+        """Check the keys and prefixes of a read or a watch."""
+        self.count("keys and prefixes", len(keys) + len(prefixes), self.settings.filter_limit, "keys and prefixes")
+        for index, prefix in enumerate(prefixes):
+            self._text(Reason.BAD_KEY, f"prefixes[{index}]", prefix, names.check_prefix)
+        checked = self.keys("keys", keys)
+        # Every key begins with the empty prefix.
+        return EVERYTHING if "" in prefixes else KeyFilter(checked, tuple(dict.fromkeys(prefixes)))
+
+    def page_size(self, path: str, size: int) -> int:
+        """Check a page's size: 0 leaves it to the server, and no page is larger than the server's limit."""
+        if size < 0:
+            self.refuse(Reason.BAD_REQUEST, path, f"{size} is negative; 0 leaves the size to the server")
+        limit = self.settings.page_size_limit
+        return min(size, limit) if size > 0 else limit
+
+    def value(self, path: str, make: Callable[[], Value]) -> Value:
+        """Make a value and check its size."""
+        try:
+            value = make()
+        except BadValueError as error:
+            self.refuse(Reason.BAD_VALUE, path, str(error))
+            return Value.of_null()
+        self._size(path, value.size_bytes, self.settings.value_limit_bytes)
+        return value
+
+    def size(self, path: str, text: str, limit_bytes: int) -> None:
+        """Refuse a text that is too large."""
+        self._size(path, len(text.encode()), limit_bytes)
+
+    def count(self, path: str, actual: int, limit: int, unit: str) -> None:
+        """Refuse too many of something."""
+        if actual > limit:
+            raise LimitError(Reason.TOO_MANY, path, limit=limit, actual=actual, unit=unit)
+
+    def _size(self, path: str, actual: int, limit: int) -> None:
+        if actual > limit:
+            raise LimitError(Reason.TOO_LARGE, path, limit=limit, actual=actual, unit="bytes")
+
+    def _text(self, reason: Reason, path: str, text: str, check: Callable[[str], str]) -> str:
+        try:
+            return check(text)
+        except BadNameError as error:
+            self.refuse(reason, path, str(error))
+            return text

@@ -1,0 +1,66 @@
+"""One value: message <-> record."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from google.protobuf.struct_pb2 import NULL_VALUE
+
+from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.domain.errors import Reason
+from lamina_server.domain.values import Kind, Value
+from lamina_server.wire.validation import Checker
+
+_FIELDS = {
+    Kind.BOOLEAN: "bool",
+    Kind.INTEGER: "int64",
+    Kind.FLOAT: "double",
+    Kind.STRING: "string",
+    Kind.BYTES: "bytes",
+    Kind.JSON: "json",
+}
+_KINDS = {field: kind for kind, field in _FIELDS.items()}
+_NULL = Value.of_null()
+_MAKERS: Mapping[str, Callable[[Any], Value]] = {
+    "bool": Value.of_boolean,
+    "int64": Value.of_integer,
+    "double": Value.of_float,
+    "string": Value.of_string,
+    "bytes": Value.of_bytes,
+    "json": Value.of_json,
+}
+
+
+def from_message(path: str, message: pb.Value, checker: Checker) -> Value:
+    """Read a value, check it, and bring it into canonical form."""
+    kind = message.WhichOneof("kind")
+    if kind is None:
+        checker.refuse(Reason.BAD_VALUE, path, "has no kind; set exactly one")
+        return Value.of_null()
+    data = getattr(message, kind)
+    if kind == "null":
+        if data != NULL_VALUE:
+            checker.refuse(Reason.BAD_VALUE, f"{path}.null", f"{data} is not NULL_VALUE")
+        return Value.of_null()
+    return checker.value(f"{path}.{kind}", lambda: _MAKERS[kind](data))
+
+
+def of_message(message: pb.Value) -> Value:
+    """Read back a value that was written here: it is canonical already."""
+    kind = message.WhichOneof("kind")
+    assert kind is not None
+    return _NULL if kind == "null" else Value(_KINDS[kind], getattr(message, kind))
+
+
+def to_message(value: Value) -> pb.Value:
+    """Write a value."""
+    message = pb.Value()
+    write(value, message)
+    return message
+
+
+def write(value: Value, message: pb.Value) -> None:
+    """Write a value into its place in another message, which spares a copy."""
+    if value.kind is Kind.NULL:
+        message.null = NULL_VALUE
+    else:
+        setattr(message, _FIELDS[value.kind], value.data)

@@ -1,0 +1,83 @@
+"""Points in time as people type them."""
+
+import re
+import time
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta, timezone
+
+import pytest
+
+from lamina.cli.arguments.points import PointError, parse_point
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """A terminal in Berlin."""
+    monkeypatch.setenv("TZ", "Europe/Berlin")
+    time.tzset()
+    yield
+    monkeypatch.undo()
+    time.tzset()
+
+
+@pytest.mark.parametrize(
+    ("text", "point"),
+    [
+        ("0", 0),
+        ("12", 12),
+        ("007", 7),
+        (str(2**63 - 1), 2**63 - 1),
+        ("90s", NOW - timedelta(seconds=90)),
+        ("15m", NOW - timedelta(minutes=15)),
+        ("2h", NOW - timedelta(hours=2)),
+        ("7d", NOW - timedelta(days=7)),
+        ("3w", NOW - timedelta(weeks=3)),
+        ("2026-11-23T09:30:00Z", datetime(2026, 11, 23, 9, 30, tzinfo=UTC)),
+        ("2026-11-23t09:30:00z", datetime(2026, 11, 23, 9, 30, tzinfo=UTC)),
+        ("2026-11-23T09:30:00.5Z", datetime(2026, 11, 23, 9, 30, 0, 500_000, tzinfo=UTC)),
+        ("2026-11-23T09:30:00.123456789Z", datetime(2026, 11, 23, 9, 30, 0, 123_456, tzinfo=UTC)),
+        ("2026-11-23 09:30:00+01:00", datetime(2026, 11, 23, 9, 30, tzinfo=timezone(timedelta(hours=1)))),
+    ],
+)
+def test_parse(text: str, point: int | datetime) -> None:
+    assert parse_point(text, now=NOW) == point
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    ("text", "utc"),
+    [
+        ("2026-11-23T09:30:00", datetime(2026, 11, 23, 8, 30, tzinfo=UTC)),
+        ("2026-11-23 09:30", datetime(2026, 11, 23, 8, 30, tzinfo=UTC)),
+        ("2026-07-01T09:30:00", datetime(2026, 7, 1, 7, 30, tzinfo=UTC)),  # summer time
+    ],
+)
+def test_without_a_zone_it_is_the_terminals(text: str, utc: datetime) -> None:
+    point = parse_point(text, now=NOW)
+    assert isinstance(point, datetime)
+    assert point.tzinfo is not None
+    assert point == utc
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("yesterday", "not a version (12)"),
+        ("", "not a version"),
+        ("-1", "not a version"),
+        ("1.5", "not a version"),
+        ("2 h", "not a version"),
+        ("2026-11-23", "not a version"),  # the beginning of that day, or its end?
+        ("٣", "not a version"),
+        ("9" * 19, "so high"),
+        ("9" * 9999, "so high"),
+        ("999999999999d", "before the calendar"),
+        ("2026-02-30T00:00:00Z", "no time that exists"),
+        ("2026-02-03T25:00:00Z", "no time that exists"),
+    ],
+)
+def test_refusals(text: str, says: str) -> None:
+    with pytest.raises(PointError, match=re.escape(says)):
+        parse_point(text, now=NOW)

@@ -1,0 +1,301 @@
+"""`lamina exec`: a command with the map as environment, in this process's place or restarted with each new map."""
+
+import json
+import shlex
+import shutil
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+import lamina
+from tests.cli.running import LAMINA, InProcess, Terminal, end_of, line_of, run, started
+from tests.support import absent
+from tests.support.server import ServerProcess
+
+SHOW = (sys.executable, "-c", "import json, os; print(json.dumps(dict(os.environ)))")
+_LINES = (
+    "import os, subprocess",
+    "child = subprocess.Popen(['sleep', '1000'])",
+    "print(os.environ['LAMINA_EXEC_VERSION'], os.environ['timeout'], flush=True)",
+    "child.wait()",
+)
+FOREVER = (sys.executable, "-c", "\n".join(_LINES))
+"""A command with a child: whoever ends the one alone leaves the other with the pipe."""
+
+
+def waiting(*lines: str) -> tuple[str, ...]:
+    """Give a command that runs these lines after it has said of which version it is. It waits by `sigwait`."""
+    block = (
+        "import os, signal as s",
+        "every = {s.SIGINT, s.SIGTERM, s.SIGHUP, s.SIGUSR1}",
+        "s.pthread_sigmask(s.SIG_BLOCK, every)",
+        "print(os.environ['LAMINA_EXEC_VERSION'], flush=True)",
+    )
+    return (sys.executable, "-c", "\n".join([*block, *lines]))
+
+
+@pytest.fixture
+def small(client: lamina.Client, config_name: str) -> lamina.Config:
+    """A config at version 1, of one key."""
+    cfg = client.config(config_name, create=True)
+    cfg["timeout"] = 30
+    cfg.commit()
+    return cfg
+
+
+def test_the_environment(target: str, client: lamina.Client, config_name: str) -> None:
+    """As `get -o env` has it, over what is there, in UTF-8 whatever the locale."""
+    cfg = client.config(config_name, create=True)
+    cfg |= {"db/host": "it's\nñ", "9": 1.5, "on": True, "list": [1, {"b": "é"}], "blob": b"\x00\xff", "HOME": "/x"}
+    cfg.commit()
+    cfg["on"] = False
+    cfg.commit()
+    locale = {"LC_ALL": "POSIX", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "LAMINA_EXEC_VERSION": "another's"}
+    done = run("exec", cfg.name, "--", "env", "PYTHONUTF8=1", *SHOW, target=target, environment=locale)
+    given = json.loads(done.stdout)
+    expected = {"db_host": "it's\nñ", "_9": "1.5", "on": "false", "list": '[1,{"b":"é"}]', "blob": "AP8=", "HOME": "/x"}
+    expected |= {"LAMINA_EXEC_CONFIG": cfg.name, "LAMINA_EXEC_VERSION": "2", "LAMINA_TARGET": target}
+    assert expected.items() <= given.items()
+    then = run("exec", cfg.name, "--at", "1", "--", *SHOW, target=target)
+    assert json.loads(then.stdout)["on"] == "true"
+
+
+def test_the_command_takes_its_place(target: str, small: lamina.Config) -> None:
+    """The process, its signals, its exit code; nothing of Python's is left to it."""
+    command = ("sh", "-c", "echo $$; grep SigIgn /proc/$$/status; ls /proc/$$/fd | wc -l; exec sleep 1000")
+    with started("exec", small.name, "--", *command, target=target) as process:
+        assert line_of(process) == f"{process.pid}\n"
+        ignored = int(line_of(process).split()[1], 16)
+        assert not ignored & 1 << signal.SIGPIPE - 1
+        assert int(line_of(process)) <= 4
+        assert end_of(process, signal.SIGTERM) == (-signal.SIGTERM, "", "")
+    assert run("exec", small.name, "--", "sh", "-c", "exit 7", target=target).returncode == 7
+    assert run("exec", "--", small.name, "printf", "%s", "-o", target=target).stdout == "-o"
+
+
+def test_what_does_not_start(target: str, small: lamina.Config, tmp_path: Path) -> None:
+    for restart in ((), ("--restart",)):
+        done = run("exec", small.name, *restart, "--", "no-such-command", target=target)
+        assert (done.returncode, done.stderr) == (
+            127,
+            "lamina: no-such-command does not start: No such file or directory\n",
+        )
+    assert run("exec", small.name, "--", tmp_path, target=target).returncode == 126
+
+
+def test_maps_that_are_no_environment(
+    cli: InProcess, target: str, small: lamina.Config, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delattr("os.execvpe")  # this process is that of the tests
+    for entries, said in (
+        ({"a/b": 1, "a-b": 1}, "a-b and a/b would both be the variable a_b"),
+        ({"n": None}, "env cannot hold n: it has no null"),
+        ({"long": "x" * 131_067}, "env cannot hold long: it is longer than the system takes (128 KiB)"),
+        ({f"k{n}": "x" * 131_000 for n in range(60)}, f"env cannot hold {small.name}: as a whole"),
+    ):
+        small.clear()
+        for batch in (list(entries)[index : index + 30] for index in range(0, len(entries), 30)):
+            small |= {key: entries[key] for key in batch}
+            small.commit()
+        for restart in ((), ("--restart",)):
+            assert said in cli("exec", small.name, *restart, "--", "true", code=1).stderr
+    small.clear()
+    small["long"] = "x" * 131_066  # with its name, = and the end, 128 KiB
+    small.commit()
+    assert run("exec", small.name, "--", "true", target=target).returncode == 0
+
+
+def test_bad_usage(cli: InProcess, small: lamina.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delattr("os.execvpe")
+    for arguments in (
+        ("--grace", "1", "--", "true"),
+        ("--jitter", "1", "--", "true"),
+        ("--signal", "HUP", "--", "true"),
+        ("--restart", "--signal", "NONE", "--", "true"),
+        ("--restart", "--at", "1", "--", "true"),
+        ("--restart", "--jitter", "100000", "--", "true"),
+        ("--restart", "--jitter", "nan", "--", "true"),
+        ("--restart", "--grace", "nan", "--", "true"),
+        ("--restart", "--", ""),
+        ("--", ""),
+        ("-o", "json", "--", "true"),
+        ("--",),
+    ):
+        cli("exec", small.name, *arguments, code=2)
+    cli("-o", "json", "exec", small.name, "--", "true", code=2)
+    cli("exec", f"{small.name}-none", "--", "true", code=4)
+
+
+def test_it_is_restarted_with_each_new_environment(target: str, small: lamina.Config) -> None:
+    """With all that it has started."""
+    with started("exec", small.name, "--restart", "--jitter", "0.01", "--", *FOREVER, target=target) as process:
+        assert line_of(process) == "1 30\n"
+        small["timeout"] = 45
+        small.commit()
+        assert line_of(process) == "2 45\n"
+        code, printed, said = end_of(process, signal.SIGTERM)  # with the pipe's end: an orphan would hold it
+    assert (code, printed) == (-signal.SIGTERM, "")
+    assert said == "lamina: version 2: the command is started again\n"
+
+
+def test_the_same_environment_restarts_nothing(target: str, small: lamina.Config) -> None:
+    """The text is that of the number. Whether there was a restart shows in which signal comes first."""
+    command = waiting("while True: print(s.sigwait(every).name, flush=True)")
+    with started("exec", small.name, "--restart", "--", *command, target=target) as process:
+        assert line_of(process) == "1\n"
+        small["timeout"] = "30"
+        small.commit()
+        small["timeout"] = None  # told, so whatever came before it has arrived
+        small.commit()
+        assert process.stderr is not None
+        assert "version 3: env cannot hold timeout" in process.stderr.readline()
+        process.send_signal(signal.SIGUSR1)
+        assert line_of(process) == "SIGUSR1\n"
+
+
+def test_the_signal_of_ones_choice(target: str, small: lamina.Config) -> None:
+    command = waiting("print(s.sigwait(every).name, flush=True)")
+    with started("exec", small.name, "--restart", "--signal", "usr1", "--", *command, target=target) as process:
+        assert line_of(process) == "1\n"
+        small["timeout"] = 45
+        small.commit()
+        assert [line_of(process), line_of(process)] == ["SIGUSR1\n", "2\n"]
+
+
+def test_one_that_does_not_end_is_killed_after_the_grace(target: str, small: lamina.Config) -> None:
+    command = waiting("s.pause()")
+    with started("exec", small.name, "--restart", "--grace", "0.1", "--", *command, target=target) as process:
+        assert line_of(process) == "1\n"
+        small["timeout"] = 45
+        small.commit()
+        assert line_of(process) == "2\n"
+        assert end_of(process, signal.SIGINT)[0] == 128 + signal.SIGKILL
+
+
+def test_what_changes_during_the_grace_is_one_restart(target: str, small: lamina.Config) -> None:
+    """It takes its time until USR1, which is passed on; by then there are two more versions."""
+    command = waiting("s.sigwait({s.SIGTERM})", "print('asked', flush=True)", "s.sigwait({s.SIGUSR1})")
+    with started("exec", small.name, "--restart", "--grace", "1000", "--", *command, target=target) as process:
+        assert line_of(process) == "1\n"
+        small["timeout"] = 45
+        small.commit()
+        assert line_of(process) == "asked\n"
+        small["timeout"] = 60
+        small.commit()
+        small["timeout"] = None  # told on stderr, so whatever came before it has arrived
+        small.commit()
+        assert process.stderr is not None
+        assert process.stderr.readline().startswith("lamina: version 4: env cannot hold timeout: it has no null; ")
+        process.send_signal(signal.SIGUSR1)
+        assert line_of(process) == "3\n"
+        small["timeout"] = 90
+        small.commit()
+        assert line_of(process) == "asked\n"
+
+
+def test_signals_are_passed_on(target: str, small: lamina.Config) -> None:
+    command = waiting("for _ in range(3): print(s.sigwait(every).name, flush=True)", "raise SystemExit(9)")
+    with started("exec", small.name, "--restart", "--", *command, target=target) as process:
+        assert line_of(process) == "1\n"
+        for number in (signal.SIGHUP, signal.SIGUSR1, signal.SIGINT):
+            process.send_signal(number)
+            assert line_of(process) == f"{number.name}\n"
+        assert end_of(process) == (9, "", "")
+
+
+@pytest.mark.parametrize(("script", "expected"), [("exit 7", 7), ("kill -TERM $$", -15), ("kill -KILL $$", 137)])
+def test_one_that_ends_by_itself_ends_it(target: str, small: lamina.Config, script: str, expected: int) -> None:
+    assert run("exec", small.name, "--restart", "--", "sh", "-c", script, target=target).returncode == expected
+
+
+def test_it_follows_through_restarts_of_the_server(config_name: str, tmp_path: Path) -> None:
+    """And where the past that was seen is gone, as after a restored backup, it goes on with what is there."""
+    database = tmp_path / "lamina.db"
+    program = tmp_path / "program.py"
+    lines = (
+        "from lamina.cli import main\nfrom lamina.cli.verbs import exec as launching",
+        "launching._AGAIN_SECONDS = 0.05",
+        "main()",
+    )
+    program.write_text("\n".join(lines), encoding="utf-8")
+
+    def put(timeout: int) -> None:
+        with lamina.connect(server.target) as client:
+            cfg = client.config(config_name, create=True)
+            cfg["timeout"] = timeout
+            cfg.commit()
+
+    with ServerProcess(f"sqlite:///{database}") as server:
+        put(30)
+        arguments = ("exec", config_name, "--restart", "--", *FOREVER)
+        with started(*arguments, target=server.target, program=(sys.executable, program)) as process:
+            assert line_of(process) == "1 30\n"
+            server.kill()
+            server.restart()
+            put(45)
+            assert line_of(process) == "2 45\n"
+            server.kill()
+            for file in tmp_path.glob("lamina.db*"):
+                file.unlink()
+            server.restart()
+            put(60)
+            assert line_of(process) == "1 60\n"
+            code, printed, said = end_of(process, signal.SIGTERM)
+    assert (code, printed) == (-signal.SIGTERM, "")
+    assert f"; the command runs on, and {config_name} is asked for again\n" in said
+
+
+def test_it_starts_while_no_server_does(config_name: str, tmp_path: Path) -> None:
+    """With what it had the last time, and says so; restarted, it goes on when a server is there."""
+    environment = {"LAMINA_CACHE_DIR": str(tmp_path / "cache"), "LAMINA_TIMEOUT": "0.3"}
+    with ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}") as server:
+        cfg = lamina.connect(server.target).config(config_name, create=True)
+        cfg["timeout"] = 30
+        cfg.commit()
+        once = ("exec", config_name, "--", "sh", "-c", "echo $timeout")
+        assert run(*once, target=server.target, environment={**environment, "LAMINA_TIMEOUT": "30"}).stdout == "30\n"
+        server.kill()
+        done = run(*once, target=server.target, environment=environment)
+        assert (done.returncode, done.stdout) == (0, "30\n")
+        assert f"{config_name}: from its last-known-good file, version 1, " in done.stderr
+        kept = ("exec", config_name, "--restart", "--", *FOREVER)
+        with started(*kept, target=server.target, **environment) as process:
+            assert line_of(process) == "1 30\n"
+            server.restart()
+            cfg["timeout"] = 45
+            cfg.commit()
+            assert line_of(process) == "2 45\n"
+            assert end_of(process, signal.SIGTERM)[0] == -signal.SIGTERM
+        server.kill()
+        nothing = run("get", config_name, target=server.target, environment=environment)
+        assert (nothing.returncode, nothing.stdout) == (5, "")
+
+
+def test_at_a_terminal(target: str, small: lamina.Config) -> None:
+    """The command has the terminal: it can read, ^C reaches it once, and ^Z stops all of it until fg."""
+    bash = shutil.which("bash") or absent("bash", "apt install bash")
+    reading = "import os\nwhile True: print('v' + os.environ['LAMINA_EXEC_VERSION'], 'got', input(), flush=True)"
+    line = shlex.join([str(LAMINA), "exec", small.name, "--restart", "--", sys.executable, "-c", reading])
+    with Terminal(bash, "--norc", "--noprofile", "-i", target=target) as terminal:
+        terminal.press("PS1='$ '; echo re\"\"ady\n")
+        terminal.until("\nready")
+        terminal.press(f"{line}\n")
+        terminal.press("first\n")
+        terminal.until("v1 got first")
+        small["timeout"] = 45
+        small.commit()
+        terminal.until("version 2: the command is started again")
+        terminal.press("second\n")
+        terminal.until("v2 got second")
+        terminal.press("\x1a")
+        terminal.until("Stopped")
+        terminal.press("fg\n")
+        terminal.press("third\n")
+        terminal.until("v2 got third")
+        terminal.press("\x03")
+        terminal.until("KeyboardInterrupt")
+        terminal.press('echo ba""ck\n')
+        terminal.until("\nback")
+        assert terminal.shown.count("KeyboardInterrupt") == 1

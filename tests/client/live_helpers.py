@@ -1,0 +1,64 @@
+"""What the tests of lives say most: commit and wait, and a callback that notes what it is called with."""
+
+import asyncio
+import threading
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from typing import Any
+
+import lamina
+from tests.client.sdk import Sdk, of
+
+SECONDS = 30
+"""Far more than anything takes here."""
+
+
+async def put(cfg: Any, **values: Any) -> lamina.Version:
+    cfg |= values
+    version = await of(cfg.commit())
+    assert isinstance(version, lamina.Version)
+    return version
+
+
+async def reach(live: Any, version: Any) -> None:
+    """Wait as a user would; a blocking one in a thread."""
+    if isinstance(live, lamina.Live):
+        await asyncio.to_thread(live.wait, version, SECONDS)
+    else:
+        await live.wait(version, SECONDS)
+
+
+async def put_and_reach(live: Any, cfg: Any, **values: Any) -> lamina.Version:
+    version = await put(cfg, **values)
+    await reach(live, version)
+    return version
+
+
+@asynccontextmanager
+async def until(is_so: Callable[[], bool]) -> AsyncIterator[None]:
+    """Wait, after the block, until something is so, which nothing tells of."""
+    yield
+    async with asyncio.timeout(SECONDS):
+        while not is_so():  # noqa: ASYNC110 - a state has no event
+            await asyncio.sleep(0.01)
+
+
+class Noted:
+    """A callback that notes what it is called with, and tells when so many calls have come."""
+
+    def __init__(self, sdk: Sdk) -> None:
+        self.versions: list[lamina.VersionChanges] = []
+        self._sdk = sdk
+        self._changed = threading.Semaphore(0) if sdk.kind == "sync" else asyncio.Semaphore(0)
+
+    def __call__(self, version: lamina.VersionChanges) -> None:
+        self.versions.append(version)
+        self._changed.release()
+
+    async def numbers(self, count: int) -> list[int]:
+        while len(self.versions) < count:
+            if isinstance(self._changed, threading.Semaphore):
+                assert await asyncio.to_thread(self._changed.acquire, timeout=SECONDS)
+            else:
+                await asyncio.wait_for(self._changed.acquire(), SECONDS)
+        return [version.version for version in self.versions]

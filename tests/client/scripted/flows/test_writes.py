@@ -1,0 +1,677 @@
+"""The verbs that write, against scripted answers: what is sent, where the draft then stands, and open writes."""
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import lamina
+from lamina._flows import writes
+from lamina._flows.session import Session
+from lamina._mapping.draft import Draft
+from lamina._mapping.values import dump, encode
+from lamina._wire.messages import version_of
+from lamina._wire.status import ReportedConflictError
+from lamina.records import Change
+from lamina_protos.v1 import lamina_pb2 as pb
+from tests.client.builders import Script, change, deletion, entries, entry, header, page, session
+
+CUT = lamina.UnavailableError("the link broke")
+OVER = [CUT] * 99  # more than the timeout has room for
+
+
+def draft(**content: Any) -> Draft:
+    return Draft(entries(content or {"x": 27, "y": 450}, version=3))
+
+
+def landed(number: int, *, created: bool = True, merged: bool = False) -> pb.CommitResponse:
+    return pb.CommitResponse(version=header(number), created=created, merged=merged)
+
+
+def commit(
+    config: Draft, script: Script, message: str = "", *, ours: Session | None = None, **options: bool
+) -> lamina.Version:
+    ours = ours or session()
+    flow = writes.commit(ours, config._stage, message, **{"merge": True, "dry_run": False, **options})
+    return script.run(flow, ours)
+
+
+def refresh(config: Draft, script: Script, resolve: Any = None) -> None:
+    ours = session()
+    script.run(writes.refresh(ours, config._stage, resolve), ours)
+
+
+def value(data: Any) -> pb.Value:
+    return dump(encode(data, key="k"))
+
+
+class TestCommit:
+    def test_what_is_sent(self) -> None:
+        config, script = draft(x=27, y=450, n=1), Script(landed(4))
+        config["x"] = 28
+        del config["y"]
+        config["n"] += 1
+        version = commit(config, script, "raise x")
+        assert version == version_of(header(4))
+        assert script.asked == [
+            (
+                "Commit",
+                pb.CommitRequest(
+                    config="app",
+                    base_version=3,
+                    base_hash=header(3).hash,
+                    changes=[change("n", 2), change("x", 28), deletion("y")],
+                    message="raise x",
+                    request_id="id-1",
+                    merge_policy=pb.MERGE_DISJOINT,
+                    read_keys=["n"],
+                ),
+            )
+        ]
+
+    def test_a_new_config_s_base_is_said_to_be_nothing(self) -> None:
+        config, script = Draft(entries({}, version=0)), Script(landed(1))
+        config["x"] = 1
+        commit(config, script)
+        request = script.asked[0][1]
+        assert (request.HasField("base_version"), request.base_version, request.base_hash) == (True, 0, b"")
+
+    def test_where_nobody_else_wrote_no_further_call_is_made(self) -> None:
+        config, script = draft(), Script(landed(4))
+        config["x"] = 28
+        config["z"] = [1]
+        del config["y"]
+        commit(config, script)
+        assert config == {"x": 28, "z": [1]}
+        assert (config.version, config.changes) == (4, {})
+        assert (config.origin("x"), config.origin("z")) == (4, 4)
+        assert config._stage.base.header == version_of(header(4))
+
+    def test_where_others_wrote_their_changes_are_read(self) -> None:
+        config, script = draft(), Script(landed(5, merged=True), page(5, {"x": 28, "y": 451}))
+        config["x"] = 28
+        commit(config, script)
+        assert config == {"x": 28, "y": 451}
+        assert (config.version, config.changes) == (5, {})
+        assert script.names == ["Commit", "GetVersion"]
+
+    def test_where_the_server_found_nothing_left_to_change(self) -> None:
+        """Somebody else made the same change."""
+        config, script = draft(), Script(landed(4, created=False), page(4, {"x": 28, "y": 450}))
+        config["x"] = 28
+        assert commit(config, script).number == 4
+        assert (config.version, config.changes) == (4, {})
+
+    def test_reads_are_forgotten_with_the_commit(self) -> None:
+        config = draft(n=1)
+        config["n"] += 1
+        commit(config, Script(landed(4)))
+        config["n"] = 7
+        assert config._stage.read_keys() == []
+
+    def test_nothing_changed_gives_the_head_and_moves_there(self) -> None:
+        config, script = draft(), Script(page(5, {"x": 1}), header(3))
+        assert commit(config, script).number == 5
+        assert (config.version, config["x"]) == (5, 1)
+        assert "Commit" not in script.names
+
+    def test_nothing_changed_and_nothing_new(self) -> None:
+        config, script = draft(), Script(page(3, {"x": 27, "y": 450}))
+        assert commit(config, script) == version_of(header(3))
+
+    def test_nothing_changed_in_a_config_that_is_not_there(self) -> None:
+        config = Draft(entries({}, version=0))
+        version = commit(config, Script(lamina.NotFoundError("none", reason="CONFIG_NOT_FOUND")))
+        assert (version.number, version.hash) == (0, "")
+
+    def test_without_merging(self) -> None:
+        config, script = draft(), Script(landed(4))
+        config["x"] = 28
+        commit(config, script, merge=False)
+        assert script.asked[0][1].merge_policy == pb.REQUIRE_BASE
+
+    def test_without_merging_nothing_to_write_is_refused_too_if_the_head_moved(self) -> None:
+        config = draft()
+        with pytest.raises(lamina.ConflictError, match="app has moved on to version 4") as caught:
+            commit(config, Script(page(4, {"x": 1}), header(3)), merge=False)
+        assert caught.value.head == 4
+        assert config.version == 3
+
+    def test_dry_run_writes_nothing_and_moves_nothing(self) -> None:
+        config, script = draft(), Script(pb.CommitResponse(version=pb.ConfigVersion(parent=4), merged=True))
+        config["x"] = 28
+        version = commit(config, script, "try", dry_run=True)
+        assert (version.number, version.hash, version.config) == (0, "", "app")
+        assert script.asked[0][1].validate_only
+        assert script.asked[0][1].request_id == ""
+        assert (config.version, config.changes) == (3, {"x": Change(27, 28)})
+
+    def test_dry_run_of_nothing(self) -> None:
+        assert commit(draft(), Script(header(4)), dry_run=True).number == 4
+        assert commit(Draft(entries({}, version=0)), Script(), dry_run=True).number == 0
+
+    @pytest.mark.parametrize("message", [5, None, "\ud800", "a\x00"])
+    def test_a_message_that_cannot_be_sent(self, message: Any) -> None:
+        config = draft()
+        config["x"] = 1
+        with pytest.raises((TypeError, lamina.InvalidError)):
+            commit(config, Script(), message)
+        assert config.changes
+
+    @pytest.mark.parametrize(
+        "error",
+        [lamina.LimitError("big", reason="TOO_LARGE"), lamina.PermissionDeniedError("no", reason="NOT_ALLOWED")],
+    )
+    def test_a_definite_error_leaves_the_draft_and_no_open_write(self, error: lamina.LaminaError) -> None:
+        config = draft()
+        config["x"] = 28
+        with pytest.raises(type(error)) as caught:
+            commit(config, Script(error))
+        assert caught.value.request_id == "id-1"
+        assert config.changes == {"x": Change(27, 28)}
+        assert config._stage.unresolved is None
+
+    def test_an_error_that_is_not_the_server_s_word_leaves_the_write_open(self) -> None:
+        """An earlier try may have got further than the one that a proxy, or gRPC itself, refused."""
+        config = draft()
+        config["x"] = 28
+        with pytest.raises(lamina.LimitError):
+            commit(config, Script(CUT, lamina.LimitError("too big for the proxy")))
+        again = Script(landed(4))
+        commit(config, again)
+        assert again.asked[0][1].request_id == "id-1"
+
+
+class TestOpenWrites:
+    """P8: exactly once, whatever breaks."""
+
+    def test_one_id_for_all_tries(self) -> None:
+        config, script = draft(), Script(CUT, CUT, landed(4))
+        config["x"] = 28
+        commit(config, script)
+        assert len(script.asked) == 3
+        assert len({request.SerializeToString() for _name, request in script.asked}) == 1
+
+    def interrupted(self, **options: Any) -> tuple[Draft, pb.CommitRequest]:
+        config, script = draft(), Script(*OVER)
+        config["x"] = 28
+        with pytest.raises(lamina.UnavailableError) as caught:
+            commit(config, script, "raise x", **options)
+        assert caught.value.request_id == "id-1"
+        assert config.changes == {"x": Change(27, 28)}
+        return config, script.asked[0][1]
+
+    def later(self) -> Session:
+        """Make a session that would give other ids."""
+        return Session(10.0, new_request_id=lambda: "another")
+
+    def test_the_same_draft_again_is_the_same_commit(self) -> None:
+        config, first = self.interrupted()
+        script = Script(landed(4))
+        assert commit(config, script, "raise x", ours=self.later()).number == 4
+        assert script.asked == [("Commit", first)]
+        assert config.changes == {}
+
+    def test_it_is_the_same_however_the_draft_came_to_be(self) -> None:
+        config, first = self.interrupted()
+        config["x"] = 99
+        config["x"] = 28
+        script = Script(landed(4))
+        commit(config, script, "raise x", ours=self.later())
+        assert script.asked == [("Commit", first)]
+
+    def test_a_changed_draft_settles_the_open_write_first(self) -> None:
+        """The worked example of writes.py."""
+        config, first = self.interrupted()
+        config["y"] = 451
+        script = Script(landed(4), landed(5))
+        assert commit(config, script, "and y", ours=self.later()).number == 5
+        assert script.asked[0] == ("Commit", first)
+        second = script.asked[1][1]
+        assert (second.base_version, second.request_id, second.message) == (4, "another", "and y")
+        assert list(second.changes) == [change("y", 451)]
+        assert config == {"x": 28, "y": 451}
+
+    def test_a_key_changed_once_more_is_a_change_to_what_was_written(self) -> None:
+        config, _first = self.interrupted()
+        config["x"] = 29
+        script = Script(landed(4), landed(5))
+        commit(config, script, ours=self.later())
+        assert list(script.asked[1][1].changes) == [change("x", 29)]
+
+    def test_a_change_taken_back_is_a_change_to_what_was_written(self) -> None:
+        config, _first = self.interrupted()
+        config["x"] = 27
+        assert config.changes == {}
+        script = Script(landed(4), landed(5))
+        commit(config, script, ours=self.later())
+        assert list(script.asked[1][1].changes) == [change("x", 27)]
+
+    def test_another_message_alone_does_not_write_twice(self) -> None:
+        config, first = self.interrupted()
+        script = Script(landed(4))
+        assert commit(config, script, "another message", ours=self.later()).number == 4
+        assert script.asked == [("Commit", first)]
+        assert config.changes == {}
+
+    def test_it_may_have_been_merged_with_others(self) -> None:
+        config, _first = self.interrupted()
+        config["z"] = 1
+        script = Script(landed(5, merged=True), page(5, {"x": 28, "y": 777}), landed(6))
+        commit(config, script, ours=self.later())
+        assert (script.asked[2][1].base_version, list(script.asked[2][1].changes)) == (5, [change("z", 1)])
+        assert config == {"x": 28, "y": 777, "z": 1}
+
+    def test_if_others_changed_what_was_staged_since_it_is_a_conflict_and_nothing_is_lost(self) -> None:
+        config, first = self.interrupted()
+        config["y"] = 451
+        theirs = header(5, entries=[entry("y", 777, 4)], origins=[header(4, author="bob")])
+        answers: list[Any] = [landed(5, merged=True), page(5, {"x": 28, "y": 777}), theirs]
+        with pytest.raises(lamina.ConflictError) as caught:
+            commit(config, Script(*answers), ours=self.later())
+        assert caught.value.conflicts == {"y": lamina.Conflict("y", 450, 777, 451, 4, "bob")}
+        assert config.changes == {"x": Change(27, 28), "y": Change(450, 451)}
+        # Refreshing settles it again, under the same id, and resolves.
+        script = Script(*answers[:2], page(5, {"x": 28, "y": 777}))
+        refresh(config, script, "yours")
+        assert script.asked[0] == ("Commit", first)
+        assert config.changes == {"y": Change(777, 451)}
+        assert config._stage.unresolved is None
+
+    def test_an_open_write_that_was_refused_was_never_written(self) -> None:
+        config, _first = self.interrupted()
+        config["y"] = 451
+        script = Script(ReportedConflictError("no", pb.Conflict(head_version=4)), landed(4))
+        commit(config, script, ours=self.later())
+        second = script.asked[1][1]
+        assert (second.base_version, second.request_id) == (3, "another")
+        assert list(second.changes) == [change("x", 28), change("y", 451)]
+
+    def test_an_increment_is_not_lost_or_doubled(self) -> None:
+        config, script = draft(n=5), Script(*OVER)
+        config["n"] += 1
+        with pytest.raises(lamina.UnavailableError):
+            commit(config, script)
+        config["n"] += 1
+        script = Script(landed(4), landed(5))
+        commit(config, script, ours=self.later())
+        assert list(script.asked[1][1].changes) == [change("n", 7)]
+
+    def test_refresh_settles_it(self) -> None:
+        config, first = self.interrupted()
+        script = Script(landed(4), page(4, {"x": 28, "y": 450}))
+        refresh(config, script)
+        assert script.asked[0] == ("Commit", first)
+        assert (config.version, config.changes) == (4, {})
+
+    def test_discard_forgets_it(self) -> None:
+        config, _first = self.interrupted()
+        config.discard()
+        config["y"] = 1
+        script = Script(landed(4))
+        commit(config, script, ours=self.later())
+        assert script.asked[0][1].request_id == "another"
+
+    @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit()])
+    def test_interrupted_by_hand_it_is_open_too(self, interruption: BaseException) -> None:
+        config, script = draft(), Script(interruption)
+        config["x"] = 28
+        with pytest.raises(type(interruption)):
+            commit(config, script)
+        first = script.asked[0]
+        script = Script(landed(4))
+        commit(config, script, ours=self.later())
+        assert script.asked == [first]
+
+    def test_if_what_was_merged_cannot_be_read_the_commit_stays_open(self) -> None:
+        config, script = draft(), Script(landed(5, merged=True), *OVER)
+        config["x"] = 28
+        with pytest.raises(lamina.UnavailableError):
+            commit(config, script)
+        first = script.asked[0]
+        script = Script(landed(5, merged=True), page(5, {"x": 28, "y": 1}))
+        assert commit(config, script, ours=self.later()).number == 5
+        assert script.asked[0] == first
+
+
+def conflicting(*conflicts: pb.KeyConflict, head: int = 5, truncated: bool = False) -> ReportedConflictError:
+    count = len(conflicts)
+    return ReportedConflictError(
+        "x", pb.Conflict(head_version=head, conflicts=conflicts, conflict_count=count, truncated=truncated)
+    )
+
+
+class TestConflicts:
+    def test_as_the_server_reports_it(self) -> None:
+        config = draft()
+        config["x"] = 28
+        report = pb.KeyConflict(
+            key="x", base=value(27), theirs=value(30), yours=value(28), their_version=4, their_author="bob"
+        )
+        with pytest.raises(lamina.ConflictError) as caught:
+            commit(config, Script(conflicting(report)))
+        error = caught.value
+        assert type(error) is lamina.ConflictError
+        assert (error.head, error.reason, error.request_id) == (5, "CONFLICT", "id-1")
+        assert error.conflicts == {"x": lamina.Conflict("x", 27, 30, 28, 4, "bob")}
+        assert "app has moved on to version 5" in str(error)
+        assert "'x' (version 4 by bob)" in str(error)
+        assert not any(number in str(error) for number in ("27", "28", "30"))
+        assert (config.version, config.changes) == (3, {"x": Change(27, 28)})
+        assert config._stage.unresolved is None
+
+    def test_values_that_were_left_out_are_read(self) -> None:
+        config = draft(a="A" * 300, b=[1], x=27)
+        config["a"] = "B" * 300
+        config["b"] = [2]
+        config["x"] = 28
+        reports = [
+            pb.KeyConflict(key="a", their_version=4, their_author="bob", values_omitted=True),
+            pb.KeyConflict(key="b", their_version=5, their_author="cy", values_omitted=True),
+            pb.KeyConflict(
+                key="x", base=value(27), theirs=value(1), yours=value(28), their_version=4, their_author="bob"
+            ),
+        ]
+        script = Script(conflicting(*reports), page(5, {"a": "C" * 300}))
+        with pytest.raises(lamina.ConflictError) as caught:
+            commit(config, script)
+        assert script.asked[1][1] == pb.GetVersionRequest(config="app", version=5, keys=["a", "b"], view=pb.ENTRIES)
+        assert caught.value.conflicts == {
+            "a": lamina.Conflict("a", "A" * 300, "C" * 300, "B" * 300, 4, "bob"),
+            "b": lamina.Conflict("b", [1], lamina.MISSING, [2], 5, "cy"),
+            "x": lamina.Conflict("x", 27, 1, 28, 4, "bob"),
+        }
+
+    def test_conflicts_that_were_left_out_are_found(self) -> None:
+        config = draft(a=1, b=1, c=1, d=1)
+        config["a"] = 2
+        config["b"] = 2
+        config["c"] += 1
+        del config["d"]
+        found = {"a": 3, "b": 2, "c": 2, "d": 1}  # b alike, c alike but read, d as it was
+        blame = header(
+            5, entries=[entry("a", 3, 4), entry("c", 2, 5)], origins=[header(4, author="bob"), header(5, author="cy")]
+        )
+        script = Script(conflicting(truncated=True), header(5), page(5, found), blame)
+        with pytest.raises(lamina.ConflictError) as caught:
+            commit(config, script)
+        assert caught.value.conflicts == {
+            "a": lamina.Conflict("a", 1, 3, 2, 4, "bob"),
+            "c": lamina.Conflict("c", 1, 2, 2, 5, "cy"),
+        }
+
+    def test_without_merging_all_that_changed_is_in_the_way(self) -> None:
+        config = draft(a=1, b=1, c=1)
+        config["a"] = 2
+        head = {"a": 1, "b": 9}
+        blame = header(5, entries=[entry("b", 9, 5)], origins=[header(5, author="bob")])
+        history = pb.KeyHistory(
+            changes=[
+                pb.KeyChange(key="c", value=value(1), version=6, author="later"),
+                pb.KeyChange(key="c", deleted=True, version=4, author="dee"),
+            ]
+        )
+        script = Script(conflicting(truncated=True), header(5), page(5, head), blame, history)
+        with pytest.raises(lamina.ConflictError) as caught:
+            commit(config, script, merge=False)
+        assert caught.value.conflicts == {
+            "b": lamina.Conflict("b", 1, 9, 1, 5, "bob"),
+            "c": lamina.Conflict("c", 1, lamina.MISSING, 1, 4, "dee"),
+        }
+        assert script.asked[-1][1] == pb.GetKeyHistoryRequest(config="app", key="c", newest_first=True)
+
+    def test_long_lists_are_cut_in_the_text_alone(self) -> None:
+        reports = [pb.KeyConflict(key=f"k{n:02}", their_version=4, their_author="bob") for n in range(13)]
+        config = draft(**{f"k{n:02}": 0 for n in range(13)})
+        config.update({f"k{n:02}": 1 for n in range(13)})
+        with pytest.raises(lamina.ConflictError, match=r"'k09' \(version 4 by bob\), 3 more:") as caught:
+            commit(config, Script(conflicting(*reports)))
+        assert len(caught.value.conflicts) == 13
+
+    def test_a_dry_run_conflicts_as_well(self) -> None:
+        config = draft()
+        config["x"] = 28
+        report = pb.KeyConflict(
+            key="x", base=value(27), theirs=value(30), yours=value(28), their_version=4, their_author="bob"
+        )
+        with pytest.raises(lamina.ConflictError) as caught:
+            commit(config, Script(conflicting(report)), dry_run=True)
+        assert set(caught.value.conflicts) == {"x"}
+
+
+class TestRefresh:
+    def test_changes_move_to_the_head(self) -> None:
+        config, script = draft(), Script(page(5, {"x": 27, "z": 1}), header(3))
+        config["x"] = 28
+        config["w"] = 1
+        refresh(config, script)
+        assert config == {"w": 1, "x": 28, "z": 1}
+        assert (config.version, set(config.changes)) == (5, {"w", "x"})
+
+    def test_what_others_did_alike_is_no_change_any_more(self) -> None:
+        config = draft()
+        config["x"] = 28
+        refresh(config, Script(page(4, {"x": 28, "y": 450}), header(3)))
+        assert config.changes == {}
+
+    def conflict(self) -> tuple[Draft, list[Any]]:
+        config = draft(a=1, b=1, c=1, d=1)
+        config["a"] = 2
+        config["b"] += 1
+        config["c"] = 5
+        config["d"] = 5
+        head = page(5, {"a": 3, "b": 2, "d": 1})
+        blame = header(
+            5, entries=[entry("a", 3, 4), entry("b", 2, 5)], origins=[header(4, author="bob"), header(5, author="cy")]
+        )
+        history = pb.KeyHistory(changes=[pb.KeyChange(key="c", deleted=True, version=4, author="dee")])
+        return config, [head, header(3), blame, history]
+
+    def test_conflicts_name_both_sides_and_leave_the_draft(self) -> None:
+        config, answers = self.conflict()
+        script = Script(*answers)
+        with pytest.raises(lamina.ConflictError) as caught:
+            refresh(config, script)
+        assert caught.value.conflicts == {
+            "a": lamina.Conflict("a", 1, 3, 2, 4, "bob"),
+            "b": lamina.Conflict("b", 1, 2, 2, 5, "cy"),  # alike, but an increment would be lost
+            "c": lamina.Conflict("c", 1, lamina.MISSING, 5, 4, "dee"),
+        }
+        assert script.asked[2][1] == pb.GetVersionRequest(
+            config="app", version=5, keys=["a", "b", "c"], view=pb.BLAME, min_version=5
+        )
+        assert (config.version, set(config.changes)) == (3, {"a", "b", "c", "d"})
+
+    def test_theirs(self) -> None:
+        config, answers = self.conflict()
+        refresh(config, Script(*answers[:2]), "theirs")
+        assert config == {"a": 3, "b": 2, "d": 5}
+        assert config.changes == {"d": Change(1, 5)}
+
+    def test_yours(self) -> None:
+        config, answers = self.conflict()
+        refresh(config, Script(*answers[:2]), "yours")
+        assert config == {"a": 2, "b": 2, "c": 5, "d": 5}
+        assert config.changes == {"a": Change(3, 2), "c": Change(lamina.MISSING, 5), "d": Change(1, 5)}
+
+    def test_by_a_function(self) -> None:
+        config, answers = self.conflict()
+        seen: dict[str, lamina.Conflict] = {}
+
+        def decide(conflict: lamina.Conflict) -> Any:
+            seen[conflict.key] = conflict
+            if conflict.theirs is lamina.MISSING:
+                return lamina.MISSING
+            return conflict.theirs + conflict.yours - conflict.base
+
+        refresh(config, Script(*answers), decide)
+        assert set(seen) == {"a", "b", "c"}
+        assert config == {"a": 4, "b": 3, "d": 5}
+        assert config.changes == {"a": Change(3, 4), "b": Change(2, 3), "d": Change(1, 5)}
+
+    @pytest.mark.parametrize(
+        ("decide", "error"), [(lambda _conflict: (1,), TypeError), (lambda _conflict: 1 / 0, ZeroDivisionError)]
+    )
+    def test_a_function_that_fails_leaves_the_draft(self, decide: Callable[[Any], Any], error: type[Exception]) -> None:
+        config, answers = self.conflict()
+        with pytest.raises(error):
+            refresh(config, Script(*answers), decide)
+        assert (config.version, set(config.changes)) == (3, {"a", "b", "c", "d"})
+
+    @pytest.mark.parametrize("resolve", ["mine", 1, True])
+    def test_what_does_not_resolve(self, resolve: Any) -> None:
+        with pytest.raises(TypeError, match="resolve="):
+            refresh(draft(), Script(), resolve)
+
+    def test_what_was_read_stays_declared_while_it_is_changed(self) -> None:
+        config = draft(n=1)
+        config["n"] += 1
+        refresh(config, Script(page(4, {"n": 1, "z": 1}), header(3)))
+        assert config._stage.read_keys() == ["n"]
+
+    def test_edit_refuses_changes(self) -> None:
+        config, ours = draft(), session()
+        config["x"] = 28
+        with pytest.raises(lamina.InvalidError, match=r"edit needs a draft without changes, this one has 1 \('x'\)"):
+            Script().run(writes.begin_edit(ours, config._stage))
+        config.discard()
+        Script(page(4, {"x": 1}), header(3)).run(writes.begin_edit(ours, config._stage))
+        assert config.version == 4
+
+
+class TestRevert:
+    def revert(
+        self, config: Draft, script: Script, *keys: str, to: Any = 1, ours: Session | None = None
+    ) -> lamina.Version:
+        ours = ours or session()
+        return script.run(writes.revert(ours, config._stage, keys, to, "undo"), ours)
+
+    def test_the_whole_map(self) -> None:
+        config, script = draft(), Script(landed(4), page(4, {"x": 1}))
+        assert self.revert(config, script).number == 4
+        assert script.asked[0] == (
+            "RevertConfig",
+            pb.RevertConfigRequest(
+                config="app", to_version=1, base_version=3, base_hash=header(3).hash, message="undo", request_id="id-1"
+            ),
+        )
+        assert (config.version, dict(config)) == (4, {"x": 1})
+
+    def test_to_nothing(self) -> None:
+        script = Script(landed(4), page(4, {}))
+        self.revert(draft(), script, to=0)
+        assert (script.asked[0][1].HasField("to_version"), script.asked[0][1].to_version) == (True, 0)
+
+    def test_where_it_is_so_already(self) -> None:
+        config, script = draft(), Script(landed(3, created=False))
+        assert self.revert(config, script, to=3).number == 3
+        assert config.version == 3
+
+    def test_some_keys(self) -> None:
+        config, script = draft(x=27, y=450, z=1), Script(page(1, {"x": 1, "gone": 5}), landed(4))
+        self.revert(config, script, "x", "y", "gone")
+        assert script.asked[0][1] == pb.GetVersionRequest(
+            config="app", version=1, keys=["x", "y", "gone"], view=pb.ENTRIES
+        )
+        assert list(script.asked[1][1].changes) == [change("gone", 5), change("x", 1), deletion("y")]
+        assert config == {"gone": 5, "x": 1, "z": 1}
+
+    def test_some_keys_that_are_so_already(self) -> None:
+        config, script = draft(), Script(page(1, {"x": 27}), page(3, {"x": 27, "y": 450}))
+        assert self.revert(config, script, "x").number == 3
+        assert script.names == ["GetVersion", "GetVersion"]
+
+    def test_a_key_that_never_was(self) -> None:
+        with pytest.raises(KeyError, match="typo"):
+            self.revert(draft(), Script(page(1, {"x": 1})), "x", "typo")
+
+    def test_refuses_changes(self) -> None:
+        config = draft()
+        config["x"] = 28
+        with pytest.raises(lamina.InvalidError, match="revert needs a draft without changes"):
+            self.revert(config, Script())
+
+    def test_a_conflict_reads_what_would_have_been(self) -> None:
+        report = pb.KeyConflict(key="x", their_version=4, their_author="bob", values_omitted=True)
+        script = Script(conflicting(report), page(1, {"x": 1}), page(5, {"x": 30}))
+        with pytest.raises(lamina.ConflictError) as caught:
+            self.revert(draft(), script)
+        assert caught.value.conflicts == {"x": lamina.Conflict("x", 27, 30, 1, 4, "bob")}
+
+    def test_again_after_an_unknown_outcome_it_is_the_same(self) -> None:
+        config, script = draft(), Script(*OVER)
+        with pytest.raises(lamina.UnavailableError):
+            self.revert(config, script)
+        first = script.asked[0]
+        script = Script(landed(4), page(4, {"x": 1}))
+        self.revert(config, script, ours=Session(10.0, new_request_id=lambda: "another"))
+        assert script.asked[0] == first
+
+    def test_another_verb_settles_it_first(self) -> None:
+        config, script = draft(), Script(*OVER)
+        with pytest.raises(lamina.UnavailableError):
+            self.revert(config, script)
+        config["z"] = 1
+        script = Script(landed(4), page(4, {"x": 1}), landed(5))
+        commit(config, script)
+        assert script.names == ["RevertConfig", "GetVersion", "Commit"]
+        assert config == {"x": 1, "z": 1}
+
+    def test_keys_reverted_by_an_open_write_stay_reverted(self) -> None:
+        """They were never the draft's, so what is committed next does not set them back."""
+        config, script = draft(), Script(page(1, {"x": 5}), *OVER)
+        with pytest.raises(lamina.UnavailableError):
+            self.revert(config, script, "x")
+        config["z"] = 1
+        script = Script(landed(4), landed(5))
+        commit(config, script)
+        assert [change.key for change in script.asked[1][1].changes] == ["z"]
+        assert config == {"x": 5, "y": 450, "z": 1}
+
+    def test_another_revert_settles_it_first(self) -> None:
+        config, script = draft(), Script(*OVER)
+        with pytest.raises(lamina.UnavailableError):
+            self.revert(config, script)
+        script = Script(landed(4), page(4, {"x": 1}), landed(5), page(5, {"x": 2}))
+        self.revert(config, script, to=2, ours=Session(10.0, new_request_id=lambda: "another"))
+        assert [request.base_version for name, request in script.asked if name == "RevertConfig"] == [3, 4]
+
+
+class TestFork:
+    def fork(self, config: Draft, script: Script, at: Any = None, ours: Session | None = None) -> Draft:
+        ours = ours or session()
+        return Draft(script.run(writes.fork(ours, config._stage, "eu", at, "split"), ours))
+
+    def reply(self) -> list[Any]:
+        return [pb.CommitResponse(version=header(1, config="eu"), created=True), page(1, {"x": 27}, config="eu")]
+
+    def test_of_where_the_draft_stands(self) -> None:
+        config, script = draft(), Script(*self.reply())
+        config["x"] = 99
+        made = self.fork(config, script)
+        assert script.asked[0] == (
+            "ForkConfig",
+            pb.ForkConfigRequest(source="app", source_version=3, target="eu", message="split", request_id="id-1"),
+        )
+        assert (made.name, made.version, made["x"]) == ("eu", 1, 27)
+        assert config.changes == {"x": Change(27, 99)}
+
+    def test_of_another_version(self) -> None:
+        script = Script(*self.reply())
+        self.fork(draft(), script, at=1)
+        assert script.asked[0][1].source_version == 1
+
+    def test_there_is_one(self) -> None:
+        config = draft()
+        with pytest.raises(lamina.ExistsError):
+            self.fork(config, Script(lamina.ExistsError("there is one", reason="CONFIG_EXISTS")))
+        assert config._stage.unresolved_fork is None
+
+    def test_again_after_an_unknown_outcome_it_is_the_same(self) -> None:
+        config, script = draft(), Script(*OVER)
+        with pytest.raises(lamina.UnavailableError):
+            self.fork(config, script)
+        first = script.asked[0]
+        script = Script(*self.reply())
+        self.fork(config, script, ours=Session(10.0, new_request_id=lambda: "another"))
+        assert script.asked[0] == first

@@ -1,0 +1,200 @@
+"""Where a client connects to, as whom, and over which channel."""
+
+import getpass
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+import lamina
+from lamina._grpc.connection import Address, Connection, _system_roots, connection, quote_author
+from lamina._grpc.pool import STREAMS_LIMIT, Pool
+
+
+def told(target: str | None = None, **options: Any) -> Connection:
+    return connection(target, **{"token": None, "tls": None, "timeout": 10.0, "author": None, **options})
+
+
+@pytest.mark.parametrize(
+    ("text", "target", "local"),
+    [
+        ("localhost:7440", "dns:///localhost:7440", True),
+        ("LOCALHOST", "dns:///LOCALHOST:7440", True),
+        ("127.0.0.1:1", "dns:///127.0.0.1:1", True),
+        ("127.8.9.1", "dns:///127.8.9.1:7440", True),
+        ("[::1]:7441", "dns:///[::1]:7441", True),
+        ("::1", "dns:///[::1]:7440", True),
+        ("[2001:db8::1]", "dns:///[2001:db8::1]:7440", False),
+        ("config.example:65535", "dns:///config.example:65535", False),
+        ("10.0.0.1", "dns:///10.0.0.1:7440", False),
+        ("unix:/run/lamina.sock", "unix:/run/lamina.sock", True),
+    ],
+)
+def test_addresses(text: str, target: str, *, local: bool) -> None:
+    (address,) = told(text).addresses
+    assert (address.target, address.local) == (target, local)
+    assert (address.tls is None) == local
+    assert ("grpc.enable_http_proxy", 0) in address.options or not local
+
+
+def test_several_addresses() -> None:
+    assert [address.target for address in told("a:1, localhost ,unix:x").addresses] == [
+        "dns:///a:1",
+        "dns:///localhost:7440",
+        "unix:x",
+    ]
+
+
+@pytest.mark.parametrize("text", ["", "a:0", "a:65536", "a:b", ":1", "a:1,", "http://a:1", "a:-1", "[::1", "a:1:"])
+def test_what_is_no_address(text: str) -> None:
+    with pytest.raises(lamina.InvalidError):
+        connection(text, token=None, tls=None, timeout=1.0, author=None)
+
+
+def test_the_default_target(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("LAMINA_TARGET", raising=False)
+    assert told().target == "localhost:7440"
+    monkeypatch.setenv("LAMINA_TARGET", "there:1")
+    assert told().target == "there:1"
+    assert told("here:2").target == "here:2"
+    monkeypatch.setenv("LAMINA_TARGET", "")
+    assert told().target == "localhost:7440"
+
+
+def test_connecting_does_nothing_yet() -> None:
+    assert (
+        repr(lamina.connect("nowhere.example:1", tls=lamina.TLS(ca="no such file"))) == "<Client 'nowhere.example:1'>"
+    )
+
+
+def test_tls_by_choice() -> None:
+    own = lamina.TLS(ca=b"pem")
+    assert told("far.example", tls=False).addresses[0].tls is None
+    assert told("localhost", tls=True).addresses[0].tls == lamina.TLS()
+    assert told("localhost", tls=own).addresses[0].tls is own
+    with pytest.raises(lamina.InvalidError, match="together"):
+        lamina.TLS(cert="c")
+    assert "secret" not in repr(lamina.TLS(key=b"secret", cert=b"secret"))
+
+
+def test_the_system_s_roots_or_files(tmp_path: Path) -> None:
+    with pytest.raises(lamina.InvalidError, match=r"cannot read the TLS file .*missing\.pem: No such file"):
+        lamina.TLS(ca=tmp_path / "missing.pem").credentials()
+    roots = _system_roots()
+    assert roots is None or roots.startswith(b"-----BEGIN CERTIFICATE-----")
+
+
+def test_timeouts() -> None:
+    for bad in (0, -1, float("nan"), float("inf"), 1e10):
+        with pytest.raises(lamina.InvalidError, match="timeout"):
+            told(timeout=bad)
+
+
+class TestMetadata:
+    def test_the_system_s_user_is_the_author(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        monkeypatch.setattr(getpass, "getuser", lambda: "Zoë")
+        assert told().metadata == (("lamina-author", "Zo%C3%AB"),)
+
+    def test_a_system_without_a_user(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        def nobody() -> str:
+            raise KeyError("uid not found")
+
+        monkeypatch.setattr(getpass, "getuser", nobody)
+        assert told().metadata == ()
+
+    def test_who_is_authenticated_names_no_author_unasked(self) -> None:
+        assert told(token="t0k").metadata == (("authorization", "Bearer t0k"),)
+        assert told(tls=lamina.TLS(cert=b"c", key=b"k")).metadata == ()
+        assert told(token="t0k", author="ann").metadata[1:] == (("lamina-author", "ann"),)
+
+    def test_the_token_is_in_no_repr(self) -> None:
+        assert "t0k" not in repr(told(token="t0k"))
+
+    @pytest.mark.parametrize("token", ["", "a\nb", "tökén"])
+    def test_what_is_no_token(self, token: str) -> None:
+        with pytest.raises(lamina.InvalidError, match="token"):
+            told(token=token)
+
+    @given(st.text(st.characters(exclude_categories=["Cs"])))
+    def test_an_author_survives_the_metadata(self, author: str) -> None:
+        quoted = quote_author(author)
+        assert quoted.isascii()
+        assert quoted.isprintable()
+        assert unquote(quoted) == author.strip()
+
+    def test_plain_names_travel_as_they_are(self) -> None:
+        assert quote_author("Ann O'Neil <ann@example.com>") == "Ann O'Neil <ann@example.com>"
+        assert quote_author("50%") == "50%25"
+
+
+class FakeChannel:
+    def __init__(self, address: Address) -> None:
+        self.address = address
+
+
+class TestPool:
+    def make(self, target: str = "a,b", owner: Any = lambda: (1, None)) -> Pool[Any]:
+        made: Any = Pool
+        pool: Pool[Any] = made(told(target).addresses, FakeChannel, owner)
+        return pool
+
+    def test_unary_calls_share_a_channel_apart_from_streams(self) -> None:
+        pool = self.make()
+        link = pool.unary()
+        assert pool.unary() is link
+        assert pool.reserve().channel is not link.channel
+
+    def test_a_connection_carries_so_many_streams(self) -> None:
+        pool = self.make()
+        links = [pool.reserve() for _ in range(STREAMS_LIMIT + 1)]
+        assert len({id(link) for link in links}) == 2
+        assert pool.release(links[0]) is None
+        assert pool.reserve() is links[0]
+        assert pool.release(links[-1]) is links[-1].channel  # its last stream
+
+    def test_a_stream_left_lying_is_counted_off_by_the_next_use(self) -> None:
+        pool = self.make()
+        links = [pool.reserve() for _ in range(STREAMS_LIMIT + 1)]
+        with pool._lock:  # garbage is collected anywhere, in the middle of the pool's own work, too
+            pool.abandon(links[0])
+            pool.abandon(links[-1])
+        again = pool.reserve()
+        assert again is links[0]
+        assert again.streams == STREAMS_LIMIT
+        assert links[-1] not in pool._streams
+
+    def test_a_failure_turns_to_the_next_address_once(self) -> None:
+        pool = self.make()
+        first, stream = pool.unary(), pool.reserve()
+        pool.failed(first)
+        pool.failed(stream)  # of the same address: no news
+        second = pool.unary()
+        assert second.address.target == "dns:///b:7440"
+        assert pool.reserve().address is second.address
+        pool.failed(second)
+        assert pool.unary().address is first.address
+
+    def test_after_a_fork_channels_are_new(self) -> None:
+        process = [1]
+        pool = self.make(owner=lambda: (process[0], None))
+        parent, stream = pool.unary(), pool.reserve()
+        process[0] = 2
+        child = pool.unary()
+        assert child is not parent
+        assert pool.reserve() is not stream
+        assert parent in pool._inherited
+        assert pool.release(stream) is None
+
+    def test_a_closed_client_says_so(self) -> None:
+        pool = self.make()
+        link, stream = pool.unary(), pool.reserve()
+        assert pool.close() == [stream.channel, link.channel]
+        for use in (pool.unary, pool.reserve):
+            with pytest.raises(lamina.InvalidError, match="closed"):
+                use()
+        assert pool.release(stream) is None
+        pool.failed(link)
+        assert pool.close() == []

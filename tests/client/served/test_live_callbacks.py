@@ -1,0 +1,185 @@
+"""Who calls the functions of `on_change`, and for how long: what went missing once."""
+
+import asyncio
+import gc
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+import lamina
+from lamina._grpc.sync import subscription
+from tests.client.sdk import Sdk, of
+from tests.support.server import ServerProcess
+
+SECONDS = 30
+"""Far more than anything takes here."""
+
+
+@pytest.fixture
+async def cfg(client: Any, config_name: str) -> Any:
+    """A config at version 1: {"x": 1}."""
+    made = await of(client.config(config_name, create=True))
+    made["x"] = 1
+    await of(made.commit())
+    return made
+
+
+async def commit(cfg: Any) -> int:
+    cfg["x"] += 1
+    return int((await of(cfg.commit())).number)
+
+
+class Told:
+    """Notes the numbers of the versions that it is called with, on whatever thread."""
+
+    def __init__(self) -> None:
+        self.numbers: list[int] = []
+        self._loop = asyncio.get_running_loop()
+        self._queue: asyncio.Queue[int] = asyncio.Queue()
+
+    def __call__(self, version: lamina.VersionChanges) -> None:
+        self.numbers.append(version.version)
+        self._loop.call_soon_threadsafe(self._queue.put_nowait, version.version)
+
+    async def next(self) -> int:
+        return await asyncio.wait_for(self._queue.get(), SECONDS)
+
+
+async def test_a_live_that_nobody_kept_goes_on_calling(client: Any, cfg: Any) -> None:
+    told = Told()
+    (await of(client.live(cfg.name))).on_change(told)
+    gc.collect()
+    for number in range(2, 6):
+        await commit(cfg)
+        assert await told.next() == number
+
+
+async def test_closing_it_in_one_function_keeps_the_next_from_being_called(client: Any, cfg: Any) -> None:
+    live, other, told, after = await of(client.live(cfg.name)), await of(client.live(cfg.name)), Told(), Told()
+
+    def close(_version: lamina.VersionChanges) -> Any:
+        return live.close()
+
+    live.on_change(close)
+    live.on_change(told)
+    other.on_change(after)
+    await commit(cfg)
+    assert await after.next() == 2
+    assert told.numbers == []
+
+
+@pytest.mark.parametrize("sdk", ["sync"], indirect=True)
+async def test_a_version_that_comes_while_the_first_function_is_added(
+    client: Any, cfg: Any, sdk: Sdk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P9: each version is either shown by then, or told."""
+    live, told, begin = client.live(cfg.name), Told(), subscription._begin_thread
+
+    def begin_late(run: Callable[[], None], name: str) -> threading.Thread:
+        cfg["x"] += 1
+        live.wait(cfg.commit(), SECONDS)
+        return begin(run, name)
+
+    monkeypatch.setattr(subscription, "_begin_thread", begin_late)
+    live.on_change(told)
+    shown = live.version
+    assert await commit(cfg) == 3
+    assert await told.next() == shown + 1 == 3
+
+
+FORKING = """
+import os, sys, time
+import lamina
+from lamina._grpc.sync import subscription
+
+parent, begin = os.getpid(), subscription._begin_thread
+
+def begin_late(run, name):  # as on a busy machine: a thread has worked before its beginner goes on
+    thread = begin(run, name)
+    while os.getpid() != parent and name == "lamina-live" and run.__self__.tracking.entries.header.number < 2:
+        time.sleep(0.01)
+    return thread
+
+subscription._begin_thread = begin_late
+
+client = lamina.connect(sys.argv[1])
+cfg = client.config("app", create=True)
+cfg["x"] = 1
+cfg.commit()
+begun, told = os.pipe(), os.pipe()
+client.live("app").on_change(lambda version: os.write(told[1], b"%d\\n" % version.version))
+child = os.fork()
+if not child:
+    sys.stdin.read()  # nobody here looks at the live, ever
+    os._exit(0)
+cfg["x"] = 2
+cfg.commit()
+found = b""
+while len(found) < 4:
+    found += os.read(told[0], 4)
+print(found.split())
+sys.stdin.close()
+"""
+
+
+def test_functions_are_called_in_a_forked_child_too(server: ServerProcess) -> None:
+    program = [sys.executable, "-c", FORKING, server.target]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
+        assert parent.stdout is not None
+        assert parent.stdin is not None
+        try:
+            assert parent.stdout.readline() == "[b'2', b'2']\n"
+            parent.stdin.close()
+            assert parent.wait(SECONDS) == 0
+        finally:
+            parent.kill()  # else a failure would wait for it
+
+
+async def test_whatever_ends_a_function_does_not_end_the_calling(sdk: Sdk, client: Any, cfg: Any) -> None:
+    """Not even what would end a thread or a task by itself."""
+    told, live = Told(), await of(client.live(cfg.name))
+
+    def leave(_: lamina.VersionChanges) -> None:
+        raise SystemExit
+
+    async def meet_a_cancelled_task(_: lamina.VersionChanges) -> None:
+        task = asyncio.ensure_future(asyncio.sleep(SECONDS))
+        task.cancel()
+        await task
+
+    live.on_change(leave if sdk.kind == "sync" else meet_a_cancelled_task)
+    live.on_change(told)
+    for number in range(2, 6):
+        await commit(cfg)
+        assert await told.next() == number
+
+
+async def test_what_waits_for_its_functions_does_not_say_that_it_is_live(
+    sdk: Sdk, client: Any, cfg: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """P18: the map stands still then, rather than that memory runs full; nothing is left out once they go on."""
+    monkeypatch.setattr(f"lamina._grpc.{sdk.kind}.subscription.CALLBACKS_BEHIND", 2)
+    told, live = Told(), await of(client.live(cfg.name))
+    over = threading.Event() if sdk.kind == "sync" else asyncio.Event()
+
+    def slow(_: lamina.VersionChanges) -> Any:
+        return over.wait(SECONDS) if isinstance(over, threading.Event) else over.wait()
+
+    live.on_change(slow)
+    live.on_change(told)
+    for _ in range(8):
+        await commit(cfg)
+    async with asyncio.timeout(SECONDS):
+        while live.state == "LIVE":  # noqa: ASYNC110 - a state has no event
+            await asyncio.sleep(0.01)
+    assert live.version < 9
+    over.set()
+    for number in range(2, 10):
+        assert await told.next() == number
+    await commit(cfg)
+    assert await told.next() == 10
+    assert (live.state, live.version) == ("LIVE", 10)

@@ -1,0 +1,290 @@
+"""Flags by OpenFeature's own SDK, out of a config: by its client, its events and its registry."""
+
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from openfeature import api
+from openfeature.client import OpenFeatureClient
+from openfeature.evaluation_context import EvaluationContext
+from openfeature.event import EventDetails, ProviderEvent
+from openfeature.exception import ErrorCode, ProviderFatalError, ProviderNotReadyError
+from openfeature.flag_evaluation import FlagEvaluationDetails, FlagType, Reason
+from openfeature.hook import HookContext
+from openfeature.provider import Metadata, ProviderStatus
+from openfeature.telemetry import TelemetryAttribute, create_evaluation_event
+
+import lamina
+from lamina.openfeature import LaminaProvider
+from tests.client.live_helpers import SECONDS
+from tests.support.server import ServerProcess
+
+FLAGS = {
+    "on": True,
+    "text": "blue",
+    "count": 3,
+    "ratio": 0.5,
+    "whole": 2,
+    "hosts": ["a", "b"],
+    "limits": {"cpu": 2},
+    "none": None,
+    "bytes": b"x",
+}
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with ServerProcess("sqlite://") as process:
+        yield process
+
+
+@pytest.fixture(autouse=True)
+def _registry() -> Iterator[None]:
+    """Leave OpenFeature, which is one for the whole process, as it was found."""
+    yield
+    api.shutdown()
+
+
+@pytest.fixture
+def client(target: str) -> Iterator[lamina.Client]:
+    with lamina.connect(target, author="ann") as client:
+        yield client
+
+
+@pytest.fixture
+def cfg(client: lamina.Client, config_name: str) -> lamina.Config:
+    """Version 1 has the flags, and version 2 another count."""
+    cfg = client.config(config_name, create=True)
+    cfg |= FLAGS
+    cfg.commit()
+    cfg["count"] = 4
+    cfg.commit()
+    return cfg
+
+
+@pytest.fixture
+def flags(client: lamina.Client, cfg: lamina.Config) -> OpenFeatureClient:
+    api.set_provider_and_wait(LaminaProvider(cfg.name, client=client))
+    return api.get_client()
+
+
+class Heard:
+    """Keeps the events of a kind, and tells when so many have come."""
+
+    def __init__(self, event: ProviderEvent) -> None:
+        self.details: list[EventDetails] = []
+        self._came = threading.Semaphore(0)
+        api.add_handler(event, self)
+
+    def __call__(self, details: EventDetails) -> None:
+        self.details.append(details)
+        self._came.release()
+
+    def next(self) -> EventDetails:
+        assert self._came.acquire(timeout=SECONDS)
+        return self.details.pop(0)
+
+
+def await_end(*names: str) -> None:
+    """See the threads of these names end."""
+    for thread in [each for each in threading.enumerate() if each.name in names]:
+        thread.join(SECONDS)
+        assert not thread.is_alive(), thread.name
+
+
+ASKED: dict[type, str] = {
+    bool: "boolean",
+    str: "string",
+    int: "integer",
+    float: "float",
+    dict: "object",
+    list: "object",
+}
+
+
+async def evaluate(flags: OpenFeatureClient, flag: str, default: Any, kind: str) -> FlagEvaluationDetails[Any]:
+    """Ask by both APIs, which must say the same."""
+    found: FlagEvaluationDetails[Any] = getattr(flags, f"get_{kind}_details")(flag, default)
+    assert await getattr(flags, f"get_{kind}_details_async")(flag, default) == found
+    assert getattr(flags, f"get_{kind}_value")(flag, default) == found.value
+    assert await getattr(flags, f"get_{kind}_value_async")(flag, default) == found.value
+    return found
+
+
+@pytest.mark.parametrize(
+    ("flag", "kind", "default", "value"),
+    [
+        ("on", "boolean", False, True),
+        ("text", "string", "red", "blue"),
+        ("count", "integer", 0, 4),
+        ("ratio", "float", 0.0, 0.5),
+        ("whole", "float", 0.0, 2.0),
+        ("hosts", "object", [], ["a", "b"]),
+        ("limits", "object", {}, {"cpu": 2}),
+    ],
+)
+async def test_a_flag_of_each_type(
+    flags: OpenFeatureClient, cfg: lamina.Config, flag: str, kind: str, default: Any, value: Any
+) -> None:
+    found = await evaluate(flags, flag, default, kind)
+    origin = 2 if flag == "count" else 1
+    assert (found.value, type(found.value).__mro__[-2]) == (value, type(value).__mro__[-2])
+    assert (found.reason, found.error_code, found.variant) == (Reason.STATIC, None, str(origin))
+    metadata = {"flagSetId": cfg.name, "config": cfg.name, "version": 2, "origin": origin}
+    assert found.flag_metadata == metadata
+
+
+@pytest.mark.parametrize(
+    ("flag", "wrong"),
+    [
+        ("on", {str: "a", int: 7, float: 0.1, dict: {}}),
+        ("text", {bool: True, int: 7, float: 0.1, list: []}),
+        ("count", {bool: True, str: "a", dict: {}}),
+        ("ratio", {bool: True, str: "a", int: 7, list: []}),
+        ("hosts", {bool: True, str: "a", int: 7, float: 0.1}),
+        ("limits", {bool: True, str: "a", int: 7, float: 0.1}),
+        ("none", {bool: True, str: "a", int: 7, float: 0.1, dict: {}}),
+        ("bytes", {bool: True, str: "a", int: 7, float: 0.1, list: []}),
+    ],
+)
+async def test_a_flag_of_another_type_is_the_default(
+    flags: OpenFeatureClient, cfg: lamina.Config, flag: str, wrong: dict[type, Any]
+) -> None:
+    for kind, default in wrong.items():
+        found = await evaluate(flags, flag, default, ASKED[kind])
+        assert (found.value, found.error_code) == (default, ErrorCode.TYPE_MISMATCH), kind
+        assert (found.reason, found.variant) == (Reason.ERROR, None)
+        text = found.error_message or ""
+        assert f"'{flag}' is of type" in text
+        assert "blue" not in text
+
+
+async def test_there_is_no_such_flag(flags: OpenFeatureClient, cfg: lamina.Config) -> None:
+    found = await evaluate(flags, "missing", 5, "integer")
+    assert (found.value, found.reason, found.error_code) == (5, Reason.ERROR, ErrorCode.FLAG_NOT_FOUND)
+    assert found.error_message == f"{cfg.name} has no key 'missing'"
+
+
+def test_what_telemetry_makes_of_it(flags: OpenFeatureClient, cfg: lamina.Config) -> None:
+    context = HookContext("on", FlagType.BOOLEAN, False, EvaluationContext(), provider_metadata=Metadata("Lamina"))
+    event = create_evaluation_event(context, flags.get_boolean_details("on", False))
+    assert event.attributes == {
+        TelemetryAttribute.KEY: "on",
+        TelemetryAttribute.EVALUATION_REASON: "static",
+        TelemetryAttribute.VARIANT: "1",
+        TelemetryAttribute.SET_ID: cfg.name,
+        TelemetryAttribute.VERSION: 2,
+        TelemetryAttribute.PROVIDER_NAME: "Lamina",
+    }
+
+
+def test_changes_are_told_with_the_flags_that_changed(client: lamina.Client, cfg: lamina.Config) -> None:
+    """With a prefix: flags beside other settings, whose changes are nobody's."""
+    cfg |= {"flags/a": True, "flags/b": True, "pool": 1}
+    cfg.commit()
+    api.set_provider_and_wait(LaminaProvider(cfg.name, client=client, prefix="flags/"))
+    flags = api.get_client()
+    heard = Heard(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED)
+    cfg["pool"] = 2
+    cfg.commit()
+    cfg |= {"flags/a": False, "pool": 3}
+    del cfg["flags/b"]
+    version = cfg.commit()
+    details = heard.next()
+    assert (details.flags_changed, details.provider_name) == (["a", "b"], "Lamina")
+    assert details.metadata == {"config": cfg.name, "version": version.number}
+    assert heard.details == []
+    assert flags.get_boolean_value("a", True) is False
+    assert flags.get_boolean_details("b", True).error_code == ErrorCode.FLAG_NOT_FOUND
+    assert flags.get_integer_details("pool", 0).error_code == ErrorCode.FLAG_NOT_FOUND
+
+
+def test_one_request_sees_one_version_of_its_flags(
+    client: lamina.Client, cfg: lamina.Config, flags: OpenFeatureClient
+) -> None:
+    live = client.live(cfg.name)
+    with live.pin():
+        cfg["count"] = 5
+        live.wait(cfg.commit(), SECONDS)
+        found = flags.get_integer_details("count", 0)
+        assert (found.value, found.variant, found.flag_metadata["version"]) == (4, "2", 2)
+    found = flags.get_integer_details("count", 0)
+    assert (found.value, found.variant, found.flag_metadata["version"]) == (5, "3", 3)
+
+
+def test_it_is_stale_while_the_link_is_lost_and_ready_again(tmp_path: Path) -> None:
+    with ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}") as server, lamina.connect(server.target) as client:
+        cfg = client.config("flags", create=True)
+        cfg["on"] = True
+        cfg.commit()
+        api.set_provider_and_wait(LaminaProvider("flags", client=client))
+        flags = api.get_client()
+        ready, stale = Heard(ProviderEvent.PROVIDER_READY), Heard(ProviderEvent.PROVIDER_STALE)
+        assert ready.next().provider_name == "Lamina"  # told at once, because it is
+        server.kill()
+        assert stale.next().message == "flags is STALE"
+        found = flags.get_boolean_details("on", False)
+        assert (found.value, found.reason, found.variant) == (True, Reason.STALE, "1")
+        assert flags.get_provider_status() is ProviderStatus.STALE
+        server.restart()
+        ready.next()
+        found = flags.get_boolean_details("on", False)
+        assert (found.value, found.reason) == (True, Reason.STATIC)
+        assert flags.get_provider_status() is ProviderStatus.READY
+        errors = Heard(ProviderEvent.PROVIDER_ERROR)
+        server.kill()
+        with ServerProcess("sqlite://", "--listen", server.target):  # which has never heard of it
+            assert errors.next().error_code == ErrorCode.GENERAL
+            found = flags.get_boolean_details("on", False)
+            assert (found.value, found.reason, found.variant) == (True, Reason.STALE, "1")
+
+
+def test_it_begins_without_a_server_and_is_ready_when_there_is_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its own client, then: `initialize` gives up after the client's timeout, and goes on in the background."""
+    server = ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}")
+    with server:
+        with lamina.connect(server.target) as client:
+            cfg = client.config("flags", create=True)
+            cfg["on"] = True
+            cfg.commit()
+        server.kill()
+        monkeypatch.setenv("LAMINA_TARGET", server.target)
+        monkeypatch.setattr("lamina.openfeature.connect", lambda: lamina.connect(timeout=0.2))
+        errors, ready = Heard(ProviderEvent.PROVIDER_ERROR), Heard(ProviderEvent.PROVIDER_READY)
+        assert ready.next().provider_name != "Lamina"  # of the provider before
+        provider = LaminaProvider("flags")
+        with pytest.raises(ProviderNotReadyError):
+            api.set_provider_and_wait(provider)
+        assert errors.next().error_code == ErrorCode.PROVIDER_NOT_READY
+        flags = api.get_client()
+        found = flags.get_boolean_details("on", False)
+        assert (found.value, found.error_code) == (False, ErrorCode.PROVIDER_NOT_READY)
+        server.restart()
+        assert ready.next().provider_name == "Lamina"
+        assert flags.get_boolean_value("on", False) is True
+        api.clear_providers()
+        await_end("lamina-live", "lamina-on-change", "lamina-openfeature")
+
+
+def test_no_such_config_is_fatal(client: lamina.Client, config_name: str) -> None:
+    with pytest.raises(ProviderFatalError):
+        api.set_provider_and_wait(LaminaProvider(config_name, client=client))
+    flags = api.get_client()
+    assert flags.get_provider_status() is ProviderStatus.FATAL
+    assert flags.get_boolean_details("on", True).error_code == ErrorCode.PROVIDER_FATAL
+
+
+def test_shutdown_ends_what_it_began_and_leaves_the_clients_own(client: lamina.Client, cfg: lamina.Config) -> None:
+    provider = LaminaProvider(cfg.name, client=client)
+    api.set_provider_and_wait(provider)
+    api.clear_providers()
+    await_end("lamina-live", "lamina-on-change", "lamina-openfeature")
+    assert provider.resolve_boolean_details("on", False).error_code == ErrorCode.PROVIDER_NOT_READY
+    assert client.config(cfg.name)["on"] is True
+    # And again: a provider may be set anew.
+    api.set_provider_and_wait(provider)
+    assert api.get_client().get_boolean_value("on", False) is True

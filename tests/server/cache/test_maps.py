@@ -1,0 +1,96 @@
+"""Heads in memory, walked at random beside a list of dicts: every version that memory still knows is what it was."""
+
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from lamina_server.cache import maps
+from lamina_server.cache.encoded import EncodedChanges
+from lamina_server.cache.maps import HeadMap
+from lamina_server.domain.planning import Author, MapLimits, plan
+from lamina_server.domain.records import Change, Entry, VersionChanges
+from lamina_server.domain.values import Value
+from lamina_server.wire.codec import WireCodec
+
+CODEC = WireCodec()
+KEYS = [f"key/{number:02}" for number in range(12)]
+pasts = st.lists(st.dictionaries(st.sampled_from(KEYS), st.none() | st.integers(0, 3), min_size=1), min_size=1)
+
+
+class Walk:
+    """A head that was advanced version by version, and the maps that it must have been."""
+
+    def __init__(self, past: list[dict[str, int | None]]) -> None:
+        self.maps: list[dict[str, Entry]] = [{}]
+        self.made: list[EncodedChanges] = []
+        for number, changes in enumerate(past, 1):
+            self.made.append(self._make(number, changes))
+            entries = {key: Entry(key, Value.of_integer(n), number) for key, n in changes.items() if n is not None}
+            kept = {key: entry for key, entry in self.maps[-1].items() if key not in changes}
+            self.maps.append(dict(sorted({**kept, **entries}.items())))
+        self.head = HeadMap.first(self.made[0])
+        for made in self.made[1:]:
+            self.head.advance(made)
+
+    def _make(self, number: int, changes: dict[str, int | None]) -> EncodedChanges:
+        ordered = [Change(key, None if n is None else Value.of_integer(n)) for key, n in sorted(changes.items())]
+        made = plan(
+            ordered,
+            config="c",
+            head=self.made[-1].version if self.made else None,
+            values={key: entry.value for key, entry in self.maps[-1].items()},
+            author=Author("ada"),
+            message=str(number),
+            now_us=number,
+            limits=MapLimits(keys=100, size_bytes=10_000),
+        )
+        return EncodedChanges.of(VersionChanges(made.version, tuple(ordered)), CODEC)
+
+
+@given(past=pasts)
+def test_the_head_and_every_recent_version_are_what_they_were(past: list[dict[str, int | None]]) -> None:
+    walk = Walk(past)
+    newest = len(past)
+    for number in range(1, newest + 1):
+        assert walk.head.reaches(number)
+        snapshot, expected = walk.head.snapshot_at(number), walk.maps[number]
+        assert [CODEC.decode_entry(snapshot.entries[key]) for key in snapshot.keys] == list(expected.values())
+        assert set(snapshot.keys) == set(snapshot.entries)
+        assert snapshot.size_bytes == sum(map(len, snapshot.entries.values()))
+        assert (snapshot.version, snapshot.header) == (walk.made[number - 1].version, walk.made[number - 1].header)
+        assert (walk.head.version_at(number), walk.head.header_at(number)) == (snapshot.version, snapshot.header)
+        view = walk.head.view_at(number)
+        assert (view.version, view.header, view.keys) == (snapshot.version, snapshot.header, snapshot.keys)
+        assert {key: view.entries[key] for key in view.keys} == snapshot.entries
+        assert [key for key in KEYS if key in view.entries] == [key for key in KEYS if key in snapshot.entries]
+        assert view.size_bytes == snapshot.size_bytes
+        found = {key: walk.head.entry_at(key, number) for key in KEYS}
+        assert found == {key: snapshot.entries.get(key) for key in KEYS}
+    assert (walk.head.number, walk.head.keys) == (newest, list(walk.maps[newest]))
+    assert walk.head.size_bytes == sum(map(len, walk.head.entries.values()))
+    assert not walk.head.reaches(newest + 1)
+    assert not walk.head.reaches(0)
+
+
+@pytest.mark.parametrize(("limit", "value"), [("STEPS_LIMIT", 3), ("STEPS_LIMIT_BYTES", 4_000)])
+def test_the_way_back_is_bounded(monkeypatch: pytest.MonkeyPatch, limit: str, value: int) -> None:
+    """P15: by versions, and by bytes."""
+    monkeypatch.setattr(maps, limit, value)
+    walk = Walk([{"key/00": n} for n in range(20)])
+    assert [number for number in range(21) if walk.head.reaches(number)] == [17, 18, 19, 20]
+    assert walk.head.version_at(16) is None
+    assert walk.head.header_at(16) is None
+    assert walk.head.snapshot_at(17).version == walk.made[16].version
+
+
+def test_many_new_keys_at_once_are_in_order() -> None:
+    many: dict[str, Any] = {f"{number:03}": 1 for number in range(80)}
+    walk = Walk([{"500": 1, "010x": 1}, many, {"040": None, "500": None}, {**dict.fromkeys(many), "000": 2, "9": 1}])
+    assert walk.head.keys == list(walk.maps[4]) == ["000", "010x", "9"]
+    walk = Walk([{"500": 1, "010x": 1}, many, {"040": None, "500": None}])
+    assert walk.head.keys == list(walk.maps[3])
+    assert walk.head.snapshot_at(2).keys == walk.head.view_at(2).keys == list(walk.maps[2])
+    assert walk.head.keys == list(walk.maps[3])
+    assert walk.head.snapshot_at(1).keys == ["010x", "500"]

@@ -1,0 +1,129 @@
+"""The writer thread: order, announcement before reply, and commits that outlive their callers."""
+
+import asyncio
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pytest
+
+from lamina_server.cache.heads import Heads
+from lamina_server.commits.committer import Committer
+from lamina_server.commits.keyframes import KEYFRAME_VALUES_MINIMUM
+from lamina_server.domain.commands import CommitCommand
+from lamina_server.domain.errors import Reason, UnavailableError
+from lamina_server.domain.planning import Author, MapLimits
+from lamina_server.domain.records import Change, Reply, RequestKey
+from lamina_server.domain.values import Value
+from lamina_server.store.contract import Writing
+from lamina_server.store.memory import MemoryStore
+from lamina_server.store.readers import Readers
+from lamina_server.wire.codec import WireCodec
+from tests.server.recording_feed import NotedFeed
+
+
+class GatedStore(MemoryStore):
+    """A memory store whose writes wait at a gate, and which remembers the threads that wrote."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.entered = threading.Event()
+        self.gate = threading.Event()
+        self.threads: set[str] = set()
+
+    @contextmanager
+    def write(self) -> Iterator[Writing]:  # type: ignore[override]  # as the contract words it, not the memory store
+        self.threads.add(threading.current_thread().name)
+        self.entered.set()
+        assert self.gate.wait(10)
+        with super().write() as writing:
+            yield writing
+
+
+class Desk:
+    """A committer over a gated store, with what it announced."""
+
+    def __init__(self) -> None:
+        self.store = GatedStore()
+        self.feed = NotedFeed()
+        self.failures: list[None] = []
+        limits = MapLimits(keys=10_000, size_bytes=10_000_000)
+        codec, self.readers = WireCodec(), Readers(self.store, threads=2)
+        self.heads = Heads(self.readers, codec, limit_bytes=1_000_000, is_shared=False)
+        self.committer = Committer(
+            self.store,
+            self.heads,
+            codec,
+            self.feed,
+            limits=limits,
+            on_commit=lambda _: None,
+            on_failure=lambda: self.failures.append(None),
+            batch_limit_changes=10,
+        )
+        self.asked = 0
+
+    async def commit(self, *keys: str) -> Reply:
+        self.asked += 1
+        changes = tuple(Change(key, Value.of_integer(self.asked)) for key in keys)
+        command = CommitCommand("c", None, b"", changes, (), "", Author("ada"), require_base=False)
+        outcome = await self.committer.submit(RequestKey("", f"request {self.asked}", command.digest()), command)
+        return outcome.reply
+
+    async def stop(self) -> None:
+        await self.committer.stop()
+        await self.readers.close()
+
+
+async def test_a_begun_commit_outlives_its_caller() -> None:
+    """P1, P12: a caller's deadline cancels the call, not the commit, and watchers are told of it."""
+    desk = Desk()
+    caller = asyncio.create_task(desk.commit("x"))
+    await asyncio.to_thread(desk.store.entered.wait, 10)
+    caller.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await caller
+    desk.store.gate.set()
+    await desk.stop()
+    assert [version.number for version in desk.feed.announced] == [1]
+
+
+async def test_versions_are_announced_in_order_and_before_their_replies() -> None:
+    desk = Desk()
+    desk.store.gate.set()
+    announced_at_reply = []
+
+    async def one(number: int) -> None:
+        reply = await desk.commit(f"k{number}")
+        assert reply.version in desk.feed.announced
+        announced_at_reply.append(reply)
+
+    await asyncio.gather(*(one(number) for number in range(50)))
+    assert [version.number for version in desk.feed.announced] == list(range(1, 51))
+    assert len(desk.store.threads) == 1
+    assert desk.store.threads.pop().startswith("writer")
+    await desk.stop()
+
+
+async def test_stopping_finishes_what_was_begun_and_refuses_the_rest() -> None:
+    desk = Desk()
+    begun = [asyncio.create_task(desk.commit("x")) for _ in range(3)]
+    await asyncio.to_thread(desk.store.entered.wait, 10)
+    stopping = asyncio.create_task(desk.stop())
+    await asyncio.sleep(0)
+    with pytest.raises(UnavailableError) as refused:
+        await desk.commit("y")
+    assert refused.value.reason is Reason.DRAINING
+    desk.store.gate.set()
+    await stopping
+    assert sorted(reply.version.number for reply in await asyncio.gather(*begun) if reply.version) == [1, 2, 3]
+
+
+async def test_keyframes_follow_the_number_of_values() -> None:
+    desk = Desk()
+    desk.store.gate.set()
+    await desk.commit(*(f"k{n}" for n in range(KEYFRAME_VALUES_MINIMUM - 1)))
+    await desk.commit("a")
+    await desk.commit("b")
+    await desk.stop()
+    # The second commit made it 256 values on 256 keys: a keyframe at version 2, and one value since.
+    assert desk.store.originated_since_keyframe("c") in (0, 1)

@@ -1,0 +1,208 @@
+"""Where the server agrees to listen, and how it says that it does not."""
+
+import signal
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import grpc
+import pytest
+import trustme
+
+from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
+from lamina_server.rpc import transport
+from lamina_server.rpc.transport import AddressError, UnsafeError
+from lamina_server.settings import Settings
+from tests.support.server import ServerProcess
+
+
+def serve(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `serve` where it must end by itself."""
+    program = [sys.executable, "-m", "lamina_server", "serve", *arguments]
+    done = subprocess.run(
+        program, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=20, check=False
+    )
+    assert not done.stdout
+    return done
+
+
+def ask(channel: grpc.Channel) -> None:
+    """See that a server answers."""
+    ConfigServiceStub(channel).ListConfigs(pb.ListConfigsRequest(), wait_for_ready=True, timeout=10)
+
+
+@pytest.mark.parametrize(
+    ("listen", "says"),
+    [
+        ("0.0.0.0:7440", "can be reached from other machines"),
+        ("[::]:7440", "--insecure-plaintext"),
+        ("192.0.2.1:7440", "--tls-cert and --tls-key"),
+        ("[::ffff:127.0.0.1]:0", "can be reached"),
+        ("localhost", "neither HOST:PORT nor unix:PATH"),
+        (":7440", "neither"),
+        ("localhost:", "neither"),
+        ("localhost:http", "neither"),
+        ("localhost:65536", "neither"),
+        ("localhost:-1", "neither"),
+        ("unix:", "no unix:PATH"),
+        ("unix:///tmp/socket", "no unix:PATH"),
+    ],
+)
+def test_unsafe_or_senseless_addresses_are_refused(listen: str, says: str) -> None:
+    with pytest.raises(UnsafeError, match=says):
+        transport.credentials(Settings(listen=listen), transport.parse(listen))
+
+
+@pytest.mark.parametrize("listen", ["localhost:0", "127.0.0.1:0", "127.8.9.10:1", "[::1]:0", "unix:socket"])
+def test_this_machine_alone_needs_no_tls(listen: str) -> None:
+    assert transport.credentials(Settings(listen=listen), transport.parse(listen)) is None
+
+
+def test_plaintext_beyond_this_machine_must_be_meant() -> None:
+    settings = Settings(listen="0.0.0.0:0", insecure_plaintext=True)
+    assert transport.credentials(settings, transport.parse(settings.listen)) is None
+
+
+def test_a_host_that_is_not_there() -> None:
+    with pytest.raises(AddressError, match=r"cannot resolve 'no\.such\.invalid'"):
+        transport.parse("no.such.invalid:7440")
+
+
+@pytest.mark.parametrize(
+    ("settings", "says"),
+    [
+        ({"tls_cert": "c.pem"}, "needs both"),
+        ({"tls_key": "k.pem"}, "needs both"),
+        ({"tls_client_ca": "ca.pem"}, "needs both"),
+        ({"tls_cert": "missing.pem", "tls_key": "missing.pem"}, "cannot read missing.pem: No such file"),
+        ({"tls_cert": "c.pem", "tls_key": "k.pem", "insecure_plaintext": "true"}, "contradict"),
+    ],
+)
+def test_tls_files_that_make_no_sense(settings: dict[str, str], says: str) -> None:
+    checked = Settings.model_validate({"listen": "localhost:0", **settings})
+    with pytest.raises(UnsafeError, match=says):
+        transport.credentials(checked, transport.parse("localhost:0"))
+
+
+def test_refusals_end_the_command_with_2_and_touch_nothing(tmp_path: Path) -> None:
+    done = serve(tmp_path, "--listen", "0.0.0.0:7440")
+    assert done.returncode == 2
+    assert done.stderr.startswith("lamina-server: 0.0.0.0:7440 can be reached from other machines")
+    assert done.stderr.count("\n") == 1
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_bad_setting_is_named_without_what_was_given(tmp_path: Path) -> None:
+    done = serve(tmp_path, LAMINA_SERVER_READER_THREADS="s3cret")
+    assert done.returncode == 2
+    assert "LAMINA_SERVER_READER_THREADS: " in done.stderr
+    assert "s3cret" not in done.stderr
+
+
+def test_a_bad_database_url_is_refused_without_repeating_it(tmp_path: Path) -> None:
+    done = serve(tmp_path, "--listen", "localhost:0", "--database", "s3cret")
+    assert done.returncode == 2
+    assert "--database" in done.stderr
+    assert "s3cret" not in done.stderr
+
+
+@pytest.mark.parametrize("command", ["serve", "migrate"])
+def test_a_database_that_cannot_be_had_is_named_without_its_password(tmp_path: Path, command: str) -> None:
+    url = "postgresql://lamina:s3cret@127.0.0.1:1/lamina?password=s3cret"
+    program = [sys.executable, "-m", "lamina_server", command]
+    environment = {"LAMINA_SERVER_DATABASE": url, "LAMINA_SERVER_LISTEN": "localhost:0"}
+    done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    assert done.returncode == 1
+    assert "lamina-server: " in done.stderr
+    assert "s3cret" not in done.stdout + done.stderr
+
+
+def test_protobuf_in_pure_python_is_refused(tmp_path: Path) -> None:
+    """P19."""
+    done = serve(tmp_path, "--listen", "localhost:0", PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION="python")
+    assert (done.returncode, "pure-Python" in done.stderr) == (2, True)
+
+
+def test_an_address_in_use(tmp_path: Path) -> None:
+    """One family is enough: two servers must not share a name."""
+    for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
+        with socket.socket(family) as taken:
+            taken.bind((host, 0))
+            taken.listen()
+            port = taken.getsockname()[1]
+            done = serve(tmp_path, "--listen", f"localhost:{port}")
+        assert done.returncode == 1
+        assert f":{port}: it is in use by another program" in done.stderr
+
+
+def test_both_families_of_localhost(tmp_path: Path) -> None:
+    with ServerProcess(f"sqlite:///{tmp_path}/lamina.db") as server:
+        port = server.target.rpartition(":")[2]
+        assert server.target == f"localhost:{port}"
+        assert f"data in {tmp_path}/lamina.db" in server.printed
+        for host in ("127.0.0.1", "[::1]", "localhost"):
+            with grpc.insecure_channel(f"{host}:{port}") as channel:
+                ask(channel)
+
+
+def test_a_unix_socket(tmp_path: Path) -> None:
+    """One that a killed server left behind is taken over, one in use is not, and no other file is."""
+    path = tmp_path / "socket"
+    database = f"sqlite:///{tmp_path}/lamina.db"
+    with ServerProcess(database, "--listen", f"unix:{path}") as server:
+        assert server.target == f"unix:{path}"
+        with grpc.insecure_channel(server.target) as channel:
+            ask(channel)
+        done = serve(tmp_path, "--listen", f"unix:{path}", "--database", f"sqlite:///{tmp_path}/other.db")
+        assert (done.returncode, "in use by another program" in done.stderr) == (1, True)
+        server.kill()
+        server.start()
+        with grpc.insecure_channel(server.target) as channel:
+            ask(channel)
+    file = tmp_path / "file"
+    file.write_text("precious")
+    for listen, says in ((f"unix:{file}", "no socket"), (f"unix:{tmp_path}/no/socket", "no folder")):
+        done = serve(tmp_path, "--listen", listen)
+        assert (done.returncode, says in done.stderr) == (1, True), done.stderr
+    assert file.read_text() == "precious"
+
+
+def test_tls_with_and_without_client_certificates(tmp_path: Path) -> None:
+    authority = trustme.CA()
+    certificate, client = authority.issue_cert("localhost"), authority.issue_cert("client@example.org")
+    for name, blob in {
+        "ca": authority.cert_pem,
+        "cert": certificate.cert_chain_pems[0],
+        "key": certificate.private_key_pem,
+    }.items():
+        blob.write_to_path(tmp_path / name)
+    files = ["--tls-cert", str(tmp_path / "cert"), "--tls-key", str(tmp_path / "key")]
+    roots = authority.cert_pem.bytes()
+    anybody = grpc.ssl_channel_credentials(roots)
+    known = grpc.ssl_channel_credentials(roots, client.private_key_pem.bytes(), client.cert_chain_pems[0].bytes())
+    with ServerProcess(f"sqlite:///{tmp_path}/lamina.db", *files) as server:
+        assert "import lamina" not in server.printed
+        with grpc.secure_channel(server.target, anybody) as channel:
+            ask(channel)
+    with ServerProcess(f"sqlite:///{tmp_path}/lamina.db", *files, "--tls-client-ca", str(tmp_path / "ca")) as server:
+        with grpc.secure_channel(server.target, known) as channel:
+            ask(channel)
+        with grpc.secure_channel(server.target, anybody) as channel, pytest.raises(grpc.RpcError) as refused:
+            ConfigServiceStub(channel).ListConfigs(pb.ListConfigsRequest())
+        assert refused.value.code() is grpc.StatusCode.UNAVAILABLE
+
+
+def test_tls_files_that_hold_something_else(tmp_path: Path) -> None:
+    (tmp_path / "pem").write_text("nothing")
+    done = serve(tmp_path, "--listen", "localhost:0", "--tls-cert", "pem", "--tls-key", "pem")
+    assert done.returncode == 1
+    assert "do the TLS files hold a certificate and its key in PEM?" in done.stderr
+
+
+def test_ctrl_c_ends_with_130_and_sigterm_with_0(tmp_path: Path) -> None:
+    with ServerProcess(f"sqlite:///{tmp_path}/lamina.db") as server:
+        server.stop(signal.SIGINT, expected=130)
+        server.start()
+        server.stop(signal.SIGTERM, expected=0)

@@ -1,0 +1,191 @@
+"""What many watches, and slow ones, cost: shared readings, back-pressure, limits."""
+
+import asyncio
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import Any
+
+import grpc
+import pytest
+from sqlalchemy import text
+from structlog.testing import capture_logs
+
+from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
+from lamina_server.store.memory import MemoryStore
+from lamina_server.store.open import open_store
+from tests.server.bare_client import Refusal, Wire, refusal, running
+from tests.support.statements import said
+
+CONFIG = "shop/prod"
+LARGE = 500 * 1024
+
+
+async def past(wire: Wire, versions: int) -> list[pb.ConfigVersion]:
+    return [(await wire.commit(CONFIG, {"ab"[number % 2]: number})).version for number in range(versions)]
+
+
+async def until_admitted(wire: Wire) -> None:
+    """Try until there is room for another watch, and leave at once."""
+    while True:
+        watch = wire.watch(CONFIG)
+        try:
+            await watch.message()
+        except grpc.aio.AioRpcError as error:
+            if Refusal.of(error).reason != "TOO_MANY":
+                raise
+        else:
+            watch.cancel()
+            return
+
+
+async def test_a_herd_that_comes_back_reads_what_it_missed_once(tmp_path: Path) -> None:
+    """After a restart nothing is in memory; sixty watchers, each at another place, with all kinds of filters."""
+    store = open_store(f"sqlite:///{tmp_path}/lamina.db")
+    async with running(store) as wire:
+        versions = await past(wire, 60)
+    async with running(store) as wire:
+        cursors = [pb.Cursor(version=version.version, hash=version.hash) for version in versions[:-1]]
+        filters: tuple[dict[str, Any], ...] = (
+            {},
+            {"keys": ["b"]},
+            {"prefixes": ["b"]},
+            {"keys": ["b", "x"], "prefixes": ["y"]},
+        )
+        with said() as questions:
+            watches = [wire.watch(CONFIG, after=at, **filters[at.version % 4]) for at in cursors]
+            seen = await asyncio.gather(*(watch.numbers(60) for watch in watches))
+        for cursor, numbers in zip(cursors, seen, strict=True):
+            wanted = range(cursor.version + 1, 61)
+            assert numbers == [n for n in wanted if cursor.version % 4 == 0 or n % 2 == 0]
+        # The head, and twice (for the first who came, and again for who stood further behind) headers and changes.
+        assert len(questions) <= 8
+    store.close()
+
+
+async def test_a_herd_far_behind_shares_its_readings(tmp_path: Path) -> None:
+    """Without any ring, thirty watchers of one filter read the past as often as one does."""
+    store = open_store(f"sqlite:///{tmp_path}/lamina.db")
+    async with running(store, ring_limit_bytes=0, watch_read_limit_versions=20) as wire:
+        await past(wire, 100)
+        asked = []
+        for watchers in (1, 30):
+            with said() as questions:
+                seen = await asyncio.gather(
+                    *(wire.watch(CONFIG, after=0, keys=["a", f"x{watchers}"]).numbers(99) for _ in range(watchers))
+                )
+            assert seen == [list(range(1, 100, 2))] * watchers
+            asked.append(len(questions))
+        assert asked[1] <= asked[0] + 2
+    store.close()
+
+
+async def test_watches_are_the_same_without_a_ring() -> None:
+    """Memory only makes them faster."""
+    async with running(MemoryStore(), ring_limit_bytes=0, replay_limit_bytes=0) as wire:
+        watch, filtered = wire.watch(CONFIG, after=0), wire.watch(CONFIG, after=0, keys=["b"])
+        await past(wire, 10)
+        assert await watch.numbers(10) == list(range(1, 11))
+        await past(wire, 1)
+        assert await filtered.numbers(10) == [2, 4, 6, 8, 10]
+
+
+async def test_a_version_that_is_too_large_for_the_ring_is_told_in_its_place() -> None:
+    """P9: between small ones, to those who sleep and to those who are behind."""
+    async with running(MemoryStore(), watch_message_limit_bytes=10_000) as wire:
+        live = wire.watch(CONFIG, after=0)
+        assert await live.bookmark() == (0, b"")
+        await wire.commit(CONFIG, {"a": 1})
+        await wire.commit(CONFIG, {f"k{number}": "v" * 4_000 for number in range(5)})
+        await wire.commit(CONFIG, {"a": 2})
+        for watch in (live, wire.watch(CONFIG, after=0), wire.watch(CONFIG, after=1)):
+            parts = [part for part in await watch.parts(3) if part.version.version > 1]
+            assert [(part.version.version, len(part.changes), part.more) for part in parts] == [
+                (2, 2, True),
+                (2, 2, True),
+                (2, 1, False),
+                (3, 1, False),
+            ]
+
+
+async def test_a_watch_that_takes_nothing_is_ended_and_can_go_on() -> None:
+    """P15: back-pressured, at last closed with its cursor, never skipped; what it holds up is counted till the end."""
+    stack = AsyncExitStack()
+    logs = stack.enter_context(capture_logs())
+    async with stack, running(MemoryStore(), watch_take_limit_seconds=0.3, watch_limit=2) as wire:
+        slow = wire.watch(CONFIG, after=0)
+        assert await slow.bookmark() == (0, b"")
+        other = wire.watch(CONFIG, after=0)
+        for number in range(40):  # far more than the connection's windows take
+            await wire.commit(CONFIG, {"a": f"{number}" + "v" * LARGE})
+            assert (await other.numbers(number + 1))[-1] == number + 1
+        async with asyncio.timeout(30):
+            while "watch given up" not in [log["event"] for log in logs]:  # noqa: ASYNC110 - a log has no event
+                await asyncio.sleep(0.01)
+        assert (await refusal(wire.watch(CONFIG).message())).reason == "TOO_MANY"
+        seen: list[int] = []
+        with pytest.raises(grpc.aio.AioRpcError) as ended:
+            while True:
+                seen += [part.version.version for part in (await slow.message()).changes]
+        refused = Refusal.of(ended.value)
+        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "TOO_SLOW")
+        assert seen == list(range(1, len(seen) + 1))
+        assert len(seen) < 40
+        await until_admitted(wire)
+        assert await wire.watch(CONFIG, after=seen[-1]).numbers(40) == list(range(seen[-1] + 1, 41))
+
+
+async def test_watches_beyond_a_connections_limit_are_refused() -> None:
+    async with running(MemoryStore(), connection_limit_watches=3) as wire:
+        watches = [wire.watch(CONFIG, after=0) for _ in range(3)]
+        for watch in watches:
+            await watch.bookmark()
+        refused = await refusal(wire.watch(CONFIG, after=0).message())
+        assert (refused.code, refused.reason) == (grpc.StatusCode.RESOURCE_EXHAUSTED, "TOO_MANY")
+        assert refused.metadata == {"limit": "3", "actual": "4"}
+        assert "watches on this connection" in refused.text
+        async with grpc.aio.insecure_channel(wire.target, [("grpc.use_local_subchannel_pool", 1)]) as channel:
+            other: Any = ConfigServiceStub(channel).WatchKeyHistory(pb.WatchKeyHistoryRequest(config=CONFIG))
+            assert (await other.read()).HasField("bookmark")
+            other.cancel()
+        watches[0].cancel()
+        await until_admitted(wire)
+
+
+async def test_watches_beyond_the_servers_limit_are_refused() -> None:
+    async with running(MemoryStore(), watch_limit=2) as wire:
+        watches = [wire.watch(CONFIG, after=0) for _ in range(2)]
+        for watch in watches:
+            await watch.bookmark()
+        refused = await refusal(wire.watch(CONFIG, after=0).message())
+        assert (refused.reason, refused.metadata["limit"]) == ("TOO_MANY", "2")
+        assert "watches on this server" in refused.text
+
+
+async def test_a_remembered_reply_says_nothing_of_the_head() -> None:
+    """P8, P9: a request of long ago, sent again to a server that has just started, moves no watch."""
+    store = MemoryStore()
+    async with running(store) as wire:
+        for number in range(1, 6):
+            await wire.commit(CONFIG, {"a": number}, request_id=f"r{number}")
+    async with running(store) as wire:
+        assert (await wire.commit(CONFIG, {"a": 2}, request_id="r2")).version.version == 2
+        assert (await wire.watch(CONFIG).bookmark())[0] == 5
+        assert await wire.watch(CONFIG, after=2).numbers(5) == [3, 4, 5]
+        assert await wire.watch(CONFIG, after=4).numbers(5) == [5]
+
+
+async def test_a_damaged_value_ends_the_watches_of_its_key_alone(tmp_path: Path) -> None:
+    """P5: also where the versions around it are read together, for all who come back."""
+    store = open_store(f"sqlite:///{tmp_path}/lamina.db")
+    async with running(store) as wire:
+        await past(wire, 40)
+    with store._database.migrating() as engine, engine.begin() as connection:
+        connection.execute(text("DROP TRIGGER config_value_no_update"))
+        connection.execute(text("UPDATE config_value SET int_value = 7 WHERE name = 'a' AND version = 21"))
+    async with running(store) as wire:
+        assert await wire.watch(CONFIG, after=10, keys=["b"]).numbers(40) == list(range(12, 41, 2))
+        assert await wire.watch(CONFIG, after=30).numbers(40) == list(range(31, 41))
+        refused = await refusal(wire.watch(CONFIG, after=15).message())
+        assert (refused.code, refused.reason) == (grpc.StatusCode.DATA_LOSS, "HASH_MISMATCH")
+    store.close()

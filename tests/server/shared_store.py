@@ -1,0 +1,162 @@
+"""Imitations of what News stands between: a shared store with its notices, and the feed."""
+
+import asyncio
+import threading
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from typing import Any, NoReturn
+
+from lamina_server.cache.encoded import EncodedChanges
+from lamina_server.domain.errors import HashMismatchError
+from lamina_server.domain.records import HeadMark, Version
+from lamina_server.store import memory
+from lamina_server.store.memory import MemoryStore
+from tests.conformance.commits import CONFIG
+
+
+class Quiet:
+    """Notices that are heard when a test says so."""
+
+    def __init__(self) -> None:
+        self.told: list[list[str]] = []
+        self.is_let_through = asyncio.Event()
+        self.is_let_through.set()
+        self.is_closed = False
+        self.notice: Callable[[str], None] = lambda _: None
+        self.listen: Callable[[], None] = lambda: None
+
+    async def tell(self, configs: Collection[str]) -> None:
+        self.told.append(list(configs))
+        await self.is_let_through.wait()
+
+    async def hear(self, on_listening: Callable[[], None], on_heard: Callable[[str], None]) -> NoReturn:
+        self.notice, self.listen = on_heard, on_listening
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    async def close(self) -> None:
+        self.is_closed = True
+
+
+class Shared(MemoryStore):
+    """A memory store that others write to, too; its readings can be counted, held up and made to fail."""
+
+    is_shared: Any = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.quiet = Quiet()
+        self.questions = 0
+        self.error: Exception | None = None
+        self.damaged: dict[str, str] = {}
+        self.asked_for: set[str] = set()
+        self.asked, self.answer = threading.Event(), threading.Event()
+        self.answer.set()
+
+    def notices(self) -> Any:
+        return self.quiet
+
+    @contextmanager
+    def read(self) -> Iterator[memory._Reading]:
+        self.questions += 1
+        if self.error:
+            raise self.error
+        yield _Asked(self._content, self)  # as of now
+        self.asked.set()
+        assert self.answer.wait(30)
+
+    def become(self, other: MemoryStore) -> None:
+        """Have another past from now on, as if a backup had been restored."""
+        self._content = other._content
+
+    @contextmanager
+    def held_up(self) -> Iterator[None]:
+        """Read within the block what was there before it ends, and hear of it after."""
+        self.answer.clear()
+        self.asked.clear()
+        try:
+            yield
+        finally:
+            self.answer.set()
+
+
+class _Asked(memory._Reading):
+    """Notes what is asked for, and finds damaged what is said to be."""
+
+    def __init__(self, content: Any, store: Shared) -> None:
+        super().__init__(content)
+        self._store = store
+
+    def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
+        self._store.asked_for |= set(configs)
+        return super().head_marks(configs)
+
+    def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
+        self._check(config, "header")
+        return super().versions(config, numbers)
+
+    def log(self, config: str, **options: Any) -> list[Version]:
+        self._check(config, "header")
+        return super().log(config, **options)
+
+    def changes(self, config: str, **options: Any) -> Any:
+        self._check(config, "value")
+        return super().changes(config, **options)
+
+    def _check(self, config: str, what: str) -> None:
+        if self._store.damaged.get(config) == what:
+            raise HashMismatchError(what)
+
+
+class Log:
+    """An imitation of the feed: what is watched, and all that it was told."""
+
+    def __init__(self, *watched: str) -> None:
+        self.configs = dict.fromkeys(watched)
+        self.marks: dict[str, HeadMark] = dict.fromkeys(watched, HeadMark(0, b""))
+        self.made: dict[str, list[EncodedChanges]] = {}
+        self.skipped: list[tuple[str, int]] = []
+        self.forked: list[str] = []
+        self._told = asyncio.Event()
+
+    def watched(self) -> Collection[str]:
+        return self.configs.keys()
+
+    def last(self, config: str) -> HeadMark | None:
+        return self.marks.get(config)
+
+    def append(self, made: EncodedChanges) -> None:
+        version = made.version
+        last = self.marks[version.config]
+        if version.number > last.number:
+            assert version.number == last.number + 1
+            self.marks[version.config] = mark_of(version)
+            self.made.setdefault(version.config, []).append(made)
+            self._told.set()
+
+    def skip(self, config: str, mark: HeadMark) -> None:
+        assert mark.number > self.marks[config].number
+        self.marks[config] = mark
+        self.skipped.append((config, mark.number))
+        self._told.set()
+
+    def fork(self, config: str) -> None:
+        del self.marks[config]
+        self.forked.append(config)
+        self._told.set()
+
+    def numbers(self, config: str = CONFIG) -> list[int]:
+        return [made.version.number for made in self.made.get(config, [])]
+
+    async def until(self, is_so: Callable[["Log"], bool]) -> None:
+        async with asyncio.timeout(30):
+            while not is_so(self):
+                await self._told.wait()
+                self._told.clear()
+
+    async def until_at(self, *versions: Version) -> None:
+        await self.until(lambda log: all(log.last(version.config) == mark_of(version) for version in versions))
+
+
+def mark_of(version: Version) -> HeadMark:
+    return HeadMark(version.number, version.hash)

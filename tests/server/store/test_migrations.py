@@ -1,0 +1,170 @@
+"""The schema made by the migrations is that of the models, triggers and views included, on each database."""
+
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+
+import pytest
+from alembic import op
+from alembic.autogenerate import compare_metadata
+from alembic.runtime.migration import MigrationContext
+from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.orm import Session
+
+from lamina_server.models import Base, ConfigData
+from lamina_server.models.views import drop_views
+from lamina_server.store.contract import UnusableStoreError
+from lamina_server.store.sql.migrations import current, migrate, newest
+from lamina_server.store.sql.revision import NEWEST
+from tests.server import databases
+
+SQLITE_SCHEMA = "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'alembic%' AND name NOT LIKE 'sqlite%'"
+POSTGRESQL_SCHEMA = """
+SELECT 'column', table_name || '.' || column_name,
+       concat_ws(' ', data_type, is_nullable, is_identity, identity_generation, collation_name, column_default)
+FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'
+UNION ALL SELECT 'index', indexname, indexdef
+          FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+UNION ALL SELECT 'constraint', conname, pg_get_constraintdef(oid) FROM pg_constraint
+          WHERE connamespace = 'public'::regnamespace AND conname NOT LIKE 'alembic%'
+UNION ALL SELECT 'trigger', tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
+UNION ALL SELECT 'view', viewname, definition FROM pg_views WHERE schemaname = 'public'
+UNION ALL SELECT 'function', proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
+"""
+
+
+@pytest.fixture(params=databases.ALL)
+def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
+    with databases.fresh_engine(request.param, request) as engine:
+        yield engine
+
+
+def schema(engine: Engine) -> dict[tuple[str, str], list[str]]:
+    """Return each object's definition; of a table its lines sorted, as the order of constraints means nothing."""
+    query = SQLITE_SCHEMA if engine.dialect.name == "sqlite" else POSTGRESQL_SCHEMA
+    with engine.connect() as connection:
+        rows = connection.execute(text(query)).all()
+    return {(kind, name): sorted(line.strip(" ,") for line in sql.splitlines()) for kind, name, sql in rows}
+
+
+def test_migrations_make_what_the_models_describe(engine: Engine, request: pytest.FixtureRequest) -> None:
+    migrate(engine)
+    kind = request.node.callspec.params["engine"]
+    if kind == databases.POSTGRESQL:
+        migrated = schema(engine)
+        with engine.begin() as connection:
+            connection.execute(text("DROP SCHEMA public CASCADE"))
+            connection.execute(text("CREATE SCHEMA public"))
+        Base.metadata.create_all(engine)
+        created = schema(engine)
+    else:
+        other = create_engine("sqlite://")
+        Base.metadata.create_all(other)
+        migrated, created = schema(engine), schema(other)
+        other.dispose()
+    assert migrated == created
+    assert {kind for kind, _ in created} >= {"trigger", "index", "view"}
+
+
+def test_alembic_finds_no_difference(engine: Engine) -> None:
+    migrate(engine)
+    with engine.connect() as connection:
+        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
+        assert current(connection) == newest()
+
+
+def test_a_database_without_views_is_given_them(engine: Engine) -> None:
+    migrate(engine)
+    whole = schema(engine)
+    with engine.begin() as connection:  # as the first migration left it
+        for statement in drop_views():
+            connection.execute(text(statement))
+        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+    assert schema(engine) != whole
+    migrate(engine)
+    assert schema(engine) == whole
+
+
+def test_what_create_all_made_drop_all_removes(engine: Engine) -> None:
+    Base.metadata.create_all(engine)
+    Base.metadata.create_all(engine)  # and what is there already is passed over
+    Base.metadata.drop_all(engine)
+    assert {kind for kind, _ in schema(engine)} <= {"function"}
+
+
+def test_a_schema_that_is_there_is_left_alone(engine: Engine) -> None:
+    migrate(engine)
+    before = schema(engine)
+    migrate(engine)
+    assert schema(engine) == before
+
+
+def test_what_create_all_made_is_taken_over(engine: Engine) -> None:
+    Base.metadata.create_all(engine)
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE theirs (id INTEGER PRIMARY KEY)"))
+    before = schema(engine)
+    with Session(engine) as session:
+        session.add(ConfigData({"x": 27}, config="payments/prod"))
+        session.commit()
+    migrate(engine)
+    assert schema(engine) == before
+    with engine.connect() as connection:
+        assert current(connection) == newest()
+        assert connection.execute(text("SELECT value FROM lamina_head")).scalars().all() == ["27"]
+
+
+@pytest.mark.parametrize("lack", ["VIEW lamina_head", "INDEX ix_config_value_config_name_id_version", "trigger"])
+def test_but_not_if_anything_is_missing(engine: Engine, lack: str) -> None:
+    Base.metadata.create_all(engine)
+    if lack == "trigger":
+        lack = "TRIGGER config_no_update" if engine.dialect.name == "sqlite" else "TRIGGER config_insert_only ON config"
+    with engine.begin() as connection:
+        connection.execute(text(f"DROP {lack}"))
+    before = schema(engine)
+    with pytest.raises(UnusableStoreError, match="are not what this release makes"):
+        migrate(engine)
+    assert schema(engine) == before
+
+
+def test_a_table_of_somebody_else_is_left_alone(engine: Engine) -> None:
+    with engine.begin() as connection:
+        connection.execute(text("CREATE TABLE config (id INTEGER PRIMARY KEY, theirs TEXT)"))
+    before = schema(engine)
+    with pytest.raises(UnusableStoreError, match="use a database of its own"):
+        migrate(engine)
+    assert schema(engine) == before
+
+
+def test_a_newer_schema_is_refused(engine: Engine) -> None:
+    migrate(engine)
+    with engine.begin() as connection:
+        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+    with pytest.raises(UnusableStoreError, match=r"'9999' is not known to this release"):
+        migrate(engine)
+
+
+def test_a_migration_that_fails_leaves_nothing(engine: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(*_: object) -> None:
+        raise OSError("no more room")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(op, "create_index", fail)  # after three of the five tables
+        with pytest.raises(OSError, match="no more room"):
+            migrate(engine)
+    assert schema(engine) == {}
+    migrate(engine)
+    assert schema(engine)
+
+
+def test_servers_that_start_together_migrate_once(postgres_url: str) -> None:
+    engines = [create_engine(postgres_url) for _ in range(4)]
+    with ThreadPoolExecutor(len(engines)) as threads:
+        list(threads.map(migrate, engines))
+    with engines[0].connect() as connection:
+        assert current(connection) == newest()
+    for engine in engines:
+        engine.dispose()
+
+
+def test_the_newest_revision_is_known_without_alembic() -> None:
+    assert newest() == NEWEST
