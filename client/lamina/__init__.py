@@ -73,8 +73,8 @@ __all__ = [
 
 _MODULES = {
     "_grpc.connection": ("TLS",),
-    "_live.tracking": ("LiveState",),
-    "_mapping.draft": ("Snapshot",),
+    "_live.state": ("LiveState",),
+    "_mapping.snapshot": ("Snapshot",),
     "_mapping.values": ("Value",),
     "_provenance.log_filter": ("ProvenanceFilter",),
     "_settings.bound": ("Bound",),
