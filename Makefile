@@ -18,7 +18,7 @@ RIVALLED  := $(VENV)/.rivalled
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test faults torture oldest check fix bench generate lock node clean
+.PHONY: help serve test docs faults torture oldest check fix bench generate lock node clean
 
 help: ## List what can be made.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -28,7 +28,11 @@ serve: $(INSTALLED) ## Start a server on SQLite, with its data in .data/.
 	@exec $(BIN)/lamina-server serve --database sqlite:///.data/lamina.db $(ARGS)
 
 test: $(EQUIPPED) node ## Run the test suite.
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal --ignore=tests/faults $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal --ignore=tests/faults --ignore=tests/docs $(ARGS)
+
+# Apart, because each line of a page starts a Python of its own.
+docs: $(EQUIPPED) ## Run every code block of the READMEs, the tutorial and the recipes as they are printed.
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 tests/docs $(ARGS)
 
 # Apart, so that nobody waits for them who has changed a verb's text.
 faults: $(EQUIPPED) ## Run the tests that break disks, databases, networks and servers, in minutes.
@@ -38,8 +42,9 @@ torture: $(EQUIPPED) ## Kill servers and databases, cut watches for half an hour
 	$(BIN)/python -m tests.faults $(ARGS)
 
 # The SDK goes into services that still need protobuf 6: its tests once more, in an environment with the floors of
-# `dependencies` in pyproject.toml, against a server in the usual one, on one database. All else is as locked. The server
-# that lamina.testing runs is in the same process, and has the floors, too.
+# `dependencies` in pyproject.toml, against a server in the usual one, on one database. Only what touches gRPC or
+# protobuf can differ there. All else is as locked. The server that lamina.testing runs is in the same process, and has
+# the floors, too.
 oldest: $(EQUIPPED) ## Test the SDK on the oldest grpcio and protobuf that it accepts.
 	$(PYTHON) -m venv --clear $(OLDEST)
 	sed -nE 's/^([a-z0-9-]+==[^ ;]+).*/\1/p' tests/requirements.lock | grep -vE '^($(FLOORS))=' > $(OLDEST)/constraints.txt
@@ -48,8 +53,12 @@ oldest: $(EQUIPPED) ## Test the SDK on the oldest grpcio and protobuf that it ac
 		alembic click hypothesis openfeature-sdk 'psycopg[binary]' pydantic-settings pytest pytest-asyncio \
 		pytest-timeout pytest-xdist sqlalchemy structlog trustme
 	PYTHONPATH=$(CURDIR)/client:$(CURDIR)/protos:$(CURDIR)/server LAMINA_TEST_SERVER_PYTHON=$(CURDIR)/$(BIN)/python \
-		$(OLDEST)/bin/python -m pytest -k 'not postgresql' tests/client tests/e2e/test_bare_stubs.py $(ARGS)
+		$(OLDEST)/bin/python -m pytest -k 'not postgresql' $(ON_OLDEST) $(ARGS)
 OLDEST := .cache/oldest
+ON_OLDEST := tests/client/scripted/grpc tests/client/scripted/wire tests/client/scripted/streams \
+	tests/client/scripted/mapping/test_values.py tests/e2e/test_bare_stubs.py \
+	$(addprefix tests/client/served/test_,$(addsuffix .py,breaks config live live_breaks live_offline moving resuming \
+	testing verify watch))
 FLOORS := grpcio|protobuf|googleapis-common-protos|grpcio-health-checking|grpcio-reflection
 
 check: $(EQUIPPED) ## Run every check that is not a test.

@@ -45,11 +45,28 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
     postgres.drop_database(url)
 
 
-def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Mark what asks for the `postgres` fixture, so that `-m "not postgres"` finds it."""
+ON_SQLITE_UNLESS_CROSSED = ("tests/client/", "tests/server/store/test_verify.py")
+"""Here PostgreSQL repeats what SQLite has shown: only tests marked `crossed` run on both."""
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Mark what asks for the `postgres` fixture, so that `-m "not postgres"` finds it; drop what would only repeat."""
     for item in items:
         if "postgres" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.postgres)
+    dropped = [item for item in items if _repeats(item)]
+    config.hook.pytest_deselected(items=dropped)
+    items[:] = [item for item in items if item not in set(dropped)]
+
+
+def _repeats(item: pytest.Item) -> bool:
+    """Return whether a test runs on PostgreSQL where SQLite is enough."""
+    on_postgresql = "postgresql" in getattr(getattr(item, "callspec", None), "params", {}).values()
+    return (
+        on_postgresql
+        and item.nodeid.startswith(ON_SQLITE_UNLESS_CROSSED)
+        and item.get_closest_marker("crossed") is None
+    )
 
 
 @pytest.hookimpl(wrapper=True)

@@ -44,6 +44,7 @@ async def versions_of(cfg: Any) -> list[int]:
     return [version.number for version in await listed(cfg.log())]
 
 
+@pytest.mark.crossed
 async def test_a_watch_outlives_its_server(server: ServerProcess, cfg: Any) -> None:
     """P9, P14: after a kill it resumes by itself, without a gap, in seconds."""
     async with entered(cfg.watch(after=0)) as watch:
@@ -58,6 +59,7 @@ async def test_a_watch_outlives_its_server(server: ServerProcess, cfg: Any) -> N
             assert (change.version, change.value) == (number, number)
 
 
+@pytest.mark.crossed
 async def test_verbs_outlive_a_restart(server: ServerProcess, cfg: Any, sdk: Sdk) -> None:
     patient = await of(sdk.connect(server.target, timeout=50).config(cfg.name))
     server.kill()
@@ -84,6 +86,7 @@ class TestResuming:
         server.signal(signal.SIGCONT)
         return caught.value
 
+    @pytest.mark.crossed
     async def test_the_same_draft(self, server: ServerProcess, sdk: Sdk, hasty: Any, cfg: Any) -> None:
         hasty["x"] += 1
         error = await self.frozen(server, sdk, hasty)
@@ -110,6 +113,7 @@ class TestResuming:
         await of(hasty.refresh())
         assert (hasty["x"], hasty.version, hasty.changes) == (2, 2, {})
 
+    @pytest.mark.crossed
     async def test_across_a_restart(self, server: ServerProcess, sdk: Sdk, hasty: Any, cfg: Any) -> None:
         hasty["x"] += 1
         await self.frozen(server, sdk, hasty)
@@ -269,6 +273,7 @@ print("survived")
 """
 
 
+@pytest.mark.crossed
 @pytest.mark.parametrize("sdk", ["sync"], indirect=True)
 async def test_a_client_survives_a_fork(server: ServerProcess, cfg: Any) -> None:
     """With a thread waiting in a watch: the child has a client of its own, the parent's goes on."""

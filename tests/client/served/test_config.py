@@ -1,6 +1,5 @@
 """The SDK through real sockets, each test with both clients: what a user is told, sentence by sentence."""
 
-import asyncio
 import pickle
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -8,7 +7,7 @@ from typing import Any
 import pytest
 
 import lamina
-from tests.client.sdk import Sdk, beside, entered, listed, of
+from tests.client.sdk import Sdk, entered, listed, of
 
 
 @pytest.fixture
@@ -116,6 +115,7 @@ VALUES: dict[str, Any] = {
 
 
 class TestValues:
+    @pytest.mark.crossed
     async def test_every_kind_comes_back(self, client: Any, config_name: str) -> None:
         made = await of(client.config(config_name, create=True))
         made |= VALUES
@@ -175,6 +175,7 @@ class TestCommit:
         found["x"] = 1
         assert (await of(found.commit())).author == author
 
+    @pytest.mark.crossed
     async def test_others_changes_are_merged_and_seen(self, cfg: Any, other: Any) -> None:
         other["z"] = 1
         del other["y"]
@@ -200,6 +201,7 @@ class TestCommit:
         assert (await of(cfg.commit())) == version
         assert cfg["x"] == 28
 
+    @pytest.mark.crossed
     async def test_a_conflict(self, cfg: Any, other: Any) -> None:
         other["x"] = 30
         del other["y"]
@@ -217,6 +219,7 @@ class TestCommit:
         assert "'x' (version 2 by bob)" in str(error)
         assert (cfg.version, len(cfg.changes)) == (1, 3)
 
+    @pytest.mark.crossed
     async def test_what_was_read_must_not_have_changed(self, cfg: Any, other: Any) -> None:
         for one in (cfg, other):
             one["x"] += 1
@@ -235,6 +238,7 @@ class TestCommit:
         await of(other.commit())
         assert (await of(cfg.commit())).number == 3
 
+    @pytest.mark.crossed
     async def test_without_merging(self, cfg: Any, other: Any) -> None:
         other["z"] = 1
         await of(other.commit())
@@ -255,23 +259,6 @@ class TestCommit:
         assert (await of(other.commit())).number == 2
         with pytest.raises(lamina.ConflictError):
             await of(cfg.commit(dry_run=True))
-
-    async def test_increments_are_never_lost(self, sdk: Sdk, target: str, cfg: Any) -> None:
-        async def increment() -> None:
-            mine = await of(sdk.connect(target).config(cfg.name))
-            for _ in range(5):
-                while True:
-                    mine["x"] += 1
-                    try:
-                        await beside(sdk, mine.commit)
-                        break
-                    except lamina.ConflictError:
-                        mine.discard()
-                        await beside(sdk, mine.refresh)
-
-        await asyncio.gather(*(increment() for _ in range(6)))
-        await of(cfg.refresh())
-        assert (cfg["x"], cfg.version) == (27 + 30, 1 + 30)
 
     async def test_conflicts_of_large_values_and_of_many_keys(self, cfg: Any, other: Any) -> None:
         """More than a trailer holds: the client reads the rest."""
@@ -400,6 +387,7 @@ class TestThePast:
             with pytest.raises(TypeError, match="a version is an int, a Version or a datetime, not str"):
                 await of(verb("1"))
 
+    @pytest.mark.crossed
     async def test_at(self, old: Any) -> None:
         versions = {version.number: version for version in await listed(old.log())}
         for point in (2, versions[2], versions[2].time, versions[3].time - timedelta(microseconds=1)):
@@ -442,6 +430,7 @@ class TestThePast:
         assert [one.number for one in await listed(old.log(limit=3))] == [4, 3, 2]
         assert await listed(old.log(limit=0)) == []
 
+    @pytest.mark.crossed
     async def test_history(self, old: Any) -> None:
         found = await listed(old.history("x"))
         assert [(one.value, one.version, one.deleted) for one in found] == [
@@ -465,6 +454,7 @@ class TestThePast:
         with pytest.raises(KeyError):
             await of(old.blame("y", "never"))
 
+    @pytest.mark.crossed
     async def test_revert_some_keys(self, old: Any) -> None:
         old["z"] = 1
         await of(old.commit())
@@ -531,6 +521,7 @@ class TestLarge:
         assert len(await of(cfg.blame(*list(cfg)[:1500]))) == 1500
         assert len(await of(cfg.diff(1, 5))) == 2500
 
+    @pytest.mark.crossed
     async def test_lists_of_many_pages(self, client: Any, cfg: Any) -> None:
         for number in range(130):
             cfg["n"] = number

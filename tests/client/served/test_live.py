@@ -33,6 +33,7 @@ async def live(client: Any, cfg: Any) -> Any:
     return await of(client.live(cfg.name))
 
 
+@pytest.mark.crossed
 async def test_it_follows_the_head(live: Any, cfg: Any) -> None:
     assert (live.version, live["a"], live.get("z", 5), "b" in live, "z" in live) == (1, 0, 5, True, False)
     assert (live.name, live.state, live.error, live.origin("a")) == (cfg.name, "LIVE", None, 1)

@@ -72,6 +72,7 @@ async def test_it_runs_anew_where_others_changed_what_it_changes(
     assert (function.runs, cfg["n"]) == (3, 21)
 
 
+@pytest.mark.crossed
 async def test_it_runs_anew_where_others_changed_what_it_read(sdk: Sdk, cfg: Any, others: Callable[..., None]) -> None:
     """What it read decides as much as what it changed: else two could each leave the last one to the other."""
 
@@ -300,18 +301,6 @@ async def test_a_coroutine_function_where_nothing_is_awaited(cfg: Any) -> None:
     with pytest.raises(TypeError, match=r"lamina\.aio"):
         cfg.transact(increment_later)
     assert (cfg.version, cfg.changes) == (1, {})
-
-
-async def test_many_at_once_count_exactly(sdk: Sdk, target: str, cfg: Any) -> None:
-    client = sdk.connect(target, timeout=60)
-
-    async def count() -> None:
-        config = await of(client.config(cfg.name))
-        for _ in range(5):
-            await beside(sdk, config.transact, increment)
-
-    await asyncio.gather(*(count() for _ in range(6)))
-    assert (await of(client.config(cfg.name)))["n"] == 30
 
 
 async def test_a_lost_answer_is_found_out_by_commit(tmp_path: Path, sdk: Sdk) -> None:

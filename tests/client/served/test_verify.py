@@ -34,6 +34,7 @@ async def cfg(client: Any, config_name: str) -> Any:
     return await committed(client, config_name)
 
 
+@pytest.mark.crossed
 async def test_both_ends_make_the_same_hashes(client: Any, config_name: str) -> None:
     """P5: of every kind of value, and of everything that makes a version."""
     cfg = await of(client.config(config_name, create=True))
@@ -148,6 +149,7 @@ TAMPERED: dict[str, tuple[int, str]] = {
 }
 
 
+@pytest.mark.crossed
 async def test_a_database_tampered_with(sdk: Sdk, tampering: Tampering) -> None:
     """P5: every row counts, and the first version that is not as it was is named."""
     client = sdk.connect(tampering.server.target, author="ann")

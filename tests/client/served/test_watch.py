@@ -47,6 +47,7 @@ def short(changes: list[Any]) -> list[tuple[int, str]]:
     return [(change.version, change.key) for change in changes]
 
 
+@pytest.mark.crossed
 async def test_all_of_the_past(cfg: Any) -> None:
     async with entered(cfg.watch(after=0)) as watch:
         found = await listed(watch, 6)
@@ -80,6 +81,7 @@ async def test_it_begins_where_the_config_stands_and_that_stands_still(cfg: Any,
     assert (cfg.version, cfg["x"]) == (3, 3)
 
 
+@pytest.mark.crossed
 async def test_each_version_as_it_is_committed(cfg: Any) -> None:
     async with entered(cfg.watch("x")) as watch:
         for number in range(4, 8):
@@ -105,6 +107,7 @@ async def test_whole_versions(cfg: Any) -> None:
         assert watch.cursor == f"3.{log[3].hash}"
 
 
+@pytest.mark.crossed
 async def test_a_cursor_goes_on_elsewhere(cfg: Any, sdk: Sdk, target: str) -> None:
     async with entered(cfg.watch(after=0)) as watch:
         assert watch.cursor == "0"
@@ -138,6 +141,7 @@ async def test_a_config_that_is_still_to_be_made(client: Any, config_name: str) 
         assert short(await listed(watch, 1)) == [(1, "x")]
 
 
+@pytest.mark.crossed
 async def test_a_version_larger_than_a_message(cfg: Any) -> None:
     cfg |= {f"big{number}": "v" * 900_000 for number in range(4)}
     await of(cfg.commit())
