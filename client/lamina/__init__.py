@@ -31,7 +31,7 @@ if TYPE_CHECKING:
         UnauthenticatedError,
         UnavailableError,
     )
-    from lamina.records import MISSING, Change, ConfigInfo, Conflict, KeyChange, Version, VersionChanges
+    from lamina.records import MISSING, Change, ConfigInfo, Conflict, KeyChange, ServerInfo, Version, VersionChanges
     from lamina.sync import Client, Config, Live, Watch, connect
 
 __all__ = [
@@ -58,6 +58,7 @@ __all__ = [
     "NotFoundError",
     "PermissionDeniedError",
     "ProvenanceFilter",
+    "ServerInfo",
     "SettingsError",
     "Snapshot",
     "UnauthenticatedError",
@@ -79,7 +80,7 @@ _MODULES = {
     "_provenance.log_filter": ("ProvenanceFilter",),
     "_settings.bound": ("Bound",),
     "bundle": ("Bundle", "open"),
-    "records": ("MISSING", "Change", "ConfigInfo", "Conflict", "KeyChange", "Version", "VersionChanges"),
+    "records": ("MISSING", "Change", "ConfigInfo", "Conflict", "KeyChange", "ServerInfo", "Version", "VersionChanges"),
     "sync": ("Client", "Config", "Live", "Watch", "connect"),
 }
 """Where names live. What ends with Error is in errors; `aio` is a module itself."""

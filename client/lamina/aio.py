@@ -22,7 +22,7 @@ from lamina._live.cache import Cache, CacheDir, cache_of
 from lamina._mapping.draft import Draft
 from lamina._mapping.entries import Entries
 from lamina._mapping.values import Value
-from lamina.records import ConfigInfo, Conflict, Version
+from lamina.records import ConfigInfo, Conflict, ServerInfo, Version
 
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
 
@@ -68,6 +68,10 @@ class Client:
         All lives of one config share one stream. `close` it, or the client, to end that.
         """
         return await self._lives.open(name, default)
+
+    async def server_info(self) -> ServerInfo:
+        """Ask which release of the server answers, and as whom it knows this client. Shows that a server is there."""
+        return await self._shell.run(reads.server_info(self._shell.session))
 
     def configs(self, prefix: str = "") -> AsyncIterator[ConfigInfo]:
         """List the configs whose names begin so, by name, reading page by page."""

@@ -117,3 +117,13 @@ class ConfigInfo:
     time: datetime
     created: datetime
     """When version 1 was committed."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServerInfo:
+    """What answered: its release, and the author that this client's writes have there."""
+
+    version: str
+    author: str
+    author_verified: bool
+    """Whether the server authenticated the author."""

@@ -20,7 +20,7 @@ from lamina._live.cache import Cache, CacheDir, cache_of
 from lamina._mapping.draft import Draft
 from lamina._mapping.entries import Entries
 from lamina._mapping.values import Value
-from lamina.records import ConfigInfo, Conflict, Version
+from lamina.records import ConfigInfo, Conflict, ServerInfo, Version
 
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
 
@@ -77,6 +77,10 @@ class Client:
         All lives of one config share one stream. `close` it, or the client, to end that.
         """
         return self._lives.open(name, default)
+
+    def server_info(self) -> ServerInfo:
+        """Ask which release of the server answers, and as whom it knows this client. Shows that a server is there."""
+        return self._shell.run(reads.server_info(self._shell.session))
 
     def configs(self, prefix: str = "") -> Iterator[ConfigInfo]:
         """List the configs whose names begin so, by name, reading page by page."""

@@ -79,7 +79,8 @@ class Server:
         """Let the next calls fail: so many `times`, those of one method, or whichever come.
 
         `method` is one of the wire's: "Commit", "RevertConfig", "ForkConfig", "GetVersion" (opening, refreshing and
-        reading), "ListVersions", "DiffVersions", "GetKeyHistory", "WatchKeyHistory", "ListConfigs".
+        reading), "ListVersions", "DiffVersions", "GetKeyHistory", "WatchKeyHistory", "ListConfigs",
+        "GetServerInfo".
 
         `reason` is a reason code, such as "DISK_FULL" or "NOT_ALLOWED"; without one, "STORE_UNAVAILABLE", which the
         SDK tries again until its `timeout`. `code` instead is a bare status such as "UNKNOWN", as from a proxy on the

@@ -14,6 +14,7 @@ from lamina.cli.arguments.options import Verb
 VERBS_OF_THE_SDK = {
     "config": "get",
     "configs": "configs",
+    "server_info": "status",
     "commit": "set",
     "at": "get",
     "diff": "diff",

@@ -81,6 +81,7 @@ AWAITED = {
     "carried",
     "config",
     "live",
+    "server_info",
     "wait",
     "commit",
     "refresh",

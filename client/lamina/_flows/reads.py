@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Collection, Iterable
 from datetime import datetime
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, SupportsIndex, TypeVar
 
 from lamina._flows.effects import Flow
 from lamina._flows.operation import Operation
@@ -16,12 +16,21 @@ from lamina._wire.messages import (
     config_info_of,
     differences_of,
     key_change_of,
+    server_info_of,
     timestamp_of,
     version_of,
 )
-from lamina._wire.rpcs import DIFF_VERSIONS, GET_KEY_HISTORY, GET_VERSION, LIST_CONFIGS, LIST_VERSIONS, Rpc
+from lamina._wire.rpcs import (
+    DIFF_VERSIONS,
+    GET_KEY_HISTORY,
+    GET_SERVER_INFO,
+    GET_VERSION,
+    LIST_CONFIGS,
+    LIST_VERSIONS,
+    Rpc,
+)
 from lamina.errors import CursorError, InvalidError, NotFoundError
-from lamina.records import Change, ConfigInfo, KeyChange, Version
+from lamina.records import Change, ConfigInfo, KeyChange, ServerInfo, Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
 Item = TypeVar("Item")
@@ -111,9 +120,9 @@ class Listing(Generic[Item]):
         return items
 
 
-def log(session: Session, config: str, limit: int | None) -> Listing[Version]:
-    """List the versions, newest first."""
-    seen = session.horizon.least(config)
+def log(session: Session, config: str, limit: int | None, before: SupportsIndex | None = None) -> Listing[Version]:
+    """List the versions, newest first; with `before`, those older than it."""
+    seen = session.horizon.least(config) if before is None else 0
 
     def versions(reply: pb.ListVersionsResponse) -> list[Version]:
         nonlocal seen
@@ -124,7 +133,10 @@ def log(session: Session, config: str, limit: int | None) -> Listing[Version]:
         seen = 0
         return records
 
-    return Listing(session, LIST_VERSIONS, pb.ListVersionsRequest(config=config), versions, limit)
+    number = None if before is None else number_of(before, config)
+    return Listing(
+        session, LIST_VERSIONS, pb.ListVersionsRequest(config=config, before_version=number), versions, limit
+    )
 
 
 def history(session: Session, config: str, key: str, limit: int | None, *, newest_first: bool) -> Listing[KeyChange]:
@@ -137,6 +149,11 @@ def configs(session: Session, prefix: str) -> Listing[ConfigInfo]:
     """List the configs whose names begin so."""
     request = pb.ListConfigsRequest(prefix=check_text(prefix, "a prefix"))
     return Listing(session, LIST_CONFIGS, request, lambda reply: map(config_info_of, reply.configs))
+
+
+def server_info(session: Session) -> Flow[ServerInfo]:
+    """Ask what answers."""
+    return server_info_of((yield from Operation(session).ask(GET_SERVER_INFO, pb.GetServerInfoRequest())))
 
 
 def newest(verb: Operation, base: Entries) -> Flow[Entries]:

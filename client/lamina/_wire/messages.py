@@ -10,7 +10,7 @@ from google.protobuf.timestamp_pb2 import Timestamp
 
 from lamina._mapping.values import decode, load
 from lamina.errors import InvalidError
-from lamina.records import MISSING, Change, ConfigInfo, Conflict, KeyChange, Version, VersionChanges
+from lamina.records import MISSING, Change, ConfigInfo, Conflict, KeyChange, ServerInfo, Version, VersionChanges
 from lamina_protos.v1 import lamina_pb2 as pb
 
 
@@ -125,6 +125,11 @@ def conflict_of(conflict: pb.KeyConflict) -> Conflict:
         version=conflict.their_version,
         author=conflict.their_author,
     )
+
+
+def server_info_of(info: pb.ServerInfo) -> ServerInfo:
+    """Make the record of what answers."""
+    return ServerInfo(version=info.version, author=info.author, author_verified=info.author_verified)
 
 
 def config_info_of(summary: pb.ConfigSummary) -> ConfigInfo:

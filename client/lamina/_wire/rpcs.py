@@ -51,4 +51,5 @@ GET_KEY_HISTORY: Final[Rpc[pb.GetKeyHistoryRequest, pb.KeyHistory]] = RPCS["GetK
 WATCH_KEY_HISTORY: Final[Rpc[pb.WatchKeyHistoryRequest, pb.WatchKeyHistoryResponse]] = RPCS["WatchKeyHistory"]
 REVERT_CONFIG: Final[Rpc[pb.RevertConfigRequest, pb.CommitResponse]] = RPCS["RevertConfig"]
 FORK_CONFIG: Final[Rpc[pb.ForkConfigRequest, pb.CommitResponse]] = RPCS["ForkConfig"]
+GET_SERVER_INFO: Final[Rpc[pb.GetServerInfoRequest, pb.ServerInfo]] = RPCS["GetServerInfo"]
 LIST_CONFIGS: Final[Rpc[pb.ListConfigsRequest, pb.ListConfigsResponse]] = RPCS["ListConfigs"]

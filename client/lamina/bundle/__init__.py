@@ -78,9 +78,9 @@ class Bundle(Snapshot):
         """Compare two versions or times; without a second one, up to the newest version. By key, in order."""
         return self._run(reads.diff(self._session, self.config, old, new))
 
-    def log(self, *, limit: int | None = None) -> Iterator[Version]:
-        """List the versions, newest first."""
-        return self._iterate(reads.log(self._session, self.config, limit))
+    def log(self, *, limit: int | None = None, before: SupportsIndex | None = None) -> Iterator[Version]:
+        """List the versions, newest first; with `before`, those older than that version."""
+        return self._iterate(reads.log(self._session, self.config, limit, before))
 
     def history(self, key: str, *, newest_first: bool = False, limit: int | None = None) -> Iterator[KeyChange]:
         """List every change of one key, in version order."""

@@ -6,48 +6,67 @@ verb no more than what `--help` says about it.
 
 import os
 from importlib import import_module
-from typing import Any, Final
+from itertools import zip_longest
+from typing import Any, Final, NamedTuple
 
 import click
 
-from lamina.cli.arguments.options import CONTEXT_SETTINGS, VerbGroup, shared_options
+from lamina.cli.arguments.options import CONTEXT_SETTINGS, shared_options
+from lamina.cli.arguments.spelling import did_you_mean
 from lamina.cli.errors import boundary
 
 COMPLETION_VARIABLE: Final = "_LAMINA_COMPLETE"
 """By this the shells' scripts ask; not a setting."""
 
-VERBS: Final = {
-    "get": ("read", "Print a config, or one key's bare value."),
-    "set": ("write", "Set keys, as one new version."),
-    "unset": ("write", "Delete keys, as one new version."),
-    "edit": ("edit", "Open a config in an editor, and write what was changed."),
-    "log": ("read", "List a config's versions, newest first."),
-    "history": ("read", "List every change of one key."),
-    "blame": ("read", "Tell which version set each key's value."),
-    "diff": ("diff", "Show what differs between two versions."),
-    "watch": ("watch", "Print changes as they are committed."),
-    "exec": ("exec", "Run a command with a config as its environment."),
-    "bisect": ("bisect", "Find the version, and the keys in it, that break a command."),
-    "revert": ("write", "Write keys, or the whole map, as they once were, as a new version."),
-    "fork": ("write", "Make a new config out of another one."),
-    "export": ("transfer", "Write a config to a file."),
-    "import": ("transfer", "Set what a file says."),
-    "configs": ("read", "List the configs."),
-    "completion": ("completion", "Print a shell's completion script."),
+
+class VerbLine(NamedTuple):
+    """What `--help` says of a verb. `text` is short: two verbs share a line of 80 columns."""
+
+    module: str
+    text: str
+
+
+FAMILIES: Final = {
+    "Read": {
+        "get": VerbLine("read", "a config, or some keys"),
+        "configs": VerbLine("read", "the configs; also: ls"),
+        "show": VerbLine("show", "one version"),
+        "log": VerbLine("read", "the versions"),
+        "history": VerbLine("read", "all changes of a key"),
+        "blame": VerbLine("read", "who set each key"),
+        "diff": VerbLine("diff", "what differs"),
+        "status": VerbLine("status", "the servers, and you"),
+    },
+    "Write": {
+        "set": VerbLine("write", "set keys"),
+        "unset": VerbLine("write", "delete keys"),
+        "edit": VerbLine("edit", "edit in an editor"),
+        "import": VerbLine("transfer", "set what a file says"),
+        "revert": VerbLine("write", "bring old values back"),
+        "fork": VerbLine("write", "make a copy"),
+    },
+    "Use": {
+        "watch": VerbLine("watch", "changes, as they come"),
+        "exec": VerbLine("exec", "run with a config"),
+        "export": VerbLine("transfer", "write to a file"),
+        "bisect": VerbLine("bisect", "find a bad version"),
+    },
+    "About": {
+        "help": VerbLine("about", "VERB or `connection`"),
+        "version": VerbLine("about", "this command's version"),
+        "completion": VerbLine("completion", "for your shell"),
+    },
 }
+VERBS: Final = {name: line for family in FAMILIES.values() for name, line in family.items()}
+ALIASES: Final = {"ls": "configs"}
 
 _EPILOG: Final = """
-\b
-V is a version (12; 0 is the empty map before version 1), a time
-(2026-11-23T09:30:00Z, without a zone: this terminal's) or an age (90s, 2h, 7d).
-
-\b
-Exit codes: 0 done, 1 failed or refused, 2 bad usage, 3 conflict, 4 not found,
-5 unavailable, 130 Ctrl-C.
+V: a version (12), a time (2026-11-23 09:30) or an age (90s, 2h, 7d).
+Exit codes: 0 done, 1 failed, 2 usage, 3 conflict, 4 not found, 5 unavailable.
 """
 
 
-class App(VerbGroup):
+class App(click.Group):
     """The group of all verbs, and the one place where errors become texts and exit codes."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -58,23 +77,41 @@ class App(VerbGroup):
     def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
         """Import a verb."""
         del ctx
-        if cmd_name not in VERBS:
+        name = ALIASES.get(cmd_name, cmd_name)
+        if name not in VERBS:
             return None
-        module = import_module(f"lamina.cli.verbs.{VERBS[cmd_name][0]}")
-        command: click.Command = getattr(module, f"{cmd_name}_verb")
+        module = import_module(f"lamina.cli.verbs.{VERBS[name].module}")
+        command: click.Command = getattr(module, f"{name}_verb")
         return command
 
-    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the verbs without importing them."""
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """Find the verb, or name those that look like it."""
+        name = args[0]
+        if self.get_command(ctx, name) is None and not name.startswith("-"):
+            raise click.UsageError(f"there is no verb {name!r}{did_you_mean(name, [*VERBS, *ALIASES])}", ctx)
+        return super().resolve_command(ctx, args)
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """List the verbs by family, two in a line, without importing them."""
         del ctx
-        with formatter.section("Verbs"):
-            formatter.write_dl([(name, text) for name, (_, text) in VERBS.items()])
+        for family, lines in FAMILIES.items():
+            formatter.write(f"{family}:\n")
+            cells = [f"  {name:<11}{line.text}" for name, line in lines.items()]
+            for left, right in zip_longest(cells[::2], cells[1::2], fillvalue=""):
+                formatter.write(f"{left:<40}{right}".rstrip() + "\n")
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the closing lines as they are."""
+        del ctx
+        formatter.write(_EPILOG)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
         """Complete a verb's name without importing the verbs."""
         from click.shell_completion import CompletionItem  # noqa: PLC0415 - only while completing
 
-        verbs = [CompletionItem(name, help=text) for name, (_, text) in VERBS.items() if name.startswith(incomplete)]
+        verbs = [CompletionItem(name, help=line.text) for name, line in VERBS.items() if name.startswith(incomplete)]
         return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def main(self, *args: Any, **extra: Any) -> Any:
@@ -99,8 +136,7 @@ def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool)
 
 app: Final = App(
     name="lamina",
-    help="Read, change and follow configs on a Lamina server: every change is a new version, nothing is lost.",
-    epilog=_EPILOG,
+    help="Read, change and follow configs. Every change is a new version.",
     subcommand_metavar="VERB ...",
     context_settings=CONTEXT_SETTINGS,
     params=[

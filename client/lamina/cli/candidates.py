@@ -33,7 +33,7 @@ class _Asked(click.ParamType[str]):
         """Ask the server; silence is an answer too."""
         del param
         try:
-            limit = {} if "timeout" in chosen(ctx).typed else {"timeout": _TIMEOUT_SECONDS}
+            limit: dict[str, Any] = {} if "timeout" in chosen(ctx).typed else {"timeout": _TIMEOUT_SECONDS}
             with connected(ctx, **limit) as client:
                 offered = list(islice(self._candidates(client, ctx, incomplete), _OFFERED))
         except Exception:  # noqa: BLE001 - a traceback in the middle of somebody's command line helps nobody

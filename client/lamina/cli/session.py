@@ -3,24 +3,46 @@
 import logging
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 import lamina
 from lamina.cli.arguments.options import Chosen, chosen
-from lamina.cli.errors import REFUSED, Refusal, explain, tell
+from lamina.cli.arguments.spelling import did_you_mean
+from lamina.cli.errors import NOT_FOUND, REFUSED, Refusal, explain, tell
+
+_COMPARED_CONFIGS: Final = 1_000
+"""A name is compared with so many configs: one page of the list, or a few."""
 
 
 @contextmanager
-def connected(ctx: click.Context, **more: Any) -> Iterator[lamina.Client]:
-    """Give a client, and close it after the verb. `more` goes to `lamina.connect` over what the options say."""
-    with lamina.connect(**{**_arguments(chosen(ctx)), **more}) as client, _told(client.target):
+def connected(ctx: click.Context, *, quiet: bool = False, **more: Any) -> Iterator[lamina.Client]:
+    """Yield a client, and close it after the verb.
+
+    `more` goes to `lamina.connect` and wins over the options. With `quiet`, waiting for a server is not told.
+    """
+    options = {**_arguments(chosen(ctx)), **more}
+    with lamina.connect(**options) as client, nullcontext() if quiet else _told(client.target):
         chosen(ctx).asked = client.target
-        yield client
+        try:
+            yield client
+        except lamina.NotFoundError as error:
+            if error.reason != "CONFIG_NOT_FOUND":
+                raise
+            name = ctx.params.get("config") or ctx.params.get("source") or ""
+            raise Refusal(f"{error}{similar_config(client, name)}", NOT_FOUND) from None
+
+
+def similar_config(client: lamina.Client, name: str) -> str:
+    """Return a question that names configs with a similar name; empty where there is none, or no answer."""
+    with suppress(lamina.LaminaError):
+        return did_you_mean(name, (info.name for info in islice(client.configs(), _COMPARED_CONFIGS)))
+    return ""
 
 
 @contextmanager

@@ -80,6 +80,11 @@ class ConfigServiceStub(object):
                 request_serializer=lamina__protos_dot_v1_dot_lamina__pb2.ListConfigsRequest.SerializeToString,
                 response_deserializer=lamina__protos_dot_v1_dot_lamina__pb2.ListConfigsResponse.FromString,
                 _registered_method=True)
+        self.GetServerInfo = channel.unary_unary(
+                '/lamina.v1.ConfigService/GetServerInfo',
+                request_serializer=lamina__protos_dot_v1_dot_lamina__pb2.GetServerInfoRequest.SerializeToString,
+                response_deserializer=lamina__protos_dot_v1_dot_lamina__pb2.ServerInfo.FromString,
+                _registered_method=True)
 
 
 class ConfigServiceServicer(object):
@@ -185,6 +190,13 @@ class ConfigServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetServerInfo(self, request, context):
+        """Tells what answers, and as whom it knows the caller. Reads no config.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConfigServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -232,6 +244,11 @@ def add_ConfigServiceServicer_to_server(servicer, server):
                     servicer.ListConfigs,
                     request_deserializer=lamina__protos_dot_v1_dot_lamina__pb2.ListConfigsRequest.FromString,
                     response_serializer=lamina__protos_dot_v1_dot_lamina__pb2.ListConfigsResponse.SerializeToString,
+            ),
+            'GetServerInfo': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetServerInfo,
+                    request_deserializer=lamina__protos_dot_v1_dot_lamina__pb2.GetServerInfoRequest.FromString,
+                    response_serializer=lamina__protos_dot_v1_dot_lamina__pb2.ServerInfo.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -478,6 +495,33 @@ class ConfigService(object):
             '/lamina.v1.ConfigService/ListConfigs',
             lamina__protos_dot_v1_dot_lamina__pb2.ListConfigsRequest.SerializeToString,
             lamina__protos_dot_v1_dot_lamina__pb2.ListConfigsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetServerInfo(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lamina.v1.ConfigService/GetServerInfo',
+            lamina__protos_dot_v1_dot_lamina__pb2.GetServerInfoRequest.SerializeToString,
+            lamina__protos_dot_v1_dot_lamina__pb2.ServerInfo.FromString,
             options,
             channel_credentials,
             insecure,

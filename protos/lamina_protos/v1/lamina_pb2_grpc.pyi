@@ -136,6 +136,8 @@ class ConfigServiceStub:
     """
     ListConfigs: _grpc.UnaryUnaryMultiCallable[_lamina_pb2.ListConfigsRequest, _lamina_pb2.ListConfigsResponse]
     """Lists the configs whose names begin with a prefix, by name."""
+    GetServerInfo: _grpc.UnaryUnaryMultiCallable[_lamina_pb2.GetServerInfoRequest, _lamina_pb2.ServerInfo]
+    """Tells what answers, and as whom it knows the caller. Reads no config."""
 
 @_typing.type_check_only
 class ConfigServiceAsyncStub(ConfigServiceStub):
@@ -201,6 +203,8 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     """
     ListConfigs: _aio.UnaryUnaryMultiCallable[_lamina_pb2.ListConfigsRequest, _lamina_pb2.ListConfigsResponse]  # type: ignore[assignment]
     """Lists the configs whose names begin with a prefix, by name."""
+    GetServerInfo: _aio.UnaryUnaryMultiCallable[_lamina_pb2.GetServerInfoRequest, _lamina_pb2.ServerInfo]  # type: ignore[assignment]
+    """Tells what answers, and as whom it knows the caller. Reads no config."""
 
 class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     """Versioned key/value maps: commit atomically, read any version, watch without a gap."""
@@ -317,5 +321,13 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_lamina_pb2.ListConfigsResponse, _abc.Awaitable[_lamina_pb2.ListConfigsResponse]]:
         """Lists the configs whose names begin with a prefix, by name."""
+
+    @_abc_1.abstractmethod
+    def GetServerInfo(
+        self,
+        request: _lamina_pb2.GetServerInfoRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lamina_pb2.ServerInfo, _abc.Awaitable[_lamina_pb2.ServerInfo]]:
+        """Tells what answers, and as whom it knows the caller. Reads no config."""
 
 def add_ConfigServiceServicer_to_server(servicer: ConfigServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

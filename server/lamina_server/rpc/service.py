@@ -7,7 +7,7 @@ them is the business of handlers.py.
 from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from functools import partial
+from functools import cache, partial
 from typing import TypeVar
 
 from lamina_server.commits.committer import Committer
@@ -92,6 +92,11 @@ class Service:
         """List configs."""
         return await self._read(parse.list_configs, from_store.list_configs, data)
 
+    async def get_server_info(self, data: bytes, call: Call) -> bytes:
+        """Tell the release, and as whom the caller is known."""
+        await self._parse(lambda: parse.get_server_info(data, self._settings), data)
+        return encode.server_info(_release(), callers.author(call.metadata()))
+
     async def watch_key_history(self, data: bytes, call: Call, send: Send, end: ExitStack) -> None:
         """Follow a config until the caller leaves or the server stops. `end` is closed when the call is over."""
         self._draining.refuse()
@@ -140,6 +145,14 @@ class Service:
         if len(data) <= _PARSED_ON_THE_LOOP_BYTES:
             return parse()
         return await self._readers.run(parse)
+
+
+@cache
+def _release() -> str:
+    """Return this package's version. Read once, and late: its metadata is a file, and slow to import."""
+    from importlib.metadata import version  # noqa: PLC0415
+
+    return version("lamina")
 
 
 def _read_changed_keys(reading: Reading, version: Version) -> Sequence[str]:

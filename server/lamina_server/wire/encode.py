@@ -11,6 +11,7 @@ from functools import lru_cache
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.domain.planning import Author
 from lamina_server.domain.records import (
     CHANGED_KEYS_LIMIT,
     Change,
@@ -51,6 +52,12 @@ def version(version: Version, keys: Keys) -> bytes:
 def empty_map(config: str) -> bytes:
     """Encode version 0, the empty map before the first version: it has no header but its name."""
     return pb.ConfigVersion(config=config).SerializeToString()
+
+
+def server_info(release: str, author: Author) -> bytes:
+    """Encode what answers, and as whom it knows the caller."""
+    message = pb.ServerInfo(version=release, author=author.name, author_verified=author.verified)
+    return message.SerializeToString()
 
 
 def entry(entry: Entry) -> bytes:

@@ -115,6 +115,12 @@ def get_version(data: bytes, settings: Settings) -> requests.GetVersionRequest:
     )
 
 
+def get_server_info(data: bytes, settings: Settings) -> None:
+    """Read a GetServerInfoRequest, which asks for nothing in particular."""
+    _, checker = _parse(pb.GetServerInfoRequest, data, settings)
+    checker.done()
+
+
 def list_versions(data: bytes, settings: Settings) -> requests.ListVersionsRequest:
     """Read a ListVersionsRequest."""
     message, checker = _parse(pb.ListVersionsRequest, data, settings)

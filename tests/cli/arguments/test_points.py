@@ -51,6 +51,7 @@ def test_parse(text: str, point: int | datetime) -> None:
     [
         ("2026-11-23T09:30:00", datetime(2026, 11, 23, 8, 30, tzinfo=UTC)),
         ("2026-11-23 09:30", datetime(2026, 11, 23, 8, 30, tzinfo=UTC)),
+        ("2026-11-23", datetime(2026, 11, 22, 23, 0, tzinfo=UTC)),  # that day begins
         ("2026-07-01T09:30:00", datetime(2026, 7, 1, 7, 30, tzinfo=UTC)),  # summer time
     ],
 )
@@ -69,7 +70,6 @@ def test_without_a_zone_it_is_the_terminals(text: str, utc: datetime) -> None:
         ("-1", "not a version"),
         ("1.5", "not a version"),
         ("2 h", "not a version"),
-        ("2026-11-23", "not a version"),  # the beginning of that day, or its end?
         ("٣", "not a version"),
         ("9" * 19, "so high"),
         ("9" * 9999, "so high"),

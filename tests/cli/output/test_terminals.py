@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 import lamina
-from lamina.cli.output.screen import ago
-from tests.cli.running import LAMINA, Terminal, on_terminal
+from lamina.cli.output.screen import ago, fitted
+from tests.cli.running import LAMINA, InProcess, Terminal, on_terminal
 
 ESCAPE = "\x1b["
 
@@ -39,6 +39,41 @@ def test_without_colours(target: str, shop: lamina.Config, no_color: str, term: 
     for arguments in (["log"], ["diff"], ["blame"], ["get"], ["set", "a=b", "--dry-run"]):
         line = [arguments[0], shop.name, *arguments[1:]]
         assert ESCAPE not in on_terminal(*line, target=target, NO_COLOR=no_color, TERM=term)[1]
+
+
+def test_color_is_forced_and_forbidden(cli: InProcess, target: str, shop: lamina.Config) -> None:
+    """--color decides, then NO_COLOR, then FORCE_COLOR, then the terminal."""
+    assert ESCAPE in cli.out("diff", shop.name, "--color=always")
+    assert ESCAPE in cli.out("diff", shop.name, FORCE_COLOR="1")
+    assert ESCAPE not in cli.out("diff", shop.name, FORCE_COLOR="1", NO_COLOR="1")
+    assert ESCAPE in cli.out("--color=always", "diff", shop.name, NO_COLOR="1")
+    assert ESCAPE not in cli.out("diff", shop.name)
+    assert ESCAPE not in on_terminal("diff", shop.name, "--color=never", target=target, FORCE_COLOR="1")[1]
+
+
+def test_value_and_message_survive_a_long_author(target: str, config_name: str) -> None:
+    """A cell that is cut ends in an ellipsis, and so can be seen to be cut."""
+    author = "a-service-with-a-very-long-name@a-team.example.com"
+    with lamina.connect(target, author=author) as client:
+        cfg = client.config(config_name, create=True)
+        cfg["a/key/of/some/length"] = "x" * 60
+        cfg.commit("the reason is long, too, but its beginning can be read")
+    for verb in (["blame"], ["log"], ["history", "a/key/of/some/length"]):
+        line = on_terminal(verb[0], config_name, *verb[1:], target=target, COLUMNS="80")[0].splitlines()[1]
+        assert len(line) <= 80
+        assert "a-service" in line
+        assert "the reaso" in line
+        assert line.count("…") >= 2
+    row = on_terminal("blame", config_name, target=target, COLUMNS="80")[0].splitlines()[1]
+    assert "a/key/of" in row
+    assert '"xxxxxx' in row
+
+
+@pytest.mark.parametrize(
+    ("widths", "room", "expected"), [([3, 4], 80, [3, 4]), ([3, 50, 60], 43, [3, 20, 20]), ([9, 9], 1, [1, 1])]
+)
+def test_columns_share_what_room_there_is(widths: list[int], room: int, expected: list[int]) -> None:
+    assert fitted(widths, room) == expected
 
 
 def test_an_empty_no_color_means_nothing(target: str, shop: lamina.Config) -> None:

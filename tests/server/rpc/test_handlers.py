@@ -66,7 +66,9 @@ async def answer(call: Any) -> Any:
 
 @pytest.mark.parametrize("method", [method.name for method in SERVICE.methods])
 async def test_malformed_bytes_are_a_bad_request(wire: Wire, method: str) -> None:
-    for data in (b"\xff", b"\x0a\x05ab", b"\x0a\x02\xed\xa0", b"\x0b", b"\x08" + b"\xff" * 11):
+    no_utf8 = b"\x0a\x02\xed\xa0"  # in the first field: to a message without fields it is unknown, and no text
+    has_fields = bool(SERVICE.methods_by_name[method].input_type.fields)
+    for data in (b"\xff", b"\x0a\x05ab", *([no_utf8] if has_fields else []), b"\x0b", b"\x08" + b"\xff" * 11):
         refused = await refusal(answer(raw(wire, method)(data)))
         assert (refused.code, refused.reason) == (grpc.StatusCode.INVALID_ARGUMENT, "BAD_REQUEST"), data
         assert f"lamina.v1.{method}Request" in refused.text

@@ -1,6 +1,7 @@
 """The verbs that look at a config's past and its future, for threads, for whoever stands at one of its versions."""
 
 from collections.abc import Iterable, Iterator
+from typing import SupportsIndex
 
 from lamina._flows import reads
 from lamina._flows.points import Point
@@ -36,9 +37,9 @@ class Reader:
         """
         return self._shell.run(reads.diff(self._shell.session, self._name(), old, new))
 
-    def log(self, *, limit: int | None = None) -> Iterator[Version]:
-        """List the versions, newest first, reading page by page."""
-        return self._shell.iterate(reads.log(self._shell.session, self._name(), limit))
+    def log(self, *, limit: int | None = None, before: SupportsIndex | None = None) -> Iterator[Version]:
+        """List the versions, newest first, reading page by page; with `before`, those older than that version."""
+        return self._shell.iterate(reads.log(self._shell.session, self._name(), limit, before))
 
     def history(self, key: str, *, newest_first: bool = False, limit: int | None = None) -> Iterator[KeyChange]:
         """List every change of one key, in version order, reading page by page."""

@@ -1,7 +1,8 @@
 """What all verbs share: the options of the connection and the output, `-h`, and arguments that mean a point in time.
 
-An option stands before or after its verb, where the verb's own wins; the environment speaks before both. What was
-chosen is kept in click's `meta`, which a group and its verb share. It knows nothing of what verbs do.
+An option may stand before or after its verb. An option after the verb wins over one before it, and both win over the
+environment. The chosen values are kept in click's `meta`, which a group and its verb share. It does not know what
+verbs do.
 """
 
 import math
@@ -19,7 +20,7 @@ from click.core import ParameterSource
 
 from lamina.cli.arguments.points import PointError, parse_point
 
-CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 100}
+CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 OUTPUTS: Final = ("text", "json", "yaml", "toml", "env")
 _META: Final = "lamina.cli.chosen"
 
@@ -63,26 +64,10 @@ def chosen(ctx: click.Context) -> Chosen:
 
 
 class SharedOption(click.Option):
-    """An option of the connection or the output, which `--help` lists after a verb's own."""
+    """An option of the connection or the output, which every verb takes; `lamina help connection` lists them."""
 
 
-class _WithSharedOptions(click.Command):
-    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the own options first."""
-        for title, shared in (("Options", False), ("Connection and output, before or after the verb", True)):
-            records = [
-                record
-                for parameter in self.get_params(ctx)
-                if isinstance(parameter, click.Option)  # arguments stand in the line above, and in the text
-                and isinstance(parameter, SharedOption) is shared
-                and (record := parameter.get_help_record(ctx))
-            ]
-            if records:
-                with formatter.section(title):
-                    formatter.write_dl(records)
-
-
-class Verb(_WithSharedOptions):
+class Verb(click.Command):
     """A verb: a click command that takes the shared options too. `outputs` are what `-o` may say."""
 
     def __init__(self, *args: Any, outputs: Sequence[str] = ("text", "json"), **extra: Any) -> None:
@@ -93,14 +78,30 @@ class Verb(_WithSharedOptions):
         self.outputs = outputs
         self.params.extend(shared_options(outputs, from_environment=False))
 
-
-class VerbGroup(_WithSharedOptions, click.Group):
-    """The group of verbs, with the shared options."""
-
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """List the options, then the verbs."""
-        super().format_options(ctx, formatter)
-        self.format_commands(ctx, formatter)
+        """List the verb's own options and -o. Arguments stand in the usage line, and in the text."""
+        records = [
+            record
+            for parameter in self.get_params(ctx)
+            if isinstance(parameter, click.Option)
+            and (parameter.name == "output" or not isinstance(parameter, SharedOption))
+            and (record := parameter.get_help_record(ctx))
+        ]
+        with formatter.section("Options"):
+            formatter.write_dl(records)
+        formatter.write("\nServer, TLS, author, colours: `lamina help connection`\n")
+
+
+def write_shared_options(ctx: click.Context, formatter: click.HelpFormatter) -> None:
+    """List the shared options, and the variables that hold them."""
+    options = shared_options(from_environment=True)
+    with formatter.section("Connection and output, before or after the verb"):
+        formatter.write_dl([record for option in options if (record := option.get_help_record(ctx))])
+    variables = ", ".join(str(option.envvar) for option in options if option.envvar)
+    formatter.write_paragraph()
+    with formatter.indentation():
+        text = "An option after the verb wins over one before it, and both win over the environment"
+        formatter.write_text(f"{text}: {variables}.")
 
 
 class PointType(click.ParamType[Any]):
@@ -133,35 +134,40 @@ POINT: Final = PointType()
 _FILE: Final = click.Path(exists=True, dir_okay=False, readable=True)
 _SECONDS: Final = Seconds(min=0, min_open=True)
 _SHARED: Final[tuple[tuple[str, str | None, dict[str, Any]], ...]] = (
-    ("--target", "LAMINA_TARGET", {"metavar": "HOST:PORT", "help": "Server, or several by commas [localhost:7440]."}),
-    ("--token-file", None, {"type": _FILE, "help": "Holds the token; else LAMINA_TOKEN does. Never an argument."}),
-    ("--tls-ca", "LAMINA_TLS_CA", {"type": _FILE, "help": "Whom to trust, in PEM [the system's roots]."}),
-    ("--tls-cert", "LAMINA_TLS_CERT", {"type": _FILE, "help": "This client's certificate, in PEM."}),
-    ("--tls-key", "LAMINA_TLS_KEY", {"type": _FILE, "help": "The certificate's key, in PEM."}),
-    ("--plaintext", None, {"is_flag": True, "help": "No TLS, to other machines too [TLS but to this machine]."}),
+    ("--target", "LAMINA_TARGET", {"metavar": "HOST:PORT", "help": "The server, or several [localhost:7440]."}),
+    ("--token-file", None, {"type": _FILE, "help": "A file with the token; else LAMINA_TOKEN."}),
+    ("--tls-ca", "LAMINA_TLS_CA", {"type": _FILE, "help": "Certificates to trust, PEM [the system's]."}),
+    ("--tls-cert", "LAMINA_TLS_CERT", {"type": _FILE, "help": "This client's certificate, PEM."}),
+    ("--tls-key", "LAMINA_TLS_KEY", {"type": _FILE, "help": "The key of that certificate, PEM."}),
+    ("--plaintext", None, {"is_flag": True, "help": "Connect without TLS, to other machines too."}),
     (
         "--timeout",
         "LAMINA_TIMEOUT",
-        {"type": _SECONDS, "metavar": "SECONDS", "help": "For a verb with all its retries [10]."},
+        {"type": _SECONDS, "metavar": "SECONDS", "help": "For a verb and its retries [10]."},
     ),
-    ("--author", "LAMINA_AUTHOR", {"metavar": "NAME", "help": "Where the server knows no callers [the OS user]."}),
+    ("--author", "LAMINA_AUTHOR", {"metavar": "NAME", "help": "Who writes, if no token tells [the OS user]."}),
+    ("--color", None, {"type": click.Choice(("auto", "always", "never")), "help": "Colours [auto: on a terminal]."}),
 )
 
 
 def shared_options(outputs: Sequence[str] = OUTPUTS, *, from_environment: bool) -> list[click.Option]:
     """Make the options anew: the group's read the environment, a verb's only what stands after it."""
-    output = {"type": click.Choice(outputs), "help": "What to write [text]."}
+    output = {"type": click.Choice(outputs), "metavar": "FORMAT", "help": f"{_listed(outputs)} [text]."}
     return [
         SharedOption(
             ["-o", name] if name == "--output" else [name],
             expose_value=False,
             callback=_choose,
             envvar=variable if from_environment else None,
-            show_envvar=from_environment,
             **extra,
         )
         for name, variable, extra in (*_SHARED, ("--output", "LAMINA_OUTPUT", output))
     ]
+
+
+def _listed(outputs: Sequence[str]) -> str:
+    """Return the formats as a sentence's part: `text, json or yaml`."""
+    return outputs[0] if len(outputs) == 1 else f"{', '.join(outputs[:-1])} or {outputs[-1]}"
 
 
 def _choose(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:

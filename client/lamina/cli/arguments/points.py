@@ -3,6 +3,7 @@
 12                          version 12, and 0 the empty map before version 1
 2026-11-23T09:30:00+01:00   the newest version not later than that
 2026-11-23 09:30            the same in the terminal's time zone
+2026-11-23                  that day's beginning, in the terminal's time zone
 90s  15m  2h  7d  3w        so long ago
 """
 
@@ -14,8 +15,8 @@ _VERSION_LIMIT: Final = 2**63
 _UNIT_SECONDS: Final = {"s": 1, "m": 60, "h": 3600, "d": 86400, "w": 604800}
 _AGE: Final = re.compile(r"(\d{1,12})([smhdw])", re.ASCII)
 _TIME: Final = re.compile(
-    r"(?P<date>\d{4}-\d\d-\d\d)[Tt ](?P<minute>\d\d:\d\d)(?P<second>:\d\d)?(?P<fraction>\.\d+)?"
-    r"(?P<zone>[Zz]|[+-]\d\d:\d\d)?",
+    r"(?P<date>\d{4}-\d\d-\d\d)(?:[Tt ](?P<minute>\d\d:\d\d)(?P<second>:\d\d)?(?P<fraction>\.\d+)?"
+    r"(?P<zone>[Zz]|[+-]\d\d:\d\d)?)?",
     re.ASCII,
 )
 FORMS: Final = "a version (12), a time (2026-11-23T09:30:00Z, without a zone: this terminal's) or an age (90s, 2h, 7d)"
@@ -56,7 +57,9 @@ def _time(parts: re.Match[str]) -> datetime:
     zone = (parts["zone"] or "").upper()
     try:
         # fromisoformat rather than a library: this is the one form in which it gets them, fully spelt.
-        time = datetime.fromisoformat(f"{parts['date']}T{parts['minute']}{parts['second'] or ':00'}.{fraction}{zone}")
+        time = datetime.fromisoformat(
+            f"{parts['date']}T{parts['minute'] or '00:00'}{parts['second'] or ':00'}.{fraction}{zone}"
+        )
         return time if time.tzinfo else time.astimezone()
     except (ValueError, OverflowError) as error:
         raise PointError(f"{parts[0]!r} is no time that exists: {error}") from None

@@ -44,6 +44,15 @@ def summary(changes: Mapping[str, lamina.Change]) -> str:
     return ", ".join(f"{number:,} {what}" for what, number in counts.items() if number) or "nothing changed"
 
 
+def differ(one: object, other: object) -> bool:
+    """Return whether two values differ. True, 1 and 1.0 do, and MISSING differs from all values."""
+    if isinstance(one, list) and isinstance(other, list):
+        return len(one) != len(other) or any(map(differ, one, other))
+    if isinstance(one, dict) and isinstance(other, dict):
+        return one.keys() != other.keys() or any(differ(one[name], other[name]) for name in one)
+    return type(one) is not type(other) or one != other
+
+
 def arrow(old: Any, new: Any) -> Text:
     """Write a change in one line; a side that is MISSING is left out."""
     sides = []

@@ -17,9 +17,11 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import IO, Final
 
+import click
 from rich.console import Console
 from rich.text import Text
 
+from lamina.cli.arguments.options import chosen
 from lamina.cli.output.text import escape
 
 VERSION, AUTHOR, TIME, KEY, OLD, NEW, QUIET = "yellow", "cyan", "blue", "bold", "red", "green", "dim"
@@ -49,18 +51,24 @@ class Screen:
         self.console.print(Text.assemble(*(part if isinstance(part, Text) else cell(part) for part in parts)))
 
     def columns(self, rows: Iterable[Row], header: Sequence[str] = (), *, clip: bool = False) -> None:
-        """Write rows, aligned, as they come; for people with a header, and with `clip` no wider than the terminal."""
+        """Write rows, aligned, as they come; for people with a header.
+
+        With `clip`, rows are no wider than the terminal: long cells are cut, and end in an ellipsis.
+        """
         left = iter(rows)
         first = list(islice(left, _FIRST_ROWS))
         if first and header and self.live:
             first.insert(0, [cell(title, QUIET) for title in header])
         widths = [max(map(_width, column)) for column in zip(*first, strict=True)]
+        is_clipped = clip and self.live
+        if is_clipped:
+            widths = fitted(widths, self.console.width - len(_GAP) * (len(widths) - 1))
         for chunk in (first, left):
             for row in chunk:
-                line = _joined(row, widths)
-                if clip and self.live:
-                    line.truncate(self.console.width, overflow="ellipsis")
-                self.console.print(line)
+                if is_clipped:
+                    for part, width in zip(row, widths, strict=True):
+                        part.truncate(width, overflow="ellipsis")
+                self.console.print(_joined(row, widths))
 
     def time(self, time: datetime) -> Text:
         """Write a time: how long ago, or when it is long ago; for a machine, exactly when."""
@@ -85,6 +93,19 @@ def first_line(message: str) -> Text:
     """Make a cell of a message's first line."""
     head, _, more = message.partition("\n")
     return cell(f"{head} …" if more.strip() else head)
+
+
+def fitted(widths: Sequence[int], room: int) -> list[int]:
+    """Return column widths that need no more than `room`: narrow columns keep theirs, the others share what is left.
+
+    Each column gets at least one place, so that a long author leaves room for the value and the message.
+    """
+    left, fit = room, list(widths)
+    by_width = sorted(range(len(widths)), key=lambda index: widths[index])
+    for done, index in enumerate(by_width):
+        fit[index] = max(min(widths[index], left // (len(widths) - done)), 1)
+        left -= fit[index]
+    return fit
 
 
 def ago(time: datetime, now: datetime) -> str:
@@ -113,25 +134,25 @@ def counted(number: int, noun: str) -> str:
 def screen(*, paged: bool = False) -> Iterator[Screen]:
     """Give the screen on stdout, behind the pager if that is wanted and somebody looks on."""
     if not sys.stdout.isatty():
-        yield Screen(_console(sys.stdout, colours=False), live=False)
+        yield Screen(_console(sys.stdout, colours=_wants_colours(is_terminal=False)), live=False)
         return
     pager = _pager() if paged else None
     if pager is None:
-        yield Screen(_console(sys.stdout, colours=_colours()), live=True)
+        yield Screen(_console(sys.stdout, colours=_wants_colours(is_terminal=True)), live=True)
         return
     with _through(pager) as into:
-        yield Screen(_console(into, colours=_colours()), live=True)
+        yield Screen(_console(into, colours=_wants_colours(is_terminal=True)), live=True)
 
 
 def error_screen() -> Screen:
     """Give the screen on stderr, for what people are to see wherever stdout goes."""
     is_live = sys.stderr.isatty()
-    return Screen(_console(sys.stderr, colours=is_live and _colours()), live=is_live)
+    return Screen(_console(sys.stderr, colours=_wants_colours(is_terminal=is_live)), live=is_live)
 
 
 def error_console() -> Console | None:
     """Give a console on stderr for progress, where somebody looks on."""
-    return Console(stderr=True, no_color=not _colours()) if sys.stderr.isatty() else None
+    return Console(stderr=True, no_color=not _wants_colours(is_terminal=True)) if sys.stderr.isatty() else None
 
 
 class _Console(Console):
@@ -147,7 +168,7 @@ def _console(file: IO[str], *, colours: bool) -> Console:
     return _Console(
         file=file,
         force_terminal=colours,
-        color_system="auto" if colours else None,
+        color_system="standard" if colours else None,
         markup=False,
         emoji=False,
         highlight=False,
@@ -155,8 +176,17 @@ def _console(file: IO[str], *, colours: bool) -> Console:
     )
 
 
-def _colours() -> bool:
-    return not os.environ.get("NO_COLOR") and os.environ.get("TERM") not in {None, "", "dumb"}
+def _wants_colours(*, is_terminal: bool) -> bool:
+    """Return whether to write colours: --color decides, then NO_COLOR, then FORCE_COLOR, then the terminal."""
+    context = click.get_current_context(silent=True)
+    wish = chosen(context).values.get("color", "auto") if context else "auto"
+    if wish != "auto":
+        return bool(wish == "always")
+    if os.environ.get("NO_COLOR"):
+        return False
+    if os.environ.get("FORCE_COLOR"):
+        return True
+    return is_terminal and os.environ.get("TERM") not in {None, "", "dumb"}
 
 
 def _pager() -> list[str] | None:

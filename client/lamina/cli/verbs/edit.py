@@ -19,8 +19,9 @@ from lamina.cli import formats
 from lamina.cli.arguments.options import Verb, chosen
 from lamina.cli.candidates import CONFIG
 from lamina.cli.errors import USAGE, Refusal, exit_code, report, tell
+from lamina.cli.output.differences import differ
 from lamina.cli.session import connected
-from lamina.cli.writing.writer import Write, differ, edit, writer
+from lamina.cli.writing.writer import Write, edit, writer
 
 _FORMATS: Final = ("yaml", "toml")
 _FOLDER: Final = "lamina-edit-"

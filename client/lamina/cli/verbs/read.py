@@ -1,4 +1,4 @@
-"""The verbs that look: get, log, history, blame, configs. They write to stdout and change nothing."""
+"""The verbs that read: get, log, history, blame, configs. They write to stdout and change nothing."""
 
 import sys
 from collections.abc import Mapping
@@ -11,6 +11,7 @@ from rich.text import Text
 import lamina
 from lamina.cli import formats
 from lamina.cli.arguments.options import OUTPUTS, POINT, Verb, chosen
+from lamina.cli.arguments.spelling import did_you_mean
 from lamina.cli.candidates import CONFIG, KEY
 from lamina.cli.errors import NOT_FOUND, REFUSED, Refusal
 from lamina.cli.output.json_records import document, json_line, shape, shapes
@@ -31,6 +32,7 @@ from lamina.cli.output.screen import (
 )
 from lamina.cli.output.screen import KEY as KEY_STYLE
 from lamina.cli.output.text import show, write_json
+from lamina.cli.selection import no_such_key, prefix_option, selected
 from lamina.cli.session import connected, read
 
 _CLIPPED_COLUMNS = 48
@@ -40,38 +42,47 @@ _NAMED_KEYS = 3
 
 @click.command("get", cls=Verb, outputs=OUTPUTS)
 @click.argument("config", type=CONFIG)
-@click.argument("key", type=KEY, required=False)
-@click.option("--at", "point", type=POINT, help="As it was then [now].")
+@click.argument("keys", metavar="[KEY]...", type=KEY, nargs=-1)
+@prefix_option
+@click.option("--at", "point", type=POINT, help="As it was at V [now].")
+@click.option("--raw", is_flag=True, help="One KEY's value as it is, without a line break.")
 @click.pass_context
-def get_verb(ctx: click.Context, config: str, key: str | None, point: int | datetime | None) -> None:
-    """Print a config, or with KEY that key's bare value.
+def get_verb(
+    ctx: click.Context,
+    config: str,
+    keys: tuple[str, ...],
+    prefixes: tuple[str, ...],
+    point: int | datetime | None,
+    *,
+    raw: bool,
+) -> None:
+    """Print a config, or some of its keys; with one KEY, its bare value.
 
-    Text is printed as it is, everything else as JSON; bytes are printed as they are, but not onto a terminal: -o json
-    has them in base64.
+    Text is printed as it is, everything else as JSON. Bytes are printed as they are, but not to a terminal: -o json
+    prints them in base64.
     """
-    allowed = OUTPUTS if key is None else ("text", "json")
-    output = chosen(ctx).output(allowed)
+    is_single = len(keys) == 1 and not prefixes
+    if raw and not is_single:
+        raise click.UsageError("--raw takes one KEY")
+    output = chosen(ctx).output(("text", "json") if is_single else OUTPUTS)
     with connected(ctx) as client:
-        entries = read(client, config, point)
-    if key is None:
+        entries = selected(read(client, config, point), keys, prefixes)
+    if not is_single:
         print_map(entries, output)
-    elif key not in entries:
-        raise Refusal(f"{config} has no key {key}", NOT_FOUND)
     elif output == "json":
-        print(document(entries[key]))
+        print(document(entries[keys[0]]))
     else:
-        _print_bare(key, entries[key])
+        _print_bare(keys[0], entries[keys[0]], end="" if raw else "\n")
 
 
-def print_map(entries: lamina.Snapshot, output: str) -> None:
-    """Write a whole map in one of the outputs."""
+def print_map(entries: Mapping[str, Any], output: str) -> None:
+    """Write a map in one of the outputs."""
     if output == "text":
         with screen() as out:
             out.columns(([cell(key, KEY_STYLE), cell(show(value))] for key, value in entries.items()), ("KEY", "VALUE"))
         return
-    plain = entries.to_dict()
     try:
-        text = document(plain) + "\n" if output == "json" else _mapped(plain, output)
+        text = document(entries) + "\n" if output == "json" else _mapped(entries, output)
     except formats.FormatError as error:
         raise Refusal(str(error), REFUSED) from None
     emit(text)
@@ -81,14 +92,14 @@ def _mapped(entries: Mapping[str, Any], output: str) -> str:
     return formats.shell(entries) if output == "env" else formats.dump(output, entries)
 
 
-def _print_bare(key: str, value: Any) -> None:
+def _print_bare(key: str, value: Any, *, end: str) -> None:
     if isinstance(value, bytes):
         if sys.stdout.isatty():
-            raise Refusal(f"{key} holds bytes, which are not for a terminal: send them to a file, or ask for -o json")
+            raise Refusal(f"{key} holds bytes, which a terminal cannot show: send them to a file, or use -o json")
         click.echo(value, nl=False)
         return
     text = value if isinstance(value, str) else write_json(value)
-    emit(text + "\n")
+    emit(text + end)
 
 
 @click.command("log", cls=Verb)
@@ -152,7 +163,7 @@ def history_verb(ctx: click.Context, config: str, key: str, limit: int | None, *
         if first is None:
             if limit == 0:
                 return
-            raise Refusal(f"{config} never had a key {key}", NOT_FOUND)
+            raise Refusal(f"{config} never had a key {key}{did_you_mean(key, client.config(config))}", NOT_FOUND)
         if output == "json":
             print(json_line(shape(first)))
             for change in changes:
@@ -178,14 +189,14 @@ def _beside(out: Screen, value: Any, style: str = "") -> Text:
 @click.argument("keys", metavar="[KEY]...", type=KEY, nargs=-1)
 @click.pass_context
 def blame_verb(ctx: click.Context, config: str, keys: tuple[str, ...]) -> None:
-    """Tell which version set each key's value, when, by whom and why."""
+    """Show which version set each key's value: when, by whom and why."""
     output = chosen(ctx).output(("text", "json"))
     with connected(ctx) as client:
         cfg = client.config(config)
         try:
             versions = cfg.blame(*keys)
         except KeyError as error:
-            raise Refusal(f"{config} has no key {error.args[0]}", NOT_FOUND) from None
+            raise no_such_key(config, error.args[0], cfg) from None
     if output == "json":
         print(document(shapes(versions)))
         return

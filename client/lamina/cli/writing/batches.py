@@ -9,17 +9,10 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any, Final
 
 import lamina
+from lamina.cli.output.differences import differ
 from lamina.cli.output.progress import working
 from lamina.cli.output.text import write_json
-from lamina.cli.writing.writer import (
-    Write,
-    differ,
-    outcome_told,
-    print_plan,
-    print_unchanged,
-    print_written,
-    until_written,
-)
+from lamina.cli.writing.writer import Write, outcome_told, print_plan, print_unchanged, print_written, until_written
 
 _BATCH_CHANGES: Final = 10_000
 """The server's default for one request."""

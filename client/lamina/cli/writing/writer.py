@@ -15,9 +15,10 @@ import click
 import lamina
 from lamina.cli.arguments.options import POINT, chosen
 from lamina.cli.errors import NOT_FOUND, UNAVAILABLE, Refusal, explain
-from lamina.cli.output.differences import print_changes, summary
+from lamina.cli.output.differences import differ, print_changes, summary
 from lamina.cli.output.json_records import document, json_line, shape, shapes
 from lamina.cli.output.screen import NEW, QUIET, VERSION, cell, screen
+from lamina.cli.session import similar_config
 
 ATTEMPTS: Final = 20
 """Each fails only if somebody else commits the same key within a few milliseconds."""
@@ -52,7 +53,8 @@ class Write:
         except lamina.NotFoundError:
             if "create" not in self.ctx.params:
                 raise
-            raise Refusal(f"there is no config {config}; --create makes it", NOT_FOUND) from None
+            text = f"there is no config {config}; --create makes it{similar_config(client, config)}"
+            raise Refusal(text, NOT_FOUND) from None
 
     def demand_base(self, cfg: lamina.Config, changes: Changes) -> None:
         """Raise ConflictError if what these changes change was changed since --base, unless to the very same."""
@@ -184,15 +186,6 @@ def print_plan(write: Write, changes: Changes) -> None:
                 out.line(cell(f"dry run: {summary(changes)}, nothing written", NEW if changes else QUIET))
     if write.exit_code and changes:
         write.ctx.exit(1)
-
-
-def differ(one: object, other: object) -> bool:
-    """Tell whether two values differ, where True, 1 and 1.0 do, or either is MISSING."""
-    if isinstance(one, list) and isinstance(other, list):
-        return len(one) != len(other) or any(map(differ, one, other))
-    if isinstance(one, dict) and isinstance(other, dict):
-        return one.keys() != other.keys() or any(differ(one[name], other[name]) for name in one)
-    return type(one) is not type(other) or one != other
 
 
 def _conflicts(cfg: lamina.Config, stale: Changes, changes: Changes) -> dict[str, lamina.Conflict]:

@@ -1,0 +1,34 @@
+"""Some of a map's keys, chosen by name or by how they begin. Asks no server."""
+
+from collections.abc import Collection, Iterable
+from typing import Any
+
+import click
+
+import lamina
+from lamina.cli.arguments.spelling import did_you_mean
+from lamina.cli.errors import NOT_FOUND, Refusal
+
+prefix_option = click.option(
+    "--prefix", "prefixes", metavar="P", multiple=True, help="Keys that begin with P; may be repeated."
+)
+
+
+def selected(snapshot: lamina.Snapshot, keys: Collection[str], prefixes: Collection[str]) -> dict[str, Any]:
+    """Return a plain copy of the entries with one of the keys or prefixes, in key order; of all where neither is given.
+
+    Refuses, with the names that look alike, keys that the map does not have.
+    """
+    missing = [key for key in keys if key not in snapshot]
+    if missing:
+        raise no_such_key(snapshot.config, missing[0], snapshot)
+    entries = snapshot.to_dict()
+    if not keys and not prefixes:
+        return entries
+    wanted, begins = frozenset(keys), tuple(prefixes)
+    return {key: value for key, value in entries.items() if key in wanted or key.startswith(begins)}
+
+
+def no_such_key(config: str, key: str, keys: Iterable[str]) -> Refusal:
+    """Return the refusal of a key that a config does not have."""
+    return Refusal(f"{config} has no key {key}{did_you_mean(key, keys)}", NOT_FOUND)

@@ -1,0 +1,87 @@
+"""The verb that shows how the servers are: status."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from time import monotonic
+from typing import Any, Final
+
+import click
+
+import lamina
+from lamina.cli.arguments.options import Verb, chosen
+from lamina.cli.errors import UNAVAILABLE, explain
+from lamina.cli.output.json_records import document
+from lamina.cli.output.screen import KEY, NEW, OLD, QUIET, Row, cell, screen
+from lamina.cli.session import connected
+
+_TIMEOUT_SECONDS: Final = 2.0
+"""An address that says nothing for so long is down, unless --timeout says otherwise."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Answer:
+    """What one address answered: a server's words and how long they took, or why there are none."""
+
+    address: str
+    info: lamina.ServerInfo | None = None
+    latency_seconds: float = 0.0
+    error: str = ""
+
+    def shape(self) -> dict[str, Any]:
+        """Return a JSON object."""
+        if self.info is None:
+            return {"address": self.address, "state": "unavailable", "error": self.error}
+        return {
+            "address": self.address,
+            "state": "up",
+            "version": self.info.version,
+            "latency_ms": round(self.latency_seconds * 1000, 3),
+            "author": self.info.author,
+            "author_verified": self.info.author_verified,
+        }
+
+
+@click.command("status", cls=Verb)
+@click.pass_context
+def status_verb(ctx: click.Context) -> None:
+    """Show each address of the server: whether it answers, its version and latency, and who you are there.
+
+    Exits with 5 if none of them answers.
+    """
+    output = chosen(ctx).output(("text", "json"))
+    answers = list(_ask_each(ctx))
+    if output == "json":
+        print(document([answer.shape() for answer in answers]))
+    else:
+        with screen() as out:
+            out.columns(map(_row, answers), ("ADDRESS", "STATE", "VERSION", "LATENCY", "YOU ARE"), clip=True)
+    if all(answer.info is None for answer in answers):
+        ctx.exit(UNAVAILABLE)
+
+
+def _ask_each(ctx: click.Context) -> Iterator[_Answer]:
+    with connected(ctx) as client:  # makes no call: it knows the addresses
+        addresses = client.target.split(",")
+    limit = {} if "timeout" in chosen(ctx).values else {"timeout": _TIMEOUT_SECONDS}
+    for address in addresses:
+        yield _ask(ctx, address.strip(), limit)
+
+
+def _ask(ctx: click.Context, address: str, limit: dict[str, float]) -> _Answer:
+    try:
+        with connected(ctx, quiet=True, target=address, **limit) as client:
+            client.server_info()  # opens the connection, whose time is none of an answer's
+            begun = monotonic()
+            info = client.server_info()
+            return _Answer(address, info, monotonic() - begun)
+    except lamina.LaminaError as error:
+        return _Answer(address, error=explain(error, address))
+
+
+def _row(answer: _Answer) -> Row:
+    address = cell(answer.address, KEY)
+    if answer.info is None:
+        return [address, cell("down", OLD), cell(""), cell(""), cell(answer.error)]
+    latency = cell(f"{answer.latency_seconds * 1000:.1f} ms")
+    known = "" if answer.info.author_verified else " (not verified)"
+    return [address, cell("up", NEW), cell(answer.info.version), latency, cell(answer.info.author + known, QUIET)]
