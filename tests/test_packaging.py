@@ -8,9 +8,11 @@ import tomllib
 import zipfile
 from configparser import ConfigParser
 from email import message_from_string
+from importlib.metadata import requires
 from pathlib import Path
 
 import pytest
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parent.parent
 LOCKS = ("requirements.lock", "tests/requirements.lock", "tests/benchmarks/requirements.lock")
@@ -57,6 +59,22 @@ def test_base_installation_needs_only_grpc_and_protobuf(wheel: zipfile.ZipFile) 
     requirements = message_from_string(wheel.read(metadata).decode()).get_all("Requires-Dist") or []
     base = {re.split(r"[<>=\[ ;]", line)[0] for line in requirements if "extra ==" not in line}
     assert base == {"googleapis-common-protos", "grpcio", "protobuf"}
+
+
+def test_the_documentation_names_all_that_the_base_installation_brings() -> None:
+    """And what those bring themselves."""
+    brought, left = set(), ["lamina"]
+    while left:
+        for line in requires(left.pop()) or ():
+            requirement = Requirement(line)
+            if requirement.name not in brought and (
+                not requirement.marker or requirement.marker.evaluate({"extra": ""})
+            ):
+                brought.add(requirement.name)
+                left.append(requirement.name)
+    page = (ROOT / "client" / "README.md").read_text(encoding="utf-8")
+    (row,) = re.findall(r"^\| `pip install PATH` \|(.*)\|$", page, re.MULTILINE)
+    assert brought == set(re.findall("`([a-z-]+)`", row))
 
 
 def test_wheel_offers_the_pytest_plugin(wheel: zipfile.ZipFile) -> None:
