@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 import lamina
+from lamina.cli.verbs import edit
 from tests.cli.running import LAMINA, InProcess, Terminal, conflict_line
 
 SEEN = """
@@ -48,6 +49,8 @@ class Editor:
 
 @pytest.fixture
 def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Editor:
+    """Scripts return at once, and are taken for editors that have waited."""
+    monkeypatch.setattr(edit, "AT_ONCE_SECONDS", 0.0)
     made = Editor(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(made.folder))
     return made
@@ -96,8 +99,9 @@ def test_the_editor_and_its_file(cli: InProcess, shop: lamina.Config, editor: Ed
     arguments, name, modes, text = eval(seen.read_text(encoding="utf-8"))
     assert (arguments, modes) == (["--wait", "a b"], [0o600, 0o700])
     assert name == f"{shop.name.rpartition('/')[2]}.yaml"
-    head, _, body = text.partition("\n")
+    head, comments, body = text.split("\n", 2)
     assert head.startswith(f"# {shop.name} version 2: ")
+    assert comments.startswith("# Comments are not kept")
     assert body == cli.out("export", shop.name)
     assert list(editor.folder.iterdir()) == []
 
@@ -193,6 +197,30 @@ def test_an_editor_that_fails_writes_nothing(cli: InProcess, shop: lamina.Config
     for missing in ("no-such-editor --x", "'"):
         assert "set EDITOR" in cli("edit", shop.name, code=1, EDITOR=missing, VISUAL="").stderr
     assert shop.version == next(shop.log(limit=1)).number
+
+
+def test_an_editor_that_returns_at_once_is_told_to_wait(
+    cli: InProcess, shop: lamina.Config, editor: Editor, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its window may be open still: what is saved there must not be lost."""
+    monkeypatch.setattr(edit, "AT_ONCE_SECONDS", 60.0)
+    said = cli("edit", shop.name, code=1, EDITOR="true", VISUAL="").stderr
+    assert "returned at once" in said
+    assert "--wait" in said
+    (file,) = editor.kept
+    file.write_text(file.read_text().replace("timeout: 45", "timeout: 50"))
+    assert "is now version 3" in cli.out(*way_on(said), EDITOR="true", VISUAL="")
+    assert list(editor.folder.iterdir()) == []
+
+
+def test_the_shell_runs_the_editor_as_it_does_for_git(
+    cli: InProcess, shop: lamina.Config, editor: Editor, tmp_path: Path
+) -> None:
+    environment = editor("file.write_text(file.read_text().replace('45', os.environ['WISH']))")
+    command = f"WISH=51 {environment['EDITOR']}"
+    assert "is now version 3" in cli.out("edit", shop.name, **{**environment, "EDITOR": command})
+    assert "is not there" in cli("edit", shop.name, code=1, EDITOR="WISH=1 /no/such/editor", VISUAL="").stderr
+    assert "there is no editor nowhere" in cli("edit", shop.name, code=1, EDITOR="nowhere", VISUAL="").stderr
 
 
 def test_a_dry_run_shows_and_keeps(cli: InProcess, shop: lamina.Config, editor: Editor) -> None:

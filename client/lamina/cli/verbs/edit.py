@@ -1,6 +1,7 @@
 """The verb that opens a config in an editor: edit. What was written there is never lost, whatever comes of it."""
 
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path, PurePath
+from time import monotonic
 from typing import Any, Final
 
 import click
@@ -26,6 +28,11 @@ from lamina.cli.writing.writer import Write, edit, writer
 _FORMATS: Final = ("yaml", "toml")
 _FOLDER: Final = "lamina-edit-"
 _FILE: Final = click.Path(exists=True, dir_okay=False)
+_FOR_THE_SHELL: Final = re.compile(r"[$`;&|<>()*?~]|^\s*\w+=")
+_FAILURES: Final = {126: "does not start", 127: "is not there: set EDITOR"}
+"""The exit codes of the shell, as words."""
+AT_ONCE_SECONDS: Final = 1.0
+"""An editor that returns so early, with nothing changed, may have left its window open."""
 
 
 @click.command("edit", cls=Verb)
@@ -36,11 +43,9 @@ _FILE: Final = click.Path(exists=True, dir_okay=False)
 def edit_verb(write: Write, config: str, form: str | None, resumed: str | None) -> None:
     """Open a config in $VISUAL, else $EDITOR, and write what was changed there as one new version.
 
-    A key that is taken out is deleted. What others have changed meanwhile stays; where it is what this changes, nothing
-    is written, and it exits with 3. Whenever something was edited and nothing written, the file is kept, and the line
-    printed that goes on with it.
-
-    With --base V, the map is opened as it was then. With --resume FILE, that is the map that FILE was made from.
+    A key that is taken out is deleted. Comments are not kept. If others have changed the same keys meanwhile,
+    nothing is written, and it exits with 3. A file that was edited and not written is kept, and a line to go on with
+    it is printed.
     """
     if resumed is not None and write.base is None:
         raise click.UsageError("--resume goes with --base, the version that FILE was made from")
@@ -65,8 +70,10 @@ def edit_verb(write: Write, config: str, form: str | None, resumed: str | None) 
 
 
 def _editor() -> list[str]:
-    """Give the editor's command."""
+    """Return the editor's command. As with git, the shell runs it if it has anything that only a shell understands."""
     named = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
+    if _FOR_THE_SHELL.search(named):
+        return ["/bin/sh", "-c", f'{named} "$@"', named]
     try:
         command = shlex.split(named)
     except ValueError:
@@ -84,6 +91,7 @@ def _made(form: str, opened: lamina.Snapshot) -> Path:
         raise Refusal(f"{error}; --format {' or '.join(other for other in _FORMATS if other != form)}") from None
     head = (
         f"# {opened.config} version {opened.version}: what is changed here is written, what is taken out is deleted.\n"
+        "# Comments are not kept: a config holds values alone. The reason of a change is its message (-m).\n"
     )
     file = Path(tempfile.mkdtemp(prefix=_FOLDER)) / f"{PurePath(opened.config).name}.{form}"
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as made:
@@ -92,25 +100,30 @@ def _made(form: str, opened: lamina.Snapshot) -> Path:
 
 
 def _run(write: Write, editor: list[str], config: str, file: Path, *, is_new: bool) -> None:
-    """Run the editor to its end; Ctrl-C is its own, as at a terminal it goes to both."""
-    before = file.read_bytes()
+    """Run the editor to its end. At a terminal Ctrl-C goes to both programs, and this one leaves it to the editor."""
+    before, begun, name = file.read_bytes(), monotonic(), editor[-1] if editor[0] == "/bin/sh" else editor[0]
     handler = signal.signal(signal.SIGINT, lambda *_: None)  # not ignored: the editor would inherit that
     try:
         code = subprocess.run([*editor, str(file)], check=False).returncode  # noqa: S603 - the user's own command
     except OSError as error:  # a file that is no program, though it may be run
         if is_new:
             _discard(file)
-        raise Refusal(f"nothing was written: {editor[0]} does not start: {error.strerror}") from None
+        raise Refusal(f"nothing was written: {name} does not start: {error.strerror}") from None
     finally:
         signal.signal(signal.SIGINT, handler)
     if not file.is_file():
-        raise Refusal(f"nothing was written: {editor[0]} has left no file {file}")
+        raise Refusal(f"nothing was written: {name} has left no file {file}")
+    is_unchanged = is_new and file.read_bytes() == before  # a file that an edit has kept holds what was written then
     if code:
-        failure = f"nothing was written: {editor[0]} exited with {code}"
-        if is_new and file.read_bytes() == before:  # one that an edit has kept holds what was written then
+        failure = f"nothing was written: {name} {_FAILURES.get(code, f'exited with {code}')}"
+        if is_unchanged:
             _discard(file)
             raise Refusal(failure)
         raise Refusal(f"{failure}\n{_way_on(write, config, file)}")
+    if is_unchanged and monotonic() - begun < AT_ONCE_SECONDS:
+        hint = f"nothing was written: {name} returned at once, and nothing was changed. If its window is still open"
+        waiting = "let it wait for the window: EDITOR='code --wait'"
+        raise Refusal(f"{hint}, save there and go on; next time {waiting}\n{_way_on(write, config, file)}")
 
 
 @contextmanager
