@@ -223,4 +223,4 @@ def _parse_url(database: str) -> "URL":
     try:
         return make_url(database)
     except ArgumentError:  # its words quote the URL
-        raise UnsafeError("--database is no URL such as sqlite:///lamina.db or postgresql://host/name") from None
+        raise UnsafeError("--database is not a URL such as sqlite:///lamina.db or postgresql://host/name") from None

@@ -139,11 +139,11 @@ class Heads:
         self._advanced.clear()
         return {config: head for config in configs if (head := self.peek(config))}
 
-    def advance(self, made: Iterable[EncodedChanges], forked: Iterable[str]) -> None:
+    def advance(self, made: Iterable[EncodedChanges], diverged: Iterable[str]) -> None:
         """Advance the heads by committed versions, in order; first forget the configs that are in another epoch."""
         self._frozen = ()
         self._advanced.set()
-        for config in forked:
+        for config in diverged:
             self.forget(config)
         for changes in made:
             self._advance(changes)

@@ -3,7 +3,7 @@
 A keyframe of a map of n keys is n rows. It is due once as many values have originated since
 the last keyframe as the map has keys, and at least KEYFRAME_VALUES_MINIMUM. So a map costs
 O(1) rows per change, amortised, and reading it never replays more than about twice its size.
-A due keyframe waits for a moment without commits, but not for ever: at OVERDUE times as many
+A due keyframe waits for a moment without commits, but not for ever: at OVERDUE_FACTOR times as many
 values it is written anyway.
 """
 
@@ -18,7 +18,7 @@ from lamina_server.store.contract import Store
 
 KEYFRAME_VALUES_MINIMUM = 256
 """A keyframe pays only if it saves more rows than its own transaction costs."""
-OVERDUE = 2
+OVERDUE_FACTOR = 2
 """At so many times the values that make a keyframe due, it no longer waits for a moment without commits."""
 
 _log = structlog.get_logger(__name__)
@@ -44,7 +44,7 @@ class KeyframeScheduler:
         since = self._since.get(config, 0) + version.change_count
         self._since[config] = since
         due = max(version.key_count, KEYFRAME_VALUES_MINIMUM)
-        if self._under_way is not None or (is_known and since < due) or (is_busy and since < OVERDUE * due):
+        if self._under_way is not None or (is_known and since < due) or (is_busy and since < OVERDUE_FACTOR * due):
             return
         self._under_way = asyncio.get_running_loop().create_task(self._write(config, due))
 

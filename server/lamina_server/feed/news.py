@@ -102,7 +102,7 @@ class News:
         self._question_limit_configs = question_limit_configs
         self._last_notices_seconds = last_notices_seconds
         self._poll_at = 0.0
-        # Configs to ask for: those of which a notice told, and those of the poll.
+        # Configs to ask for: by notices, and by the poll.
         self._noticed: OrderedDict[str, None] = OrderedDict()
         self._polled: OrderedDict[str, None] = OrderedDict()
         self._has_work = asyncio.Event()

@@ -58,7 +58,7 @@ def parse(listen: str) -> Address:
         path = listen.removeprefix(_UNIX)
         # An empty path, or the slashes of a URL, would listen at a path that the user does not expect.
         if not path or path.startswith("//"):
-            raise UnsafeError(f"--listen {listen!r} is no unix:PATH")
+            raise UnsafeError(f"--listen {listen!r} is not a unix:PATH")
         return Address(listen, path=Path(path))
     host, colon, digits = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
@@ -73,8 +73,8 @@ def credentials(settings: Settings, address: Address) -> grpc.ServerCredentials 
         if address.is_local or settings.insecure_plaintext:
             return None
         raise UnsafeError(
-            f"{settings.listen} can be reached from other machines, and without TLS everybody in between reads every "
-            "value: give --tls-cert and --tls-key, or say --insecure-plaintext"
+            f"other machines can reach {settings.listen}, and without TLS every value can be read on the way: "
+            "give --tls-cert and --tls-key, or allow it with --insecure-plaintext"
         )
     if settings.insecure_plaintext:
         raise UnsafeError("--insecure-plaintext and TLS files contradict each other")
@@ -206,7 +206,7 @@ def _check_unix(path: Path) -> None:
             return
         raise AddressError(f"cannot listen on {path}: there is no folder {path.parent}") from None
     if not is_socket:
-        raise AddressError(f"cannot listen on {path}: it is there already, and no socket")
+        raise AddressError(f"cannot listen on {path}: a file that is not a socket is there already")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))

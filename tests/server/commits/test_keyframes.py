@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import pytest
 from structlog.testing import capture_logs
 
-from lamina_server.commits.keyframes import KEYFRAME_VALUES_MINIMUM, OVERDUE, KeyframeScheduler
+from lamina_server.commits.keyframes import KEYFRAME_VALUES_MINIMUM, OVERDUE_FACTOR, KeyframeScheduler
 from lamina_server.domain.records import Version
 from lamina_server.store.contract import StoreFailedError
 from lamina_server.store.memory import MemoryStore
@@ -96,7 +96,7 @@ async def test_a_small_map_gets_no_keyframe_before_it_pays(history: History) -> 
 
 async def test_a_keyframe_waits_for_commits_but_not_for_ever(history: History) -> None:
     history.commit(KEYS, is_busy=True)
-    history.commit((OVERDUE - 1) * KEYS - 1, is_busy=True)
+    history.commit((OVERDUE_FACTOR - 1) * KEYS - 1, is_busy=True)
     assert await history.written() == []
     history.commit(1, is_busy=True)
     assert await history.written() == ["c"]

@@ -363,9 +363,9 @@ class TestOnPostgresql:
             untold = await asyncio.to_thread(commit, one, {"x": 3})
             operator.kill(LISTENING)
             await feed.until_at(untold)
-            told = await asyncio.to_thread(commit, one, {"x": 4})
+            head = await asyncio.to_thread(commit, one, {"x": 4})
             server.committed(CONFIG)
-            await feed.until_at(told)
+            await feed.until_at(head)
         assert feed.numbers() == [1, 2, 3, 4, 5]
 
     async def test_without_any_notices_the_poll_finds_commits(
