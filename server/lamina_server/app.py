@@ -13,7 +13,9 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
 from lamina_server.cache.heads import Heads
-from lamina_server.commits.committer import Committer, system_now_us
+from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
+from lamina_server.commits.committer import Committer
+from lamina_server.commits.writer import system_now_us
 from lamina_server.domain.planning import MapLimits
 from lamina_server.feed.backfill import Backfill
 from lamina_server.feed.feed import Feed
@@ -35,7 +37,7 @@ if TYPE_CHECKING:
     from sqlalchemy.engine import URL
 
 FOREIGN_CALLS_SECONDS = 1.0
-"""How long calls that are none of ours (a watch of the health service has no end) may go on after ours have ended."""
+"""How long calls of other services (a watch of the health service has no end) may go on after ours have ended."""
 
 _log = structlog.get_logger(__name__)
 
@@ -43,8 +45,9 @@ _log = structlog.get_logger(__name__)
 class Application:
     """One server over one store. Make it, start it and stop it on one event loop.
 
-    now_us        the clock that versions are dated by, in microseconds since the epoch
-    interceptors  what stands between gRPC and the methods, the outermost first
+    now_us        the clock that versions are dated by, in microseconds since 1970
+    cache_limits  how much is read at once, and how much is kept of one map
+    interceptors  of gRPC, the outermost first
     target        where clients reach it, once it has started
     failed        done when the store takes no more writes, and the process should end
     """
@@ -55,6 +58,7 @@ class Application:
         store: Store,
         *,
         now_us: Callable[[], int] = system_now_us,
+        cache_limits: CacheLimits = DEFAULT_LIMITS,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     ) -> None:
         self._settings = settings
@@ -66,8 +70,21 @@ class Application:
             message_limit_bytes=settings.watch_message_limit_bytes,
             is_shared=store.is_shared,
         )
-        heads = Heads(self._readers, codec, limit_bytes=settings.heads_limit_bytes, is_shared=store.is_shared)
-        self._news = News(store, self._readers, self._feed, codec, poll_interval_seconds=settings.news_interval_seconds)
+        heads = Heads(
+            self._readers,
+            codec,
+            limit_bytes=settings.heads_limit_bytes,
+            is_shared=store.is_shared,
+            limits=cache_limits,
+        )
+        self._news = News(
+            store,
+            self._readers,
+            self._feed,
+            codec,
+            poll_interval_seconds=settings.news_interval_seconds,
+            limits=cache_limits,
+        )
         self.target = ""
         self.failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
         self._committer = Committer(
@@ -75,29 +92,37 @@ class Application:
             heads,
             codec,
             self._feed,
-            limits=MapLimits(keys=settings.config_key_limit, size_bytes=settings.config_limit_bytes),
+            map_limits=MapLimits(keys=settings.config_key_limit, size_bytes=settings.config_limit_bytes),
             on_commit=self._news.committed,
             on_failure=lambda: self.failed.set_result(None),
-            batch_limit_changes=settings.batch_limit_changes,
+            group_limit_changes=settings.batch_limit_changes,
+            cache_limits=cache_limits,
             now_us=now_us,
         )
         turns = asyncio.Semaphore(max(1, settings.reader_threads // 2))
-        rooms = WatchContext(
+        watches = WatchContext(
             heads=heads,
             readers=self._readers,
             feed=self._feed,
-            refilling=Backfill(self._feed, self._readers, codec, turns),
-            replaying=ReplayCache(heads, self._readers, settings, turns),
-            flight=SendBudget(
+            backfill=Backfill(self._feed, self._readers, codec, turns, limits=cache_limits),
+            replays=ReplayCache(
+                heads,
+                self._readers,
+                turns,
+                limit_bytes=settings.replay_limit_bytes,
+                read_limit_versions=settings.watch_read_limit_versions,
+            ),
+            in_flight=SendBudget(
                 limit_bytes=settings.flight_limit_bytes,
                 message_limit_bytes=settings.watch_message_limit_bytes,
                 limit_seconds=settings.watch_take_limit_seconds,
             ),
             draining=self._draining,
-            settings=settings,
             chance=random.random,
         )
-        service = Service(self._committer, rooms)
+        service = Service(
+            self._committer, heads, self._readers, draining=self._draining, settings=settings, watches=watches
+        )
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(interceptors=interceptors, options=transport.options(settings))
         self._server.add_generic_rpc_handlers((ServiceHandler(service, self._draining),))
@@ -118,11 +143,11 @@ class Application:
         return self.target
 
     async def stop(self) -> None:
-        """Take nothing new, end what is under way, and let go of the threads. The store is its owner's.
+        """Refuse new calls, end those under way, and stop the threads. The caller closes the store.
 
-        The order matters: who asks for health stops sending before anything is refused, and
-        watches tell their cursors; then the calls under way get their answers, and a commit
-        that was begun is finished even where its caller has gone.
+        The order matters: clients that ask for health stop sending before any call is refused,
+        and watches send their cursors; then the calls under way get their answers, and a commit
+        that has begun is finished even if its caller has left.
         """
         grace = self._settings.stop_grace_seconds
         with suppress(TimeoutError):  # a health watcher that does not read could hold this up for ever
@@ -147,7 +172,7 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
 
     Raises UnsafeError, AddressError or UnusableStoreError if it cannot, or not safely.
     """
-    # What is not safe is refused before anything is touched, be it only a new database file.
+    # Unsafe settings are refused before anything is touched, even before a database file is created.
     _check_parser()
     transport.credentials(settings, transport.parse(settings.listen))
     store = await asyncio.to_thread(open_database, settings)
@@ -165,26 +190,26 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
 
 
 def _check_parser() -> None:
-    # Written for where nothing compiled runs: 50 times as slow, and as easily held up by one hostile message.
+    # The pure-Python implementation is 50 times as slow, so one hostile message would hold up the server.
     if api_implementation.Type() == "python":
-        raise UnsafeError("protobuf is here in its pure-Python implementation alone; install a compiled one")
+        raise UnsafeError("only the pure-Python implementation of protobuf is installed; install a compiled one")
 
 
 def open_database(settings: Settings) -> Store:
     """Open the database, and bring its tables up to date. Blocks.
 
-    Raises UnusableStoreError, and UnsafeError for what is no URL.
+    Raises UnusableStoreError, and UnsafeError if the setting is not a URL.
     """
-    # Here, as below: a server in memory, in other people's tests, must not wait until SQLAlchemy is imported.
+    # Imported here, as below: a server in memory, in other people's tests, need not wait for SQLAlchemy.
     from lamina_server.store.open import open_store  # noqa: PLC0415
 
     _parse_url(settings.database)
-    # A thread that reads holds one connection at a time, so none ever waits for another's.
+    # Each reading thread uses one connection at a time, so none waits for a connection.
     return open_store(settings.database, reader_connections=settings.reader_threads)
 
 
 def describe_database(settings: Settings) -> str:
-    """Say where the data is, without passwords."""
+    """Return where the data is, without passwords."""
     url = _parse_url(settings.database)
     if url.get_backend_name() == "sqlite":
         return url.database or "memory, for as long as this server runs"
@@ -198,4 +223,4 @@ def _parse_url(database: str) -> "URL":
     try:
         return make_url(database)
     except ArgumentError:  # its words quote the URL
-        raise UnsafeError("--database is no URL such as sqlite:///lamina.db or postgresql://host/name") from None
+        raise UnsafeError("--database is not a URL such as sqlite:///lamina.db or postgresql://host/name") from None

@@ -96,7 +96,11 @@ _log = structlog.get_logger(__name__)
 
 
 class OutageLog:
-    """One thing that may be out: `broken` and `mended` are what the log says of it."""
+    """Logs the beginning and the end of an outage, and not each failure in between.
+
+    broken  what the log says when the outage begins
+    mended  what it says when the outage ends
+    """
 
     def __init__(self, broken: str, mended: str) -> None:
         self._broken = broken
@@ -104,13 +108,13 @@ class OutageLog:
         self._is_on = False
 
     def failed(self, error: BaseException) -> None:
-        """Say that it does not work, because of an error; only the first is told."""
+        """Note a failure; only the first one of an outage is logged."""
         if not self._is_on:
             self._is_on = True
             _log.warning(self._broken, exc_info=error)
 
-    def is_over(self) -> None:
-        """Say that it works."""
+    def recovered(self) -> None:
+        """Note a success, which ends an outage."""
         if self._is_on:
             self._is_on = False
             _log.info(self._mended)

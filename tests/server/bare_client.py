@@ -15,6 +15,7 @@ from google.rpc.status_pb2 import Status
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from lamina_server.app import Application
+from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
 from lamina_server.domain.errors import Reason
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Store
@@ -172,9 +173,9 @@ class Watching:
 
 
 @asynccontextmanager
-async def running(store: Store, **settings: Any) -> AsyncIterator[Wire]:
+async def running(store: Store, *, cache_limits: CacheLimits = DEFAULT_LIMITS, **settings: Any) -> AsyncIterator[Wire]:
     """Run a server over a store, in this process and on this event loop, behind a real socket."""
-    application = Application(Settings(listen="localhost:0", **settings), store)
+    application = Application(Settings(listen="localhost:0", **settings), store, cache_limits=cache_limits)
     wire = Wire(await application.start(), application)
     try:
         yield wire

@@ -1,4 +1,4 @@
-"""Imitations of what News stands between: a shared store with its notices, and the feed."""
+"""Fakes of both sides of News: a shared store with its notices, and the feed."""
 
 import asyncio
 import threading
@@ -14,20 +14,20 @@ from lamina_server.store.memory import MemoryStore
 from tests.conformance.commits import CONFIG
 
 
-class Quiet:
-    """Notices that are heard when a test says so."""
+class FakeNotices:
+    """Notices that arrive when a test calls `notice`."""
 
     def __init__(self) -> None:
         self.told: list[list[str]] = []
-        self.is_let_through = asyncio.Event()
-        self.is_let_through.set()
+        self.may_tell = asyncio.Event()
+        self.may_tell.set()
         self.is_closed = False
         self.notice: Callable[[str], None] = lambda _: None
         self.listen: Callable[[], None] = lambda: None
 
     async def tell(self, configs: Collection[str]) -> None:
         self.told.append(list(configs))
-        await self.is_let_through.wait()
+        await self.may_tell.wait()
 
     async def hear(self, on_listening: Callable[[], None], on_heard: Callable[[str], None]) -> NoReturn:
         self.notice, self.listen = on_heard, on_listening
@@ -38,14 +38,14 @@ class Quiet:
         self.is_closed = True
 
 
-class Shared(MemoryStore):
-    """A memory store that others write to, too; its readings can be counted, held up and made to fail."""
+class SharedStore(MemoryStore):
+    """A memory store that others write to as well; its readings can be counted, held up and made to fail."""
 
     is_shared: Any = True
 
     def __init__(self) -> None:
         super().__init__()
-        self.quiet = Quiet()
+        self.fake_notices = FakeNotices()
         self.questions = 0
         self.error: Exception | None = None
         self.damaged: dict[str, str] = {}
@@ -54,24 +54,24 @@ class Shared(MemoryStore):
         self.answer.set()
 
     def notices(self) -> Any:
-        return self.quiet
+        return self.fake_notices
 
     @contextmanager
     def read(self) -> Iterator[memory._Reading]:
         self.questions += 1
         if self.error:
             raise self.error
-        yield _Asked(self._content, self)  # as of now
+        yield _RecordingReading(self._content, self)  # as of now
         self.asked.set()
         assert self.answer.wait(30)
 
-    def become(self, other: MemoryStore) -> None:
-        """Have another past from now on, as if a backup had been restored."""
+    def replace_content(self, other: MemoryStore) -> None:
+        """Start a new epoch with another store's versions, as if a backup had been restored."""
         self._content = other._content
 
     @contextmanager
     def held_up(self) -> Iterator[None]:
-        """Read within the block what was there before it ends, and hear of it after."""
+        """Hold up the answers of readings that begin within the block until it ends."""
         self.answer.clear()
         self.asked.clear()
         try:
@@ -80,10 +80,10 @@ class Shared(MemoryStore):
             self.answer.set()
 
 
-class _Asked(memory._Reading):
-    """Notes what is asked for, and finds damaged what is said to be."""
+class _RecordingReading(memory._Reading):
+    """Records the configs that are asked for, and raises for those in `damaged`."""
 
-    def __init__(self, content: Any, store: Shared) -> None:
+    def __init__(self, content: Any, store: SharedStore) -> None:
         super().__init__(content)
         self._store = store
 
@@ -108,16 +108,16 @@ class _Asked(memory._Reading):
             raise HashMismatchError(what)
 
 
-class Log:
-    """An imitation of the feed: what is watched, and all that it was told."""
+class FakeFeed:
+    """A feed with a fixed list of watched configs, which records its calls."""
 
     def __init__(self, *watched: str) -> None:
         self.configs = dict.fromkeys(watched)
         self.marks: dict[str, HeadMark] = dict.fromkeys(watched, HeadMark(0, b""))
         self.made: dict[str, list[EncodedChanges]] = {}
         self.skipped: list[tuple[str, int]] = []
-        self.forked: list[str] = []
-        self._told = asyncio.Event()
+        self.resets: list[str] = []
+        self._changed = asyncio.Event()
 
     def watched(self) -> Collection[str]:
         return self.configs.keys()
@@ -132,30 +132,30 @@ class Log:
             assert version.number == last.number + 1
             self.marks[version.config] = mark_of(version)
             self.made.setdefault(version.config, []).append(made)
-            self._told.set()
+            self._changed.set()
 
-    def skip(self, config: str, mark: HeadMark) -> None:
+    def skip_to(self, config: str, mark: HeadMark) -> None:
         assert mark.number > self.marks[config].number
         self.marks[config] = mark
         self.skipped.append((config, mark.number))
-        self._told.set()
+        self._changed.set()
 
-    def fork(self, config: str) -> None:
+    def reset(self, config: str) -> None:
         del self.marks[config]
-        self.forked.append(config)
-        self._told.set()
+        self.resets.append(config)
+        self._changed.set()
 
     def numbers(self, config: str = CONFIG) -> list[int]:
         return [made.version.number for made in self.made.get(config, [])]
 
-    async def until(self, is_so: Callable[["Log"], bool]) -> None:
+    async def until(self, is_so: Callable[["FakeFeed"], bool]) -> None:
         async with asyncio.timeout(30):
             while not is_so(self):
-                await self._told.wait()
-                self._told.clear()
+                await self._changed.wait()
+                self._changed.clear()
 
     async def until_at(self, *versions: Version) -> None:
-        await self.until(lambda log: all(log.last(version.config) == mark_of(version) for version in versions))
+        await self.until(lambda feed: all(feed.last(version.config) == mark_of(version) for version in versions))
 
 
 def mark_of(version: Version) -> HeadMark:

@@ -72,7 +72,7 @@ async def test_watches_end_with_a_cursor_and_go_on_after_a_restart(database: str
                 await stub.Commit(commit_request(CONFIG, {"a": number}))
             watch = Watching(stub.WatchKeyHistory(pb.WatchKeyHistoryRequest(config=CONFIG, after=pb.Cursor(version=2))))
             assert await watch.numbers(5) == [3, 4, 5]
-            assert (await watch.bookmark())[0] == 5  # all that there was has been told
+            assert (await watch.bookmark())[0] == 5  # every version was sent
             server.signal(signal.SIGTERM)
             number, hash_ = await watch.bookmark()
             assert number == 5

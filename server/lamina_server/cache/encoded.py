@@ -1,24 +1,24 @@
-"""New versions and their changes as bytes of the wire, encoded once for all that tell of them."""
+"""New versions and their changes as wire bytes, encoded once for every reply and message that holds them."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
-from lamina_server.domain.records import Entry, Version, VersionChanges
+from lamina_server.domain.records import CHANGED_KEYS_LIMIT, Entry, Version, VersionChanges
 
 
 class Codec(Protocol):
-    """How entries and headers look on the wire."""
+    """Turns entries and headers into wire bytes."""
 
     def encode_entry(self, entry: Entry) -> bytes:
         """Encode an entry as a part of a version."""
 
     def decode_entry(self, encoded: bytes) -> Entry:
-        """Read an entry back."""
+        """Decode an entry."""
 
     def encode_header(self, version: Version, keys: Sequence[str]) -> bytes:
-        """Encode a version's header; keys are those that it changed, in order."""
+        """Encode a version's header; `keys` are the first CHANGED_KEYS_LIMIT keys that it changed, in order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,5 +43,6 @@ class EncodedChanges:
             else codec.encode_entry(Entry(change.key, change.value, version.number))
             for change in made.changes
         }
+        keys = list(islice(entries, CHANGED_KEYS_LIMIT))
         size_bytes = sum(len(key) + len(encoded or b"") for key, encoded in entries.items())
-        return cls(version, codec.encode_header(version, list(islice(entries, 100))), entries, size_bytes)
+        return cls(version, codec.encode_header(version, keys), entries, size_bytes)

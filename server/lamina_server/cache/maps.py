@@ -1,14 +1,14 @@
 """A whole map in memory, as wire entries in key order, and how the next version changes it. Pure.
 
-Values are encoded once, when they are born: a page of a map is a header and a join of
-bytes. Worked example, with what each version changed kept as what undoes it:
+Each value is encoded once, when it is committed or read: a page of a map is a header and a
+join of bytes. A head keeps one undo step for each recent version. Worked example:
 
     head 3   {x: 28, z: 5}    steps  to 1: {y: absent}   to 2: {z: absent, y: 450}
-    at 2     {x: 28, y: 450}  = the head, with the last step undone
-    at 1     {x: 28}          = with both undone
+    at 2     {x: 28, y: 450}  = the head after the last step
+    at 1     {x: 28}          = the head after both steps
 
-So what was the head a moment ago is still known: a commit on top of it, or a later page of
-it, asks no database.
+So the versions before the head are still known: a commit on top of one of them, or a later
+page of it, needs no database.
 """
 
 from bisect import bisect_left, insort
@@ -18,23 +18,19 @@ from dataclasses import dataclass
 from itertools import islice
 
 from lamina_server.cache.encoded import EncodedChanges
+from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
 from lamina_server.domain.records import HeadMark, Version
 
-STEPS_LIMIT = 512
-"""How many versions back are known: some times as many as callers that commit to one config at once."""
-STEPS_LIMIT_BYTES = 4 * 1024 * 1024
-"""And how much of them, for values may be large."""
-
 _MAP_OVERHEAD_BYTES = 2_000
-"""What a map costs besides its entries: two objects, a header in two forms, a dict and a list."""
+"""Memory that a map takes besides its entries: two objects, a header in two forms, a dict and a list."""
 _ENTRY_OVERHEAD_BYTES = 220
-"""What an entry costs besides its bytes: two objects' headers, its key, its places in a dict and in a list."""
+"""Memory that an entry takes besides its bytes: two objects' headers, its key, its places in a dict and a list."""
 _STEP_OVERHEAD_BYTES = 1_000
-"""What a step costs besides its values: a version's header, twice, and a dict."""
+"""Memory that an undo step takes besides its values: a version's header in two forms, and a dict."""
 _UNDO_OVERHEAD_BYTES = 300
-"""And each of its keys: a place in two dicts, a list, a pair and a number."""
+"""Memory that each key of a step takes: a place in two dicts, a list, a pair and a number."""
 _SORTED_AT_ONCE = 64
-"""From so many keys that come or go on, sorting all is faster than finding the place of each."""
+"""When at least so many keys come or go, sorting all keys is faster than finding the place of each."""
 
 
 class MapSnapshot:
@@ -63,18 +59,18 @@ class MapSnapshot:
 
     @property
     def number(self) -> int:
-        """The version's number."""
+        """Return the version's number."""
         return self.version.number
 
     @property
     def held_bytes(self) -> int:
-        """About how much memory it takes."""
+        """Return the memory that it takes, by estimate."""
         return _MAP_OVERHEAD_BYTES + self.size_bytes + _ENTRY_OVERHEAD_BYTES * len(self.keys)
 
 
 @dataclass(frozen=True, slots=True)
 class _Undo:
-    """The way back from a version to the one before: that one's headers, and what each changed key was there."""
+    """The step back to a version: its header in two forms, and the entries that the next version changed."""
 
     version: Version
     header: bytes
@@ -83,7 +79,7 @@ class _Undo:
 
 
 class _UndoView(dict[str, bytes]):
-    """What some keys were, over what all are: to be asked for one key at a time."""
+    """The entries of an older version: some old entries over those of the head. Iterate over `keys`, not over this."""
 
     def __init__(self, undo: Mapping[str, bytes | None], entries: Mapping[str, bytes]) -> None:
         super().__init__((key, encoded) for key, encoded in undo.items() if encoded is not None)
@@ -100,36 +96,45 @@ class _UndoView(dict[str, bytes]):
 
 
 class HeadMap(MapSnapshot):
-    """The newest version's whole map, changed in place by each version after it, and the way back to recent ones.
+    """The newest version's whole map, with the steps back to recent versions. Each new version changes it in place.
 
-    Belongs to the event loop. Another thread may read it for as long as nobody advances it.
+    Belongs to the event loop. Another thread may read it while it is not advanced.
     """
 
-    def __init__(self, version: Version, header: bytes, entries: dict[str, bytes], keys: list[str]) -> None:
+    def __init__(
+        self,
+        version: Version,
+        header: bytes,
+        entries: dict[str, bytes],
+        keys: list[str],
+        *,
+        limits: CacheLimits = DEFAULT_LIMITS,
+    ) -> None:
         super().__init__(version, header, entries, keys)
+        self._limits = limits
         self._steps: deque[_Undo] = deque()
         self._steps_bytes = 0
-        # The same by key: (the version that changed it, what it was before), oldest first.
+        # The same by key: (the version that changed it, its entry before that), oldest first.
         self._undo_by_key: dict[str, list[tuple[int, bytes | None]]] = {}
 
     @classmethod
-    def first(cls, made: EncodedChanges) -> "HeadMap":
-        """Make the head of a config of one version."""
+    def first(cls, made: EncodedChanges, *, limits: CacheLimits = DEFAULT_LIMITS) -> "HeadMap":
+        """Return the head of a config that has one version."""
         entries = {key: encoded for key, encoded in made.entries.items() if encoded is not None}
-        return cls(made.version, made.header, entries, list(entries))
+        return cls(made.version, made.header, entries, list(entries), limits=limits)
 
     @property
     def mark(self) -> HeadMark:
-        """The version's number and hash."""
+        """Return the version's number and hash."""
         return HeadMark(self.version.number, self.version.hash)
 
     @property
     def held_bytes(self) -> int:
-        """About how much memory it takes."""
+        """Return the memory that it takes, by estimate."""
         return super().held_bytes + self._steps_bytes
 
     def advance(self, made: EncodedChanges) -> None:
-        """Become the next version."""
+        """Change into the next version."""
         assert made.version.number == self.number + 1
         self._remember_step({key: self.entries.get(key) for key in made.entries})
         added, removed = [], []
@@ -146,23 +151,23 @@ class HeadMap(MapSnapshot):
         self.version, self.header = made.version, made.header
 
     def reaches(self, number: int) -> bool:
-        """Tell whether a version is known here."""
+        """Return whether the version is the head or one that the steps lead back to."""
         return self.number - len(self._steps) <= number <= self.number
 
     def version_at(self, number: int) -> Version | None:
-        """Return the header of a version that is known here."""
+        """Return a version's header; None if it is not known here."""
         if number == self.number:
             return self.version
         return self._steps[number - self.number].version if self.reaches(number) else None
 
     def header_at(self, number: int) -> bytes | None:
-        """Return the same as wire bytes."""
+        """Return a version's header as wire bytes; None if it is not known here."""
         if number == self.number:
             return self.header
         return self._steps[number - self.number].header if self.reaches(number) else None
 
     def entry_at(self, key: str, number: int) -> bytes | None:
-        """Return what a key was at a version that is known here; None where it was absent."""
+        """Return a key's entry at a version that is known here; None if the key was absent."""
         entry = self.entries.get(key)
         for changed_by, before in reversed(self._undo_by_key.get(key, ())):
             if changed_by <= number:
@@ -171,7 +176,7 @@ class HeadMap(MapSnapshot):
         return entry
 
     def snapshot_at(self, number: int) -> MapSnapshot:
-        """Return the map of a version that is known here, as it stays."""
+        """Return the map of a version that is known here, as a copy."""
         undo = self._undo_to(number)
         entries = {key: encoded for key, encoded in {**self.entries, **undo}.items() if encoded is not None}
         keys = [key for key in self.keys if key in entries]
@@ -183,7 +188,10 @@ class HeadMap(MapSnapshot):
         return MapSnapshot(version, header, entries, keys)
 
     def view_at(self, number: int) -> MapSnapshot:
-        """Return the same without a copy of the map: good until the head is advanced, and asked by key alone."""
+        """Return the map of a version that is known here, as a view of the head.
+
+        It is valid until the head is advanced, and its `entries` must be read by key.
+        """
         undo, entries = self._undo_to(number), self.entries
         added = [key for key, encoded in undo.items() if encoded is not None and key not in entries]
         removed = [key for key, encoded in undo.items() if encoded is None and key in entries]
@@ -206,7 +214,8 @@ class HeadMap(MapSnapshot):
         self._steps_bytes += size_bytes
         for key, before in undo.items():
             self._undo_by_key.setdefault(key, []).append((self.number + 1, before))
-        while len(self._steps) > STEPS_LIMIT or (self._steps and self._steps_bytes > STEPS_LIMIT_BYTES):
+        limits = self._limits
+        while len(self._steps) > limits.undo_versions or (self._steps and self._steps_bytes > limits.undo_bytes):
             self._forget_step()
 
     def _forget_step(self) -> None:
@@ -220,7 +229,7 @@ class HeadMap(MapSnapshot):
 
 
 def _changed_keys(keys: list[str], added: Collection[str], removed: Collection[str]) -> list[str]:
-    """Bring keys into a sorted list and take others out: in place where they are few."""
+    """Add keys to a sorted list and remove others from it, in place if they are few; return the list."""
     if len(added) + len(removed) >= _SORTED_AT_ONCE:
         gone = set(removed)
         return sorted([*(key for key in keys if key not in gone), *added])

@@ -1,9 +1,9 @@
-"""Which version a head is by now, on a database that others write to as well.
+"""Which version is the head of a config now, on a database that other servers write to as well.
 
-One question is under way at a time, for all the reads that waited when it was sent; a read
-that comes while it is under way waits for the next, because the answer may be older than
-the read. So a thousand reads cost a few questions, and none gets an answer from before it
-asked.
+One question is under way at a time, for all the reads that waited when it was sent. A read
+that comes while a question is under way waits for the next one, because the answer may be
+older than the read. So a thousand reads cost a few questions, and no read gets an answer
+that was true only before it asked.
 """
 
 import asyncio
@@ -15,7 +15,10 @@ from lamina_server.store.readers import Readers
 
 
 class ReadIndex:
-    """Asks the store for heads, for whoever waits. Lives on the event loop."""
+    """Asks the store for heads, for all reads that wait. Lives on the event loop.
+
+    This is no SingleFlight: a caller never joins a question that was sent before it came.
+    """
 
     def __init__(self, readers: Readers) -> None:
         self._readers = readers
@@ -23,7 +26,7 @@ class ReadIndex:
         self._asking: asyncio.Task[None] | None = None
 
     async def ask(self, config: str) -> HeadMark | None:
-        """Return which version was a config's head at some moment after this call; None where there is no config."""
+        """Return which version was a config's head at some moment after this call; None if there is no config."""
         if config not in self._waiting:
             self._waiting[config] = asyncio.get_running_loop().create_future()
         future = self._waiting[config]
@@ -39,7 +42,7 @@ class ReadIndex:
             except Exception as error:  # noqa: BLE001 - it is raised where the answer is awaited
                 for future in waiting.values():
                     future.set_exception(error)
-                    future.exception()  # looked at: the caller may have left
+                    future.exception()  # retrieved here, because the callers may have left
             else:
                 for config, future in waiting.items():
                     future.set_result(marks.get(config))

@@ -1,4 +1,5 @@
 """The way of a commit: decided, written with others in one transaction, announced. Knows no message.
 
-Begin with committer.py; decide.py holds the rules.
+Begin with committer.py, which hands groups of commands to writer.py and announces what comes back. decide.py holds the
+rules.
 """

@@ -1,7 +1,7 @@
-"""What becomes of a command: merged, refused, or written. Decided over a store's contract alone.
+"""The decision on a command: merged, refused, or written. Knows the store's contract, no thread and no wire.
 
-Knows no thread and no wire. `perform` runs within an open write, so that what it reads is
-what it decides on; `preview` runs the same decision within a read, and writes nothing.
+`perform` runs within an open write, so that nothing that it has read can change before it
+writes. `preview` makes the same decision within a read, and writes nothing.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -24,7 +24,7 @@ from lamina_server.domain.values import Value
 
 
 class DecisionReader(Protocol):
-    """What a command is decided on: these questions of a store's Reading, by whoever answers them."""
+    """The methods of a store's Reading that a decision needs."""
 
     def head(self, config: str) -> Version | None:
         """As Reading.head."""
@@ -46,7 +46,7 @@ class DecisionReader(Protocol):
 
 
 class DecisionWriter(DecisionReader, Protocol):
-    """And what it needs of a Writing."""
+    """The methods of a store's Writing that a decision needs."""
 
     def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
         """As Reading.replies."""
@@ -60,17 +60,17 @@ class DecisionWriter(DecisionReader, Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Preview:
-    """What a command would do: a reply whose version has no number, hash or time, and its changed keys."""
+    """What a command would do: a reply whose version has no number, hash or time; and the keys that change."""
 
     reply: Reply
     changed_keys: tuple[str, ...]
 
 
 def perform(writing: DecisionWriter, request: RequestKey, command: Command, *, now_us: int, limits: MapLimits) -> Reply:
-    """Answer a command exactly once: by its remembered outcome, or by deciding and writing.
+    """Carry out a command exactly once, and return its reply: the remembered one, or one decided and written now.
 
-    The request id is looked up before any other check, so that a retry gets its first
-    answer even where the config has moved on since. Refusals are raised, not remembered.
+    The request id is looked up before any other check, so that a retry gets the first
+    answer even if the config has moved on since. Refusals are raised, not remembered.
     """
     remembered = writing.replies(request.caller, [request.request_id]).get(request.request_id)
     if remembered is not None:
@@ -88,7 +88,7 @@ def perform(writing: DecisionWriter, request: RequestKey, command: Command, *, n
 
 
 def preview(reading: DecisionReader, command: Command, *, now_us: int, limits: MapLimits) -> Preview:
-    """Decide a command as `perform` would, short of its request id, and write nothing."""
+    """Decide a command as `perform` would, without looking up its request id, and write nothing."""
     decision = _decide(reading, command)
     planned = _plan(decision, command, now_us=now_us, limits=limits)
     reply = replace(_reply(decision, planned), created=False)
@@ -100,7 +100,7 @@ def preview(reading: DecisionReader, command: Command, *, now_us: int, limits: M
 
 @dataclass(frozen=True, slots=True)
 class _Decision:
-    """The changes to make on top of a head, and what the changed keys hold there."""
+    """The changes to make on top of a head, and the values of the changed keys there."""
 
     config: str
     head: Version | None
@@ -168,9 +168,9 @@ def _fork(reading: DecisionReader, command: ForkCommand) -> _Decision:
 
 
 def _plan(decision: _Decision, command: Command, *, now_us: int, limits: MapLimits) -> Plan | None:
-    """Plan the version a decision asks for; None where it changes nothing.
+    """Return the version that a decision asks for; None if it changes nothing.
 
-    A fork is a version even where the source was empty: the config is what was asked for.
+    A fork makes a version even if the source was empty, because the caller asked for a config.
     """
     if not decision.changes and decision.source is None:
         return None
@@ -196,7 +196,7 @@ def _reply(decision: _Decision, planned: Plan | None) -> Reply:
 def _check_base(
     reading: DecisionReader, config: str, head: Version | None, base_version: int | None, base_hash: bytes
 ) -> int:
-    """Return the base's number, having made sure that it is part of this database's past."""
+    """Return the base's number; raise CursorError if the base is not part of this database's history."""
     at = _number(head)
     base = at if base_version is None else base_version
     if base > at:
@@ -209,7 +209,7 @@ def _check_base(
 def _moved_on(
     reading: DecisionReader, config: str, base: int, head: Version | None, yours: Mapping[str, Value | None]
 ) -> ConflictError:
-    """Name everything that changed since a base that had to be the head."""
+    """Return the conflict of a command whose base had to be the head: all keys that changed since the base."""
     keys = list(reading.changed_between(config, base, _number(head)))
     base_values = reading.values(config, base, keys)
     values = reading.values(config, _number(head), keys)
@@ -225,7 +225,7 @@ def _conflict(
     base: Mapping[str, Value],
     yours: Mapping[str, Value | None],
 ) -> ConflictError:
-    # A head that differs from a base in the past has a version that made it differ.
+    # The head differs from the base, so there is a version that made it differ.
     assert head is not None
     theirs = reading.states(head.config, head.number, keys)
     origins = reading.versions(head.config, {theirs[key].origin for key in keys})

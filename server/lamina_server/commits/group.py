@@ -1,4 +1,4 @@
-"""The commands of one transaction, and what became of them: records between the event loop and the writer."""
+"""The commands of one transaction, and their outcomes: records between the event loop and the writer."""
 
 import asyncio
 from collections.abc import Mapping, Sequence
@@ -13,7 +13,7 @@ from lamina_server.domain.records import HeadMark, Reply, RequestKey
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What a command came to: its reply, and its version's header as wire bytes where it was made just now."""
+    """A command's reply, with its version's header as wire bytes if this transaction made the version."""
 
     reply: Reply
     header: bytes | None = None
@@ -21,7 +21,7 @@ class Outcome:
 
 @dataclass(slots=True)
 class Submission:
-    """A command, and who waits for its outcome."""
+    """A command, and the future in which a caller waits for its outcome."""
 
     request: RequestKey
     command: Command
@@ -30,19 +30,25 @@ class Submission:
 
 @dataclass(slots=True)
 class GroupResult:
-    """What became of a batch: an outcome or an error for each command, and what it changes in memory."""
+    """What became of a group.
+
+    outcomes  an outcome or an error for each command
+    made      the versions that memory lacks, in order, also those of other servers
+    diverged  the configs of which memory holds another epoch than the store
+    marks     the heads of the configs, as the transaction found them
+    """
 
     outcomes: list[Outcome | Exception]
     made: list[EncodedChanges] = field(default_factory=list)
-    forked: list[str] = field(default_factory=list)
+    diverged: list[str] = field(default_factory=list)
     marks: dict[str, HeadMark] = field(default_factory=dict)
 
     def add(self, other: "GroupResult") -> None:
-        """Append what became of the next part; each part says anew what memory lacks, so some of it is known."""
+        """Append the result of the next part of the group. Parts overlap: drop versions already listed."""
         known = {(made.version.config, made.version.number) for made in self.made}
         self.outcomes += other.outcomes
         self.made += [made for made in other.made if (made.version.config, made.version.number) not in known]
-        self.forked += other.forked
+        self.diverged += other.diverged
         self.marks = other.marks | self.marks
 
 
@@ -51,14 +57,14 @@ Commands: TypeAlias = Sequence[tuple[RequestKey, Command]]
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What the writer is handed: commands, those who wait for them, the heads that are lent, and who is to hear."""
+    """What the writer gets: the submissions and their commands, the frozen heads, and the loop that waits for it."""
 
-    waiting: Sequence[Submission]
+    submissions: Sequence[Submission]
     commands: Commands
-    held: Mapping[str, HeadMap]
+    heads: Mapping[str, HeadMap]
     loop: asyncio.AbstractEventLoop
 
 
 def outcome_of(reply: Reply, headers: Mapping[tuple[str, int], bytes]) -> Outcome:
-    """Return a reply with its version's header, where this transaction made the version."""
+    """Return a reply with its version's header, if the header is among those of the versions just made."""
     return Outcome(reply, headers.get((reply.config, reply.version.number)) if reply.version else None)

@@ -1,18 +1,19 @@
-"""One batch of commands on its way into one transaction: what the writer decides on, and what it decided.
+"""One transaction: what the commands of a group are decided on, and what was decided.
 
-A command is decided on top of all that the batch has planned before it, over the heads in
-memory, over the store. Worked example: the head in memory is version 7, the store's is 8
-(another server wrote it), and the batch has planned 9. Version 8's changes are read once,
-and lie between memory and version 9: the head is 9, and what it holds under "x" is what 9
-changed, else what 8 changed, else what memory has.
+A command is decided on three layers: the versions that the group has planned before it, the
+heads in memory, and the store. Worked example: the head in memory is version 7, the store's
+is 8 (another server wrote it), and the group has planned 9. Version 8's changes are read once,
+and lie between memory and version 9. The head is 9, and its value under "x" is the one that 9
+set, else the one that 8 set, else the one in memory.
 """
 
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
-from lamina_server.cache import catch_up
+from lamina_server.cache.catch_up import read_changes
 from lamina_server.cache.encoded import Codec
+from lamina_server.cache.limits import CacheLimits
 from lamina_server.cache.maps import HeadMap
 from lamina_server.domain.commands import Command, ForkCommand
 from lamina_server.domain.errors import HashMismatchError
@@ -24,10 +25,12 @@ from lamina_server.store.contract import Writing
 
 @dataclass(slots=True)
 class _Layers:
-    """A config within the batch: what is held of it, and what lies on top, the newest version last.
+    """A config within the transaction.
 
-    held   the head in memory; None where there is none of this past
-    above  what the store has beyond it, and what was planned
+    stored   its head in the store
+    held     its head in memory; None if memory holds none, or another epoch
+    above    the versions that follow `held`, from the store and then planned ones, in order
+    changed  what they changed, together
     """
 
     stored: HeadMark | None
@@ -35,7 +38,7 @@ class _Layers:
     above: list[VersionChanges] = field(default_factory=list)
     changed: dict[str, Value | None] = field(default_factory=dict)
 
-    def lay(self, made: VersionChanges) -> None:
+    def add(self, made: VersionChanges) -> None:
         self.above.append(made)
         self.changed.update((change.key, change.value) for change in made.changes)
 
@@ -47,23 +50,31 @@ class _Layers:
 
 
 class Transaction:
-    """A Writing's answers, from memory wherever memory has them.
+    """Answers what a Writing would, from memory wherever possible.
 
-    forked  the configs of which memory has another past than the store
-    made    what is to be laid on the heads in memory, in order: also what other servers committed
+    marks     the heads of the configs in the store
+    diverged  the configs of which memory holds another epoch than the store
+    made      the versions that memory lacks, in order: other servers' versions, and planned ones
     """
 
     def __init__(
-        self, writing: Writing, codec: Codec, held: Mapping[str, HeadMap], requests: Mapping[RequestKey, Command]
+        self,
+        writing: Writing,
+        codec: Codec,
+        heads: Mapping[str, HeadMap],
+        requests: Mapping[RequestKey, Command],
+        *,
+        limits: CacheLimits,
     ) -> None:
         self._writing = writing
         self._codec = codec
+        self._limits = limits
         self._decoded: dict[bytes, Value] = {}
         configs = list(dict.fromkeys(name for command in requests.values() for name in configs_of(command)))
         self.marks = marks = writing.head_marks(configs)
-        self.forked: list[str] = []
+        self.diverged: list[str] = []
         self.made: list[VersionChanges] = []
-        self._layers = {config: self._base(config, marks.get(config), held.get(config)) for config in configs}
+        self._layers = {config: self._base(config, marks.get(config), heads.get(config)) for config in configs}
         self._replies: dict[tuple[str, str], tuple[bytes, Reply]] = {}
         for caller in {request.caller for request in requests}:
             ids = [request.request_id for request in requests if request.caller == caller]
@@ -73,20 +84,20 @@ class Transaction:
     # --- what is read -----------------------------------------------------------------------
 
     def head(self, config: str) -> Version | None:
-        """Return the newest version, planned ones included."""
+        """Return the newest version, which may be a planned one."""
         layers = self._layers[config]
         if layers.head is None and layers.stored is not None:
             return self._writing.head(config)
         return layers.head
 
     def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
-        """Return headers."""
+        """Return the headers of versions, as far as they exist."""
         found = {number: version for number in numbers if (version := self._known_version(config, number))}
         missing = [number for number in numbers if number and number not in found]
         return found | (self._writing.versions(config, missing) if missing else {})
 
     def values(self, config: str, number: int, keys: Collection[str]) -> dict[str, Value]:
-        """Return what keys hold at a version."""
+        """Return the values of keys at a version."""
         layers = self._layers[config]
         if number == 0:
             return {}
@@ -100,52 +111,52 @@ class Transaction:
         return values | self._stored_values(layers, config, below, rest)
 
     def states(self, config: str, number: int, keys: Collection[str]) -> dict[str, State]:
-        """Return what keys are at a version, and since when: for conflicts alone, so from the store."""
+        """Return values and tombstones with their origins. Only conflicts need them, so they come from the store."""
         return self._writing.states(config, number, keys)
 
     def changed_between(self, config: str, low: int, high: int) -> Iterator[str]:
-        """Yield changed keys."""
+        """Yield the keys that versions in (low, high] changed."""
         return self._writing.changed_between(config, low, high)
 
     def entries(self, config: str, number: int) -> Iterator[Entry]:
-        """Yield a map."""
+        """Yield the entries of a version."""
         return self._writing.entries(config, number)
 
     def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
-        """Return remembered outcomes, those of this batch included."""
+        """Return remembered outcomes, also those of this transaction."""
         known = self._replies
         return {id_: known[caller, id_] for id_ in request_ids if (caller, id_) in known}
 
     # --- what is written --------------------------------------------------------------------
 
     def insert(self, plan: Plan) -> None:
-        """Add one version."""
+        """Write a planned version."""
         self._writing.insert(plan)
         made = VersionChanges(plan.version, tuple(Change(each.key, each.value) for each in plan.values))
-        self._layers[plan.version.config].lay(made)
+        self._layers[plan.version.config].add(made)
         self.made.append(made)
 
     def remember(self, request: RequestKey, reply: Reply) -> None:
-        """Keep an outcome."""
+        """Write the outcome of a request."""
         self._writing.remember(request, reply)
         self._replies[request.caller, request.request_id] = (request.digest, reply)
 
     # --- memory -----------------------------------------------------------------------------
 
     def _base(self, config: str, mark: HeadMark | None, held: HeadMap | None) -> _Layers:
-        """Find out what of memory is true of the store, now that nobody else can change it."""
+        """Compare memory with the store, which no other writer can change now, and read what memory lacks."""
         if held is None or held.mark == mark:
             return _Layers(mark, held)
         missing = None
         if mark is not None and held.number < mark.number:
-            with suppress(HashMismatchError):  # of a value that no command may be about: who reads it will be told
-                missing = catch_up.read(self._writing, config, known=held.mark, through=mark.number)
+            with suppress(HashMismatchError):  # of a value that perhaps no command is about; its readers hear of it
+                missing = read_changes(self._writing, config, known=held.mark, through=mark.number, limits=self._limits)
         if missing is None:
-            self.forked.append(config)
+            self.diverged.append(config)
             return _Layers(mark, None)
         layers = _Layers(mark, held)
         for made in missing:
-            layers.lay(made)
+            layers.add(made)
         self.made += missing
         return layers
 
@@ -159,7 +170,7 @@ class Transaction:
         return self._writing.values(config, number, keys)
 
     def _decode(self, encoded: bytes) -> Value:
-        """Decode a value once: as a rule it is the same at the base as at the head."""
+        """Decode a value once, because it is mostly the same at the base and at the head."""
         value = self._decoded.get(encoded)
         if value is None:
             value = self._decoded[encoded] = self._codec.decode_entry(encoded).value
@@ -170,8 +181,8 @@ class Transaction:
         if layers is None:
             return None
         if layers.above and number >= layers.above[0].version.number:
-            place = number - layers.above[0].version.number
-            return layers.above[place].version if place < len(layers.above) else None
+            index = number - layers.above[0].version.number
+            return layers.above[index].version if index < len(layers.above) else None
         return layers.held.version_at(number) if layers.held else None
 
 

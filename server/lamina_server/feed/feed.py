@@ -1,15 +1,15 @@
-"""New versions, told to the watchers of this process: a shared ring of recent ones per config, and who sleeps by it.
+"""New versions, brought to the watches of this process: a ring of recent versions per config, and its subscribers.
 
-A watcher is a cursor, not a queue. It takes from the ring what follows its cursor, and
-sleeps when nothing does; a version wakes only those whose keys it changed. One asleep has
-by definition missed nothing, so on waking it stands just before the version that woke it.
-The last look at the ring and the falling asleep happen without an `await` in between, so
-no version comes between the two.
+A watch is a cursor, not a queue. It takes from the ring the versions that follow its cursor,
+and sleeps when none does; a version wakes only the watches whose keys it changed. A sleeping
+watch has missed nothing by definition, so when it wakes its cursor is just before the version
+that woke it. The last look at the ring and the start of the sleep happen without an `await`
+in between, so no version comes between them.
 
-Worked example: a watcher of "db/" sleeps at version 7. Version 8 changes "ui": nobody
-moves. Version 9 changes "db/x": it wakes, and is told that it has missed nothing up to 8.
+Worked example: a watch of "db/" sleeps at version 7. Version 8 changes "ui": no watch wakes.
+Version 9 changes "db/x": the watch wakes, and learns that it has missed nothing up to 8.
 
-Lives on the event loop alone. Knows no store: what is not in the ring, watchers read there.
+Lives on the event loop alone. Knows no store: watches read there what is not in the ring.
 """
 
 import asyncio
@@ -24,18 +24,17 @@ from lamina_server.feed.ring import Recent, Ring
 from lamina_server.feed.subscribers import Subscriber, Topic, WakeTimers
 
 WAKES_AT_ONCE = 100
-"""So many watchers are woken before the event loop looks at other calls: each will write a message."""
+"""Subscribers woken before the event loop serves other calls: each of them will write a message."""
 
 
 class Feed:
     """The rings of all configs. Make it on the event loop.
 
-    limit_bytes     what all rings may hold, by estimate: of the config that is quiet for
-                    longest the oldest version goes first
-    message_limit_bytes  a version that takes more is not kept: watchers read it from the
-                    store, in parts
-    is_shared       whether others write to the database: then only what is watched is
-                    compared with it, so nothing is kept of what is not
+    limit_bytes          what all rings may hold, by estimate; the oldest version of the config
+                         that has been quiet for longest goes first
+    message_limit_bytes  a larger version is not kept: watches read it from the store, in parts
+    is_shared            whether others write to the database: then only configs with a
+                         subscriber are compared with it, so no version of others is kept
     """
 
     def __init__(self, *, limit_bytes: int, message_limit_bytes: int, is_shared: bool = False) -> None:
@@ -43,47 +42,47 @@ class Feed:
         self._is_shared = is_shared
         self._message_limit_bytes = message_limit_bytes
         self._held_bytes = 0
-        self._alarms = WakeTimers()
-        self._followed: dict[str, Topic] = {}
-        # The rings that hold anything; the one that is quiet for longest comes first.
+        self._timers = WakeTimers()
+        self._topics: dict[str, Topic] = {}
+        # The rings that hold a version; the one that has been quiet for longest comes first.
         self._filled: OrderedDict[str, Ring] = OrderedDict()
-        self._watched: dict[str, int] = {}
-        self._roused: deque[Subscriber] = deque()
+        self._subscriber_counts: dict[str, int] = {}
+        self._due: deque[Subscriber] = deque()
 
     # --- for the watches --------------------------------------------------------------------
 
     @contextmanager
-    def follow(self, config: str, wanted: KeyFilter) -> Iterator[Subscriber]:
-        """Be one of a config's watchers while the block lasts."""
-        followed = self._get(config)
-        self._watched[config] = self._watched.get(config, 0) + 1
-        follower = Subscriber(followed, wanted, self._alarms)
+    def subscribe(self, config: str, wanted: KeyFilter) -> Iterator[Subscriber]:
+        """Subscribe to a config for the duration of the block."""
+        topic = self._topic(config)
+        self._subscriber_counts[config] = self._subscriber_counts.get(config, 0) + 1
+        subscriber = Subscriber(topic, wanted, self._timers)
         try:
-            yield follower
+            yield subscriber
         finally:
-            follower.leave()
-            self._watched[config] -= 1
-            if not self._watched[config]:
-                del self._watched[config]
+            subscriber.leave()
+            self._subscriber_counts[config] -= 1
+            if not self._subscriber_counts[config]:
+                del self._subscriber_counts[config]
             self._forget_if_idle(config)
 
-    def begin(self, config: str, known: HeadMark | None, head: HeadMark) -> None:
-        """Say what the store's head is, or was a moment ago; `known` is what was known here when that was asked."""
-        followed = self._get(config)
-        if followed.ring is not None and followed.ring.last == known:
+    def set_head(self, config: str, known: HeadMark | None, head: HeadMark) -> None:
+        """Set the head as the store reported it; `known` is what the feed knew when the store was asked."""
+        topic = self._topic(config)
+        if topic.ring is not None and topic.ring.last == known:
             if head.number < known.number or (head.number == known.number and head != known):
-                self.fork(config)
+                self.reset(config)
             else:
-                self.skip(config, head)
-        if followed.ring is None:
-            followed.ring = Ring(head)
+                self.skip_to(config, head)
+        if topic.ring is None:
+            topic.ring = Ring(head)
 
     def prepend(self, config: str, ring: Ring, before: HeadMark, older: Sequence[EncodedChanges]) -> None:
-        """Take in versions that follow `before`, for watchers who stand there, as far as a ring lacks them.
+        """Add the versions that follow `before` to the front of a ring, as far as it lacks them.
 
-        Where they do not go together with what is there, or the config has another ring by now, nothing happens.
+        Nothing happens if they do not join the versions there, or if the config has another ring by now.
         """
-        if self._get(config).ring is not ring or before.number >= ring.before.number or not self.has_room(ring):
+        if self._topic(config).ring is not ring or before.number >= ring.before.number or not self.has_room(ring):
             return
         missing = [made for made in older if made.version.number <= ring.before.number]
         is_whole = before.number + len(missing) == ring.before.number
@@ -92,112 +91,112 @@ class Feed:
             return
         held_bytes = ring.size_bytes
         ring.prepend(before, [Recent(made) for made in missing])
-        self._grown(config, ring, held_bytes)
+        self._update_size(config, ring, held_bytes)
 
     def has_room(self, ring: Ring) -> bool:
-        """Tell whether older versions in front of a ring would stay, and not go at once to make room for newer ones."""
+        """Return whether older versions in front of a ring would stay, and not go at once to make room."""
         return 2 * ring.size_bytes < self._limit_bytes
 
     # --- for the committer, and for news from other servers -----------------------------------
 
     def watched(self) -> Collection[str]:
-        """Return the configs that somebody watches, as of now and later."""
-        return self._watched.keys()
+        """Return the configs that have a subscriber, as a live view."""
+        return self._subscriber_counts.keys()
 
     def last(self, config: str) -> HeadMark | None:
-        """Return the newest version that is known here."""
-        followed = self._followed.get(config)
-        return followed.ring.last if followed is not None and followed.ring is not None else None
+        """Return the newest version that is known here; None if none is."""
+        topic = self._topics.get(config)
+        return topic.ring.last if topic is not None and topic.ring is not None else None
 
     def append(self, made: EncodedChanges) -> None:
-        """Tell a config's next version, which must be durable. One that is known already is ignored."""
+        """Add a config's next version, which must be durable. A version that is known already is ignored."""
         config, number = made.version.config, made.version.number
-        if self._is_shared and config not in self._watched:
+        if self._is_shared and config not in self._subscriber_counts:
             return
-        self.compare(config, HeadMark(number, made.version.hash))
-        followed = self._get(config)
-        if followed.ring is None:
-            followed.ring = Ring(HeadMark(number - 1, b""))
-        ring = followed.ring
+        self.check_head(config, HeadMark(number, made.version.hash))
+        topic = self._topic(config)
+        if topic.ring is None:
+            topic.ring = Ring(HeadMark(number - 1, b""))
+        ring = topic.ring
         if number <= ring.last.number:
             return
         if number > ring.last.number + 1:
-            self.skip(config, HeadMark(number - 1, b""))
+            self.skip_to(config, HeadMark(number - 1, b""))
         position, held_bytes = ring.last, ring.size_bytes
         if self._is_too_large(made):
             ring.skip_to(HeadMark(number, made.version.hash))
-            followed.unreachable_through = number - 1
+            topic.unreachable_through = number - 1
         else:
             ring.append(Recent(made))
-        self._rouse(followed.matching(made.entries), position)
-        self._grown(config, ring, held_bytes)
+        self._wake(topic.matching(made.entries), position)
+        self._update_size(config, ring, held_bytes)
         self._forget_if_idle(config)
 
-    def compare(self, config: str, mark: HeadMark) -> None:
-        """Say what the store holds under a number: where another one is known here, the past is another."""
-        followed = self._followed.get(config)
-        if followed is not None and followed.ring is not None:
-            known = followed.ring.hash_of(mark.number)
+    def check_head(self, config: str, mark: HeadMark) -> None:
+        """Compare a version of the store with what is known under its number; reset the config if they differ."""
+        topic = self._topics.get(config)
+        if topic is not None and topic.ring is not None:
+            known = topic.ring.hash_of(mark.number)
             if known and known != mark.hash:
-                self.fork(config)
+                self.reset(config)
 
-    def skip(self, config: str, mark: HeadMark) -> None:
-        """Say that versions up to this one are there, without telling them: watchers read them from the store.
+    def skip_to(self, config: str, mark: HeadMark) -> None:
+        """Note that the store has versions up to this one, without their changes: watches read them there.
 
-        It need not be the newest: of a config of which nothing is known, it says nothing.
+        The version need not be the head. Nothing happens if no version of the config is known.
         """
-        followed = self._followed.get(config)
-        ring = None if followed is None else followed.ring
-        if followed is not None and ring is not None and mark.number > ring.last.number:
+        topic = self._topics.get(config)
+        ring = None if topic is None else topic.ring
+        if topic is not None and ring is not None and mark.number > ring.last.number:
             position, held_bytes = ring.last, ring.size_bytes
             ring.skip_to(mark)
-            self._grown(config, ring, held_bytes)
-            self._rouse(followed.everybody(), position)
+            self._update_size(config, ring, held_bytes)
+            self._wake(topic.all(), position)
             self._forget_if_idle(config)
 
-    def fork(self, config: str) -> None:
-        """Say that what was known is not the past any more: watchers have to check where they stand."""
-        followed = self._get(config)
-        followed.next_epoch()
-        if followed.ring is not None:
-            self._held_bytes -= followed.ring.size_bytes
+    def reset(self, config: str) -> None:
+        """Start a new epoch of a config: watches must check their cursors against the store."""
+        topic = self._topic(config)
+        topic.next_epoch()
+        if topic.ring is not None:
+            self._held_bytes -= topic.ring.size_bytes
             self._filled.pop(config, None)
-            followed.ring = None
-        self._rouse(followed.everybody(), NO_VERSION)
+            topic.ring = None
+        self._wake(topic.all(), NO_VERSION)
         self._forget_if_idle(config)
 
     def wake_all(self) -> None:
-        """Wake every watcher, to look around: the server is stopping."""
-        for followed in self._followed.values():
-            if followed.ring is not None:
-                self._rouse(followed.everybody(), followed.ring.last)
+        """Wake every subscriber, because the server is stopping."""
+        for topic in self._topics.values():
+            if topic.ring is not None:
+                self._wake(topic.all(), topic.ring.last)
 
     # --- waking -----------------------------------------------------------------------------
 
-    def _rouse(self, followers: Iterable[Subscriber], position: HeadMark) -> None:
-        is_waking = bool(self._roused)
-        self._roused.extend([follower for follower in followers if follower.mark_due(position)])
-        if self._roused and not is_waking:
+    def _wake(self, subscribers: Iterable[Subscriber], position: HeadMark) -> None:
+        is_waking = bool(self._due)
+        self._due.extend([subscriber for subscriber in subscribers if subscriber.mark_due(position)])
+        if self._due and not is_waking:
             self._wake_some()
 
     def _wake_some(self) -> None:
-        for _ in range(min(WAKES_AT_ONCE, len(self._roused))):
-            self._roused.popleft().wake()
-        if self._roused:
+        for _ in range(min(WAKES_AT_ONCE, len(self._due))):
+            self._due.popleft().wake()
+        if self._due:
             asyncio.get_running_loop().call_soon(self._wake_some)
 
     # --- the budget -------------------------------------------------------------------------
 
-    def _get(self, config: str) -> Topic:
-        if config not in self._followed:
-            self._followed[config] = Topic()
-        return self._followed[config]
+    def _topic(self, config: str) -> Topic:
+        if config not in self._topics:
+            self._topics[config] = Topic()
+        return self._topics[config]
 
     def _is_too_large(self, made: EncodedChanges) -> bool:
         return made.size_bytes + len(made.header) > self._message_limit_bytes
 
-    def _grown(self, config: str, ring: Ring, before_bytes: int) -> None:
-        """Count what a ring has grown by, and make room."""
+    def _update_size(self, config: str, ring: Ring, before_bytes: int) -> None:
+        """Count the bytes by which a ring has changed, and make room."""
         self._held_bytes += ring.size_bytes - before_bytes
         if ring.is_empty:
             self._filled.pop(config, None)
@@ -208,7 +207,7 @@ class Feed:
             self._drop_one()
 
     def _drop_one(self) -> None:
-        """Drop the oldest version of the config that is quiet for longest."""
+        """Drop the oldest version of the config that has been quiet for longest."""
         config, ring = next(iter(self._filled.items()))
         self._held_bytes -= ring.size_bytes
         ring.drop_first()
@@ -218,11 +217,11 @@ class Feed:
             self._forget_if_idle(config)
 
     def _forget_if_idle(self, config: str) -> None:
-        followed = self._followed.get(config)
-        if followed is None or config in self._watched:
+        topic = self._topics.get(config)
+        if topic is None or config in self._subscriber_counts:
             return
-        if self._is_shared and followed.ring is not None:
-            self._held_bytes -= followed.ring.size_bytes
+        if self._is_shared and topic.ring is not None:
+            self._held_bytes -= topic.ring.size_bytes
             self._filled.pop(config, None)
-        if self._is_shared or followed.ring is None or followed.ring.is_empty:
-            del self._followed[config]
+        if self._is_shared or topic.ring is None or topic.ring.is_empty:
+            del self._topics[config]

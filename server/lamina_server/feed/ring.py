@@ -1,8 +1,8 @@
 """A config's recent versions in memory, without a gap, as many as there is room for. Pure.
 
-Worked example: versions 5, 6 and 7 were committed since the server started, so the ring is
-`before` 4, `last` 7. Whoever stands at 4 or later finds here all that follows; whoever
-stands at 3 asks the store, or has 4 put in at the front. With room for two, 5 goes, and
+Worked example: versions 5, 6 and 7 were committed since the server started, so the ring has
+`before` 4 and `last` 7. A watch at version 4 or later finds here all that follows. A watch at
+3 asks the store, or has version 4 added to the front. With room for two versions, 5 goes, and
 `before` is 5.
 """
 
@@ -14,16 +14,16 @@ from lamina_server.cache.encoded import EncodedChanges
 from lamina_server.domain.records import HeadMark
 
 _RECENT_OVERHEAD_BYTES = 1_500
-"""What a version costs besides its bytes: its record, header, dicts and places."""
+"""Memory that a version takes besides its bytes: its record, header, dicts and places."""
 _CHANGE_OVERHEAD_BYTES = 300
-"""And each change: its key, two objects' headers, and places in dicts."""
+"""Memory that each change takes: its key, two objects' headers, and places in dicts."""
 
 
 class Recent:
-    """One version, and the messages that were made of it for watchers: each once, for all who are to have it.
+    """One version, and the messages that were made of it: each is made once for all watches that get it.
 
-    mark        its number and hash
-    messages    by the keys that they tell of
+    mark        the version's number and hash
+    messages    by the keys whose changes they hold
     size_bytes  of all of this, by estimate
     """
 
@@ -33,7 +33,7 @@ class Recent:
         self.made = made
         self.mark = HeadMark(made.version.number, made.version.hash)
         self.messages: dict[tuple[str, ...], bytes] = {}
-        # Twice: as entries, which a held head may share, and as a message.
+        # Counted twice: as entries, which a head in memory may share, and as a message.
         size_bytes = 2 * (made.size_bytes + len(made.header))
         self.size_bytes = _RECENT_OVERHEAD_BYTES + _CHANGE_OVERHEAD_BYTES * len(made.entries) + size_bytes
 
@@ -41,8 +41,8 @@ class Recent:
 class Ring:
     """The versions after `before`, through `last`.
 
-    The hash of `before` is empty where it is not known: the first version that was heard
-    of is told without its parent.
+    The hash of `before` is empty if it is not known: the first version that the feed gets comes
+    without its parent.
     """
 
     def __init__(self, before: HeadMark) -> None:
@@ -53,15 +53,15 @@ class Ring:
 
     @property
     def is_empty(self) -> bool:
-        """Whether no version is here."""
+        """Return whether no version is here."""
         return not self._recents
 
     def reaches(self, number: int) -> bool:
-        """Tell whether all that follows a version is here."""
+        """Return whether all versions that follow one are here."""
         return number >= self.before.number
 
     def hash_of(self, number: int) -> bytes:
-        """Return the hash of a version; empty where it is not known here."""
+        """Return the hash of a version; empty if it is not known here."""
         if number == self.before.number:
             return self.before.hash
         if self.before.number < number <= self.last.number:
@@ -69,7 +69,7 @@ class Ring:
         return b""
 
     def after(self, number: int, limit: int) -> Iterator[Recent]:
-        """Yield at most so many versions that follow one which is reached."""
+        """Yield at most `limit` versions that follow one for which `reaches` is true."""
         first = number - self.before.number
         return islice(self._recents, first, first + limit)
 
@@ -81,20 +81,20 @@ class Ring:
         self.size_bytes += recent.size_bytes
 
     def skip_to(self, mark: HeadMark) -> None:
-        """Go on after a version that is not kept here, be it the next one or a later one."""
+        """Continue after a version that is not kept here, the next one or a later one."""
         self._recents.clear()
         self.size_bytes = 0
         self.before = self.last = mark
 
     def prepend(self, before: HeadMark, recents: Sequence[Recent]) -> None:
-        """Add what comes before the first version here, without a gap."""
+        """Add the versions just before the first one here, without a gap."""
         assert before.number + len(recents) == self.before.number
         self._recents.extendleft(reversed(recents))
         self.size_bytes += sum(recent.size_bytes for recent in recents)
         self.before = before
 
     def drop_first(self) -> None:
-        """Forget the oldest version here."""
+        """Drop the oldest version here."""
         oldest = self._recents.popleft()
         self.size_bytes -= oldest.size_bytes
         self.before = oldest.mark

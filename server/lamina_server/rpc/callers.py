@@ -1,7 +1,7 @@
-"""Who calls, as far as the metadata of the call tells. Knows no message.
+"""The caller and the author of a call, as its metadata tells them. Knows no message.
 
-Without authentication everybody is the same caller, and names an author at will: a name
-in the log for people, marked as unverified.
+Without authentication all calls have the same caller, and each may name any author: the log
+shows that name to people, marked as unverified.
 """
 
 from collections.abc import Sequence
@@ -15,13 +15,13 @@ AUTHOR_KEY = "lamina-author"
 ANONYMOUS = "anonymous"
 
 UNKNOWN_CALLER = ""
-"""The caller in a request's key on a server without authentication."""
+"""The caller in the request keys of a server without authentication."""
 
 Metadata = Sequence[tuple[str, str | bytes]]
 
 
 def author(metadata: Metadata) -> Author:
-    """Read the author of a write: percent-encoded UTF-8, because metadata holds ASCII alone."""
+    """Return the author of a write, which metadata holds as percent-encoded UTF-8 because it is limited to ASCII."""
     given = [str(value) for key, value in metadata if key == AUTHOR_KEY]
     if not given:
         return Author(ANONYMOUS)

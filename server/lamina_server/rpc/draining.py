@@ -1,4 +1,4 @@
-"""The calls under way, and their end when the server stops. Knows nothing of what they do.
+"""The calls under way, and their end when the server stops. Knows nothing of their contents.
 
 gRPC's own stop does not wait for the handlers that it cuts off, so they are counted here.
 """
@@ -11,7 +11,7 @@ from lamina_server.domain.errors import Reason, UnavailableError
 
 
 class Draining:
-    """Whether the server is stopping, and who has to hear of it. Lives on the event loop alone."""
+    """Whether the server is stopping, and how many calls are under way. Lives on the event loop alone."""
 
     def __init__(self) -> None:
         self._begun = False
@@ -21,11 +21,11 @@ class Draining:
 
     @property
     def begun(self) -> bool:
-        """Whether no new write and no new watch is taken any more."""
+        """Return whether new writes and watches are refused."""
         return self._begun
 
     def begin(self) -> None:
-        """Refuse what is new from here on."""
+        """Refuse new writes and watches from now on."""
         self._begun = True
 
     def refuse(self) -> None:
@@ -35,7 +35,7 @@ class Draining:
 
     @contextmanager
     def call(self) -> Iterator[None]:
-        """Count a call as under way for as long as the block lasts."""
+        """Count a call as under way for the duration of the block."""
         self._calls += 1
         self._idle.clear()
         try:

@@ -1,8 +1,8 @@
 """The methods of the service as gRPC has them: raw bytes in and out, and errors as statuses.
 
-The table of methods is the service descriptor's, so a method in the .proto cannot be
-without an answer: one that the service does not have is NOT_IMPLEMENTED. gRPC would parse
-requests by itself, but answers malformed bytes with UNKNOWN and without a reason.
+The methods come from the service descriptor, so every method in the .proto has an answer: a
+method that the service lacks is NOT_IMPLEMENTED. gRPC could parse requests itself, but answers
+malformed bytes with UNKNOWN and without a reason.
 """
 
 import re
@@ -28,7 +28,7 @@ Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 
 _SERVER_FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNAVAILABLE}
-"""What an operator must hear of; everything else is between the server and its caller."""
+"""The codes that are logged for the operator; other errors concern the caller alone."""
 
 T = TypeVar("T")
 
@@ -44,7 +44,7 @@ class ServiceHandler(grpc.GenericRpcHandler):
         self._handlers = {method.name: self._handler(method, service) for method in SERVICE.methods}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
-        """Find the handler of a method; none for the methods of other services."""
+        """Return the handler of a method; None for the methods of other services."""
         method = handler_call_details.method
         if not method.startswith(self._prefix):
             return None
@@ -67,7 +67,7 @@ class ServiceHandler(grpc.GenericRpcHandler):
 
     def _streaming(self, name: str, function: Callable[[bytes, Call, Send, ExitStack], Awaitable[None]]) -> Handler:
         async def handle(data: bytes, context: Context) -> None:
-            with ExitStack() as end:  # of all, the status included, which waits for what was sent before it
+            with ExitStack() as end:  # after the status, which waits for the messages before it
                 await self._answer(name, context, lambda call: function(data, call, context.write, end))
 
         return grpc.unary_stream_rpc_method_handler(handle)
@@ -76,7 +76,7 @@ class ServiceHandler(grpc.GenericRpcHandler):
         with self._draining.call():
             try:
                 return await function(_call(context))
-            except grpc.aio.BaseError:  # the caller has left, or the server was stopped: nobody is there to be told
+            except grpc.aio.BaseError:  # the caller has left, or the server was stopped: no one can be told
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
                 await _abort(name, context, error)
@@ -90,7 +90,7 @@ class ServiceHandler(grpc.GenericRpcHandler):
 
 
 def snake_case(name: str) -> str:
-    """Turn a method's name in the .proto into its name in Python.
+    """Return the Python name of a method of the .proto.
 
     >>> snake_case("GetKeyHistory")
     'get_key_history'
@@ -103,7 +103,7 @@ def _call(context: Context) -> Call:
 
 
 async def _abort(method: str, context: Context, error: Exception) -> NoReturn:
-    """End a call by an error. What is no ServerError is a bug: the caller learns that, the log learns where."""
+    """End a call with the status of an error. Any other error than a ServerError is a bug, and the log says where."""
     if not isinstance(error, ServerError):
         _log.error("bug", method=method, exc_info=error)
         error = ServerError(Reason.BUG, "the server has a bug; its log says more")

@@ -1,39 +1,41 @@
-"""What each method of ConfigService does: convert, call, convert.
+"""What each method of ConfigService does: parse, call, encode.
 
-Bytes come in and bytes go out. Errors are raised as ServerError; how a caller learns of
-them is the business of handlers.py.
+Bytes come in and bytes go out. Errors are raised as ServerError; handlers.py turns them into
+statuses.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, partial
 from typing import TypeVar
 
+from lamina_server.cache.heads import Heads
 from lamina_server.commits.committer import Committer
 from lamina_server.domain.planning import Author
-from lamina_server.domain.records import Reply, RequestKey, Version
+from lamina_server.domain.records import Reply, RequestKey
 from lamina_server.rpc import callers
+from lamina_server.rpc.draining import Draining
 from lamina_server.rpc.read import from_memory, from_store
 from lamina_server.rpc.watch.admission import Admission
 from lamina_server.rpc.watch.context import WatchContext
 from lamina_server.rpc.watch.in_flight import Send
 from lamina_server.rpc.watch.watch import Watch
 from lamina_server.settings import Settings
-from lamina_server.store.contract import Reading
+from lamina_server.store.contract import Reading, changed_keys_of
+from lamina_server.store.readers import Readers
 from lamina_server.wire import encode, parse
 from lamina_server.wire.requests import WriteRequest
 
 _PARSED_ON_THE_LOOP_BYTES = 64 * 1024
-"""A request up to this size is parsed in less time than a thread takes to wake; a larger one holds nobody up."""
+"""A request up to this size is parsed in less time than a thread takes to wake; a larger one is parsed on a thread."""
 
-T = TypeVar("T")
 R = TypeVar("R")
 
 
 @dataclass(frozen=True, slots=True)
 class Call:
-    """What is known of a call besides its request, where it is asked for.
+    """What is known of a call besides its request; each part is read only when it is needed.
 
     peer  the connection's other end, as gRPC writes it
     """
@@ -45,14 +47,23 @@ class Call:
 class Service:
     """The methods of ConfigService, by their names in snake case."""
 
-    def __init__(self, committer: Committer, rooms: WatchContext) -> None:
+    def __init__(
+        self,
+        committer: Committer,
+        heads: Heads,
+        readers: Readers,
+        *,
+        draining: Draining,
+        settings: Settings,
+        watches: WatchContext,
+    ) -> None:
         self._committer = committer
-        self._rooms = rooms
-        self._heads = rooms.heads
-        self._readers = rooms.readers
-        self._draining = rooms.draining
-        self._settings = rooms.settings
-        self._admission = Admission(rooms.settings)
+        self._heads = heads
+        self._readers = readers
+        self._draining = draining
+        self._settings = settings
+        self._watches = watches
+        self._admission = Admission(settings)
 
     async def commit(self, data: bytes, call: Call) -> bytes:
         """Write the next version of a config."""
@@ -68,47 +79,46 @@ class Service:
 
     async def get_version(self, data: bytes, _: Call) -> bytes:
         """Read a map as it was."""
-        request = await self._parse(lambda: parse.get_version(data, self._settings), data)
-        limit_bytes = self._settings.page_limit_bytes
-        page = await from_memory.get_version(self._heads, self._readers, request, limit_bytes)
-        if page is None:
-            page = await self._readers.read(lambda reading: from_store.get_version(reading, request, limit_bytes))
-            await self._heads.settled(request.config)
-        return page
+        request = await self._parse(parse.get_version, data)
+        page = await from_memory.get_version(self._heads, self._readers, request, self._settings.page_limit_bytes)
+        return await self._read(from_store.get_version, request, request.config) if page is None else page
 
     async def list_versions(self, data: bytes, _: Call) -> bytes:
         """Read the log."""
-        return await self._read(parse.list_versions, from_store.list_versions, data)
+        request = await self._parse(parse.list_versions, data)
+        return await self._read(from_store.list_versions, request, request.config)
 
     async def diff_versions(self, data: bytes, _: Call) -> bytes:
         """Compare two versions."""
-        return await self._read(parse.diff_versions, from_store.diff_versions, data)
+        request = await self._parse(parse.diff_versions, data)
+        return await self._read(from_store.diff_versions, request, request.config)
 
     async def get_key_history(self, data: bytes, _: Call) -> bytes:
         """Read every change of a key."""
-        return await self._read(parse.get_key_history, from_store.key_history, data)
+        request = await self._parse(parse.get_key_history, data)
+        return await self._read(from_store.key_history, request, request.config)
 
     async def list_configs(self, data: bytes, _: Call) -> bytes:
         """List configs."""
-        return await self._read(parse.list_configs, from_store.list_configs, data)
+        return await self._read(from_store.list_configs, await self._parse(parse.list_configs, data), None)
 
     async def get_server_info(self, data: bytes, call: Call) -> bytes:
-        """Tell the release, and as whom the caller is known."""
-        await self._parse(lambda: parse.get_server_info(data, self._settings), data)
+        """Return the release, and the author that the server knows the caller by."""
+        await self._parse(parse.get_server_info, data)
         return encode.server_info(_release(), callers.author(call.metadata()))
 
     async def watch_key_history(self, data: bytes, call: Call, send: Send, end: ExitStack) -> None:
         """Follow a config until the caller leaves or the server stops. `end` is closed when the call is over."""
         self._draining.refuse()
-        request = await self._parse(lambda: parse.watch(data, self._settings), data)
+        request = await self._parse(parse.watch, data)
         end.enter_context(self._admission.admit(call.peer()))
-        with self._rooms.feed.follow(request.config, request.wanted) as follower:
-            await Watch(request, self._rooms, follower, send, end).run()
+        with self._watches.feed.subscribe(request.config, request.wanted) as subscriber:
+            await Watch(request, self._watches, subscriber, send, end).run()
 
     async def _write(self, parse: Callable[[bytes, Author, Settings], WriteRequest], data: bytes, call: Call) -> bytes:
         self._draining.refuse()
         author = callers.author(call.metadata())
-        request = await self._parse(lambda: parse(data, author, self._settings), data)
+        request = await self._parse(lambda data, settings: parse(data, author, settings), data)
         command = request.command
         if request.validate_only:
             preview = await self._readers.run(lambda: self._committer.preview(command))
@@ -120,31 +130,26 @@ class Service:
         return encode.commit_response(outcome.reply, outcome.header or await self._header(outcome.reply))
 
     async def _header(self, reply: Reply) -> bytes:
-        """Encode the header of a version of long ago: of a remembered reply, or of a head that stays."""
+        """Encode the header of a version that this call did not create."""
         if reply.version is None:
             return encode.empty_map(reply.config)
         head = self._heads.peek(reply.config)
         if head is not None and head.version_at(reply.version.number) == reply.version:
             return head.header_at(reply.version.number) or b""
-        keys = await self._readers.read(partial(_read_changed_keys, version=reply.version))
+        keys = await self._readers.read(partial(changed_keys_of, version=reply.version))
         return encode.version(reply.version, keys)
 
-    async def _read(
-        self,
-        parse: Callable[[bytes, Settings], R],
-        answer: Callable[[Reading, R, int], bytes],
-        data: bytes,
-    ) -> bytes:
-        request = await self._parse(lambda: parse(data, self._settings), data)
+    async def _read(self, answer: Callable[[Reading, R, int], bytes], request: R, config: str | None) -> bytes:
+        """Return a page from the store, about a config or, if it is None, about all configs."""
         limit_bytes = self._settings.page_limit_bytes
         page = await self._readers.read(lambda reading: answer(reading, request, limit_bytes))
-        await self._heads.settled(getattr(request, "config", None))
+        await self._heads.wait_until_current(config)
         return page
 
-    async def _parse(self, parse: Callable[[], T], data: bytes) -> T:
+    async def _parse(self, parse: Callable[[bytes, Settings], R], data: bytes) -> R:
         if len(data) <= _PARSED_ON_THE_LOOP_BYTES:
-            return parse()
-        return await self._readers.run(parse)
+            return parse(data, self._settings)
+        return await self._readers.run(lambda: parse(data, self._settings))
 
 
 @cache
@@ -153,7 +158,3 @@ def _release() -> str:
     from importlib.metadata import version  # noqa: PLC0415
 
     return version("lamina")
-
-
-def _read_changed_keys(reading: Reading, version: Version) -> Sequence[str]:
-    return reading.changed_keys(version.config, [version.number]).get(version.number, ())

@@ -1,6 +1,6 @@
-"""An error -> the status code and the trailers by which a caller learns of it.
+"""The status code and the trailers of an error.
 
-One table, from reason to code, is all there is to it; clients decide by the reason.
+One table maps each reason to a code; clients decide by the reason.
 """
 
 from collections.abc import Mapping
@@ -50,7 +50,7 @@ class Status:
 
 
 def of(error: ServerError) -> Status:
-    """Tell how a call ends by an error."""
+    """Return the status of a call that an error ended."""
     code = CODES[error.reason]
     text = error_details.shorten(str(error))
     number: int = code.value[0]

@@ -1,8 +1,8 @@
-"""Where the server listens, whether that is safe, and what gRPC is told about connections.
+"""The address where the server listens, whether it is safe, and the options of gRPC's connections.
 
-An address that other machines can reach needs TLS, or the explicit word that plaintext is
-meant. Each address is tried with a socket of our own first, because gRPC says of whatever
-goes wrong just that it could not bind, and replaces another server's Unix socket.
+An address that other machines can reach needs TLS, or an explicit `--insecure-plaintext`. Each
+address is tried with a socket of our own first: gRPC reports every failure only as "could not
+bind", and it replaces another server's Unix socket.
 """
 
 import errno
@@ -19,27 +19,27 @@ import grpc
 from lamina_server.settings import Settings
 
 _PORT_ATTEMPTS = 16
-"""How often another free port is tried until one is free in every address family."""
+"""How many free ports are tried until one is free in every address family."""
 _PORT_MAX = 65_535
 _UNIX = "unix:"
 
 Hosts: TypeAlias = tuple[tuple[socket.AddressFamily, str], ...]
 
 _LOCALHOST: Hosts = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
-"""By definition (RFC 6761), and so by many clients, whatever this machine's list of hosts says."""
+"""As RFC 6761 defines it, and as many clients resolve it, whatever this machine's hosts file says."""
 
 
 class UnsafeError(Exception):
-    """What is asked for is not safe, or makes no sense; the text says why and what to do."""
+    """The settings are not safe, or contradict each other; the text says why and what to do."""
 
 
 class AddressError(Exception):
-    """The address cannot be had now; the text says why."""
+    """The server cannot listen on the address now; the text says why."""
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where to listen: a host's addresses and a port, or the path of a Unix socket."""
+    """A host's addresses and a port, or the path of a Unix socket."""
 
     shown: str
     hosts: Hosts = ()
@@ -48,17 +48,17 @@ class Address:
 
     @property
     def is_local(self) -> bool:
-        """Whether only this machine can reach it."""
+        """Return whether only this machine can reach it."""
         return all(ipaddress.ip_address(host.partition("%")[0]).is_loopback for _, host in self.hosts)
 
 
 def parse(listen: str) -> Address:
-    """Read HOST:PORT or unix:PATH, and resolve the host."""
+    """Parse HOST:PORT or unix:PATH, and resolve the host."""
     if listen.startswith(_UNIX):
         path = listen.removeprefix(_UNIX)
-        # `unix:` and an empty path, or three slashes of an URL, would end up somewhere nobody expects.
+        # An empty path, or the slashes of a URL, would listen at a path that the user does not expect.
         if not path or path.startswith("//"):
-            raise UnsafeError(f"--listen {listen!r} is no unix:PATH")
+            raise UnsafeError(f"--listen {listen!r} is not a unix:PATH")
         return Address(listen, path=Path(path))
     host, colon, digits = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
@@ -68,13 +68,13 @@ def parse(listen: str) -> Address:
 
 
 def credentials(settings: Settings, address: Address) -> grpc.ServerCredentials | None:
-    """Return the TLS credentials to listen with, or none for plaintext where that is safe or meant."""
+    """Return the TLS credentials to listen with; None for plaintext, if that is safe or explicitly allowed."""
     if settings.tls_cert is None and settings.tls_key is None and settings.tls_client_ca is None:
         if address.is_local or settings.insecure_plaintext:
             return None
         raise UnsafeError(
-            f"{settings.listen} can be reached from other machines, and without TLS everybody in between reads every "
-            "value: give --tls-cert and --tls-key, or say --insecure-plaintext"
+            f"other machines can reach {settings.listen}, and without TLS every value can be read on the way: "
+            "give --tls-cert and --tls-key, or allow it with --insecure-plaintext"
         )
     if settings.insecure_plaintext:
         raise UnsafeError("--insecure-plaintext and TLS files contradict each other")
@@ -102,35 +102,35 @@ def bind(server: grpc.aio.Server, address: Address, secret: grpc.ServerCredentia
 
 
 def options(settings: Settings) -> Sequence[tuple[str, int]]:
-    """List what gRPC is told about connections and calls."""
+    """Return the options of gRPC for connections and calls."""
     milliseconds = 1_000
     return (
         # Two servers on one port would each get some of the connections, and neither would say so.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", settings.receive_limit_bytes),
-        # What a connection may cost.
+        # The limits of a connection.
         ("grpc.max_concurrent_streams", settings.connection_limit_streams),
-        # Else streams that have ended count for as long as they are not cleared away, and a connection with half of
-        # its calls under way has new ones refused when the server is busy.
+        # Otherwise streams that have ended count until they are cleared away, and a busy server refuses new calls on
+        # a connection that has only half of its calls under way.
         ("grpc.http.overload_protection", 0),
         ("grpc.max_metadata_size", settings.metadata_limit_bytes),
         ("grpc.server_handshake_timeout_ms", settings.handshake_timeout_seconds * milliseconds),
         ("grpc.max_connection_age_ms", settings.connection_age_seconds * milliseconds),
         ("grpc.max_connection_age_grace_ms", settings.connection_age_grace_seconds * milliseconds),
-        # A peer that is gone without a word is noticed by asking. It is ping_timeout that decides how soon:
-        # keepalive_timeout alone waits for a minute more.
+        # Pings find a peer that has vanished. ping_timeout decides how soon: keepalive_timeout alone waits for a
+        # minute more.
         ("grpc.keepalive_time_ms", settings.keepalive_seconds * milliseconds),
         ("grpc.keepalive_timeout_ms", settings.keepalive_timeout_seconds * milliseconds),
         ("grpc.http2.ping_timeout_ms", settings.keepalive_timeout_seconds * milliseconds),
         ("grpc.keepalive_permit_without_calls", 1),
-        # Clients may ask, too. (The similar name with `min_recv_ping` in it is read by nobody.)
+        # Clients may ping too. (gRPC does not read the similar option with `min_recv_ping` in its name.)
         ("grpc.http2.min_ping_interval_without_data_ms", settings.ping_interval_limit_seconds * milliseconds),
-        # Thousands of watches may come back within a second.
+        # Thousands of watches may resume within a second.
         ("grpc.server.max_pending_requests", settings.pending_limit_calls),
         ("grpc.server.max_pending_requests_hard_limit", 2 * settings.pending_limit_calls),
-        # A small compressed request may be a huge one: only what is not compressed is taken (bit 0).
+        # A small compressed request may expand to a huge one, so only uncompressed ones are accepted (bit 0).
         ("grpc.compression_enabled_algorithms_bitset", 1),
-        # Nobody reads these statistics, and every call would pay for them.
+        # Statistics that we do not read, and that every call would pay for.
         ("grpc.enable_channelz", 0),
     )
 
@@ -158,13 +158,13 @@ def _add(server: grpc.aio.Server, target: str, secret: grpc.ServerCredentials | 
     except RuntimeError:
         port = 0
     if not port:
-        # The address was free a moment ago, so it is rather the certificate and the key.
+        # The address was free a moment ago, so the certificate or the key is probably wrong.
         hint = "; do the TLS files hold a certificate and its key in PEM?" if secret else ""
         raise AddressError(f"cannot listen on {target}{hint}")
 
 
 def _find_port(address: Address) -> tuple[Hosts, int]:
-    """Find the addresses that this machine has, and a port that is free in all of them."""
+    """Return the addresses that this machine has, and a port that is free in all of them."""
     for _ in range(_PORT_ATTEMPTS):
         hosts, port = [], address.port
         try:
@@ -183,10 +183,10 @@ def _find_port(address: Address) -> tuple[Hosts, int]:
 
 
 def _try(family: socket.AddressFamily, host: str, port: int) -> int | None:
-    """Return the port if it can be had; none if the machine lacks the address, as one without IPv6 lacks ::1."""
+    """Return the port if it is free; None if the machine lacks the address, as one without IPv6 lacks ::1."""
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # As gRPC does: a port whose last connections are still fading is free.
+            # As gRPC does: a port whose last connections are still closing is free.
             probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
             probe.bind((host, port))
             return int(probe.getsockname()[1])
@@ -198,7 +198,7 @@ def _try(family: socket.AddressFamily, host: str, port: int) -> int | None:
 
 
 def _check_unix(path: Path) -> None:
-    """Refuse a path where something is that is not a socket, or a socket that somebody listens on."""
+    """Raise AddressError if the path is not a socket, or a socket on which another program listens."""
     try:
         is_socket = stat.S_ISSOCK(path.lstat().st_mode)
     except FileNotFoundError:
@@ -206,7 +206,7 @@ def _check_unix(path: Path) -> None:
             return
         raise AddressError(f"cannot listen on {path}: there is no folder {path.parent}") from None
     if not is_socket:
-        raise AddressError(f"cannot listen on {path}: it is there already, and no socket")
+        raise AddressError(f"cannot listen on {path}: a file that is not a socket is there already")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         try:
             probe.connect(str(path))

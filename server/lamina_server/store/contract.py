@@ -164,6 +164,11 @@ class Reading(Protocol):
         """Return the remembered outcomes of request ids, each with its content's digest, as far as there are any."""
 
 
+def changed_keys_of(reading: Reading, version: Version) -> Sequence[str]:
+    """Return the first CHANGED_KEYS_LIMIT keys that one version changed, in order."""
+    return reading.changed_keys(version.config, [version.number]).get(version.number, ())
+
+
 class Writing(Reading, Protocol):
     """The one open write of a store."""
 

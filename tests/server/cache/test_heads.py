@@ -1,9 +1,9 @@
-"""What is read from memory, over the wire: the same answers as from the store, which is then not asked at all."""
+"""Reads from memory, over the wire: they give the same answers as the store, without asking it."""
 
 import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
-from contextlib import AsyncExitStack, closing, contextmanager
+from contextlib import AsyncExitStack, asynccontextmanager, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ from google.protobuf.duration_pb2 import Duration
 from sqlalchemy import create_engine, text
 
 from lamina_protos.v1 import lamina_pb2 as pb
-from lamina_server.cache import heads
+from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
 from lamina_server.cache.read_index import ReadIndex
 from lamina_server.store.contract import Reading, Store
 from lamina_server.store.memory import MemoryStore
@@ -44,24 +44,23 @@ class Closable(MemoryStore):
             yield reading
 
 
-async def settled(wire: Wire) -> None:
-    """Commit to a config, and read it, so that it is held."""
+async def hold_head(wire: Wire) -> None:
+    """Commit to a config and read it, so that memory holds its head."""
     await wire.commit(CONFIG, {"a": 1, "b": 1, "db/x": 1, "db/y": 1})
     await wire.commit(CONFIG, {"a": 2, "c": 2})
     await wire.commit(CONFIG, {"b": DELETED, "db/z": 3})
     await wire.get(CONFIG)
 
 
-SMALL_AND_LARGE = pytest.mark.parametrize("copied_up_to", [heads.COPIED_ON_THE_LOOP_KEYS, 0])
+COPIES_AND_VIEWS = pytest.mark.parametrize("limits", [DEFAULT_LIMITS, CacheLimits(copied_keys=0)])
 """Recent maps as copies, and as views of the head."""
 
 
-@SMALL_AND_LARGE
-async def test_reads_at_and_near_the_head_ask_no_database(copied_up_to: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(heads, "COPIED_ON_THE_LOOP_KEYS", copied_up_to)
+@COPIES_AND_VIEWS
+async def test_reads_at_and_near_the_head_ask_no_database(limits: CacheLimits) -> None:
     store = Closable()
-    async with running(store) as wire:
-        await settled(wire)
+    async with running(store, cache_limits=limits) as wire:
+        await hold_head(wire)
         store.closed = True
         head = {"a": 2, "c": 2, "db/x": 1, "db/y": 1, "db/z": 3}
         assert await wire.map(CONFIG) == head
@@ -80,12 +79,9 @@ async def test_reads_at_and_near_the_head_ask_no_database(copied_up_to: int, mon
         assert (await wire.map(CONFIG))["a"] == 5
 
 
-@SMALL_AND_LARGE
-async def test_pages_go_on_where_they_began_while_the_head_moves(
-    store: Store, copied_up_to: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(heads, "COPIED_ON_THE_LOOP_KEYS", copied_up_to)
-    async with running(store) as wire:
+@COPIES_AND_VIEWS
+async def test_all_pages_are_of_one_version_while_the_head_moves(store: Store, limits: CacheLimits) -> None:
+    async with running(store, cache_limits=limits) as wire:
         await wire.commit(CONFIG, {f"k{n:02}": n for n in range(20)})
         request = pb.GetVersionRequest(config=CONFIG, page_size=7)
         found: dict[str, Any] = {}
@@ -102,8 +98,8 @@ async def test_pages_go_on_where_they_began_while_the_head_moves(
 
 
 @pytest.mark.parametrize("limit_bytes", [0, 3_000, 1 << 30])
-async def test_what_is_held_changes_no_answer(store: Store, limit_bytes: int) -> None:
-    """P5, P15: with no room at all, with some, and with plenty."""
+async def test_the_room_for_heads_changes_no_answer(store: Store, limit_bytes: int) -> None:
+    """P5, P15: with no room, with some, and with plenty."""
     async with running(store, heads_limit_bytes=limit_bytes, page_size_limit=3) as wire:
         for number in range(6):
             await wire.commit(f"c{number}", {f"k{n}": n for n in range(5)})
@@ -129,8 +125,8 @@ async def whole(wire: Wire, config: str, **fields: Any) -> dict[str, Any]:
         request.page_token = page.next_page_token
 
 
-async def test_a_head_that_is_read_while_it_is_committed_to_misses_nothing(store: Store) -> None:
-    """P6: whatever the order of reading the map and hearing of the commits in between."""
+async def test_a_head_that_is_read_during_commits_misses_none(store: Store) -> None:
+    """P6: in whatever order the map is read and the commits are announced."""
     async with running(store) as wire:
         await wire.commit(CONFIG, {f"k{n}": 0 for n in range(300)})
     async with running(store) as wire:  # a new server, which holds nothing yet
@@ -146,7 +142,7 @@ async def test_a_head_that_is_read_while_it_is_committed_to_misses_nothing(store
 
 
 class Slow(MemoryStore):
-    """A memory store whose blocks, once committed, wait at a gate before anybody hears of it."""
+    """A memory store whose blocks, once committed, wait at a gate before they end."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -161,11 +157,11 @@ class Slow(MemoryStore):
         assert self.gate.wait(10)
 
 
-async def test_nobody_is_told_by_the_store_what_memory_does_not_know_yet() -> None:
+async def test_no_answer_from_the_store_is_ahead_of_memory() -> None:
     """P6, P13: between the end of a transaction and the heads' advance, a reader of both would go back."""
     store = Slow()
     async with running(store) as wire:
-        await settled(wire)
+        await hold_head(wire)
         store.committed.clear()
         store.gate.clear()
         commit = asyncio.ensure_future(wire.commit(CONFIG, {"a": 4}))
@@ -191,8 +187,8 @@ async def test_nobody_is_told_by_the_store_what_memory_does_not_know_yet() -> No
         assert (await wire.get(CONFIG, min_version=4)).version == 4
 
 
-async def test_a_damaged_map_is_no_reason_to_keep_the_rest_back(tmp_path: Path) -> None:
-    """P5: what is intact is still answered, what is not is DATA_LOSS."""
+async def test_a_damaged_value_hides_no_intact_one(tmp_path: Path) -> None:
+    """P5: intact keys are still answered; a damaged one is DATA_LOSS."""
     url = f"sqlite:///{tmp_path}/lamina.db"
     store = open_store(url)
     async with running(store) as wire:
@@ -219,19 +215,26 @@ def shared_url(postgres: Postgres, postgres_template: str) -> Iterator[str]:
     postgres.drop_database(url)
 
 
-@pytest.fixture
-async def servers(shared_url: str) -> AsyncIterator[tuple[Wire, Wire]]:
-    """Two servers on one PostgreSQL."""
+@asynccontextmanager
+async def two_servers(url: str, *, limits: CacheLimits = DEFAULT_LIMITS) -> AsyncIterator[tuple[Wire, Wire]]:
+    """Run two servers on one PostgreSQL."""
     async with AsyncExitStack() as stack:
-        stores = [open_store(shared_url) for _ in range(2)]
+        stores = [open_store(url) for _ in range(2)]
         for each in stores:
             stack.callback(each.close)
-        one, two = [await stack.enter_async_context(running(each)) for each in stores]
+        one, two = [await stack.enter_async_context(running(each, cache_limits=limits)) for each in stores]
         yield one, two
 
 
-async def test_what_one_server_has_committed_every_server_reads(servers: tuple[Wire, Wire]) -> None:
-    """P6: default head reads are linearizable across servers, whatever each holds in memory."""
+@pytest.fixture
+async def servers(shared_url: str) -> AsyncIterator[tuple[Wire, Wire]]:
+    """Two servers on one PostgreSQL."""
+    async with two_servers(shared_url) as servers:
+        yield servers
+
+
+async def test_every_server_reads_what_one_has_committed(servers: tuple[Wire, Wire]) -> None:
+    """P6: reads of the head are linearizable across servers, whatever each holds in memory."""
     for number in range(1, 31):
         writer, reader = servers[number % 2], servers[1 - number % 2]
         made = await writer.commit(CONFIG, {f"k{number % 7}": number, f"k{(number + 3) % 7}": DELETED})
@@ -268,27 +271,26 @@ async def test_commits_through_both_servers_are_one_history(servers: tuple[Wire,
     assert entries(maps[0]) == {f"k{number}": 9 for number in range(8)}
 
 
-async def test_a_server_far_behind_catches_up(servers: tuple[Wire, Wire], monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("lamina_server.cache.catch_up.LIMIT_VERSIONS", 5)
-    one, two = servers
-    await one.commit(CONFIG, {"x": 0})
-    assert await two.map(CONFIG) == {"x": 0}
-    for number in range(1, 20):
-        await one.commit(CONFIG, {"x": number, f"k{number}": number})
-    made = await two.commit(CONFIG, {"x": 99})
-    assert made.version.version == 21
-    assert (await one.map(CONFIG)) == (await two.map(CONFIG)) == {"x": 99} | {f"k{n}": n for n in range(1, 20)}
+async def test_a_server_far_behind_catches_up(shared_url: str) -> None:
+    async with two_servers(shared_url, limits=CacheLimits(catch_up_versions=5)) as (one, two):
+        await one.commit(CONFIG, {"x": 0})
+        assert await two.map(CONFIG) == {"x": 0}
+        for number in range(1, 20):
+            await one.commit(CONFIG, {"x": number, f"k{number}": number})
+        made = await two.commit(CONFIG, {"x": 99})
+        assert made.version.version == 21
+        assert (await one.map(CONFIG)) == (await two.map(CONFIG)) == {"x": 99} | {f"k{n}": n for n in range(1, 20)}
 
 
-async def test_a_past_that_was_lost_is_noticed_by_its_hash(servers: tuple[Wire, Wire], shared_url: str) -> None:
-    """P10, P13: a failover that lost versions, and others in their place: memory is dropped, cursors are refused."""
+async def test_lost_versions_are_noticed_by_their_hashes(servers: tuple[Wire, Wire], shared_url: str) -> None:
+    """P10, P13: after a failover that lost versions, memory is dropped, and cursors of lost versions are refused."""
     one, two = servers
     await one.commit(CONFIG, {"x": 1})
     kept = (await one.commit(CONFIG, {"x": 2})).version
     lost = (await one.commit(CONFIG, {"x": 3, "y": 3})).version
     assert (await one.get(CONFIG)).hash == (await two.get(CONFIG)).hash == lost.hash
     lose_versions(shared_url, after=kept.version)
-    # A watch learns it when it next looks, one server by a read, the other by a commit.
+    # A watch notices it when it next looks, one server by a read, the other by a commit.
     watch = two.watch(CONFIG, after=pb.Cursor(version=lost.version, hash=lost.hash), bookmark_interval=SECOND)
     ahead = await refusal(watch.message())
     assert (ahead.reason, ahead.metadata["head_version"]) == ("CURSOR_AHEAD", str(kept.version))
@@ -301,7 +303,7 @@ async def test_a_past_that_was_lost_is_noticed_by_its_hash(servers: tuple[Wire, 
         assert (refused.code, refused.reason) == (grpc.StatusCode.DATA_LOSS, "CURSOR_FORKED")
         refused = await refusal(wire.get(CONFIG, min_version=lost.version + 1))
         assert refused.reason == "CURSOR_AHEAD"
-    # Again, now with as many versions as before, under a watch that has seen the lost one.
+    # The same with as many versions as before, and a watch that has seen the lost one.
     watch = one.watch(CONFIG, after=lost.version, bookmark_interval=SECOND)
     assert (await watch.bookmark())[0] == lost.version
     lose_versions(shared_url, after=kept.version)
@@ -311,10 +313,10 @@ async def test_a_past_that_was_lost_is_noticed_by_its_hash(servers: tuple[Wire, 
 
 
 @pytest.mark.parametrize("by", ["this server", "another"])
-async def test_a_past_that_was_written_anew_is_not_mixed_with_the_lost_one(
+async def test_new_versions_are_not_mixed_with_lost_ones_of_the_same_numbers(
     servers: tuple[Wire, Wire], shared_url: str, by: str
 ) -> None:
-    """P9, P10: whoever saw the lost versions is told so, and nobody is told of both."""
+    """P9, P10: a watch that saw the lost versions is refused, and no watch gets both."""
     one, two = servers
     for number in range(1, 11):
         await one.commit(CONFIG, {"x": number})
@@ -330,12 +332,12 @@ async def test_a_past_that_was_written_anew_is_not_mixed_with_the_lost_one(
     refused = await refusal(asleep.message())
     assert refused.reason in {"CURSOR_FORKED", "CURSOR_AHEAD"}
     for wire in servers:
-        told = [part.changes[0].value.int64 for part in await wire.watch(CONFIG, after=5).parts(11)]
-        assert told == [6, 7, -8, -9, -10, -11]
+        seen = [part.changes[0].value.int64 for part in await wire.watch(CONFIG, after=5).parts(11)]
+        assert seen == [6, 7, -8, -9, -10, -11]
 
 
-async def test_a_watch_on_a_server_that_heard_of_nothing_begins_at_once(shared_url: str) -> None:
-    """P14: what another server committed is told without waiting to hear of it."""
+async def test_a_watch_gets_other_servers_commits_without_a_notice(shared_url: str) -> None:
+    """P14: a watch that begins reads the head from the store, and wakes those that sleep."""
     with closing(open_store(shared_url)) as store, closing(open_store(shared_url)) as other:
         async with running(store, news_interval_seconds=600) as wire, running(other) as elsewhere:
             await wire.commit(CONFIG, {"x": 1})
@@ -348,7 +350,7 @@ async def test_a_watch_on_a_server_that_heard_of_nothing_begins_at_once(shared_u
 
 
 def lose_versions(url: str, *, after: int) -> None:
-    """Take the newest versions out of a database, as a standby that never had them would."""
+    """Delete the newest versions of a database, as a failover to a standby without them would."""
     engine = create_engine(url)
     with engine.begin() as connection:
         connection.execute(text("SET LOCAL session_replication_role = replica"))
@@ -359,8 +361,8 @@ def lose_versions(url: str, *, after: int) -> None:
     engine.dispose()
 
 
-async def test_one_question_serves_all_reads_that_waited_for_it(shared_url: str) -> None:
-    """A read never gets an answer to a question that was sent before it came."""
+async def test_one_question_answers_all_reads_that_waited_for_it(shared_url: str) -> None:
+    """P15: reads that come together share a few questions."""
     with closing(open_store(shared_url)) as store:
         async with running(store) as wire:
             await wire.commit(CONFIG, {"x": 1})
@@ -370,8 +372,8 @@ async def test_one_question_serves_all_reads_that_waited_for_it(shared_url: str)
             assert 1 <= len(questions) < 90
 
 
-async def test_questions_are_asked_one_at_a_time_for_all_who_wait() -> None:
-    """Those who come while one is under way wait for the next; a failure reaches each that waited for it."""
+async def test_a_read_waits_for_a_question_that_is_sent_after_it_came() -> None:
+    """One question is under way at a time, and its failure reaches each read that waited for it."""
     store, release, begun = MemoryStore(), asyncio.Event(), asyncio.Event()
     asked: list[int] = []
 

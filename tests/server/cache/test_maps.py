@@ -1,4 +1,4 @@
-"""Heads in memory, walked at random beside a list of dicts: every version that memory still knows is what it was."""
+"""Heads in memory against a list of dicts, at random: each version that a head still knows has the map that it had."""
 
 from typing import Any
 
@@ -6,8 +6,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from lamina_server.cache import maps
 from lamina_server.cache.encoded import EncodedChanges
+from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
 from lamina_server.cache.maps import HeadMap
 from lamina_server.domain.planning import Author, MapLimits, plan
 from lamina_server.domain.records import Change, Entry, VersionChanges
@@ -16,21 +16,21 @@ from lamina_server.wire.codec import WireCodec
 
 CODEC = WireCodec()
 KEYS = [f"key/{number:02}" for number in range(12)]
-pasts = st.lists(st.dictionaries(st.sampled_from(KEYS), st.none() | st.integers(0, 3), min_size=1), min_size=1)
+histories = st.lists(st.dictionaries(st.sampled_from(KEYS), st.none() | st.integers(0, 3), min_size=1), min_size=1)
 
 
 class Walk:
-    """A head that was advanced version by version, and the maps that it must have been."""
+    """A head that was advanced version by version, and the map that each version must have."""
 
-    def __init__(self, past: list[dict[str, int | None]]) -> None:
+    def __init__(self, history: list[dict[str, int | None]], *, limits: CacheLimits = DEFAULT_LIMITS) -> None:
         self.maps: list[dict[str, Entry]] = [{}]
         self.made: list[EncodedChanges] = []
-        for number, changes in enumerate(past, 1):
+        for number, changes in enumerate(history, 1):
             self.made.append(self._make(number, changes))
             entries = {key: Entry(key, Value.of_integer(n), number) for key, n in changes.items() if n is not None}
             kept = {key: entry for key, entry in self.maps[-1].items() if key not in changes}
             self.maps.append(dict(sorted({**kept, **entries}.items())))
-        self.head = HeadMap.first(self.made[0])
+        self.head = HeadMap.first(self.made[0], limits=limits)
         for made in self.made[1:]:
             self.head.advance(made)
 
@@ -49,10 +49,10 @@ class Walk:
         return EncodedChanges.of(VersionChanges(made.version, tuple(ordered)), CODEC)
 
 
-@given(past=pasts)
-def test_the_head_and_every_recent_version_are_what_they_were(past: list[dict[str, int | None]]) -> None:
-    walk = Walk(past)
-    newest = len(past)
+@given(history=histories)
+def test_the_head_and_recent_versions_keep_their_maps(history: list[dict[str, int | None]]) -> None:
+    walk = Walk(history)
+    newest = len(history)
     for number in range(1, newest + 1):
         assert walk.head.reaches(number)
         snapshot, expected = walk.head.snapshot_at(number), walk.maps[number]
@@ -74,11 +74,10 @@ def test_the_head_and_every_recent_version_are_what_they_were(past: list[dict[st
     assert not walk.head.reaches(0)
 
 
-@pytest.mark.parametrize(("limit", "value"), [("STEPS_LIMIT", 3), ("STEPS_LIMIT_BYTES", 4_000)])
-def test_the_way_back_is_bounded(monkeypatch: pytest.MonkeyPatch, limit: str, value: int) -> None:
+@pytest.mark.parametrize("limits", [CacheLimits(undo_versions=3), CacheLimits(undo_bytes=4_000)])
+def test_undo_steps_are_bounded(limits: CacheLimits) -> None:
     """P15: by versions, and by bytes."""
-    monkeypatch.setattr(maps, limit, value)
-    walk = Walk([{"key/00": n} for n in range(20)])
+    walk = Walk([{"key/00": n} for n in range(20)], limits=limits)
     assert [number for number in range(21) if walk.head.reaches(number)] == [17, 18, 19, 20]
     assert walk.head.version_at(16) is None
     assert walk.head.header_at(16) is None

@@ -1,4 +1,4 @@
-"""The writer thread: order, announcement before reply, and commits that outlive their callers."""
+"""The committer and the writer thread: order, announcement before reply, commits that outlive their callers."""
 
 import asyncio
 import threading
@@ -19,7 +19,7 @@ from lamina_server.store.contract import Writing
 from lamina_server.store.memory import MemoryStore
 from lamina_server.store.readers import Readers
 from lamina_server.wire.codec import WireCodec
-from tests.server.recording_feed import NotedFeed
+from tests.server.recording_feed import RecordingFeed
 
 
 class GatedStore(MemoryStore):
@@ -41,11 +41,11 @@ class GatedStore(MemoryStore):
 
 
 class Desk:
-    """A committer over a gated store, with what it announced."""
+    """A committer over a gated store, with a feed that records what it announces."""
 
     def __init__(self) -> None:
         self.store = GatedStore()
-        self.feed = NotedFeed()
+        self.feed = RecordingFeed()
         self.failures: list[None] = []
         limits = MapLimits(keys=10_000, size_bytes=10_000_000)
         codec, self.readers = WireCodec(), Readers(self.store, threads=2)
@@ -55,10 +55,10 @@ class Desk:
             self.heads,
             codec,
             self.feed,
-            limits=limits,
+            map_limits=limits,
             on_commit=lambda _: None,
             on_failure=lambda: self.failures.append(None),
-            batch_limit_changes=10,
+            group_limit_changes=10,
         )
         self.asked = 0
 
@@ -74,8 +74,8 @@ class Desk:
         await self.readers.close()
 
 
-async def test_a_begun_commit_outlives_its_caller() -> None:
-    """P1, P12: a caller's deadline cancels the call, not the commit, and watchers are told of it."""
+async def test_a_commit_that_has_begun_outlives_its_caller() -> None:
+    """P1, P12: a caller's deadline cancels the call, not the commit, and watches hear of the commit."""
     desk = Desk()
     caller = asyncio.create_task(desk.commit("x"))
     await asyncio.to_thread(desk.store.entered.wait, 10)
@@ -104,7 +104,7 @@ async def test_versions_are_announced_in_order_and_before_their_replies() -> Non
     await desk.stop()
 
 
-async def test_stopping_finishes_what_was_begun_and_refuses_the_rest() -> None:
+async def test_stopping_finishes_commits_that_have_begun_and_refuses_others() -> None:
     desk = Desk()
     begun = [asyncio.create_task(desk.commit("x")) for _ in range(3)]
     await asyncio.to_thread(desk.store.entered.wait, 10)

@@ -1,4 +1,4 @@
-"""What becomes of a command, over the memory store: merged, refused, written, or answered from memory."""
+"""The decision on a command, over the memory store: merged, refused, written, or remembered."""
 
 from itertools import count
 
@@ -40,7 +40,7 @@ def commit(
 
 
 class World:
-    """A store, a clock that stands still, and one fresh request id for each command without its own."""
+    """A store, a fixed clock, and a new request id for each command without its own."""
 
     def __init__(self) -> None:
         self.store = MemoryStore()
@@ -97,7 +97,7 @@ def test_a_conflict_names_both_sides_and_writes_nothing(world: World) -> None:
     assert (world.head, world.map()) == (2, {"x": 2, "y": 1})
 
 
-def test_deleting_what_was_changed_is_a_conflict_and_so_is_changing_what_was_deleted(world: World) -> None:
+def test_a_delete_of_a_changed_key_and_a_change_of_a_deleted_key_are_conflicts(world: World) -> None:
     with pytest.raises(ConflictError):
         world.do(commit(change("x", None), base=1))
     world.do(commit(change("y", None), base=2))
@@ -137,11 +137,11 @@ def test_changes_that_change_nothing_write_nothing(world: World) -> None:
     assert world.head == 2
 
 
-def test_nothing_in_a_config_that_does_not_exist_has_no_version() -> None:
+def test_a_commit_without_changes_to_a_missing_config_has_no_version() -> None:
     assert World().do(commit(change("x", None), base=0)) == Reply(CONFIG, None, created=False, merged=False)
 
 
-def test_a_base_from_another_past_is_refused(world: World) -> None:
+def test_a_base_of_another_epoch_is_refused(world: World) -> None:
     with pytest.raises(CursorError) as ahead:
         world.do(commit(change("x", 3), base=3))
     assert (ahead.value.reason, ahead.value.head and ahead.value.head.number) == (Reason.CURSOR_AHEAD, 2)
@@ -152,7 +152,7 @@ def test_a_base_from_another_past_is_refused(world: World) -> None:
         World().do(commit(change("x", 3), base=1))
 
 
-def test_a_retry_gets_its_first_answer_even_after_the_config_has_moved_on(world: World) -> None:
+def test_a_retry_gets_the_first_answer_after_the_config_has_moved_on(world: World) -> None:
     """P8: the same caller, request id and content."""
     command = commit(change("y", 7), base=2)
     first = world.do(command, "mine")
@@ -171,14 +171,14 @@ def test_a_refusal_is_not_remembered(world: World) -> None:
     assert world.do(refused, "again").created
 
 
-def test_what_changes_nothing_is_remembered_too(world: World) -> None:
+def test_a_command_that_changes_nothing_is_remembered_too(world: World) -> None:
     nothing = commit(change("x", 2))
     first = world.do(nothing, "nothing")
     world.do(commit(change("x", 3)))
     assert world.do(nothing, "nothing") == first
 
 
-def test_a_preview_decides_alike_and_writes_nothing(world: World) -> None:
+def test_a_preview_makes_the_same_decision_and_writes_nothing(world: World) -> None:
     command = commit(change("y", 5), change("z", 1), change("x", 2), base=1)
     found = world.preview(command)
     version = found.reply.version
@@ -196,7 +196,7 @@ def revert(to: int, base: int, base_hash: bytes = b"") -> RevertCommand:
     return RevertCommand(CONFIG, to, base, base_hash, "undo", Author("ada"))
 
 
-def test_a_revert_is_a_new_version_with_an_old_ones_map(world: World) -> None:
+def test_a_revert_is_a_new_version_with_an_old_map(world: World) -> None:
     world.do(commit(change("z", 1), change("y", None)))
     reply = world.do(revert(1, base=3))
     assert reply.version is not None
@@ -238,13 +238,13 @@ def test_a_fork_sets_every_key_and_records_its_source(world: World) -> None:
     assert world.map("payments/us") == {"x": 2, "y": 1}
 
 
-def test_a_fork_of_the_empty_map_is_a_config_all_the_same(world: World) -> None:
+def test_a_fork_of_the_empty_map_makes_a_config(world: World) -> None:
     reply = world.do(fork("payments/empty", 0))
     assert (reply.created, reply.version and reply.version.number) == (True, 1)
     assert world.map("payments/empty") == {}
 
 
-def test_a_fork_refuses_what_exists_and_what_does_not(world: World) -> None:
+def test_a_fork_refuses_an_existing_target_and_a_missing_source(world: World) -> None:
     with pytest.raises(ExistsError):
         world.do(fork(CONFIG))
     with pytest.raises(NotFoundError, match="nowhere"):

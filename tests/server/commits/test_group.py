@@ -1,4 +1,4 @@
-"""Group commit: many commands in one transaction, each with its own answer, whatever becomes of the others."""
+"""Group commit: many commands in one transaction, and each gets its own answer whatever happens to the others."""
 
 import asyncio
 import threading
@@ -20,15 +20,15 @@ from lamina_server.store.contract import CommitUnknownError, StoreFailedError, W
 from lamina_server.store.memory import MemoryStore
 from lamina_server.store.readers import Readers
 from lamina_server.wire.codec import WireCodec
-from tests.server.recording_feed import NotedFeed
+from tests.server.recording_feed import RecordingFeed
 
 CONFIG = "shop/prod"
 POISON = "poison"
-BATCH_LIMIT = 10
+GROUP_LIMIT = 10
 """Changes of one transaction; the commands of this module change one key each."""
 
 
-class TroubledStore(MemoryStore):
+class FaultyStore(MemoryStore):
     """A memory store whose writes wait at a gate, are counted, and end as a test wants.
 
     before_end  called with the messages of the versions that the block adds; what it raises undoes the block
@@ -57,11 +57,11 @@ class TroubledStore(MemoryStore):
 
 
 class Desk:
-    """A committer over a troubled store; `commit` asks and waits, `ask` only asks."""
+    """A committer over a faulty store."""
 
     def __init__(self) -> None:
-        self.store = TroubledStore()
-        self.feed = NotedFeed()
+        self.store = FaultyStore()
+        self.feed = RecordingFeed()
         self.failures = 0
         self.readers = Readers(self.store, threads=2)
         self.heads = Heads(self.readers, WireCodec(), limit_bytes=1_000_000, is_shared=False)
@@ -70,10 +70,10 @@ class Desk:
             self.heads,
             WireCodec(),
             self.feed,
-            limits=MapLimits(keys=10_000, size_bytes=10_000_000),
+            map_limits=MapLimits(keys=10_000, size_bytes=10_000_000),
             on_commit=lambda _: None,
             on_failure=self._fail,
-            batch_limit_changes=BATCH_LIMIT,
+            group_limit_changes=GROUP_LIMIT,
         )
 
     def ask(self, key: str, number: int, *, id_: str = "", message: str = "", base: int | None = None) -> Any:
@@ -82,8 +82,8 @@ class Desk:
         request = RequestKey("", id_ or f"{key}={number}", command.digest())
         return asyncio.ensure_future(self.committer.submit(request, command))
 
-    async def behind_a_closed_gate(self, *asked: Callable[[], Any]) -> list[Any]:
-        """Let commands gather behind one that is under way, so that they make one batch; return what they came to."""
+    async def gathered(self, *asked: Callable[[], Any]) -> list[Any]:
+        """Let commands gather behind one that is under way, so that they make one group; return their outcomes."""
         await self.ask("first", 1)
         self.store.entered.clear()
         self.store.gate.clear()
@@ -98,14 +98,14 @@ class Desk:
         return [outcome.reply if isinstance(outcome, Outcome) else outcome for outcome in outcomes]
 
     def log(self) -> list[tuple[int, str]]:
-        """Read what the store holds: (number, message); the numbers must have no gap."""
+        """Return (number, message) of each version in the store; the numbers must have no gap."""
         with self.store.read() as reading:
             versions = reading.log(CONFIG, after=0, before=1_000, limit=1_000, newest_first=False)
         assert [version.number for version in versions] == list(range(1, len(versions) + 1))
         return [(version.number, version.message) for version in versions]
 
     def values(self) -> dict[str, object]:
-        """Return what is held in memory, which must be what the store holds."""
+        """Return the values of the head in memory, which must equal those in the store."""
         head = self.heads.peek(CONFIG)
         assert head is not None
         held = [WireCodec().decode_entry(head.entries[key]) for key in head.keys]
@@ -126,41 +126,41 @@ async def desk() -> AsyncIterator[Desk]:
 
 
 def numbers(outcomes: list[Any]) -> list[int | str]:
-    """Say each reply by its version, each refusal by its reason."""
+    """Return the version number of each reply, and the reason of each refusal."""
     return [
         outcome.version.number if isinstance(outcome, Reply) and outcome.version else str(getattr(outcome, "reason", 0))
         for outcome in outcomes
     ]
 
 
-async def test_what_waits_goes_into_one_transaction_in_order(desk: Desk) -> None:
-    """P3: number order is the order in which they came."""
-    outcomes = await desk.behind_a_closed_gate(*(lambda n=n: desk.ask(f"k{n}", n) for n in range(BATCH_LIMIT)))
-    assert numbers(outcomes) == list(range(3, 3 + BATCH_LIMIT))
-    assert desk.store.blocks == 2  # the one under way, and all others
-    assert [version.number for version in desk.feed.announced] == list(range(1, 3 + BATCH_LIMIT))
-    assert desk.values() == {"first": 2} | {f"k{n}": n for n in range(BATCH_LIMIT)}
+async def test_waiting_commands_share_one_transaction_in_order(desk: Desk) -> None:
+    """P3: versions are numbered in the order in which their commands came."""
+    outcomes = await desk.gathered(*(lambda n=n: desk.ask(f"k{n}", n) for n in range(GROUP_LIMIT)))
+    assert numbers(outcomes) == list(range(3, 3 + GROUP_LIMIT))
+    assert desk.store.blocks == 2  # the command under way, and all others
+    assert [version.number for version in desk.feed.announced] == list(range(1, 3 + GROUP_LIMIT))
+    assert desk.values() == {"first": 2} | {f"k{n}": n for n in range(GROUP_LIMIT)}
 
 
 async def test_a_transaction_is_no_larger_than_its_limit(desk: Desk) -> None:
-    outcomes = await desk.behind_a_closed_gate(*(lambda n=n: desk.ask(f"k{n}", n) for n in range(2 * BATCH_LIMIT + 1)))
-    assert numbers(outcomes) == list(range(3, 4 + 2 * BATCH_LIMIT))
+    outcomes = await desk.gathered(*(lambda n=n: desk.ask(f"k{n}", n) for n in range(2 * GROUP_LIMIT + 1)))
+    assert numbers(outcomes) == list(range(3, 4 + 2 * GROUP_LIMIT))
     assert desk.store.blocks == 1 + 3
 
 
-async def test_a_command_about_any_number_of_keys_goes_alone(desk: Desk) -> None:
+async def test_a_revert_makes_a_group_of_its_own(desk: Desk) -> None:
     def revert() -> Any:
         command = RevertCommand(CONFIG, 1, 2, b"", "back", Author("ada"))
         return asyncio.ensure_future(desk.committer.submit(RequestKey("", "revert", command.digest()), command))
 
-    outcomes = await desk.behind_a_closed_gate(revert, lambda: desk.ask("a", 1), lambda: desk.ask("b", 1))
+    outcomes = await desk.gathered(revert, lambda: desk.ask("a", 1), lambda: desk.ask("b", 1))
     assert numbers(outcomes) == [3, 4, 5]
     assert desk.store.blocks == 1 + 2
 
 
-async def test_each_is_decided_on_top_of_those_before_it(desk: Desk) -> None:
-    """P6: a conflict with a commit of the same batch is found, and what it leaves free is merged."""
-    outcomes = await desk.behind_a_closed_gate(
+async def test_each_command_is_decided_on_top_of_those_before_it(desk: Desk) -> None:
+    """P6: a conflict with a commit of the same group is found, and other keys are merged."""
+    outcomes = await desk.gathered(
         lambda: desk.ask("x", 1, base=1),
         lambda: desk.ask("x", 2, base=1),
         lambda: desk.ask("y", 3, base=1),
@@ -179,7 +179,7 @@ async def test_each_is_decided_on_top_of_those_before_it(desk: Desk) -> None:
 
 async def test_one_request_id_many_times_in_flight_is_one_version(desk: Desk) -> None:
     """P8: they share one outcome; other content under the id is refused."""
-    outcomes = await desk.behind_a_closed_gate(
+    outcomes = await desk.gathered(
         *[lambda: desk.ask("x", 1, id_="one", message="m")] * 3, lambda: desk.ask("x", 2, id_="one")
     )
     assert numbers(outcomes) == [3, 3, 3, "REQUEST_ID_REUSED"]
@@ -188,15 +188,15 @@ async def test_one_request_id_many_times_in_flight_is_one_version(desk: Desk) ->
     assert desk.log() == [(1, ""), (2, ""), (3, "m")]
 
 
-async def test_a_failed_batch_does_not_fail_the_innocent(desk: Desk) -> None:
-    """P2: it is taken apart, and who cannot be written is told so."""
+async def test_a_failed_group_is_written_again_one_by_one(desk: Desk) -> None:
+    """P2: only the command that cannot be written fails."""
 
     def refuse(messages: list[str]) -> None:
         if POISON in messages:
             raise DiskFullError
 
     desk.store.before_end = refuse
-    outcomes = await desk.behind_a_closed_gate(
+    outcomes = await desk.gathered(
         lambda: desk.ask("a", 1),
         lambda: desk.ask("b", 1, message=POISON),
         lambda: desk.ask("a", 2, id_="the second"),
@@ -209,21 +209,21 @@ async def test_a_failed_batch_does_not_fail_the_innocent(desk: Desk) -> None:
     assert desk.failures == 0
 
 
-async def test_a_bug_in_one_command_is_its_own(desk: Desk) -> None:
+async def test_a_bug_in_one_command_fails_no_other(desk: Desk) -> None:
     def break_(messages: list[str]) -> None:
         if POISON in messages:
             raise ZeroDivisionError
 
     desk.store.before_end = break_
-    outcomes = await desk.behind_a_closed_gate(
+    outcomes = await desk.gathered(
         lambda: desk.ask("a", 1, message=POISON), lambda: desk.ask("b", 1), lambda: desk.ask("c", 1)
     )
     assert isinstance(outcomes[0], ZeroDivisionError)
     assert numbers(outcomes[1:]) == [3, 4]
 
 
-async def test_a_database_that_cannot_be_asked_is_not_asked_for_each(desk: Desk) -> None:
-    """P2: it would be the same for all, after as many timeouts."""
+async def test_an_unavailable_database_is_not_asked_again_for_each_command(desk: Desk) -> None:
+    """P2: each would fail alike, after a timeout of its own."""
     away = UnavailableError(Reason.STORE_UNAVAILABLE, "away; nothing was written")
 
     def refuse(messages: list[str]) -> None:
@@ -231,15 +231,15 @@ async def test_a_database_that_cannot_be_asked_is_not_asked_for_each(desk: Desk)
             raise away
 
     desk.store.before_end = refuse
-    outcomes = await desk.behind_a_closed_gate(lambda: desk.ask("a", 1), lambda: desk.ask("b", 1))
+    outcomes = await desk.gathered(lambda: desk.ask("a", 1), lambda: desk.ask("b", 1))
     assert numbers(outcomes) == ["STORE_UNAVAILABLE"] * 2
     assert desk.store.blocks == 2
     assert (await desk.ask("c", 1)).reply.version.number == 3
 
 
 @pytest.mark.parametrize("happened", [True, False])
-async def test_a_commit_that_was_not_confirmed_is_looked_up_by_its_request_ids(desk: Desk, happened: bool) -> None:
-    """P1, P8: what had happened is found, what had not is done, and each once."""
+async def test_an_unconfirmed_commit_is_resolved_by_its_request_ids(desk: Desk, happened: bool) -> None:
+    """P1, P8: a commit that happened is found, one that did not is done now, and each happens once."""
     lost = [True]
 
     def lose(_: object = None) -> None:
@@ -250,7 +250,7 @@ async def test_a_commit_that_was_not_confirmed_is_looked_up_by_its_request_ids(d
         desk.store.after_end = lose
     else:
         desk.store.before_end = lose
-    outcomes = await desk.behind_a_closed_gate(lambda: desk.ask("a", 1), lambda: desk.ask("b", 1))
+    outcomes = await desk.gathered(lambda: desk.ask("a", 1), lambda: desk.ask("b", 1))
     assert numbers(outcomes) == [3, 4]
     assert all(isinstance(outcome, Reply) and outcome.created for outcome in outcomes)
     assert desk.log() == [(1, ""), (2, ""), (3, ""), (4, "")]
@@ -258,15 +258,15 @@ async def test_a_commit_that_was_not_confirmed_is_looked_up_by_its_request_ids(d
     assert desk.values() == {"first": 2, "a": 1, "b": 1}
 
 
-async def test_what_stays_open_is_said_to_be(desk: Desk) -> None:
-    """P1: no OK without a confirmation; the request id tells, later."""
+async def test_a_commit_that_stays_unconfirmed_is_reported_as_such(desk: Desk) -> None:
+    """P1: no OK without a confirmation; a retry with the request id tells later."""
 
     def lose() -> None:
         if desk.store.blocks in {2, 3}:
             raise CommitUnknownError
 
     desk.store.after_end = lose
-    outcomes = await desk.behind_a_closed_gate(lambda: desk.ask("a", 1, id_="open"))
+    outcomes = await desk.gathered(lambda: desk.ask("a", 1, id_="open"))
     assert isinstance(outcomes[0], CommitUnknownError)
     assert desk.failures == 0
     assert (await desk.ask("a", 1, id_="open")).reply.version.number == 3
@@ -274,15 +274,15 @@ async def test_what_stays_open_is_said_to_be(desk: Desk) -> None:
     assert desk.values() == {"first": 2, "a": 1, "b": 1}
 
 
-async def test_a_store_that_failed_is_written_no_more(desk: Desk) -> None:
-    """P1: all are told that it is open, once; the process is asked to end."""
+async def test_a_failed_store_gets_no_more_writes(desk: Desk) -> None:
+    """P1: every caller hears that its commit is unconfirmed, and the process is asked to end once."""
 
     def fail() -> None:
         if desk.store.blocks == 2:
             raise StoreFailedError
 
     desk.store.after_end = fail
-    outcomes = await desk.behind_a_closed_gate(lambda: desk.ask("a", 1), lambda: desk.ask("b", 1))
+    outcomes = await desk.gathered(lambda: desk.ask("a", 1), lambda: desk.ask("b", 1))
     assert all(isinstance(outcome, StoreFailedError) for outcome in outcomes)
     assert desk.failures == 1
     with pytest.raises(UnavailableError, match="nothing was written"):

@@ -15,7 +15,7 @@ ABSENT = object()
 
 
 def sides(conflict: pb.KeyConflict) -> tuple[Any, Any, Any]:
-    """Return base, theirs and yours of a conflict, ABSENT where there is none."""
+    """Return base, theirs and yours of a conflict, ABSENT for each that has no value."""
     base = plain(conflict.base) if conflict.HasField("base") else ABSENT
     theirs = plain(conflict.theirs) if conflict.HasField("theirs") else ABSENT
     yours = plain(conflict.yours) if conflict.HasField("yours") else ABSENT
@@ -34,7 +34,7 @@ async def test_first_commit_makes_the_config(wire: Wire) -> None:
     assert not version.source_config
 
 
-async def test_every_kind_of_value_comes_back_as_it_went(wire: Wire) -> None:
+async def test_every_kind_of_value_is_read_as_it_was_written(wire: Wire) -> None:
     values = {
         "null": None,
         "true": True,
@@ -58,7 +58,7 @@ async def test_disjoint_changes_merge(wire: Wire) -> None:
     assert await wire.map(CONFIG) == {"a": 2, "b": 2}
 
 
-async def test_only_what_changes_is_written(wire: Wire) -> None:
+async def test_only_changed_keys_are_written(wire: Wire) -> None:
     await wire.commit(CONFIG, {"a": 1, "b": 1})
     reply = await wire.commit(CONFIG, {"a": 1, "b": 2, "c": DELETED})
     assert (reply.version.change_count, list(reply.version.changed_keys)) == (1, ["b"])
@@ -67,7 +67,7 @@ async def test_only_what_changes_is_written(wire: Wire) -> None:
     assert nothing.version == reply.version
 
 
-async def test_nothing_changed_where_there_is_no_config(wire: Wire) -> None:
+async def test_a_commit_without_changes_makes_no_config(wire: Wire) -> None:
     reply = await wire.commit(CONFIG, {"a": DELETED})
     assert reply == pb.CommitResponse(version=pb.ConfigVersion(config=CONFIG))
     assert (await refusal(wire.get(CONFIG))).reason == "CONFIG_NOT_FOUND"
@@ -120,7 +120,7 @@ async def test_conflict_details_end_at_4_kib(wire: Wire, size: int) -> None:
 
 
 async def test_require_base(wire: Wire) -> None:
-    """P7: it succeeds if and only if the head is the base."""
+    """P7: the commit succeeds if and only if the head is the base."""
     await wire.commit(CONFIG, {"a": 1})
     await wire.commit(CONFIG, {"b": 1})
     refused = await refusal(wire.commit(CONFIG, {"c": 1}, base_version=1, merge_policy=pb.REQUIRE_BASE))
@@ -130,8 +130,8 @@ async def test_require_base(wire: Wire) -> None:
     assert (reply.version.version, reply.merged) == (3, False)
 
 
-async def test_bases_of_another_past(wire: Wire) -> None:
-    """P10: ahead of the head or with another hash is an explicit error that says where the head stands."""
+async def test_bases_of_another_epoch(wire: Wire) -> None:
+    """P10: a base ahead of the head, or with another hash, is an explicit error that names the head."""
     head = (await wire.commit(CONFIG, {"a": 1})).version
     ahead = await refusal(wire.commit(CONFIG, {"a": 2}, base_version=5))
     forked = await refusal(wire.commit(CONFIG, {"a": 2}, base_version=1, base_hash=b"another"))
@@ -143,7 +143,7 @@ async def test_bases_of_another_past(wire: Wire) -> None:
     assert (nowhere.reason, nowhere.metadata["head_version"]) == ("CURSOR_AHEAD", "0")
 
 
-async def test_validate_only_writes_nothing_and_names_nothing(wire: Wire) -> None:
+async def test_validate_only_writes_nothing_and_returns_no_number(wire: Wire) -> None:
     await wire.commit(CONFIG, {"a": 1, "b": 1})
     for _ in range(2):  # the id is neither read nor used
         reply = await wire.commit(CONFIG, {"a": 1, "b": 2}, validate_only=True, request_id="")
@@ -206,8 +206,8 @@ async def test_fork(wire: Wire) -> None:
     assert (await refusal(wire.stub.ForkConfig(beyond))).reason == "VERSION_NOT_FOUND"
 
 
-async def test_a_request_id_has_one_outcome_for_ever(wire: Wire) -> None:
-    """P8: looked up before any other check, even where the config has moved on."""
+async def test_a_request_id_has_one_outcome(wire: Wire) -> None:
+    """P8: it is looked up before any other check, even if the config has moved on."""
     request = commit_request(CONFIG, {"a": 1}, base_version=0)
     first = await wire.stub.Commit(request)
     await wire.commit(CONFIG, {"a": 2})
@@ -241,7 +241,7 @@ async def test_a_refusal_is_not_remembered(wire: Wire) -> None:
 
 
 async def test_one_request_id_in_flight_many_times_is_one_commit(wire: Wire) -> None:
-    """P8: fifty at once, one version, fifty equal replies."""
+    """P8: fifty calls at once make one version and get equal replies."""
     request = commit_request(CONFIG, {"a": 1})
     replies = await asyncio.gather(*(wire.stub.Commit(request) for _ in range(50)))
     assert all(reply == replies[0] for reply in replies)
@@ -295,8 +295,8 @@ async def test_violations_end_at_sixteen(wire: Wire) -> None:
     assert refused.size_bytes <= 4096
 
 
-async def test_the_largest_commit_is_taken(wire: Wire) -> None:
-    """The limits are limits, not one less."""
+async def test_the_largest_commit_is_accepted(wire: Wire) -> None:
+    """A commit exactly at the limits is within them."""
     config = f"{'a' * 127}/{'b' * 127}"
     values: dict[str, Any] = {"k" * 512: "v" * 1024 * 1024}
     await wire.commit(config, values, request_id="r" * 128, message="m" * 4096)
@@ -310,7 +310,7 @@ async def test_the_largest_commit_is_taken(wire: Wire) -> None:
 
 
 @MEMORY_ONLY
-async def test_a_request_beyond_what_is_received_is_refused_by_grpc(wire: Wire) -> None:
+async def test_a_request_beyond_the_receive_limit_is_refused_by_grpc(wire: Wire) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await wire.stub.Commit(pb.CommitRequest(config=CONFIG, message="m" * (5 * 1024 * 1024 + 1)))
     assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED

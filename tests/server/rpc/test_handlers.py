@@ -1,4 +1,4 @@
-"""What holds for every call: bytes that are no message, bugs, threads, deadlines, health, reflection, the end."""
+"""What holds for every call: malformed bytes, bugs, threads, deadlines, health, reflection, and the stop."""
 
 import asyncio
 import random
@@ -27,7 +27,7 @@ SECRET = "s3cret-canary"
 
 
 class Wrapped(MemoryStore):
-    """A store that does something first whenever a block is opened."""
+    """A store that calls a function whenever a block is opened."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -53,7 +53,7 @@ def store() -> Wrapped:
 
 
 def raw(wire: Wire, method: str) -> Any:
-    """Call a method on bytes as they are."""
+    """Call a method with raw bytes."""
     path = f"/{SERVICE.full_name}/{method}"
     streaming = SERVICE.methods_by_name[method].server_streaming
     return wire.channel.unary_stream(path) if streaming else wire.channel.unary_unary(path)
@@ -74,8 +74,8 @@ async def test_malformed_bytes_are_a_bad_request(wire: Wire, method: str) -> Non
         assert f"lamina.v1.{method}Request" in refused.text
 
 
-async def test_random_bytes_never_meet_a_bug(wire: Wire) -> None:
-    """Whatever comes is answered, or refused with a reason."""
+async def test_random_bytes_never_reach_a_bug(wire: Wire) -> None:
+    """Every request is answered, or refused with a reason."""
     print("seed", SEED)
     dice = random.Random(SEED)
     good = commit_request(CONFIG, {"a": 1, "b": "text"}).SerializeToString()
@@ -94,13 +94,13 @@ async def test_random_bytes_never_meet_a_bug(wire: Wire) -> None:
 
 
 async def test_unknown_fields_are_ignored(wire: Wire) -> None:
-    """A newer client's request is answered as far as it is understood."""
+    """The server answers the part of a newer client's request that it knows."""
     data = commit_request(CONFIG, {"a": 1}).SerializeToString() + b"\xc2\x3e\x03new"
     assert pb.CommitResponse.FromString(await answer(raw(wire, "Commit")(data))).created
 
 
-async def test_a_bug_is_told_and_logged(store: Wrapped, wire: Wire) -> None:
-    """The caller learns that there is one, the log where; its words, which may quote values, stay out of both."""
+async def test_a_bug_is_reported_to_the_caller_and_logged(store: Wrapped, wire: Wire) -> None:
+    """The log says where it is; its text, which may quote values, is neither sent nor logged."""
 
     def fail() -> None:
         raise ValueError(SECRET)
@@ -111,14 +111,14 @@ async def test_a_bug_is_told_and_logged(store: Wrapped, wire: Wire) -> None:
             refused = await refusal(call())
             assert (refused.code, refused.reason) == (grpc.StatusCode.INTERNAL, "BUG")
             assert SECRET not in refused.text
-    told = [line for line in log if line["event"] == "bug"]
-    assert sorted(line["method"] for line in told) == ["Commit", "GetVersion", "WatchKeyHistory"]
+    bugs = [line for line in log if line["event"] == "bug"]
+    assert sorted(line["method"] for line in bugs) == ["Commit", "GetVersion", "WatchKeyHistory"]
     for line in log:
         assert isinstance(line.pop("exc_info"), ValueError)
         assert SECRET not in str(line)
 
 
-async def test_an_unavailable_store_leaves_it_open(store: Wrapped, wire: Wire) -> None:
+async def test_an_unavailable_store_leaves_the_commit_open(store: Wrapped, wire: Wire) -> None:
     def fail() -> None:
         raise UnavailableError(Reason.STORE_UNAVAILABLE, "the database is away")
 
@@ -149,7 +149,7 @@ async def test_the_store_is_never_asked_on_the_event_loop(store: Wrapped, wire: 
 
 
 async def test_a_commit_outlives_its_callers_deadline(store: Wrapped, wire: Wire) -> None:
-    """P1, P8: what was begun is finished, told to watches, and its request id tells its outcome."""
+    """P1, P8: it is finished, watches get it, and its request id returns its outcome."""
     begun, go_on = threading.Event(), threading.Event()
     watch = wire.watch(CONFIG)
     assert await watch.bookmark() == (0, b"")
@@ -193,7 +193,7 @@ async def test_reflection_describes_the_service(wire: Wire) -> None:
     assert [service.name for service in files[0].service] == ["ConfigService"]
 
 
-async def test_a_stopping_server_refuses_what_is_new_and_answers_reads(wire: Wire) -> None:
+async def test_a_stopping_server_refuses_writes_and_watches_and_answers_reads(wire: Wire) -> None:
     await wire.commit(CONFIG, {"a": 1})
     wire.application._draining.begin()
     for call in (wire.commit(CONFIG, {"a": 2}), wire.watch(CONFIG).message()):

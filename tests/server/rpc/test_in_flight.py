@@ -1,4 +1,4 @@
-"""The budget of bytes in flight: large messages wait in order, small ones never, and nothing that left is counted."""
+"""The budget of bytes in flight: large messages wait in order, small ones never, and sent ones are not counted."""
 
 import asyncio
 from contextlib import ExitStack
@@ -12,24 +12,24 @@ LARGE = 2 * SMALL_BYTES
 
 
 class Client:
-    """A client that takes a message when it is told to."""
+    """A client that takes a message when a test says so."""
 
-    def __init__(self, flight: SendBudget) -> None:
-        self.flight = flight
+    def __init__(self, budget: SendBudget) -> None:
+        self.budget = budget
         self.sent: list[int] = []
         self.end = ExitStack()
         self._taking: list[asyncio.Future[None]] = []
 
-    def carry(self, size_bytes: int) -> "asyncio.Task[None]":
-        async def carry() -> None:
+    def send(self, size_bytes: int) -> "asyncio.Task[None]":
+        async def send() -> None:
             task = asyncio.current_task()
             assert task is not None
-            await self.flight.carry(bytes(size_bytes), self._write, task, self.end)
+            await self.budget.send(bytes(size_bytes), self._write, task, self.end)
 
-        return asyncio.create_task(carry())
+        return asyncio.create_task(send())
 
     def begin_taking(self) -> None:
-        """Take a message, of which the sender has yet to hear."""
+        """Take a message, before the sender has run again."""
         if self._taking:
             taking = self._taking.pop(0)
             if not taking.done():
@@ -56,9 +56,9 @@ async def settle() -> None:
 
 
 async def test_large_messages_wait_in_order_and_small_ones_pass() -> None:
-    """P15: what slow watchers hold is bounded, and others' small messages do not wait for them."""
+    """P15: the bytes held for slow watches are bounded, and small messages of others do not wait for them."""
     client = new_client()
-    tasks = [client.carry(size) for size in (LARGE, LARGE, LARGE, LARGE, LARGE - 1, SMALL_BYTES)]
+    tasks = [client.send(size) for size in (LARGE, LARGE, LARGE, LARGE, LARGE - 1, SMALL_BYTES)]
     await settle()
     assert client.sent == [LARGE, LARGE, LARGE, SMALL_BYTES]
     await client.take()
@@ -71,25 +71,25 @@ async def test_large_messages_wait_in_order_and_small_ones_pass() -> None:
 
 async def test_messages_are_made_small_when_room_is_short() -> None:
     client = new_client()
-    assert client.flight.message_limit_bytes == LARGE
-    tasks = [client.carry(LARGE)]
+    assert client.budget.message_limit_bytes == LARGE
+    tasks = [client.send(LARGE)]
     await settle()
-    assert client.flight.message_limit_bytes == LARGE
-    tasks.append(client.carry(LARGE))
+    assert client.budget.message_limit_bytes == LARGE
+    tasks.append(client.send(LARGE))
     await settle()
-    assert client.flight.message_limit_bytes == SMALL_BYTES
+    assert client.budget.message_limit_bytes == SMALL_BYTES
     await client.take(2)
-    assert client.flight.message_limit_bytes == LARGE
+    assert client.budget.message_limit_bytes == LARGE
     await asyncio.gather(*tasks)
 
 
 @pytest.mark.parametrize("moment", ["while it waits", "when its turn has come", "on its way"])
-async def test_who_leaves_is_not_counted(moment: str) -> None:
+async def test_a_message_whose_sender_was_cancelled_is_not_counted(moment: str) -> None:
     client = new_client()
-    staying = [client.carry(LARGE) for _ in range(3)]
+    staying = [client.send(LARGE) for _ in range(3)]
     await settle()
-    leaving = client.carry(LARGE)
-    staying.append(client.carry(LARGE))
+    leaving = client.send(LARGE)
+    staying.append(client.send(LARGE))
     await settle()
     if moment == "when its turn has come":
         client.begin_taking()
@@ -100,16 +100,16 @@ async def test_who_leaves_is_not_counted(moment: str) -> None:
     await asyncio.gather(leaving, return_exceptions=True)
     await client.take(4)
     await asyncio.gather(*staying)
-    everything = client.carry(3 * LARGE)
+    everything = client.send(3 * LARGE)
     await settle()
     assert client.sent[-1] == 3 * LARGE
     await client.take()
     await everything
 
 
-async def test_a_message_larger_than_all_there_may_be_goes_alone() -> None:
+async def test_a_message_larger_than_the_limit_goes_alone() -> None:
     client = new_client()
-    tasks = [client.carry(LARGE), client.carry(100 * LARGE)]
+    tasks = [client.send(LARGE), client.send(100 * LARGE)]
     await settle()
     assert client.sent == [LARGE]
     await client.take()
@@ -118,10 +118,10 @@ async def test_a_message_larger_than_all_there_may_be_goes_alone() -> None:
     await asyncio.gather(*tasks)
 
 
-async def test_whoever_takes_nothing_for_too_long_is_given_up() -> None:
-    """P15: and nobody else is; a cancellation of the caller's own stays one."""
+async def test_a_message_not_taken_in_time_is_given_up() -> None:
+    """P15: no other is given up, and a cancelled sender stays cancelled."""
     client = new_client(limit_seconds=0.05)
-    slow, cancelled = client.carry(10), client.carry(10)
+    slow, cancelled = client.send(10), client.send(10)
     await settle()
     cancelled.cancel()
     with pytest.raises(UnavailableError) as refused:
@@ -130,18 +130,18 @@ async def test_whoever_takes_nothing_for_too_long_is_given_up() -> None:
     assert not slow.cancelling()
     with pytest.raises(asyncio.CancelledError):
         await cancelled
-    quick = client.carry(10)
+    quick = client.send(10)
     await settle()
     await client.take(3)
     await quick
 
 
-async def test_what_was_given_up_is_counted_until_its_call_has_ended() -> None:
-    """P15: it still lies in this process, before the status that nobody takes either."""
+async def test_a_message_that_was_given_up_is_counted_until_its_call_ends() -> None:
+    """P15: it still lies in this process, and so does the status that follows it."""
     client = new_client(limit_seconds=0.05)
     with pytest.raises(UnavailableError):
-        await client.carry(3 * LARGE)
-    waiting = client.carry(LARGE)
+        await client.send(3 * LARGE)
+    waiting = client.send(LARGE)
     await settle()
     assert client.sent == [3 * LARGE]
     client.end.close()

@@ -17,7 +17,7 @@ MIB = 1024 * 1024
 
 
 async def pages(wire: Wire, rpc: str, request: Any) -> AsyncIterator[Any]:
-    """Read page after page, with the tokens of each for the next."""
+    """Read page after page, each with the token of the one before."""
     while True:
         page = await getattr(wire.stub, rpc)(request)
         yield page
@@ -69,7 +69,7 @@ async def test_get_version_by_time(seeded: Wire) -> None:
     assert (await seeded.get(CONFIG, time=Timestamp(seconds=-62_135_596_800))).version == 0
 
 
-async def test_get_version_of_what_is_not_there(wire: Wire) -> None:
+async def test_get_version_of_a_missing_config_or_version(wire: Wire) -> None:
     for fields in ({}, {"version": 0}, {"version": 1}, {"view": pb.HEADER}):
         refused = await refusal(wire.get("no/where", **fields))
         assert (refused.code, refused.reason) == (grpc.StatusCode.NOT_FOUND, "CONFIG_NOT_FOUND")
@@ -185,7 +185,7 @@ async def test_list_configs(seeded: Wire) -> None:
 
 
 async def test_pages_of_one_entry_make_the_whole(seeded: Wire) -> None:
-    """Every paged method, one item a page: the same as without pages."""
+    """Every paged method gives the same with one item a page as without pages."""
     cases: list[tuple[str, Any, str]] = [
         ("GetVersion", pb.GetVersionRequest(config=CONFIG, version=2), "entries"),
         ("GetVersion", pb.GetVersionRequest(config=CONFIG, keys=["a", "db/x"]), "entries"),
@@ -230,7 +230,7 @@ async def test_a_page_closes_when_it_passes_one_mebibyte(wire: Wire) -> None:
 
 
 @MEMORY_ONLY
-async def test_a_page_holds_an_entry_however_large(wire: Wire) -> None:
+async def test_a_page_holds_one_entry_of_any_size(wire: Wire) -> None:
     values = {f"k{number}": "v" * MIB for number in range(3)}
     await wire.commit(CONFIG, values)
     found = [len(page.entries) async for page in pages(wire, "GetVersion", pb.GetVersionRequest(config=CONFIG))]
@@ -262,8 +262,8 @@ async def test_large_page_sizes_are_clamped(store: Store) -> None:
             assert len((await wire.get(CONFIG, page_size=size)).entries) == 2
 
 
-async def test_later_pages_answer_for_the_version_of_the_first(wire: Wire) -> None:
-    """However many commits come in between, all pages together are one version."""
+async def test_later_pages_are_of_the_version_of_the_first(wire: Wire) -> None:
+    """All pages together are one version, although commits come in between."""
     await wire.commit(CONFIG, {f"k{number:03}": 0 for number in range(200)})
 
     async def write() -> None:
@@ -289,7 +289,7 @@ async def test_later_pages_answer_for_the_version_of_the_first(wire: Wire) -> No
     await asyncio.gather(write(), *(read() for _ in range(8)), history())
 
 
-async def test_a_later_page_of_the_head_stays_where_it_was(seeded: Wire) -> None:
+async def test_a_later_page_of_the_head_stays_at_its_version(seeded: Wire) -> None:
     diff = pb.DiffVersionsRequest(config=CONFIG, from_version=0, page_size=1)
     log = pb.ListVersionsRequest(config=CONFIG, page_size=1)
     history = pb.GetKeyHistoryRequest(config=CONFIG, key="a", page_size=1)
@@ -306,7 +306,7 @@ async def test_a_later_page_of_the_head_stays_where_it_was(seeded: Wire) -> None
 
 
 @MEMORY_ONLY
-async def test_page_tokens_are_of_their_request_alone(seeded: Wire) -> None:
+async def test_a_page_token_is_valid_for_its_request_only(seeded: Wire) -> None:
     good = pb.GetVersionRequest(config=CONFIG, page_size=1)
     token = (await seeded.stub.GetVersion(good)).next_page_token
     for request in (

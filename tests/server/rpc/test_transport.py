@@ -1,4 +1,4 @@
-"""Where the server agrees to listen, and how it says that it does not."""
+"""The addresses on which the server listens, and its refusals of others."""
 
 import signal
 import socket
@@ -19,7 +19,7 @@ from tests.support.server import ServerProcess
 
 
 def serve(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `serve` where it must end by itself."""
+    """Run `serve` with settings with which it ends by itself."""
     program = [sys.executable, "-m", "lamina_server", "serve", *arguments]
     done = subprocess.run(
         program, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=20, check=False
@@ -29,43 +29,43 @@ def serve(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.Com
 
 
 def ask(channel: grpc.Channel) -> None:
-    """See that a server answers."""
+    """Check that a server answers."""
     ConfigServiceStub(channel).ListConfigs(pb.ListConfigsRequest(), wait_for_ready=True, timeout=10)
 
 
 @pytest.mark.parametrize(
     ("listen", "says"),
     [
-        ("0.0.0.0:7440", "can be reached from other machines"),
+        ("0.0.0.0:7440", "other machines can reach"),
         ("[::]:7440", "--insecure-plaintext"),
         ("192.0.2.1:7440", "--tls-cert and --tls-key"),
-        ("[::ffff:127.0.0.1]:0", "can be reached"),
+        ("[::ffff:127.0.0.1]:0", "other machines can reach"),
         ("localhost", "neither HOST:PORT nor unix:PATH"),
         (":7440", "neither"),
         ("localhost:", "neither"),
         ("localhost:http", "neither"),
         ("localhost:65536", "neither"),
         ("localhost:-1", "neither"),
-        ("unix:", "no unix:PATH"),
-        ("unix:///tmp/socket", "no unix:PATH"),
+        ("unix:", "not a unix:PATH"),
+        ("unix:///tmp/socket", "not a unix:PATH"),
     ],
 )
-def test_unsafe_or_senseless_addresses_are_refused(listen: str, says: str) -> None:
+def test_unsafe_and_malformed_addresses_are_refused(listen: str, says: str) -> None:
     with pytest.raises(UnsafeError, match=says):
         transport.credentials(Settings(listen=listen), transport.parse(listen))
 
 
 @pytest.mark.parametrize("listen", ["localhost:0", "127.0.0.1:0", "127.8.9.10:1", "[::1]:0", "unix:socket"])
-def test_this_machine_alone_needs_no_tls(listen: str) -> None:
+def test_addresses_of_this_machine_need_no_tls(listen: str) -> None:
     assert transport.credentials(Settings(listen=listen), transport.parse(listen)) is None
 
 
-def test_plaintext_beyond_this_machine_must_be_meant() -> None:
+def test_plaintext_beyond_this_machine_needs_a_setting() -> None:
     settings = Settings(listen="0.0.0.0:0", insecure_plaintext=True)
     assert transport.credentials(settings, transport.parse(settings.listen)) is None
 
 
-def test_a_host_that_is_not_there() -> None:
+def test_a_host_that_does_not_resolve() -> None:
     with pytest.raises(AddressError, match=r"cannot resolve 'no\.such\.invalid'"):
         transport.parse("no.such.invalid:7440")
 
@@ -80,7 +80,7 @@ def test_a_host_that_is_not_there() -> None:
         ({"tls_cert": "c.pem", "tls_key": "k.pem", "insecure_plaintext": "true"}, "contradict"),
     ],
 )
-def test_tls_files_that_make_no_sense(settings: dict[str, str], says: str) -> None:
+def test_tls_files_that_contradict_each_other(settings: dict[str, str], says: str) -> None:
     checked = Settings.model_validate({"listen": "localhost:0", **settings})
     with pytest.raises(UnsafeError, match=says):
         transport.credentials(checked, transport.parse("localhost:0"))
@@ -89,12 +89,12 @@ def test_tls_files_that_make_no_sense(settings: dict[str, str], says: str) -> No
 def test_refusals_end_the_command_with_2_and_touch_nothing(tmp_path: Path) -> None:
     done = serve(tmp_path, "--listen", "0.0.0.0:7440")
     assert done.returncode == 2
-    assert done.stderr.startswith("lamina-server: 0.0.0.0:7440 can be reached from other machines")
+    assert done.stderr.startswith("lamina-server: other machines can reach 0.0.0.0:7440")
     assert done.stderr.count("\n") == 1
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bad_setting_is_named_without_what_was_given(tmp_path: Path) -> None:
+def test_a_bad_setting_is_named_without_its_value(tmp_path: Path) -> None:
     done = serve(tmp_path, LAMINA_SERVER_READER_THREADS="s3cret")
     assert done.returncode == 2
     assert "LAMINA_SERVER_READER_THREADS: " in done.stderr
@@ -109,7 +109,7 @@ def test_a_bad_database_url_is_refused_without_repeating_it(tmp_path: Path) -> N
 
 
 @pytest.mark.parametrize("command", ["serve", "migrate"])
-def test_a_database_that_cannot_be_had_is_named_without_its_password(tmp_path: Path, command: str) -> None:
+def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path: Path, command: str) -> None:
     url = "postgresql://lamina:s3cret@127.0.0.1:1/lamina?password=s3cret"
     program = [sys.executable, "-m", "lamina_server", command]
     environment = {"LAMINA_SERVER_DATABASE": url, "LAMINA_SERVER_LISTEN": "localhost:0"}
@@ -126,7 +126,7 @@ def test_protobuf_in_pure_python_is_refused(tmp_path: Path) -> None:
 
 
 def test_an_address_in_use(tmp_path: Path) -> None:
-    """One family is enough: two servers must not share a name."""
+    """It is refused even if only one of its families is in use: two servers must not share a name."""
     for family, host in ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1")):
         with socket.socket(family) as taken:
             taken.bind((host, 0))
@@ -148,7 +148,7 @@ def test_both_families_of_localhost(tmp_path: Path) -> None:
 
 
 def test_a_unix_socket(tmp_path: Path) -> None:
-    """One that a killed server left behind is taken over, one in use is not, and no other file is."""
+    """The server takes over a socket that a killed server left behind, but no socket in use and no other file."""
     path = tmp_path / "socket"
     database = f"sqlite:///{tmp_path}/lamina.db"
     with ServerProcess(database, "--listen", f"unix:{path}") as server:
@@ -163,7 +163,7 @@ def test_a_unix_socket(tmp_path: Path) -> None:
             ask(channel)
     file = tmp_path / "file"
     file.write_text("precious")
-    for listen, says in ((f"unix:{file}", "no socket"), (f"unix:{tmp_path}/no/socket", "no folder")):
+    for listen, says in ((f"unix:{file}", "not a socket"), (f"unix:{tmp_path}/no/socket", "no folder")):
         done = serve(tmp_path, "--listen", listen)
         assert (done.returncode, says in done.stderr) == (1, True), done.stderr
     assert file.read_text() == "precious"

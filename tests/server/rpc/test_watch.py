@@ -26,7 +26,7 @@ async def count_up(wire: Wire, versions: int, keys: str = "ab") -> list[pb.Confi
 
 
 async def test_replay_then_live(wire: Wire) -> None:
-    """P9: from the first version on, whole, in order, without a seam between old and new."""
+    """P9: all versions from the first, whole and in order, with no gap between old and new ones."""
     await wire.commit(CONFIG, {"b": 1, "a": 1}, message="one")
     await wire.commit(CONFIG, {"a": DELETED})
     watch = wire.watch(CONFIG, after=0)
@@ -57,8 +57,8 @@ async def test_a_config_that_does_not_exist_yet(wire: Wire, after: Any) -> None:
     assert await watch.numbers(1) == [1]
 
 
-async def test_cursors_of_another_past(wire: Wire) -> None:
-    """P10: ahead of the head or with another hash is an explicit error, never silence."""
+async def test_cursors_of_another_epoch(wire: Wire) -> None:
+    """P10: a cursor ahead of the head, or with another hash, is an explicit error."""
     head = (await wire.commit(CONFIG, {"a": 1})).version
     for after, reason in (
         (pb.Cursor(version=2), "CURSOR_AHEAD"),
@@ -76,7 +76,7 @@ async def test_cursors_of_another_past(wire: Wire) -> None:
 
 
 async def test_resumes_after_every_cursor(wire: Wire) -> None:
-    """P9, P10: from each version, with and without its hash, exactly what follows it."""
+    """P9, P10: after each version, with and without its hash, a watch gets exactly the versions that follow."""
     versions = await count_up(wire, 12)
     for number, hash_ in [(0, b""), *((version.version, version.hash) for version in versions[:-1])]:
         for cursor in (pb.Cursor(version=number, hash=hash_), pb.Cursor(version=number)):
@@ -99,7 +99,7 @@ async def test_filters_skip_versions_but_not_their_numbers(wire: Wire) -> None:
 
 
 async def test_a_replay_that_matches_nothing_ends_with_a_bookmark(wire: Wire) -> None:
-    """P11: it travels after everything up to it, also where that is nothing."""
+    """P11: a bookmark follows all matching versions up to it, even if there are none."""
     versions = await count_up(wire, 5)
     watch = wire.watch(CONFIG, after=2, keys=["zzz"])
     assert await watch.bookmark() == (5, versions[-1].hash)
@@ -110,7 +110,7 @@ async def test_a_replay_that_matches_nothing_ends_with_a_bookmark(wire: Wire) ->
 
 @MEMORY_ONLY
 async def test_an_idle_watch_is_bookmarked_again_and_again(wire: Wire) -> None:
-    """The only test that waits for time to pass, because that is what it is about: twice the least interval."""
+    """This test waits for time to pass, because that is its subject: twice the shortest interval."""
     await wire.commit(CONFIG, {"a": 1})
     watch = wire.watch(CONFIG, keys=["a"], bookmark_interval=EVERY_SECOND)
     assert (await watch.bookmark())[0] == 1
@@ -124,7 +124,7 @@ async def test_an_idle_watch_is_bookmarked_again_and_again(wire: Wire) -> None:
 
 
 @MEMORY_ONLY
-async def test_bookmarks_come_while_others_write_what_does_not_match(wire: Wire) -> None:
+async def test_bookmarks_come_while_others_write_keys_that_do_not_match(wire: Wire) -> None:
     watch = wire.watch(CONFIG, keys=["a"], bookmark_interval=EVERY_SECOND)
     assert await watch.bookmark() == (0, b"")
     reached = asyncio.Event()
@@ -166,7 +166,7 @@ async def test_messages_stay_near_one_mebibyte(wire: Wire) -> None:
 
 
 async def test_a_version_larger_than_a_message_is_split(wire: Wire) -> None:
-    """P4: in consecutive parts, of which only the last is a cursor; it is no seam for other versions."""
+    """P4: its parts come one after another, and only after the last one is its cursor valid."""
     await wire.commit(CONFIG, {"a": 0})
     large = {f"k{number:02}": bytes([number]) * (400 * 1024) for number in range(9)}
     await wire.commit(CONFIG, large)
@@ -188,7 +188,7 @@ async def test_a_version_larger_than_a_message_is_split(wire: Wire) -> None:
     assert [len(part.changes) for part in resumed if part.version.version == 2] == [2, 2, 2, 2, 1]
 
 
-async def test_values_as_large_as_they_may_be(wire: Wire) -> None:
+async def test_values_of_the_largest_size(wire: Wire) -> None:
     values = {f"k{number}": "v" * MIB for number in range(3)}
     await wire.commit(CONFIG, values)
     parts = await wire.watch(CONFIG, after=0).parts(1)
@@ -197,7 +197,7 @@ async def test_values_as_large_as_they_may_be(wire: Wire) -> None:
 
 @MEMORY_ONLY
 async def test_headers_do_not_make_a_message_too_large(wire: Wire) -> None:
-    """A version names a hundred keys of 512 bytes; a hundred versions would pass what a client receives."""
+    """A version lists up to 100 keys of 512 bytes; a hundred such headers would exceed a client's limit."""
     for number in range(120):
         await wire.commit(CONFIG, {f"{'k' * 500}{key:03}": number for key in range(100)})
     watch = wire.watch(CONFIG, after=0, keys=[f"{'k' * 500}000"])
@@ -217,8 +217,8 @@ async def test_long_histories_are_read_in_steps(store: Store) -> None:
         assert await wire.watch(CONFIG, after=0, keys=["zzz"]).bookmark() == (20, versions[-1].hash)
 
 
-async def test_many_watchers_and_many_writers(wire: Wire) -> None:
-    """P9: forty watchers that begin at any moment each see every version once, in order, and whole."""
+async def test_many_watches_and_many_writers(wire: Wire) -> None:
+    """P9: forty watches that begin at any moment each get every version once, in order, and whole."""
     last = 120
 
     async def write(writer: int) -> None:
@@ -241,7 +241,7 @@ async def test_many_watchers_and_many_writers(wire: Wire) -> None:
     assert len({tuple(part.version.hash for part in parts or ()) for parts in results[:40]}) == 1
 
 
-async def test_a_slow_watcher_loses_nothing_and_holds_up_nobody(wire: Wire) -> None:
+async def test_a_slow_watch_loses_nothing_and_holds_up_no_other(wire: Wire) -> None:
     slow, quick = wire.watch(CONFIG, after=0), wire.watch(CONFIG, after=0)
     assert await slow.bookmark() == (0, b"")
     for number in range(40):  # far more than what the connection's windows take
@@ -251,7 +251,7 @@ async def test_a_slow_watcher_loses_nothing_and_holds_up_nobody(wire: Wire) -> N
 
 
 @MEMORY_ONLY
-async def test_watches_of_other_configs_hear_nothing(wire: Wire) -> None:
+async def test_watches_of_other_configs_get_nothing(wire: Wire) -> None:
     watch = wire.watch("shop/dev")
     assert await watch.bookmark() == (0, b"")
     await wire.commit(CONFIG, {"a": 1})
@@ -277,13 +277,13 @@ async def test_an_empty_fork_has_no_changes_and_is_a_bookmark(wire: Wire) -> Non
     assert await wire.watch("shop/eu", after=0).bookmark() == (1, version.hash)
 
 
-async def test_the_end_of_the_server_is_told_with_a_cursor(store: Store) -> None:
-    """A last bookmark, then DRAINING; the bookmark is where another server goes on."""
+async def test_a_stopping_server_ends_watches_with_a_cursor(store: Store) -> None:
+    """A last bookmark, then DRAINING; the watch resumes after the bookmark at another server."""
     async with running(store) as wire:
         await count_up(wire, 3)
         watch = wire.watch(CONFIG, after=0, keys=["a"])
         assert await watch.numbers(3) == [1, 3]
-        assert (await watch.bookmark())[0] == 3  # all that there was has been told
+        assert (await watch.bookmark())[0] == 3  # every version was sent
         await wire.stop_server()
         number, hash_ = await watch.bookmark()
         refused = await refusal(watch.message())

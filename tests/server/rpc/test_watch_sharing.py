@@ -1,4 +1,4 @@
-"""What many watches, and slow ones, cost: shared readings, back-pressure, limits."""
+"""The costs of many watches, and of slow ones: shared readings, back-pressure, limits."""
 
 import asyncio
 from contextlib import AsyncExitStack
@@ -21,12 +21,12 @@ CONFIG = "shop/prod"
 LARGE = 500 * 1024
 
 
-async def past(wire: Wire, versions: int) -> list[pb.ConfigVersion]:
+async def commit_versions(wire: Wire, versions: int) -> list[pb.ConfigVersion]:
     return [(await wire.commit(CONFIG, {"ab"[number % 2]: number})).version for number in range(versions)]
 
 
 async def until_admitted(wire: Wire) -> None:
-    """Try until there is room for another watch, and leave at once."""
+    """Try until the server admits another watch, and cancel that one."""
     while True:
         watch = wire.watch(CONFIG)
         try:
@@ -39,11 +39,11 @@ async def until_admitted(wire: Wire) -> None:
             return
 
 
-async def test_a_herd_that_comes_back_reads_what_it_missed_once(tmp_path: Path) -> None:
-    """After a restart nothing is in memory; sixty watchers, each at another place, with all kinds of filters."""
+async def test_watches_that_resume_together_share_their_readings(tmp_path: Path) -> None:
+    """Sixty watches after a restart, when nothing is in memory: each at another version, with all kinds of filters."""
     store = open_store(f"sqlite:///{tmp_path}/lamina.db")
     async with running(store) as wire:
-        versions = await past(wire, 60)
+        versions = await commit_versions(wire, 60)
     async with running(store) as wire:
         cursors = [pb.Cursor(version=version.version, hash=version.hash) for version in versions[:-1]]
         filters: tuple[dict[str, Any], ...] = (
@@ -58,40 +58,40 @@ async def test_a_herd_that_comes_back_reads_what_it_missed_once(tmp_path: Path) 
         for cursor, numbers in zip(cursors, seen, strict=True):
             wanted = range(cursor.version + 1, 61)
             assert numbers == [n for n in wanted if cursor.version % 4 == 0 or n % 2 == 0]
-        # The head, and twice (for the first who came, and again for who stood further behind) headers and changes.
+        # The head; and headers and changes twice: for the first watch, and for those further behind.
         assert len(questions) <= 8
     store.close()
 
 
-async def test_a_herd_far_behind_shares_its_readings(tmp_path: Path) -> None:
-    """Without any ring, thirty watchers of one filter read the past as often as one does."""
+async def test_watches_far_behind_share_their_readings(tmp_path: Path) -> None:
+    """Without a ring, thirty watches with one filter read the history as often as one does."""
     store = open_store(f"sqlite:///{tmp_path}/lamina.db")
     async with running(store, ring_limit_bytes=0, watch_read_limit_versions=20) as wire:
-        await past(wire, 100)
+        await commit_versions(wire, 100)
         asked = []
-        for watchers in (1, 30):
+        for count in (1, 30):
             with said() as questions:
                 seen = await asyncio.gather(
-                    *(wire.watch(CONFIG, after=0, keys=["a", f"x{watchers}"]).numbers(99) for _ in range(watchers))
+                    *(wire.watch(CONFIG, after=0, keys=["a", f"x{count}"]).numbers(99) for _ in range(count))
                 )
-            assert seen == [list(range(1, 100, 2))] * watchers
+            assert seen == [list(range(1, 100, 2))] * count
             asked.append(len(questions))
         assert asked[1] <= asked[0] + 2
     store.close()
 
 
-async def test_watches_are_the_same_without_a_ring() -> None:
-    """Memory only makes them faster."""
+async def test_watches_get_the_same_without_a_ring() -> None:
+    """P9, P15: memory only makes them faster."""
     async with running(MemoryStore(), ring_limit_bytes=0, replay_limit_bytes=0) as wire:
         watch, filtered = wire.watch(CONFIG, after=0), wire.watch(CONFIG, after=0, keys=["b"])
-        await past(wire, 10)
+        await commit_versions(wire, 10)
         assert await watch.numbers(10) == list(range(1, 11))
-        await past(wire, 1)
+        await commit_versions(wire, 1)
         assert await filtered.numbers(10) == [2, 4, 6, 8, 10]
 
 
-async def test_a_version_that_is_too_large_for_the_ring_is_told_in_its_place() -> None:
-    """P9: between small ones, to those who sleep and to those who are behind."""
+async def test_a_version_too_large_for_the_ring_comes_in_order() -> None:
+    """P9: between small ones, for watches that sleep and for watches that are behind."""
     async with running(MemoryStore(), watch_message_limit_bytes=10_000) as wire:
         live = wire.watch(CONFIG, after=0)
         assert await live.bookmark() == (0, b"")
@@ -108,8 +108,8 @@ async def test_a_version_that_is_too_large_for_the_ring_is_told_in_its_place() -
             ]
 
 
-async def test_a_watch_that_takes_nothing_is_ended_and_can_go_on() -> None:
-    """P15: back-pressured, at last closed with its cursor, never skipped; what it holds up is counted till the end."""
+async def test_a_watch_whose_client_takes_nothing_is_ended_and_can_resume() -> None:
+    """P15: it is held back, then ended, and loses no version; its messages are counted until its call has ended."""
     stack = AsyncExitStack()
     logs = stack.enter_context(capture_logs())
     async with stack, running(MemoryStore(), watch_take_limit_seconds=0.3, watch_limit=2) as wire:
@@ -162,8 +162,8 @@ async def test_watches_beyond_the_servers_limit_are_refused() -> None:
         assert "watches on this server" in refused.text
 
 
-async def test_a_remembered_reply_says_nothing_of_the_head() -> None:
-    """P8, P9: a request of long ago, sent again to a server that has just started, moves no watch."""
+async def test_a_remembered_reply_moves_no_watch() -> None:
+    """P8, P9: an old request, sent again to a server that has just started, says nothing about the head."""
     store = MemoryStore()
     async with running(store) as wire:
         for number in range(1, 6):
@@ -176,10 +176,10 @@ async def test_a_remembered_reply_says_nothing_of_the_head() -> None:
 
 
 async def test_a_damaged_value_ends_the_watches_of_its_key_alone(tmp_path: Path) -> None:
-    """P5: also where the versions around it are read together, for all who come back."""
+    """P5: also if the versions around it are read together, for several watches that resume."""
     store = open_store(f"sqlite:///{tmp_path}/lamina.db")
     async with running(store) as wire:
-        await past(wire, 40)
+        await commit_versions(wire, 40)
     with store._database.migrating() as engine, engine.begin() as connection:
         connection.execute(text("DROP TRIGGER config_value_no_update"))
         connection.execute(text("UPDATE config_value SET int_value = 7 WHERE name = 'a' AND version = 21"))

@@ -1,1 +1,1 @@
-"""The reading methods, page by page: out of the heads in memory, or out of the store. Knows no gRPC."""
+"""The reading methods, page by page: from the heads in memory, or from the store. Knows no gRPC."""

@@ -1,6 +1,6 @@
-"""Answers to GetVersion from the maps in memory: headers and pages that were encoded when the values were born.
+"""Answers to GetVersion from the maps in memory, where headers and entries are encoded already.
 
-Knows bytes and records, and no message. What memory has not got (the header or some keys of
+Knows bytes and records, and no message. What memory does not hold (the header or some keys of
 an old version, the origins of a map's values) is left to the store.
 """
 
@@ -12,8 +12,9 @@ from itertools import chain, islice
 
 from lamina_server.cache.heads import Heads
 from lamina_server.cache.maps import HeadMap, MapSnapshot
-from lamina_server.domain.errors import CursorError, HashMismatchError, NotFoundError
+from lamina_server.domain.errors import HashMismatchError
 from lamina_server.domain.selection import EVERYTHING, Selection, successor
+from lamina_server.rpc.read.resolve import resolve
 from lamina_server.store.contract import Reading
 from lamina_server.store.readers import Readers
 from lamina_server.wire import encode
@@ -22,10 +23,10 @@ from lamina_server.wire.requests import GetVersionRequest
 
 
 async def get_version(heads: Heads, readers: Readers, request: GetVersionRequest, limit_bytes: int) -> bytes | None:
-    """Answer from memory; None where the store has to be asked."""
+    """Return the answer from memory; None if the store must be asked."""
     try:
         snapshot = await _snapshot(heads, readers, request)
-    except HashMismatchError:  # the store says where, and still answers for all that is intact
+    except HashMismatchError:  # the store says where, and still answers for what is intact
         return None
     if snapshot is None or isinstance(snapshot, bytes):
         return snapshot
@@ -51,7 +52,7 @@ def page(snapshot: MapSnapshot, request: GetVersionRequest, limit_bytes: int) ->
 
 
 async def _snapshot(heads: Heads, readers: Readers, request: GetVersionRequest) -> MapSnapshot | bytes | None:
-    """Find the map that is asked for, or the whole answer where it is short; None where the store has to be asked."""
+    """Return the map that is asked for, or the whole answer if it is empty; None if the store must be asked."""
     is_whole = request.with_entries and request.wanted == EVERYTHING
     if request.with_origins:
         return None
@@ -59,10 +60,11 @@ async def _snapshot(heads: Heads, readers: Readers, request: GetVersionRequest) 
         heads.warm(request.config)
         return None
     head = await heads.head(request.config)
-    number = _resolve(head, request)
-    if request.time_us is not None and not request.page.resume:
+    number = resolve(head.version if head else None, request)
+    if number is None:
+        assert request.time_us is not None
         number = await readers.read(partial(_version_at, config=request.config, time_us=request.time_us))
-        await heads.settled(request.config)
+        await heads.wait_until_current(request.config)
     if head is None or number == 0:
         return encode.empty_map(request.config)
     if number == head.number:
@@ -73,7 +75,7 @@ async def _snapshot(heads: Heads, readers: Readers, request: GetVersionRequest) 
 
 
 def _part(head: HeadMap, number: int, request: GetVersionRequest) -> MapSnapshot:
-    """Find the header, and some keys, of a recent version."""
+    """Return the header, and the wanted keys, of a recent version."""
     version, header = head.version_at(number), head.header_at(number)
     assert version is not None
     assert header is not None
@@ -82,27 +84,12 @@ def _part(head: HeadMap, number: int, request: GetVersionRequest) -> MapSnapshot
     return MapSnapshot(version, header, entries, list(entries))
 
 
-def _resolve(head: HeadMap | None, request: GetVersionRequest) -> int:
-    """Tell which version is wanted, and refuse one that is not there."""
-    if request.min_version > (head.number if head else 0):
-        raise CursorError.ahead(request.config, request.min_version, head.version if head else None)
-    if head is None:
-        raise NotFoundError.config(request.config)
-    if request.page.resume:
-        (number,) = request.page.resume.numbers
-    else:
-        number = head.number if request.number is None else request.number
-    if number > head.number:
-        raise NotFoundError.version(request.config, number, head.number)
-    return number
-
-
 def _version_at(reading: Reading, config: str, time_us: int) -> int:
     return reading.version_at(config, time_us)
 
 
 def _wanted(snapshot: MapSnapshot, selection: Selection, after: str) -> Iterator[str]:
-    """Yield the wanted keys after one, in order: some by name, others by where they begin."""
+    """Yield the wanted keys after one, in order: some by name, others by prefix."""
     keys = snapshot.keys
     named = sorted(key for key in selection.keys if key > after and key in snapshot.entries)
     ranges = (_range(keys, prefix, after) for prefix in selection.prefixes)

@@ -1,8 +1,8 @@
 """Answers of the reading methods, each from one reading of the store. Knows records and bytes, no message.
 
 Each function resolves what the request leaves open ("the head") once, on its first page;
-the page token carries it from there on. Answers are pages: an iterator yields everything
-that could be on the page, lazily, and `cut` takes what fits.
+the page token carries it to the next pages. An answer is a page: an iterator yields lazily
+everything that could be on it, and `cut` takes as much as fits.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
@@ -10,10 +10,11 @@ from dataclasses import dataclass
 from itertools import islice
 from typing import TypeVar
 
-from lamina_server.domain.errors import CursorError, NotFoundError
+from lamina_server.domain.errors import NotFoundError
 from lamina_server.domain.records import Difference, Entry, KeyChange, State, Version
 from lamina_server.domain.values import Value
-from lamina_server.store.contract import Reading
+from lamina_server.rpc.read.resolve import resolve
+from lamina_server.store.contract import Reading, changed_keys_of
 from lamina_server.wire import encode
 from lamina_server.wire.paging import PageRequest, Position, cut
 from lamina_server.wire.requests import (
@@ -25,14 +26,14 @@ from lamina_server.wire.requests import (
 )
 
 _BATCH_LEAST, _BATCH_MOST = 8, 256
-"""How much is read at once: little at first, for a page may be full after one value of a mebibyte, then ever more."""
+"""Items read at once: few at first, because one value of a mebibyte may fill a page, then twice as many each time."""
 
 T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
 class _Item:
-    """One item of a page: its bytes, and where the page ends if it is the last."""
+    """One item of a page: its bytes, and the position of the next page if it is the last."""
 
     encoded: bytes
     position: Position
@@ -41,11 +42,10 @@ class _Item:
 def get_version(reading: Reading, request: GetVersionRequest, limit_bytes: int) -> bytes:
     """Read a map, or some of its keys, as it was at one version."""
     head = reading.head(request.config)
-    if request.min_version > (head.number if head else 0):
-        raise CursorError.ahead(request.config, request.min_version, head)
-    if head is None:
-        raise NotFoundError.config(request.config)
-    number = _resolve(reading, request, head)
+    number = resolve(head, request)
+    if number is None:
+        assert request.time_us is not None
+        number = reading.version_at(request.config, request.time_us)
     if number == 0:
         return encode.empty_map(request.config)
     header = encode.version(*_with_keys(reading, request.config, [number])[0])
@@ -114,7 +114,7 @@ def list_configs(reading: Reading, request: ListConfigsRequest, limit_bytes: int
     """List configs by name."""
     after = request.page.resume.key if request.page.resume else ""
     items = (
-        _Item(encode.config(summary, _keys(reading, summary.head)), Position((), summary.name))
+        _Item(encode.config(summary, changed_keys_of(reading, summary.head)), Position((), summary.name))
         for summary in _batches(
             lambda last, limit: reading.configs(prefix=request.prefix, after=last.name if last else after, limit=limit)
         )
@@ -137,19 +137,6 @@ def _head(reading: Reading, config: str) -> Version:
     return head
 
 
-def _resolve(reading: Reading, request: GetVersionRequest, head: Version) -> int:
-    """Tell which version is wanted; 0 is the empty map."""
-    if request.page.resume:
-        (number,) = request.page.resume.numbers
-    elif request.time_us is not None:
-        number = reading.version_at(request.config, request.time_us)
-    else:
-        number = head.number if request.number is None else request.number
-    if number > head.number:
-        raise NotFoundError.version(request.config, number, head.number)
-    return number
-
-
 class _Origins:
     """The headers of the versions that set entries, encoded, and read a batch at a time."""
 
@@ -159,13 +146,13 @@ class _Origins:
         self._encoded: dict[int, bytes] = {}
 
     def add(self, entries: Iterable[Entry]) -> None:
-        """Read the origins of these entries, where they are not known yet."""
+        """Read the origins of these entries that are not known yet."""
         numbers = {entry.origin for entry in entries} - self._encoded.keys()
         for version, keys in _with_keys(self._reading, self._config, sorted(numbers)):
             self._encoded[version.number] = encode.origin(version, keys)
 
     def size(self, number: int) -> int:
-        """Tell how many bytes an origin adds to a page."""
+        """Return how many bytes an origin adds to a page."""
         return len(self._encoded[number])
 
     def of(self, entries: Iterable[Entry]) -> list[bytes]:
@@ -174,7 +161,7 @@ class _Origins:
 
 
 def _weigh(entries: Iterator[Entry], origins: _Origins | None) -> Iterator[tuple[tuple[Entry, bytes], int]]:
-    """Encode entries, each with the bytes that it adds to a page; the first of an origin adds that too."""
+    """Encode entries, each with the bytes that it adds to a page; the first entry of an origin adds the origin too."""
     seen: set[int] = set()
     for batch in _grouped(entries):
         if origins:
@@ -193,12 +180,8 @@ def _with_keys(reading: Reading, config: str, numbers: Sequence[int]) -> list[tu
     return [(versions[number], keys.get(number, ())) for number in numbers]
 
 
-def _keys(reading: Reading, version: Version) -> Sequence[str]:
-    return reading.changed_keys(version.config, [version.number]).get(version.number, ())
-
-
 def _grouped(items: Iterator[T]) -> Iterator[list[T]]:
-    """Yield what an iterator has in ever larger groups."""
+    """Yield the items of an iterator in groups that grow."""
     size = _BATCH_LEAST
     while group := list(islice(items, size)):
         yield group
@@ -206,7 +189,7 @@ def _grouped(items: Iterator[T]) -> Iterator[list[T]]:
 
 
 def _batches(more: Callable[[T | None, int], list[T]]) -> Iterator[T]:
-    """Yield what `more` returns, again and again after the last item, until it returns less than it might have."""
+    """Yield the items of `more(last, limit)`, called again after the last item until it returns fewer than `limit`."""
     last: T | None = None
     limit = _BATCH_LEAST
     while batch := more(last, limit):

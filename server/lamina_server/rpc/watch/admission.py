@@ -1,4 +1,4 @@
-"""How many watches there may be: on one connection, and in all."""
+"""The limits on the number of watches: on one connection, and on the server."""
 
 from collections import Counter
 from collections.abc import Iterator
@@ -21,10 +21,10 @@ class Admission:
 
     @contextmanager
     def admit(self, peer: str) -> Iterator[None]:
-        """Count a watch for as long as the block lasts; LimitError where there would be too many.
+        """Count a watch for the duration of the block; raise LimitError if there are too many.
 
-        peer  the connection's other end, an address and a port; all of a Unix socket's look alike, and are
-              bound by the limit of all
+        peer  the connection's other end, an address and a port. All connections of a Unix socket look
+              alike, so only the server's limit applies to them
         """
         is_counted = not peer.startswith(_UNIX)
         if self._watches >= self._limit:

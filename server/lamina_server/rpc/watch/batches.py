@@ -1,12 +1,12 @@
-"""One reading of what a watch is to be told next. Knows records and bytes, no message and no event loop.
+"""One reading of the versions that a watch gets next. Knows records and bytes, no message and no event loop.
 
-Whole versions go together into messages of about a mebibyte; a version that is larger by
-itself is split into parts, and only its last part says that there are no more.
+Whole versions go together into messages of about a mebibyte. A version that is larger alone
+is split into parts, and every part but the last says that there are more.
 
 Worked example, with a limit that fits two changes: version 4 changes a, version 5 changes
-a, b, c. The first reading holds version 4 alone (with 5 it would not fit, and 5 is not
-split only because 4 came before it), the second a and b of version 5 with `more`, the
-third c of version 5.
+a, b, c. The first reading holds version 4 alone: both do not fit, and a version is not split
+just because another came before it. The second reading holds a and b of version 5 with `more`,
+the third c of version 5.
 """
 
 from collections.abc import Collection, Iterable, Mapping, Sequence
@@ -20,16 +20,16 @@ from lamina_server.wire import encode
 from lamina_server.wire.requests import Cursor
 
 _VERSIONS_LIMIT = 100
-"""Versions of one reading with a filter: their headers are read together, and each may name 100 keys of 512 bytes."""
+"""Versions of one reading with a filter: their headers are read together, and each may list 100 keys of 512 bytes."""
 _WHOLE_VERSIONS_LIMIT = 1_000
-"""And without: then the keys are those of the changes, which fill a message sooner."""
+"""Versions of one reading without a filter: the keys are those of the changes, which fill a message sooner."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayPoint:
-    """Where a watch goes on: within version `number`, after the key; "" is before its first.
+    """Where a watch continues: within version `number`, after the key; "" is before its first key.
 
-    hash  the version's, where a part of it was told, so that the rest is of the same one
+    hash  of the version if a part of it was sent, so that the rest comes from the same version
     """
 
     number: int
@@ -39,36 +39,39 @@ class ReplayPoint:
 
 @dataclass(frozen=True, slots=True)
 class ReplayKey:
-    """Where a watch goes on, with what it wants, the last version that it was told, and how large a message may be.
+    """All that a reading depends on: two watches with equal keys get the same messages.
 
-    past  stands for the past that is known (see feed): what was read of another is not this
+    point        where the watch continues
+    cursor       the last version of which everything was sent
+    epoch        of the feed: what was read in another epoch is not valid in this one
+    limit_bytes  of one message
     """
 
     config: str
     wanted: KeyFilter
-    place: ReplayPoint
+    point: ReplayPoint
     cursor: Cursor
-    past: int
+    epoch: int
     limit_bytes: int
 
 
 @dataclass(frozen=True, slots=True)
 class ReplayBatch:
-    """What one reading found.
+    """The result of one reading.
 
-    messages   to be sent, in order
-    place      where the next reading goes on
-    cursor     the last version of which everything that matches is sent by then
+    messages  to be sent, in order
+    point     where the next reading continues
+    cursor    the last version of which everything that matches is in these messages or before them
     """
 
     messages: Sequence[bytes]
-    place: ReplayPoint
+    point: ReplayPoint
     cursor: Cursor
 
 
 @dataclass(slots=True)
 class _VersionPart:
-    """Changes of one version, encoded, and their keys: all of them that match, unless there are more."""
+    """Encoded changes of one version and their keys: all that match, unless `more` says that others follow."""
 
     number: int
     keys: list[str] = field(default_factory=list)
@@ -76,41 +79,42 @@ class _VersionPart:
     more: bool = False
 
 
-def read_batch(reading: Reading, *, where: ReplayKey, through: int, limit_versions: int) -> ReplayBatch:
-    """Read what follows a place, as much as makes about one message, at most through a version that is there.
+def read_batch(reading: Reading, *, key: ReplayKey, through: int, limit_versions: int) -> ReplayBatch:
+    """Read about one message of what follows a point.
 
-    limit_versions  so many are looked through at most
+    through         the last version to read, which must exist
+    limit_versions  the number of versions to look through at most
 
-    Raises CursorError where the cursor is not part of the past any more: the database was
+    Raises CursorError if the cursor is no longer part of the history: the database was
     restored from an older backup, or has lost versions in a failover.
     """
-    config, place, cursor = where.config, where.place, where.cursor
-    is_whole = where.wanted == EVERYTHING
+    config, point, cursor = key.config, key.point, key.cursor
+    is_whole = key.wanted == EVERYTHING
     taken_limit = _WHOLE_VERSIONS_LIMIT if is_whole else _VERSIONS_LIMIT
-    # Where all is taken, there is no use in looking further than that.
-    through = min(through, place.number - 1 + (min(limit_versions, taken_limit) if is_whole else limit_versions))
-    changes = reading.changes(config, after=(place.number, place.key), through=through, wanted=where.wanted)
-    parts, stopped_at = _take(changes, where.limit_bytes, taken_limit)
+    # Without a filter a reading takes no more versions than this, so it looks no further.
+    through = min(through, point.number - 1 + (min(limit_versions, taken_limit) if is_whole else limit_versions))
+    changes = reading.changes(config, after=(point.number, point.key), through=through, wanted=key.wanted)
+    parts, stopped_at = _take(changes, key.limit_bytes, taken_limit)
     last = parts[-1] if stopped_at is not None else None
     following = through + 1 if last is None or stopped_at is None else last.number if last.more else stopped_at
     done = following - 1
     needed = {done, cursor.number, *(part.number for part in parts)} - {0}
     headers = _headers(reading, config, needed)
     _check(reading, config, cursor, headers)
-    begun = headers.get(place.number)
-    if needed - headers.keys() or (place.hash and begun is not None and begun.hash != place.hash):
-        text = "the database lost versions while they were read; watch on after your cursor"
+    begun = headers.get(point.number)
+    if needed - headers.keys() or (point.hash and begun is not None and begun.hash != point.hash):
+        text = "the database lost versions while they were read; watch again after your cursor"
         raise UnavailableError(Reason.STORE_UNAVAILABLE, text)
-    place = ReplayPoint(following)
+    point = ReplayPoint(following)
     if last is not None and last.more:
-        place = ReplayPoint(last.number, last.keys[-1], headers[last.number].hash)
-    messages = _encode(reading, config, parts, headers, where.limit_bytes)
+        point = ReplayPoint(last.number, last.keys[-1], headers[last.number].hash)
+    messages = _encode(reading, config, parts, headers, key.limit_bytes)
     cursor = Cursor(done, headers[done].hash) if done else cursor
-    return ReplayBatch(messages, place, cursor)
+    return ReplayBatch(messages, point, cursor)
 
 
 def _headers(reading: Reading, config: str, numbers: Collection[int]) -> Mapping[int, Version]:
-    """Read headers, in one range where they lie together."""
+    """Read headers, in one range if they lie close together."""
     if not numbers or max(numbers) - min(numbers) > 2 * len(numbers):
         return reading.versions(config, numbers)
     span = max(numbers) - min(numbers) + 1
@@ -119,7 +123,7 @@ def _headers(reading: Reading, config: str, numbers: Collection[int]) -> Mapping
 
 
 def _check(reading: Reading, config: str, cursor: Cursor, headers: Mapping[int, Version]) -> None:
-    """Refuse to go on where a cursor's version is another one by now, or gone."""
+    """Raise CursorError if a cursor's version has another hash by now, or is gone."""
     found = headers.get(cursor.number)
     if cursor.number and found is None:
         raise CursorError.ahead(config, cursor.number, reading.head(config))
@@ -130,7 +134,7 @@ def _check(reading: Reading, config: str, cursor: Cursor, headers: Mapping[int, 
 def _take(
     changes: Iterable[tuple[int, Change]], limit_bytes: int, limit_versions: int
 ) -> tuple[list[_VersionPart], int | None]:
-    """Group changes by version until they fill a message; tell the version of the first that was left, if any."""
+    """Group changes by version until they fill a message; also return the version of the first change left, if any."""
     parts: list[_VersionPart] = []
     size = 0
     for number, change in changes:
@@ -148,7 +152,7 @@ def _take(
 
 
 def _close(parts: list[_VersionPart], left: int) -> None:
-    """End the parts before a change of version `left`: a version is split only if it is too large by itself."""
+    """End the parts before a change of version `left`; split that version only if it is too large alone."""
     if parts[-1].number != left:
         return
     if len(parts) > 1:
@@ -160,10 +164,10 @@ def _close(parts: list[_VersionPart], left: int) -> None:
 def _encode(
     reading: Reading, config: str, parts: Sequence[_VersionPart], headers: Mapping[int, Version], limit_bytes: int
 ) -> list[bytes]:
-    """Encode parts, with their versions' headers, into messages that close before they pass the limit."""
+    """Encode parts, with their versions' headers, into messages that end before they exceed the limit."""
     if not parts:
         return []
-    # Where a part is its whole version, it has the keys in it.
+    # A part that is a whole version has the changed keys in it; those of other parts are read.
     incomplete = [part.number for part in parts if headers[part.number].change_count != len(part.changes)]
     keys = dict(reading.changed_keys(config, incomplete)) if incomplete else {}
     messages: list[list[bytes]] = []

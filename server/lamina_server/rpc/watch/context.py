@@ -9,23 +9,21 @@ from lamina_server.feed.feed import Feed
 from lamina_server.rpc.draining import Draining
 from lamina_server.rpc.watch.in_flight import SendBudget
 from lamina_server.rpc.watch.replay import ReplayCache
-from lamina_server.settings import Settings
 from lamina_server.store.readers import Readers
 
 
 @dataclass(frozen=True, slots=True)
 class WatchContext:
-    """What all calls of a server share, watches most of it.
+    """What a watch needs besides its request.
 
-    chance  draws a number in [0, 1)
+    chance  returns a random number in [0, 1)
     """
 
     heads: Heads
     readers: Readers
     feed: Feed
-    refilling: Backfill
-    replaying: ReplayCache
-    flight: SendBudget
+    backfill: Backfill
+    replays: ReplayCache
+    in_flight: SendBudget
     draining: Draining
-    settings: Settings
     chance: Callable[[], float]

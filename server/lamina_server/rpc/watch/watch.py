@@ -1,9 +1,9 @@
 """The watch: a cursor that follows a config. Knows no message and no database.
 
-It takes what follows its cursor from the ring of recent versions, and from the store what
-is not there any more. Nothing is queued for it: so nothing can be missed, doubled or out
-of order, and a slow watcher costs no memory. It is simply behind, and waits for its last
-message to be taken before it looks again.
+It takes the versions that follow its cursor from the ring of recent versions, and older ones
+from the store. No queue is kept for it: so no version is missed, doubled or out of order, and
+a slow watch costs no memory. It is simply behind, and waits until its last message was taken
+before it looks again.
 """
 
 import asyncio
@@ -22,168 +22,175 @@ from lamina_server.wire import encode
 from lamina_server.wire.requests import Cursor, WatchRequest
 
 _TICK_SECONDS = 0.25
-"""Bookmarks are due at such moments: a few dozen together cost half of what each would alone, and hold up nobody."""
-_LOOKED_THROUGH_VERSIONS = 1_000
-"""Versions of the ring that a watch looks through at once: then others have their turn."""
+"""Bookmarks are due at multiples of this: a few dozen together take half the time that each would alone."""
+_RING_LIMIT_VERSIONS = 1_000
+"""Versions of the ring that a watch looks through before other calls have their turn."""
 
 
 class Watch:
     """One watch, from its first message to its end. Make it in the task that runs it; `end` is closed after its call.
 
-    What is done for each message is written out: a thousand watches do it for one commit.
+    The code for each message is written out in full, because a thousand watches run it for one commit.
     """
 
     def __init__(
-        self, request: WatchRequest, rooms: WatchContext, follower: Subscriber, send: Send, end: ExitStack
+        self, request: WatchRequest, context: WatchContext, subscriber: Subscriber, write: Send, end: ExitStack
     ) -> None:
         self._request = request
-        self._rooms = rooms
-        self._follower = follower
-        self._write = send
+        self._config = request.config
+        self._heads = context.heads
+        self._readers = context.readers
+        self._feed = context.feed
+        self._backfill = context.backfill
+        self._replays = context.replays
+        self._in_flight = context.in_flight
+        self._draining = context.draining
+        self._chance = context.chance
+        self._subscriber = subscriber
+        self._write = write
         self._end_of_call = end
         self._loop = asyncio.get_running_loop()
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._past = follower.past
-        # The cursor, and where the version after it is told in parts, the last key that was, and that version's hash.
+        self._epoch = subscriber.epoch
+        # The cursor. While the version after it is sent in parts: the last key that was sent, and that version's hash.
         self._number, self._hash, self._key, self._key_hash = 0, b"", "", b""
         self._bookmarked: int | None = None
         self._bookmark_at = 0.0
         self._is_live = False
 
     async def run(self) -> NoReturn:
-        """Tell everything after the cursor, then each new version, until cancelled, too slow or DRAINING."""
+        """Send the versions after the cursor, then each new one, until cancelled, too slow or DRAINING."""
         await self._begin()
         while True:
-            if self._rooms.draining.begun:
+            if self._draining.begun:
                 await self._end()
-            if self._follower.past != self._past or self._follower.ring is None:
-                await self._check_place()
+            if self._subscriber.epoch != self._epoch or self._subscriber.ring is None:
+                await self._check_cursor()
             elif self._loop.time() >= self._bookmark_at and not self._key:
                 await self._bookmark_again()
             else:
-                await self._go_on(self._follower.ring)
+                await self._advance(self._subscriber.ring)
 
-    # --- where it stands --------------------------------------------------------------------
+    # --- the cursor -------------------------------------------------------------------------
 
     async def _begin(self) -> None:
         after = self._request.after
-        await self._find_place(after)
-        # At a moment of its own, and then regularly whatever is sent in between: thousands that began together, or
-        # were told of the same version, are not bookmarked together. Nobody waits for one longer than that.
+        await self._set_cursor(after)
+        # The first bookmark is at a random time, and the next ones regularly, whatever is sent in between: watches
+        # that began together, or got the same version, are not bookmarked together. None waits longer than that.
         now, interval = self._loop.time(), self._request.bookmark_interval_seconds
-        self._bookmark_at = max(_before(now + interval * (1 + self._rooms.chance()) / 2), now)
+        self._bookmark_at = max(_before(now + interval * (1 + self._chance()) / 2), now)
         if after is None:
             await self._bookmark()
 
-    async def _check_place(self) -> None:
-        """Go on in another past, if the cursor is part of that, too."""
+    async def _check_cursor(self) -> None:
+        """Continue in another epoch, if the cursor is part of its history too."""
         if self._key:
-            text = "the database lost versions while one was being told; watch on after your cursor"
+            text = "the database lost versions while one of them was being sent; watch again after your cursor"
             raise UnavailableError(Reason.STORE_UNAVAILABLE, text)
-        await self._find_place(Cursor(self._number, self._hash))
+        await self._set_cursor(Cursor(self._number, self._hash))
 
-    async def _find_place(self, after: Cursor | None) -> None:
-        """Find out where the head is, and check that a cursor is part of this database's past; None: the head."""
-        self._past = self._follower.past
+    async def _set_cursor(self, after: Cursor | None) -> None:
+        """Find the head, and set the cursor, which must be part of this database's history; None: to the head."""
+        self._epoch = self._subscriber.epoch
         head = await self._find_head()
         if after is None:
-            self._stand(head.number, head.hash)
+            self._move_to(head.number, head.hash)
             return
         if after.number > head.number:
-            raise CursorError.ahead(self._request.config, after.number, head)
+            raise CursorError.ahead(self._config, after.number, head)
         found = await self._hash_of(after.number, head)
         if after.hash and after.hash != found:
-            raise CursorError.forked(self._request.config, after.number, head)
-        self._stand(after.number, found)
+            raise CursorError.forked(self._config, after.number, head)
+        self._move_to(after.number, found)
 
     async def _find_head(self) -> HeadMark:
-        config, feed = self._request.config, self._rooms.feed
-        known = feed.last(config)
-        if known is not None and not self._rooms.heads.is_shared:
+        known = self._feed.last(self._config)
+        if known is not None and not self._heads.is_shared:
             return known
-        head = await self._rooms.heads.mark(config) or NO_VERSION
-        feed.begin(config, known, head)
+        head = await self._heads.head_mark(self._config) or NO_VERSION
+        self._feed.set_head(self._config, known, head)
         return head
 
     async def _hash_of(self, number: int, head: HeadMark) -> bytes:
         if number in {0, head.number}:
             return head.hash if number else b""
-        config = self._request.config
-        await self._rooms.refilling.reach(config, self._follower, number)
-        ring = self._follower.ring
+        config = self._config
+        await self._backfill.extend_to(config, self._subscriber, number)
+        ring = self._subscriber.ring
         if ring is not None and (found := ring.hash_of(number)):
             return found
-        versions = await self._rooms.readers.read(lambda reading: reading.versions(config, [number]))
+        versions = await self._readers.read(lambda reading: reading.versions(config, [number]))
         if number not in versions:  # the head has gone back meanwhile
             raise CursorError.ahead(config, number, head)
         version: Version = versions[number]
         return version.hash
 
-    def _stand(self, number: int, hash_: bytes) -> None:
+    def _move_to(self, number: int, hash_: bytes) -> None:
         self._number, self._hash, self._key, self._key_hash = number, hash_, "", b""
 
-    # --- what follows -----------------------------------------------------------------------
+    # --- the versions after it --------------------------------------------------------------
 
-    async def _go_on(self, ring: Ring) -> None:
-        """Send what follows, from wherever it is; where nothing does, sleep."""
+    async def _advance(self, ring: Ring) -> None:
+        """Send what follows the cursor, from the ring or from the store; if nothing does, sleep."""
         number = self._number
         if not ring.reaches(number) and not self._key:
-            await self._rooms.refilling.reach(self._request.config, self._follower, number)
-            if self._follower.ring is not ring:
+            await self._backfill.extend_to(self._config, self._subscriber, number)
+            if self._subscriber.ring is not ring:
                 return
         if self._key or not ring.reaches(number):
             await self._replay(ring.last.number)
         elif ring.last.number > number:
             known = ring.hash_of(number)
             if known and self._hash and known != self._hash:
-                raise CursorError.forked(self._request.config, number, ring.last)
-            await self._take(ring)
+                raise CursorError.forked(self._config, number, ring.last)
+            await self._send_recent(ring)
         elif not self._is_live:
-            # It has reached the head: so whoever follows it knows that what came before was the past.
+            # The watch has reached the head: a bookmark tells the client that what came before was the history.
             self._is_live = True
             if self._bookmarked != number:
                 await self._bookmark()
         else:
-            # Without an `await` since the look at the ring.
-            position = await self._follower.sleep(self._bookmark_at)
+            # There is no `await` between the look at the ring and this sleep.
+            position = await self._subscriber.sleep(self._bookmark_at)
             if position.number > number:
-                self._stand(position.number, position.hash)
+                self._move_to(position.number, position.hash)
 
-    async def _take(self, ring: Ring) -> None:
-        """Send what follows in the ring, several versions together where several are there."""
+    async def _send_recent(self, ring: Ring) -> None:
+        """Send what follows in the ring, with several versions in one message if they fit."""
         messages: list[bytes] = []
-        size_bytes, limit_bytes = 0, self._rooms.flight.message_limit_bytes
-        for recent in ring.after(self._number, _LOOKED_THROUGH_VERSIONS):
-            message = message_of(recent, self._follower)
+        size_bytes, limit_bytes = 0, self._in_flight.message_limit_bytes
+        for recent in ring.after(self._number, _RING_LIMIT_VERSIONS):
+            message = message_of(recent, self._subscriber)
             if message:
                 size_bytes += len(message)
                 if messages and size_bytes > limit_bytes:
                     break
                 messages.append(message)
-            self._stand(recent.mark.number, recent.mark.hash)
+            self._move_to(recent.mark.number, recent.mark.hash)
         if messages:
             await self._send(messages[0] if len(messages) == 1 else b"".join(messages))
         else:
-            await asyncio.sleep(0)  # others have their turn
+            await asyncio.sleep(0)  # other calls have their turn
 
     async def _replay(self, through: int) -> None:
-        """Send what is not in the ring any more."""
-        request, limit_bytes = self._request, self._rooms.flight.message_limit_bytes
-        place, cursor = ReplayPoint(self._number + 1, self._key, self._key_hash), Cursor(self._number, self._hash)
-        where = ReplayKey(request.config, request.wanted, place, cursor, self._past, limit_bytes)
-        batch = await self._rooms.replaying.read(where, through)
+        """Send what follows from the store, because the ring no longer holds it."""
+        request, limit_bytes = self._request, self._in_flight.message_limit_bytes
+        point, cursor = ReplayPoint(self._number + 1, self._key, self._key_hash), Cursor(self._number, self._hash)
+        key = ReplayKey(self._config, request.wanted, point, cursor, self._epoch, limit_bytes)
+        batch = await self._replays.read(key, through)
         for message in batch.messages:
             await self._send(message)
-        self._stand(batch.cursor.number, batch.cursor.hash)
-        self._key, self._key_hash = batch.place.key, batch.place.hash
+        self._move_to(batch.cursor.number, batch.cursor.hash)
+        self._key, self._key_hash = batch.point.key, batch.point.hash
 
-    # --- what is sent -----------------------------------------------------------------------
+    # --- messages ---------------------------------------------------------------------------
 
     async def _send(self, message: bytes) -> None:
-        """Wait for a slow watcher, and for that one alone."""
-        await self._rooms.flight.carry(message, self._write, self._task, self._end_of_call)
+        """Send a message, and wait until it was taken: a slow client holds up its own watch alone."""
+        await self._in_flight.send(message, self._write, self._task, self._end_of_call)
 
     async def _bookmark_again(self) -> None:
         interval = self._request.bookmark_interval_seconds
@@ -198,9 +205,11 @@ class Watch:
     async def _end(self) -> NoReturn:
         if not self._key:
             await self._bookmark()
-        raise UnavailableError(Reason.DRAINING, "the server is stopping; watch on after your cursor, at another one")
+        raise UnavailableError(
+            Reason.DRAINING, "the server is stopping; watch again after your cursor, at another server"
+        )
 
 
 def _before(seconds: float) -> float:
-    """Return the last moment at which bookmarks are due, not after a time of the event loop."""
+    """Return the last multiple of _TICK_SECONDS that is not after a time of the event loop."""
     return seconds // _TICK_SECONDS * _TICK_SECONDS

@@ -85,7 +85,7 @@ class PostgresqlNotices:
             self._not_told.failed(error)
         else:
             self._tell_backoff = _Backoff()
-            self._not_told.is_over()
+            self._not_told.recovered()
 
     async def hear(self, on_listening: Callable[[], None], on_heard: Callable[[str], None]) -> NoReturn:
         """Listen, and listen again after whatever has ended it."""
@@ -120,7 +120,7 @@ class PostgresqlNotices:
         connection = await self._connect("listening", _LISTENING)
         try:
             await _ask(connection, self._ping_timeout_seconds, _LISTEN)
-            self._not_heard.is_over()
+            self._not_heard.recovered()
             on_listening()
             while True:
                 async with aclosing(connection.notifies(timeout=self._ping_interval_seconds)) as notices:

@@ -1,0 +1,138 @@
+"""The only writer: one thread through which every command passes, in the order of arrival, many in one transaction.
+
+Knows no event loop but the one that it answers. There is one thread because a database has
+one write lock anyway, and because decisions made in order need no other lock.
+"""
+
+import asyncio
+import threading
+import time
+from collections.abc import Callable, Mapping
+from queue import SimpleQueue
+
+import structlog
+
+from lamina_server.cache.encoded import Codec, EncodedChanges
+from lamina_server.cache.limits import CacheLimits
+from lamina_server.cache.maps import HeadMap
+from lamina_server.commits.decide import Preview, perform, preview
+from lamina_server.commits.group import Commands, Group, GroupResult, outcome_of
+from lamina_server.commits.transaction import Transaction
+from lamina_server.domain.commands import Command
+from lamina_server.domain.errors import ServerError, UnavailableError
+from lamina_server.domain.planning import MapLimits
+from lamina_server.domain.records import Reply, RequestKey
+from lamina_server.store.contract import CommitUnknownError, Store, StoreFailedError
+
+_log = structlog.get_logger(__name__)
+
+
+def system_now_us() -> int:
+    """Read the system's clock, in microseconds since 1970."""
+    return time.time_ns() // 1000
+
+
+class Writer:
+    """Decides and writes groups of commands.
+
+    on_written  called on the group's event loop with each group and its result
+    now_us      the clock, in microseconds since 1970
+    """
+
+    def __init__(
+        self,
+        store: Store,
+        codec: Codec,
+        *,
+        map_limits: MapLimits,
+        cache_limits: CacheLimits,
+        on_written: Callable[[Group, GroupResult], None],
+        now_us: Callable[[], int],
+    ) -> None:
+        self._store = store
+        self._codec = codec
+        self._map_limits = map_limits
+        self._cache_limits = cache_limits
+        self._on_written = on_written
+        self._now_us = now_us
+        # No executor: its futures, one within the other, would take longer than a commit does to decide.
+        self._groups: SimpleQueue[Group | None] = SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
+
+    def write(self, group: Group) -> None:
+        """Write a group soon. Its heads must not change until `on_written` is called."""
+        if not self._thread.ident:
+            self._thread.start()
+        self._groups.put(group)
+
+    def preview(self, command: Command) -> Preview:
+        """Decide a command without writing. Blocks: call it on a reader's thread."""
+        with self._store.read() as reading:
+            return preview(reading, command, now_us=self._now_us(), limits=self._map_limits)
+
+    async def stop(self) -> None:
+        """End the thread, once it has written what it was given."""
+        if self._thread.is_alive():
+            self._groups.put(None)
+            await asyncio.to_thread(self._thread.join)
+
+    # --- on the thread ----------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while (group := self._groups.get()) is not None:
+            try:
+                result = self._write(group.commands, group.heads)
+            except Exception as error:  # noqa: BLE001 - a bug, of which the callers must hear
+                result = GroupResult([error] * len(group.commands), diverged=list(group.heads))
+            group.loop.call_soon_threadsafe(self._on_written, group, result)
+
+    def _write(self, commands: Commands, heads: Mapping[str, HeadMap]) -> GroupResult:
+        """Carry out commands in one transaction; if it fails, find out what that means for each of them."""
+        try:
+            return self._transact(commands, heads)
+        except StoreFailedError as error:
+            return GroupResult([error] * len(commands))
+        except CommitUnknownError:
+            return self._resolve(commands, heads)
+        except UnavailableError as error:  # the database cannot be asked, so each command alone would fail too
+            return GroupResult([error] * len(commands))
+        except Exception as error:  # noqa: BLE001 - raised in the callers that it concerns
+            if len(commands) == 1:
+                return GroupResult([error])
+        _log.warning("batch taken apart", commands=len(commands))
+        result = GroupResult([])
+        for command in commands:
+            result.add(self._write([command], heads))
+        return result
+
+    def _resolve(self, commands: Commands, heads: Mapping[str, HeadMap]) -> GroupResult:
+        """Carry out once more the commands of a COMMIT that was not confirmed: their request ids tell if it happened.
+
+        The transaction that has the write lock now sees everything that was committed before.
+        """
+        _log.warning("commit not confirmed, asking again", commands=len(commands))
+        try:
+            return self._transact(commands, heads)
+        except Exception as error:  # noqa: BLE001 - whatever it is, the first try is still open
+            _log.warning("commit left open", error=type(error).__name__)
+            return GroupResult([CommitUnknownError()] * len(commands))
+
+    def _transact(self, commands: Commands, heads: Mapping[str, HeadMap]) -> GroupResult:
+        """Decide commands and write the versions that they make, in one transaction."""
+        replies: list[Reply | Exception] = []
+        with self._store.write() as writing:
+            transaction = Transaction(writing, self._codec, heads, dict(commands), limits=self._cache_limits)
+            for request, command in commands:
+                replies.append(self._perform(transaction, request, command))
+            # Before the end, so that nothing can fail, and little time passes, between it and the heads' advance.
+            made = [EncodedChanges.of(each, self._codec) for each in transaction.made]
+        headers = {(each.version.config, each.version.number): each.header for each in made}
+        outcomes = [reply if isinstance(reply, Exception) else outcome_of(reply, headers) for reply in replies]
+        return GroupResult(outcomes, made, transaction.diverged, transaction.marks)
+
+    def _perform(self, transaction: Transaction, request: RequestKey, command: Command) -> Reply | Exception:
+        """Return a command's reply or refusal. If the block is lost, its end raises for the whole group."""
+        try:
+            return perform(transaction, request, command, now_us=self._now_us(), limits=self._map_limits)
+        except ServerError as error:
+            return error
