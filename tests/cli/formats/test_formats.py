@@ -1,7 +1,6 @@
 """Files of four formats: what comes out goes in again as it was, and what would not is refused by name."""
 
 import re
-import subprocess
 from typing import Any
 
 import pytest
@@ -9,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lamina.cli import formats
-from lamina.cli.formats import FormatError, dump, format_of, load, shell
+from lamina.cli.formats import FormatError, dump, format_of, load
 
 TEXT = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
 TRICKY_WORDS = r"""
@@ -63,39 +62,6 @@ def test_json_comes_back(entries: dict[str, Any]) -> None:
 @given(st.dictionaries(KEYS, nested(PLAIN)))
 def test_toml_comes_back(entries: dict[str, Any]) -> None:
     comes_back("toml", entries)
-
-
-NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]*", fullmatch=True)
-
-
-@given(st.dictionaries(NAMES, WORDS))
-def test_env_comes_back(entries: dict[str, Any]) -> None:
-    comes_back("env", entries)
-
-
-def test_a_posix_shell_reads_env_as_we_do() -> None:
-    entries = {f"V{index}": text for index, text in enumerate(_examples())}
-    script = dump("env", entries) + "".join(f'printf "%s\\0" "${name}"\n' for name in entries)
-    said = subprocess.run(["sh", "-eu", "-c", script], capture_output=True, check=True, env={}).stdout
-    assert said.decode().split("\0")[:-1] == list(entries.values())
-
-
-def _examples() -> list[str]:
-    return [
-        "",
-        "plain",
-        "it's",
-        "$HOME `id` $(id)",
-        "a\nb\n",
-        "a\r\nb",
-        "\\",
-        '"',
-        "~/x",
-        "日本 😀",
-        "a;b|c&d",
-        "\x1b[0m",
-        "#",
-    ]
 
 
 @pytest.mark.parametrize(
@@ -184,17 +150,6 @@ SECRET = "hunter2"
         ("toml", "a = [{b = 07:32:00}]\n", "line 1: a.b is a date or time"),
         ("toml", "a = 1\na = 2\n", "overwrite"),
         ("toml", f"a = {SECRET}\n", "line 1"),
-        ("env", "A=1\nB=2\nA=3\n", "line 3: A stands twice, first in line 1"),
-        ("env", f"A={SECRET} more\n", "line 1: A: a second word follows"),
-        ("env", "A=$HOME\n", "line 1: A: a shell would take $ for more than text"),
-        ("env", "A=`id`\n", "a shell would take `"),
-        ("env", 'A="$(id)"\n', "a shell would expand $"),
-        ("env", "A=~/x\n", "home directory"),
-        ("env", "A=a;reboot\n", "a shell would take ;"),
-        ("env", f"A='{SECRET}\n", "line 1: A: a quote is not closed"),
-        ("env", f'\n\nA="{SECRET}\n', "a quote is not closed"),
-        ("env", f"{SECRET}\n", "line 1: not NAME=value"),
-        ("env", "1A=x\n", "not NAME=value"),
     ],
 )
 def test_what_cannot_be_read_is_refused_with_its_line_and_without_its_value(form: str, text: str, says: str) -> None:
@@ -214,23 +169,6 @@ def test_a_byte_order_mark_is_no_content(form: str) -> None:
     assert load(form, b"\xef\xbb\xbf" + dump(form, {"a": "b"}).encode()) == {"a": "b"}
 
 
-def test_env_files_as_people_write_them() -> None:
-    text = """# settings\r
-A=1 # one\r
-B='x # y'"z"\\ w
-export  C=
- D="a\\nb\\$c\\"" # the n stays, as in a shell
-E='multi
-line'
-F=a#b
-G="joined \\
-line"
-"""
-    assert load("env", text.encode()) == {
-        "A": "1", "B": "x # yz w", "C": "", "D": 'a\\nb$c"', "E": "multi\nline", "F": "a#b", "G": "joined line",
-    }  # fmt: skip
-
-
 @pytest.mark.parametrize(
     ("form", "entries", "says"),
     [
@@ -238,23 +176,12 @@ line"
         ("toml", {"bad": {"deep": [1, {"er": None}]}}, "bad.deep[1].er"),
         ("toml", {"bad": SECRET.encode()}, "TOML cannot hold bad: it is bytes"),
         ("json", {"bad": SECRET.encode()}, "JSON cannot hold bad"),
-        ("env", {"bad": 1}, "env cannot hold bad: it is not text"),
-        ("env", {"bad/name": SECRET}, "env cannot hold bad/name: it is no name"),
     ],
 )
 def test_what_a_format_cannot_hold_is_named(form: str, entries: dict[str, Any], says: str) -> None:
     with pytest.raises(FormatError, match=re.escape(says)) as refusal:
         dump(form, entries)
     assert SECRET not in str(refusal.value)
-
-
-def test_for_a_shell_anything_is_text() -> None:
-    entries = {"db/host": "h1", "8080": True, "list": [1, {"a": "it's"}], "f": 1.5, "b": b"hi"}
-    assert shell(entries) == "db_host=h1\n_8080=true\nlist='[1,{\"a\":\"it'\\''s\"}]'\nf=1.5\nb=aGk=\n"
-    with pytest.raises(FormatError, match=re.escape("a.b and a/b would both be the variable a_b")):
-        shell({"a.b": "1", "a/b": "2"})
-    with pytest.raises(FormatError, match="cannot hold n"):
-        shell({"n": None})
 
 
 def test_yaml_is_pleasant_to_read() -> None:

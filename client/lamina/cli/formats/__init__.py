@@ -46,9 +46,14 @@ def dump(form: str, entries: Mapping[str, Any]) -> str:
     return _DUMPERS[form](entries)
 
 
-def shell(entries: Mapping[str, Any]) -> str:
+def dump_upper(entries: Mapping[str, Any]) -> str:
+    """Write a map as an env file with upper-case names, whatever its values: for use, not for reading back."""
+    return _env(entries, env.dump_upper)
+
+
+def shell(entries: Mapping[str, Any], *, upper: bool = False) -> str:
     """Write a map as assignments for a POSIX shell, whatever its values: for use, not for reading back."""
-    return _env(entries, env.shell)
+    return _env(entries, lambda found: env.shell(found, upper=upper))
 
 
 def _load_json(text: str) -> dict[str, Any]:

@@ -81,8 +81,9 @@ def _stderr() -> int:
 
 
 def _variables(entries: Mapping[str, Any]) -> dict[str, str]:
-    """Give the variables of a map. What cannot be one is left out: the file has everything."""
-    found = {name: bare(entries[key]) for name, key in env.named(entries).items() if entries[key] is not None}
+    """Return the variables of a map, without those that cannot be: the file has everything."""
+    keys = [key for key, value in entries.items() if value is not None and env.has_name(key)]
+    found = {name: bare(entries[key]) for name, key in env.named(keys).items()}
     return {name: text for name, text in found.items() if fits(name, text)}
 
 
