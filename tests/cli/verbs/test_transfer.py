@@ -2,13 +2,17 @@
 
 import json
 import os
+import shlex
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import lamina
-from tests.cli.running import InProcess, conflict_line
+from tests.cli.running import LAMINA, InProcess, conflict_line, environment_of
+from tests.support import absent
 
 TRICKY = {
     "no": "no",
@@ -47,7 +51,10 @@ def test_comes_back(cli: InProcess, client: lamina.Client, config_name: str, tmp
 
 def test_env_comes_back(cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path) -> None:
     cfg = client.config(config_name, create=True)
-    cfg |= {f"V{index}": text for index, text in enumerate(TRICKY.values())}
+    cfg |= {name.upper().replace(": WITH # ", "_"): text for name, text in TRICKY.items()}
+    cfg.commit()
+    assert "env cannot hold CRLF: " in cli("export", config_name, str(tmp_path / ".env"), code=1).stderr
+    del cfg["CRLF"]
     cfg.commit()
     cli("export", config_name, str(tmp_path / ".env"))
     cli("import", f"{config_name}-copy", str(tmp_path / ".env"), "--create")
@@ -83,6 +90,57 @@ def test_export_replaces_a_file_as_a_whole(cli: InProcess, shop: lamina.Config, 
     cli("export", shop.name, os.devnull, "--format", "yaml")
     assert not Path(os.devnull).is_file()
     assert "No such file" in cli("export", shop.name, str(tmp_path / "none" / "x.yaml"), code=1).stderr
+
+
+STREAMS = [
+    "echo header > log; exec >> log; {command} /dev/stdout",
+    "exec > log; echo header; {command} /dev/stdout",
+    "exec 2> log; echo header >&2; {command} /dev/stderr",
+    "exec 3> log; echo header >&3; {command} /dev/fd/3",
+    "exec 3> log; echo header >&3; {command} /proc/self/fd/3",
+    "exec 3> log; echo header >&3; ln -s /dev/fd/3 link; {command} link",
+    "{{ echo header; {command} /dev/stdout; }} | cat > log",
+    "echo header > log; {command} >(cat >> log); wait $!",
+    "echo header > log; mkfifo pipe; cat pipe >> log & {command} pipe; wait $!",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("script", STREAMS)
+@pytest.mark.parametrize("history", [False, True])
+def test_what_is_no_file_of_its_own_is_written_as_a_stream(
+    target: str, cli: InProcess, shop: lamina.Config, tmp_path: Path, script: str, *, history: bool
+) -> None:
+    """Whatever was written there before stays."""
+    bash = shutil.which("bash") or absent("bash", "apt install bash")
+    option = ["--history"] if history else []
+    cli("export", shop.name, *option, str(tmp_path / "whole"))
+    command = shlex.join([str(LAMINA), "export", shop.name, *option])
+    environment = environment_of(target)
+    line = f"set -e; {script.format(command=command)}"
+    subprocess.run([bash, "-c", line], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    log = (tmp_path / "log").read_bytes()
+    expected = b"header\n" + (tmp_path / "whole").read_bytes()
+    assert log.startswith(expected) if "stderr" in script else log == expected  # there it says what it has written
+
+
+def test_a_file_that_is_replaced_keeps_its_owner_and_mode(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
+    """Another hard link keeps the old content."""
+    path, other = tmp_path / "shop.yaml", tmp_path / "other"
+    path.write_text("before", encoding="utf-8")
+    other.hardlink_to(path)
+    path.chmod(0o620)
+    if os.geteuid() == 0:  # nobody else can give a file away
+        os.chown(path, 1234, 5678)
+    before = path.stat()
+    cli("export", shop.name, str(path))
+    after = path.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+    assert "timeout: 45" in path.read_text(encoding="utf-8")
+    assert other.read_text(encoding="utf-8") == "before"
+    umask = os.umask(0o027)
+    cli("export", shop.name, str(tmp_path / "new.yaml"))
+    os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "new.yaml").stat().st_mode) == 0o640
 
 
 def test_import_deletes_nothing_unless_told(

@@ -1,10 +1,7 @@
 """The verbs that move whole maps between configs and files: export and import."""
 
-import os
 import sys
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,6 +9,7 @@ from typing import Any
 import click
 
 import lamina
+from lamina.bundle import export, files
 from lamina.cli import formats
 from lamina.cli.arguments.assignments import Assignment, escape_key
 from lamina.cli.arguments.options import POINT, Verb, chosen
@@ -60,13 +58,12 @@ def export_verb(
     if file == "-":
         emit(data)
         return
-    _replace(Path(file), data.encode())
+    with files.written(file) as into:
+        into.write(data.encode())
     tell(f"{counted(len(entries), 'key')} of {config} version {entries.version} written to {file}")
 
 
 def _export_history(ctx: click.Context, config: str, file: str, point: int | datetime | None, form: str | None) -> None:
-    from lamina.bundle import export  # noqa: PLC0415 - for this alone
-
     if file == "-":
         raise click.UsageError("--history needs a FILE: it has its name only once it is whole")
     if form or _typed_format(ctx):
@@ -82,35 +79,6 @@ def _export_history(ctx: click.Context, config: str, file: str, point: int | dat
 def _typed_format(ctx: click.Context) -> str | None:
     output = chosen(ctx).typed_output()
     return None if output == "text" else output
-
-
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file so that nobody ever finds half of it. What is no regular file (a pipe, a device) is just written."""
-    path = path.resolve()
-    if path.exists() and not path.is_file():
-        path.write_bytes(data)
-        return
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:  # which names a file that nobody asked for
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            os.fchmod(file.fileno(), mode)
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
-
-
-def _umask() -> int:
-    """Read the umask. There is no way but to set it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
 
 
 @click.command("import", cls=Verb)
