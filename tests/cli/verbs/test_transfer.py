@@ -159,6 +159,37 @@ def test_import_deletes_nothing_unless_told(
     cli("import", shop.name, str(path), "--base", "1", "--dry-run")  # equal: nothing to conflict about
 
 
+@pytest.mark.parametrize("form", ["yaml", "toml", "json", "env"])
+def test_a_file_without_a_key_is_refused_unless_it_is_meant(
+    cli: InProcess, target: str, client: lamina.Client, shop: lamina.Config, tmp_path: Path, form: str
+) -> None:
+    """It is most likely what a program has left that failed."""
+    empty, nothing = tmp_path / "empty", {"yaml": "{}", "toml": "# none\n", "json": "{}", "env": "\n# none\n"}[form]
+    empty.touch()
+    arguments = ("import", shop.name, "--format", form, "--replace")
+    for option in ((), ("--batch",)):
+        said = cli(*arguments, *option, str(empty), code=1).stderr
+        assert said == f"lamina: nothing was written: {empty} holds no key; --allow-empty if that is meant\n"
+        assert "- holds no key" in cli(*arguments, *option, "-", stdin="", code=1).stderr
+        assert "- holds no key" in cli(*arguments, *option, "-", stdin=nothing, code=1).stderr
+    assert client.config(shop.name).version == 2
+    assert "is now version 3 (8 deleted)" in cli.out(*arguments, "--allow-empty", "-", stdin="")
+    assert "nothing to change" in cli.out(*arguments, "--allow-empty", "-", stdin=nothing)
+
+
+def test_standard_input_that_is_closed(target: str, client: lamina.Client, shop: lamina.Config) -> None:
+    """It is no empty file."""
+    for arguments in (("import", shop.name, "--format", "toml", "--allow-empty", "--replace"), ("set", shop.name)):
+        for name in ("-", "/dev/stdin"):
+            command = shlex.join([str(LAMINA), *arguments, name if arguments[0] == "import" else f"name=@{name}"])
+            done = subprocess.run(
+                ["sh", "-c", f"{command} <&-"], env=environment_of(target), capture_output=True, check=False
+            )
+            assert done.returncode == 2
+            assert f"cannot read {name}: standard input is closed" in done.stderr.decode()
+    assert client.config(shop.name).version == 2
+
+
 def test_import_with_base(cli: InProcess, client: lamina.Client, shop: lamina.Config, tmp_path: Path) -> None:
     path = tmp_path / "some.yaml"
     path.write_text("timeout: 60\n", encoding="utf-8")

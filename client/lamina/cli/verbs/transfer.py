@@ -1,6 +1,5 @@
 """The verbs that move whole maps between configs and files: export and import."""
 
-import sys
 from collections.abc import Mapping
 from datetime import datetime
 from pathlib import Path
@@ -12,6 +11,7 @@ import lamina
 from lamina.bundle import export, files
 from lamina.cli import formats
 from lamina.cli.arguments.assignments import Assignment, escape_key
+from lamina.cli.arguments.inputs import read_input
 from lamina.cli.arguments.options import POINT, Verb, chosen
 from lamina.cli.candidates import CONFIG
 from lamina.cli.errors import REFUSED, Refusal, tell
@@ -86,11 +86,20 @@ def _typed_format(ctx: click.Context) -> str | None:
 @click.argument("file", type=_PATH)
 @click.option("--replace", is_flag=True, help="Delete the keys that the file does not have.")
 @click.option("--format", "form", type=_FORMAT, help="Format [by FILE's suffix].")
+@click.option("--allow-empty", is_flag=True, help="Take a file that holds no key, too.")
 @click.option("--retype", is_flag=True, help="Let the text of an env file replace a value that is not text.")
 @click.option("--batch", is_flag=True, help="Write several versions where one cannot hold the changes.")
 @writer(creates=True)
 def import_verb(
-    write: Write, config: str, file: str, form: str | None, *, replace: bool, retype: bool, batch: bool
+    write: Write,
+    config: str,
+    file: str,
+    form: str | None,
+    *,
+    replace: bool,
+    allow_empty: bool,
+    retype: bool,
+    batch: bool,
 ) -> None:
     """Set what FILE says, as one new version; - is standard input. Nothing is deleted, but with --replace.
 
@@ -104,7 +113,7 @@ def import_verb(
     form = form or formats.format_of(file)
     if form is None:
         raise click.UsageError(f"the format of {file} cannot be told by its suffix: say --format")
-    wanted = _load(file, form)
+    wanted = _load(file, form, allow_empty=allow_empty)
     if not write.message:
         write = write.with_message(f"import {'standard input' if file == '-' else Path(file).name}")
 
@@ -121,21 +130,24 @@ def import_verb(
             edit(write, client, config, stage)
         except lamina.LimitError as error:
             made = f"{file} has {counted(len(wanted), 'key')}, about {size_of(wanted) / 2**20:.1f} MiB"
-            largest = max(size_of({key: value}) for key, value in wanted.items())
+            largest = max((size_of({key: value}) for key, value in wanted.items()), default=0)
             if error.limit is None or largest <= error.limit:  # else one of them is what is too much
                 made += ": --batch writes several versions"
             raise Refusal(f"nothing was written: {error}\n{made}") from None
 
 
-def _load(file: str, form: str) -> dict[str, Any]:
+def _load(file: str, form: str, *, allow_empty: bool) -> dict[str, Any]:
     with reading(file):
         try:
-            data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-            return formats.load(form, data)
+            data = read_input(file)
+            entries = formats.load(form, data) if data.strip() else {}
         except OSError as error:
             raise click.UsageError(f"cannot read {file}: {error.strerror or error}") from None
         except formats.FormatError as error:
             raise Refusal(f"{file}: {error}", REFUSED) from None
+    if not entries and not allow_empty:  # most likely a program failed that should have written it
+        raise Refusal(f"nothing was written: {file} holds no key; --allow-empty if that is meant", REFUSED)
+    return entries
 
 
 def _as_assignment(key: str, text: str) -> Assignment:

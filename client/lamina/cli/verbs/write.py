@@ -1,15 +1,14 @@
 """The verbs that write what the command line says: set, unset, revert, fork."""
 
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from itertools import islice
-from pathlib import Path
 
 import click
 
 import lamina
 from lamina.cli.arguments.assignments import NotationError, parse_all
+from lamina.cli.arguments.inputs import is_stdin, read_input
 from lamina.cli.arguments.options import POINT, Verb
 from lamina.cli.candidates import ASSIGNMENT, CONFIG, KEY
 from lamina.cli.errors import NOT_FOUND, Refusal
@@ -61,18 +60,17 @@ def set_verb(write: Write, config: str, assignments: tuple[str, ...], *, retype:
 
 
 def _file_reader() -> Callable[[str], bytes]:
-    """Make what reads files, and standard input no more than once: a second time it would be silently empty."""
-    taken = False
+    """Return a function that reads files, and standard input once: a second time it would be silently empty."""
+    is_taken = False
 
     def read(path: str) -> bytes:
-        nonlocal taken
-        if path == "-":
-            if taken:
+        nonlocal is_taken
+        if is_stdin(path):
+            if is_taken:
                 raise NotationError("standard input can be read only once")
-            taken = True
-            return sys.stdin.buffer.read()
+            is_taken = True
         try:
-            return Path(path).read_bytes()
+            return read_input(path)
         except (OSError, ValueError) as error:
             raise NotationError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
 
