@@ -16,8 +16,8 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import IO, Any, Final, Self
 
-_GRACE_SECONDS: Final = 5.0
-"""So long a command may take to end once it was asked to; then it is killed."""
+GRACE_SECONDS: Final = 5.0
+"""A command may take this long to end after it was asked to; then it is killed."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -31,7 +31,8 @@ class Stopped(KeyboardInterrupt):
 class ForegroundCommand:
     """Runs commands. `with` holds the signals that ask for the end."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        self._grace_seconds = grace_seconds
         self._running: _Child | None = None
         self._before: dict[int, Any] = {}
 
@@ -43,7 +44,7 @@ class ForegroundCommand:
         Gives its exit code, or minus the number of the signal that ended it; and the signal that asked this process for
         the end meanwhile. Raises OSError where it does not start.
         """
-        self._running = running = _Child()
+        self._running = running = _Child(self._grace_seconds)
         try:
             code = running.run(program, variables, text, stdout)
         finally:
@@ -71,11 +72,12 @@ class ForegroundCommand:
 class _Child:
     """One command, from before its start until its end, so that no signal falls in between."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace_seconds: float) -> None:
         self.signal: int | None = None
+        self._grace_seconds = grace_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._own_group = False
-        self._killer = threading.Timer(_GRACE_SECONDS, self._send, [signal.SIGKILL])
+        self._killer = threading.Timer(grace_seconds, self._send, [signal.SIGKILL])
         self._killer.daemon = True
 
     def run(self, program: Sequence[str], variables: Mapping[bytes, bytes], text: str, stdout: int | None) -> int:
@@ -83,7 +85,7 @@ class _Child:
         # On a terminal the command stays in the group that Ctrl-C reaches, and that may ask for a password there. Else
         # it gets one of its own, so that what it started can be ended with it.
         self._own_group = not _in_foreground()
-        ended, alive = os.pipe()  # all that the command starts holds the one end, so the other tells when all has ended
+        ended, alive = os.pipe()  # `ended` is at its end when no process of the command holds `alive` any more
         with open(ended, "rb"):  # noqa: PTH123 - a descriptor has no path
             with _held(text) as stdin, open(alive, "wb"):  # noqa: PTH123
                 self._process = process = subprocess.Popen(  # noqa: S603 - the user's own command
@@ -98,7 +100,7 @@ class _Child:
                 self._pass_on(self.signal)
             code = process.wait()
             if self.signal is not None:  # a shell may die at once, and what it ran take its time
-                select.select([ended], [], [], _GRACE_SECONDS)
+                select.select([ended], [], [], self._grace_seconds)
             self._killer.cancel()
         return code
 

@@ -13,7 +13,7 @@ import lamina
 from lamina.cli.errors import Refusal, tell
 from lamina.cli.output.json_records import change_shape, json_line
 from lamina.cli.output.text import bare, utc
-from lamina.cli.processes.child import ForegroundCommand, Stopped, failure
+from lamina.cli.processes.child import GRACE_SECONDS, ForegroundCommand, Stopped, failure
 from lamina.cli.processes.environment import fits, laid_over
 from lamina.cli.watch_steps import Step
 
@@ -26,8 +26,10 @@ _OF_A_CHANGE: Final = ("key", "old", "value", "deleted")
 class Commands(ForegroundCommand):
     """Runs the command for one step at a time. `with` holds the signals that end a watch."""
 
-    def __init__(self, command: str, config: str, *, single: bool, stop_on_error: bool) -> None:
-        super().__init__()
+    def __init__(
+        self, command: str, config: str, *, single: bool, stop_on_error: bool, grace_seconds: float | None = None
+    ) -> None:
+        super().__init__(GRACE_SECONDS if grace_seconds is None else grace_seconds)
         self._command, self._config = command, config
         self._single, self._stop_on_error = single, stop_on_error
 

@@ -13,10 +13,11 @@ from lamina.cli import formats
 from lamina.cli.arguments.assignments import Assignment, escape_key
 from lamina.cli.arguments.inputs import read_input
 from lamina.cli.arguments.options import POINT, Verb, chosen
-from lamina.cli.candidates import CONFIG
+from lamina.cli.candidates import CONFIG, KEY
 from lamina.cli.errors import REFUSED, Refusal, tell
 from lamina.cli.output.progress import reading, working
 from lamina.cli.output.screen import counted, emit
+from lamina.cli.selection import prefix_option, selected, upper_option
 from lamina.cli.session import connected, read
 from lamina.cli.writing.batches import size_of, write_in_batches
 from lamina.cli.writing.retyping import refuse_retyping
@@ -30,29 +31,49 @@ _EXPORT_OUTPUTS = ("text", *formats.FORMATS)
 @click.command("export", cls=Verb, outputs=_EXPORT_OUTPUTS)
 @click.argument("config", type=CONFIG)
 @click.argument("file", type=_PATH, default="-")
-@click.option("--at", "point", type=POINT, help="As it was then [now].")
+@click.argument("keys", metavar="[KEY]...", type=KEY, nargs=-1)
+@prefix_option
+@click.option("--at", "point", type=POINT, help="The map as it was then [now].")
 @click.option("--format", "form", type=_FORMAT, help="Format [by FILE's suffix, else yaml]; -o does the same.")
-@click.option("--history", is_flag=True, help="All its versions instead: lamina.open reads them without a server.")
+@upper_option
+@click.option("--history", is_flag=True, help="All versions instead: lamina.open reads them without a server.")
 @click.pass_context
 def export_verb(
-    ctx: click.Context, config: str, file: str, point: int | datetime | None, form: str | None, *, history: bool
+    ctx: click.Context,
+    config: str,
+    file: str,
+    *,
+    keys: tuple[str, ...],
+    prefixes: tuple[str, ...],
+    point: int | datetime | None,
+    form: str | None,
+    upper: bool,
+    history: bool,
 ) -> None:
     """Write a config to FILE, or to standard output, so that import reads the same map back.
 
-    What a format cannot hold is an error that names the key: null in TOML, bytes in anything but YAML, and in env
-    whatever is not text under the name of a variable. FILE is replaced as a whole or not at all.
+    With KEY or --prefix, only those keys. A value that the format cannot hold is an error that names the key: null in
+    TOML, bytes in anything but YAML. In env it is everything but text, a key that is no name of a variable, and a text
+    that sh, bash and python-dotenv would not read alike. With --upper, env takes any key and value, as exec does.
 
-    With --history FILE becomes a bundle of every version, with authors, messages, times and hashes, which are checked
-    on the way: lamina.open reads it, and `lamina-server restore` makes the same config of it in another database.
+    FILE is replaced as a whole or not at all, and keeps its owner and mode. A pipe or a device is written as a stream.
+
+    With --history, FILE becomes a bundle of all versions with their authors, messages, times and hashes, which are
+    checked on the way. lamina.open reads it, and `lamina-server restore` makes the same config in another database.
     """
     if history:
+        if keys or prefixes or upper:
+            raise click.UsageError("--history is for all keys of a config: KEY, --prefix and --upper are not for it")
         _export_history(ctx, config, file, point, form)
         return
     form = form or _typed_format(ctx) or formats.format_of(file) or "yaml"
+    if upper and form != "env":
+        raise click.UsageError(f"--upper is for the names of variables: it goes with --format env, not {form}")
     with connected(ctx) as client:
         entries = read(client, config, point)
+    found = selected(entries, keys, prefixes)
     try:
-        data = formats.dump(form, entries.to_dict())
+        data = formats.dump_upper(found) if upper else formats.dump(form, found)
     except formats.FormatError as error:
         raise Refusal(str(error)) from None
     if file == "-":
@@ -60,7 +81,7 @@ def export_verb(
         return
     with files.written(file) as into:
         into.write(data.encode())
-    tell(f"{counted(len(entries), 'key')} of {config} version {entries.version} written to {file}")
+    tell(f"{counted(len(found), 'key')} of {config} version {entries.version} written to {file}")
 
 
 def _export_history(ctx: click.Context, config: str, file: str, point: int | datetime | None, form: str | None) -> None:
