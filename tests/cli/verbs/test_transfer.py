@@ -224,7 +224,7 @@ def test_import_with_base(cli: InProcess, client: lamina.Client, shop: lamina.Co
     [
         ("a.yaml", "x: 1\ny: 2026-11-23\n", "a.yaml: line 2: y: a date", 1),
         ("a.yaml", "x: 1\nx: 2\n", "x stands twice", 1),
-        ("a.yaml", "x: [hunter2\n", "a.yaml: line 2", 1),
+        ("a.yaml", "x: [hunter2\n", "a.yaml: line 1: a bracket is not closed", 1),
         ("a.json", '{"x": 99999999999999999999}', "a.json: 'the value of x' needs", 1),
         ("a.json", '{"": "hunter2"}', "a.json: a key has 1 to 512 bytes", 1),
         ("a.toml", "x = nan\n", "is not a finite number", 1),

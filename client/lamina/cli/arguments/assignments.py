@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
-from lamina.cli.output.text import JSONTextError, parse_json
+from lamina.cli.output.json_text import JSONTextError, parse_json
 
 _ESCAPABLE: Final = "=:\\"
 _ADVISABLE: Final = (bool, int, float)
