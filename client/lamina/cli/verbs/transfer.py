@@ -1,4 +1,4 @@
-"""The verbs that move whole maps between configs and files: export and import."""
+"""The verbs that move maps between configs and files: export and import."""
 
 from collections.abc import Mapping
 from datetime import datetime
@@ -109,7 +109,7 @@ def _typed_format(ctx: click.Context) -> str | None:
 @click.option("--format", "form", type=_FORMAT, help="Format [by FILE's suffix].")
 @click.option("--allow-empty", is_flag=True, help="Take a file that holds no key, too.")
 @click.option("--retype", is_flag=True, help="Let the text of an env file replace a value that is not text.")
-@click.option("--batch", is_flag=True, help="Write several versions where one cannot hold the changes.")
+@click.option("--batch", is_flag=True, help="Write several versions if one cannot hold the changes.")
 @writer(creates=True)
 def import_verb(
     write: Write,
@@ -122,14 +122,14 @@ def import_verb(
     retype: bool,
     batch: bool,
 ) -> None:
-    """Set what FILE says, as one new version; - is standard input. Nothing is deleted, but with --replace.
+    """Set what FILE says, as one new version; - is standard input. No key is deleted without --replace.
 
-    Top-level names are keys, what is nested stays JSON. YAML is 1.2: no is text, 0755 is 755; dates are refused with
-    their line, quote them. An env file holds text alone.
+    Top-level names are keys, and nested values stay JSON. YAML is 1.2: no is text, 0755 is 755. Dates are refused with
+    their line: quote them. An env file holds text alone. A file without any key is refused.
 
     One version takes at most 10,000 changes and 4 MiB, by the server's defaults. A larger import is refused, and
-    nothing written. With --batch it is written as several versions, in key order: readers see those in between, and
-    if it is cut short, the same line again writes what is left.
+    nothing is written. With --batch, it is written as several versions, in key order: readers see the versions in
+    between. If it is cut short, the same command again writes what is left.
     """
     form = form or formats.format_of(file)
     if form is None:
@@ -152,7 +152,7 @@ def import_verb(
         except lamina.LimitError as error:
             made = f"{file} has {counted(len(wanted), 'key')}, about {size_of(wanted) / 2**20:.1f} MiB"
             largest = max((size_of({key: value}) for key, value in wanted.items()), default=0)
-            if error.limit is None or largest <= error.limit:  # else one of them is what is too much
+            if error.limit is None or largest <= error.limit:  # else a single value is too large
                 made += ": --batch writes several versions"
             raise Refusal(f"nothing was written: {error}\n{made}") from None
 
