@@ -91,10 +91,10 @@ class _Environment:
 @prefix_option
 @upper_option
 @click.option("--at", "point", type=POINT, help="The map as it was then [now].")
-@click.option("--restart", is_flag=True, help="Follow the config; restart the command when its environment changes.")
-@click.option("--signal", "number", type=_SignalType(), help="With --restart: the signal that ends the command [TERM].")
-@click.option("--grace", type=_SECONDS, metavar="SECONDS", help="With --restart: then kill it after this time [10].")
-@click.option("--jitter", type=_SECONDS, metavar="SECONDS", help="With --restart: first wait up to this long [0].")
+@click.option("--restart", is_flag=True, help="Restart the command when its environment changes.")
+@click.option("--signal", "number", type=_SignalType(), help="With --restart: it asks for the end [TERM].")
+@click.option("--grace", type=_SECONDS, metavar="SECONDS", help="With --restart: kill it then [10].")
+@click.option("--jitter", type=_SECONDS, metavar="SECONDS", help="With --restart: wait up to this long [0].")
 @click.pass_context
 def exec_verb(
     ctx: click.Context,
@@ -109,17 +109,15 @@ def exec_verb(
     grace: float | None,
     jitter: float | None,
 ) -> None:
-    """Run a command in place of this process, with the map as its environment.
+    """Run a command in place of this process, with the map, or some of its keys, as environment.
 
-    With KEY or --prefix, only those keys. The variables are those of get -o env, added to this process's own; they keep
-    the prefix, so db/host is db_host. LAMINA_EXEC_CONFIG and LAMINA_EXEC_VERSION name the config and its version.
-    Signals and the exit code are the command's own; 126 means that it does not start, 127 that it does not exist.
+    The variables are those of get -o env, added to this process's own: db/host is db_host. If no server answers within
+    --timeout, the map is that of the last time, from a file in LAMINA_CACHE_DIR. Exit code 126 means that CMD does not
+    start, 127 that there is none.
 
-    If no server answers within --timeout, the map is the one of the last time, from the file in LAMINA_CACHE_DIR.
-
-    With --restart, this process stays, and restarts the command when a version changes its environment. It sends
-    SIGTERM to the command and to all that the command started, and SIGKILL after the grace; then it starts the command
-    with the newest map. It passes signals on. When the command ends by itself, this process ends with its exit code.
+    With --restart, this process stays. When the environment changes, it ends the command and all that this has started,
+    with SIGTERM, and after the grace with SIGKILL; then it starts the command with the newest map. It passes signals
+    on, and ends when the command ends by itself.
     """
     chosen(ctx).output(("text",))
     named = max(len(words) - ctx.meta.get(_COMMAND_WORDS, len(words)), 0)

@@ -34,9 +34,9 @@ _EXPORT_OUTPUTS = ("text", *formats.FORMATS)
 @click.argument("keys", metavar="[KEY]...", type=KEY, nargs=-1)
 @prefix_option
 @click.option("--at", "point", type=POINT, help="The map as it was then [now].")
-@click.option("--format", "form", type=_FORMAT, help="Format [by FILE's suffix, else yaml]; -o does the same.")
+@click.option("--format", "form", type=_FORMAT, help="Format [by suffix, else yaml]; -o too.")
 @upper_option
-@click.option("--history", is_flag=True, help="All versions instead: lamina.open reads them without a server.")
+@click.option("--history", is_flag=True, help="All versions, as a bundle.")
 @click.pass_context
 def export_verb(
     ctx: click.Context,
@@ -50,16 +50,13 @@ def export_verb(
     upper: bool,
     history: bool,
 ) -> None:
-    """Write a config to FILE, or to standard output, so that import reads the same map back.
+    """Write a config, or some of its keys, to FILE or standard output, so that import reads the same map back.
 
-    With KEY or --prefix, only those keys. A value that the format cannot hold is an error that names the key: null in
-    TOML, bytes in anything but YAML. In env it is everything but text, a key that is no name of a variable, and a text
-    that sh, bash and python-dotenv would not read alike. With --upper, env takes any key and value, as exec does.
+    A value that the format cannot hold is an error that names the key: null in TOML, bytes in anything but YAML,
+    anything but text in env. With --upper, env takes any value.
 
-    FILE is replaced as a whole or not at all, and keeps its owner and mode. A pipe or a device is written as a stream.
-
-    With --history, FILE becomes a bundle of all versions with their authors, messages, times and hashes, which are
-    checked on the way. lamina.open reads it, and `lamina-server restore` makes the same config in another database.
+    FILE is replaced as a whole, and keeps its owner and mode. A pipe or a device is written as a stream. With
+    --history, FILE becomes a bundle of all versions, for lamina.open and for `lamina-server restore`.
     """
     if history:
         if keys or prefixes or upper:
