@@ -167,7 +167,8 @@ def _plain_scalar(value: object, place: _Place) -> bool | int | float | str | No
         return _plain_integer(value, place)
     if isinstance(value, float):
         return _plain_float(value, place)
-    raise TypeError(f"{_name(place)} cannot be a {type(value).__name__}{_hint(value)}")
+    kind = type(value).__name__
+    raise TypeError(f"{_name(place)} cannot be {_article(kind)} {kind}{_hint(value)}")
 
 
 def _plain_text(text: str, place: _Place, reason: str = "BAD_VALUE") -> str:
@@ -210,11 +211,37 @@ def _name(place: _Place) -> str:
     return f"{_name(around)}[{step!r}]"
 
 
+def _article(noun: str) -> str:
+    return "an" if noun[:1].lower() in "aeio" else "a"  # not for "u": a UUID, a uint8
+
+
 def _hint(value: object) -> str:
-    if isinstance(value, tuple):
-        return ": use a list"
     if isinstance(value, bytes):
         return " inside a list or dict, which are JSON: only a key's whole value can be bytes"
-    if isinstance(value, bytearray | memoryview):
-        return ": use bytes"
+    for kind in type(value).__mro__:
+        if hint := _HINTS.get((kind.__module__.partition(".")[0], kind.__name__)):
+            return f": use {hint}"
     return ": values are None, bool, int, float, str, bytes, and lists and dicts of these"
+
+
+# By name, so that none of these has to be imported.
+_HINTS: Final = {
+    ("builtins", "tuple"): "a list",
+    ("builtins", "set"): "a list, such as sorted(value)",
+    ("builtins", "frozenset"): "a list, such as sorted(value)",
+    ("builtins", "bytearray"): "bytes",
+    ("builtins", "memoryview"): "bytes",
+    ("array", "array"): "value.tolist()",
+    ("collections", "deque"): "a list",
+    ("datetime", "date"): "text, such as value.isoformat()",
+    ("datetime", "time"): "text, such as value.isoformat()",
+    ("datetime", "timedelta"): "a number, such as value.total_seconds()",
+    ("decimal", "Decimal"): "str(value) to keep each digit, or float(value)",
+    ("fractions", "Fraction"): "str(value), or float(value)",
+    ("enum", "Enum"): "value.value",
+    ("pathlib", "PurePath"): "str(value)",
+    ("uuid", "UUID"): "str(value)",
+    ("numpy", "ndarray"): "value.tolist()",
+    ("numpy", "generic"): "value.item()",
+    ("pydantic", "BaseModel"): "value.model_dump(mode='json')",
+}

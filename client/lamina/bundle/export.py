@@ -3,13 +3,8 @@
 It believes nothing: each hash is made anew, and the file has its name only once all of it was found intact.
 """
 
-import errno
 import os
-import tempfile
-from collections.abc import Callable, Generator
-from contextlib import contextmanager, suppress
-from pathlib import Path
-from typing import IO
+from collections.abc import Callable
 
 from lamina._flows import reads
 from lamina._flows.points import Point
@@ -17,6 +12,7 @@ from lamina._flows.session import Session
 from lamina._grpc.sync.walk import walked
 from lamina._mapping.entries import Entries
 from lamina._streams.verify import Verifying
+from lamina.bundle import files
 from lamina.errors import InvalidError
 from lamina.records import Version
 from lamina.sync import Config
@@ -35,10 +31,12 @@ def export(
 
     `at` names another last version, or a time.
 
-    Verifies on the way what `config.verify()` does, and raises as it does. The file is one that its owner alone can
-    read, and replaces another of that name as a whole or not at all; OSError where that name is of no regular file.
-    Staged changes stay behind. `advance` is told how many more versions were written. Memory holds one version and the
-    digests of one map; `timeout` counts for each message instead of the whole.
+    Verifies on the way what `config.verify()` does, and raises as it does. A new file is readable by its owner alone.
+    One that is there is replaced as a whole or not at all, and keeps its owner and mode. A pipe, a device or the name
+    of an open descriptor (/dev/stdout) is written as a stream: where this raises, a part of the bundle stands there,
+    which no reader takes for a whole one. Staged changes stay behind. `advance` is told how many more versions were
+    written. Memory holds one version and the digests of one map; `timeout` counts for each message instead of the
+    whole.
     """
     # Of the same package.
     shell, base = config._shell, config._base()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
@@ -46,7 +44,7 @@ def export(
         base = shell.run(reads.at(shell.session, base, at))
     if not base.header.number:
         raise InvalidError(f"there is no version of {base.header.config} to export", reason="BAD_REQUEST")
-    with _replacing(Path(path)) as file:
+    with files.written(path, private=True) as file:
         writer = bundle.Writer(file)
         version = walked(shell, Exporting(shell.session, base, writer, advance))
         writer.finish(version.number, bytes.fromhex(version.hash))
@@ -76,25 +74,3 @@ class Exporting(Verifying):
                 self._writer.add(each)
             self._version = []
             self._advance(1)
-
-
-@contextmanager
-def _replacing(path: Path) -> Generator[IO[bytes], None, None]:
-    """Give a file that has its name only when the block has ended well; else nothing of it is left."""
-    path = path.resolve()
-    if path.exists() and not path.is_file():  # root could replace even /dev/null, and break the machine
-        raise OSError(errno.EINVAL, "it is no regular file, and only such a one is replaced", str(path))
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
-    except OSError as error:  # which names a file that nobody asked for
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise

@@ -24,9 +24,12 @@ def main() -> None:
 
 
 def _prepare_streams() -> None:
-    """Write UTF-8 whatever the locale, as files and other programs expect it; what was closed leads nowhere."""
+    """Write UTF-8 whatever the locale, as files and other programs expect it; what was closed leads nowhere.
+
+    Standard input that was closed cannot be read: an end that comes at once would be taken for an empty file.
+    """
     nowhere = Path(os.devnull)
-    sys.stdin = sys.stdin or nowhere.open(encoding="utf-8")
+    sys.stdin = sys.stdin or nowhere.open("w", encoding="utf-8")
     sys.stdout = sys.stdout or nowhere.open("w", encoding="utf-8")
     sys.stderr = sys.stderr or nowhere.open("w", encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):

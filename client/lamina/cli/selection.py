@@ -12,16 +12,20 @@ from lamina.cli.errors import NOT_FOUND, Refusal
 prefix_option = click.option(
     "--prefix", "prefixes", metavar="P", multiple=True, help="Keys that begin with P; may be repeated."
 )
+upper_option = click.option("--upper", is_flag=True, help="Upper-case names in env: DB_HOST for db/host.")
 
 
 def selected(snapshot: lamina.Snapshot, keys: Collection[str], prefixes: Collection[str]) -> dict[str, Any]:
     """Return a plain copy of the entries with one of the keys or prefixes, in key order; of all where neither is given.
 
-    Refuses, with the names that look alike, keys that the map does not have.
+    Refuses a key that the map does not have, with the names that look alike, and a prefix with which no key begins.
     """
     missing = [key for key in keys if key not in snapshot]
     if missing:
         raise no_such_key(snapshot.config, missing[0], snapshot)
+    unmet = [prefix for prefix in prefixes if not any(key.startswith(prefix) for key in snapshot)]
+    if unmet:
+        raise Refusal(f"{snapshot.config} has no key that begins with {unmet[0]}", NOT_FOUND)
     entries = snapshot.to_dict()
     if not keys and not prefixes:
         return entries

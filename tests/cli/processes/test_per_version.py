@@ -5,7 +5,6 @@ import re
 import shlex
 import signal
 import sys
-from pathlib import Path
 
 import pytest
 
@@ -147,6 +146,7 @@ def test_stop_on_error(target: str, shop: lamina.Config) -> None:
 
 def test_bad_usage(target: str, shop: lamina.Config) -> None:
     assert run("watch", shop.name, "--stop-on-error", target=target).returncode == 2
+    assert "--grace is for --exec" in run("watch", shop.name, "--grace", "1", target=target).stderr
     assert run("watch", shop.name, "--exec", "true", "-o", "json", target=target).returncode == 2
 
 
@@ -181,23 +181,10 @@ def test_what_the_shell_leaves_behind_is_waited_for(target: str, shop: lamina.Co
     assert (code, said) == (-signal.SIGTERM, "tidy\nlamina: to go on from here: --after 1\n")
 
 
-def with_grace(seconds: float, tmp_path: Path) -> tuple[str, Path]:
-    """Give a program that is `lamina`, but for the time that it gives a command to end."""
-    program = tmp_path / "program.py"
-    lines = (
-        "from lamina.cli import main\nfrom lamina.cli.processes import child",
-        f"child._GRACE_SECONDS = {seconds}",
-        "main()",
-    )
-    program.write_text("\n".join(lines), encoding="utf-8")
-    return sys.executable, program
-
-
-def test_a_command_that_will_not_end_is_killed_when_asked_again(
-    target: str, shop: lamina.Config, tmp_path: Path
-) -> None:
-    arguments = ("watch", shop.name, "--after", "1", "--exec", python("s.sigwait({s.SIGINT})", ASKED, "s.pause()"))
-    with started(*arguments, target=target, program=with_grace(1000, tmp_path)) as process:
+def test_a_command_that_will_not_end_is_killed_when_asked_again(target: str, shop: lamina.Config) -> None:
+    command = python("s.sigwait({s.SIGINT})", ASKED, "s.pause()")
+    arguments = ("watch", shop.name, "--after", "1", "--grace", "1000", "--exec", command)
+    with started(*arguments, target=target) as process:
         assert line_of(process) == "started\n"
         process.send_signal(signal.SIGINT)
         assert line_of(process) == "asked\n"
@@ -205,9 +192,9 @@ def test_a_command_that_will_not_end_is_killed_when_asked_again(
     assert (code, printed, said) == (130, "", "lamina: to go on from here: --after 1\n")
 
 
-def test_a_command_that_will_not_end_is_killed_in_the_end(target: str, shop: lamina.Config, tmp_path: Path) -> None:
-    arguments = ("watch", shop.name, "--after", "1", "--exec", python("s.pause()"))
-    with started(*arguments, target=target, program=with_grace(0.05, tmp_path)) as process:
+def test_a_command_that_will_not_end_is_killed_in_the_end(target: str, shop: lamina.Config) -> None:
+    arguments = ("watch", shop.name, "--after", "1", "--grace", "0.05", "--exec", python("s.pause()"))
+    with started(*arguments, target=target) as process:
         assert line_of(process) == "started\n"
         code, printed, said = end_of(process, signal.SIGINT)
     assert (code, printed, said) == (130, "", "lamina: to go on from here: --after 1\n")

@@ -89,7 +89,7 @@ def test_skipped_versions(cli: InProcess, pool: lamina.Config, tmp_path: Path) -
     command, _ = counting(tmp_path, "sys.exit(125 if 4 <= entries['size'] <= 6 else entries['size'] > 4)")
     done = cli("bisect", pool.name, "1", "9", "--", *command)
     assert done.stdout.splitlines()[0] == (
-        f"{pool.name}: the first bad version is one of 4 to 7; the others could not be told"
+        f"{pool.name}: the first bad version is one of 4 to 7; the command could not decide the others"
     )
     assert "~ size  3 → 7" in done.stdout
     assert "lamina: version 5: skipped\n" in done.stderr

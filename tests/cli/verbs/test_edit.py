@@ -158,7 +158,7 @@ def test_a_conflict_keeps_the_file(
 @pytest.mark.parametrize(
     ("text", "reason"),
     [
-        ("timeout: 45\nhosts: [h1\n", "line 3: "),
+        ("timeout: 45\nhosts: [h1\n", "line 2: a bracket is not closed"),
         ("a: 1\nb: 2026-11-23\n", "line 2: b: a date is no value: quote it to make it text"),
         ("a: 18446744073709551616\n", "a"),
         ("- a\n", "the file holds no map of keys to values at its top level"),

@@ -1,5 +1,6 @@
 """`lamina exec`: a command with the map as environment, in this process's place or restarted with each new map."""
 
+import ast
 import json
 import shlex
 import shutil
@@ -60,6 +61,47 @@ def test_the_environment(target: str, client: lamina.Client, config_name: str) -
     assert expected.items() <= given.items()
     then = run("exec", cfg.name, "--at", "1", "--", *SHOW, target=target)
     assert json.loads(then.stdout)["on"] == "true"
+
+
+def test_a_selection_of_keys(cli: InProcess, target: str, client: lamina.Client, config_name: str) -> None:
+    """By name and by prefix, which stays a part of the names; in upper case with --upper."""
+    cfg = client.config(config_name, create=True)
+    cfg |= {"db/host": "h1", "db/port": 5432, "dbx": "no", "timeout": 30, "日本": "no"}
+    cfg.commit()
+    known = "{'db_host', 'db_port', 'dbx', 'timeout'}"
+    script = f"import os; print({{n: v for n, v in os.environ.items() if n.lower() in {known}}})"
+    show = ("--", sys.executable, "-c", script)
+    assert "env cannot hold 日本: " in run("exec", cfg.name, *show, target=target).stderr
+    found = run("exec", cfg.name, "timeout", "--prefix", "db/", *show, target=target).stdout
+    assert ast.literal_eval(found) == {"db_host": "h1", "db_port": "5432", "timeout": "30"}
+    found = run("exec", "--upper", "--prefix", "db/", cfg.name, *show, target=target).stdout
+    assert ast.literal_eval(found) == {"DB_HOST": "h1", "DB_PORT": "5432"}
+    missing = cli("exec", cfg.name, "nope", "--prefix", "no/", *show, code=4).stderr
+    assert missing == f"lamina: {cfg.name} has no key nope\n"
+    cli("exec", cfg.name, "timeout", "--", code=2)
+
+
+def test_what_is_not_selected_restarts_nothing(target: str, small: lamina.Config) -> None:
+    arguments = (
+        "exec",
+        small.name,
+        "timeout",
+        "--restart",
+        "--upper",
+        "--",
+        "sh",
+        "-c",
+        "echo $TIMEOUT; exec sleep 1000",
+    )
+    with started(*arguments, target=target) as process:
+        assert line_of(process) == "30\n"
+        small["other"] = 1
+        small.commit()
+        small["timeout"] = 45
+        small.commit()
+        assert line_of(process) == "45\n"
+        _, _, said = end_of(process, signal.SIGTERM)
+    assert said == "lamina: version 3: the command is started again\n"
 
 
 def test_the_command_takes_its_place(target: str, small: lamina.Config) -> None:
@@ -213,13 +255,6 @@ def test_one_that_ends_by_itself_ends_it(target: str, small: lamina.Config, scri
 def test_it_follows_through_restarts_of_the_server(config_name: str, tmp_path: Path) -> None:
     """And where the past that was seen is gone, as after a restored backup, it goes on with what is there."""
     database = tmp_path / "lamina.db"
-    program = tmp_path / "program.py"
-    lines = (
-        "from lamina.cli import main\nfrom lamina.cli.verbs import exec as launching",
-        "launching._AGAIN_SECONDS = 0.05",
-        "main()",
-    )
-    program.write_text("\n".join(lines), encoding="utf-8")
 
     def put(timeout: int) -> None:
         with lamina.connect(server.target) as client:
@@ -230,7 +265,7 @@ def test_it_follows_through_restarts_of_the_server(config_name: str, tmp_path: P
     with ServerProcess(f"sqlite:///{database}") as server:
         put(30)
         arguments = ("exec", config_name, "--restart", "--", *FOREVER)
-        with started(*arguments, target=server.target, program=(sys.executable, program)) as process:
+        with started(*arguments, target=server.target) as process:
             assert line_of(process) == "1 30\n"
             server.kill()
             server.restart()

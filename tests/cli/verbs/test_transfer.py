@@ -2,13 +2,17 @@
 
 import json
 import os
+import shlex
+import shutil
 import stat
+import subprocess
 from pathlib import Path
 
 import pytest
 
 import lamina
-from tests.cli.running import InProcess, conflict_line
+from tests.cli.running import LAMINA, InProcess, conflict_line, environment_of
+from tests.support import absent
 
 TRICKY = {
     "no": "no",
@@ -47,7 +51,10 @@ def test_comes_back(cli: InProcess, client: lamina.Client, config_name: str, tmp
 
 def test_env_comes_back(cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path) -> None:
     cfg = client.config(config_name, create=True)
-    cfg |= {f"V{index}": text for index, text in enumerate(TRICKY.values())}
+    cfg |= {name.upper().replace(": WITH # ", "_"): text for name, text in TRICKY.items()}
+    cfg.commit()
+    assert "env cannot hold CRLF: " in cli("export", config_name, str(tmp_path / ".env"), code=1).stderr
+    del cfg["CRLF"]
     cfg.commit()
     cli("export", config_name, str(tmp_path / ".env"))
     cli("import", f"{config_name}-copy", str(tmp_path / ".env"), "--create")
@@ -61,6 +68,26 @@ def test_what_a_format_cannot_hold(cli: InProcess, shop: lamina.Config, tmp_path
     assert path.read_text(encoding="utf-8") == "before"
     assert "env cannot hold blob" in cli("export", shop.name, "--format", "env", code=1).stderr
     assert "JSON cannot hold blob" in cli("export", shop.name, "-o", "json", code=1).stderr
+
+
+def test_a_selection_of_keys(cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path) -> None:
+    cfg = client.config(config_name, create=True)
+    cfg |= {"db/host": "h1", "db/port": 5432, "dbx": "no", "timeout": 30}
+    cfg.commit()
+    path = tmp_path / "some.json"
+    assert "3 keys of" in cli("export", cfg.name, str(path), "timeout", "--prefix", "db/").stderr
+    assert json.loads(path.read_bytes()) == {"db/host": "h1", "db/port": 5432, "timeout": 30}
+    assert cli.out("export", cfg.name, "-", "dbx") == 'dbx: "no"\n'
+    upper = cli.out("export", cfg.name, "--format", "env", "--upper", "--prefix", "db/")
+    assert upper == "DB_HOST=h1\nDB_PORT=5432\n"
+    assert cli.out("get", cfg.name, "-o", "env", "--upper", "--prefix", "db/") == upper
+    assert "--upper is for the names of variables" in cli("get", cfg.name, "--upper", code=2).stderr
+    assert "no key that begins with x/" in cli("get", cfg.name, "--prefix", "x/", code=4).stderr
+    assert "has no key nope" in cli("export", cfg.name, "-", "nope", code=4).stderr
+    assert "no key that begins with x/" in cli("export", cfg.name, "--prefix", "x/", code=4).stderr
+    assert "--upper is for the names of variables" in cli("export", cfg.name, "--upper", code=2).stderr
+    for option in (["--prefix", "db/"], ["--upper"], ["dbx"]):
+        assert "not for it" in cli("export", cfg.name, str(path), "--history", *option, code=2).stderr
 
 
 def test_export_at_a_point_in_time_is_yaml_unless_told(cli: InProcess, shop: lamina.Config) -> None:
@@ -85,6 +112,57 @@ def test_export_replaces_a_file_as_a_whole(cli: InProcess, shop: lamina.Config, 
     assert "No such file" in cli("export", shop.name, str(tmp_path / "none" / "x.yaml"), code=1).stderr
 
 
+STREAMS = [
+    "echo header > log; exec >> log; {command} /dev/stdout",
+    "exec > log; echo header; {command} /dev/stdout",
+    "exec 2> log; echo header >&2; {command} /dev/stderr",
+    "exec 3> log; echo header >&3; {command} /dev/fd/3",
+    "exec 3> log; echo header >&3; {command} /proc/self/fd/3",
+    "exec 3> log; echo header >&3; ln -s /dev/fd/3 link; {command} link",
+    "{{ echo header; {command} /dev/stdout; }} | cat > log",
+    "echo header > log; {command} >(cat >> log); wait $!",
+    "echo header > log; mkfifo pipe; cat pipe >> log & {command} pipe; wait $!",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("script", STREAMS)
+@pytest.mark.parametrize("history", [False, True])
+def test_what_is_no_file_of_its_own_is_written_as_a_stream(
+    target: str, cli: InProcess, shop: lamina.Config, tmp_path: Path, script: str, *, history: bool
+) -> None:
+    """Whatever was written there before stays."""
+    bash = shutil.which("bash") or absent("bash", "apt install bash")
+    option = ["--history"] if history else []
+    cli("export", shop.name, *option, str(tmp_path / "whole"))
+    command = shlex.join([str(LAMINA), "export", shop.name, *option])
+    environment = environment_of(target)
+    line = f"set -e; {script.format(command=command)}"
+    subprocess.run([bash, "-c", line], cwd=tmp_path, env=environment, check=True, capture_output=True)
+    log = (tmp_path / "log").read_bytes()
+    expected = b"header\n" + (tmp_path / "whole").read_bytes()
+    assert log.startswith(expected) if "stderr" in script else log == expected  # there it says what it has written
+
+
+def test_a_file_that_is_replaced_keeps_its_owner_and_mode(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
+    """Another hard link keeps the old content."""
+    path, other = tmp_path / "shop.yaml", tmp_path / "other"
+    path.write_text("before", encoding="utf-8")
+    other.hardlink_to(path)
+    path.chmod(0o620)
+    if os.geteuid() == 0:  # nobody else can give a file away
+        os.chown(path, 1234, 5678)
+    before = path.stat()
+    cli("export", shop.name, str(path))
+    after = path.stat()
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)
+    assert "timeout: 45" in path.read_text(encoding="utf-8")
+    assert other.read_text(encoding="utf-8") == "before"
+    umask = os.umask(0o027)
+    cli("export", shop.name, str(tmp_path / "new.yaml"))
+    os.umask(umask)
+    assert stat.S_IMODE((tmp_path / "new.yaml").stat().st_mode) == 0o640
+
+
 def test_import_deletes_nothing_unless_told(
     cli: InProcess, client: lamina.Client, shop: lamina.Config, tmp_path: Path
 ) -> None:
@@ -101,6 +179,37 @@ def test_import_deletes_nothing_unless_told(
     cli("import", shop.name, str(path), "--base", "1", "--dry-run")  # equal: nothing to conflict about
 
 
+@pytest.mark.parametrize("form", ["yaml", "toml", "json", "env"])
+def test_a_file_without_a_key_is_refused_unless_it_is_meant(
+    cli: InProcess, target: str, client: lamina.Client, shop: lamina.Config, tmp_path: Path, form: str
+) -> None:
+    """It is most likely what a program has left that failed."""
+    empty, nothing = tmp_path / "empty", {"yaml": "{}", "toml": "# none\n", "json": "{}", "env": "\n# none\n"}[form]
+    empty.touch()
+    arguments = ("import", shop.name, "--format", form, "--replace")
+    for option in ((), ("--batch",)):
+        said = cli(*arguments, *option, str(empty), code=1).stderr
+        assert said == f"lamina: nothing was written: {empty} holds no key; --allow-empty if that is meant\n"
+        assert "- holds no key" in cli(*arguments, *option, "-", stdin="", code=1).stderr
+        assert "- holds no key" in cli(*arguments, *option, "-", stdin=nothing, code=1).stderr
+    assert client.config(shop.name).version == 2
+    assert "is now version 3 (8 deleted)" in cli.out(*arguments, "--allow-empty", "-", stdin="")
+    assert "nothing to change" in cli.out(*arguments, "--allow-empty", "-", stdin=nothing)
+
+
+def test_standard_input_that_is_closed(target: str, client: lamina.Client, shop: lamina.Config) -> None:
+    """It is no empty file."""
+    for arguments in (("import", shop.name, "--format", "toml", "--allow-empty", "--replace"), ("set", shop.name)):
+        for name in ("-",) if arguments[0] == "import" else ("-", "/dev/stdin"):
+            command = shlex.join([str(LAMINA), *arguments, name if arguments[0] == "import" else f"name=@{name}"])
+            done = subprocess.run(
+                ["sh", "-c", f"{command} <&-"], env=environment_of(target), capture_output=True, check=False
+            )
+            assert done.returncode == 2
+            assert f"cannot read {name}: standard input is closed" in done.stderr.decode()
+    assert client.config(shop.name).version == 2
+
+
 def test_import_with_base(cli: InProcess, client: lamina.Client, shop: lamina.Config, tmp_path: Path) -> None:
     path = tmp_path / "some.yaml"
     path.write_text("timeout: 60\n", encoding="utf-8")
@@ -115,7 +224,7 @@ def test_import_with_base(cli: InProcess, client: lamina.Client, shop: lamina.Co
     [
         ("a.yaml", "x: 1\ny: 2026-11-23\n", "a.yaml: line 2: y: a date", 1),
         ("a.yaml", "x: 1\nx: 2\n", "x stands twice", 1),
-        ("a.yaml", "x: [hunter2\n", "a.yaml: line 2", 1),
+        ("a.yaml", "x: [hunter2\n", "a.yaml: line 1: a bracket is not closed", 1),
         ("a.json", '{"x": 99999999999999999999}', "a.json: 'the value of x' needs", 1),
         ("a.json", '{"": "hunter2"}', "a.json: a key has 1 to 512 bytes", 1),
         ("a.toml", "x = nan\n", "is not a finite number", 1),

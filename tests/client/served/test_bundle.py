@@ -13,6 +13,7 @@ import sys
 import threading
 import tracemalloc
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -437,15 +438,44 @@ def test_a_damaged_database_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_only_a_regular_file_is_replaced(cfg: lamina.Config, tmp_path: Path) -> None:
-    """As root, an export to /dev/null once put a file into the device's place."""
+    """A pipe, a device and an open descriptor get the bundle as a stream, and stay what they are."""
+    export(cfg, whole := tmp_path / "whole.lamina")
     pipe, link = tmp_path / "pipe", tmp_path / "link"
     os.mkfifo(pipe)
     link.symlink_to(pipe)
-    for path in (pipe, link, tmp_path):
-        with pytest.raises(OSError, match="no regular file") as refused:
+    for path in (pipe, link):
+        with ThreadPoolExecutor(1) as pool:
+            read = pool.submit(pipe.read_bytes)
             export(cfg, path)
-        assert refused.value.filename == str(path.resolve())
+            assert read.result() == whole.read_bytes()
     assert stat.S_ISFIFO(pipe.stat().st_mode)
+    export(cfg, os.devnull)
+    assert not Path(os.devnull).is_file()
+    with (tmp_path / "log").open("wb") as log:
+        log.write(b"header\n")
+        log.flush()
+        for folder in ("/dev/fd", "/proc/self/fd"):
+            export(cfg, f"{folder}/{log.fileno()}")
+    assert (tmp_path / "log").read_bytes() == b"header\n" + 2 * whole.read_bytes()
+    with pytest.raises(IsADirectoryError) as refused:
+        export(cfg, tmp_path)
+    assert refused.value.filename == str(tmp_path)
+    with pytest.raises(OSError, match="Bad file descriptor: '/dev/fd/999'"):
+        export(cfg, "/dev/fd/999")
     with pytest.raises(FileNotFoundError) as missing:
         export(cfg, tmp_path / "none" / "app.lamina")
     assert missing.value.filename == str(tmp_path / "none" / "app.lamina")
+
+
+def test_a_file_that_is_replaced_keeps_its_owner_and_mode(cfg: lamina.Config, tmp_path: Path) -> None:
+    path = tmp_path / "app.lamina"
+    export(cfg, path)
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    path.chmod(0o640)
+    if os.geteuid() == 0:  # nobody else can give a file away
+        os.chown(path, 1234, 5678)
+    before = path.stat()
+    export(cfg, path)
+    after = path.stat()
+    assert after.st_ino != before.st_ino
+    assert (after.st_mode, after.st_uid, after.st_gid) == (before.st_mode, before.st_uid, before.st_gid)

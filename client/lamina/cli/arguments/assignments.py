@@ -1,4 +1,4 @@
-r"""HTTPie's notation for what `lamina set` is to set, taken apart; it knows neither configs nor click.
+r"""The arguments of `lamina set`, in the notation of HTTPie; it knows neither configs nor click.
 
 timeout=30         the text "30"             timeout:=30          the number
 motd=@welcome.txt  the text of a file        hosts:=@hosts.json   JSON out of a file, `-` being standard input
@@ -13,22 +13,23 @@ from dataclasses import dataclass, field
 from itertools import pairwise
 from typing import Any, Final
 
-from lamina.cli.output.text import JSONTextError, parse_json
+from lamina.cli.output.json_text import JSONTextError, parse_json
 
 _ESCAPABLE: Final = "=:\\"
 _ADVISABLE: Final = (bool, int, float)
-"""Only these come back in an advice: they are what people mistype, and no secret is one."""
+"""An advice repeats only values of these types: people mistype them, and no secret is one."""
 
 
 class NotationError(ValueError):
-    """An argument that is not in the notation. Its text names the key, never the value."""
+    """An argument that is not in the notation. Names the key, never the value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Assignment:
-    """One key and what it is to hold.
+    """One key and its new value.
 
-    `typed` tells `:=` from `=`. `advice` is how to write the same thing with a type, for those who forgot the colon.
+    typed    whether it was written with `:=`
+    advice   the same assignment with a type, for an error that says that the colon is missing
     """
 
     key: str
@@ -38,7 +39,7 @@ class Assignment:
 
 
 def parse_all(arguments: Iterable[str], read: Callable[[str], bytes]) -> list[Assignment]:
-    """Parse each argument; `read` gives a file's bytes. No key may stand twice."""
+    """Parse each argument; `read` returns a file's bytes. Raise NotationError, also if a key stands twice."""
     assignments = [parse(argument, read) for argument in arguments]
     seen: set[str] = set()
     for key in (assignment.key for assignment in assignments):
@@ -49,7 +50,7 @@ def parse_all(arguments: Iterable[str], read: Callable[[str], bytes]) -> list[As
 
 
 def parse(argument: str, read: Callable[[str], bytes]) -> Assignment:
-    """Parse one argument."""
+    """Parse one argument. Raise NotationError."""
     key, typed, text = _split(argument)
     written = escape_key(key)
     if text.startswith("@"):
@@ -60,8 +61,8 @@ def parse(argument: str, read: Callable[[str], bytes]) -> Assignment:
 
 
 def escape_key(key: str) -> str:
-    """Write a key so that `parse` reads it back, with no more backslashes than that takes."""
-    # The separator that follows counts too: of `a:` and `=` only the first would remain the key.
+    """Write a key so that `parse` reads it back, with as few backslashes as possible."""
+    # The separator that follows counts too: in `a:=`, the colon would not be a part of the key.
     return "".join(
         f"\\{character}" if character == "=" or _special(character, after) else character
         for character, after in pairwise(key + "=")
@@ -73,7 +74,7 @@ def _special(character: str, after: str) -> bool:
 
 
 def _split(argument: str) -> tuple[str, bool, str]:
-    """Give the key, whether a type follows, and what stands after the separator."""
+    """Return the key, whether the separator is `:=`, and the text after the separator."""
     key = ""
     position = 0
     while position < len(argument):
@@ -87,7 +88,7 @@ def _split(argument: str) -> tuple[str, bool, str]:
         else:
             key += rest[0]
             position += 1
-    # No separator: all of it may be a secret that was meant as a value, so it is not repeated.
+    # The whole argument may be a secret, so the error does not repeat it.
     raise NotationError("each argument is KEY=TEXT or KEY:=JSON; one has neither = nor :=")
 
 

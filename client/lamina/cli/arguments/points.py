@@ -1,10 +1,10 @@
-"""Points in time as people type them: a version, an RFC 3339 time or an age; it knows no config and asks no clock.
+"""Points in time as people type them: a version, an RFC 3339 time or an age; it knows no config and no clock.
 
 12                          version 12, and 0 the empty map before version 1
 2026-11-23T09:30:00+01:00   the newest version not later than that
 2026-11-23 09:30            the same in the terminal's time zone
 2026-11-23                  that day's beginning, in the terminal's time zone
-90s  15m  2h  7d  3w        so long ago
+90s  15m  2h  7d  3w        this long ago
 """
 
 import re
@@ -27,7 +27,7 @@ class PointError(ValueError):
 
 
 def parse_point(text: str, *, now: datetime) -> int | datetime:
-    """Give the version's number, or the time with its zone, that a text means at the moment `now`."""
+    """Return the version number, or the time with its zone, that a text means at the moment `now`. Raise PointError."""
     if text.isascii() and text.isdigit():
         return _version(text)
     if age := _AGE.fullmatch(text):
@@ -38,7 +38,7 @@ def parse_point(text: str, *, now: datetime) -> int | datetime:
 
 
 def _version(text: str) -> int:
-    # By its length first: Python refuses to read an integer of thousands of digits, and says so in its own words.
+    # The length is checked first: Python refuses to read an integer of thousands of digits.
     if len(text) > len(str(_VERSION_LIMIT)) or int(text) >= _VERSION_LIMIT:
         raise PointError("no version has so high a number")
     return int(text)
@@ -52,11 +52,11 @@ def _before(now: datetime, text: str, seconds: int) -> datetime:
 
 
 def _time(parts: re.Match[str]) -> datetime:
-    """Read what the pattern found. Finer than microseconds is cut off: versions are no finer."""
+    """Read the parts that the pattern found, in microseconds: versions have no finer times."""
     fraction = (parts["fraction"] or ".0")[1:7].ljust(6, "0")
     zone = (parts["zone"] or "").upper()
     try:
-        # fromisoformat rather than a library: this is the one form in which it gets them, fully spelt.
+        # In this one form fromisoformat reads all times alike.
         time = datetime.fromisoformat(
             f"{parts['date']}T{parts['minute'] or '00:00'}{parts['second'] or ':00'}.{fraction}{zone}"
         )

@@ -1,7 +1,7 @@
-"""Whole maps as files: which formats there are, JSON and TOML themselves, and the way to YAML and env.
+"""Whole maps as files: the formats, of which JSON and TOML are here, YAML and env in files of their own.
 
-It knows files' contents alone: no config, no path but a suffix. What a format cannot hold is a FormatError naming the
-key, and so is what would not come back as it was: `load(format, dump(format, map)) == map`.
+It knows the contents of files: no config, and no more of a path than its suffix. A value that a format cannot hold, or
+that would not come back as it was, is a FormatError with the key: `load(format, dump(format, map)) == map`.
 """
 
 import json
@@ -15,10 +15,15 @@ from typing import Any, Final
 import tomli_w
 
 from lamina.cli.formats import env, yaml
-from lamina.cli.output.text import JSONTextError, parse_json
+from lamina.cli.formats.yaml_syntax import YAMLFileError
+from lamina.cli.output.json_text import JSONTextError, parse_json
 
 FORMATS: Final = ("yaml", "toml", "json", "env")
 _SUFFIXES: Final = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json", ".env": "env"}
+
+
+_UNCLOSED_LIMIT: Final = 100
+"""So many lines are tried as the one in which something was opened: each try reads the file once more."""
 
 
 class FormatError(ValueError):
@@ -26,7 +31,7 @@ class FormatError(ValueError):
 
 
 def format_of(path: str) -> str | None:
-    """Tell a file's format by its suffix; `.env` is also a whole name."""
+    """Return a file's format by its suffix; `.env` is also a whole name."""
     name = PurePath(path).name.lower()
     return "env" if name == ".env" else _SUFFIXES.get(PurePath(name).suffix)
 
@@ -46,9 +51,14 @@ def dump(form: str, entries: Mapping[str, Any]) -> str:
     return _DUMPERS[form](entries)
 
 
-def shell(entries: Mapping[str, Any]) -> str:
+def dump_upper(entries: Mapping[str, Any]) -> str:
+    """Write a map as an env file with upper-case names, whatever its values: for use, not for reading back."""
+    return _env(entries, env.dump_upper)
+
+
+def shell(entries: Mapping[str, Any], *, upper: bool = False) -> str:
     """Write a map as assignments for a POSIX shell, whatever its values: for use, not for reading back."""
-    return _env(entries, env.shell)
+    return _env(entries, lambda found: env.shell(found, upper=upper))
 
 
 def _load_json(text: str) -> dict[str, Any]:
@@ -69,7 +79,7 @@ def _load_toml(text: str) -> dict[str, Any]:
     try:
         entries = tomllib.loads(text)
     except tomllib.TOMLDecodeError as error:
-        raise FormatError(str(error)) from None
+        raise FormatError(_told(str(error), text)) from None
     except RecursionError:
         raise FormatError("nested too deeply") from None
     for key, value in entries.items():
@@ -77,8 +87,31 @@ def _load_toml(text: str) -> dict[str, Any]:
     return entries
 
 
+def _told(error: str, text: str) -> str:
+    """Begin with the line; name the one where something was opened that is not closed, rather than the last one."""
+    what, found, place = error.rpartition(" (at ")
+    if found and place == "end of document)":
+        return (
+            f"line {_unclosed(text)}: {what[:1].lower()}{what[1:]}: is a quote or a bracket closed that is opened here?"
+        )
+    return f"{place.removesuffix(')')}: {what[:1].lower()}{what[1:]}" if found else error
+
+
+def _unclosed(text: str) -> int:
+    """Return the number of the line in which the last statement begins: all lines above it are TOML by themselves."""
+    lines = text.splitlines(keepends=True)
+    openers = [number for number, line in enumerate(lines) if re.search(r"""[\[{]|\"{3}|'{3}""", line)]
+    for number in openers[: -_UNCLOSED_LIMIT - 1 : -1]:
+        try:
+            tomllib.loads("".join(lines[:number]))
+        except tomllib.TOMLDecodeError:
+            continue
+        return number + 1
+    return len(lines)
+
+
 def _refuse_dates(place: str, value: Any, text: str) -> None:
-    """TOML has dates and values have not; tomllib no longer knows the line, so the text is asked for it."""
+    """Refuse TOML's dates, which are no values. tomllib does not tell their line, so the text is searched for it."""
     if isinstance(value, date | datetime | time):
         written = re.escape(str(value)[:10].rstrip("+-Z:"))
         lines = [number for number, line in enumerate(text.splitlines(), 1) if re.search(written, line)]
@@ -114,7 +147,7 @@ def _refuse_untomlable(place: str, value: Any) -> None:
 def _load_yaml(text: str) -> dict[str, Any]:
     try:
         return _map(yaml.load(text))
-    except yaml.YAMLFileError as error:
+    except YAMLFileError as error:
         raise FormatError(str(error)) from None
 
 

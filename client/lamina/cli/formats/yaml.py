@@ -1,9 +1,8 @@
-"""YAML 1.2 in and out: ruamel reads and writes the syntax, the meaning of a scalar is decided here; it knows no config.
+"""YAML 1.2 in and out: ruamel reads and writes the syntax, and this decides what a scalar means; it knows no config.
 
 By the core schema of YAML 1.2: `no`, `0b1` and `1_000` are text, `0755` is 755, `0o755` is 493, `1e3` is 1000.0. What
-has no such meaning is refused with its line rather than guessed at: dates, tags of a program's own, merge keys, a key
-that is not text, a key that stands twice. On the way out whatever some older reader could take for anything but text
-is quoted.
+has no such meaning is refused with its line: dates, tags of a program's own, merge keys, a key that is not text, a key
+that stands twice. Text that an older reader could take for something else is written in quotes.
 """
 
 import base64
@@ -14,7 +13,6 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any, Final, NoReturn
 
 from ruamel.yaml import YAML
-from ruamel.yaml.error import YAMLError
 from ruamel.yaml.events import (
     AliasEvent,
     DocumentStartEvent,
@@ -29,13 +27,15 @@ from ruamel.yaml.events import (
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 
+from lamina.cli.formats.yaml_syntax import YAMLFileError, events
+
 _TAG: Final = "tag:yaml.org,2002:"
 _DEPTH_LIMIT: Final = 100
-"""Levels: above the 64 that a value may have, below what Python's stack bears."""
+"""Levels: more than the 64 that a value may have, fewer than Python's stack takes."""
 _VALUES_LIMIT: Final = 2_000_000
-"""Values after aliases have been followed: some lines of aliases of aliases could stand for billions."""
+"""Values with all aliases followed: a few lines of aliases of aliases can stand for billions of values."""
 _INTEGER_DIGITS: Final = 4000
-"""Python reads no longer integer, and no value has more than 20 digits."""
+"""Python reads no longer integer, and a value of 64 bits has at most 20 digits."""
 
 _NULL: Final = re.compile(r"null|Null|NULL|~|")
 _BOOLEAN: Final = re.compile(r"true|True|TRUE|false|False|FALSE")
@@ -48,20 +48,13 @@ _DATE: Final = re.compile(
     r"([ \t]*(Z|[-+][0-9]{1,2}(:?[0-9]{2})?))?"
 )
 _PLAIN: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+ -]*(?<! )|[A-Za-z0-9]+([.][A-Za-z0-9]+){3,}", re.ASCII)
-"""Text that is written bare: no reader takes it for more, unless it is one of these words."""
+"""Text that is written without quotes: no reader takes it for anything else, unless it is one of these words."""
 _WORDS: Final = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
-
-
-class YAMLFileError(ValueError):
-    """What cannot be read. Names lines and keys, never values."""
 
 
 def load(text: str) -> Any:
     """Read a file of one document. Raises YAMLFileError."""
-    try:
-        return _Loader(YAML(typ="safe", pure=True).parse(text)).document()
-    except YAMLError as error:
-        raise YAMLFileError(_told(error, text)) from None
+    return _Loader(events(text)).document()
 
 
 def dump(entries: Mapping[str, Any]) -> str:
@@ -77,7 +70,7 @@ def dump(entries: Mapping[str, Any]) -> str:
 
 
 class _Loader:
-    """Makes values of the events of one document, counting what it makes."""
+    """Makes values of the events of one document, and counts them. `_key` is the top-level key that it is within."""
 
     def __init__(self, events: Iterator[Event]) -> None:
         self._events = events
@@ -134,10 +127,12 @@ class _Loader:
             name = self._name(event, depth)
             if name in entries:
                 self._refuse(event, f"{name} stands twice, first in line {lines[name]}")
+            lines[name] = event.start_mark.line + 1
             if depth == 0:
                 self._key = name
-            lines[name] = event.start_mark.line + 1
             entries[name] = self._value(next(self._events), depth + 1)
+            if depth == 0:
+                self._key = ""
         return entries
 
     def _name(self, event: Event, depth: int) -> str:
@@ -181,7 +176,7 @@ class _Loader:
         return self._refuse_tag(event, str(tag))
 
     def _resolved(self, event: ScalarEvent) -> Any:
-        """Give a plain scalar its meaning, by the core schema."""
+        """Return what a plain scalar means, by the core schema."""
         if _DATE.fullmatch(event.value):
             self._refuse(event, "a date is no value: quote it to make it text")
         if _NOT_FINITE.fullmatch(event.value):
@@ -216,7 +211,7 @@ class _Loader:
 
 
 class _Representer(SafeRepresenter):
-    """Writes text so that nobody can take it for anything else."""
+    """Writes text so that no reader takes it for anything else."""
 
     def ignore_aliases(self, _data: Any) -> bool:
         return True
@@ -229,14 +224,14 @@ _Representer.add_representer(str, _Representer.represent_text)
 
 
 def _style(text: str) -> str | None:
-    """Bare where nobody could misread it, as a block where lines are easier to read so, else quoted."""
+    """Choose no quotes if no reader could misread the text, a block if it has lines, else quotes."""
     if _PLAIN.fullmatch(text) and text.lower() not in _WORDS:
         return None
     return "|" if _fits_block(text) else '"'
 
 
 def _fits_block(text: str) -> bool:
-    """Tell whether lines lose nothing as a block: no white space where the block has its own, or editors remove it."""
+    """Return whether a text of lines loses nothing as a block, which has white space of its own at the beginning."""
     first, *others = lines = text.split("\n")
     return bool(others and first[:1].strip()) and all(line.isprintable() and line == line.rstrip() for line in lines)
 
@@ -255,15 +250,3 @@ _TYPES: Final[Mapping[str, tuple["re.Pattern[str]", "Callable[[re.Match[str]], A
     _TAG + "int": (_INTEGER, _integer),
     _TAG + "float": (_FLOAT, lambda found: float(found[0])),
 }
-
-
-def _told(error: YAMLError, text: str) -> str:
-    """Say where and what in a line. Of ruamel's words only those that quote nothing but punctuation."""
-    mark = getattr(error, "problem_mark", None)
-    if mark is not None:
-        return f"line {mark.line + 1}: {getattr(error, 'problem', None) or 'not YAML'}"
-    position = getattr(error, "position", None)
-    if isinstance(position, int):
-        line = text.count("\n", 0, position) + 1
-        return f"line {line}: the character U+{ord(text[position]):04X} may not stand in YAML unescaped"
-    return "not YAML"

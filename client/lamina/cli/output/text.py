@@ -1,14 +1,10 @@
-"""JSON and plain text, in and out, with nothing lost and nothing that a terminal would obey; it knows no config.
-
-What Python's json module takes beyond JSON (NaN, a name twice) is refused on the way in.
-"""
+"""Values as JSON and as plain text, with nothing lost and nothing that a terminal would obey; it knows no config."""
 
 import base64
 import json
-import math
 import unicodedata
 from datetime import UTC, datetime
-from typing import Any, Final, NoReturn
+from typing import Any, Final
 
 _SHORT_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
 _LAYOUT: Final = frozenset("\n\t")
@@ -16,23 +12,6 @@ _LAYOUT: Final = frozenset("\n\t")
 # Zl and Zp break lines, Cs cannot be encoded.
 _UNSAFE_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS: Final = frozenset("\u200c\u200d")
-
-
-class JSONTextError(ValueError):
-    """A text that is not JSON. Says where, never what stands there."""
-
-
-def parse_json(text: str) -> Any:
-    """Read JSON strictly. Raises JSONTextError with the line."""
-    try:
-        return json.loads(
-            text, object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_float, parse_int=_integer
-        )
-    except json.JSONDecodeError as error:
-        what = error.msg[:1].lower() + error.msg[1:]
-        raise JSONTextError(f"line {error.lineno}, column {error.colno}: {what}") from None
-    except RecursionError:
-        raise JSONTextError("nested too deeply") from None
 
 
 def write_json(value: Any) -> str:
@@ -98,30 +77,3 @@ def _escaped(character: str, *, keep_layout: bool) -> str:
     if not _unsafe(character) or (keep_layout and character in _LAYOUT):
         return character
     return _SHORT_ESCAPES.get(character) or character.encode("unicode_escape", "backslashreplace").decode()
-
-
-def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    names: dict[str, Any] = {}
-    for name, value in pairs:
-        if name in names:
-            raise JSONTextError(f"the name {name!r} stands twice in one object")
-        names[name] = value
-    return names
-
-
-def _float(digits: str) -> float:
-    number = float(digits)
-    if not math.isfinite(number):
-        raise JSONTextError("a number is too large for 64 bits")
-    return number
-
-
-def _integer(digits: str) -> int:
-    try:
-        return int(digits)
-    except ValueError:  # more digits than Python is willing to read
-        raise JSONTextError("an integer is too large for 64 bits") from None
-
-
-def _refuse_constant(_name: str) -> NoReturn:
-    raise JSONTextError("NaN and infinity are not JSON")

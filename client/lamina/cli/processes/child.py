@@ -1,7 +1,7 @@
-"""Runs one command at a time to its end, and with it ends all that it started; it knows no config and no version.
+"""Runs one command at a time to its end, and ends all that it started; it knows no config and no version.
 
-A signal that asks for the end while a command runs is the command's first: it gets its time to end, and whoever ran it
-learns which signal that was.
+A signal that asks this process to end while a command runs is passed to the command, which has a grace to end. The
+caller is told which signal it was.
 """
 
 import os
@@ -16,12 +16,12 @@ from contextlib import suppress
 from types import FrameType, TracebackType
 from typing import IO, Any, Final, Self
 
-_GRACE_SECONDS: Final = 5.0
-"""So long a command may take to end once it was asked to; then it is killed."""
+GRACE_SECONDS: Final = 5.0
+"""A command may take this long to end after it was asked to; then it is killed."""
 
 
 class Stopped(KeyboardInterrupt):
-    """A signal asked for the end. `cursor` is where to go on, if the command that was running decides it."""
+    """A signal has asked this process to end. `cursor` is where to go on, if the running command decides it."""
 
     def __init__(self, number: int, cursor: str = "") -> None:
         super().__init__(number)
@@ -29,9 +29,10 @@ class Stopped(KeyboardInterrupt):
 
 
 class ForegroundCommand:
-    """Runs commands. `with` holds the signals that ask for the end."""
+    """Runs commands. Within `with`, it handles the signals that ask this process to end."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace_seconds: float = GRACE_SECONDS) -> None:
+        self._grace_seconds = grace_seconds
         self._running: _Child | None = None
         self._before: dict[int, Any] = {}
 
@@ -40,10 +41,10 @@ class ForegroundCommand:
     ) -> tuple[int, int | None]:
         """Run a command to its end, with a text on its stdin.
 
-        Gives its exit code, or minus the number of the signal that ended it; and the signal that asked this process for
-        the end meanwhile. Raises OSError where it does not start.
+        Return its exit code, or minus the number of the signal that ended it; and the signal that has asked this
+        process to end meanwhile. Raise OSError if it does not start.
         """
-        self._running = running = _Child()
+        self._running = running = _Child(self._grace_seconds)
         try:
             code = running.run(program, variables, text, stdout)
         finally:
@@ -60,7 +61,7 @@ class ForegroundCommand:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if isinstance(error, Stopped) and error.number != signal.SIGINT:
-            os.kill(os.getpid(), error.number)  # end by it, as whoever sent it expects
+            os.kill(os.getpid(), error.number)  # end by the signal, as its sender expects
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._running is None:
@@ -69,21 +70,22 @@ class ForegroundCommand:
 
 
 class _Child:
-    """One command, from before its start until its end, so that no signal falls in between."""
+    """One command. It exists before the process does, so that a signal in between is not lost."""
 
-    def __init__(self) -> None:
+    def __init__(self, grace_seconds: float) -> None:
         self.signal: int | None = None
+        self._grace_seconds = grace_seconds
         self._process: subprocess.Popen[bytes] | None = None
         self._own_group = False
-        self._killer = threading.Timer(_GRACE_SECONDS, self._send, [signal.SIGKILL])
+        self._killer = threading.Timer(grace_seconds, self._send, [signal.SIGKILL])
         self._killer.daemon = True
 
     def run(self, program: Sequence[str], variables: Mapping[bytes, bytes], text: str, stdout: int | None) -> int:
-        """Run it to its end; give its exit code, or minus the number of the signal that ended it."""
-        # On a terminal the command stays in the group that Ctrl-C reaches, and that may ask for a password there. Else
-        # it gets one of its own, so that what it started can be ended with it.
+        """Run it to its end; return its exit code, or minus the number of the signal that ended it."""
+        # On a terminal, the command stays in the group that Ctrl-C reaches, and can ask for a password there. Otherwise
+        # it gets a group of its own: then all that it started can be ended with it.
         self._own_group = not _in_foreground()
-        ended, alive = os.pipe()  # all that the command starts holds the one end, so the other tells when all has ended
+        ended, alive = os.pipe()  # `ended` is at its end when no process of the command holds `alive` any more
         with open(ended, "rb"):  # noqa: PTH123 - a descriptor has no path
             with _held(text) as stdin, open(alive, "wb"):  # noqa: PTH123
                 self._process = process = subprocess.Popen(  # noqa: S603 - the user's own command
@@ -94,16 +96,16 @@ class _Child:
                     pass_fds=(alive,),
                     process_group=0 if self._own_group else None,
                 )
-            if self.signal is not None:  # while it was being started
+            if self.signal is not None:  # the signal came while it was being started
                 self._pass_on(self.signal)
             code = process.wait()
-            if self.signal is not None:  # a shell may die at once, and what it ran take its time
-                select.select([ended], [], [], _GRACE_SECONDS)
+            if self.signal is not None:  # a shell may end at once, and the programs that it ran later
+                select.select([ended], [], [], self._grace_seconds)
             self._killer.cancel()
         return code
 
     def end(self, number: int) -> None:
-        """Ask it to end; when asked again, kill it."""
+        """Ask it to end. The second time, kill it."""
         if self.signal is not None:
             self._send(signal.SIGKILL)
             return
@@ -112,7 +114,7 @@ class _Child:
         self._pass_on(number)
 
     def _pass_on(self, number: int) -> None:
-        if self._own_group or number != signal.SIGINT:  # which a terminal has given to it already
+        if self._own_group or number != signal.SIGINT:  # the terminal has sent SIGINT to it already
             self._send(number)
 
     def _send(self, number: int) -> None:
@@ -126,7 +128,7 @@ class _Child:
 
 
 def failure(code: int) -> str:
-    """Say how a command ended."""
+    """Return how a command ended, as a text."""
     return f"the command exited with {code}" if code >= 0 else f"the command was ended by {_signal_name(-code)}"
 
 
@@ -138,18 +140,18 @@ def _signal_name(number: int) -> str:
 
 
 def _held(text: str) -> IO[bytes]:
-    """Hold a text in memory as a file: a pipe would break where nobody reads, or block where nobody reads on."""
+    """Return a file in memory that holds a text. A pipe would break or block if the command does not read it."""
     if sys.platform == "linux":
         file: IO[bytes] = os.fdopen(os.memfd_create("lamina-stdin"), "w+b")
     else:
-        file = tempfile.TemporaryFile()  # noqa: SIM115 - whoever asked for it closes it
+        file = tempfile.TemporaryFile()  # noqa: SIM115 - the caller closes it
     file.write(text.encode())
     file.seek(0)
     return file
 
 
 def _in_foreground() -> bool:
-    """Tell whether stdin is a terminal whose Ctrl-C reaches this process's group."""
+    """Return whether stdin is a terminal whose Ctrl-C reaches this process's group."""
     try:
         return os.tcgetpgrp(0) == os.getpgrp()
     except OSError:

@@ -1,6 +1,6 @@
 """A map as a command's environment: which variables there are, and whether the system takes them; it starts nothing.
 
-The names and texts are those of `get -o env`. In bytes, for ours are UTF-8 whatever the locale.
+The names and texts are those of `get -o env`. An environment is in bytes: ours is UTF-8, whatever the locale is.
 """
 
 import os
@@ -19,10 +19,10 @@ _POINTER_BYTES: Final = 8
 """The system counts, for each variable and argument, the pointer to it too."""
 
 
-def variables(entries: Mapping[str, Any]) -> dict[str, str]:
-    """Give a map's variables. Raises EnvFileError, naming the key, where one cannot be."""
-    keys = env.named(entries)
-    found = env.variables(entries)
+def variables(entries: Mapping[str, Any], *, upper: bool = False) -> dict[str, str]:
+    """Return a map's variables. Raises EnvFileError, naming the key, where one cannot be."""
+    keys = env.named(entries, upper=upper)
+    found = env.variables(entries, upper=upper)
     for name, text in found.items():
         if not fits(name, text):
             limit = f"{VARIABLE_LIMIT_BYTES // 1024} KiB"
@@ -31,19 +31,19 @@ def variables(entries: Mapping[str, Any]) -> dict[str, str]:
 
 
 def fits(name: str, text: str) -> bool:
-    """Tell whether the system takes a variable."""
+    """Return whether the system takes a variable."""
     return len(name.encode()) + len(text.encode()) + _END_BYTES <= VARIABLE_LIMIT_BYTES
 
 
 def laid_over(values: Mapping[str, str], *, without: str = "") -> dict[bytes, bytes]:
-    """Lay variables over this process's own, of which those that begin with `without` go."""
+    """Lay variables over this process's own, without those of its own whose names begin with `without`."""
     begin = without.encode()
     inherited = {name: value for name, value in os.environb.items() if not begin or not name.startswith(begin)}
     return inherited | {name.encode(): value.encode() for name, value in values.items()}
 
 
 def room_for(environment: Mapping[bytes, bytes], command: Sequence[str]) -> bool:
-    """Tell whether the system starts a command with an environment so large as a whole."""
+    """Return whether the system starts a command with an environment so large as a whole."""
     names = sum(len(name) + len(value) + _END_BYTES + _POINTER_BYTES for name, value in environment.items())
     words = sum(len(os.fsencode(word)) + 1 + _POINTER_BYTES for word in command)
     return names + words <= min(os.sysconf("SC_ARG_MAX"), _ALL_LIMIT_BYTES)

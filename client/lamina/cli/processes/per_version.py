@@ -1,10 +1,10 @@
 """Runs a shell command for each version of a watch, one after the other, none left out; it knows no server.
 
-The command has the version as a JSON object on stdin, and the short of it in variables named LAMINA_CHANGE_... . No
-`lamina` reads those: one within the command is whoever it was, not the author of the change.
+The command has the version as a JSON object on stdin, and a summary in variables named LAMINA_CHANGE_... . No `lamina`
+reads these variables: one within the command keeps its own author.
 
-A signal that asks for the end while a command runs is the command's first: it gets its time to end, and whether it then
-exits with 0 decides whether its version counts as done.
+A signal that asks this process to end while a command runs is passed to the command, which has a grace to end. Its
+version counts as done if the command exits with 0.
 """
 
 from typing import Any, Final
@@ -13,21 +13,23 @@ import lamina
 from lamina.cli.errors import Refusal, tell
 from lamina.cli.output.json_records import change_shape, json_line
 from lamina.cli.output.text import bare, utc
-from lamina.cli.processes.child import ForegroundCommand, Stopped, failure
+from lamina.cli.processes.child import GRACE_SECONDS, ForegroundCommand, Stopped, failure
 from lamina.cli.processes.environment import fits, laid_over
 from lamina.cli.watch_steps import Step
 
 _PREFIX: Final = "LAMINA_CHANGE_"
 _SHELL: Final = "/bin/sh"
 _OF_A_CHANGE: Final = ("key", "old", "value", "deleted")
-"""What is a change's own; the rest is its version's."""
+"""The fields of a change; all others are the same for each change of a version."""
 
 
 class Commands(ForegroundCommand):
-    """Runs the command for one step at a time. `with` holds the signals that end a watch."""
+    """Runs the command for one step at a time. Within `with`, it handles the signals that end a watch."""
 
-    def __init__(self, command: str, config: str, *, single: bool, stop_on_error: bool) -> None:
-        super().__init__()
+    def __init__(
+        self, command: str, config: str, *, single: bool, stop_on_error: bool, grace_seconds: float | None = None
+    ) -> None:
+        super().__init__(GRACE_SECONDS if grace_seconds is None else grace_seconds)
         self._command, self._config = command, config
         self._single, self._stop_on_error = single, stop_on_error
 
@@ -50,7 +52,7 @@ class Commands(ForegroundCommand):
 
 
 def document(config: str, step: Step) -> dict[str, Any]:
-    """Make the JSON object of a step, which holds all that there is to know."""
+    """Return the JSON object of a step: the whole version."""
     version = step.version
     changes = [change_shape(change, old) for change, old in step.changes]
     return {
@@ -65,7 +67,7 @@ def document(config: str, step: Step) -> dict[str, Any]:
 
 
 def variables(config: str, step: Step, *, single: bool) -> dict[str, str]:
-    """Give the variables of a step, without their prefix; the values too where a `single` key is watched."""
+    """Return the variables of a step, without their prefix; with the values if a `single` key is watched."""
     version = step.version
     found = {
         "CONFIG": config,
@@ -84,9 +86,10 @@ def variables(config: str, step: Step, *, single: bool) -> dict[str, str]:
 
 
 def environment(values: dict[str, str]) -> dict[bytes, bytes]:
-    """Lay variables over this process's own; those of a watch around this one go.
+    """Lay variables over this process's own, without those of a watch around this one.
 
-    What the system would not take is left out, never cut short. In bytes, for ours are UTF-8 whatever the locale.
+    A variable that the system does not take is left out, never cut short. They are in bytes, because ours are UTF-8
+    whatever the locale is.
     """
     known = {f"{_PREFIX}{name}": value for name, value in values.items() if "\0" not in value}
     return laid_over({name: value for name, value in known.items() if fits(name, value)}, without=_PREFIX)

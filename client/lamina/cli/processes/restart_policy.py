@@ -1,9 +1,9 @@
-"""When a command is restarted, asked to end and killed: a machine of events and actions, with no clock and no process.
+"""When a command is restarted, asked to end and killed: a state machine without a clock or a process.
 
     changed -> (jitter) -> Send(TERM) -> (grace) -> Send(KILL) -> ended, gone -> Start(the newest plan)
 
-A plan is what the command is started with; equal plans need no restart. What changes during the jitter or the grace is
-not queued: the newest plan wins. A command that ends unasked ends it all, and so does one that was told to by a signal.
+A plan is what the command is started with; equal plans need no restart. Changes during the jitter or the grace are not
+queued: the newest plan wins. If the command ends unasked, or after a signal that asks for the end, it is not restarted.
 """
 
 import signal
@@ -15,7 +15,7 @@ from typing import Final, Generic, TypeVar
 Plan = TypeVar("Plan")
 
 ENDING: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGQUIT})
-"""Whoever sends these wants the end. Others, such as SIGHUP, may mean anything to the command."""
+"""These signals ask for the end. Others, such as SIGHUP, may mean anything to the command."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +50,9 @@ class _State(Enum):
 
 
 class RestartPolicy(Generic[Plan]):
-    """Decides. `deadline` is when `passed` must be called at the latest; None: when something happens.
+    """Decides. `passed` must be called at `deadline` at the latest; if that is None, after the next event.
 
-    `jitter` gives the seconds that a restart waits, so that a fleet does not restart at once.
+    `jitter` returns the seconds that a restart waits, so that a fleet does not restart at once.
     """
 
     def __init__(self, plan: Plan, *, number: int, grace_seconds: float, jitter: Callable[[], float]) -> None:
@@ -73,11 +73,11 @@ class RestartPolicy(Generic[Plan]):
         if self._state is _State.RUNNING and plan != self._running:
             self._state, self.deadline = _State.PLANNED, now + self._jitter()
         elif self._state is _State.PLANNED and plan == self._running:
-            self._state, self.deadline = _State.RUNNING, None  # it was taken back in time
+            self._state, self.deadline = _State.RUNNING, None  # the change was undone in time
         return []
 
     def signalled(self, number: int, now: float) -> "list[Start[Plan] | Send | End]":
-        """Pass a signal on; one that asks for the end begins the grace, if none runs yet."""
+        """Pass a signal on; a signal that asks for the end begins the grace, unless it has begun already."""
         if number in ENDING and self._state is not _State.LEAVING:
             if self._state is not _State.STOPPING:
                 self.deadline = now + self._grace_seconds
@@ -85,14 +85,14 @@ class RestartPolicy(Generic[Plan]):
         return [Send(number)]
 
     def ended(self, code: int) -> "list[Start[Plan] | Send | End]":
-        """Note that the command has ended; what it started may live on."""
+        """Note that the command has ended. Programs that it started may still run."""
         if self._state in {_State.RUNNING, _State.PLANNED}:
             return [End(code)]
         self._code = code
         return self._next() if self._killed else []
 
     def gone(self) -> "list[Start[Plan] | Send | End]":
-        """Note that all that it started has ended too."""
+        """Note that all programs that it started have ended too."""
         return [] if self._code is None else self._next()
 
     def passed(self, now: float) -> "list[Start[Plan] | Send | End]":
@@ -104,7 +104,7 @@ class RestartPolicy(Generic[Plan]):
             return [Send(self._number)]
         self._killed, self.deadline = True, None
         kill = Send(signal.SIGKILL)
-        # Once killed, nobody is waited for but the command itself: what has left its group may live for ever.
+        # After the kill, only the command itself is waited for: a program that has left its group may live for ever.
         return [kill] if self._code is None else [kill, *self._next()]
 
     def _next(self) -> "list[Start[Plan] | Send | End]":

@@ -1,6 +1,6 @@
-"""Keeps a command running on the newest map: its processes, signals, terminal and threads. supervising.py decides.
+"""Keeps a command running on the newest map: its processes, signals, terminal and threads. restart_policy.py decides.
 
-All that happens comes as a function into one queue, which the main thread works off: it alone starts and signals.
+Each event is a function in one queue. The main thread takes them from there: it alone starts and signals the command.
 """
 
 import os
@@ -33,9 +33,10 @@ _PASSED_ON: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to start the command with. Equal if its variables are, whatever the version: then a restart changes nothing.
+    """What to start the command with. Plans with equal variables are equal: a restart would change nothing.
 
-    Those are the map's; the environment is them and the rest.
+    variables     those of the map
+    environment   these and all others
     """
 
     variables: Mapping[str, str] = field(repr=False)
@@ -49,38 +50,38 @@ Event: TypeAlias = "Callable[[float], Sequence[Start[Plan] | Send | End]]"
 class Supervisor:
     """Runs a command until it ends for good. `changed` may be called by any thread."""
 
-    def __init__(self, command: Sequence[str], supervisor: RestartPolicy[Plan]) -> None:
-        self._command, self._supervisor = command, supervisor
+    def __init__(self, command: Sequence[str], policy: RestartPolicy[Plan]) -> None:
+        self._command, self._policy = command, policy
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._child: _Child | None = None
 
     def changed(self, plan: Plan) -> None:
         """Take the newest plan."""
-        self._events.put(lambda now: self._supervisor.changed(plan, now))
+        self._events.put(lambda now: self._policy.changed(plan, now))
 
     def run(self) -> int:
-        """Run the command; give the exit code of its last run, or minus the number of the signal that ended it."""
+        """Run the command; return the exit code of its last run, or minus the number of the signal that ended it."""
         with self._signals(), _terminal_given_back():
             try:
                 return self._run()
-            except BaseException:  # whatever it is: nobody would be there any more to end the command
+            except BaseException:  # nobody else would end the command
                 self._send(signal.SIGKILL)
                 raise
 
     def _run(self) -> int:
-        code = self._done(self._supervisor.begin())
+        code = self._done(self._policy.begin())
         while code is None:
             code = self._done(self._next_event()(time.monotonic()))
             if code is None:
-                code = self._done(self._supervisor.passed(time.monotonic()))
+                code = self._done(self._policy.passed(time.monotonic()))
         return code
 
     def _next_event(self) -> Event:
-        deadline = self._supervisor.deadline
+        deadline = self._policy.deadline
         try:
             return self._events.get(timeout=None if deadline is None else max(deadline - time.monotonic(), 0))
         except Empty:
-            return self._supervisor.passed
+            return self._policy.passed
 
     def _done(self, actions: "Sequence[Start[Plan] | Send | End]") -> int | None:
         for action in actions:
@@ -103,17 +104,17 @@ class Supervisor:
             self._child.send(number)
 
     def _happened(self, child: "_Child", what: str, number: int) -> None:
-        """Take what a child's thread has seen; of an earlier child it means nothing any more."""
+        """Queue what a child's thread has seen; ignore it if there is a newer child."""
         self._events.put(lambda _now: self._told(what, number) if child is self._child else [])
 
     def _told(self, what: str, number: int) -> "Sequence[Start[Plan] | Send | End]":
         if what == "stopped":
             self._stop_with_it()
             return []
-        return self._supervisor.ended(number) if what == "ended" else self._supervisor.gone()
+        return self._policy.ended(number) if what == "ended" else self._policy.gone()
 
     def _stop_with_it(self) -> None:
-        """Stop as the command was by ^Z, so that the shell shows its prompt; go on together."""
+        """Stop, as ^Z has stopped the command, so that the shell shows its prompt; then let both go on."""
         if self._child is not None and _take_terminal(self._child.group, os.getpgrp()):
             os.killpg(os.getpgrp(), signal.SIGTSTP)
             _take_terminal(os.getpgrp(), self._child.group)
@@ -132,11 +133,11 @@ class Supervisor:
                 signal.signal(held, handler)
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
-        self._events.put(lambda now: self._supervisor.signalled(number, now))
+        self._events.put(lambda now: self._policy.signalled(number, now))
 
 
 class _Child:
-    """One run of the command, in a process group of its own, so that what it starts can be ended with it."""
+    """One run of the command, in a process group of its own: what it starts is ended with it."""
 
     def __init__(
         self,
@@ -146,7 +147,7 @@ class _Child:
         happened: "Callable[[_Child, str, int], None]",
     ) -> None:
         self._happened = happened
-        ended, alive = os.pipe()  # all that the command starts holds the one end, so the other tells when all has ended
+        ended, alive = os.pipe()  # `ended` is at its end when no process of the command holds `alive` any more
         try:
             self._process = subprocess.Popen(  # noqa: S603 - the user's own command
                 command, env=environment, pass_fds=(alive,), process_group=0
@@ -181,13 +182,13 @@ class _Child:
 
 
 def not_started(command: Sequence[str], error: OSError) -> Refusal:
-    """Say that a command does not start, with the exit code that env(1) has for it."""
+    """Return the error of a command that does not start, with the exit code of env(1)."""
     code = NOT_FOUND if isinstance(error, FileNotFoundError) else NOT_STARTED
     return Refusal(f"{command[0]} does not start: {error.strerror}", code)
 
 
 def end_as(code: int) -> int:
-    """End by the signal that ended the command, where that is one to end by; else give its exit code as shells do."""
+    """End by the signal that ended the command, if it is one to end by; else return the exit code as shells do."""
     if -code in _PASSED_ON and -code != signal.SIGQUIT:  # which would leave a core
         signal.signal(-code, signal.SIG_DFL)
         os.kill(os.getpid(), -code)  # nothing happens to the first process of a container
@@ -195,7 +196,7 @@ def end_as(code: int) -> int:
 
 
 def _take_terminal(before: int, after: int) -> bool:
-    """Give the terminal on stdin from one process group to another, if that one has it; tell whether it had."""
+    """Pass the terminal on stdin from one process group to another; return whether the first one had it."""
     try:
         if os.tcgetpgrp(0) != before:
             return False
@@ -212,7 +213,7 @@ def _take_terminal(before: int, after: int) -> bool:
 
 @contextmanager
 def _terminal_given_back() -> Iterator[None]:
-    """See that this process's group has the terminal in the end, if it had it in the beginning."""
+    """Give the terminal back to this process's group at the end, if it had it at the beginning."""
     try:
         had = os.tcgetpgrp(0) == os.getpgrp()
     except OSError:

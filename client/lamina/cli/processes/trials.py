@@ -1,8 +1,8 @@
-"""Tries a command on maps, each different map once, and says what its exit code means; it knows no server.
+"""Runs a command once for each different map, and says what its exit code means; it knows no server.
 
-    0 good   125 skipped   1 to 127 bad   128 and above, or a signal: nothing is known, and the search ends
+    0 good   125 skipped   1 to 127 bad   128 and above, or a signal: unknown, the search ends
 
-These are the meanings that `git bisect run` gives them.
+The exit codes mean what they mean to `git bisect run`.
 """
 
 import hashlib
@@ -29,7 +29,7 @@ _STOP: Final = 128
 class Trials(ForegroundCommand):
     """Runs the command. What it prints goes to stderr, so that stdout has the result alone.
 
-    file   where the map lies that is tried
+    file   the path of the file with the map that is tried
     """
 
     def __init__(self, command: Sequence[str]) -> None:
@@ -40,11 +40,11 @@ class Trials(ForegroundCommand):
 
     @property
     def runs(self) -> int:
-        """How often the command was run."""
+        """The number of times that the command was run."""
         return len(self._known)
 
     def verdict(self, entries: Mapping[str, Any], what: str, told: Mapping[str, str]) -> tuple[Verdict, str]:
-        """Try a map; give the verdict, and how the command ended. `what` names the map where nothing comes of it."""
+        """Try a map; return the verdict, and how the command ended. Raise Refusal, which names the map as `what`."""
         map_hash = _hash(entries)
         if map_hash not in self._known:
             self._known[map_hash] = self._run(entries, what, told)
@@ -55,7 +55,7 @@ class Trials(ForegroundCommand):
 
     def _run(self, entries: Mapping[str, Any], what: str, told: Mapping[str, str]) -> int:
         text = json_line(dict(entries)) + "\n"
-        self.file.unlink(missing_ok=True)  # whatever the command has made of it
+        self.file.unlink(missing_ok=True)  # the command may have made anything of it
         with os.fdopen(os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(text.encode())
         mine = {**told, "FILE": str(self.file)}
@@ -81,12 +81,13 @@ def _stderr() -> int:
 
 
 def _variables(entries: Mapping[str, Any]) -> dict[str, str]:
-    """Give the variables of a map. What cannot be one is left out: the file has everything."""
-    found = {name: bare(entries[key]) for name, key in env.named(entries).items() if entries[key] is not None}
+    """Return the variables of a map, without those that cannot be: the file has everything."""
+    keys = [key for key, value in entries.items() if value is not None and env.has_name(key)]
+    found = {name: bare(entries[key]) for name, key in env.named(keys).items()}
     return {name: text for name, text in found.items() if fits(name, text)}
 
 
 def _hash(entries: Mapping[str, Any]) -> str:
-    """Tell maps apart, where bytes are not the text that stands for them, and 1, 1.0 and true are three values."""
+    """Return a hash of a map that tells bytes from their base64, and 1, 1.0 and true from each other."""
     parts = ([key, isinstance(entries[key], bytes), entries[key]] for key in sorted(entries))
     return hashlib.sha256("\n".join(map(write_json, parts)).encode()).hexdigest()

@@ -1,4 +1,4 @@
-"""The verb that finds what broke a command: bisect. searching.py searches, trying.py runs the command."""
+"""The verb that finds what broke a command: bisect. search.py searches, processes/trials.py runs the command."""
 
 import tempfile
 from collections.abc import Mapping
@@ -33,13 +33,13 @@ def bisect_verb(
 ) -> None:
     """Find the first version after GOOD with which a command fails, and the smallest set of its keys that makes it.
 
-    The command is run once for each map that is tried, as git bisect run does it: if it exits with 0 the map is good,
-    with 125 it cannot be told, with any other code to 127 it is bad; with a higher one, or by a signal, the search
-    ends. It has the map as JSON on stdin and in the file LAMINA_BISECT_FILE, and as environment like that of exec, of
-    which is left out what cannot be a variable. What it prints goes to stderr.
+    The command runs once for each map that is tried, as in git bisect run. Exit code 0 means that the map is good, 125
+    that the command cannot decide, and any other code up to 127 that the map is bad. A higher code or a signal ends the
+    search. The command has the map as JSON on stdin and in the file LAMINA_BISECT_FILE, and as environment like that of
+    exec, without the keys that cannot be variables. What it prints goes to stderr.
 
     First GOOD and BAD are tried, then versions between them. Then the changes of the first bad version are tried on the
-    last good map, until no key can be taken out: those that are left break the command together.
+    last good map, until no key can be left out: the keys that remain break the command together.
     """
     output = chosen(ctx).output(("text", "json"))
     with connected(ctx) as client:
@@ -47,7 +47,7 @@ def bisect_verb(
         low, high = (cfg.at(point).version for point in (good, bad))
         if low >= high:
             raise click.UsageError(f"GOOD must be older than BAD: they are versions {low} and {high}")
-        # The folder within: a signal that ends the command's runs ends this process when they are left.
+        # The folder is the inner block: a signal may end this process where the outer block ends.
         with Trials(command) as trials, tempfile.TemporaryDirectory(prefix="lamina-bisect-") as folder:
             trials.file = Path(folder) / "map.json"
             bisection = _Bisection(cfg, trials)
@@ -61,13 +61,13 @@ def bisect_verb(
 
 
 class _Bisection:
-    """Tries versions, then keys, and tells what comes of it."""
+    """Tries versions, then keys, and tells each verdict."""
 
     def __init__(self, cfg: lamina.Config, trials: Trials) -> None:
         self._cfg, self._trials = cfg, trials
 
     def first_bad(self, good: int, bad: int) -> Step:
-        """Find the first bad version."""
+        """Return the step to the first bad version. Raise Refusal if GOOD is not good, or BAD not bad."""
         for number, expected in (good, Verdict.GOOD), (bad, Verdict.BAD):
             verdict, why = self._judge_version(number)
             if verdict is not expected:
@@ -75,7 +75,7 @@ class _Bisection:
         return first_bad(good, bad, lambda number: self._judge_version(number)[0])
 
     def culprits(self, step: Step) -> dict[str, lamina.Change]:
-        """Find the keys to blame among all that the step changes."""
+        """Return the changes to blame among all changes of the step."""
         changes = self._cfg.diff(step.good, step.bad)
         before = self._cfg.at(step.good).to_dict()
 
@@ -98,7 +98,7 @@ class _Bisection:
 
 
 class _Result:
-    """What was found."""
+    """The first bad version, and the changes in it that are to blame."""
 
     def __init__(self, cfg: lamina.Config, step: Step, changes: Mapping[str, lamina.Change], runs: int) -> None:
         self._step, self._changes, self._runs = step, changes, runs
@@ -106,7 +106,7 @@ class _Result:
         self._version = list(newer)[-1]
 
     def shape(self) -> dict[str, Any]:
-        """Give the JSON object."""
+        """Return the JSON object."""
         return {
             "version": shape(self._version),
             "skipped": list(range(self._step.good + 1, self._step.bad)),
@@ -127,7 +127,7 @@ class _Result:
                     first,
                     " to ",
                     last,
-                    "; the others could not be told",
+                    "; the command could not decide the others",
                 )
             else:
                 out.line(version.config, " version ", cell(str(version.number), VERSION), " is the first bad one")

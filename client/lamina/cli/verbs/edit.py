@@ -1,4 +1,4 @@
-"""The verb that opens a config in an editor: edit. What was written there is never lost, whatever comes of it."""
+"""The verb that opens a config in an editor: edit. It keeps the edited file until the changes are written."""
 
 import os
 import re
@@ -37,21 +37,23 @@ AT_ONCE_SECONDS: Final = 1.0
 
 @click.command("edit", cls=Verb)
 @click.argument("config", type=CONFIG)
-@click.option("--format", "form", type=click.Choice(_FORMATS), help="What to edit it as [yaml].")
-@click.option("--resume", "resumed", type=_FILE, metavar="FILE", help="Go on with a file that an edit has kept.")
+@click.option("--format", "form", type=click.Choice(_FORMATS), help="The format to edit it in [yaml].")
+@click.option(
+    "--resume", "resumed", type=_FILE, metavar="FILE", help="Go on with a file that an earlier edit has kept."
+)
 @writer(creates=True)
 def edit_verb(write: Write, config: str, form: str | None, resumed: str | None) -> None:
-    """Open a config in $VISUAL, else $EDITOR, and write what was changed there as one new version.
+    """Open a config in $VISUAL, else $EDITOR, and write the changes as one new version.
 
-    A key that is taken out is deleted. Comments are not kept. If others have changed the same keys meanwhile,
-    nothing is written, and it exits with 3. A file that was edited and not written is kept, and a line to go on with
-    it is printed.
+    A key that is removed from the file is deleted. Comments are not kept. If others have changed the same keys
+    meanwhile, nothing is written, and it exits with 3. A file that was edited and not written is kept, and the line
+    that goes on with it is printed.
     """
     if resumed is not None and write.base is None:
         raise click.UsageError("--resume goes with --base, the version that FILE was made from")
     form = form or (formats.format_of(resumed) if resumed is not None else None) or "yaml"
     if form not in _FORMATS:
-        raise click.UsageError(f"{form} is not edited: it takes {' or '.join(_FORMATS)}")
+        raise click.UsageError(f"{form} cannot be edited: edit takes {' or '.join(_FORMATS)}")
     editor = _editor()
     with connected(write.ctx) as client:
         cfg = write.open(client, config)
@@ -84,13 +86,13 @@ def _editor() -> list[str]:
 
 
 def _made(form: str, opened: lamina.Snapshot) -> Path:
-    """Write the map as a file for this user alone, in a folder that takes what editors put beside it, too."""
+    """Write the map to a file that only this user can read, in a folder of its own for what editors put beside it."""
     try:
         text = formats.dump(form, opened.to_dict()) if opened else ""
     except formats.FormatError as error:
         raise Refusal(f"{error}; --format {' or '.join(other for other in _FORMATS if other != form)}") from None
     head = (
-        f"# {opened.config} version {opened.version}: what is changed here is written, what is taken out is deleted.\n"
+        f"# {opened.config} version {opened.version}: changes here are written, keys that you remove are deleted.\n"
         "# Comments are not kept: a config holds values alone. The reason of a change is its message (-m).\n"
     )
     file = Path(tempfile.mkdtemp(prefix=_FOLDER)) / f"{PurePath(opened.config).name}.{form}"
@@ -105,7 +107,7 @@ def _run(write: Write, editor: list[str], config: str, file: Path, *, is_new: bo
     handler = signal.signal(signal.SIGINT, lambda *_: None)  # not ignored: the editor would inherit that
     try:
         code = subprocess.run([*editor, str(file)], check=False).returncode  # noqa: S603 - the user's own command
-    except OSError as error:  # a file that is no program, though it may be run
+    except OSError as error:  # it may be run, but it is no program
         if is_new:
             _discard(file)
         raise Refusal(f"nothing was written: {name} does not start: {error.strerror}") from None
@@ -128,7 +130,7 @@ def _run(write: Write, editor: list[str], config: str, file: Path, *, is_new: bo
 
 @contextmanager
 def _kept(write: Write, config: str, file: Path) -> Iterator[None]:
-    """Where this fails, say that the file is still there, and how to go on with it."""
+    """If the block fails, say that the file is still there, and how to go on with it."""
     try:
         yield
     except Refusal as refusal:
@@ -151,7 +153,7 @@ def _way_on(write: Write, config: str, file: Path) -> str:
 def _load(form: str, file: Path, opened: lamina.Snapshot) -> dict[str, Any]:
     data = file.read_bytes()
     if all(not line or line.startswith(b"#") for line in map(bytes.strip, data.splitlines())):
-        if opened:  # more likely an accident, or a way to say no, than all keys deleted
+        if opened:  # more likely an accident or a cancelled edit than a wish to delete all keys
             raise Refusal(f"{file}: nothing was written: the file is empty, and {opened.config} is not", USAGE)
         return {}
     try:
@@ -161,7 +163,7 @@ def _load(form: str, file: Path, opened: lamina.Snapshot) -> dict[str, Any]:
 
 
 def _difference(opened: lamina.Snapshot, wanted: Mapping[str, Any]) -> dict[str, Any]:
-    """Give the new values by key, MISSING where there is none any more."""
+    """Return the new values by key; MISSING for a key that was removed."""
     gone = {key: lamina.MISSING for key in opened if key not in wanted}
     return gone | {key: new for key, new in wanted.items() if differ(opened.get(key, lamina.MISSING), new)}
 
@@ -178,6 +180,6 @@ def _stage(cfg: lamina.Config, head: lamina.Snapshot, changes: Mapping[str, Any]
 
 
 def _discard(file: Path) -> None:
-    """Remove a file that an edit has made, with all that an editor has put beside it."""
+    """Remove a file that an edit has made, with everything that the editor has put beside it."""
     if file.parent.name.startswith(_FOLDER) and file.parent.parent == Path(tempfile.gettempdir()).absolute():
         shutil.rmtree(file.parent, ignore_errors=True)

@@ -1,11 +1,13 @@
-"""The verb that runs a command with the map as its environment: exec. restarting.py keeps it running."""
+"""The verb that runs a command with the map as its environment: exec. processes/supervisor.py keeps it running."""
 
 import os
 import random
 import signal
 import sys
 import threading
+import time
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -19,20 +21,33 @@ from lamina.cli.formats.env import EnvFileError
 from lamina.cli.processes.environment import laid_over, room_for, variables
 from lamina.cli.processes.restart_policy import RestartPolicy
 from lamina.cli.processes.supervisor import Plan, Supervisor, end_as, not_started
+from lamina.cli.selection import prefix_option, selected, upper_option
 from lamina.cli.session import connected
 
 _PREFIX: Final = "LAMINA_EXEC_"
-_AGAIN_SECONDS: Final = 5.0
-"""So long after a definite error the config is asked for again: somebody must mend what it tells first."""
+_COMMAND_WORDS: Final = "lamina.cli.exec.command_words"
+_FIRST_PAUSE_SECONDS: Final = 0.1
+_LONGEST_PAUSE_SECONDS: Final = 5.0
+"""After a definite error the config is asked for again: at once, and then ever more rarely. Somebody must act first."""
 _END_SECONDS: Final = 1.0
-"""So long the thread that follows is waited for: it is told to end by then, which takes milliseconds to be seen."""
+"""The thread that follows the config has this long to end. It takes milliseconds to see that it should."""
 _NEVER: Final = 2**63 - 1
-"""No version comes to have this number: who waits for it waits for the end."""
+"""No version has this number: a wait for it lasts until the end."""
 _DAY_SECONDS: Final = 86400.0
 _SECONDS: Final = Seconds(min=0, max=_DAY_SECONDS)
 _RESTORED: Final = (signal.SIGPIPE, signal.SIGXFSZ)
-"""Python ignores these, and a program would inherit that."""
+"""Python ignores these signals, and the command would inherit that."""
 _OF_RESTART: Final = {"number": "--signal", "grace": "--grace", "jitter": "--jitter"}
+
+
+class _ExecVerb(Verb):
+    """Notes how many words stand after the first `--`: they are the command, and those before it are keys."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments."""
+        if "--" in args:
+            ctx.meta[_COMMAND_WORDS] = len(args) - args.index("--") - 1
+        return super().parse_args(ctx, args)
 
 
 class _SignalType(click.ParamType[int]):
@@ -49,76 +64,104 @@ class _SignalType(click.ParamType[int]):
             return self.fail(f"there is no signal {value}", param, ctx)
 
 
-@click.command("exec", cls=Verb, outputs=("text",))
+@dataclass(frozen=True, slots=True)
+class _Environment:
+    """Which keys of a map become the environment of which command."""
+
+    command: tuple[str, ...]
+    keys: tuple[str, ...]
+    prefixes: tuple[str, ...]
+    upper: bool
+
+    def plan(self, shown: lamina.Snapshot) -> Plan:
+        """Return what to start the command with. Raise Refusal if this map cannot be its environment."""
+        try:
+            found = variables(selected(shown, self.keys, self.prefixes), upper=self.upper)
+        except EnvFileError as error:
+            raise Refusal(str(error)) from None
+        environment = laid_over(found | {f"{_PREFIX}CONFIG": shown.config, f"{_PREFIX}VERSION": str(shown.version)})
+        if not room_for(environment, self.command):
+            raise Refusal(f"env cannot hold {shown.config}: as a whole it is longer than the system takes")
+        return Plan(found, shown.version, environment)
+
+
+@click.command("exec", cls=_ExecVerb, outputs=("text",))
 @click.argument("config", type=CONFIG)
-@click.argument("command", metavar="-- CMD...", nargs=-1, required=True, type=COMMAND)
-@click.option("--at", "point", type=POINT, help="With the map as it was then [now].")
-@click.option("--restart", is_flag=True, help="Follow the config, and restart the command when its map changes.")
-@click.option("--signal", "number", type=_SignalType(), help="With --restart: what asks the command to end [TERM].")
-@click.option("--grace", type=_SECONDS, metavar="SECONDS", help="With --restart: when it is killed then [10].")
-@click.option("--jitter", type=_SECONDS, metavar="SECONDS", help="With --restart: wait up to so long before it [0].")
+@click.argument("words", metavar="[KEY]... -- CMD...", nargs=-1, required=True, type=COMMAND)
+@prefix_option
+@upper_option
+@click.option("--at", "point", type=POINT, help="The map as it was then [now].")
+@click.option("--restart", is_flag=True, help="Restart the command when its environment changes.")
+@click.option("--signal", "number", type=_SignalType(), help="With --restart: it asks for the end [TERM].")
+@click.option("--grace", type=_SECONDS, metavar="SECONDS", help="With --restart: kill it then [10].")
+@click.option("--jitter", type=_SECONDS, metavar="SECONDS", help="With --restart: wait up to this long [0].")
 @click.pass_context
 def exec_verb(
     ctx: click.Context,
     config: str,
-    command: tuple[str, ...],
+    words: tuple[str, ...],
+    prefixes: tuple[str, ...],
     point: int | datetime | None,
     *,
+    upper: bool,
     restart: bool,
     number: int | None,
     grace: float | None,
     jitter: float | None,
 ) -> None:
-    """Run a command with the map as environment, instead of this one.
+    """Run a command in place of this process, with the map, or some of its keys, as environment.
 
-    The variables are those of get -o env, over this process's own; LAMINA_EXEC_CONFIG and LAMINA_EXEC_VERSION tell what
-    they are of. Signals and the exit code are the command's own; 126 if it does not start, 127 if there is none.
+    The variables are those of get -o env, added to this process's own: db/host is db_host. If no server answers within
+    --timeout, the map is that of the last time, from a file in LAMINA_CACHE_DIR. Exit code 126 means that CMD does not
+    start, 127 that there is none.
 
-    If no server answers within --timeout, it is the map of the last time, from the file in LAMINA_CACHE_DIR.
-
-    With --restart, this process stays above the command, and restarts it when a version changes what its environment
-    holds: it sends the command, and all that it started, SIGTERM, after the grace SIGKILL, and starts it with the
-    newest map. Signals are passed on, and it ends when the command ends by itself, with its exit code.
+    With --restart, this process stays. When the environment changes, it ends the command and all that this has started,
+    with SIGTERM, and after the grace with SIGKILL; then it starts the command with the newest map. It passes signals
+    on, and ends when the command ends by itself.
     """
     chosen(ctx).output(("text",))
-    if not command[0]:
+    named = max(len(words) - ctx.meta.get(_COMMAND_WORDS, len(words)), 0)
+    keys, command = words[:named], words[named:]
+    if not command or not command[0]:
         raise click.UsageError("CMD is empty")
+    wanted = _Environment(command, keys, prefixes, upper)
     if not restart:
         for name, option in _OF_RESTART.items():
             if ctx.params[name] is not None:
                 raise click.UsageError(f"{option} is for --restart")
         with connected(ctx) as client:
             shown = _newest(client, config) if point is None else client.config(config).at(point)
-        _become(command, _plan(shown, command))
+        _become(command, wanted.plan(shown))
     if point is not None:
         raise click.UsageError("--restart follows the head: --at is not for it")
-    supervisor = _supervisor(number or signal.SIGTERM, 10 if grace is None else grace, jitter or 0)
-    ctx.exit(end_as(_kept(ctx, config, command, supervisor)))
+    policy = _policy(number or signal.SIGTERM, 10 if grace is None else grace, jitter or 0)
+    ctx.exit(end_as(_supervise(ctx, config, wanted, policy)))
 
 
 def _newest(client: lamina.Client, config: str) -> lamina.Snapshot:
-    """Give the newest version, where no server answers that of the last-known-good file."""
+    """Return the newest version; if no server answers, the version in the last-known-good file."""
     with client.live(config) as live:
         return live.current
 
 
-def _supervisor(number: int, grace: float, jitter: float) -> "Callable[[Plan], RestartPolicy[Plan]]":
+def _policy(number: int, grace: float, jitter: float) -> "Callable[[Plan], RestartPolicy[Plan]]":
     def make(plan: Plan) -> RestartPolicy[Plan]:
-        spread = random.SystemRandom()  # of its own for each process, even of those that were forked from one
+        spread = random.SystemRandom()  # processes that were forked from one must not share its numbers
         return RestartPolicy(plan, number=number, grace_seconds=grace, jitter=lambda: spread.uniform(0, jitter))
 
     return make
 
 
-def _kept(
-    ctx: click.Context, config: str, command: Sequence[str], supervisor: "Callable[[Plan], RestartPolicy[Plan]]"
+def _supervise(
+    ctx: click.Context, config: str, wanted: _Environment, policy: "Callable[[Plan], RestartPolicy[Plan]]"
 ) -> int:
+    """Run the command until it ends for good; return its exit code, or minus the number of a signal."""
     with connected(ctx) as client:
-        following = _Following(ctx, client, config, command)
-        keeper = Supervisor(command, supervisor(following.plan()))
-        following.start(keeper.changed)
+        following = _Following(ctx, client, config, wanted)
+        supervisor = Supervisor(wanted.command, policy(following.plan()))
+        following.start(supervisor.changed)
         try:
-            return keeper.run()
+            return supervisor.run()
         finally:
             following.close()
 
@@ -126,36 +169,40 @@ def _kept(
 class _Following:
     """Follows the config on a thread of its own. Whatever the server answers, the command runs on."""
 
-    def __init__(self, ctx: click.Context, client: lamina.Client, config: str, command: Sequence[str]) -> None:
-        self._ctx, self._client, self._command = ctx, client, command
+    def __init__(self, ctx: click.Context, client: lamina.Client, config: str, wanted: _Environment) -> None:
+        self._ctx, self._client, self._wanted = ctx, client, wanted
         self._live = client.live(config)
         self._lock = threading.Lock()
         self._over = threading.Event()
         self._told = ""
 
     def plan(self) -> Plan:
-        """Give what there is now as a plan."""
-        return _plan(self._live.current, self._command)
+        """Return the plan of the newest map."""
+        return self._wanted.plan(self._live.current)
 
     def start(self, changed: Callable[[Plan], None]) -> None:
-        """Follow from there; `changed` gets each plan."""
+        """Begin to follow; call `changed` with each new plan."""
         self._changed = changed
         self._thread = threading.Thread(target=self._run, name="lamina-follow", daemon=True)
         self._thread.start()
 
     def close(self) -> None:
-        """End it."""
+        """Stop following."""
         self._over.set()
         self._client.close()
         self._thread.join(_END_SECONDS)
 
     def _run(self) -> None:
         self._until_refused(self._follow)
-        while not self._over.wait(_AGAIN_SECONDS):
+        pause = _FIRST_PAUSE_SECONDS
+        while not self._over.wait(pause):
+            begun = time.monotonic()
             self._until_refused(self._begin_again)
+            lasted = time.monotonic() - begun
+            pause = _FIRST_PAUSE_SECONDS if lasted > _LONGEST_PAUSE_SECONDS else min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _until_refused(self, follow: Callable[[], None]) -> None:
-        """Follow until the server refuses it for good, as after a restored backup, or with a token that is spent."""
+        """Follow until the server refuses it for good, as after a restored backup, or with a token that has expired."""
         try:
             follow()
         except lamina.LaminaError as error:
@@ -163,24 +210,24 @@ class _Following:
             self._tell_once(f"{text}; the command runs on, and {self._live.name} is asked for again")
 
     def _begin_again(self) -> None:
-        """Read the head anew, by another client: this one has seen a past that may not be there any more."""
+        """Read the head anew, with another client: this one knows versions that the server may have lost."""
         with connected(self._ctx) as client:
             self._client = client
-            if self._over.is_set():  # before it could be seen that there is another client to close
+            if self._over.is_set():  # `close` may have closed the client before this one
                 return
             self._live = client.live(self._live.name)
             self._follow()
 
     def _follow(self) -> None:
         self._live.on_change(lambda _: self._take())
-        self._take()  # what came before the function was there
+        self._take()  # a version may have come before `on_change` was registered
         self._live.wait(_NEVER, threading.TIMEOUT_MAX)
 
     def _take(self) -> None:
-        with self._lock:  # or what is shown now could be overtaken by what was shown before
+        with self._lock:  # else an older map could overtake a newer one
             current = self._live.current
             try:
-                plan = _plan(current, self._command)
+                plan = self._wanted.plan(current)
             except Refusal as refusal:
                 self._tell_once(f"version {current.version}: {refusal}; the command runs on with the version it has")
                 return
@@ -193,19 +240,8 @@ class _Following:
         self._told = text
 
 
-def _plan(shown: lamina.Snapshot, command: Sequence[str]) -> Plan:
-    try:
-        found = variables(shown.to_dict())
-    except EnvFileError as error:
-        raise Refusal(str(error)) from None
-    environment = laid_over(found | {f"{_PREFIX}CONFIG": shown.config, f"{_PREFIX}VERSION": str(shown.version)})
-    if not room_for(environment, command):
-        raise Refusal(f"env cannot hold {shown.config}: as a whole it is longer than the system takes")
-    return Plan(found, shown.version, environment)
-
-
 def _become(command: Sequence[str], plan: Plan) -> None:
-    """Let the command take this process's place."""
+    """Replace this process by the command."""
     sys.stdout.flush()
     for number in _RESTORED:
         signal.signal(number, signal.SIG_DFL)

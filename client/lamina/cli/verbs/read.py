@@ -32,7 +32,7 @@ from lamina.cli.output.screen import (
 )
 from lamina.cli.output.screen import KEY as KEY_STYLE
 from lamina.cli.output.text import show, write_json
-from lamina.cli.selection import no_such_key, prefix_option, selected
+from lamina.cli.selection import no_such_key, prefix_option, selected, upper_option
 from lamina.cli.session import connected, read
 
 _CLIPPED_COLUMNS = 48
@@ -45,6 +45,7 @@ _NAMED_KEYS = 3
 @click.argument("keys", metavar="[KEY]...", type=KEY, nargs=-1)
 @prefix_option
 @click.option("--at", "point", type=POINT, help="As it was at V [now].")
+@upper_option
 @click.option("--raw", is_flag=True, help="One KEY's value as it is, without a line break.")
 @click.pass_context
 def get_verb(
@@ -54,6 +55,7 @@ def get_verb(
     prefixes: tuple[str, ...],
     point: int | datetime | None,
     *,
+    upper: bool,
     raw: bool,
 ) -> None:
     """Print a config, or some of its keys; with one KEY, its bare value.
@@ -65,31 +67,33 @@ def get_verb(
     if raw and not is_single:
         raise click.UsageError("--raw takes one KEY")
     output = chosen(ctx).output(("text", "json") if is_single else OUTPUTS)
+    if upper and output != "env":
+        raise click.UsageError("--upper is for the names of variables: it goes with -o env")
     with connected(ctx) as client:
         entries = selected(read(client, config, point), keys, prefixes)
     if not is_single:
-        print_map(entries, output)
+        print_map(entries, output, upper=upper)
     elif output == "json":
         print(document(entries[keys[0]]))
     else:
         _print_bare(keys[0], entries[keys[0]], end="" if raw else "\n")
 
 
-def print_map(entries: Mapping[str, Any], output: str) -> None:
+def print_map(entries: Mapping[str, Any], output: str, *, upper: bool = False) -> None:
     """Write a map in one of the outputs."""
     if output == "text":
         with screen() as out:
             out.columns(([cell(key, KEY_STYLE), cell(show(value))] for key, value in entries.items()), ("KEY", "VALUE"))
         return
     try:
-        text = document(entries) + "\n" if output == "json" else _mapped(entries, output)
+        text = document(entries) + "\n" if output == "json" else _mapped(entries, output, upper=upper)
     except formats.FormatError as error:
         raise Refusal(str(error), REFUSED) from None
     emit(text)
 
 
-def _mapped(entries: Mapping[str, Any], output: str) -> str:
-    return formats.shell(entries) if output == "env" else formats.dump(output, entries)
+def _mapped(entries: Mapping[str, Any], output: str, *, upper: bool) -> str:
+    return formats.shell(entries, upper=upper) if output == "env" else formats.dump(output, entries)
 
 
 def _print_bare(key: str, value: Any, *, end: str) -> None:

@@ -1,10 +1,6 @@
-"""The verbs that move whole maps between configs and files: export and import."""
+"""The verbs that move maps between configs and files: export and import."""
 
-import os
-import sys
-import tempfile
 from collections.abc import Mapping
-from contextlib import suppress
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -12,13 +8,16 @@ from typing import Any
 import click
 
 import lamina
+from lamina.bundle import export, files
 from lamina.cli import formats
 from lamina.cli.arguments.assignments import Assignment, escape_key
+from lamina.cli.arguments.inputs import read_input
 from lamina.cli.arguments.options import POINT, Verb, chosen
-from lamina.cli.candidates import CONFIG
+from lamina.cli.candidates import CONFIG, KEY
 from lamina.cli.errors import REFUSED, Refusal, tell
 from lamina.cli.output.progress import reading, working
 from lamina.cli.output.screen import counted, emit
+from lamina.cli.selection import prefix_option, selected, upper_option
 from lamina.cli.session import connected, read
 from lamina.cli.writing.batches import size_of, write_in_batches
 from lamina.cli.writing.retyping import refuse_retyping
@@ -32,41 +31,57 @@ _EXPORT_OUTPUTS = ("text", *formats.FORMATS)
 @click.command("export", cls=Verb, outputs=_EXPORT_OUTPUTS)
 @click.argument("config", type=CONFIG)
 @click.argument("file", type=_PATH, default="-")
-@click.option("--at", "point", type=POINT, help="As it was then [now].")
-@click.option("--format", "form", type=_FORMAT, help="Format [by FILE's suffix, else yaml]; -o does the same.")
-@click.option("--history", is_flag=True, help="All its versions instead: lamina.open reads them without a server.")
+@click.argument("keys", metavar="[KEY]...", type=KEY, nargs=-1)
+@prefix_option
+@click.option("--at", "point", type=POINT, help="The map as it was then [now].")
+@click.option("--format", "form", type=_FORMAT, help="Format [by suffix, else yaml]; -o too.")
+@upper_option
+@click.option("--history", is_flag=True, help="All versions, as a bundle.")
 @click.pass_context
 def export_verb(
-    ctx: click.Context, config: str, file: str, point: int | datetime | None, form: str | None, *, history: bool
+    ctx: click.Context,
+    config: str,
+    file: str,
+    *,
+    keys: tuple[str, ...],
+    prefixes: tuple[str, ...],
+    point: int | datetime | None,
+    form: str | None,
+    upper: bool,
+    history: bool,
 ) -> None:
-    """Write a config to FILE, or to standard output, so that import reads the same map back.
+    """Write a config, or some of its keys, to FILE or standard output, so that import reads the same map back.
 
-    What a format cannot hold is an error that names the key: null in TOML, bytes in anything but YAML, and in env
-    whatever is not text under the name of a variable. FILE is replaced as a whole or not at all.
+    A value that the format cannot hold is an error that names the key: null in TOML, bytes in anything but YAML,
+    anything but text in env. With --upper, env takes any value.
 
-    With --history FILE becomes a bundle of every version, with authors, messages, times and hashes, which are checked
-    on the way: lamina.open reads it, and `lamina-server restore` makes the same config of it in another database.
+    FILE is replaced as a whole, and keeps its owner and mode. A pipe or a device is written as a stream. With
+    --history, FILE becomes a bundle of all versions, for lamina.open and for `lamina-server restore`.
     """
     if history:
+        if keys or prefixes or upper:
+            raise click.UsageError("--history is for all keys of a config: KEY, --prefix and --upper are not for it")
         _export_history(ctx, config, file, point, form)
         return
     form = form or _typed_format(ctx) or formats.format_of(file) or "yaml"
+    if upper and form != "env":
+        raise click.UsageError(f"--upper is for the names of variables: it goes with --format env, not {form}")
     with connected(ctx) as client:
         entries = read(client, config, point)
+    found = selected(entries, keys, prefixes)
     try:
-        data = formats.dump(form, entries.to_dict())
+        data = formats.dump_upper(found) if upper else formats.dump(form, found)
     except formats.FormatError as error:
         raise Refusal(str(error)) from None
     if file == "-":
         emit(data)
         return
-    _replace(Path(file), data.encode())
-    tell(f"{counted(len(entries), 'key')} of {config} version {entries.version} written to {file}")
+    with files.written(file) as into:
+        into.write(data.encode())
+    tell(f"{counted(len(found), 'key')} of {config} version {entries.version} written to {file}")
 
 
 def _export_history(ctx: click.Context, config: str, file: str, point: int | datetime | None, form: str | None) -> None:
-    from lamina.bundle import export  # noqa: PLC0415 - for this alone
-
     if file == "-":
         raise click.UsageError("--history needs a FILE: it has its name only once it is whole")
     if form or _typed_format(ctx):
@@ -84,59 +99,39 @@ def _typed_format(ctx: click.Context) -> str | None:
     return None if output == "text" else output
 
 
-def _replace(path: Path, data: bytes) -> None:
-    """Write a file so that nobody ever finds half of it. What is no regular file (a pipe, a device) is just written."""
-    path = path.resolve()
-    if path.exists() and not path.is_file():
-        path.write_bytes(data)
-        return
-    mode = path.stat().st_mode & 0o777 if path.exists() else 0o666 & ~_umask()
-    try:
-        handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    except OSError as error:  # which names a file that nobody asked for
-        raise OSError(error.errno, error.strerror, str(path)) from None
-    try:
-        with os.fdopen(handle, "wb") as file:
-            file.write(data)
-            os.fchmod(file.fileno(), mode)
-        Path(name).replace(path)
-    except BaseException:
-        with suppress(OSError):
-            Path(name).unlink()
-        raise
-
-
-def _umask() -> int:
-    """Read the umask. There is no way but to set it."""
-    mask = os.umask(0o077)
-    os.umask(mask)
-    return mask
-
-
 @click.command("import", cls=Verb)
 @click.argument("config", type=CONFIG)
 @click.argument("file", type=_PATH)
 @click.option("--replace", is_flag=True, help="Delete the keys that the file does not have.")
 @click.option("--format", "form", type=_FORMAT, help="Format [by FILE's suffix].")
+@click.option("--allow-empty", is_flag=True, help="Take a file that holds no key, too.")
 @click.option("--retype", is_flag=True, help="Let the text of an env file replace a value that is not text.")
-@click.option("--batch", is_flag=True, help="Write several versions where one cannot hold the changes.")
+@click.option("--batch", is_flag=True, help="Write several versions if one cannot hold the changes.")
 @writer(creates=True)
 def import_verb(
-    write: Write, config: str, file: str, form: str | None, *, replace: bool, retype: bool, batch: bool
+    write: Write,
+    config: str,
+    file: str,
+    form: str | None,
+    *,
+    replace: bool,
+    allow_empty: bool,
+    retype: bool,
+    batch: bool,
 ) -> None:
-    """Set what FILE says, as one new version; - is standard input. Nothing is deleted, but with --replace.
+    """Set what FILE says, as one new version; - is standard input. No key is deleted without --replace.
 
-    Top-level names are keys, what is nested stays JSON. YAML is 1.2: no is text, 0755 is 755; dates are refused with
-    their line, quote them. An env file holds text alone.
+    Top-level names are keys, and nested values stay JSON. YAML is 1.2: no is text, 0755 is 755. Dates are refused with
+    their line: quote them. An env file holds text alone. A file without any key is refused.
 
     One version takes at most 10,000 changes and 4 MiB, by the server's defaults. A larger import is refused, and
-    nothing written. With --batch it is written as several versions, in key order: readers see those in between, and
-    if it is cut short, the same line again writes what is left.
+    nothing is written. With --batch, it is written as several versions, in key order: readers see the versions in
+    between. If it is cut short, the same command again writes what is left.
     """
     form = form or formats.format_of(file)
     if form is None:
         raise click.UsageError(f"the format of {file} cannot be told by its suffix: say --format")
-    wanted = _load(file, form)
+    wanted = _load(file, form, allow_empty=allow_empty)
     if not write.message:
         write = write.with_message(f"import {'standard input' if file == '-' else Path(file).name}")
 
@@ -153,21 +148,24 @@ def import_verb(
             edit(write, client, config, stage)
         except lamina.LimitError as error:
             made = f"{file} has {counted(len(wanted), 'key')}, about {size_of(wanted) / 2**20:.1f} MiB"
-            largest = max(size_of({key: value}) for key, value in wanted.items())
-            if error.limit is None or largest <= error.limit:  # else one of them is what is too much
+            largest = max((size_of({key: value}) for key, value in wanted.items()), default=0)
+            if error.limit is None or largest <= error.limit:  # else a single value is too large
                 made += ": --batch writes several versions"
             raise Refusal(f"nothing was written: {error}\n{made}") from None
 
 
-def _load(file: str, form: str) -> dict[str, Any]:
+def _load(file: str, form: str, *, allow_empty: bool) -> dict[str, Any]:
     with reading(file):
         try:
-            data = sys.stdin.buffer.read() if file == "-" else Path(file).read_bytes()
-            return formats.load(form, data)
+            data = read_input(file)
+            entries = formats.load(form, data) if data.strip() else {}
         except OSError as error:
             raise click.UsageError(f"cannot read {file}: {error.strerror or error}") from None
         except formats.FormatError as error:
             raise Refusal(f"{file}: {error}", REFUSED) from None
+    if not entries and not allow_empty:  # most likely a program failed that should have written it
+        raise Refusal(f"nothing was written: {file} holds no key; --allow-empty if that is meant", REFUSED)
+    return entries
 
 
 def _as_assignment(key: str, text: str) -> Assignment:

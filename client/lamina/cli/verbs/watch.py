@@ -13,7 +13,7 @@ import click
 from rich.text import Text
 
 import lamina
-from lamina.cli.arguments.options import PointType, Verb, chosen
+from lamina.cli.arguments.options import PointType, Seconds, Verb, chosen
 from lamina.cli.arguments.points import PointError, parse_point
 from lamina.cli.candidates import CONFIG, KEY
 from lamina.cli.errors import tell
@@ -23,6 +23,7 @@ from lamina.cli.output.screen import AUTHOR, TIME, VERSION, Screen, cell, screen
 from lamina.cli.output.screen import KEY as KEY_STYLE
 from lamina.cli.processes.child import Stopped
 from lamina.cli.processes.per_version import Commands
+from lamina.cli.selection import prefix_option
 from lamina.cli.session import connected
 from lamina.cli.watch_steps import Start, Step, Steps
 
@@ -44,10 +45,11 @@ class _AfterType(PointType):
 @click.command("watch", cls=Verb)
 @click.argument("config", type=CONFIG)
 @click.argument("keys", metavar="[KEY]...", type=KEY, nargs=-1)
-@click.option("--prefix", "prefixes", metavar="P", multiple=True, help="Keys that begin so; may be repeated.")
+@prefix_option
 @click.option("--after", type=_AfterType(), help="First what came after a point in time or a cursor [only what comes].")
 @click.option("--exec", "command", metavar="CMD", help="Run a shell command for each version instead of printing it.")
 @click.option("--stop-on-error", is_flag=True, help="With --exec: exit with 1 when the command fails [go on].")
+@click.option("--grace", type=Seconds(min=0), metavar="SECONDS", help="With --exec: kill it so long after Ctrl-C [5].")
 @click.pass_context
 def watch_verb(
     ctx: click.Context,
@@ -58,6 +60,7 @@ def watch_verb(
     *,
     command: str | None,
     stop_on_error: bool,
+    grace: float | None,
 ) -> None:
     """Print a line for each change as it is committed, until Ctrl-C: version, time, author, key, old and new value.
 
@@ -70,13 +73,15 @@ def watch_verb(
     KEY _VALUE and _OLD, in its environment. A command that fails is reported, and the watch goes on.
     """
     output = chosen(ctx).output(("text", "json") if command is None else ("text",))
-    if stop_on_error and command is None:
-        raise click.UsageError("--stop-on-error is for --exec")
+    for option, is_given in (("--stop-on-error", stop_on_error), ("--grace", grace is not None)):
+        if is_given and command is None:
+            raise click.UsageError(f"{option} is for --exec")
     with connected(ctx) as client:
         steps = _begun(client, config, keys, prefixes, after, announce=output == "text")
         if command is not None:
             single = len(set(keys)) == 1 and not any(prefixes)
-            with Commands(command, config, single=single, stop_on_error=stop_on_error) as run:
+            run = Commands(command, config, single=single, stop_on_error=stop_on_error, grace_seconds=grace)
+            with run:
                 _follow(steps, run)
             return
         _close_with_reader(steps)

@@ -1,15 +1,14 @@
 """The verbs that write what the command line says: set, unset, revert, fork."""
 
-import sys
 from collections.abc import Callable
 from datetime import datetime
 from itertools import islice
-from pathlib import Path
 
 import click
 
 import lamina
 from lamina.cli.arguments.assignments import NotationError, parse_all
+from lamina.cli.arguments.inputs import is_stdin, read_input
 from lamina.cli.arguments.options import POINT, Verb
 from lamina.cli.candidates import ASSIGNMENT, CONFIG, KEY
 from lamina.cli.errors import NOT_FOUND, Refusal
@@ -43,7 +42,7 @@ def set_verb(write: Write, config: str, assignments: tuple[str, ...], *, retype:
     hosts:=@FILE        the JSON in a file
     a\=b=c  a\:b:=1     a backslash before a = or : that is part of the key
 
-    KEY=TEXT is refused where the key holds anything but text, because timeout=30 is not timeout:=30.
+    KEY=TEXT is refused if the key holds anything but text, because timeout=30 is not timeout:=30.
     """
     try:
         wanted = parse_all(assignments, _file_reader())
@@ -61,18 +60,17 @@ def set_verb(write: Write, config: str, assignments: tuple[str, ...], *, retype:
 
 
 def _file_reader() -> Callable[[str], bytes]:
-    """Make what reads files, and standard input no more than once: a second time it would be silently empty."""
-    taken = False
+    """Return a function that reads files, and standard input once: a second time it would be silently empty."""
+    is_taken = False
 
     def read(path: str) -> bytes:
-        nonlocal taken
-        if path == "-":
-            if taken:
+        nonlocal is_taken
+        if is_stdin(path):
+            if is_taken:
                 raise NotationError("standard input can be read only once")
-            taken = True
-            return sys.stdin.buffer.read()
+            is_taken = True
         try:
-            return Path(path).read_bytes()
+            return read_input(path)
         except (OSError, ValueError) as error:
             raise NotationError(f"cannot read {path}: {getattr(error, 'strerror', None) or error}") from None
 
@@ -100,12 +98,12 @@ def unset_verb(write: Write, config: str, keys: tuple[str, ...]) -> None:
 @click.command("revert", cls=Verb)
 @click.argument("config", type=CONFIG)
 @click.argument("keys", metavar="[KEY]...", type=KEY, nargs=-1)
-@click.option("--to", "point", type=POINT, required=True, help="As it was then.")
+@click.option("--to", "point", type=POINT, required=True, help="The time or version to go back to.")
 @writer()
 def revert_verb(write: Write, config: str, keys: tuple[str, ...], point: int | datetime) -> None:
-    """Write a new version in which the keys, or without KEY the whole map, are as they were at V.
+    """Write a new version in which the keys are as they were at V; without KEY, the whole map.
 
-    Nothing is lost: what is replaced stays in the history, and the printed line brings it back.
+    Nothing is lost: the replaced values stay in the history, and the printed line brings them back.
     """
     keys = tuple(dict.fromkeys(keys))
 
@@ -138,10 +136,10 @@ def revert_verb(write: Write, config: str, keys: tuple[str, ...], point: int | d
 @click.command("fork", cls=Verb)
 @click.argument("source", type=CONFIG)
 @click.argument("fork", metavar="TARGET", type=CONFIG)
-@click.option("--at", "point", type=POINT, help="As SOURCE was then [now].")
+@click.option("--at", "point", type=POINT, help="SOURCE as it was then [now].")
 @writer(based=False)
 def fork_verb(write: Write, source: str, fork: str, point: int | datetime | None) -> None:
-    """Make the config TARGET, whose version 1 is SOURCE's map. If there is a TARGET, nothing is written."""
+    """Make the config TARGET, whose version 1 is SOURCE's map. If TARGET exists already, nothing is written."""
     with connected(write.ctx) as client:
         cfg = client.config(source)
         at = cfg.version if point is None else point

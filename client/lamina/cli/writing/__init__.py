@@ -1,4 +1,4 @@
-"""What all writing verbs share: one commit, its preview and its undo line. Knows no file format.
+"""What all writing verbs share: a commit, its preview and its undo line. Knows no file format.
 
 Begin with writer.py.
 """

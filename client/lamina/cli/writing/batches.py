@@ -1,8 +1,8 @@
-"""An import that no single version can hold, as several versions. It knows SDK and writers, and nothing of files.
+"""An import that is too large for one version, as several versions. It knows nothing of files.
 
-The changes are taken in key order, in batches of the sizes that a server takes by default; where a server takes less, a
-refused batch is halved. Each batch is a commit of its own, so an import that was cut short is finished by doing the
-same again: what is equal already is no change.
+The changes are written in key order, in batches that a server takes by default. A batch that a server refuses is
+halved. Each batch is a commit of its own. If an import is cut short, the same import again writes what is left: an
+equal value is no change.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -17,15 +17,15 @@ from lamina.cli.writing.writer import Write, outcome_told, print_plan, print_unc
 _BATCH_CHANGES: Final = 10_000
 """The server's default for one request."""
 _BATCH_BYTES: Final = 3 * 2**20
-"""Under the server's 4 MiB: what a change needs is only estimated here."""
+"""Less than the server's 4 MiB, because the size of a change is only estimated here."""
 _CHANGE_BYTES: Final = 32
-"""What a change needs beside its key and value: tags and lengths."""
+"""Bytes of a change beside its key and value: tags and lengths."""
 Stage = Callable[[lamina.Config, lamina.Snapshot], None]
 Changes = dict[str, lamina.Change]
 
 
 def write_in_batches(write: Write, client: lamina.Client, config: str, stage: Stage) -> None:
-    """Write all that `stage` changes in the head, in as many versions as it takes, and print the outcome."""
+    """Write all changes that `stage` makes to the head, in as many versions as needed; print the outcome."""
     cfg = write.open(client, config)
     stage(cfg, cfg.at(cfg.version))
     changes = cfg.changes
@@ -44,7 +44,7 @@ def write_in_batches(write: Write, client: lamina.Client, config: str, stage: St
 
 
 def size_of(entries: Mapping[str, Any]) -> int:
-    """Estimate how many bytes a request needs that sets these."""
+    """Return the estimated size of a request that sets these entries, in bytes."""
     return sum(_size(key, value) for key, value in entries.items())
 
 
@@ -66,7 +66,7 @@ def _batches(changes: Changes) -> Iterator[Changes]:
 def _commit(
     write: Write, cfg: lamina.Config, batch: Changes, advance: Callable[[int], None]
 ) -> Iterator[lamina.Version]:
-    """Commit one batch; one that the server will not take, in halves."""
+    """Commit one batch; if the server refuses it as too large, commit its halves."""
     try:
         version = _committed(write, cfg, batch)
     except lamina.LimitError:

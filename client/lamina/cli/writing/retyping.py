@@ -1,4 +1,4 @@
-"""Refuse text where a value of another type stands."""
+"""Refuse a text for a key that holds a value of another type."""
 
 from collections.abc import Iterable
 
@@ -11,7 +11,7 @@ _KINDS = {type(None): "null", bool: "a boolean", int: "an integer", float: "a nu
 
 
 def refuse_retyping(wanted: Iterable[Assignment], head: lamina.Snapshot) -> None:
-    """Refuse a text for a key that holds anything else: nine times in ten the colon was forgotten."""
+    """Raise UsageError if a text would replace anything but text: most likely the colon of `:=` was forgotten."""
     for assignment in wanted:
         if assignment.typed or isinstance(head.get(assignment.key, ""), str):
             continue

@@ -1,7 +1,7 @@
-"""What all writers share: their options, the check of `--base`, trying again, and what they print. It knows no verb.
+"""What all writers share: their options, the check of `--base`, the retry, and what they print. It knows no verb.
 
-Without --base a writer means what it says, whatever the head is: if others commit in between, it looks anew at what
-they left, and writes over it. With --base V it writes only if nobody changed, since V, what it changes.
+Without --base, a writer writes whatever the head is: if others commit in between, it reads the new head and tries
+again. With --base V, it writes only if nobody has changed the same keys since V.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping
@@ -21,14 +21,14 @@ from lamina.cli.output.screen import NEW, QUIET, VERSION, cell, screen
 from lamina.cli.session import similar_config
 
 ATTEMPTS: Final = 20
-"""Each fails only if somebody else commits the same key within a few milliseconds."""
+"""An attempt fails only if others commit the same key within a few milliseconds."""
 _NAMED_KEYS: Final = 8
-"""So many keys stand in the line that undoes; beyond, it reverts the whole map."""
+"""The line that undoes names up to this many keys; for more, it reverts the whole map."""
 Changes = Mapping[str, lamina.Change]
 
 
 class StaleBaseError(lamina.ConflictError):
-    """What is to be changed was changed since --base: a conflict that trying again does not end."""
+    """Others have changed the same keys since --base: a conflict that another attempt does not end."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +43,11 @@ class Write:
     create: bool = False
 
     def with_message(self, message: str) -> "Write":
-        """Give the same with another message."""
+        """Return the same options with another message."""
         return replace(self, message=message)
 
     def open(self, client: lamina.Client, config: str) -> lamina.Config:
-        """Read the config's head; where there is none, say how to make one."""
+        """Read the config's head. Raise Refusal if there is none, which says how to make one."""
         try:
             return client.config(config, create=self.create)
         except lamina.NotFoundError:
@@ -57,7 +57,7 @@ class Write:
             raise Refusal(text, NOT_FOUND) from None
 
     def demand_base(self, cfg: lamina.Config, changes: Changes) -> None:
-        """Raise ConflictError if what these changes change was changed since --base, unless to the very same."""
+        """Raise ConflictError if others have changed these keys since --base, unless to the same values."""
         if self.base is None or self.base == cfg.version:
             return
         since = cfg.diff(self.base, cfg.version)
@@ -67,7 +67,7 @@ class Write:
 
 
 def writer(*, based: bool = True, creates: bool = False) -> Callable[[Callable[..., None]], Callable[..., None]]:
-    """Give a verb the options of all writers; it gets them as `write`."""
+    """Return a decorator that gives a verb the options of all writers, as its argument `write`."""
 
     def decorate(verb: Callable[..., None]) -> Callable[..., None]:
         @click.pass_context
@@ -81,13 +81,13 @@ def writer(*, based: bool = True, creates: bool = False) -> Callable[[Callable[.
 
         run.__doc__ = verb.__doc__
         options = [
-            click.option("-m", "--message", help="Why; the log shows it."),
-            click.option("--dry-run", is_flag=True, help="Write nothing, print what would change."),
+            click.option("-m", "--message", help="The reason; the log shows it."),
+            click.option("--dry-run", is_flag=True, help="Write nothing; print what would change."),
             click.option("--exit-code", is_flag=True, help="With --dry-run: exit with 1 if something would change."),
         ]
         if based:
             options.append(
-                click.option("--base", type=POINT, help="Exit with 3 if what this changes was changed since V.")
+                click.option("--base", type=POINT, help="Exit with 3 if others have changed the same keys since V.")
             )
         if creates:
             options.append(click.option("--create", is_flag=True, help="Make the config if there is none."))
@@ -99,7 +99,7 @@ def writer(*, based: bool = True, creates: bool = False) -> Callable[[Callable[.
 
 
 def until_written(attempt: Callable[[], None]) -> None:
-    """Try until nobody commits in between. Each attempt looks at the head anew, so also at what --base says of it."""
+    """Try until nobody commits in between. Each attempt reads the head anew, and checks --base against it."""
     for left in reversed(range(ATTEMPTS)):
         try:
             return attempt()
@@ -113,7 +113,7 @@ def until_written(attempt: Callable[[], None]) -> None:
 
 @contextmanager
 def outcome_told(config: str) -> Iterator[None]:
-    """Where a write's answer stays away, say that it may have happened, and how to find out."""
+    """If a write gets no answer, raise Refusal, which says that it may have happened, and how to find out."""
     try:
         yield
     except lamina.UnavailableError as error:
@@ -124,10 +124,10 @@ def outcome_told(config: str) -> Iterator[None]:
 def edit(
     write: Write, client: lamina.Client, config: str, stage: Callable[[lamina.Config, lamina.Snapshot], None]
 ) -> None:
-    """Write what `stage` makes of the head, and print what came of it.
+    """Write the changes that `stage` makes to the head, and print the outcome.
 
-    `stage` gets the draft, and the head to look things up in: what is read in the draft is taken for a reason of the
-    change, and would conflict without need.
+    `stage` gets the draft, and the head to read from. A key that it read from the draft would count as a reason for the
+    change, and conflict without need.
     """
 
     def attempt() -> None:
@@ -149,9 +149,9 @@ def edit(
 
 
 def print_written(write: Write, version: lamina.Version, changes: Changes, *, before: int | None = None) -> None:
-    """Print the new version, and the line that undoes it: that goes back to the version `before`, else to the parent.
+    """Print the new version, and the line that undoes it. That goes back to the version `before`, or to the parent.
 
-    The line has a --base, so that pasted a day later it overwrites nothing that others have done since.
+    The line has a --base: a day later, it overwrites nothing that others have changed since.
     """
     parent = version.parent if before is None else before
     options = chosen(write.ctx)
@@ -176,7 +176,7 @@ def print_unchanged(write: Write, cfg: lamina.Config) -> None:
 
 
 def print_plan(write: Write, changes: Changes) -> None:
-    """Print what --dry-run found, and end with 1 if that was asked for."""
+    """Print the changes that --dry-run found; exit with 1 if there are any and --exit-code was given."""
     if chosen(write.ctx).output(("text", "json")) == "json":
         print(document(shapes(changes)))
     else:
@@ -189,7 +189,7 @@ def print_plan(write: Write, changes: Changes) -> None:
 
 
 def _conflicts(cfg: lamina.Config, stale: Changes, changes: Changes) -> dict[str, lamina.Conflict]:
-    """Say who changed the keys: their newest change."""
+    """Return a conflict for each key, with the author of its newest change."""
     conflicts: dict[str, lamina.Conflict] = {}
     for key, since in stale.items():
         last = next(cfg.history(key, newest_first=True, limit=1))
@@ -198,7 +198,7 @@ def _conflicts(cfg: lamina.Config, stale: Changes, changes: Changes) -> dict[str
 
 
 def named(keys: Collection[str]) -> str:
-    """Name keys in a text, the first ones of many."""
+    """Return the names of keys for a text: the first ones, and how many more there are."""
     first = list(keys)[:_NAMED_KEYS]
     more = len(keys) - len(first)
     return ", ".join(first) + (f" and {more} more" if more else "")

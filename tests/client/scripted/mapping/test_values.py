@@ -5,7 +5,12 @@ import enum
 import json
 import math
 import pickle
+from array import array
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import PurePosixPath
 from typing import Any
+from uuid import UUID
 
 import pytest
 from hypothesis import given
@@ -107,13 +112,32 @@ def test_a_subclass_becomes_its_base(value: Any, base: Any) -> None:
         assert alike(decode_plain(encode({value: 1}, key="k")), {base: 1})
 
 
+class Plain(enum.Enum):
+    RED = "red"
+
+
+# As numpy has them, which is not installed here.
+NUMPY_INT64 = type("int64", (type("generic", (), {"__module__": "numpy"}),), {"__module__": "numpy"})
+NUMPY_ARRAY = type("ndarray", (), {"__module__": "numpy"})
+
+
 @pytest.mark.parametrize(
     ("value", "words"),
     [
         ((1, 2), "the value of 'k' cannot be a tuple: use a list"),
-        ({1, 2}, "set"),
-        (1j, "complex"),
-        (bytearray(b"x"), "use bytes"),
+        ({1, 2}, r"a set: use a list, such as sorted\(value\)"),
+        (frozenset(), r"a frozenset: use a list, such as sorted"),
+        (1j, "a complex: values are None, bool, int, float, str, bytes, and lists and dicts of these"),
+        (bytearray(b"x"), "a bytearray: use bytes"),
+        (array("i"), r"an array: use value.tolist\(\)"),
+        (datetime(2026, 11, 23, tzinfo=UTC), r"a datetime: use text, such as value.isoformat\(\)"),
+        (timedelta(1), r"a timedelta: use a number, such as value.total_seconds\(\)"),
+        (Decimal(1), r"a Decimal: use str\(value\) to keep each digit"),
+        (UUID(int=1), r"a UUID: use str\(value\)"),
+        (PurePosixPath("/x"), r"a PurePosixPath: use str\(value\)"),
+        (Plain.RED, "a Plain: use value.value"),
+        (NUMPY_INT64(), r"an int64: use value.item\(\)"),
+        (NUMPY_ARRAY(), r"a ndarray: use value.tolist\(\)"),
         (object(), "object"),
         ([b"x"], r"the value of 'k'\[0\] cannot be a bytes inside a list or dict"),
         ({"a": [0, (1,)]}, r"the value of 'k'\['a'\]\[1\] cannot be a tuple"),

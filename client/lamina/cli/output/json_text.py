@@ -1,0 +1,96 @@
+"""Reads JSON strictly: what Python's json module takes beyond JSON is refused, with its line and key.
+
+That is NaN, infinity, a name twice in one object, and a number that is larger than 64 bits.
+"""
+
+import json
+import math
+import re
+from typing import Any, Final, NoReturn
+
+_TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
+
+
+class JSONTextError(ValueError):
+    """A text that is not JSON. Says where, and never what stands there."""
+
+
+def parse_json(text: str) -> Any:
+    """Read JSON strictly. Raise JSONTextError with the line."""
+    try:
+        return json.loads(
+            text, object_pairs_hook=_object, parse_constant=_refuse_constant, parse_float=_float, parse_int=_integer
+        )
+    except json.JSONDecodeError as error:
+        what = error.msg[:1].lower() + error.msg[1:]
+        raise JSONTextError(f"line {error.lineno}, column {error.colno}: {what}") from None
+    except RecursionError:
+        raise JSONTextError("nested too deeply") from None
+    except JSONTextError:  # the json module does not say where it called the function that has refused
+        _refuse_with_place(text)
+        raise
+
+
+def _object(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    for name, value in pairs:
+        if name in names:
+            raise JSONTextError(_twice(name))
+        names[name] = value
+    return names
+
+
+def _twice(name: str) -> str:
+    return f"the name {name!r} stands twice in one object"
+
+
+def _float(digits: str) -> float:
+    number = float(digits)
+    if not math.isfinite(number):
+        raise JSONTextError("a number is too large for 64 bits")
+    return number
+
+
+def _integer(digits: str) -> int:
+    try:
+        return int(digits)
+    except ValueError:  # it has more digits than Python is willing to read
+        raise JSONTextError("an integer is too large for 64 bits") from None
+
+
+def _refuse_constant(_name: str) -> NoReturn:
+    raise JSONTextError("NaN and infinity are not JSON")
+
+
+def _refuse_with_place(text: str) -> None:
+    """Walk over a text that is JSON but for what is refused here; raise the first refusal, with its line and key."""
+    names: list[set[str] | None] = []  # of the objects around; None for a list
+    key, before = "", ""
+    for found in _TOKEN.finditer(text):
+        part, is_name = found[0], bool(names) and names[-1] is not None and before in {"{", ","}
+        before = part
+        if part in {"{", "["}:
+            names.append(set() if part == "{" else None)
+        elif part in {"}", "]"}:
+            names.pop()
+        elif part not in {",", ":"}:
+            is_key = is_name and len(names) == 1
+            key = "" if is_key else key
+            try:
+                _refuse_name(part, names[-1]) if is_name else _refuse_scalar(part)
+            except JSONTextError as refusal:
+                line = text.count("\n", 0, found.start()) + 1
+                raise JSONTextError(f"line {line}: {f'{key}: ' if key else ''}{refusal}") from None
+            key = json.loads(part) if is_key else key
+
+
+def _refuse_name(part: str, names: "set[str] | None") -> None:
+    name = json.loads(part)
+    assert names is not None  # only an object has names
+    if name in names:
+        raise JSONTextError(_twice(name))
+    names.add(name)
+
+
+def _refuse_scalar(part: str) -> None:
+    json.loads(part, parse_constant=_refuse_constant, parse_float=_float, parse_int=_integer)
