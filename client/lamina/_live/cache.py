@@ -70,11 +70,13 @@ class Cache:
     def _folder(self) -> "Path | None":
         from pathlib import Path  # noqa: PLC0415
 
-        if self._given is not None:
-            return Path(self._given).absolute() if self._given else None
         try:
+            if self._given is not None:
+                return Path(self._given).expanduser().absolute() if self._given else None
             return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lamina"
-        except RuntimeError:  # a user without a home, as in some containers
+        except RuntimeError as error:  # a user without a home, as in some containers
+            if self._given is not None:
+                log.warning("no last-known-good file is kept in %s: %s", self._given, error)
             return None
 
     def load(self, config: str) -> CachedVersion | None:

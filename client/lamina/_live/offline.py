@@ -66,18 +66,18 @@ class CacheWriter:
         """Whether there is a folder to keep files in."""
         return self._cache.is_on
 
-    def is_due(self, tracking: HeadTracker) -> bool:
+    def is_due(self, tracker: HeadTracker) -> bool:
         """Tell whether there is something to keep: another version, or the same that is still the head."""
-        if tracking.is_offline or tracking.failure is not None:
+        if tracker.is_offline or tracker.failure is not None:
             return False
-        return tracking.entries.header != self._header or tracking.known_at - self._known_at >= CONFIRMED_SECONDS
+        return tracker.entries.header != self._header or tracker.known_at - self._known_at >= CONFIRMED_SECONDS
 
-    def keep(self, tracking: HeadTracker) -> float:
+    def keep(self, tracker: HeadTracker) -> float:
         """Write it, and tell how many seconds to rest. What fails is logged, and tried again with the next version."""
         began = time.monotonic()
         # Before the entries, which may be swapped meanwhile: what is written was the head then, or later.
-        self._known_at, known_at = tracking.known_at, time.time() - tracking.age
-        entries = tracking.entries
+        self._known_at, known_at = tracker.known_at, time.time() - tracker.age
+        entries = tracker.entries
         self._header = entries.header
         try:
             self._cache.keep(entries, known_at)

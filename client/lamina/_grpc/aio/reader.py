@@ -9,7 +9,8 @@ from lamina._grpc.aio.shell import Shell
 from lamina._grpc.aio.watch import Watch
 from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import Snapshot
-from lamina._streams.watch import After, WatchStream
+from lamina._streams.cursor import After
+from lamina._streams.queue import WatchQueue
 from lamina.records import Change, KeyChange, Version
 
 
@@ -59,8 +60,8 @@ class Reader:
         the loop. For `async with` and `async for`; this config itself stands still.
         """
         prefixes = [prefix] if isinstance(prefix, str) else list(prefix)
-        following = WatchStream(self._shell.session, self._base().header, keys, filter(None, prefixes), after)
-        return Watch(self._shell, following, timeout)
+        queue = WatchQueue(self._shell.session, self._base().header, keys, filter(None, prefixes), after)
+        return Watch(self._shell, queue, timeout)
 
     def _name(self) -> str:
         return self._base().header.config
