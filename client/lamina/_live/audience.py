@@ -1,4 +1,4 @@
-"""Who is told of a config's new versions: its lives, their functions, and what is bound to them. Pure.
+"""The audience of a config's new versions: its lives, their functions, and what is bound to them. Pure.
 
 It neither waits nor calls. The shells do: they say when versions come, and call what is due, one after the other.
 

@@ -1,6 +1,6 @@
 """Settings bound to a live: the object that a version was made into, swapped for that of a later one which fits.
 
-Pure: sync_live.py and aio_live.py say when to look at a version, and call the functions. It knows neither pydantic nor
+Pure: the subscriptions of _grpc say when to look at a version, and call the functions. It knows neither pydantic nor
 what else makes the objects: a form does.
 
 Worked example: version 7 fits, and is `current`. Version 8 has a text for a port: `current` and `version` stay as they

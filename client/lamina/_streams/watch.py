@@ -108,7 +108,7 @@ class WatchStream:
         self._receiver.interrupted()
 
     def locate_by(self, locate: Locate) -> None:
-        """Drop the stream, and begin anew where this flow says."""
+        """Drop the stream, and begin again where this flow says."""
         self.drop()
         self._locate = locate
 

@@ -89,15 +89,15 @@ class Bundle(Snapshot):
         return self._iterate(reads.history(self._session, self.config, key, limit, newest_first=newest_first))
 
     def blame(self, *keys: str) -> dict[str, Version]:
-        """Tell which version set each key's value; without keys, of all. KeyError for a missing one."""
+        """Return the version that set each key's value; without keys, of all. KeyError for a missing one."""
         return self._run(reads.blame(self._session, self._entries, keys))
 
     def verify(self) -> Version:
         """Walk the hash chain from version 1 to the newest, and return its header.
 
-        Every hash is made anew from what the file holds, and what this bundle shows is held against it. A hash noted
-        elsewhere that equals the returned one's proves the whole past. DataLossError names the first version that is
-        not as it was committed.
+        Every hash is computed again from what the file holds, and what this bundle shows is compared with it. A hash
+        noted elsewhere that equals the returned one's proves the whole past. DataLossError names the first version that
+        is not as it was committed.
         """
         walk = ChainWalk(self._session, self._entries)
         messages = map(_as_streamed, self._past.messages())

@@ -77,7 +77,7 @@ class BundleExport:
 
 @contextmanager
 def _replacing(path: Path) -> Generator[IO[bytes], None, None]:
-    """Give a file that has its name only when the block has ended well; else nothing of it is left."""
+    """Yield a file that gets its name only when the block has ended well; else nothing of it is left."""
     path = path.resolve()
     if path.exists() and not path.is_file():  # root could replace even /dev/null, and break the machine
         raise OSError(errno.EINVAL, "it is no regular file, and only such a one is replaced", str(path))

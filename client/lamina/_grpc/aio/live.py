@@ -38,7 +38,8 @@ class Live(LiveView, Reader):
     async def wait(self, version: SupportsIndex, timeout: float | None = None) -> None:
         """Wait until it shows this version or a later one, woken by the stream.
 
-        DeadlineError after `timeout` seconds, by default the client's; the error that has ended it, if one did.
+        DeadlineError after `timeout` seconds, by default the client's, which count anew from each part of a large
+        version that arrives in several; the error that has ended it, if one did.
         """
         if not has_reached(self._tracker, version):
             self._check_open()
@@ -46,9 +47,9 @@ class Live(LiveView, Reader):
             await self._subscription.wait(version, seconds, self._check_open)
 
     async def carried(self, versions: Mapping[str, int]) -> Snapshot:
-        """Give the version that a request carries, to be pinned: `live.pin(await live.carried(versions))`.
+        """Return the version that a request carries, to be pinned: `live.pin(await live.carried(versions))`.
 
-        `versions` are by config, as `lamina.carry` reads them. Where there is none of this config, or none that can be
+        `versions` are by config, as `lamina.carry` reads them. If there is none of this config, or one that cannot be
         read within a second, it is the version that is shown: a header fails no request.
         """
         return Snapshot(await self._shell.run(self._carried(self._shell.session, versions)))
@@ -73,7 +74,7 @@ class Live(LiveView, Reader):
         delimiter: str = "/",
         on_invalid: OnInvalid | None = None,
     ) -> Bound[Settings]:
-        """Make an object of a pydantic model or a dataclass of each version; `current` is that of the newest that fits.
+        """Make an object of a pydantic model or a dataclass of each version; `current` is of the newest that fits.
 
         A field is filled from the key of its name after `prefix`, a nested one from the keys below it (`db/host`) or
         from a dict. Other keys are ignored, unless the model forbids them. SettingsError if the version that is shown

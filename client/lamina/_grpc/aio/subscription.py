@@ -69,7 +69,7 @@ class Subscription:
         if self._audience.leave(listener):
             await self.close()
         else:
-            await self._notify()  # who waits by this live, and by no other
+            await self._notify()  # wakes the calls that wait by this live
 
     def abandon(self, listener: Listener) -> None:
         """Unregister a live that nobody has any more. Called on any thread."""
@@ -145,7 +145,7 @@ class Subscription:
         except LaminaError as error:
             failure = error
             log.error("%s, and does not follow any more: %s", self.tracker.place, error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, who waits has to hear of it
+        except Exception as error:  # noqa: BLE001 - whatever it is, `wait` has to raise it
             failure = LaminaError(f"a defect has ended it: {error!r}")
             log.exception("%s, and does not follow any more", self.tracker.place)
         finally:
@@ -153,7 +153,7 @@ class Subscription:
             await self._runner.close()
 
     async def _hand_over(self, received: Iterable[Due]) -> None:
-        """Wake who waits, and leave what came to the callbacks."""
+        """Wake the calls that wait, and leave what came to the callbacks."""
         async with self._changed:
             if self._caller is not None:
                 self._audience.put(received)

@@ -50,7 +50,8 @@ class Live(LiveView, Reader):
     def wait(self, version: SupportsIndex, timeout: float | None = None) -> None:
         """Wait until it shows this version or a later one, and what is bound has looked at it; woken by the stream.
 
-        DeadlineError after `timeout` seconds, by default the client's; the error that has ended it, if one did.
+        DeadlineError after `timeout` seconds, by default the client's, which count anew from each part of a large
+        version that arrives in several; the error that has ended it, if one did.
         """
         if not has_reached(self._head(), version):
             self._check_open()
@@ -60,11 +61,11 @@ class Live(LiveView, Reader):
         self._subscription.wait(version, seconds, self._check_open, self._listener)
 
     def carried(self, versions: Mapping[str, int]) -> Snapshot:
-        """Give the version that a request carries, to be pinned: `live.pin(live.carried(versions))`.
+        """Return the version that a request carries, to be pinned: `live.pin(live.carried(versions))`.
 
         `versions` are by config, as `lamina.carry` reads them. The version is at hand, or read, which takes a second at
-        most. Where the request carries none of this config, none that there is, or none that can be read now, it is the
-        version that is shown: a header fails no request.
+        most. If the request carries none of this config, or one that cannot be read, it is the version that is shown: a
+        header fails no request.
         """
         return Snapshot(self._shell.run(self._carried(self._shell.session, versions)))
 
@@ -88,7 +89,7 @@ class Live(LiveView, Reader):
         delimiter: str = "/",
         on_invalid: OnInvalid | None = None,
     ) -> Bound[Settings]:
-        """Make an object of a pydantic model or a dataclass of each version; `current` is that of the newest that fits.
+        """Make an object of a pydantic model or a dataclass of each version; `current` is of the newest that fits.
 
         A field is filled from the key of its name after `prefix`, a nested one from the keys below it (`db/host`) or
         from a dict. Other keys are ignored, unless the model forbids them. SettingsError if the version that is shown

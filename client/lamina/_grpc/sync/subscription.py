@@ -93,7 +93,7 @@ class Subscription:
         if self._is_last(listener):
             self.close()
         else:
-            self._notify()  # who waits by this live, and by no other
+            self._notify()  # wakes the calls that wait by this live
 
     def wait(self, version: SupportsIndex, seconds: float, check_open: Callable[[], None], listener: Listener) -> None:
         """Wait until a version was reached, and seen by what is bound to this live.
@@ -219,7 +219,7 @@ class Subscription:
         except LaminaError as error:
             failure = error
             log.error("%s, and does not follow any more: %s", self.tracker.place, error)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, who waits has to hear of it
+        except BaseException as error:  # noqa: BLE001 - whatever it is, `wait` has to raise it
             failure = LaminaError(f"a defect has ended it: {error!r}")
             log.exception("%s, and does not follow any more", self.tracker.place)
         finally:
@@ -231,7 +231,7 @@ class Subscription:
             yield self.abandoned.popleft()
 
     def _hand_over(self, received: Iterable[Due]) -> None:
-        """Wake who waits, and leave what came to the callbacks."""
+        """Wake the calls that wait, and leave what came to the callbacks."""
         with self._changed:
             if self._caller is not None:
                 self._audience.put(received)
