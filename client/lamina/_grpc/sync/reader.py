@@ -1,4 +1,4 @@
-"""The verbs that look at a config's past and its future, for threads, for whoever stands at one of its versions."""
+"""The verbs that look at a config's past and its future, for threads. A Config and a Live have them."""
 
 from collections.abc import Iterable, Iterator
 from typing import SupportsIndex
@@ -9,12 +9,13 @@ from lamina._grpc.sync.shell import Shell
 from lamina._grpc.sync.watch import Watch
 from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import Snapshot
-from lamina._streams.watch import After, WatchStream
+from lamina._streams.cursor import After
+from lamina._streams.queue import WatchQueue
 from lamina.records import Change, KeyChange, Version
 
 
 class Reader:
-    """What a Config and a Live have in common. `_shell` runs it, `_base` is where it stands."""
+    """What a Config and a Live have in common. `_shell` runs its flows, `_base` is the version that it stands on."""
 
     __slots__ = ()
 
@@ -26,7 +27,7 @@ class Reader:
     def at(self, point: Point) -> Snapshot:
         """Read the whole map as it was at a version, or at a time: a datetime with a zone, else InvalidError.
 
-        NotFoundError for a version that there is not. Version 0 is the empty map before the first.
+        NotFoundError if there is no such version. Version 0 is the empty map before the first.
         """
         return Snapshot(self._shell.run(reads.at(self._shell.session, self._base(), point)))
 
@@ -47,7 +48,7 @@ class Reader:
         return self._shell.iterate(listing)
 
     def blame(self, *keys: str) -> dict[str, Version]:
-        """Tell which version set each key's committed value; without keys, of all. KeyError for a missing one."""
+        """Return the version that set each key's committed value; without keys, of all. KeyError for a missing one."""
         return self._shell.run(reads.blame(self._shell.session, self._base(), keys))
 
     def watch(
@@ -55,12 +56,12 @@ class Reader:
     ) -> Watch:
         """Follow every change of these keys, of keys with a prefix, or without either of the whole config.
 
-        Begins after `version`, unless `after` names another version, time or cursor. `timeout` seconds of silence end
-        the loop. This config itself stands still: `refresh` moves it.
+        Begins after `version`, unless `after` names another version, time or cursor. `timeout` seconds without a
+        change that arrives end the loop. This config itself stands still: `refresh` moves it.
         """
         prefixes = [prefix] if isinstance(prefix, str) else list(prefix)
-        following = WatchStream(self._shell.session, self._base().header, keys, filter(None, prefixes), after)
-        return Watch(self._shell, following, timeout)
+        queue = WatchQueue(self._shell.session, self._base().header, keys, filter(None, prefixes), after)
+        return Watch(self._shell, queue, timeout)
 
     def _name(self) -> str:
         return self._base().header.config

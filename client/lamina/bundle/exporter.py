@@ -1,0 +1,75 @@
+"""Writes a config's past into a bundle as it comes over a watch's stream. It knows neither the file's format nor calls.
+
+Each hash is checked, and the file has its name only once all of it was found intact.
+"""
+
+import os
+from collections.abc import Callable
+
+from lamina._flows import reads
+from lamina._flows.points import Point
+from lamina._grpc.sync.walk import walk_chain
+from lamina.bundle import files
+from lamina.errors import InvalidError
+from lamina.records import Version
+from lamina.sync import Config
+from lamina_protos import bundle
+from lamina_protos.v1 import lamina_pb2 as pb
+
+
+def export(
+    config: Config,
+    path: str | os.PathLike[str],
+    *,
+    at: Point | None = None,
+    advance: Callable[[int], object] = lambda _versions: None,
+) -> Version:
+    """Write all versions of a config, up to the one that it stands on, into a file; return the last one's header.
+
+    `at` names another last version, or a time.
+
+    Verifies what `config.verify()` does, and raises as it does. `advance` is called with the number of versions written
+    since its last call. Staged changes are not exported.
+
+    A new file is readable by its owner alone. A file that is there is replaced as a whole or not at all, and keeps its
+    owner and mode. A pipe, a device or the name of an open descriptor (/dev/stdout) is written as a stream: if this
+    raises, the part that was written is not read as a whole bundle.
+
+    Memory holds one version and the digests of one map. `timeout` counts for each message instead of the whole.
+    """
+    # Of the same package.
+    shell, base = config._shell, config._base()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    if at is not None:
+        base = shell.run(reads.at(shell.session, base, at))
+    if not base.header.number:
+        raise InvalidError(f"there is no version of {base.header.config} to export", reason="BAD_REQUEST")
+    with files.written(path, private=True) as file:
+        writer = bundle.Writer(file)
+        version = walk_chain(shell, base, BundleExport(writer, advance))
+        writer.finish(version.number, bytes.fromhex(version.hash))
+    return version
+
+
+class BundleExport:
+    """The receiver that writes each version into a bundle, once a walk has found it intact."""
+
+    def __init__(self, writer: bundle.Writer, advance: Callable[[int], object]) -> None:
+        self._writer = writer
+        self._advance = advance
+        self._parts: list[pb.VersionChanges] = []
+
+    def part(self, part: pb.VersionChanges) -> None:
+        """Keep the parts of a version, and write them with the last one."""
+        self._parts.append(part)
+        if not part.more:
+            for each in self._parts:
+                self._writer.add(each)
+            self._parts = []
+            self._advance(1)
+
+    def bookmark(self, cursor: pb.Cursor) -> None:
+        """Write nothing."""
+
+    def interrupted(self) -> None:
+        """Drop the parts of a version that will arrive again."""
+        self._parts = []
