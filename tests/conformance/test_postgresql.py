@@ -57,6 +57,11 @@ def alter_database(url: str, *settings: str) -> None:
     engine.dispose()
 
 
+def impatient(url: str, **timeouts: int) -> SqlStore:
+    """Open a store on a database that has its tables, with other timeouts than a server's."""
+    return SqlStore(postgresql.PostgresqlDatabase(make_url(url), reader_connections=1, wait_seconds=5, **timeouts))
+
+
 def kill_servers(operator: Engine) -> None:
     """Cut every session of every server on this database."""
     statement = (
@@ -195,15 +200,12 @@ class TestLostSessions:
                 reading.head(CONFIG)
         assert head_of(store) == 1
 
-    def test_a_writer_that_hangs_loses_the_lock(
-        self, database_url: str, other: SqlStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_writer_that_hangs_loses_the_lock(self, database_url: str, other: SqlStore) -> None:
         """The database ends its session; the other waits no longer than that."""
-        monkeypatch.setattr(postgresql, "IDLE_IN_TRANSACTION_MS", 500)
         hangs = threading.Event()
 
         def hang() -> None:
-            with closing(open_store(database_url)) as store, store.write() as writing:
+            with closing(impatient(database_url, idle_in_transaction_ms=500)) as store, store.write() as writing:
                 writing.head(CONFIG)
                 hangs.set()
                 done.result(10)
@@ -219,9 +221,8 @@ class TestLostSessions:
 
 
 class TestWaiting:
-    def test_a_lock_held_too_long(self, database_url: str, operator: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(postgresql, "LOCK_TIMEOUT_MS", 50)
-        with closing(open_store(database_url)) as store:
+    def test_a_lock_held_too_long(self, database_url: str, operator: Engine) -> None:
+        with closing(impatient(database_url, lock_timeout_ms=50)) as store:
             with operator.connect() as holder:
                 holder.execute(text("SELECT pg_advisory_lock(:id)"), {"id": WRITE_LOCK_ID})
                 with pytest.raises(UnavailableError, match="nothing was written") as caught:
@@ -341,13 +342,19 @@ class TestOpening:
 
         self.on_a_database("ENCODING 'SQL_ASCII' LOCALE 'C' LOCALE_PROVIDER libc", postgres, refuse)
 
-    def test_a_database_that_does_not_wait_for_its_disk(self, postgres: Postgres) -> None:
-        def refuse(url: str) -> None:
-            alter_database(url, "synchronous_commit = off")
-            with pytest.raises(UnusableStoreError, match="synchronous_commit off: it would lose what it has confirmed"):
-                open_store(url)
+    @pytest.mark.parametrize(
+        ("theirs", "ours"),
+        [("off", "on"), ("local", "on"), ("remote_write", "remote_write"), ("remote_apply", "remote_apply")],
+    )
+    def test_a_commit_waits_for_the_disk_and_for_the_standby(self, postgres: Postgres, theirs: str, ours: str) -> None:
+        """P1, P19: whatever the database's default is; which of the ways to wait is the operator's choice."""
 
-        self.on_a_database("", postgres, refuse)
+        def check(url: str) -> None:
+            alter_database(url, f"synchronous_commit = {theirs}")
+            with closing(open_store(url)) as store, store._database.writing() as connection:
+                assert connection.execute(text("SHOW synchronous_commit")).scalar() == ours
+
+        self.on_a_database("", postgres, check)
 
     @pytest.mark.parametrize(
         ("found", "text"),
@@ -360,7 +367,7 @@ class TestOpening:
     )
     def test_what_else_is_refused(self, found: dict[str, object], text: str) -> None:
         safe = {"version": 140_000, "in_recovery": False, "encoding": "UTF8"}
-        on = dict.fromkeys(("fsync", "full_page_writes", "synchronous_commit"), "on")
+        on = dict.fromkeys(("fsync", "full_page_writes"), "on")
         postgresql._check(SimpleNamespace(**safe, **on))
         with pytest.raises(UnusableStoreError, match=text):
             postgresql._check(SimpleNamespace(**{**safe, **on, **found}))

@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import psycopg
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from psycopg.errors import Diagnostic
+from sqlalchemy import URL, Connection, Engine, create_engine, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.exc import DBAPIError
 
@@ -19,7 +20,13 @@ from lamina_server.domain.errors import DiskFullError, HashMismatchError
 from lamina_server.models.locking import WRITE_LOCK_ID
 from lamina_server.store.contract import CommitUnknownError, HistoryBrokenError, UnusableStoreError
 from lamina_server.store.postgresql.notices import PostgresqlNotices
-from lamina_server.store.postgresql.sessions import driver_url, our_arguments
+from lamina_server.store.postgresql.sessions import (
+    Settings,
+    connect_arguments,
+    driver_url,
+    refuse_unsafe_settings,
+    set_up_connections,
+)
 from lamina_server.store.sql.database import connected, not_answered, translated
 
 WRITER_CONNECTIONS = 2
@@ -33,15 +40,12 @@ KEYFRAME_TIMEOUT_MS = 60_000
 """For a keyframe of the largest map: nobody waits for it."""
 MIGRATION_TIMEOUT_MS = 600_000
 """For one statement that changes the schema, and for waiting while another server does it."""
-CLIENT_CHECK_MS = 5_000
-"""How often a backend looks whether its client is still there, while a statement runs."""
 
 OLDEST_VERSION = 140_000
 """Oldest release that is maintained. Before 13 the statement timeout could not be lifted for a COMMIT."""
 
-# Each statement of ours is made to walk indexes. The planner would read small tables whole, and go on with such a plan
-# when they have grown; right after a bulk load it knows nothing; and compiling costs more than any of them.
-_PLANNING = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+_CANCELLED_WAIT = ("WARNING", "01000")
+"""Severity and SQLSTATE of the only warning of a COMMIT that we know of. Its text depends on lc_messages."""
 
 _DISK_FULL = "53100"
 _CORRUPTED = ("XX001", "XX002")
@@ -57,8 +61,7 @@ _NEW_IDS = "SELECT nextval(pg_get_serial_sequence(%(table)s, 'id')) FROM generat
 _STATE = text(
     "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS in_recovery,"
     " current_setting('server_encoding') AS encoding, current_setting('fsync') AS fsync,"
-    " current_setting('full_page_writes') AS full_page_writes,"
-    " current_setting('synchronous_commit') AS synchronous_commit"
+    " current_setting('full_page_writes') AS full_page_writes"
 )
 
 
@@ -71,12 +74,25 @@ class PostgresqlDatabase:
     is_shared = True
     has_failed = False  # a lost connection is replaced; who has the lock next sees what became of its transaction
 
-    def __init__(self, url: URL, *, reader_connections: int, wait_seconds: float) -> None:
+    def __init__(
+        self,
+        url: URL,
+        *,
+        reader_connections: int,
+        wait_seconds: float,
+        lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+        idle_in_transaction_ms: int = IDLE_IN_TRANSACTION_MS,
+    ) -> None:
         self._url = url
         self._write_turn = threading.Lock()  # so that our own threads wait here, not on connections
+        timeouts_ms = {
+            "lock_timeout": lock_timeout_ms,
+            "statement_timeout": STATEMENT_TIMEOUT_MS,
+            "idle_in_transaction_session_timeout": idle_in_transaction_ms,
+        }
         self._writer = _engine(
             url,
-            {"statement_timeout": STATEMENT_TIMEOUT_MS, "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS},
+            timeouts_ms,
             isolation_level="AUTOCOMMIT",  # we say BEGIN ourselves, and more with it in the same message
             pool_pre_ping=False,  # BEGIN is the first to notice, and is said again on another connection
             pool_size=WRITER_CONNECTIONS,
@@ -84,7 +100,7 @@ class PostgresqlDatabase:
         )
         self._readers = _engine(
             url,
-            {"statement_timeout": STATEMENT_TIMEOUT_MS},
+            timeouts_ms,
             isolation_level="AUTOCOMMIT",
             pool_pre_ping=True,  # a failover leaves dead connections behind
             pool_size=reader_connections,
@@ -93,6 +109,7 @@ class PostgresqlDatabase:
         try:
             with self._writer.connect() as connection:
                 _check(connection.execute(_STATE).one())
+                refuse_unsafe_settings(connection)
         except DBAPIError as error:
             self.close()
             raise UnusableStoreError("the PostgreSQL database cannot be reached, or lets nobody write") from error
@@ -126,7 +143,7 @@ class PostgresqlDatabase:
     def migrating(self) -> Iterator[Engine]:
         """Lend an engine with more patience: another server may be changing the schema right now."""
         timeouts_ms = {"lock_timeout": MIGRATION_TIMEOUT_MS, "statement_timeout": MIGRATION_TIMEOUT_MS}
-        engine = _engine(self._url, timeouts_ms, isolation_level="READ COMMITTED", pool_size=1)
+        engine = _engine(self._url, timeouts_ms, pool_size=1)
         try:
             yield engine
         finally:
@@ -204,20 +221,24 @@ def _begin(connection: Connection, first: str) -> bool:
 
 
 def _commit(connection: Connection) -> None:
-    """Commit, and believe nothing but a plain COMMIT.
+    """Commit; raise CommitUnknownError unless the server confirms it.
 
-    The server answers ROLLBACK where the transaction had failed before, and COMMIT with a
-    warning where it was not to wait for its standby any longer.
+    The server answers ROLLBACK if the transaction has failed before. It answers COMMIT with a
+    warning if somebody has cancelled its wait for the standby.
     """
     driver = _driver(connection)
-    notices: list[Any] = []
-    note = notices.append
+    warnings: list[Diagnostic] = []
+
+    def note(message: Diagnostic) -> None:
+        if (message.severity_nonlocalized, message.sqlstate) == _CANCELLED_WAIT:
+            warnings.append(message)
+
     driver.add_notice_handler(note)
     try:
         cursor = driver.execute(_COMMIT, prepare=False)  # a prepared statement is one statement
         while cursor.nextset():
             pass
-        confirmed = cursor.statusmessage == "COMMIT" and not notices
+        confirmed = cursor.statusmessage == "COMMIT" and not warnings
     except psycopg.Error as error:
         connection.invalidate()
         raise CommitUnknownError from error
@@ -228,34 +249,22 @@ def _commit(connection: Connection) -> None:
         raise CommitUnknownError
 
 
-def _engine(url: URL, timeouts_ms: dict[str, int], **options: Any) -> Engine:
-    settings = {"lock_timeout": LOCK_TIMEOUT_MS} | timeouts_ms | _PLANNING
+def _engine(url: URL, settings: Settings, **options: Any) -> Engine:
     engine = create_engine(
         driver_url(url),
-        connect_args=our_arguments(url, settings),
+        connect_args=connect_arguments(),
         hide_parameters=True,  # they are people's values, and errors are logged
         max_overflow=0,  # so that the database's own limit on connections can be reckoned with
         pool_use_lifo=True,  # the rest of the pool may fall idle, and be closed by what lies between
         **options,
     )
-    event.listen(engine, "connect", _notice_lost_clients)
+    set_up_connections(engine, settings)
     return engine
 
 
-def _notice_lost_clients(driver: psycopg.Connection[Any], _record: object) -> None:
-    """Have the backend notice that we are gone, where its platform can."""
-    with driver.cursor() as cursor:
-        try:
-            cursor.execute(f"SET client_connection_check_interval = {CLIENT_CHECK_MS}")
-        except psycopg.DatabaseError:
-            driver.rollback()
-        else:
-            driver.commit()
-
-
 def _check(state: Any) -> None:
-    """Refuse a database that could lose what it confirmed, or mix up what it stores."""
-    off = [name for name in ("fsync", "full_page_writes", "synchronous_commit") if getattr(state, name) == "off"]
+    """Refuse a database that could lose what it has confirmed, or change what it stores."""
+    off = [name for name in ("fsync", "full_page_writes") if getattr(state, name) == "off"]
     if state.version < OLDEST_VERSION:
         raise UnusableStoreError(f"PostgreSQL {OLDEST_VERSION // 10_000} or newer is needed")
     if state.in_recovery:

@@ -15,7 +15,7 @@ import os
 import random
 import secrets
 import socket
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection
 from contextlib import aclosing, suppress
 from typing import Any, NoReturn
 
@@ -23,7 +23,7 @@ import psycopg
 from sqlalchemy import URL
 
 from lamina_server.logs import OutageLog
-from lamina_server.store.postgresql.sessions import APPLICATION_NAME, all_arguments
+from lamina_server.store.postgresql.sessions import APPLICATION_NAME, Settings, all_arguments, setup
 
 CHANNEL = "lamina_news"
 PAYLOAD_LIMIT_BYTES = 7_999
@@ -41,10 +41,9 @@ _LISTEN = f"LISTEN {CHANNEL}"
 _PING = "SELECT 1"
 _TELL = "SELECT count(pg_notify(%s, payload)) FROM unnest(%s::text[]) AS payload"
 
-# A session that is silent for hours is nothing to be cut off for.
-_LISTENING = {"idle_session_timeout": 0}
-# The transaction that notifies holds the lock for all other ones: it is not to wait for a disk or a standby as well.
-_TELLING = {"idle_session_timeout": 0, "synchronous_commit": "off"}
+_LISTENING: Settings = {}
+# The transaction that notifies holds a lock that all others need. So it does not wait for a disk or a standby.
+_TELLING: Settings = {"synchronous_commit": "off"}
 
 _Connection = psycopg.AsyncConnection[Any]
 
@@ -59,14 +58,16 @@ class PostgresqlNotices:
         ping_interval_seconds: float = PING_INTERVAL_SECONDS,
         ping_timeout_seconds: float = PING_TIMEOUT_SECONDS,
         tell_timeout_seconds: float = TELL_TIMEOUT_SECONDS,
+        backoff_limit_seconds: float = BACKOFF_LIMIT_SECONDS,
     ) -> None:
         self._url = url
         self._ping_interval_seconds = ping_interval_seconds
         self._ping_timeout_seconds = ping_timeout_seconds
         self._tell_timeout_seconds = tell_timeout_seconds
+        self._backoff_limit_seconds = backoff_limit_seconds
         self._me = secrets.token_hex(8)
         self._teller: _Connection | None = None
-        self._tell_backoff = _Backoff()
+        self._tell_backoff = self._backoff()
         self._tell_not_before = 0.0
         self._not_told = OutageLog("notices not sent", "notices sent again")
         self._not_heard = OutageLog("notices not heard", "notices heard again")
@@ -84,20 +85,20 @@ class PostgresqlNotices:
             self._tell_not_before = _now() + self._tell_backoff.next_seconds()
             self._not_told.failed(error)
         else:
-            self._tell_backoff = _Backoff()
+            self._tell_backoff = self._backoff()
             self._not_told.recovered()
 
     async def hear(self, on_listening: Callable[[], None], on_heard: Callable[[str], None]) -> NoReturn:
         """Listen, and listen again after whatever has ended it."""
-        backoff = _Backoff()
+        backoff = self._backoff()
         while True:
             began = _now()
             try:
                 await self._listen(on_listening, on_heard)
             except Exception as error:  # noqa: BLE001 - whatever it is, the poll goes on, and so must this
                 self._not_heard.failed(error)
-            if _now() - began > BACKOFF_LIMIT_SECONDS:
-                backoff = _Backoff()  # it has worked for a while
+            if _now() - began > self._backoff_limit_seconds:
+                backoff = self._backoff()  # it has worked for a while
             await asyncio.sleep(backoff.next_seconds())
 
     async def close(self) -> None:
@@ -105,6 +106,9 @@ class PostgresqlNotices:
         teller, self._teller = self._teller, None
         if teller is not None:
             await teller.close()
+
+    def _backoff(self) -> "_Backoff":
+        return _Backoff(self._backoff_limit_seconds)
 
     async def _send(self, payloads: list[str]) -> None:
         if self._teller is not None:
@@ -133,21 +137,28 @@ class PostgresqlNotices:
         finally:
             await connection.close()
 
-    async def _connect(self, what: str, settings: Mapping[str, object]) -> _Connection:
-        arguments = all_arguments(self._url, settings, name=f"{APPLICATION_NAME} {what}")
-        return await psycopg.AsyncConnection.connect(**arguments, autocommit=True)
+    async def _connect(self, what: str, settings: Settings) -> _Connection:
+        arguments = all_arguments(self._url, name=f"{APPLICATION_NAME} {what}")
+        connection = await psycopg.AsyncConnection.connect(**arguments, autocommit=True)
+        try:
+            await _ask(connection, self._tell_timeout_seconds, setup(connection.info.server_version, settings))
+        except BaseException:
+            await connection.close()
+            raise
+        return connection
 
 
 class _Backoff:
     """How long to wait before the next try."""
 
-    def __init__(self) -> None:
-        self._limit_seconds = BACKOFF_FIRST_SECONDS
+    def __init__(self, longest_seconds: float) -> None:
+        self._longest_seconds = longest_seconds
+        self._limit_seconds = min(BACKOFF_FIRST_SECONDS, longest_seconds)
 
     def next_seconds(self) -> float:
         """Return a time between nothing and a limit that doubles with each try."""
         seconds = random.uniform(0, self._limit_seconds)  # noqa: S311 - no secret
-        self._limit_seconds = min(2 * self._limit_seconds, BACKOFF_LIMIT_SECONDS)
+        self._limit_seconds = min(2 * self._limit_seconds, self._longest_seconds)
         return seconds
 
 

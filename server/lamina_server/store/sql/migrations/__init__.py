@@ -28,8 +28,11 @@ def migrate(engine: Engine) -> None:
     """
     with engine.begin() as connection:
         lock_writers(connection)
-        if current(connection) is None and adopting.has_tables(connection):
-            _adopt(connection)
+        if current(connection) is None:
+            if adopting.has_tables(connection):
+                _adopt(connection)
+            else:
+                _refuse_second_set(connection)
         try:
             command.upgrade(_config(connection), "head")
         except CommandError as error:
@@ -45,6 +48,16 @@ def _adopt(connection: Connection) -> None:
         )
         raise UnusableStoreError(text)
     command.stamp(_config(connection), "head")
+
+
+def _refuse_second_set(connection: Connection) -> None:
+    """Refuse to make empty tables where the database already has tables of ours in another schema."""
+    for schema in adopting.other_schemas(connection):
+        text = (
+            f"the database has Lamina's tables in the schema {schema!r}, but this session uses 'public': name the"
+            f" schema in the database's address, as ?options=-csearch_path%3D{schema}, or use another database"
+        )
+        raise UnusableStoreError(text)
 
 
 def current(connection: Connection) -> str | None:
