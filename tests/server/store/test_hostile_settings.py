@@ -168,12 +168,12 @@ def store(url: str) -> Iterator[SqlStore]:
         yield store
 
 
-def test_all_kinds_of_values_come_back_the_same(store: Store) -> None:
-    test_values.test_all_kinds_come_back_the_same_wherever_they_are_read(store)
+def test_values_of_all_kinds_are_read_back_unchanged(store: Store) -> None:
+    test_values.test_values_of_all_kinds_are_read_back_unchanged_by_every_read(store)
 
 
 def test_keyframes_change_no_answer(store: Store) -> None:
-    test_keyframes.TestKeyframes().test_they_change_no_answer(store, {2, 4})
+    test_keyframes.TestKeyframes().test_keyframes_change_no_answer(store, {2, 4})
 
 
 def test_the_role_is_hostile(url: str) -> None:

@@ -1,4 +1,4 @@
-"""Tables of ours that no migration has made: those of `create_all` are taken as they are, and no others."""
+"""Tables of ours that no migration has made: those that `create_all` has made are taken over, and no others."""
 
 import re
 from collections.abc import Sequence
@@ -29,17 +29,17 @@ _OTHER_SCHEMAS = text(
 
 
 def has_tables(connection: Connection) -> bool:
-    """Tell whether there is any table with a name of ours."""
+    """Return whether there is any table with the name of one of ours."""
     return not METADATA.tables.keys().isdisjoint(inspect(connection).get_table_names())
 
 
 def other_schemas(connection: Connection) -> Sequence[str]:
-    """Return the schemas of PostgreSQL in which there are tables of ours that this session has not looked for."""
+    """Return the other schemas of a PostgreSQL database that have tables of ours, if this session uses `public`."""
     return connection.execute(_OTHER_SCHEMAS).scalars().all() if connection.dialect.name == "postgresql" else ()
 
 
 def is_newest(connection: Connection) -> bool:
-    """Tell whether our tables, triggers and views are all there, as this release's create_all makes them."""
+    """Return whether all our tables, triggers and views are there, as this release's create_all makes them."""
     return (
         _triggers(connection) >= _expected_triggers(connection.dialect.name)
         and set(inspect(connection).get_view_names()) >= set(VIEWS)
