@@ -7,9 +7,9 @@ again and watches resume, as after any cut.
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable
-from threading import Condition, Lock
 from types import TracebackType
 from typing import Final
 from weakref import WeakSet
@@ -25,7 +25,7 @@ class ForkSafeLock:
     """A lock that is free in a forked child, even if another thread of the parent held it at that moment."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = threading.Lock()
         _locks.add(self)
 
     def __enter__(self) -> None:
@@ -38,7 +38,7 @@ class ForkSafeLock:
 
     def renew(self) -> None:
         """Be free, as in a child: none of the parent's threads came along, and no other has begun yet."""
-        self._lock = Lock()
+        self._lock = threading.Lock()
 
 
 _locks: WeakSet[ForkSafeLock] = WeakSet()
@@ -50,7 +50,7 @@ class ForkGate:
     def __init__(self, ask_out: Callable[[], None]) -> None:
         """Take what ends all that threads wait for inside."""
         self._ask_out = ask_out
-        self._changed = Condition()
+        self._changed = threading.Condition()
         self._shut = False
         self._inside = 0
         _gates.add(self)
@@ -86,7 +86,7 @@ class ForkGate:
 
     def renew(self) -> None:
         """Be open and empty, as in a child: none of the parent's threads came along."""
-        self._changed = Condition()
+        self._changed = threading.Condition()
         self._shut = False
         self._inside = 0
 

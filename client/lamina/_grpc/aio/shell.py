@@ -14,6 +14,7 @@ import grpc
 from lamina._flows.effects import Call, Effect, Flow, Invoke, Open, Receive, Sleep
 from lamina._flows.reads import Listing
 from lamina._flows.session import Session
+from lamina._grpc import gevent
 from lamina._grpc.connection import TOO_SLOW, Address, Connection, call_error
 from lamina._grpc.pool import Link, Owner, Pool
 from lamina._wire.rpcs import Rpc
@@ -148,6 +149,7 @@ def is_cancelled() -> bool:
 
 
 def _open_channel(address: Address) -> grpc.aio.Channel:
+    gevent.refuse_asyncio()
     if address.tls is None:
         return grpc.aio.insecure_channel(address.target, address.options)
     return grpc.aio.secure_channel(address.target, address.tls.credentials(), address.options)

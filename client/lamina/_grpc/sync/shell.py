@@ -13,6 +13,7 @@ from lamina._flows.effects import Call, Effect, Flow, Invoke, Open, Receive, Sle
 from lamina._flows.reads import Listing
 from lamina._flows.run import run
 from lamina._flows.session import Session
+from lamina._grpc import gevent
 from lamina._grpc.connection import TOO_SLOW, Address, Connection, call_error
 from lamina._grpc.pool import Link, Owner, Pool
 from lamina._runtime.forking import ForkGate, ForkSafeLock
@@ -53,7 +54,7 @@ class Shell:
         self.target = connection.target
         self.session = Session(connection.timeout_seconds, servers=len(connection.addresses))
         self._metadata = connection.metadata
-        self._pool = Pool[grpc.Channel](connection.addresses, _open_channel, _owner)
+        self._pool = Pool[grpc.Channel](connection.addresses, gevent.guarded(_open_channel), _owner)
         self._gate = ForkGate(self._clear)
         self._lock = ForkSafeLock()
         self._watches: WeakSet[Closable] = WeakSet()
