@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeAlias
 
 from google.protobuf.message import DecodeError
 
+from lamina import _environment
 from lamina._mapping.entries import Entries
 from lamina._runtime.log import log
 from lamina._wire.messages import PagedEntries, header_of, version_of
@@ -76,6 +77,10 @@ class Cache:
             return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lamina"
         except RuntimeError:  # a user without a home, as in some containers
             return None
+
+    def has(self, config: str) -> bool:
+        """Return whether there is a file of a config, of whatever use."""
+        return self._folder is not None and self._path(self._folder, config).exists()
 
     def load(self, config: str) -> CachedVersion | None:
         """Read a config's file; None if there is none, or, which is logged, none that can be trusted."""
@@ -139,7 +144,7 @@ class Cache:
 
 def cache_of(cache_dir: CacheDir | None, addresses: Iterable[str]) -> Cache:
     """Make the cache of a client of these addresses; see `lamina.connect` for the folder. No I/O."""
-    given = os.environ.get("LAMINA_CACHE_DIR") if cache_dir is None else os.fspath(cache_dir)
+    given = os.environ.get(_environment.CACHE_DIR) if cache_dir is None else os.fspath(cache_dir)
     if not isinstance(given, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] - for who has no checker
         raise TypeError(f"cache_dir is text or a path of text, not {type(given).__name__}")
     return Cache(given, ",".join(sorted(addresses)))

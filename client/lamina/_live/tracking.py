@@ -21,6 +21,7 @@ from lamina._mapping.stage import applied
 from lamina._runtime import forking
 from lamina._runtime.log import log
 from lamina._streams.watch import WatchStream
+from lamina._wire.causes import PROXY
 from lamina._wire.messages import header_of, version_of
 from lamina.errors import CursorError, DataLossError, LaminaError, NotFoundError
 from lamina_protos.v1 import lamina_pb2 as pb
@@ -128,6 +129,11 @@ class HeadTracker(WatchStream):
                 raise
             self._is_lost = True
             log.warning("%s, which the server's past does not have: %s", self.place, error)
+        except LaminaError as error:
+            if not self.is_offline or error.reason != PROXY:
+                raise
+            self.drop_stream()
+            yield from self._pause()
 
     def _receive(self) -> Flow[None]:
         return self._begin_anew() if self._is_lost else super()._receive()

@@ -20,8 +20,9 @@ from lamina._flows.points import Point, number_of
 from lamina._flows.reads import read_header
 from lamina._flows.session import Session
 from lamina._mapping.values import check_text
+from lamina._wire.causes import PROXY
 from lamina._wire.messages import timestamp_of, version_changes_of, version_of
-from lamina.errors import CursorError, InvalidError, LimitError, UnavailableError
+from lamina.errors import CursorError, InvalidError, LaminaError, UnavailableError
 from lamina.records import KeyChange, Version, VersionChanges
 from lamina_protos.v1 import lamina_pb2 as pb
 
@@ -121,17 +122,18 @@ class WatchStream:
         """Take the stream's next message, or let a pause pass after the stream was lost and no other server is left."""
         try:
             yield from self._receive()
-        except (UnavailableError, LimitError) as error:
-            # What was let in before is refused for how many there are just now: soon there may be fewer.
-            if isinstance(error, LimitError) and (error.reason != "TOO_MANY" or not self._was_let_in):
+        except LaminaError as error:
+            # What was let in before is refused for how many there are just now, or by a proxy that has lost its
+            # server: soon it may be let in again.
+            is_passing = self._was_let_in and error.reason in {"TOO_MANY", PROXY}
+            if isinstance(error, CursorError):
+                error.cursor = self.cursor
+            if not is_passing and not isinstance(error, UnavailableError):
                 raise
             if self._open and self._session.clock() - self._opened_at >= REOPEN_CEILING_SECONDS:
                 self._failures = 0  # an idle config's stream, too, which moves nothing on, has been there for long
             self._open = False
             yield from self._pause()
-        except CursorError as error:
-            error.cursor = self.cursor
-            raise
 
     def _pause(self) -> Flow[None]:
         """Let time pass after a failure, more after each, once every server has had its turn."""

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Self, SupportsIndex
 from weakref import finalize
 
-from lamina._flows import reads
 from lamina._grpc.aio.reader import Reader
 from lamina._grpc.aio.shell import Shell
 from lamina._grpc.aio.subscription import Subscription
@@ -21,7 +20,7 @@ from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import Snapshot
 from lamina._mapping.values import Value
 from lamina._settings.bound import BindOptions, Bound, OnInvalid, Settings
-from lamina.errors import InvalidError, NotFoundError, UnavailableError
+from lamina.errors import InvalidError, LaminaError
 
 
 class Live(LiveView, Reader):
@@ -143,8 +142,8 @@ class LiveRegistry:
     async def _begin(self, name: str, spare: Entries | None) -> HeadTracker:
         session = self._shell.session
         try:
-            return HeadTracker(session, await self._shell.run(reads.open_config(session, name, create=False)))
-        except (UnavailableError, NotFoundError) as error:
+            return HeadTracker(session, await self._shell.run(offline.read_head(session, self._cache, name, spare)))
+        except LaminaError as error:
             return await asyncio.to_thread(offline.start_offline, session, self._cache, name, spare, error)
 
     def _forget(self, ended: "Subscription") -> None:

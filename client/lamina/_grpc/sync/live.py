@@ -11,7 +11,6 @@ from collections.abc import Mapping
 from typing import Self, SupportsIndex
 from weakref import finalize
 
-from lamina._flows import reads
 from lamina._grpc.sync.reader import Reader
 from lamina._grpc.sync.shell import Shell
 from lamina._grpc.sync.subscription import Subscription, call_again
@@ -25,7 +24,7 @@ from lamina._mapping.values import Value
 from lamina._runtime import forking
 from lamina._runtime.forking import ForkSafeLock
 from lamina._settings.bound import BindOptions, Bound, OnInvalid, Settings
-from lamina.errors import InvalidError, NotFoundError, UnavailableError
+from lamina.errors import InvalidError, LaminaError
 
 
 class Live(LiveView, Reader):
@@ -166,8 +165,8 @@ class LiveRegistry:
     def _begin(self, name: str, spare: Entries | None) -> HeadTracker:
         session = self._shell.session
         try:
-            return HeadTracker(session, self._shell.run(reads.open_config(session, name, create=False)))
-        except (UnavailableError, NotFoundError) as error:
+            return HeadTracker(session, self._shell.run(offline.read_head(session, self._cache, name, spare)))
+        except LaminaError as error:
             return offline.start_offline(session, self._cache, name, spare, error)
 
     def close(self) -> None:

@@ -16,6 +16,7 @@ from lamina._flows.session import Session
 from lamina._grpc import gevent
 from lamina._grpc.connection import TOO_SLOW, Address, Connection, call_error
 from lamina._grpc.pool import Link, Owner, Pool
+from lamina._grpc.second_look import SecondLook
 from lamina._runtime.forking import ForkGate, ForkSafeLock
 from lamina._wire.rpcs import Rpc
 from lamina.errors import LaminaError, UnavailableError
@@ -55,6 +56,7 @@ class Shell:
         self.session = Session(connection.timeout_seconds, servers=len(connection.addresses))
         self._metadata = connection.metadata
         self._pool = Pool[grpc.Channel](connection.addresses, gevent.guarded(_open_channel), _owner)
+        self._second_look = SecondLook()
         self._gate = ForkGate(self._clear)
         self._lock = ForkSafeLock()
         self._watches: WeakSet[Closable] = WeakSet()
@@ -107,7 +109,7 @@ class Shell:
                 failure: LaminaError = UnavailableError("the server ended the watch")
             except grpc.RpcError as error:
                 # One that was closed here says nothing of the server.
-                failure = call_error(error) if stream.is_closed else self._failed(link, error)
+                failure = call_error(error, link.address) if stream.is_closed else self._failed(link, error)
             finally:
                 del link, call
         # Out here, so that gRPC's error, which is the call itself, is not carried along: it must go within the gate.
@@ -153,7 +155,8 @@ class Shell:
 
     def _failed(self, link: Link[grpc.Channel], error: grpc.RpcError) -> LaminaError:
         """Make our error of gRPC's, and turn to another server if that one did not answer."""
-        mapped = call_error(error)
+        is_unclear = self._second_look.is_needed(error, link.address)
+        mapped = (self._second_look.explain if is_unclear else call_error)(error, link.address)
         if isinstance(mapped, UnavailableError) and mapped.reason != TOO_SLOW:
             self._pool.failed(link)
         return mapped
