@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from lamina import aio
-    from lamina._grpc.connection import TLS
+    from lamina._grpc.tls import TLS
     from lamina._live.state import LiveState
     from lamina._mapping.snapshot import Snapshot
     from lamina._mapping.values import Value
@@ -73,7 +73,7 @@ __all__ = [
 ]
 
 _MODULES = {
-    "_grpc.connection": ("TLS",),
+    "_grpc.tls": ("TLS",),
     "_live.state": ("LiveState",),
     "_mapping.snapshot": ("Snapshot",),
     "_mapping.values": ("Value",),

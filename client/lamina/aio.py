@@ -17,7 +17,8 @@ from lamina._grpc.aio.reader import Reader
 from lamina._grpc.aio.shell import Shell
 from lamina._grpc.aio.walk import walk_chain
 from lamina._grpc.aio.watch import Watch
-from lamina._grpc.connection import DEFAULT_TIMEOUT_SECONDS, TLS, connection
+from lamina._grpc.connection import DEFAULT_TIMEOUT_SECONDS, connection
+from lamina._grpc.tls import TLS
 from lamina._live.cache import Cache, CacheDir, cache_of
 from lamina._mapping.draft import Draft
 from lamina._mapping.entries import Entries

@@ -10,12 +10,13 @@ from typing import Any, Literal, Self
 from lamina._flows import reads, writes
 from lamina._flows.effects import Invoke
 from lamina._flows.points import Point
-from lamina._grpc.connection import DEFAULT_TIMEOUT_SECONDS, TLS, connection
+from lamina._grpc.connection import DEFAULT_TIMEOUT_SECONDS, connection
 from lamina._grpc.sync.live import Live, LiveRegistry
 from lamina._grpc.sync.reader import Reader
 from lamina._grpc.sync.shell import Shell
 from lamina._grpc.sync.walk import walk_chain
 from lamina._grpc.sync.watch import Watch
+from lamina._grpc.tls import TLS
 from lamina._live.cache import Cache, CacheDir, cache_of
 from lamina._mapping.draft import Draft
 from lamina._mapping.entries import Entries
@@ -36,12 +37,14 @@ def connect(
 ) -> "Client":
     """Make a client. Nothing is sent before its first verb.
 
-    `target` is "host:port", several of them with commas between, or "unix:path"; without one, what LAMINA_TARGET says,
-    else localhost:7440. `tls` None is plaintext for this machine and TLS with the system's roots for any other; False
-    is plaintext, True or a `lamina.TLS` is TLS. `timeout` is in seconds, for each verb with all its retries and
-    pages. `author` names who commits, on a server that does not authenticate: without one, this system's user.
-    `cache_dir` is where what is followed is kept, for `live` to begin from while no server can be reached; without one,
-    what LAMINA_CACHE_DIR says, else `lamina` in the user's cache directory; "" keeps nothing.
+    `target` is "host:port", several of them with commas between, or "unix:path"; else localhost:7440. `tls` None is
+    plaintext for this machine and TLS with the system's roots for any other; False is plaintext, True or a `lamina.TLS`
+    is TLS. `timeout` is in seconds, for each verb with all its retries and pages. `author` names who commits, on a
+    server that does not authenticate: else this system's user. `cache_dir` is where what is followed is kept, for
+    `live` to begin from while no server can be reached; else `lamina` in the user's cache directory; "" keeps nothing.
+
+    What is not given is read from LAMINA_TARGET, LAMINA_TOKEN or LAMINA_TOKEN_FILE, LAMINA_TLS_CA, LAMINA_TLS_CERT and
+    LAMINA_TLS_KEY or LAMINA_PLAINTEXT, LAMINA_TIMEOUT, LAMINA_AUTHOR and LAMINA_CACHE_DIR.
     """
     way = connection(target, token=token, tls=tls, timeout=timeout, author=author)
     return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses)))
@@ -69,10 +72,11 @@ class Client:
     def live(self, name: str, *, default: Mapping[str, Value] | None = None) -> "Live":
         """Follow a config: a mapping that always shows its newest version, whole; NotFoundError if there is none.
 
-        If no server can be reached within the client's `timeout`, it shows the last version that was followed from this
-        machine, as the file in `cache_dir` has it, else `default`, else it raises UnavailableError; where there is no
-        such config, `default` if there is one. `state` is OFFLINE then, which is logged as well, and it goes on by
-        itself when a server is there, and the config. Any other error is raised.
+        If no server can be reached, it shows the last version that was followed from this machine, as the file in
+        `cache_dir` has it, else `default`, else it raises UnavailableError; where there is no such config, `default` if
+        there is one. Servers that refuse are tried twice before that, those that say nothing have the client's
+        `timeout`, and so has everything where there is neither file nor default. `state` is OFFLINE then, which is
+        logged as well, and it goes on by itself when a server is there, and the config. Any other error is raised.
 
         All lives of one config share one stream. `close` it, or the client, to end that.
         """

@@ -57,6 +57,7 @@ class Server:
         Without a `cache_dir` or LAMINA_CACHE_DIR it keeps no files: some later test's server may have the same port.
         """
         options.setdefault("cache_dir", os.environ.get("LAMINA_CACHE_DIR", ""))
+        options.setdefault("tls", False)  # whatever the environment says of other servers
         return self._clients.enter_context(connect(self.target, **options))
 
     def set(self, config: str, values: Mapping[str, Value], message: str = "") -> Version:

@@ -22,8 +22,9 @@ from typing import Any, NoReturn
 
 import grpc
 
-from lamina._grpc.connection import OPTIONS, call_error
+from lamina._grpc.connection import OPTIONS
 from lamina._streams.watch import REOPEN_CEILING_SECONDS, REOPEN_FIRST_SECONDS
+from lamina._wire.status import error_of
 from lamina.errors import UnavailableError
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
@@ -56,7 +57,7 @@ class _Watcher:
                     self.messages += 1
                     self._watching.took(self, self.take(message))
             except grpc.aio.AioRpcError as error:
-                if not isinstance(call_error(error), UnavailableError):
+                if not isinstance(error_of(error.code().name, error.details() or "", ()), UnavailableError):
                     raise
             self._watching.lost += 1
             failures = 0 if self.reached > before else failures

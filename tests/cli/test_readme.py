@@ -9,6 +9,7 @@ import click
 import pytest
 
 import lamina.cli
+from lamina import _environment
 from lamina.cli import errors
 from lamina.cli.app import VERBS, app
 from lamina.cli.arguments.options import SharedOption, shared_options
@@ -68,10 +69,10 @@ def test_what_all_have_in_common() -> None:
 
 
 def test_environment() -> None:
-    variables = {str(option.envvar) for option in shared_options(from_environment=True) if option.envvar}
     named = set(re.findall(r"LAMINA_[A-Z_]+", README))
-    of_the_sdk = {"LAMINA_TOKEN", "LAMINA_CACHE_DIR"}  # which are no option: the one is secret, the other for one verb
-    assert {name for name in named if not name.startswith(GIVEN)} == variables | of_the_sdk
+    assert {name for name in named if not name.startswith(GIVEN)} == set(_environment.NAMES)
+    by_options = {str(option.envvar) for option in shared_options(from_environment=True) if option.envvar}
+    assert by_options == set(_environment.NAMES) - {_environment.TOKEN, _environment.CACHE_DIR}  # no arguments
 
 
 def test_exit_codes() -> None:

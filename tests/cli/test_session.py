@@ -1,27 +1,34 @@
-"""What the connection's options and the environment make of `lamina.connect`."""
+"""What the connection's options and the environment make of the client."""
 
 from pathlib import Path
 from typing import Any
 
 import pytest
+import trustme
 
 import lamina
 from tests.cli.running import InProcess
 
-DEFAULTS = {"target": "server:7440", "author": "ada", "token": None, "tls": None}
+OURS = trustme.CA().issue_cert("ada@example.com")
+TARGET = "server.example:7440"
+DEFAULTS = {"target": TARGET, "timeout": 10.0, "metadata": {"lamina-author": "ada"}, "tls": lamina.TLS()}
+AS_CLIENT = {"metadata": {"lamina-author": "ada", "authorization": "Bearer t0ken"}}
 
 
 @pytest.fixture
-def connect(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """Where the arguments of each `lamina.connect` go; none of them gets anywhere."""
-    calls: list[dict[str, Any]] = []
+def clients(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
+    """What each client of a verb was made with; none of them gets anywhere."""
+    made: list[dict[str, Any]] = []
+    connect = lamina.connect
 
     def refuse(**arguments: Any) -> lamina.Client:
-        calls.append(arguments)
+        shell: Any = connect(**arguments)._shell
+        timeout, metadata, tls = shell.session.timeout_seconds, dict(shell._metadata), shell._pool._addresses[0].tls
+        made.append({"target": shell.target, "timeout": timeout, "metadata": metadata, "tls": tls})
         raise lamina.UnavailableError("not in this test")
 
     monkeypatch.setattr(lamina, "connect", refuse)
-    return calls
+    return made
 
 
 @pytest.mark.parametrize(
@@ -30,26 +37,26 @@ def connect(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         ([], [], {}, {}),
         (["--timeout", "2.5"], [], {}, {"timeout": 2.5}),
         ([], ["--timeout", "2.5"], {"LAMINA_TIMEOUT": "7"}, {"timeout": 2.5}),
+        ([], ["--timeout", "10"], {"LAMINA_TIMEOUT": "7"}, {"timeout": 10.0}),
         (["--timeout", "3"], ["--timeout", "2.5"], {}, {"timeout": 2.5}),
         ([], [], {"LAMINA_TIMEOUT": "7"}, {"timeout": 7.0}),
         (["--target", "a:1,b:2"], [], {}, {"target": "a:1,b:2"}),
-        ([], ["--author", "Zoë"], {}, {"author": "Zoë"}),
-        ([], [], {"LAMINA_TOKEN": "t0ken"}, {"token": "t0ken"}),
+        ([], ["--author", "Zoë"], {}, {"metadata": {"lamina-author": "Zo%C3%AB"}}),
+        ([], [], {"LAMINA_TOKEN": "t0ken"}, AS_CLIENT),
         ([], [], {"LAMINA_TOKEN": ""}, {}),
-        ([], ["--token-file", "FILE"], {"LAMINA_TOKEN": "t0ken"}, {"token": "from the file"}),
-        (["--plaintext"], [], {}, {"tls": False}),
-        ([], ["--tls-ca", "FILE"], {}, {"tls": lamina.TLS(ca="FILE")}),
-        ([], [], {"LAMINA_TLS_CA": "FILE"}, {"tls": lamina.TLS(ca="FILE")}),
-        (
-            ["--tls-cert", "FILE"],
-            [],
-            {"LAMINA_TLS_KEY": "FILE"},
-            {"tls": lamina.TLS(cert="FILE", key="FILE")},
-        ),
+        ([], [], {"LAMINA_TOKEN_FILE": "TOKEN"}, AS_CLIENT),
+        ([], ["--token-file", "TOKEN"], {"LAMINA_TOKEN": "another"}, AS_CLIENT),
+        (["--plaintext"], [], {}, {"tls": None}),
+        ([], [], {"LAMINA_PLAINTEXT": "1"}, {"tls": None}),
+        (["--plaintext"], [], {"LAMINA_TLS_CA": "CERT"}, {"tls": None}),
+        ([], ["--tls-ca", "CERT"], {}, {"tls": {"ca": "CERT"}}),
+        ([], ["--tls-ca", "CERT"], {"LAMINA_PLAINTEXT": "1"}, {"tls": {"ca": "CERT"}}),
+        ([], [], {"LAMINA_TLS_CA": "CERT"}, {"tls": {"ca": "CERT"}}),
+        (["--tls-cert", "CERT"], [], {"LAMINA_TLS_KEY": "KEY"}, {"tls": {"cert": "CERT", "key": "KEY"}}),
     ],
 )
 def test_options_and_environment(
-    connect: list[dict[str, Any]],
+    clients: list[dict[str, Any]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     before: list[str],
@@ -58,13 +65,23 @@ def test_options_and_environment(
     expected: dict[str, Any],
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    Path("FILE").write_text("from the file\n", encoding="utf-8")
+    Path("TOKEN").write_text("t0ken\n", encoding="utf-8")
+    OURS.cert_chain_pems[0].write_to_path("CERT")
+    OURS.private_key_pem.write_to_path("KEY")
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    InProcess("server:7440")(*before, "log", *after, "config", code=5)
-    assert connect == [DEFAULTS | expected]
+    InProcess(TARGET)(*before, "log", *after, "config", code=5)
+    if isinstance(files := expected.get("tls"), dict):
+        expected = {**expected, "tls": lamina.TLS(**files)}
+    assert clients == [DEFAULTS | expected]
 
 
-def test_a_token_is_no_argument(connect: list[dict[str, Any]]) -> None:
-    InProcess("server:7440")("log", "config", "--token", "t0ken", code=2)
-    assert connect == []
+def test_a_token_is_no_argument(clients: list[dict[str, Any]]) -> None:
+    InProcess(TARGET)("log", "config", "--token", "t0ken", code=2)
+    assert clients == []
+
+
+def test_a_variable_that_means_nothing_is_told_to_people(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMINA_TIMEOT", "7")
+    said = InProcess("localhost:1")("log", "config", "--timeout", "0.1", code=5).stderr
+    assert "lamina: the environment has LAMINA_TIMEOT, which means nothing: is it LAMINA_TIMEOUT?" in said

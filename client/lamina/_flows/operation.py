@@ -5,6 +5,7 @@ from typing import Any, Final
 from lamina._flows.effects import Call, Flow, Reply, Request, Sleep
 from lamina._flows.session import Session
 from lamina._runtime.log import log
+from lamina._wire.causes import PROXY
 from lamina._wire.rpcs import Rpc
 from lamina.errors import CursorError, DeadlineError, LaminaError, UnavailableError
 
@@ -28,11 +29,28 @@ BUG_TRIES: Final = 3
 """A defect of the server's may be a passing one, but is not worth a verb's whole time."""
 
 
-class Operation:
-    """One verb under way: all its calls and their retries share the client's `timeout`."""
+_LASTING: Final = frozenset({"BUG", PROXY})
+"""What another try changes seldom."""
 
-    def __init__(self, session: Session) -> None:
+
+TELLING_SECONDS: Final = 1.0
+"""That a shorter try had no answer in time says less than what an earlier one has heard."""
+
+
+SECOND_TRY_SECONDS: Final = 0.15
+"""An impatient verb's only pause: longer than gRPC keeps a channel from connecting again, so that it is a real try."""
+
+
+class Operation:
+    """One verb under way: all its calls and their retries share the client's `timeout`.
+
+    An impatient verb has something else to go on with. It gives up once each server has refused two tries at once;
+    for a server that is silent it waits like any other.
+    """
+
+    def __init__(self, session: Session, *, is_impatient: bool = False) -> None:
         self.session = session
+        self._is_impatient = is_impatient
         self._ends = session.clock() + session.timeout_seconds
 
     def ask(self, rpc: Rpc[Request, Reply], request: Request) -> Flow[Reply]:
@@ -41,28 +59,33 @@ class Operation:
         The very same request is sent each time, request id included, so a write happens once however often it is sent.
         Until each server was tried once there is no pause.
         """
-        tries = silences = 0
+        failures = _Failures(self.session.servers)
         while True:
+            share = self._share(failures.silences)
             try:
-                reply: Reply = yield Call(rpc, request, self._share(silences))
+                reply: Reply = yield Call(rpc, request, share)
             except UnavailableError as error:
-                tries += 1
-                silences += isinstance(error, DeadlineError)
-                if error.reason == "BUG" and tries >= BUG_TRIES:
+                failures.add(error, share)
+                if failures.are_lasting or (self._is_impatient and failures.are_refusals):
                     raise _marked(error, request) from None
                 left = self._left()
                 if left < LAST_TRY_SECONDS:
-                    raise _marked(self._deadline(error), request) from error
-                if tries == 1:
+                    raise _marked(self._deadline(failures, error), request) from error
+                if failures.tries == 1:
                     log.info("%s; trying again for %.0f s", error, left)
             except LaminaError as error:
+                if failures.tries and error.reason == PROXY:
+                    error.reason = None  # a proxy knows nothing of an earlier try, which may have written
                 raise _marked(error, request) from None
             else:
                 return reply
-            rounds = tries - self.session.servers
-            if rounds >= 0:
-                ceiling = min(RETRY_CEILING_SECONDS, RETRY_FIRST_SECONDS * 2 ** min(rounds, 16))
-                yield Sleep(min(self.session.uniform(0, ceiling), left / 2))
+            if (rounds := failures.tries - self.session.servers) >= 0:
+                yield Sleep(min(self._pause(rounds), left / 2))
+
+    def _pause(self, rounds: int) -> float:
+        if self._is_impatient and not rounds:
+            return SECOND_TRY_SECONDS
+        return self.session.uniform(0, min(RETRY_CEILING_SECONDS, RETRY_FIRST_SECONDS * 2 ** min(rounds, 16)))
 
     def _share(self, silences: int) -> float:
         """Say how long a try may take, so that one server that says nothing leaves time for the others.
@@ -79,9 +102,44 @@ class Operation:
     def _left(self) -> float:
         return self._ends - self.session.clock()
 
-    def _deadline(self, last: UnavailableError) -> DeadlineError:
-        text = f"no answer within {self.session.timeout_seconds:g} s; the last try ended with: {last}"
+    def _deadline(self, failures: "_Failures", last: UnavailableError) -> DeadlineError:
+        text = f"no answer within {self.session.timeout_seconds:g} s: {failures}"
         return DeadlineError(text, reason=last.reason)
+
+
+class _Failures:
+    """The tries of a call that had no answer: how many, how many of them had silence, and what was heard."""
+
+    def __init__(self, servers: int) -> None:
+        self.tries = 0
+        self.silences = 0
+        self._servers = servers
+        self._heard: dict[int, UnavailableError] = {}
+        self._last: str | None = None
+
+    def add(self, error: UnavailableError, seconds: float) -> None:
+        """Note the failure of a try that had so many seconds."""
+        is_silence = isinstance(error, DeadlineError)
+        turn = self.tries % self._servers
+        if seconds >= TELLING_SECONDS or not is_silence or turn not in self._heard:
+            self._heard[turn] = error
+        self.tries += 1
+        self.silences += is_silence
+        self._last = error.reason
+
+    @property
+    def are_lasting(self) -> bool:
+        """Whether another try would bring the same."""
+        return self._last in _LASTING and self.tries >= BUG_TRIES
+
+    @property
+    def are_refusals(self) -> bool:
+        """Whether each server has refused two tries at once, without a word of its own."""
+        return not self.silences and self._last is None and self.tries >= 2 * self._servers
+
+    def __str__(self) -> str:
+        """Say what was last heard of each server."""
+        return "; ".join(dict.fromkeys(map(str, self._heard.values())))
 
 
 def _marked(error: LaminaError, request: Any) -> LaminaError:

@@ -46,11 +46,11 @@ CATCH_UP_VERSIONS: Final = 100
 """Up to here the versions in between are listed to learn which keys changed; beyond, a large map is read anew."""
 
 
-def open_config(session: Session, config: str, *, create: bool) -> Flow[Entries]:
-    """Read the head; without such a config, and with `create`, version 0."""
+def open_config(session: Session, config: str, *, create: bool, is_impatient: bool = False) -> Flow[Entries]:
+    """Read the head; without such a config, and with `create`, version 0. An impatient read gives up early."""
     config = check_text(config, "a config's name")
     try:
-        return (yield from read_entries(Operation(session), config))
+        return (yield from read_entries(Operation(session, is_impatient=is_impatient), config))
     except NotFoundError:
         if not create:
             raise

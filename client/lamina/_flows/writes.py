@@ -25,6 +25,7 @@ from lamina._mapping.entries import Entries
 from lamina._mapping.merge import merge
 from lamina._mapping.stage import StagedChanges, applied, changes_of
 from lamina._mapping.values import Stored, check_text, encode
+from lamina._wire.causes import PROXY
 from lamina._wire.messages import PagedEntries, version_of
 from lamina._wire.rpcs import COMMIT, FORK_CONFIG, REVERT_CONFIG, Rpc
 from lamina._wire.status import ReportedConflictError
@@ -143,7 +144,7 @@ def fork(session: Session, stage: StagedChanges, target: str, at: Point | None, 
     try:
         reply = yield from verb.ask(FORK_CONFIG, request)
     except LaminaError as error:
-        if not _leaves_open(error):
+        if not _leaves_open(error, resumed=known):
             stage.unresolved_fork = None
         raise
     entries = yield from read_entries(verb, request.target, reply.version.version)
@@ -161,13 +162,14 @@ def _write(verb: Operation, stage: StagedChanges, request: Write) -> Flow[Versio
 
 def _send(verb: Operation, stage: StagedChanges, request: Write) -> Flow[Version]:
     """Send a write, under the open one's id where it is the same, and stand on its outcome."""
+    resumed = stage.unresolved is not None
     if stage.unresolved is None:
         request.request_id = verb.session.new_request_id()
         stage.unresolved, stage.unresolved_keys = request, frozenset(stage.staged)
     try:
         reply = yield from verb.ask(_rpc_of(request), stage.unresolved)
     except LaminaError as error:
-        if not _leaves_open(error):
+        if not _leaves_open(error, resumed=resumed):
             stage.unresolved = None
         raise
     stage.rebase((yield from _entries_after(verb, stage, request, reply)), {})
@@ -182,7 +184,7 @@ def _resolve_open_write(verb: Operation, stage: StagedChanges, resolve: Resolve)
     try:
         reply = yield from verb.ask(_rpc_of(request), request)
     except LaminaError as error:
-        if _leaves_open(error):
+        if _leaves_open(error, resumed=True):
             raise
         stage.unresolved = None  # refused, so never written: what is staged will get an answer of its own
         return None
@@ -303,12 +305,15 @@ def _same(open_write: Any, request: Any) -> bool:
     return bool(open_write == other)
 
 
-def _leaves_open(error: LaminaError) -> bool:
-    """Tell whether a write may have happened: only the server's word, which has a reason, says that it did not.
+def _leaves_open(error: LaminaError, *, resumed: bool) -> bool:
+    """Return whether a write may have happened: only the server's word, which has a reason, says that it did not.
 
-    What comes without one is from gRPC or from something on the way, and an earlier try may have got further.
+    What comes without one is from gRPC or from something on the way, and an earlier try may have got further. A proxy
+    that refuses a request has not let it through; but of one that is resumed it does not know what came of it before.
     """
-    return isinstance(error, UnavailableError) or error.reason is None
+    if isinstance(error, UnavailableError) or error.reason is None:
+        return True
+    return resumed and error.reason == PROXY
 
 
 def _rpc_of(request: Write) -> Rpc[Any, pb.CommitResponse]:

@@ -5,21 +5,26 @@ Channels of grpc and grpc.aio are alike as far as this module looks at them, so 
 
 import os
 import re
-import ssl
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, TypeAlias
+from typing import TYPE_CHECKING, Any, Final
 
 import grpc
 
+from lamina import _environment
+from lamina._grpc.tls import TLS
+from lamina._wire.causes import Peer
 from lamina._wire.status import error_of
 from lamina.errors import InvalidError, LaminaError
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
+_DNS: Final = "dns:///"
 DEFAULT_TARGET: Final = "localhost:7440"
 DEFAULT_PORT: Final = 7440
 DEFAULT_TIMEOUT_SECONDS: Final = 10.0
+"""What `connect` has for its `timeout`. By being this very object it says that none was given, so that LAMINA_TIMEOUT
+counts: None would be taken for "for ever"."""
 TOO_SLOW: Final = "TOO_SLOW"
 """The reason that a watch ends for when this end did not take from it: a server that is well says so."""
 MEGABYTE: Final = 1 << 20
@@ -27,8 +32,6 @@ MEGABYTE: Final = 1 << 20
 _PLAIN: Final = frozenset(range(ord(" "), ord("~") + 1)) - {ord("%")}
 """What metadata takes as it is."""
 _HOST_AND_PORT: Final = re.compile(r"(?:\[(?P<bracketed>[^]]+)\]|(?P<host>[^][:/\s]+))(?::(?P<port>[0-9]+))?")
-
-Pem: TypeAlias = str | os.PathLike[str] | bytes
 
 OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # A peer that froze or was cut off is noticed within 15 s: a ping each 10 s, also while nothing is asked (a watch
@@ -39,7 +42,7 @@ OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),  # 0: no limit; else the pings of a silent watch would be held back
     # A server that restarts is found again soon. An attempt may hang for 5 s, not 20, before the next one.
-    ("grpc.initial_reconnect_backoff_ms", 200),
+    ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 10_000),
     # Retrying is the flows' business: they keep the request id, the deadline and the dice.
@@ -49,27 +52,6 @@ OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     # Each channel has a connection of its own, or all watches would share one, and its limit of streams.
     ("grpc.use_local_subchannel_pool", 1),
 )
-
-
-@dataclass(frozen=True, slots=True)
-class TLS:
-    """How to speak TLS: whom to trust, and who this client is. Each is a file's path, or PEM as bytes.
-
-    Without `ca` the system's roots are trusted. `cert` and `key` belong together.
-    """
-
-    ca: Pem | None = field(default=None, repr=False)
-    cert: Pem | None = field(default=None, repr=False)
-    key: Pem | None = field(default=None, repr=False)
-
-    def __post_init__(self) -> None:
-        if (self.cert is None) != (self.key is None):
-            raise InvalidError("TLS takes cert= and key= together, or neither")
-
-    def credentials(self) -> grpc.ChannelCredentials:
-        """Read the files."""
-        roots = _system_roots() if self.ca is None else _pem(self.ca)
-        return grpc.ssl_channel_credentials(roots, _pem(self.key), _pem(self.cert))
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +66,20 @@ class Address:
     def options(self) -> tuple[tuple[str, Any], ...]:
         """The channel options; no proxy leads to this very machine, whatever the environment says."""
         return (*OPTIONS, ("grpc.enable_http_proxy", 0)) if self.local else OPTIONS
+
+    @property
+    def named(self) -> tuple[str, int] | None:
+        """The host and the port, where a name is looked up and connected to without a proxy."""
+        if not self.target.startswith(_DNS) or self.peer.proxy is not None:
+            return None
+        host, port = _host_and_port(self.target.removeprefix(_DNS))
+        return None if _is_ip(host) else (host, port)
+
+    @property
+    def peer(self) -> Peer:
+        """Who is asked, for people."""
+        name = self.target.removeprefix(_DNS)
+        return Peer(name, is_tls=self.tls is not None, proxy=None if self.local else _proxy(name))
 
 
 _TIMEOUT_LIMIT_SECONDS: Final = 366 * 86400.0
@@ -103,8 +99,17 @@ class Connection:
 def connection(
     target: str | None, *, token: str | None, tls: TLS | bool | None, timeout: float, author: str | None
 ) -> Connection:
-    """Check and complete what `connect` was given; InvalidError for what cannot be meant. No I/O."""
-    target = target if target is not None else os.environ.get("LAMINA_TARGET") or DEFAULT_TARGET
+    """Check what `connect` was given, and complete it from the environment; InvalidError for what cannot be meant.
+
+    Reads files at most: nothing is sent.
+    """
+    _environment.tell_unknown()
+    target = target if target is not None else _environment.text(_environment.TARGET) or DEFAULT_TARGET
+    token = token if token is not None else _environment.token()
+    tls = _checked_tls(tls=tls)
+    if timeout is DEFAULT_TIMEOUT_SECONDS and (given := _environment.timeout()) is not None:
+        timeout = given
+    author = author if author is not None else _environment.text(_environment.AUTHOR)
     addresses = tuple(_address(part.strip(), tls=tls) for part in target.split(","))
     if not 0 < timeout <= _TIMEOUT_LIMIT_SECONDS:
         raise InvalidError(f"timeout={timeout!r}: a verb needs some seconds, and at most a year")
@@ -129,10 +134,10 @@ def quote_author(author: str) -> str:
     return "".join(chr(byte) if byte in _PLAIN else f"%{byte:02X}" for byte in encoded)
 
 
-def call_error(error: grpc.RpcError) -> LaminaError:
-    """Make our error of gRPC's, sync or aio."""
+def call_error(error: grpc.RpcError, address: Address) -> LaminaError:
+    """Make our error of gRPC's, sync or aio, for a call to that address."""
     ended: Any = error
-    return error_of(ended.code().name, ended.details() or "", ended.trailing_metadata() or ())
+    return error_of(ended.code().name, ended.details() or "", ended.trailing_metadata() or (), address.peer)
 
 
 def _address(text: str, *, tls: TLS | bool | None) -> Address:
@@ -141,7 +146,7 @@ def _address(text: str, *, tls: TLS | bool | None) -> Address:
     host, port = _host_and_port(text)
     local = _is_loopback(host)
     shown = f"[{host}]" if ":" in host else host
-    return Address(f"dns:///{shown}:{port}", local=local, tls=_tls(tls=tls, local=local))
+    return Address(f"{_DNS}{shown}:{port}", local=local, tls=_tls(tls=tls, local=local))
 
 
 def _host_and_port(text: str) -> tuple[str, int]:
@@ -154,6 +159,21 @@ def _host_and_port(text: str) -> tuple[str, int]:
     if not 0 < port < 1 << 16:
         raise InvalidError(f"{text!r} is no address: ports go from 1 to 65535")
     return match["bracketed"] or match["host"], port
+
+
+def _proxy(name: str) -> str | None:
+    """Return the proxy that gRPC finds in the environment, and its variable; never a password that stands there."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 - for what cannot be reached
+
+    host, _ = _host_and_port(name)
+    # gRPC reads these names in small letters alone.
+    excluded = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy") or ""  # noqa: SIM112
+    if any(part and host.endswith(part) for part in map(str.strip, excluded.split(","))):
+        return None
+    for variable in ("grpc_proxy", "https_proxy", "http_proxy"):
+        if value := os.environ.get(variable):
+            return f"{urlsplit(value).netloc.rpartition('@')[2]} of {variable}"
+    return None
 
 
 def _is_ip(text: str) -> bool:
@@ -174,27 +194,26 @@ def _ip(text: str) -> "IPv4Address | IPv6Address | None":
         return None
 
 
+def _checked_tls(*, tls: TLS | bool | None) -> TLS | bool | None:
+    """Return what `tls=` says, else what the environment does."""
+    if isinstance(tls, TLS | bool):
+        return tls
+    if tls is not None:
+        raise TypeError(f"tls= is True, False or lamina.TLS(ca=..., cert=..., key=...), not {type(tls).__name__}")
+    files = _environment.tls_files()
+    if not _environment.is_plaintext():
+        return TLS(**files) if files else None
+    if files:
+        raise InvalidError(
+            f"{_environment.PLAINTEXT} and {_environment.TLS_FILES[next(iter(files))]} exclude each other"
+        )
+    return False
+
+
 def _tls(*, tls: TLS | bool | None, local: bool) -> TLS | None:
     if isinstance(tls, TLS):
         return tls
     return TLS() if tls or (tls is None and not local) else None
-
-
-def _system_roots() -> bytes | None:
-    """Give the system's roots, because gRPC would trust its own copy of Mozilla's; that one where there are none."""
-    certificates = ssl.create_default_context().get_ca_certs(binary_form=True)
-    return "".join(map(ssl.DER_cert_to_PEM_cert, certificates)).encode() or None
-
-
-def _pem(source: Pem | None) -> bytes | None:
-    if source is None or isinstance(source, bytes):
-        return source
-    from pathlib import Path  # noqa: PLC0415 - for TLS files alone
-
-    try:
-        return Path(source).read_bytes()
-    except OSError as error:
-        raise InvalidError(f"cannot read the TLS file {os.fspath(source)}: {error.strerror}") from error
 
 
 def _token(token: str) -> str:

@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeAlias
 
 from google.protobuf.message import DecodeError
 
+from lamina import _environment
 from lamina._mapping.entries import Entries
 from lamina._runtime.log import log
 from lamina._wire.messages import PagedEntries, header_of, version_of
@@ -78,6 +79,10 @@ class Cache:
             if self._given is not None:
                 log.warning("no last-known-good file is kept in %s: %s", self._given, error)
             return None
+
+    def has(self, config: str) -> bool:
+        """Return whether there is a file of a config, of whatever use."""
+        return self._folder is not None and self._path(self._folder, config).exists()
 
     def load(self, config: str) -> CachedVersion | None:
         """Return the version in a config's file, or None. A file that cannot be trusted is logged, and is None too."""
@@ -141,7 +146,7 @@ class Cache:
 
 def cache_of(cache_dir: CacheDir | None, addresses: Iterable[str]) -> Cache:
     """Return the cache of a client of these addresses; see `lamina.connect` for the folder. No I/O."""
-    given = os.environ.get("LAMINA_CACHE_DIR") if cache_dir is None else os.fspath(cache_dir)
+    given = os.environ.get(_environment.CACHE_DIR) if cache_dir is None else os.fspath(cache_dir)
     if not isinstance(given, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] - for code without a checker
         raise TypeError(f"cache_dir is text or a path of text, not {type(given).__name__}")
     return Cache(given, ",".join(sorted(addresses)))

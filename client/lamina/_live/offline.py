@@ -1,7 +1,8 @@
 """A live without a server: what it begins from, and what it keeps while a server answers. The shells say when.
 
-Worked example: version 7 is followed, and kept. The servers go away, and so does this process: the next one waits for
-its `timeout`, finds 7 in the file, and shows it, OFFLINE. A server is back, with version 9: the stream goes on after 7.
+Worked example: version 7 is followed, and kept. The servers go away, and so does this process. The next process is
+refused twice, or waits for its `timeout` where nothing even refuses it. Then it finds 7 in the file, and shows it,
+OFFLINE. A server is back, with version 9: the stream goes on after 7.
 """
 
 import math
@@ -10,13 +11,16 @@ from collections.abc import Mapping
 from dataclasses import replace
 from typing import Final
 
+from lamina._flows import reads
+from lamina._flows.effects import Flow
 from lamina._flows.session import Session
 from lamina._live.cache import Cache
 from lamina._live.tracking import HeadTracker
 from lamina._mapping.entries import Entries
 from lamina._mapping.values import Value, check_key, dump, encode
 from lamina._runtime.log import log
-from lamina.errors import LaminaError, UnavailableError
+from lamina._wire.causes import PROXY
+from lamina.errors import LaminaError, NotFoundError, UnavailableError
 from lamina.records import Version, unwritten
 from lamina_protos.v1 import lamina_pb2 as pb
 
@@ -35,11 +39,20 @@ def entries_of_default(config: str, default: Mapping[str, Value]) -> Entries:
     return Entries(replace(unwritten(config), key_count=len(entries)), entries)
 
 
+def read_head(session: Session, cache: Cache, config: str, default: Entries | None) -> Flow[Entries]:
+    """Read what a live begins from; with something else to begin from, servers that refuse are not waited for."""
+    has_other = default is not None or cache.has(config)
+    return reads.open_config(session, config, create=False, is_impatient=has_other)
+
+
 def start_offline(
     session: Session, cache: Cache, config: str, default: Entries | None, error: LaminaError
 ) -> HeadTracker:
     """Begin from the file or the default, as no server answers or has the config; without either raise the error."""
-    kept = cache.load(config) if isinstance(error, UnavailableError) else None
+    is_unreached = isinstance(error, UnavailableError) or error.reason == PROXY
+    if not is_unreached and not isinstance(error, NotFoundError):
+        raise error
+    kept = cache.load(config) if is_unreached else None
     if kept is not None:
         age, number = max(time.time() - kept.known_at, 0.0), kept.entries.header.number
         log.warning(

@@ -23,6 +23,7 @@ from lamina._runtime import forking
 from lamina._runtime.log import log
 from lamina._streams.cursor import cursor_at
 from lamina._streams.watch import WatchStream
+from lamina._wire.causes import PROXY
 from lamina._wire.messages import header_of, version_of
 from lamina.errors import CursorError, DataLossError, LaminaError, NotFoundError
 from lamina_protos.v1 import lamina_pb2 as pb
@@ -109,6 +110,10 @@ class HeadTracker:
                 raise
             self._begin_again()
             log.warning("%s, which the server's past does not have: %s", self.place, error)
+        except LaminaError as error:
+            if not self.is_offline or error.reason != PROXY:
+                raise
+            yield from self.stream.pause()
         received, self._received = self._received, []
         return received
 

@@ -7,9 +7,9 @@ again and watches resume, as after any cut.
 """
 
 import os
+import threading
 import time
 from collections.abc import Callable
-from threading import Condition, Lock
 from types import TracebackType
 from typing import Final
 from weakref import WeakSet
@@ -25,7 +25,7 @@ class ForkSafeLock:
     """A lock that is free in a forked child, even if another thread of the parent held it at that moment."""
 
     def __init__(self) -> None:
-        self._lock = Lock()
+        self._lock = threading.Lock()
         _locks.add(self)
 
     def __enter__(self) -> None:
@@ -38,7 +38,7 @@ class ForkSafeLock:
 
     def renew(self) -> None:
         """Be free, as in a child: it has none of the parent's threads, and no other has begun yet."""
-        self._lock = Lock()
+        self._lock = threading.Lock()
 
 
 _locks: WeakSet[ForkSafeLock] = WeakSet()
@@ -58,7 +58,7 @@ class ForkGate:
         self._interrupt = interrupt
         self._leaving_seconds = leaving_seconds
         self._settling_seconds = settling_seconds
-        self._changed = Condition()
+        self._changed = threading.Condition()
         self._is_closed = False
         self._inside = 0
         _gates.add(self)
@@ -94,7 +94,7 @@ class ForkGate:
 
     def renew(self) -> None:
         """Be open and empty, as in a child: it has none of the parent's threads."""
-        self._changed = Condition()
+        self._changed = threading.Condition()
         self._is_closed = False
         self._inside = 0
 

@@ -12,7 +12,8 @@ from typing import Final, Protocol, TypeAlias
 from lamina._flows.effects import Flow, Open, Receive, Sleep
 from lamina._flows.session import Session
 from lamina._streams.cursor import format_cursor
-from lamina.errors import CursorError, LaminaError, LimitError, UnavailableError
+from lamina._wire.causes import PROXY
+from lamina.errors import CursorError, LaminaError, UnavailableError
 from lamina_protos.v1 import lamina_pb2 as pb
 
 REOPEN_FIRST_SECONDS: Final = 0.2
@@ -118,9 +119,10 @@ class WatchStream:
         self._failures = 0  # a server answers again
 
     def _is_passing(self, error: LaminaError) -> bool:
-        # A watch that was let in before is refused because there are many right now: soon there may be fewer.
-        is_crowded = isinstance(error, LimitError) and error.reason == "TOO_MANY" and self._was_let_in
-        return is_crowded or isinstance(error, UnavailableError)
+        # A watch that was let in before is refused because there are many right now, or by a proxy that has lost its
+        # server: soon it may be let in again.
+        is_refused_for_now = self._was_let_in and error.reason in {"TOO_MANY", PROXY}
+        return is_refused_for_now or isinstance(error, UnavailableError)
 
     def _advance(self) -> Flow[bool]:
         if self._locate is not None:

@@ -4,7 +4,6 @@ The server sends its reason and its details as a google.rpc.Status in the traili
 gRPC itself or from something on the way, and is told apart by its code.
 """
 
-import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -12,14 +11,13 @@ from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
+from lamina._wire.causes import Peer, cause
 from lamina._wire.messages import conflict_of
 from lamina.errors import CODES, REASONS, ConflictError, CursorError, LaminaError, LimitError
 from lamina_protos.v1 import lamina_pb2 as pb
 
 _DOMAIN = "lamina"
 _DETAILS_KEY = "grpc-status-details-bin"
-_TOO_LARGE = re.compile(r"larger than max \((\d+) vs\.? (\d+)\)")
-"""How gRPC says it of a message that it does not even take."""
 
 
 class ReportedConflictError(ConflictError):
@@ -31,12 +29,15 @@ class ReportedConflictError(ConflictError):
         self.detail = detail
 
 
-def error_of(code: str, text: str, trailers: Iterable[Any]) -> LaminaError:
-    """Make the error of a status code's name, its text, and the (key, value) pairs of the trailing metadata."""
+def error_of(code: str, text: str, trailers: Iterable[Any], peer: Peer | None = None) -> LaminaError:
+    """Make the error of a status code's name, its text, and the (key, value) pairs of the trailing metadata.
+
+    `peer` is who was asked: where the server itself has said nothing, the error names it.
+    """
     details = _details(trailers)
     info = ErrorInfo()
     if not _unpack(details, info) or info.domain != _DOMAIN:
-        return _foreign(code, text)
+        return cause(code, text, peer or Peer()) or _of_code(code, text)
     # A reason that this client does not know yet still has a code that it knows.
     kind = REASONS.get(info.reason) or CODES.get(code, LaminaError)
     if kind is ConflictError:
@@ -65,18 +66,9 @@ def _unpack(status: Status, message: Any) -> bool:
     return any(detail.Unpack(message) for detail in status.details)
 
 
-def _foreign(code: str, text: str) -> LaminaError:
-    too_large = _TOO_LARGE.search(text)
-    if code == "RESOURCE_EXHAUSTED" and too_large:
-        actual, limit = map(int, too_large.groups())
-        return LimitError(f"a message: {actual:,} bytes, at most {limit:,} pass", limit=limit, actual=actual)
-    return CODES.get(code, LaminaError)(_foreign_text(code, text))
-
-
-def _foreign_text(code: str, text: str) -> str:
-    if code == "UNIMPLEMENTED":
-        return f"this is no Lamina server, or an older one: {text or code}"
-    return f"{code.lower().replace('_', ' ')}: {text}" if text else code.lower().replace("_", " ")
+def _of_code(code: str, text: str) -> LaminaError:
+    name = code.lower().replace("_", " ")
+    return CODES.get(code, LaminaError)(f"{name}: {text}" if text else name)
 
 
 def _number(text: str | None) -> int | None:

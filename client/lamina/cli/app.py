@@ -14,6 +14,7 @@ import click
 from lamina.cli.arguments.options import CONTEXT_SETTINGS, shared_options
 from lamina.cli.arguments.spelling import did_you_mean
 from lamina.cli.errors import boundary
+from lamina.cli.quiet import quiet_grpc
 
 COMPLETION_VARIABLE: Final = "_LAMINA_COMPLETE"
 """By this the shells' scripts ask; not a setting."""
@@ -80,7 +81,8 @@ class App(click.Group):
         name = ALIASES.get(cmd_name, cmd_name)
         if name not in VERBS:
             return None
-        module = import_module(f"lamina.cli.verbs.{VERBS[name].module}")
+        with quiet_grpc():
+            module = import_module(f"lamina.cli.verbs.{VERBS[name].module}")
         command: click.Command = getattr(module, f"{name}_verb")
         return command
 

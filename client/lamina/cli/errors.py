@@ -6,7 +6,6 @@ It must not know what the verbs do, and no text made here holds a value: those o
 """
 
 import os
-import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,7 +14,6 @@ from typing import Final
 import click
 
 import lamina
-from lamina.cli.arguments.options import chosen
 from lamina.cli.output.text import escape
 
 REFUSED: Final = 1
@@ -45,13 +43,10 @@ def exit_code(error: lamina.LaminaError) -> int:
     return next((code for kind, code in table if isinstance(error, kind)), REFUSED)
 
 
-def explain(error: lamina.LaminaError, target: str | None = None) -> str:
-    """Say what happened, and where it helps, what to do. `target` is who was asked; else the verb's own."""
+def explain(error: lamina.LaminaError) -> str:
+    """Say what happened, and where it helps, what to do."""
     if isinstance(error, lamina.ConflictError):
         return "nothing was written: " + ("others have changed what this changes" if error.conflicts else str(error))
-    if isinstance(error, lamina.UnavailableError) and error.reason is None:  # else these are a server's own words
-        ctx = click.get_current_context(silent=True)
-        return shortened(str(error), target or ("the target" if ctx is None else chosen(ctx).asked))
     return str(error)
 
 
@@ -110,36 +105,3 @@ def _let_go_of_stdout() -> None:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())
         os.close(nowhere)
-
-
-_SAID: Final = re.compile(
-    r"(?P<within>no answer within \S+ s)?(?:; the last try ended with: )?"
-    r"(?:(?P<silent>deadline exceeded: .*)|unavailable: (?P<why>.*))",
-    re.DOTALL,
-)
-
-
-_CAUSES: Final = (
-    ("CERTIFICATE_VERIFY_FAILED", "its certificate is not trusted"),
-    ("andshake", "the TLS handshake failed"),
-    ("Connection refused", "connection refused"),
-    ("resolving", "its name cannot be resolved"),
-    ("No such file", "there is no such socket"),
-    ("nreachable", "the network does not reach it"),
-    ("Socket closed", "the connection was lost"),
-    ("Connection reset", "the connection was lost"),
-    ("FD Shutdown", "the connection was lost"),
-)
-"""What a text has in it, and what that means. The first one counts."""
-
-
-def shortened(text: str, target: str) -> str:
-    """Give what is to be said instead of one of gRPC's texts, or of the SDK's that ends with one."""
-    said = _SAID.fullmatch(text)
-    if said is None:
-        return text
-    if said["silent"]:
-        return f"{said['within'] or 'no answer in time'} from {target}"
-    why = next((meaning for sign, meaning in _CAUSES if sign in said["why"]), said["why"])
-    begin = f"{said['within']}: " if said["within"] else ""
-    return f"{begin}no server answers at {target} ({why})"

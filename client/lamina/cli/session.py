@@ -1,20 +1,20 @@
 """One client of the SDK for one verb, connected as the shared options say; it knows nothing of verbs or output."""
 
 import logging
-import os
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from itertools import islice
-from pathlib import Path
 from typing import Any, Final
 
 import click
 
 import lamina
+from lamina import _environment
 from lamina.cli.arguments.options import Chosen, chosen
 from lamina.cli.arguments.spelling import did_you_mean
-from lamina.cli.errors import NOT_FOUND, REFUSED, Refusal, explain, tell
+from lamina.cli.errors import NOT_FOUND, REFUSED, Refusal, tell
+from lamina.cli.quiet import quiet_grpc
 
 _COMPARED_CONFIGS: Final = 1_000
 """A name is compared with so many configs: one page of the list, or a few."""
@@ -26,9 +26,7 @@ def connected(ctx: click.Context, *, quiet: bool = False, **more: Any) -> Iterat
 
     `more` goes to `lamina.connect` and wins over the options. With `quiet`, waiting for a server is not told.
     """
-    options = {**_arguments(chosen(ctx)), **more}
-    with lamina.connect(**options) as client, nullcontext() if quiet else _told(client.target):
-        chosen(ctx).asked = client.target
+    with nullcontext() if quiet else _told(), _client(ctx, more) as client:
         try:
             yield client
         except lamina.NotFoundError as error:
@@ -45,11 +43,16 @@ def similar_config(client: lamina.Client, name: str) -> str:
     return ""
 
 
+def _client(ctx: click.Context, more: dict[str, Any]) -> lamina.Client:
+    with quiet_grpc():
+        return lamina.connect(**{**_arguments(chosen(ctx)), **more})
+
+
 @contextmanager
-def _told(target: str) -> Iterator[None]:
+def _told() -> Iterator[None]:
     """Tell what the SDK logs, so that nobody waits for a server that is not there without knowing."""
     log = logging.getLogger("lamina")
-    handler, level = _Teller(target), log.level
+    handler, level = _Teller(), log.level
     log.addHandler(handler)
     log.setLevel(logging.INFO)
     try:
@@ -60,45 +63,39 @@ def _told(target: str) -> Iterator[None]:
 
 
 class _Teller(logging.Handler):
-    def __init__(self, target: str) -> None:
-        super().__init__()
-        self._target = target
-
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record as any other word to people."""
-        args = record.args if isinstance(record.args, tuple) else ()
-        told = tuple(explain(each, self._target) if isinstance(each, lamina.LaminaError) else each for each in args)
-        tell(record.msg % told if told else record.getMessage())
+        tell(record.getMessage())
 
 
 def _arguments(options: Chosen) -> dict[str, Any]:
+    """Give what was typed: the SDK itself completes it from the environment."""
     values = options.values
     named: dict[str, Any] = {name: values[name] for name in ("target", "timeout", "author") if name in values}
-    return {**named, "token": _token(values), "tls": _tls(values)}
+    if "token_file" in values:
+        named["token"] = _token(values["token_file"])
+    return {**named, "tls": _tls(values)}
 
 
-def _token(values: dict[str, Any]) -> str | None:
-    if "token_file" not in values:
-        return os.environ.get("LAMINA_TOKEN") or None
-    path = values["token_file"]
+def _token(path: str) -> str:
     try:
-        token = Path(path).read_text(encoding="utf-8").strip()
-    except UnicodeDecodeError:
-        token = ""
-    if not token:
-        raise Refusal(f"{path} holds no token", REFUSED)
-    return token
+        return _environment.read_token(path, "--token-file")
+    except lamina.InvalidError as error:
+        raise Refusal(str(error), REFUSED) from None
 
 
 def _tls(values: dict[str, Any]) -> lamina.TLS | bool | None:
-    files = {name: values[f"tls_{name}"] for name in ("ca", "cert", "key") if f"tls_{name}" in values}
+    typed = {name: values[f"tls_{name}"] for name in ("ca", "cert", "key") if f"tls_{name}" in values}
     if values.get("plaintext"):
-        if files:
+        if typed:
             raise click.UsageError("--plaintext and TLS files exclude each other")
         return False
+    if not typed:
+        return None
+    files = {**_environment.tls_files(), **typed}
     if ("cert" in files) != ("key" in files):
         raise click.UsageError("--tls-cert and --tls-key go together")
-    return lamina.TLS(**files) if files else None
+    return lamina.TLS(**files)
 
 
 def read(client: lamina.Client, config: str, point: int | datetime | None) -> lamina.Snapshot:

@@ -3,8 +3,10 @@
 import logging
 import math
 import os
+import socket
 import subprocess
 import sys
+import time
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -59,6 +61,11 @@ def lose(*lost: Path) -> None:
     """Be without these files."""
     for file in lost:
         file.unlink()
+
+
+def address_of(target: str) -> tuple[str, int]:
+    host, _, port = target.rpartition(":")
+    return host, int(port)
 
 
 def let_pass(file: Path, seconds: float) -> None:
@@ -122,6 +129,33 @@ async def test_what_is_bound_and_pinned(sdk: Sdk, server: testing.Server, cache:
 
 
 @pytest.mark.usefixtures("kept")
+@pytest.mark.parametrize("has_file", [True, False])
+async def test_servers_that_refuse_are_not_waited_for(
+    sdk: Sdk, server: testing.Server, cache: Path, tmp_path: Path, *, has_file: bool
+) -> None:
+    """With something else to begin from: two servers, each asked twice, of a client that has half a minute."""
+    with server.down(), socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        targets = f"{server.target},127.0.0.1:{bound.getsockname()[1]}"
+        for target in (server.target, targets):
+            folder = cache if has_file and target == server.target else tmp_path / "none"
+            client = sdk.connect(target, cache_dir=folder, timeout=SECONDS)
+            began = time.monotonic()
+            live = await of(client.live("app", default=None if folder == cache else {"x": 0}))
+            assert time.monotonic() - began < SECONDS / 10
+            assert live.state == "OFFLINE"
+
+
+@pytest.mark.usefixtures("kept")
+async def test_a_server_that_says_nothing_has_its_time(sdk: Sdk, cache: Path, server: testing.Server) -> None:
+    with server.down(), socket.create_server(address_of(server.target)):  # it listens, and answers nobody
+        began = time.monotonic()
+        live = await of(hurried(sdk, server, cache).live("app"))
+        assert time.monotonic() - began >= TIMEOUT
+        assert live["x"] == 2
+
+
+@pytest.mark.usefixtures("kept")
 async def test_a_config_is_never_read_from_it(sdk: Sdk, server: testing.Server, cache: Path) -> None:
     client = hurried(sdk, server, cache)
     with server.down():
@@ -163,7 +197,7 @@ async def test_a_default(sdk: Sdk, server: testing.Server, cache: Path, caplog: 
         live = await of(hurried(sdk, server, cache).live("app", default={"y": 1, "x": [0], "gone": None}))
         assert live.current.to_dict() == {"gone": None, "x": [0], "y": 1}
         assert (live.state, live.version, live.age) == ("OFFLINE", 0, math.inf)
-        assert "app: from the default: no answer" in caplog.text
+        assert "app: from the default: no server answers" in caplog.text
         live.on_change(noted := Noted(sdk))
     await reach(live, 1)
     assert live.current.to_dict() == {"x": 1, "y": 1, "z": 1}

@@ -14,8 +14,10 @@ import grpc
 from lamina._flows.effects import Call, Effect, Flow, Invoke, Open, Receive, Sleep
 from lamina._flows.reads import Listing
 from lamina._flows.session import Session
+from lamina._grpc import gevent
 from lamina._grpc.connection import TOO_SLOW, Address, Connection, call_error
 from lamina._grpc.pool import Link, Owner, Pool
+from lamina._grpc.second_look import SecondLook
 from lamina._wire.rpcs import Rpc
 from lamina.errors import LaminaError, UnavailableError
 
@@ -48,6 +50,7 @@ class Shell:
         self.session = Session(connection.timeout_seconds, servers=len(connection.addresses))
         self._metadata = connection.metadata
         self._pool = Pool[grpc.aio.Channel](connection.addresses, _open_channel, _owner)
+        self._second_look = SecondLook()
         self._watches: WeakSet[Closable] = WeakSet()
 
     async def run(self, flow: Flow[Result]) -> Result:
@@ -97,7 +100,7 @@ class Shell:
 
     def failed(self, link: Link[grpc.aio.Channel], error: grpc.RpcError) -> LaminaError:
         """Return our error for gRPC's, and turn to another server if that one did not answer."""
-        mapped = call_error(error)
+        mapped = call_error(error, link.address)
         if isinstance(mapped, UnavailableError) and mapped.reason != TOO_SLOW:
             self._pool.failed(link)
         return mapped
@@ -118,7 +121,10 @@ class Shell:
         try:
             return await link.method(call.rpc)(call.request, timeout=call.timeout_seconds, metadata=self._metadata)
         except grpc.RpcError as error:
-            raise self.failed(link, error) from None
+            failure = self.failed(link, error)
+            if self._second_look.is_needed(error, link.address):
+                failure = await asyncio.to_thread(self._second_look.explain, error, link.address)
+            raise failure from None
         except asyncio.CancelledError:
             if is_cancelled():
                 raise
@@ -148,6 +154,7 @@ def is_cancelled() -> bool:
 
 
 def _open_channel(address: Address) -> grpc.aio.Channel:
+    gevent.refuse_asyncio()
     if address.tls is None:
         return grpc.aio.insecure_channel(address.target, address.options)
     return grpc.aio.secure_channel(address.target, address.tls.credentials(), address.options)

@@ -9,13 +9,12 @@ from collections.abc import Mapping
 from typing import Self, SupportsIndex
 from weakref import finalize
 
-from lamina._flows import reads
 from lamina._grpc.sync.reader import Reader
 from lamina._grpc.sync.shell import Shell
 from lamina._grpc.sync.subscription import BeginThread, Subscription, begin_thread, call_again
 from lamina._live.audience import CALLBACKS_BEHIND, Audience, Listener, has_reached
 from lamina._live.cache import Cache
-from lamina._live.offline import CacheWriter, entries_of_default, start_offline
+from lamina._live.offline import CacheWriter, entries_of_default, read_head, start_offline
 from lamina._live.tracking import HeadTracker
 from lamina._live.view import LiveView, OnChange
 from lamina._mapping.entries import Entries
@@ -24,7 +23,7 @@ from lamina._mapping.values import Value
 from lamina._runtime import forking
 from lamina._runtime.forking import ForkSafeLock
 from lamina._settings.bound import BindOptions, Bound, OnInvalid, Settings
-from lamina.errors import InvalidError, NotFoundError, UnavailableError
+from lamina.errors import InvalidError, LaminaError
 
 
 class Live(LiveView, Reader):
@@ -178,8 +177,8 @@ class LiveRegistry:
     def _begin(self, name: str, spare: Entries | None) -> HeadTracker:
         session = self._shell.session
         try:
-            return HeadTracker(session, self._shell.run(reads.open_config(session, name, create=False)))
-        except (UnavailableError, NotFoundError) as error:
+            return HeadTracker(session, self._shell.run(read_head(session, self._cache, name, spare)))
+        except LaminaError as error:
             return start_offline(session, self._cache, name, spare, error)
 
     def _join(self, name: str, listener: Listener, tracker: HeadTracker | None) -> Subscription | None:

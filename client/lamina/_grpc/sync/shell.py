@@ -13,8 +13,10 @@ from lamina._flows.effects import Call, Effect, Flow, Invoke, Open, Receive, Sle
 from lamina._flows.reads import Listing
 from lamina._flows.run import run
 from lamina._flows.session import Session
+from lamina._grpc import gevent
 from lamina._grpc.connection import TOO_SLOW, Address, Connection, call_error
 from lamina._grpc.pool import Link, Owner, Pool
+from lamina._grpc.second_look import SecondLook
 from lamina._runtime.forking import ForkGate, ForkSafeLock
 from lamina._wire.rpcs import Rpc
 from lamina.errors import LaminaError, UnavailableError
@@ -53,7 +55,8 @@ class Shell:
         self.target = connection.target
         self.session = Session(connection.timeout_seconds, servers=len(connection.addresses))
         self._metadata = connection.metadata
-        self._pool = Pool[grpc.Channel](connection.addresses, _open_channel, _owner)
+        self._pool = Pool[grpc.Channel](connection.addresses, gevent.guarded(_open_channel), _owner)
+        self._second_look = SecondLook()
         self._gate = ForkGate(self._clear)
         self._lock = ForkSafeLock()
         self._watches: WeakSet[Closable] = WeakSet()
@@ -106,7 +109,7 @@ class Shell:
                 failure: LaminaError = UnavailableError("the server ended the watch")
             except grpc.RpcError as error:
                 # One that was closed here says nothing of the server.
-                failure = call_error(error) if stream.is_closed else self._failed(link, error)
+                failure = call_error(error, link.address) if stream.is_closed else self._failed(link, error)
             finally:
                 del link, call
         # Out here, so that gRPC's error, which is the call itself, is not carried along: it must go within the gate.
@@ -152,7 +155,8 @@ class Shell:
 
     def _failed(self, link: Link[grpc.Channel], error: grpc.RpcError) -> LaminaError:
         """Return our error for gRPC's, and turn to another server if that one did not answer."""
-        mapped = call_error(error)
+        is_unclear = self._second_look.is_needed(error, link.address)
+        mapped = (self._second_look.explain if is_unclear else call_error)(error, link.address)
         if isinstance(mapped, UnavailableError) and mapped.reason != TOO_SLOW:
             self._pool.failed(link)
         return mapped

@@ -18,6 +18,7 @@ from typing import Any, Final
 import click
 from click.core import ParameterSource
 
+from lamina import _environment
 from lamina.cli.arguments.points import PointError, parse_point
 
 CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
@@ -27,14 +28,10 @@ _META: Final = "lamina.cli.chosen"
 
 @dataclass(slots=True)
 class Chosen:
-    """The shared options' values by name, and which of them were typed rather than found in the environment.
-
-    asked   the server, or servers, that the verb has asked
-    """
+    """The shared options' values by name, and which of them were typed rather than found in the environment."""
 
     values: dict[str, Any] = field(default_factory=dict[str, Any], repr=False)
     typed: dict[str, str | None] = field(default_factory=dict[str, str | None], repr=False)
-    asked: str = ""
 
     def output(self, allowed: Sequence[str]) -> str:
         """Give the output to write; the environment's is a wish, granted by the verbs that have it."""
@@ -64,7 +61,14 @@ def chosen(ctx: click.Context) -> Chosen:
 
 
 class SharedOption(click.Option):
-    """An option of the connection or the output, which every verb takes; `lamina help connection` lists them."""
+    """An option of the connection or the output, which every verb takes; `lamina help connection` lists them.
+
+    The output's variable alone is read here: the SDK reads those that complete a connection.
+    """
+
+    def resolve_envvar_value(self, ctx: click.Context) -> str | None:
+        """Read the output's variable."""
+        return super().resolve_envvar_value(ctx) if self.envvar == _environment.OUTPUT else None
 
 
 class Verb(click.Command):
@@ -134,18 +138,18 @@ POINT: Final = PointType()
 _FILE: Final = click.Path(exists=True, dir_okay=False, readable=True)
 _SECONDS: Final = Seconds(min=0, min_open=True)
 _SHARED: Final[tuple[tuple[str, str | None, dict[str, Any]], ...]] = (
-    ("--target", "LAMINA_TARGET", {"metavar": "HOST:PORT", "help": "The server, or several [localhost:7440]."}),
-    ("--token-file", None, {"type": _FILE, "help": "A file with the token; else LAMINA_TOKEN."}),
-    ("--tls-ca", "LAMINA_TLS_CA", {"type": _FILE, "help": "Certificates to trust, PEM [the system's]."}),
-    ("--tls-cert", "LAMINA_TLS_CERT", {"type": _FILE, "help": "This client's certificate, PEM."}),
-    ("--tls-key", "LAMINA_TLS_KEY", {"type": _FILE, "help": "The key of that certificate, PEM."}),
-    ("--plaintext", None, {"is_flag": True, "help": "Connect without TLS, to other machines too."}),
+    ("--target", _environment.TARGET, {"metavar": "HOST:PORT", "help": "The server, or several [localhost:7440]."}),
+    ("--token-file", _environment.TOKEN_FILE, {"type": _FILE, "help": "A file with the token; else LAMINA_TOKEN."}),
+    ("--tls-ca", _environment.TLS_FILES["ca"], {"type": _FILE, "help": "Certificates to trust, PEM [the system's]."}),
+    ("--tls-cert", _environment.TLS_FILES["cert"], {"type": _FILE, "help": "This client's certificate, PEM."}),
+    ("--tls-key", _environment.TLS_FILES["key"], {"type": _FILE, "help": "The key of that certificate, PEM."}),
+    ("--plaintext", _environment.PLAINTEXT, {"is_flag": True, "help": "Connect without TLS, to other machines too."}),
     (
         "--timeout",
-        "LAMINA_TIMEOUT",
+        _environment.TIMEOUT,
         {"type": _SECONDS, "metavar": "SECONDS", "help": "For a verb and its retries [10]."},
     ),
-    ("--author", "LAMINA_AUTHOR", {"metavar": "NAME", "help": "Who writes, if no token tells [the OS user]."}),
+    ("--author", _environment.AUTHOR, {"metavar": "NAME", "help": "Who writes, if no token tells [the OS user]."}),
     ("--color", None, {"type": click.Choice(("auto", "always", "never")), "help": "Colours [auto: on a terminal]."}),
 )
 
@@ -161,7 +165,7 @@ def shared_options(outputs: Sequence[str] = OUTPUTS, *, from_environment: bool) 
             envvar=variable if from_environment else None,
             **extra,
         )
-        for name, variable, extra in (*_SHARED, ("--output", "LAMINA_OUTPUT", output))
+        for name, variable, extra in (*_SHARED, ("--output", _environment.OUTPUT, output))
     ]
 
 

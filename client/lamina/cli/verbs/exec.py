@@ -206,7 +206,7 @@ class _Following:
         try:
             follow()
         except lamina.LaminaError as error:
-            text = explain(error, self._client.target)
+            text = explain(error)
             self._tell_once(f"{text}; the command runs on, and {self._live.name} is asked for again")
 
     def _begin_again(self) -> None:

@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 import lamina
+from lamina import _environment
 from lamina.cli.arguments.options import Verb, chosen
 from lamina.cli.errors import UNAVAILABLE, explain
 from lamina.cli.output.json_records import document
@@ -62,7 +63,8 @@ def status_verb(ctx: click.Context) -> None:
 def _ask_each(ctx: click.Context) -> Iterator[_Answer]:
     with connected(ctx) as client:  # makes no call: it knows the addresses
         addresses = client.target.split(",")
-    limit = {} if "timeout" in chosen(ctx).values else {"timeout": _TIMEOUT_SECONDS}
+    is_set = "timeout" in chosen(ctx).values or _environment.text(_environment.TIMEOUT)
+    limit = {} if is_set else {"timeout": _TIMEOUT_SECONDS}
     for address in addresses:
         yield _ask(ctx, address.strip(), limit)
 
@@ -75,7 +77,7 @@ def _ask(ctx: click.Context, address: str, limit: dict[str, float]) -> _Answer:
             info = client.server_info()
             return _Answer(address, info, monotonic() - begun)
     except lamina.LaminaError as error:
-        return _Answer(address, error=explain(error, address))
+        return _Answer(address, error=explain(error))
 
 
 def _row(answer: _Answer) -> Row:

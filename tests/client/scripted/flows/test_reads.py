@@ -56,6 +56,36 @@ class TestRetries:
             effect = flow.send(None)
         assert timeouts == pytest.approx([1.0, 0.7, 0.4])
 
+    def test_what_was_heard_of_each_server_is_told(self) -> None:
+        """A last try that was too short for an answer does not hide what the ones before it have heard."""
+        one, other = lamina.UnavailableError("a: its certificate"), lamina.UnavailableError("b: refused")
+        script, ours = Script(*[one, other] * 10, *[SILENCE] * 100), session(timeout=3, servers=2)
+        with pytest.raises(lamina.DeadlineError) as caught:
+            script.run(reads.open_config(ours, "app", create=False), ours)
+        assert str(caught.value) == "no answer within 3 s: a: its certificate; b: refused"
+
+    def test_a_proxy_that_answers_for_no_server_is_asked_three_times(self) -> None:
+        page_of_html = lamina.UnavailableError("no gRPC status", reason="PROXY")
+        script, ours = Script(*[page_of_html] * BUG_TRIES), session()
+        with pytest.raises(lamina.UnavailableError, match="no gRPC status"):
+            script.run(reads.open_config(ours, "app", create=False), ours)
+        script.done()
+
+    @pytest.mark.parametrize("servers", [1, 2])
+    def test_an_impatient_read_gives_up_after_two_refusals_of_each(self, servers: int) -> None:
+        script, ours = Script(*[GONE] * 2 * servers), session(servers=servers)
+        with pytest.raises(lamina.UnavailableError) as caught:
+            script.run(reads.open_config(ours, "app", create=False, is_impatient=True), ours)
+        assert caught.value is GONE
+        script.done()
+        assert sum(script.slept) < 0.3
+
+    @pytest.mark.parametrize("patiently", [SILENCE, lamina.UnavailableError("x", reason="DRAINING")])
+    def test_an_impatient_read_waits_for_a_server_that_is_there(self, patiently: lamina.LaminaError) -> None:
+        script, ours = Script(*[patiently] * 5, page(1, {})), session()
+        script.run(reads.open_config(ours, "app", create=False, is_impatient=True), ours)
+        script.done()
+
     def test_no_pause_before_each_server_was_tried(self) -> None:
         script, ours = Script(*[GONE] * 5, page(1, {})), session(servers=3)
         script.run(reads.open_config(ours, "app", create=False), ours)

@@ -181,6 +181,26 @@ class TestCommit:
         commit(config, again)
         assert again.asked[0][1].request_id == "id-1"
 
+    def test_what_a_proxy_refused_was_not_written(self) -> None:
+        """So a smaller draft is a commit of its own, and the one that was too large is not sent again before it."""
+        config = draft()
+        config["x"] = 28
+        with pytest.raises(lamina.LimitError):
+            commit(config, Script(lamina.LimitError("413", reason="PROXY")))
+        assert config._stage.unresolved is None
+
+    def test_what_a_proxy_refuses_after_an_open_try_stays_open(self) -> None:
+        """In the same commit, and in the next one that resumes it."""
+        config = draft()
+        config["x"] = 28
+        with pytest.raises(lamina.LimitError):
+            commit(config, Script(CUT, lamina.LimitError("413", reason="PROXY")))
+        with pytest.raises(lamina.PermissionDeniedError):
+            commit(config, Script(lamina.PermissionDeniedError("403", reason="PROXY")))
+        again = Script(landed(4))
+        commit(config, again)
+        assert again.asked[0][1].request_id == "id-1"
+
 
 class TestOpenWrites:
     """P8: exactly once, whatever breaks."""

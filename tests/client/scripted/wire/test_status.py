@@ -133,7 +133,7 @@ def test_what_others_say_on_the_way_has_no_reason() -> None:
     error = error_of("UNAVAILABLE", "connection refused", details(info("PROXY_SAD", domain="proxy.example")))
     assert type(error) is lamina.UnavailableError
     assert error.reason is None
-    assert str(error) == "unavailable: connection refused"
+    assert str(error) == "no server answers at the target (connection refused)"
     assert "no Lamina server" in str(error_of("UNIMPLEMENTED", "", []))
     assert str(error_of("CANCELLED", "", [])) == "cancelled"
     assert type(error_of("UNKNOWN", "x", [("grpc-status-details-bin", b"\xff\xff")])) is lamina.UnavailableError

@@ -1,0 +1,92 @@
+"""The variables that a client is completed from: the one place that reads them, for the SDK and the command line.
+
+What an argument says wins. A name that begins with LAMINA_ and means nothing is told once, with the nearest that does.
+"""
+
+import os
+from collections.abc import Mapping
+from difflib import get_close_matches
+from typing import Final
+
+from lamina._runtime.log import log
+from lamina.errors import InvalidError
+
+TARGET: Final = "LAMINA_TARGET"
+TOKEN: Final = "LAMINA_TOKEN"  # noqa: S105 - a name
+TOKEN_FILE: Final = "LAMINA_TOKEN_FILE"  # noqa: S105 - a name
+TLS_FILES: Final = {"ca": "LAMINA_TLS_CA", "cert": "LAMINA_TLS_CERT", "key": "LAMINA_TLS_KEY"}
+PLAINTEXT: Final = "LAMINA_PLAINTEXT"
+TIMEOUT: Final = "LAMINA_TIMEOUT"
+AUTHOR: Final = "LAMINA_AUTHOR"
+CACHE_DIR: Final = "LAMINA_CACHE_DIR"
+OUTPUT: Final = "LAMINA_OUTPUT"
+
+NAMES: Final = (TARGET, TOKEN, TOKEN_FILE, *TLS_FILES.values(), PLAINTEXT, TIMEOUT, AUTHOR, CACHE_DIR, OUTPUT)
+_OTHERS: Final = ("LAMINA_SERVER_", "LAMINA_CHANGE_", "LAMINA_EXEC_", "LAMINA_BISECT_", "LAMINA_TEST_")
+"""How the names begin that the server has, that commands are given, and that the tests of Lamina itself have."""
+
+_SWITCHES: Final[Mapping[str, bool]] = {
+    **dict.fromkeys(("1", "true", "yes", "on"), True),
+    **dict.fromkeys(("", "0", "false", "no", "off"), False),
+}
+
+_told: set[str] = set()
+
+
+def text(name: str) -> str | None:
+    """Return what a variable says; None if it is not there or empty."""
+    return os.environ.get(name) or None
+
+
+def timeout() -> float | None:
+    """Return the seconds of LAMINA_TIMEOUT; InvalidError for what is no number."""
+    given = text(TIMEOUT)
+    if given is None:
+        return None
+    try:
+        return float(given)
+    except ValueError:
+        raise InvalidError(f"{TIMEOUT}={given!r} is not a number of seconds") from None
+
+
+def token() -> str | None:
+    """Return the token that LAMINA_TOKEN holds, else the file of LAMINA_TOKEN_FILE; InvalidError for a bad file."""
+    path = text(TOKEN_FILE)
+    return text(TOKEN) or (path and read_token(path, TOKEN_FILE))
+
+
+def read_token(path: str | os.PathLike[str], source: str) -> str:
+    """Read a file that holds a token; InvalidError, naming the path and where it comes from, if it holds none."""
+    from pathlib import Path  # noqa: PLC0415 - for files alone
+
+    try:
+        found = Path(path).read_text(encoding="utf-8").strip()
+    except OSError as error:
+        raise InvalidError(f"{source}: cannot read {os.fspath(path)}: {error.strerror}") from error
+    except UnicodeDecodeError:
+        found = ""
+    if not found:
+        raise InvalidError(f"{source}: {os.fspath(path)} holds no token")
+    return found
+
+
+def tls_files() -> dict[str, str]:
+    """Return the paths of the TLS variables, by the names of `lamina.TLS`."""
+    return {name: path for name, variable in TLS_FILES.items() if (path := text(variable))}
+
+
+def is_plaintext() -> bool:
+    """Return whether LAMINA_PLAINTEXT asks for no TLS; InvalidError for what is neither yes nor no."""
+    given = os.environ.get(PLAINTEXT, "")
+    if (switch := _SWITCHES.get(given.lower())) is None:
+        raise InvalidError(f"{PLAINTEXT}={given!r} is neither 1 nor 0")
+    return switch
+
+
+def tell_unknown() -> None:
+    """Log a warning for each variable that looks like one of Lamina's and is none; once in a process."""
+    for name in os.environ:
+        if name.startswith("LAMINA_") and name not in {*NAMES, *_told} and not name.startswith(_OTHERS):
+            _told.add(name)
+            nearest = get_close_matches(name, NAMES, 1, 0.0)[0]
+            log.warning("the environment has %s, which means nothing: is it %s?", name, nearest)

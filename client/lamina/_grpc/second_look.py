@@ -1,0 +1,91 @@
+"""Why nothing could be connected to behind a name with several addresses: gRPC tells of the last address alone.
+
+Often that is "connection refused" by an address where nothing listens, while the other one has an untrusted certificate
+or speaks another protocol. So each address is asked by itself, by gRPC too, and the most telling reason is kept.
+
+Worked example: "config.example" has two addresses. At the first a server has a certificate for another name; the second
+one refuses. gRPC says "connection refused". After the second look the error says that the certificate is not for this
+name.
+"""
+
+import socket
+import time
+from typing import Final
+
+import grpc
+
+from lamina._grpc.connection import Address, call_error
+from lamina._wire.causes import UNREACHABLE, rank
+from lamina.errors import LaminaError
+
+LOOK_SECONDS: Final = 0.5
+"""An address that says nothing for so long has no reason to tell."""
+ADDRESSES: Final = 4
+AGAIN_SECONDS: Final = 5.0
+"""A verb tries again and again: so long a reason is taken to be the same."""
+
+_PROBE: Final = "/grpc.health.v1.Health/Check"
+"""What is asked: any server may be asked that, and no token goes along."""
+
+
+class SecondLook:
+    """The reasons that were found for one client, by address. Threads may share it."""
+
+    def __init__(self) -> None:
+        self._found: dict[str, tuple[float, grpc.RpcError | None]] = {}
+
+    def is_needed(self, error: grpc.RpcError, address: Address) -> bool:
+        """Return whether another reason may hide behind the one that gRPC gives."""
+        return address.named is not None and _text(error).startswith(UNREACHABLE)
+
+    def explain(self, error: grpc.RpcError, address: Address) -> LaminaError:
+        """Make our error of the most telling reason. Blocks, for some milliseconds as a rule, two seconds at most."""
+        at, found = self._found.get(address.target, (0.0, None))
+        if time.monotonic() - at > AGAIN_SECONDS:
+            found = _most_telling(address)
+            self._found[address.target] = time.monotonic(), found
+        if found is None or rank(_text(error)) <= rank(_text(found)):
+            found = error
+        return call_error(found, address)
+
+
+def _most_telling(address: Address) -> grpc.RpcError | None:
+    errors = [error for target in _targets(address) if (error := _ask(address, target)) is not None]
+    return min(errors, key=lambda error: rank(_text(error)), default=None)
+
+
+def _targets(address: Address) -> list[str]:
+    """Return what gRPC calls each address of a name.
+
+    For "localhost" gRPC knows addresses of its own, and may have met another one than the system has.
+    """
+    assert address.named is not None
+    host, port = address.named
+    try:
+        found = dict.fromkeys(info[4][0] for info in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM))
+    except OSError:
+        return []
+    targets = [f"ipv6:[{ip}]:{port}" if ":" in str(ip) else f"ipv4:{ip}:{port}" for ip in found]
+    return targets[:ADDRESSES]
+
+
+def _ask(address: Address, target: str) -> grpc.RpcError | None:
+    """Return why one address cannot be connected to; None if it can, or says nothing."""
+    assert address.named is not None
+    host, port = address.named
+    options = (*address.options, ("grpc.default_authority", f"{host}:{port}"), ("grpc.ssl_target_name_override", host))
+    if address.tls is None:
+        channel = grpc.insecure_channel(target, options)
+    else:
+        channel = grpc.secure_channel(target, address.tls.credentials(), options)
+    with channel:
+        try:
+            ask = channel.unary_unary(_PROBE, bytes, bytes)
+            ask(b"", timeout=LOOK_SECONDS)
+        except grpc.RpcError as error:
+            return error if _text(error).startswith(UNREACHABLE) else None
+    return None
+
+
+def _text(error: grpc.RpcError) -> str:
+    return error.details() or ""

@@ -1,0 +1,114 @@
+"""The variables that a client is completed from: arguments win, and a name that means nothing is told."""
+
+import logging
+import re
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+import lamina
+from lamina import _environment, aio
+from lamina._grpc.connection import DEFAULT_TIMEOUT_SECONDS, Connection, connection
+
+CA = trustme.CA()
+README = Path(__file__).parents[4].joinpath("client", "README.md").read_text(encoding="utf-8")
+
+
+def told(**options: Any) -> Connection:
+    given = {"target": None, "token": None, "tls": None, "timeout": DEFAULT_TIMEOUT_SECONDS, "author": None, **options}
+    return connection(given.pop("target"), **given)
+
+
+@pytest.fixture(autouse=True)
+def unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in _environment.NAMES:
+        monkeypatch.delenv(name, raising=False)
+
+
+@pytest.fixture
+def ca_file(tmp_path: Path) -> str:
+    CA.cert_pem.write_to_path(str(tmp_path / "ca.pem"))
+    return str(tmp_path / "ca.pem")
+
+
+def test_each_variable_counts_and_each_argument_wins(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ca_file: str
+) -> None:
+    (tmp_path / "token").write_text("of-the-file\n", encoding="utf-8")
+    for name, value in {
+        "LAMINA_TARGET": "far.example:1",
+        "LAMINA_TOKEN_FILE": str(tmp_path / "token"),
+        "LAMINA_TLS_CA": ca_file,
+        "LAMINA_TIMEOUT": "2.5",
+        "LAMINA_AUTHOR": "zoë",
+    }.items():
+        monkeypatch.setenv(name, value)
+    found = told()
+    assert (found.target, found.timeout_seconds) == ("far.example:1", 2.5)
+    assert dict(found.metadata) == {"authorization": "Bearer of-the-file", "lamina-author": "zo%C3%AB"}
+    assert found.addresses[0].tls == lamina.TLS(ca=ca_file)
+
+    monkeypatch.setenv("LAMINA_TOKEN", "itself")
+    assert dict(told().metadata)["authorization"] == "Bearer itself"
+
+    found = told(target="near.example:2", token="mine", tls=False, timeout=10.0, author="ann")
+    assert (found.target, found.timeout_seconds, found.addresses[0].tls) == ("near.example:2", 10.0, None)
+    assert dict(found.metadata) == {"authorization": "Bearer mine", "lamina-author": "ann"}
+
+
+@pytest.mark.parametrize("connect", [lamina.connect, aio.connect])
+def test_both_clients_read_them(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMINA_TARGET", "far.example:1")
+    monkeypatch.setenv("LAMINA_TIMEOUT", "2.5")
+    client = connect()
+    assert (client.target, client._shell.session.timeout_seconds) == ("far.example:1", 2.5)
+    assert connect("near.example", timeout=10)._shell.session.timeout_seconds == 10
+
+
+@pytest.mark.parametrize(("text", "is_plain"), [("1", True), ("true", True), ("0", False), ("", False), ("No", False)])
+def test_plaintext(text: str, is_plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("LAMINA_PLAINTEXT", text)
+    assert (told(target="far.example").addresses[0].tls is None) == is_plain
+    assert told(target="far.example", tls=True).addresses[0].tls == lamina.TLS()
+
+
+@pytest.mark.parametrize(
+    ("variables", "said"),
+    [
+        ({"LAMINA_TIMEOUT": "soon"}, "LAMINA_TIMEOUT='soon' is not a number of seconds"),
+        ({"LAMINA_TIMEOUT": "0"}, "timeout=0.0"),
+        ({"LAMINA_PLAINTEXT": "maybe"}, "LAMINA_PLAINTEXT='maybe' is neither 1 nor 0"),
+        ({"LAMINA_PLAINTEXT": "1", "LAMINA_TLS_CA": "FILE"}, "LAMINA_PLAINTEXT and LAMINA_TLS_CA exclude each other"),
+        ({"LAMINA_TLS_CA": "/nonexistent"}, "cannot read the TLS file /nonexistent"),
+        ({"LAMINA_TOKEN_FILE": "/nonexistent"}, "LAMINA_TOKEN_FILE: cannot read /nonexistent"),
+        ({"LAMINA_TOKEN_FILE": "/dev/null"}, "LAMINA_TOKEN_FILE: /dev/null holds no token"),
+    ],
+)
+def test_what_cannot_be_meant(variables: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(lamina.InvalidError, match=said):
+        lamina.connect()
+
+
+def test_the_readme_has_them_all() -> None:
+    table = README.split("## Connect and read")[1].split("## Change and commit")[0]
+    named = {name for line in table.splitlines() if line.startswith("|") for name in re.findall("LAMINA_[A-Z_]+", line)}
+    assert named == set(_environment.NAMES) - {_environment.OUTPUT}
+
+
+def test_a_name_that_means_nothing_is_told_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    known = ("LAMINA_SERVER_LISTEN", "LAMINA_CHANGE_KEYS", "LAMINA_EXEC_CONFIG", "LAMINA_BISECT_FILE", "LAMINA_OUTPUT")
+    for name in (*known, "_LAMINA_COMPLETE", "LAMINA_TOKENFILE", "LAMINA_CA"):
+        monkeypatch.setenv(name, "secret")
+    with caplog.at_level(logging.WARNING, "lamina"):
+        lamina.connect()
+        aio.connect()
+    assert sorted(record.getMessage() for record in caplog.records) == [
+        "the environment has LAMINA_CA, which means nothing: is it LAMINA_TLS_CA?",
+        "the environment has LAMINA_TOKENFILE, which means nothing: is it LAMINA_TOKEN_FILE?",
+    ]

@@ -1,0 +1,190 @@
+"""What a proxy, or a web server, answers instead of the server: told for what it is, with both clients."""
+
+import shutil
+import socket
+import subprocess
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import pytest
+
+import lamina
+from tests.client.live_helpers import until
+from tests.client.sdk import Sdk, of
+from tests.support import absent
+from tests.support.http2_peer import Http2Peer
+from tests.support.server import ServerProcess
+
+TIMEOUT = 5.0
+"""What is definite is told long before."""
+LARGE = "x" * 1_000_000
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[ServerProcess]:
+    with ServerProcess("sqlite://") as process:
+        yield process
+
+
+async def refused(client: Any, verb: str = "config") -> lamina.LaminaError:
+    """Give what a verb raises."""
+    with pytest.raises(lamina.LaminaError) as caught:
+        await of(getattr(client, verb)("app"))
+    return caught.value
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "requests"),
+    [
+        (302, lamina.LaminaError, 1),
+        (401, lamina.UnauthenticatedError, 1),
+        (403, lamina.PermissionDeniedError, 1),
+        (404, lamina.LaminaError, 1),
+        (405, lamina.LaminaError, 1),
+        (413, lamina.LimitError, 1),
+        (415, lamina.LaminaError, 1),
+        (200, lamina.UnavailableError, 3),  # a page of HTML: three tries, and not the whole of the time
+    ],
+)
+async def test_what_is_told_at_once(sdk: Sdk, status: int, kind: type[lamina.LaminaError], requests: int) -> None:
+    with Http2Peer(status, body=b"<html>") as peer:
+        error = await refused(sdk.connect(peer.target, timeout=TIMEOUT))
+        assert type(error) is kind
+        assert error.reason == "PROXY"
+        assert peer.target in str(error)
+        assert peer.requests == requests
+
+
+@pytest.mark.parametrize("status", [502, 503, 504])
+async def test_what_may_pass_is_tried_again(sdk: Sdk, status: int) -> None:
+    with Http2Peer(status) as peer:
+        error = await refused(sdk.connect(peer.target, timeout=0.3))
+        assert type(error) is lamina.DeadlineError
+        assert f"a proxy before {peer.target} could not get an answer (HTTP {status})" in str(error)
+        assert peer.requests > 1
+
+
+@pytest.mark.parametrize("status", [302, 403, 404, 502])
+async def test_a_live_begins_from_its_default_and_goes_on_asking(sdk: Sdk, status: int) -> None:
+    """Not reached is not reached, whoever answers: an ingress says 404 while it has no server."""
+    with Http2Peer(status) as peer:
+        live = await of(sdk.connect(peer.target, timeout=TIMEOUT).live("app", default={"x": 1}))
+        assert (live["x"], live.state, live.error) == (1, "OFFLINE", None)
+        before = peer.requests
+        async with until(lambda: peer.requests > before + 1):
+            pass
+        assert live.error is None
+
+
+async def test_what_a_proxy_refused_was_not_written(
+    sdk: Sdk, server: ServerProcess, config_name: str, folder: Path
+) -> None:
+    """The draft is free: a smaller one commits, and is not the refused one once more."""
+    with nginx(server.target, folder) as proxy:
+        cfg = await of(sdk.connect(proxy, timeout=TIMEOUT).config(config_name, create=True))
+        cfg["large"], cfg["larger"] = LARGE, LARGE
+        began = time.monotonic()
+        with pytest.raises(lamina.LimitError, match="client_max_body_size"):
+            await of(cfg.commit())
+        assert time.monotonic() - began < TIMEOUT / 2
+        cfg["large"] = cfg["larger"] = "small"
+        assert (await of(cfg.commit())).number == 1
+
+
+async def test_nginx_without_a_server(sdk: Sdk, unused_address: str, folder: Path) -> None:
+    with nginx(unused_address, folder) as proxy:
+        error = await refused(sdk.connect(proxy, timeout=0.5))
+        assert isinstance(error, lamina.DeadlineError)
+        assert "could not get an answer (HTTP 502)" in str(error)
+
+
+async def test_haproxy(sdk: Sdk, server: ServerProcess, unused_address: str, folder: Path) -> None:
+    """Through it all is as ever; it refuses with 403 what it is told to refuse, and says 503 without a server."""
+    with haproxy(server.target, folder, "http-request deny if { path_end /Commit }") as proxy:
+        cfg = await of(sdk.connect(proxy, timeout=TIMEOUT).config("app", create=True))
+        cfg["x"] = 1
+        with pytest.raises(lamina.PermissionDeniedError, match=r"does not let this request pass \(HTTP 403\)"):
+            await of(cfg.commit())
+    with haproxy(unused_address, folder) as proxy:
+        assert "could not get an answer (HTTP 503)" in str(await refused(sdk.connect(proxy, timeout=0.5)))
+
+
+@pytest.fixture
+def unused_address() -> Iterator[str]:
+    """An address where nobody listens: it is bound, so that nobody else takes it."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield "127.0.0.1:{1}".format(*bound.getsockname())
+
+
+@pytest.fixture
+def folder() -> Iterator[Path]:
+    """A folder with a short name, as a socket's path must be."""
+    with TemporaryDirectory(prefix="lamina-") as name:
+        yield Path(name)
+
+
+@contextmanager
+def nginx(behind: str, folder: Path) -> Iterator[str]:
+    """Run nginx, with the limits that it has when nobody sets any, before a server; give its address."""
+    (folder / "nginx.conf").write_text(f"""
+        daemon off; master_process off; pid nginx.pid; error_log stderr;
+        events {{}}
+        http {{
+            access_log off;
+            client_body_temp_path {folder};
+            server {{ listen unix:{folder}/socket http2; location / {{ grpc_pass grpc://{behind}; }} }}
+        }}""")
+    with running("nginx", "-p", str(folder), "-e", "stderr", "-c", "nginx.conf", listens=folder / "socket") as address:
+        yield address
+
+
+@contextmanager
+def haproxy(behind: str, folder: Path, rule: str = "") -> Iterator[str]:
+    """Run HAProxy before a server; give its address."""
+    (folder / "haproxy.cfg").write_text(f"""
+defaults
+    mode http
+    timeout connect 1s
+    timeout client 10s
+    timeout server 10s
+frontend lamina
+    bind unix@{folder}/socket proto h2
+    {rule}
+    default_backend servers
+backend servers
+    retries 0
+    server one {behind} proto h2
+""")
+    with running("haproxy", "-db", "-q", "-f", str(folder / "haproxy.cfg"), listens=folder / "socket") as address:
+        yield address
+
+
+@contextmanager
+def running(program: str, *arguments: str, listens: Path) -> Iterator[str]:
+    """Run a proxy until it listens, and kill it after."""
+    path = shutil.which(program, path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
+    if path is None:
+        absent(program, f"Debian: apt install {program}")
+    listens.unlink(missing_ok=True)
+    with subprocess.Popen([path, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
+        try:
+            until_listening(process, listens)
+            yield f"unix:{listens}"
+        finally:
+            process.kill()
+
+
+def until_listening(process: subprocess.Popen[str], path: Path) -> None:
+    """Wait until somebody listens at a socket, which nothing tells of."""
+    while process.poll() is None:
+        with socket.socket(socket.AF_UNIX) as probe:
+            if probe.connect_ex(str(path)) == 0:
+                return
+        time.sleep(0.01)
+    assert process.stdout is not None
+    pytest.fail(process.stdout.read())

@@ -1,0 +1,148 @@
+"""Servers that cannot be connected to: why, in words that say what to do, with both clients."""
+
+import os
+import shutil
+import socket
+import ssl
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trustme
+
+import lamina
+from tests.client.sdk import Sdk, of
+from tests.support import absent
+from tests.support.server import ServerProcess
+from tests.support.tls_peer import Peer
+
+CA, OTHER = trustme.CA(), trustme.CA()
+TRUSTED, UNTRUSTED = (lamina.TLS(ca=ca.cert_pem.bytes()) for ca in (CA, OTHER))
+HTTP_1 = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+
+
+def secured(name: str, protocol: str = "h2") -> ssl.SSLContext:
+    """Make what a server with a certificate for that name speaks TLS with."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    CA.issue_cert(name).configure_cert(context)
+    context.set_alpn_protocols([protocol])
+    return context
+
+
+async def said(client: Any) -> str:
+    """Give what a verb says that reaches nobody."""
+    with pytest.raises(lamina.UnavailableError) as caught:
+        await of(client.config("app"))
+    return str(caught.value)
+
+
+@pytest.fixture
+def dead() -> Iterator[int]:
+    """A port where nobody listens, and nobody can."""
+    with socket.socket() as bound:
+        bound.bind(("127.0.0.1", 0))
+        yield bound.getsockname()[1]
+
+
+@pytest.mark.parametrize(
+    ("context", "tls", "why"),
+    [
+        (secured("localhost"), UNTRUSTED, "its certificate is not trusted: TLS(ca=...) or --tls-ca"),
+        (secured("other.example"), TRUSTED, "its certificate is for another name"),
+        (secured("localhost", "http/1.1"), TRUSTED, "it speaks TLS, but not HTTP/2"),
+        (secured("localhost"), False, "does it speak TLS? tls=True, TLS(ca=...) or --tls-ca"),
+        (None, TRUSTED, "it does not speak TLS: tls=False or --plaintext"),
+        (None, False, "it speaks HTTP/1, so it is no Lamina server"),
+    ],
+)
+async def test_what_is_not_spoken_there(
+    sdk: Sdk, context: ssl.SSLContext | None, tls: lamina.TLS | bool, why: str
+) -> None:
+    with Peer(context, HTTP_1) as peer:
+        target = f"localhost:{peer.port}"
+        error = await said(sdk.connect(target, tls=tls, timeout=0.3))
+        assert f"no answer within 0.3 s: no server answers at {target} (" in error
+        assert why in error
+
+
+async def test_a_lamina_server_without_tls(sdk: Sdk) -> None:
+    with ServerProcess("sqlite://") as server:
+        assert "it does not speak TLS: tls=False" in await said(sdk.connect(server.target, tls=TRUSTED, timeout=0.5))
+
+
+async def test_of_several_targets_each_is_named_with_its_reason(sdk: Sdk, dead: int) -> None:
+    with Peer(secured("localhost")) as peer:
+        targets = f"localhost:{peer.port},localhost:{dead}"
+        error = await said(sdk.connect(targets, tls=UNTRUSTED, timeout=0.3))
+    assert f"no server answers at localhost:{peer.port} (its certificate is not trusted" in error
+    assert f"no server answers at localhost:{dead} (connection refused)" in error
+
+
+@pytest.mark.parametrize("variable", ["grpc_proxy", "https_proxy", "http_proxy"])
+async def test_a_dead_proxy_is_named_with_its_variable(
+    sdk: Sdk, dead: int, variable: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("grpc_proxy", "https_proxy", "http_proxy", "no_proxy", "no_grpc_proxy"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv(variable, f"http://ann:secret@127.0.0.1:{dead}")
+    error = await said(sdk.connect("far.example:1", timeout=0.3))
+    assert f"at far.example:1 through the proxy 127.0.0.1:{dead} of {variable} (connection refused)" in error
+    assert "secret" not in error
+
+
+TWO_ADDRESSES = """
+import asyncio, sys
+from pathlib import Path
+import lamina
+from lamina import aio
+
+async def by_asyncio(**how):
+    async with aio.connect(**how) as client:
+        await client.config("app")
+
+for port in sys.argv[2:]:
+    how = {"target": f"two.example:{port}", "tls": lamina.TLS(ca=sys.argv[1]), "timeout": 0.5}
+    for ask in (lambda: lamina.connect(**how).config("app"), lambda: asyncio.run(by_asyncio(**how))):
+        try:
+            ask()
+        except lamina.UnavailableError as error:
+            print(error)
+"""
+
+
+@pytest.mark.parametrize("number", [1, 2])
+def test_of_two_addresses_the_one_that_tells_more(number: int, tmp_path: Path) -> None:
+    """A name with a server at one address and nobody at the other, whichever is tried last."""
+    hosts, ca = tmp_path / "hosts", tmp_path / "ca.pem"
+    hosts.write_text("127.0.0.1 localhost two.example\n127.0.0.2 two.example\n")
+    OTHER.cert_pem.write_to_path(str(ca))
+    private = [shutil.which("unshare") or "unshare", "--map-root-user", "--mount"]
+    mount = f"mount --bind {hosts} /etc/hosts"
+    if not may([*private, "sh", "-c", mount]):
+        absent("the right to mount in a namespace of one's own", "run as root, or allow user namespaces")
+    script = [sys.executable, "-W", "error", "-c", TWO_ADDRESSES, str(ca)]
+    with Peer(secured("two.example"), host=f"127.0.0.{number}") as peer:
+        done = subprocess.run(
+            [*private, "sh", "-c", f'{mount} && exec "$@"', "sh", *script, str(peer.port)],
+            env={**os.environ, "GRPC_VERBOSITY": "NONE"},
+            capture_output=True,
+            text=True,
+            timeout=20,
+            check=False,
+        )
+    why = "its certificate is not trusted: TLS(ca=...) or --tls-ca says whom to trust"
+    assert (
+        done.stdout.splitlines()
+        == [f"no answer within 0.5 s: no server answers at two.example:{peer.port} ({why})"] * 2
+    ), done.stderr
+
+
+def may(command: list[str]) -> bool:
+    """Return whether a command can be run."""
+    try:
+        return subprocess.run(command, capture_output=True, check=False).returncode == 0
+    except FileNotFoundError:
+        return False
