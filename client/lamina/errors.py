@@ -22,9 +22,11 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from lamina._runtime.public import public
 from lamina.records import Conflict
 
 
+@public("lamina")
 class LaminaError(Exception):
     """What all errors of this library are.
 
@@ -38,10 +40,12 @@ class LaminaError(Exception):
         self.request_id = request_id
 
 
+@public("lamina")
 class InvalidError(LaminaError, ValueError):
     """A name, key, value or request that no server would take."""
 
 
+@public("lamina")
 class SettingsError(InvalidError):
     """A version of a config does not fit the settings that are bound to it.
 
@@ -63,10 +67,12 @@ class SettingsError(InvalidError):
         self.problems: dict[str, str] = dict(problems or {})
 
 
+@public("lamina")
 class NotFoundError(LaminaError, LookupError):
     """There is no such config, or no such version of it."""
 
 
+@public("lamina")
 class ConflictError(LaminaError):
     """Others have changed what this draft changes, or depends on. Nothing was written; the draft is as it was.
 
@@ -88,22 +94,27 @@ class ConflictError(LaminaError):
         self.head = head
 
 
+@public("lamina")
 class UnavailableError(LaminaError, ConnectionError):
     """No server could be reached, or none could answer. What was to be written may have been."""
 
 
+@public("lamina")
 class DeadlineError(UnavailableError, TimeoutError):
     """The client's `timeout` passed before there was an answer."""
 
 
+@public("lamina")
 class UnauthenticatedError(LaminaError):
     """The server demands a token or a certificate, or does not know this one."""
 
 
+@public("lamina")
 class PermissionDeniedError(LaminaError, PermissionError):
     """The caller may not do this, or may not know whether it is there to be done."""
 
 
+@public("lamina")
 class LimitError(LaminaError):
     """Something is larger, or more, than the server takes: `actual` against `limit`, where it said so."""
 
@@ -121,10 +132,12 @@ class LimitError(LaminaError):
         self.actual = actual
 
 
+@public("lamina")
 class ExistsError(LaminaError):
     """There is a config of that name already."""
 
 
+@public("lamina")
 class CursorError(LaminaError):
     """The server's past is not the one that this client has seen, for instance after a backup was restored.
 
@@ -145,6 +158,7 @@ class CursorError(LaminaError):
         self.head = head
 
 
+@public("lamina")
 class DataLossError(LaminaError):
     """What is stored is not what was committed: the server found it, or `verify` did."""
 

@@ -1,13 +1,18 @@
 """What the verbs return: frozen records of versions, changes and conflicts, in Python's types; they know no wire."""
 
+import copyreg
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, Literal, TypeAlias
 
+from lamina._runtime.public import public
+
 
 class _Missing(Enum):
-    """The type of MISSING. An enum, so that `is lamina.MISSING` narrows types and copies stay the one member."""
+    """The type of MISSING: an enum, so that type checkers narrow by `is lamina.MISSING`."""
+
+    __module__ = "lamina"  # where `pickle` finds it, see below
 
     MISSING = "MISSING"
 
@@ -21,9 +26,12 @@ class _Missing(Enum):
 MISSING: Final = _Missing.MISSING
 """Stands where there is no value: a key that does not exist, which is not the same as one that holds None. Falsy."""
 
+copyreg.pickle(_Missing, lambda missing: missing.name)  # copies and pickles are `lamina.MISSING` itself
+
 Missing: TypeAlias = Literal[_Missing.MISSING]
 
 
+@public("lamina")
 @dataclass(frozen=True, slots=True)
 class Version:
     """The header of one version of a config. Accepted wherever a version's number is.
@@ -60,6 +68,7 @@ def unwritten(config: str) -> Version:
     return Version(number=0, config=config, parent=0, author="", message="", time=epoch, hash="")
 
 
+@public("lamina")
 @dataclass(frozen=True, slots=True)
 class Change:
     """One key's value before and after; MISSING where there is none."""
@@ -68,6 +77,7 @@ class Change:
     new: Any
 
 
+@public("lamina")
 @dataclass(frozen=True, slots=True)
 class KeyChange:
     """One key set to a value, or deleted (`value` is then MISSING), by one version."""
@@ -81,6 +91,7 @@ class KeyChange:
     time: datetime
 
 
+@public("lamina")
 @dataclass(frozen=True, slots=True)
 class VersionChanges:
     """What one version changed, as far as a watch's filter matches, in key order."""
@@ -93,6 +104,7 @@ class VersionChanges:
     hash: str
 
 
+@public("lamina")
 @dataclass(frozen=True, slots=True)
 class Conflict:
     """One key that others changed: what it was, is, and would have become; MISSING where there is no value.
@@ -108,6 +120,7 @@ class Conflict:
     author: str
 
 
+@public("lamina")
 @dataclass(frozen=True, slots=True)
 class ConfigInfo:
     """One config, as listed: its head's number, and when that was committed."""

@@ -20,11 +20,13 @@ from lamina._live.cache import Cache, CacheDir, cache_of
 from lamina._mapping.draft import Draft
 from lamina._mapping.entries import Entries
 from lamina._mapping.values import Value
+from lamina._runtime.public import public
 from lamina.records import ConfigInfo, Conflict, ServerInfo, Version
 
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
 
 
+@public("lamina")
 def connect(
     target: str | None = None,
     *,
@@ -47,6 +49,7 @@ def connect(
     return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses)))
 
 
+@public("lamina")
 class Client:
     """A way to one server, or several over one database. Threads may share it, and it survives a fork."""
 
@@ -101,6 +104,7 @@ class Client:
         return f"<Client {self.target!r}>"
 
 
+@public("lamina")
 class Config(Reader, Draft):
     """A config's draft with the verbs to commit it, to look at its past, and to follow its future.
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import grpc
 
+from lamina._runtime.public import public
 from lamina._wire.status import error_of
 from lamina.errors import InvalidError, LaminaError
 
@@ -51,6 +52,7 @@ OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
 )
 
 
+@public("lamina")
 @dataclass(frozen=True, slots=True)
 class TLS:
     """How to speak TLS: whom to trust, and who this client is. Each is a file's path, or PEM as bytes.

@@ -105,13 +105,13 @@ class LiveView:
         if self._pins.in_use:
             return self._shown().value(key)
         # All in one frame. Where `_tracked` has to be asked, as in a forked child, nothing was seen.
-        seen = self._tracking.entries.seen
-        return seen[key] if key in seen else self._tracked().entries.value(key)
+        cache = self._tracking.entries.read_cache
+        return cache[key] if key in cache else self._tracked().entries.value(key)
 
     def __contains__(self, key: object) -> bool:
         if self._pins.in_use:
             return key in self._shown()
-        return key in self._tracking.entries.seen or key in self._tracked().entries
+        return key in self._tracking.entries.read_cache or key in self._tracked().entries
 
     def __iter__(self) -> Iterator[str]:
         raise TypeError("a mapping that moves cannot be read whole: iterate over live.current")

@@ -61,11 +61,11 @@ class Draft(ConfigMapping, MutableMapping[str, Any]):
         raise KeyError(f"{self.name} has no keys")
 
     def __getitem__(self, key: str) -> Any:
-        seen = self._stage.seen  # all in one frame: a call costs more than the two looks
-        return seen[key] if key in seen else self._stage.looked_up(key)
+        cache = self._stage.read_cache  # all in one frame: a call costs more than the two looks
+        return cache[key] if key in cache else self._stage.read(key)
 
     def __contains__(self, key: object) -> bool:
-        if key in self._stage.seen:
+        if key in self._stage.read_cache:
             return True
         self._note_read(key)
         return key in self._stage

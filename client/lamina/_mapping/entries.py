@@ -26,10 +26,10 @@ _NOTHING: Final[Overlay] = {}
 class Entries:
     """The whole map of one version, immutable. Keeps the wire's messages and decodes each on its first access.
 
-    `seen` has the values that were read already, by key: who reads often looks there before asking for a `value`.
+    `read_cache` has the values that were read already, by key: who reads often looks there before asking for a `value`.
     """
 
-    __slots__ = ("_decoded", "_messages", "_order", "_overlaid", "_overlay", "_size", "header", "seen")
+    __slots__ = ("_decoded", "_messages", "_order", "_overlaid", "_overlay", "_size", "header", "read_cache")
 
     _order: Collection[str] | None
 
@@ -42,6 +42,11 @@ class Entries:
     def empty(cls, config: str) -> "Entries":
         """Make version 0."""
         return cls(unwritten(config), {})
+
+    @classmethod
+    def from_bytes(cls, header: Version, content: bytes) -> "Entries":
+        """Make what `to_bytes` was called on."""
+        return cls(header, {entry.key: entry for entry in pb.ConfigVersion.FromString(content).entries})
 
     def __len__(self) -> int:
         return self._size
@@ -70,7 +75,7 @@ class Entries:
             if message is None:
                 raise KeyError(key)
             value = decoded[key] = read(message.value)
-        self.seen[key] = value
+        self.read_cache[key] = value
         return value
 
     def stored(self, key: str) -> Stored | Missing:
@@ -114,20 +119,17 @@ class Entries:
         later._fill(messages, decoded, overlay, overlaid, size, order)  # noqa: SLF001 - of the same class
         return later
 
-    def unseen(self) -> "Entries":
+    def without_read_cache(self) -> "Entries":
         """Make the same entries, of which nothing was read yet."""
         same = Entries.__new__(Entries)
         same.header = self.header
         same._fill(self._messages, self._decoded, self._overlay, self._overlaid, self._size, self._order)  # noqa: SLF001
-        same.seen = {}
+        same.read_cache = {}
         return same
 
-    def __getstate__(self) -> tuple[Version, list[tuple[str, bytes]]]:
-        return self.header, [(entry.key, entry.SerializeToString()) for entry in self.messages()]
-
-    def __setstate__(self, state: tuple[Version, list[tuple[str, bytes]]]) -> None:
-        header, messages = state
-        Entries.__init__(self, header, {key: pb.Entry.FromString(message) for key, message in messages})
+    def to_bytes(self) -> bytes:
+        """Return the entries as the wire has them: a ConfigVersion with nothing else in it."""
+        return pb.ConfigVersion(entries=self.messages()).SerializeToString()
 
     def _fill(  # noqa: PLR0917 - what makes up an object, given once
         self,
@@ -150,7 +152,7 @@ class Entries:
         self._size = size
         self._order = order
         # Where there is no overlay, the same dict serves.
-        self.seen = {} if overlay else decoded
+        self.read_cache = {} if overlay else decoded
 
     def _find(self, key: Any) -> pb.Entry | None:
         return self._overlay[key] if key in self._overlay else self._messages.get(key)

@@ -7,8 +7,9 @@ from typing import Any, TypeGuard
 from lamina._mapping.entries import Entries
 from lamina._mapping.frozen import READ_ONLY, thaw
 from lamina._mapping.values import Stored, encode
+from lamina._runtime.public import public
 from lamina.errors import InvalidError
-from lamina.records import Missing
+from lamina.records import Missing, Version
 
 
 class ConfigMapping(Mapping[str, Any]):
@@ -53,6 +54,7 @@ class ConfigMapping(Mapping[str, Any]):
             return False  # what cannot be a value equals none
 
 
+@public("lamina")
 class Snapshot(ConfigMapping):
     """One version of a config: a read-only mapping in key order. Lists and dicts in it are read-only too.
 
@@ -79,11 +81,11 @@ class Snapshot(ConfigMapping):
         return self._entries.origin(key)
 
     def __getitem__(self, key: str) -> Any:
-        seen = self._entries.seen  # all in one frame: a call costs more than the two looks
-        return seen[key] if key in seen else self._entries.value(key)
+        cache = self._entries.read_cache  # all in one frame: a call costs more than the two looks
+        return cache[key] if key in cache else self._entries.value(key)
 
     def __contains__(self, key: object) -> bool:
-        return key in self._entries.seen or key in self._entries
+        return key in self._entries.read_cache or key in self._entries
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -93,6 +95,12 @@ class Snapshot(ConfigMapping):
 
     def __repr__(self) -> str:
         return f"<Snapshot {self.config!r} version {self.version}, {counted(len(self), 'key')}>"
+
+    def __getstate__(self) -> tuple[Version, bytes]:
+        return self._entries.header, self._entries.to_bytes()
+
+    def __setstate__(self, state: tuple[Version, bytes]) -> None:
+        self._entries = Entries.from_bytes(*state)
 
     def _stored(self, key: str) -> Stored | Missing:
         return self._entries.stored(key)

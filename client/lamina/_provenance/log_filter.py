@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
+from lamina._runtime.public import public
+
 CONFIGS_LIMIT: Final = 64
 """Configs named in one text: more are not read."""
 
@@ -28,6 +30,7 @@ class Versioned(Protocol):
         ...
 
 
+@public("lamina")
 class ProvenanceFilter(logging.Filter):
     """Puts the versions in force into log records: `record.lamina` is `payments/prod@17`, several with commas between.
 

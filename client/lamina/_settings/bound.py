@@ -19,6 +19,7 @@ from lamina._live.view import Callbacks, LiveView
 from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import Snapshot
 from lamina._runtime.log import log
+from lamina._runtime.public import public
 from lamina._settings.shapes import Filling, Path, Shape, ShapeError
 from lamina.errors import InvalidError, SettingsError
 
@@ -90,7 +91,7 @@ class Notifier(Protocol):
         """Be ready to."""
         ...
 
-    def tell(self, telling: Notification, /) -> None:
+    def tell(self, notification: Notification, /) -> None:
         """Call these after those that wait."""
         ...
 
@@ -103,6 +104,7 @@ class _Shown(NamedTuple, Generic[T]):
     error: SettingsError | None
 
 
+@public("lamina")
 class Bound(Generic[T_co]):
     """Settings that follow a config: `current` is an object of the newest version that fits.
 
@@ -115,10 +117,10 @@ class Bound(Generic[T_co]):
         "_form",
         "_functions",
         "_live",
+        "_notifier",
         "_on_invalid",
         "_settings",
         "_shown",
-        "_teller",
         "is_over",
         "seen",
     )
@@ -129,7 +131,7 @@ class Bound(Generic[T_co]):
         entries: Entries,
         settings: type[T_co],
         options: BindOptions,
-        teller: Notifier,
+        notifier: Notifier,
     ) -> None:
         self._live = live  # which goes on for as long as this is kept
         self._settings = settings
@@ -137,12 +139,12 @@ class Bound(Generic[T_co]):
         self._filling = Filling(self._form.shape, options.prefix, options.delimiter)
         self._functions: list[Callable[[Any, Any], Any]] = []
         self._on_invalid = options.on_invalid
-        self._teller = teller
+        self._notifier = notifier
         self._shown = _Shown(self._made(entries), entries.header.number, None)
         self.seen = entries
         self.is_over = False
         if options.on_invalid is not None:
-            teller.begin_calling()
+            notifier.begin_calling()
 
     @property
     def current(self) -> T_co:
@@ -173,7 +175,7 @@ class Bound(Generic[T_co]):
         """
         if self.is_over:
             raise InvalidError("this live is closed")
-        self._teller.begin_calling()
+        self._notifier.begin_calling()
         self._functions.append(function)
         return function
 
@@ -187,12 +189,12 @@ class Bound(Generic[T_co]):
             self._shown = _Shown(shown.current, shown.version, error.with_traceback(None))
             log.error("%s; version %d is kept", error, shown.version)
             if self._on_invalid is not None:
-                self._teller.tell(Notification("on_invalid", (self._on_invalid,), (error,), version, self))
+                self._notifier.tell(Notification("on_invalid", (self._on_invalid,), (error,), version, self))
         else:
             self._shown = _Shown(current, version, None)
             # Taken after the swap: a function that comes too late for this one was added when it was shown already.
             if (functions := tuple(self._functions)) and _differ(shown.current, current):
-                self._teller.tell(Notification("on_change", functions, (shown.current, current), version, self))
+                self._notifier.tell(Notification("on_change", functions, (shown.current, current), version, self))
         self.seen = entries  # last: who waits for it finds the rest
 
     def _made(self, entries: Entries) -> T_co:

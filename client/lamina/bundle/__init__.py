@@ -16,6 +16,7 @@ from lamina._flows.points import Point
 from lamina._flows.run import run
 from lamina._flows.session import Session
 from lamina._mapping.snapshot import Snapshot
+from lamina._runtime.public import public
 from lamina._streams.verify import Verifying
 from lamina.bundle.answers import Answers
 from lamina.bundle.export import export
@@ -33,6 +34,7 @@ _OF_A_SERVER: Final = frozenset(
 )
 
 
+@public("lamina")
 def open(path: str | os.PathLike[str]) -> "Bundle":  # noqa: A001 - `lamina.open`, as there is `gzip.open`
     """Open a bundle, which `lamina export CONFIG --history FILE` has written: a config's whole past, read-only.
 
@@ -46,6 +48,7 @@ def open(path: str | os.PathLike[str]) -> "Bundle":  # noqa: A001 - `lamina.open
     return Bundle(path)
 
 
+@public("lamina")
 class Bundle(Snapshot):
     """A config's newest version out of a file, as a read-only mapping, and the verbs that look at its past.
 
@@ -126,8 +129,8 @@ class Bundle(Snapshot):
     def __repr__(self) -> str:
         return super().__repr__().replace("Snapshot", "Bundle", 1)
 
-    def __reduce_ex__(self, _protocol: SupportsIndex) -> tuple[type[Snapshot], tuple[Any]]:
-        return Snapshot, (self._entries,)
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> tuple[Any, ...]:
+        return object.__new__, (Snapshot,), self.__getstate__()
 
     if not TYPE_CHECKING:  # a type checker is to refuse what a Bundle does not have
 

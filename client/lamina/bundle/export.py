@@ -11,6 +11,7 @@ from lamina._flows.points import Point
 from lamina._flows.session import Session
 from lamina._grpc.sync.walk import walked
 from lamina._mapping.entries import Entries
+from lamina._runtime.public import public
 from lamina._streams.verify import Verifying
 from lamina.bundle import files
 from lamina.errors import InvalidError
@@ -20,6 +21,7 @@ from lamina_protos import bundle
 from lamina_protos.v1 import lamina_pb2 as pb
 
 
+@public("lamina.bundle")
 def export(
     config: Config,
     path: str | os.PathLike[str],

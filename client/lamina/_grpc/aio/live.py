@@ -20,10 +20,12 @@ from lamina._live.view import Callback, Callbacks, LiveView, OnChange, reached
 from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import Snapshot
 from lamina._mapping.values import Value
+from lamina._runtime.public import public
 from lamina._settings.bound import BindOptions, Bound, OnInvalid, Settings
 from lamina.errors import InvalidError, NotFoundError, UnavailableError
 
 
+@public("lamina.aio")
 class Live(LiveView, Reader):
     """As `lamina.Live`. For the tasks of one event loop, the one that it was opened in."""
 

@@ -8,6 +8,7 @@ import grpc
 
 from lamina._flows.effects import Call, Effect, Flow, Invoke, Open, Receive, Sleep
 from lamina._grpc.aio.shell import Shell, Stream, is_cancelled, run
+from lamina._runtime.public import public
 from lamina._streams.watch import WatchEnded, WatchStream, check_timeout
 from lamina._wire.rpcs import WATCH_KEY_HISTORY
 from lamina.errors import UnavailableError
@@ -17,6 +18,7 @@ from lamina_protos.v1 import lamina_pb2 as pb
 Result = TypeVar("Result")
 
 
+@public("lamina.aio")
 class Watch:
     """Changes as they are committed: iterate over it, or over `versions()`. It resumes by itself until it is closed.
 

@@ -24,10 +24,12 @@ from lamina._mapping.snapshot import Snapshot
 from lamina._mapping.values import Value
 from lamina._runtime import forking
 from lamina._runtime.forking import ForkSafeLock
+from lamina._runtime.public import public
 from lamina._settings.bound import BindOptions, Bound, OnInvalid, Settings
 from lamina.errors import InvalidError, NotFoundError, UnavailableError
 
 
+@public("lamina")
 class Live(LiveView, Reader):
     """A config that follows its head: `live["x"]`, `live.current` for several keys of one version, and `on_change`.
 

@@ -122,7 +122,7 @@ class Subscription:
 
     def forked(self) -> None:
         """See to it, in a forked child, that a live finds nothing without looking here: see `LiveView.__getitem__`."""
-        self.tracking.entries = self.tracking.entries.unseen()
+        self.tracking.entries = self.tracking.entries.without_read_cache()
 
     def begin_again(self) -> None:
         """Go on in a forked child, where no thread is, from what the parent knew."""
@@ -131,7 +131,7 @@ class Subscription:
                 return
             calls, parents = self._calling is not None, self.tracking
             # Not the parent's very entries: what is seen here is none of the tracking's that lives still have.
-            entries, known_at, is_offline = parents.entries.unseen(), parents.known_at, parents.is_offline
+            entries, known_at, is_offline = parents.entries.without_read_cache(), parents.known_at, parents.is_offline
             tracking = HeadTracker(self._shell.session, entries, known_at=known_at, is_offline=is_offline)
             self._begin(tracking, calls=calls)
             if self.is_over:

@@ -9,6 +9,7 @@ from lamina._flows.run import run
 from lamina._grpc.sync.shell import Shell, Stream
 from lamina._grpc.sync.silence import SilenceTimer
 from lamina._runtime.forking import ForkSafeLock
+from lamina._runtime.public import public
 from lamina._streams.watch import WatchEnded, WatchStream, check_timeout
 from lamina._wire.rpcs import WATCH_KEY_HISTORY
 from lamina.errors import LaminaError
@@ -18,6 +19,7 @@ from lamina_protos.v1 import lamina_pb2 as pb
 Result = TypeVar("Result")
 
 
+@public("lamina")
 class Watch:
     """Changes as they are committed: iterate over it, or over `versions()`. It resumes by itself until it is closed.
 
