@@ -22,6 +22,10 @@ from lamina._live.cache import Cache, CacheDir, cache_of
 from lamina._mapping.draft import Draft
 from lamina._mapping.entries import Entries
 from lamina._mapping.values import Value
+from lamina._runtime.arguments import checked
+from lamina._runtime.copies import Uncopyable
+from lamina._runtime.tracebacks import end_here
+from lamina.errors import LaminaError
 from lamina.records import ConfigInfo, Conflict, ServerInfo, Version
 
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
@@ -45,8 +49,10 @@ def connect(
     return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses)))
 
 
-class Client:
+class Client(Uncopyable):
     """As `lamina.Client`. Tasks may share it; in another event loop, or after a fork, it connects anew."""
+
+    _instead = "connect again where it is needed"
 
     def __init__(self, shell: Shell, cache: Cache) -> None:
         self._shell = shell
@@ -58,7 +64,11 @@ class Client:
         return self._shell.target
 
     async def config(self, name: str, *, create: bool = False) -> "Config":
-        """Read a config's head as a draft to work on; NotFoundError if there is none, unless `create`."""
+        """Read a config's head as a draft to work on.
+
+        NotFoundError if there is none. With `create` it is a draft over version 0, the empty map: a config begins with
+        its first key, so the first commit that sets one makes it, and a commit without changes makes nothing.
+        """
         return Config(self._shell, await self._shell.run(reads.open_config(self._shell.session, name, create=create)))
 
     async def live(self, name: str, *, default: Mapping[str, Value] | None = None) -> "Live":
@@ -67,7 +77,11 @@ class Client:
         If no server can be reached within `timeout`, it begins from the file in `cache_dir`, else from `default`.
         All lives of one config share one stream. `close` it, or the client, to end that.
         """
-        return await self._lives.open(name, default)
+        try:
+            return await self._lives.open(name, default)
+        except LaminaError as error:
+            end_here(error)
+            raise
 
     async def server_info(self) -> ServerInfo:
         """Ask which release of the server answers, and as whom it knows this client. Shows that a server is there."""
@@ -131,7 +145,8 @@ class Config(Reader, Draft):
         except BaseException:
             self.discard()
             raise
-        await self.commit(message, merge=merge)
+        flow = writes.commit(self._shell.session, self._stage, message, merge=merge, dry_run=False)
+        await self._shell.run(flow)
 
     async def transact(self, function: Callable[[Self], Any], message: str = "") -> Version:
         """Run a function, or coroutine function, on the head, and commit; again on each new head until it succeeds.
@@ -140,6 +155,7 @@ class Config(Reader, Draft):
         and discards its changes. InvalidError if there are changes already. After an UnavailableError with a
         `request_id`, `commit` finds out whether the version was written.
         """
+        function = checked(function, "transact", awaits=True)
         flow = writes.transact(self._shell.session, self._stage, Invoke(function, self), message)
         return await self._shell.run(flow)
 

@@ -20,7 +20,11 @@ from lamina._live.cache import Cache, CacheDir, cache_of
 from lamina._mapping.draft import Draft
 from lamina._mapping.entries import Entries
 from lamina._mapping.values import Value
+from lamina._runtime.arguments import checked
+from lamina._runtime.copies import Uncopyable
 from lamina._runtime.public import public
+from lamina._runtime.tracebacks import end_here
+from lamina.errors import LaminaError
 from lamina.records import ConfigInfo, Conflict, ServerInfo, Version
 
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
@@ -50,8 +54,10 @@ def connect(
 
 
 @public("lamina")
-class Client:
+class Client(Uncopyable):
     """A way to one server, or several over one database. Threads may share it, and it survives a fork."""
+
+    _instead = "connect again where it is needed"
 
     def __init__(self, shell: Shell, cache: Cache) -> None:
         self._shell = shell
@@ -65,7 +71,8 @@ class Client:
     def config(self, name: str, *, create: bool = False) -> "Config":
         """Read a config's head as a draft to work on.
 
-        NotFoundError if there is none; with `create`, a draft over version 0, which the first commit makes.
+        NotFoundError if there is none. With `create` it is a draft over version 0, the empty map: a config begins with
+        its first key, so the first commit that sets one makes it, and a commit without changes makes nothing.
         """
         return Config(self._shell, self._shell.run(reads.open_config(self._shell.session, name, create=create)))
 
@@ -79,7 +86,11 @@ class Client:
 
         All lives of one config share one stream. `close` it, or the client, to end that.
         """
-        return self._lives.open(name, default)
+        try:
+            return self._lives.open(name, default)
+        except LaminaError as error:
+            end_here(error)
+            raise
 
     def server_info(self) -> ServerInfo:
         """Ask which release of the server answers, and as whom it knows this client. Shows that a server is there."""
@@ -150,7 +161,9 @@ class Config(Reader, Draft):
         except BaseException:
             self.discard()
             raise
-        self.commit(message, merge=merge)
+        # Not by `commit`, so that an error's traceback is as short as that of any verb.
+        flow = writes.commit(self._shell.session, self._stage, message, merge=merge, dry_run=False)
+        self._shell.run(flow)
 
     def transact(self, function: Callable[[Self], Any], message: str = "") -> Version:
         """Run a function on this config as it is at the head, and commit; again on each new head until that succeeds.
@@ -163,6 +176,7 @@ class Config(Reader, Draft):
         UnavailableError with a `request_id` leaves open whether the version was written: the draft is as the function
         left it, and `commit` finds out. Without one nothing was sent.
         """
+        function = checked(function, "transact")
         flow = writes.transact(self._shell.session, self._stage, Invoke(function, self), message)
         return self._shell.run(flow)
 

@@ -52,7 +52,7 @@ class Operation:
                     raise _marked(error, request) from None
                 left = self._left()
                 if left < LAST_TRY_SECONDS:
-                    raise _marked(self._deadline(error), request) from error
+                    raise _marked(self._deadline(error), request) from None
                 if tries == 1:
                     log.info("%s; trying again for %.0f s", error, left)
             except LaminaError as error:

@@ -190,7 +190,7 @@ def advance(operation: Operation, base: Entries, header: Version) -> Flow[Entrie
 
 
 def resolve(operation: Operation, config: str, point: Point | None) -> Flow[int]:
-    """Give the number of the version at a point in time; None is the head."""
+    """Return the number of the version at a point in time; None is the head."""
     if point is None or isinstance(point, datetime):
         return (yield from read_header(operation, config, point)).number
     return number_of(point, config)
@@ -199,6 +199,12 @@ def resolve(operation: Operation, config: str, point: Point | None) -> Flow[int]
 def read_header(operation: Operation, config: str, point: Point | None = None) -> Flow[Version]:
     """Read one version's header; None is the head."""
     pages = yield from read_version(operation, config, point, view=pb.HEADER)
+    return version_of(pages[0])
+
+
+def header_at(operation: Operation, config: str, time: datetime) -> Flow[Version]:
+    """Read the header of the newest version at a time; version 0 if the first one is younger."""
+    pages = yield from _read_version(operation, _version_request(operation, config, time, view=pb.HEADER))
     return version_of(pages[0])
 
 
@@ -216,15 +222,42 @@ def read_version(
     view: pb.View.ValueType = pb.ENTRIES,
     keys: Collection[str] = (),
 ) -> Flow[list[pb.ConfigVersion]]:
-    """Read a version's pages; all answer for the version that the first one resolved. No keys: all of them."""
-    horizon = operation.session.horizon
-    request = pb.GetVersionRequest(config=config, view=view, keys=keys, min_version=horizon.least(config))
+    """Read a version's pages; all answer for the version that the first one resolved. No keys: all of them.
+
+    NotFoundError for a time before the first version: only the number 0 names the empty map.
+    """
+    request = _version_request(operation, config, point, view=view, keys=keys)
+    pages = yield from _read_version(operation, request)
+    if isinstance(point, datetime) and not pages[0].version:
+        first = yield from read_header(operation, config, 1)
+        text = (
+            f"{config} has no version at {point.isoformat()}: version 1, its first, was committed at "
+            f"{first.time.isoformat()} (0 names the empty map before it)"
+        )
+        raise NotFoundError(text, reason="VERSION_NOT_FOUND")
+    return pages
+
+
+def _version_request(
+    operation: Operation,
+    config: str,
+    point: Point | None,
+    *,
+    view: pb.View.ValueType = pb.ENTRIES,
+    keys: Collection[str] = (),
+) -> pb.GetVersionRequest:
+    least = operation.session.horizon.least(config)
+    request = pb.GetVersionRequest(config=config, view=view, keys=keys, min_version=least)
     if isinstance(point, datetime):
         request.time.CopyFrom(timestamp_of(point))
     elif point is not None:
         request.version = number_of(point, config)
+    return request
+
+
+def _read_version(operation: Operation, request: pb.GetVersionRequest) -> Flow[list[pb.ConfigVersion]]:
     pages = yield from read_pages(operation, GET_VERSION, request)
-    horizon.saw(version_of(pages[0]))
+    operation.session.horizon.saw(version_of(pages[0]))
     return pages
 
 
@@ -249,6 +282,8 @@ def _check_past(operation: Operation, base: Entries, head: Version) -> Flow[None
 
 
 def _limit(limit: int) -> int:
+    if not isinstance(limit, int):  # pyright: ignore[reportUnnecessaryIsInstance] - for who has no checker
+        raise TypeError(f"limit= is an int, not {type(limit).__name__}")
     if limit < 0:
         raise InvalidError(f"limit={limit}: there is no such number of items", reason="BAD_REQUEST")
     return limit

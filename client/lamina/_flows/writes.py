@@ -25,6 +25,7 @@ from lamina._mapping.entries import Entries
 from lamina._mapping.merge import merge
 from lamina._mapping.stage import StagedChanges, applied, changes_of
 from lamina._mapping.values import Stored, check_text, encode
+from lamina._runtime.arguments import checked, finished
 from lamina._wire.messages import PagedEntries, version_of
 from lamina._wire.rpcs import COMMIT, FORK_CONFIG, REVERT_CONFIG, Rpc
 from lamina._wire.status import ReportedConflictError
@@ -59,8 +60,10 @@ def commit(session: Session, stage: StagedChanges, message: str, *, merge: bool,
 
 def refresh(session: Session, stage: StagedChanges, resolve: Resolve) -> Flow[None]:
     """Carry what is staged to the head."""
-    if resolve not in {None, "theirs", "yours"} and not callable(resolve):
-        raise TypeError("resolve= takes 'theirs', 'yours' or a function of a Conflict")
+    if resolve not in (None, "theirs", "yours"):
+        if not callable(resolve):
+            raise TypeError("resolve= takes 'theirs', 'yours' or a function of a Conflict")
+        checked(resolve, "resolve=")
     _refuse_within(stage)
     operation = Operation(session)
     if stage.unresolved is not None:
@@ -241,7 +244,7 @@ def _rebase(
     conflicts = yield from describe(operation, head.header, merged.conflicts, base, staged)
     if resolve is None:
         raise conflict_error(head.header.config, conflicts, head.header.number)
-    return merged.staged | {key: _decided(resolve(conflict), key) for key, conflict in conflicts.items()}
+    return merged.staged | {key: _decided(finished(resolve(conflict)), key) for key, conflict in conflicts.items()}
 
 
 def _decided(value: Any, key: str) -> Stored | Missing:

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import grpc
 
+from lamina._runtime.arguments import check_text, seconds
 from lamina._runtime.public import public
 from lamina._wire.status import error_of
 from lamina.errors import InvalidError, LaminaError
@@ -106,6 +107,10 @@ def connection(
     target: str | None, *, token: str | None, tls: TLS | bool | None, timeout: float, author: str | None
 ) -> Connection:
     """Check and complete what `connect` was given; InvalidError for what cannot be meant. No I/O."""
+    check_text(target, f"target, such as {DEFAULT_TARGET!r},")
+    check_text(token, "token=")
+    check_text(author, "author=")
+    timeout = seconds(timeout, "timeout=")
     target = target if target is not None else os.environ.get("LAMINA_TARGET") or DEFAULT_TARGET
     addresses = tuple(_address(part.strip(), tls=tls) for part in target.split(","))
     if not 0 < timeout <= _TIMEOUT_LIMIT_SECONDS:
@@ -116,7 +121,7 @@ def connection(
         author = _os_user()
     metadata = [("authorization", f"Bearer {_token(token)}")] if token is not None else []
     metadata += [("lamina-author", quote_author(author))] if author else []
-    return Connection(target, addresses, tuple(metadata), float(timeout))
+    return Connection(target, addresses, tuple(metadata), timeout)
 
 
 def quote_author(author: str) -> str:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, NamedTuple, NoReturn, SupportsIndex, TypeAlias, TypeVar
+from typing import Any, NamedTuple, SupportsIndex, TypeAlias, TypeVar
 
 from lamina._flows.effects import Flow
 from lamina._flows.points import number_of
@@ -12,6 +12,7 @@ from lamina._live.state import LiveState
 from lamina._live.tracking import HeadTracker, Made
 from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import Snapshot
+from lamina._runtime.copies import Uncopyable
 from lamina._runtime.log import log
 from lamina._wire.messages import version_changes_of
 from lamina.errors import LaminaError
@@ -36,11 +37,12 @@ Callbacks: TypeAlias = list[Callback]
 """Of one live."""
 
 
-class LiveView:
+class LiveView(Uncopyable):
     """What both kinds of a live show, without a lock and without a call."""
 
     __slots__ = ("__weakref__", "_pins", "_tracking")
 
+    _instead = "live.current is a Snapshot, which does"
     _pins: Pins
     _tracking: HeadTracker
 
@@ -102,11 +104,14 @@ class LiveView:
         return self._shown().origin(key)
 
     def __getitem__(self, key: str) -> Any:
-        if self._pins.in_use:
-            return self._shown().value(key)
-        # All in one frame. Where `_tracked` has to be asked, as in a forked child, nothing was seen.
-        cache = self._tracking.entries.read_cache
-        return cache[key] if key in cache else self._tracked().entries.value(key)
+        try:
+            if self._pins.in_use:
+                return self._shown().value(key)
+            # All in one frame. Where `_tracked` has to be asked, as in a forked child, nothing was read.
+            cache = self._tracking.entries.read_cache
+            return cache[key] if key in cache else self._tracked().entries.value(key)
+        except KeyError:
+            raise KeyError(key) from None  # a traceback that ends here
 
     def __contains__(self, key: object) -> bool:
         if self._pins.in_use:
@@ -119,9 +124,6 @@ class LiveView:
     def __repr__(self) -> str:
         tracking = self._tracking
         return f"<{type(self).__name__} {tracking.entries.header.config!r} version {self.version}, {tracking.state}>"
-
-    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} belongs to its client and does not pickle or copy: live.current does")
 
     def _tracked(self) -> HeadTracker:
         """Give what is tracked; a shell sees here that it was forked."""

@@ -85,7 +85,10 @@ class Entries:
 
     def origin(self, key: str) -> int:
         """Give the number of the version that set the present value; KeyError where there is none."""
-        return self._message(key).origin_version
+        message = self._find(key)
+        if message is None:
+            raise KeyError(key)
+        return message.origin_version
 
     def messages(self) -> Iterator[pb.Entry]:
         """Give the entries as they came, in key order."""

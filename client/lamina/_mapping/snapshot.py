@@ -82,7 +82,12 @@ class Snapshot(ConfigMapping):
 
     def __getitem__(self, key: str) -> Any:
         cache = self._entries.read_cache  # all in one frame: a call costs more than the two looks
-        return cache[key] if key in cache else self._entries.value(key)
+        if key in cache:
+            return cache[key]
+        try:
+            return self._entries.value(key)
+        except KeyError:
+            raise KeyError(key) from None  # a traceback that ends here
 
     def __contains__(self, key: object) -> bool:
         return key in self._entries.read_cache or key in self._entries

@@ -21,7 +21,7 @@ READ_KEYS_DECLARED: Final = 10_000
 class StagedChanges:
     """What a draft holds: a base version, the changes staged over it, and the keys read from it.
 
-    read_cache       values read since the draft stands on this base, by key; hot paths look there before they call `read`
+    read_cache       values read since the draft stands on this base, by key; hot paths look there before `read`
     keys_read        keys of the base that were read
     in_transaction   all that was read is declared, changed or not, until the transaction is committed or discarded
     is_running       the transaction's function runs: what it has read stays declared even if it discards its changes

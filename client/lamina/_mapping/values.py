@@ -1,5 +1,8 @@
 """What a value may be, when two are equal, and how one travels; it knows neither configs nor gRPC.
 
+The server has code of its own for the same rules (`domain/values.py`), on purpose: a client that used the server's
+would prove nothing when it verifies a hash. Tests of both read the same examples, protos/vectors.json.
+
 A value is kept as `Stored`: a kind of the wire and the data in canonical form. Two values are equal if and only if both
 are, so `True`, `1` and `1.0` are three values, and two equal dicts are equal however they were written. JSON, the kind
 of lists and dicts, is canonical as text: names sorted by code point, no white space, no escapes that are not needed.
@@ -21,7 +24,8 @@ from lamina.errors import InvalidError, LaminaError
 from lamina_protos.v1 import lamina_pb2 as pb
 
 Value: TypeAlias = bool | int | float | str | bytes | list[Any] | dict[str, Any] | None
-"""What a key can be set to. Lists and dicts hold these too, but for bytes; dicts have text for keys."""
+"""What a key can be set to. Lists and dicts hold these too, but for bytes. The names in a dict are text, and come back
+sorted, whatever their order was."""
 
 Kind: TypeAlias = Literal["null", "bool", "int64", "double", "string", "bytes", "json"]
 
@@ -65,11 +69,6 @@ def encode(value: object, *, key: str) -> Stored:
 def decode(stored: Stored) -> Any:
     """Give the value as it is read: lists and dicts read-only."""
     return _freeze(json.loads(cast("str", stored.data))) if stored.kind == "json" else stored.data
-
-
-def decode_plain(stored: Stored) -> Any:
-    """Give the value with lists and dicts of its own, free to be changed."""
-    return json.loads(cast("str", stored.data)) if stored.kind == "json" else stored.data
 
 
 def load(message: pb.Value) -> Stored:

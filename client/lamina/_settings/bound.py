@@ -18,8 +18,11 @@ from lamina._live.state import LiveState
 from lamina._live.view import Callbacks, LiveView
 from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import Snapshot
+from lamina._runtime.arguments import checked
+from lamina._runtime.copies import Uncopyable
 from lamina._runtime.log import log
 from lamina._runtime.public import public
+from lamina._runtime.tracebacks import end_here
 from lamina._settings.shapes import Filling, Path, Shape, ShapeError
 from lamina.errors import InvalidError, SettingsError
 
@@ -53,6 +56,8 @@ class BindOptions(NamedTuple):
     prefix: str
     delimiter: str
     on_invalid: OnInvalid | None
+    awaits: bool = False
+    """Whether functions may be coroutine functions."""
 
 
 class Form(Protocol[T_co]):
@@ -105,7 +110,7 @@ class _Shown(NamedTuple, Generic[T]):
 
 
 @public("lamina")
-class Bound(Generic[T_co]):
+class Bound(Uncopyable, Generic[T_co]):
     """Settings that follow a config: `current` is an object of the newest version that fits.
 
     Made by `live.bind`. Threads may share it. Reading takes no lock and makes no call.
@@ -113,6 +118,7 @@ class Bound(Generic[T_co]):
 
     __slots__ = (
         "__weakref__",
+        "_awaits",
         "_filling",
         "_form",
         "_functions",
@@ -124,6 +130,8 @@ class Bound(Generic[T_co]):
         "is_over",
         "seen",
     )
+
+    _instead = "bound.current is the object"
 
     def __init__(
         self,
@@ -138,9 +146,16 @@ class Bound(Generic[T_co]):
         self._form = form_of(settings)
         self._filling = Filling(self._form.shape, options.prefix, options.delimiter)
         self._functions: list[Callable[[Any, Any], Any]] = []
+        self._awaits = options.awaits
         self._on_invalid = options.on_invalid
+        if options.on_invalid is not None:
+            checked(options.on_invalid, "on_invalid=", awaits=options.awaits)
         self._notifier = notifier
-        self._shown = _Shown(self._made(entries), entries.header.number, None)
+        try:
+            self._shown = _Shown(self._made(entries), entries.header.number, None)
+        except SettingsError as error:
+            end_here(error)
+            raise
         self.seen = entries
         self.is_over = False
         if options.on_invalid is not None:
@@ -175,6 +190,7 @@ class Bound(Generic[T_co]):
         """
         if self.is_over:
             raise InvalidError("this live is closed")
+        checked(function, "on_change", awaits=self._awaits)
         self._notifier.begin_calling()
         self._functions.append(function)
         return function

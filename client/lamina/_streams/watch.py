@@ -17,9 +17,10 @@ from typing import Final, TypeAlias
 from lamina._flows.effects import Flow, Open, Receive, Sleep
 from lamina._flows.operation import Operation
 from lamina._flows.points import Point, number_of
-from lamina._flows.reads import read_header
+from lamina._flows.reads import header_at
 from lamina._flows.session import Session
 from lamina._mapping.values import check_text
+from lamina._runtime.arguments import seconds
 from lamina._wire.messages import timestamp_of, version_changes_of, version_of
 from lamina.errors import CursorError, InvalidError, LimitError, UnavailableError
 from lamina.records import KeyChange, Version, VersionChanges
@@ -52,9 +53,16 @@ def format_cursor(cursor: pb.Cursor) -> str:
     return f"{cursor.version}.{cursor.hash.hex()}" if cursor.hash else str(cursor.version)
 
 
+def listed(prefix: str | Iterable[str]) -> list[str]:
+    """Return one prefix, or several, as a list; without the empty one, which every key has."""
+    if isinstance(prefix, bytes) or not isinstance(prefix, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+        raise TypeError(f"prefix= is text, or several, not {type(prefix).__name__}")
+    return list(filter(None, [prefix] if isinstance(prefix, str) else prefix))
+
+
 def check_timeout(timeout: float | None) -> float | None:
     """Give the seconds of silence that end a watch; InvalidError where none would be let pass."""
-    if timeout is not None and not timeout > 0:
+    if timeout is not None and not seconds(timeout, "timeout=") > 0:
         raise InvalidError(f"timeout={timeout}: a watch takes seconds of silence above 0", reason="BAD_REQUEST")
     return timeout
 
@@ -143,7 +151,7 @@ class WatchStream:
 
     def _receive(self) -> Flow[None]:
         if self._time is not None and self._position is None:
-            header = yield from read_header(Operation(self._session), self._config, self._time)
+            header = yield from header_at(Operation(self._session), self._config, self._time)
             self._position = self._cursor = _cursor_at(header)
         if not self._open:
             self._forget_parts()

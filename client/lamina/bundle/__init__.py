@@ -17,10 +17,12 @@ from lamina._flows.run import run
 from lamina._flows.session import Session
 from lamina._mapping.snapshot import Snapshot
 from lamina._runtime.public import public
+from lamina._runtime.tracebacks import end_here
 from lamina._streams.verify import Verifying
 from lamina.bundle.answers import Answers
 from lamina.bundle.export import export
 from lamina.bundle.index import BundleIndex
+from lamina.errors import LaminaError
 from lamina.records import Change, KeyChange, Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
@@ -74,7 +76,7 @@ class Bundle(Snapshot):
         return self.config
 
     def at(self, point: Point) -> Snapshot:
-        """Read the whole map as it was at a version or a time."""
+        """Read the whole map as it was at a version or a time; NotFoundError for a time before the first version."""
         return Snapshot(self._run(reads.at(self._session, self._entries, point)))
 
     def diff(self, old: Point, new: Point | None = None) -> dict[str, Change]:
@@ -150,7 +152,11 @@ class Bundle(Snapshot):
             self[key] = None
 
     def _run(self, flow: Flow[Result]) -> Result:
-        return run(flow, self._perform)
+        try:
+            return run(flow, self._perform)
+        except (LaminaError, KeyError) as error:
+            end_here(error)
+            raise
 
     def _iterate(self, listing: reads.Listing[Item]) -> Iterator[Item]:
         while (page := self._run(listing.next_page())) is not None:

@@ -11,6 +11,7 @@ from lamina._flows.points import Point
 from lamina._flows.session import Session
 from lamina._grpc.sync.walk import walked
 from lamina._mapping.entries import Entries
+from lamina._runtime.arguments import checked
 from lamina._runtime.public import public
 from lamina._streams.verify import Verifying
 from lamina.bundle import files
@@ -40,6 +41,7 @@ def export(
     written. Memory holds one version and the digests of one map; `timeout` counts for each message instead of the
     whole.
     """
+    checked(advance, "advance=")
     # Of the same package.
     shell, base = config._shell, config._base()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     if at is not None:

@@ -20,6 +20,7 @@ from lamina._live.view import Callback, Callbacks, LiveView, OnChange, reached
 from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import Snapshot
 from lamina._mapping.values import Value
+from lamina._runtime.arguments import checked, seconds
 from lamina._runtime.public import public
 from lamina._settings.bound import BindOptions, Bound, OnInvalid, Settings
 from lamina.errors import InvalidError, NotFoundError, UnavailableError
@@ -47,8 +48,8 @@ class Live(LiveView, Reader):
         """
         if not reached(self._tracked(), version):
             self._check_open()
-            seconds = self._shell.session.timeout_seconds if timeout is None else timeout
-            await self._followed.wait(version, seconds, self._check_open)
+            limit = self._shell.session.timeout_seconds if timeout is None else seconds(timeout, "timeout=")
+            await self._followed.wait(version, limit, self._check_open)
 
     async def carried(self, versions: Mapping[str, int]) -> Snapshot:
         """Give the version that a request carries, to be pinned: `live.pin(await live.carried(versions))`.
@@ -67,6 +68,7 @@ class Live(LiveView, Reader):
         if failure := self._tracked().failure:
             raise failure
         self._check_open()
+        checked(function, "on_change", awaits=True)
         self._callbacks.append(Callback(function, self._tracked().shown_already, self))
         self._followed.begin_calling()
         return function
@@ -90,7 +92,7 @@ class Live(LiveView, Reader):
         if failure := self._tracked().failure:
             raise failure
         self._check_open()
-        options = BindOptions(prefix, delimiter, on_invalid)
+        options = BindOptions(prefix, delimiter, on_invalid, awaits=True)
         bound = Bound(self, self._tracked().entries, settings, options, self._followed)
         self._followed.bind(self._callbacks, bound)
         return bound

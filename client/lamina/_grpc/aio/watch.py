@@ -8,10 +8,12 @@ import grpc
 
 from lamina._flows.effects import Call, Effect, Flow, Invoke, Open, Receive, Sleep
 from lamina._grpc.aio.shell import Shell, Stream, is_cancelled, run
+from lamina._runtime.copies import Uncopyable
 from lamina._runtime.public import public
+from lamina._runtime.tracebacks import end_here
 from lamina._streams.watch import WatchEnded, WatchStream, check_timeout
 from lamina._wire.rpcs import WATCH_KEY_HISTORY
-from lamina.errors import UnavailableError
+from lamina.errors import LaminaError, UnavailableError
 from lamina.records import KeyChange, VersionChanges
 from lamina_protos.v1 import lamina_pb2 as pb
 
@@ -19,11 +21,13 @@ Result = TypeVar("Result")
 
 
 @public("lamina.aio")
-class Watch:
+class Watch(Uncopyable):
     """Changes as they are committed: iterate over it, or over `versions()`. It resumes by itself until it is closed.
 
     Only a definite error ends it, such as a CursorError when the server's past is not the one that was seen.
     """
+
+    _instead = "begin another one where it is needed, with after=watch.cursor"
 
     def __init__(self, shell: Shell, following: WatchStream, timeout: float | None) -> None:
         self._shell = shell
@@ -48,6 +52,9 @@ class Watch:
                 version = await self._next(self._following.next_version())
             except WatchEnded:
                 return
+            except LaminaError as error:
+                end_here(error)
+                raise
             yield version
 
     async def close(self) -> None:
@@ -63,6 +70,9 @@ class Watch:
             return await self._next(self._following.next_change())
         except WatchEnded:
             raise StopAsyncIteration from None
+        except LaminaError as error:
+            end_here(error)
+            raise
 
     async def __aenter__(self) -> Self:
         return self

@@ -23,6 +23,7 @@ from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import Snapshot
 from lamina._mapping.values import Value
 from lamina._runtime import forking
+from lamina._runtime.arguments import checked, seconds
 from lamina._runtime.forking import ForkSafeLock
 from lamina._runtime.public import public
 from lamina._settings.bound import BindOptions, Bound, OnInvalid, Settings
@@ -59,8 +60,8 @@ class Live(LiveView, Reader):
             self._check_open()
         elif self._followed.bounds.have_seen(self._callbacks, version):
             return
-        seconds = self._shell.session.timeout_seconds if timeout is None else timeout
-        self._followed.wait(version, seconds, self._check_open, self._callbacks)
+        limit = self._shell.session.timeout_seconds if timeout is None else seconds(timeout, "timeout=")
+        self._followed.wait(version, limit, self._check_open, self._callbacks)
 
     def carried(self, versions: Mapping[str, int]) -> Snapshot:
         """Give the version that a request carries, to be pinned: `live.pin(live.carried(versions))`.
@@ -80,6 +81,7 @@ class Live(LiveView, Reader):
         if failure := self._tracked().failure:
             raise failure
         self._check_open()
+        checked(function, "on_change")
         self._followed.listen(self._callbacks, function, self)
         return function
 

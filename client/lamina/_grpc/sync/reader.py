@@ -9,7 +9,7 @@ from lamina._grpc.sync.shell import Shell
 from lamina._grpc.sync.watch import Watch
 from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import Snapshot
-from lamina._streams.watch import After, WatchStream
+from lamina._streams.watch import After, WatchStream, listed
 from lamina.records import Change, KeyChange, Version
 
 
@@ -26,14 +26,15 @@ class Reader:
     def at(self, point: Point) -> Snapshot:
         """Read the whole map as it was at a version, or at a time: a datetime with a zone, else InvalidError.
 
-        NotFoundError for a version that there is not. Version 0 is the empty map before the first.
+        NotFoundError for a version that does not exist, and for a time before the first one. The number 0 is the empty
+        map before the first version.
         """
         return Snapshot(self._shell.run(reads.at(self._shell.session, self._base(), point)))
 
     def diff(self, old: Point, new: Point | None = None) -> dict[str, Change]:
         """Compare two versions or times, in either direction; without a second one, up to the head.
 
-        By key, in order: `{"x": Change(old=27, new=28)}`, with MISSING where there is no value.
+        By key, in order: `{"x": Change(old=27, new=28)}`, with MISSING where there is no value. Errors as in `at`.
         """
         return self._shell.run(reads.diff(self._shell.session, self._name(), old, new))
 
@@ -55,11 +56,10 @@ class Reader:
     ) -> Watch:
         """Follow every change of these keys, of keys with a prefix, or without either of the whole config.
 
-        Begins after `version`, unless `after` names another version, time or cursor. `timeout` seconds of silence end
-        the loop. This config itself stands still: `refresh` moves it.
+        Begins after `version`, unless `after` names another version, time or cursor; after a time before version 1 it
+        tells everything. `timeout` seconds of silence end the loop. This config itself stands still: `refresh` moves it.
         """
-        prefixes = [prefix] if isinstance(prefix, str) else list(prefix)
-        following = WatchStream(self._shell.session, self._base().header, keys, filter(None, prefixes), after)
+        following = WatchStream(self._shell.session, self._base().header, keys, listed(prefix), after)
         return Watch(self._shell, following, timeout)
 
     def _name(self) -> str:

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 from weakref import WeakSet, finalize
@@ -15,7 +15,9 @@ from lamina._flows.run import run
 from lamina._flows.session import Session
 from lamina._grpc.connection import TOO_SLOW, Address, Connection, call_error
 from lamina._grpc.pool import Link, Owner, Pool
+from lamina._runtime.arguments import finished
 from lamina._runtime.forking import ForkGate, ForkSafeLock
+from lamina._runtime.tracebacks import end_here
 from lamina._wire.rpcs import Rpc
 from lamina.errors import LaminaError, UnavailableError
 
@@ -60,7 +62,11 @@ class Shell:
 
     def run(self, flow: Flow[Result]) -> Result:
         """Do what a verb's flow asks for until it returns."""
-        return run(flow, self.perform)
+        try:
+            return run(flow, self.perform)
+        except (LaminaError, KeyError) as error:
+            end_here(error)
+            raise
 
     def iterate(self, listing: Listing[Item]) -> Iterator[Item]:
         """Read a listing as it is iterated over."""
@@ -75,7 +81,7 @@ class Shell:
             case Sleep(seconds):
                 return time.sleep(seconds)
             case Invoke(function, argument):
-                return _finished(function(argument))
+                return finished(function(argument))
             case Open() | Receive():
                 raise AssertionError("only a watch has a stream")
 
@@ -160,14 +166,6 @@ class Shell:
     def _clear(self) -> None:
         for channel in self._pool.clear():
             channel.close()
-
-
-def _finished(result: Any) -> Any:
-    """Give what a function returned; TypeError for what would have to be awaited, or nothing of it would be done."""
-    if isinstance(result, Coroutine):
-        result.close()
-        raise TypeError("this client awaits nothing: a coroutine function is for lamina.aio")
-    return result
 
 
 def _open_channel(address: Address) -> grpc.Channel:

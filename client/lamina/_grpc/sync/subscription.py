@@ -15,6 +15,7 @@ from lamina._live.pins import Pins
 from lamina._live.tracking import CALLBACKS_BEHIND, ENDING_SECONDS, HeadTracker, Made
 from lamina._live.view import Callback, Callbacks, reached, to_be_told
 from lamina._runtime import forking
+from lamina._runtime.arguments import finished
 from lamina._runtime.forking import ForkSafeLock
 from lamina._runtime.log import log
 from lamina._settings.bound import Bindings, Bound, Notification
@@ -248,7 +249,7 @@ class Subscription:
             for callback in list(callbacks):
                 if version.version > callback.since and callback in callbacks:  # not closed meanwhile
                     try:
-                        callback.function(version)
+                        finished(callback.function(version))
                     except BaseException:  # noqa: BLE001 - the user's, and reported; also what would end the thread
                         log.exception("on_change: %r failed at version %d", callback.function, version.version)
 
@@ -270,7 +271,7 @@ class Subscription:
 def _tell_bound(telling: Notification) -> None:
     for function in telling.wanted():
         try:
-            function(*telling.arguments)
+            finished(function(*telling.arguments))
         except BaseException:  # noqa: BLE001 - the user's, and reported; also what would end the thread
             telling.failed(function)
 

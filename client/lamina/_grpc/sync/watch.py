@@ -8,8 +8,10 @@ from lamina._flows.effects import Call, Effect, Flow, Invoke, Open, Receive, Sle
 from lamina._flows.run import run
 from lamina._grpc.sync.shell import Shell, Stream
 from lamina._grpc.sync.silence import SilenceTimer
+from lamina._runtime.copies import Uncopyable
 from lamina._runtime.forking import ForkSafeLock
 from lamina._runtime.public import public
+from lamina._runtime.tracebacks import end_here
 from lamina._streams.watch import WatchEnded, WatchStream, check_timeout
 from lamina._wire.rpcs import WATCH_KEY_HISTORY
 from lamina.errors import LaminaError
@@ -20,11 +22,13 @@ Result = TypeVar("Result")
 
 
 @public("lamina")
-class Watch:
+class Watch(Uncopyable):
     """Changes as they are committed: iterate over it, or over `versions()`. It resumes by itself until it is closed.
 
     Only a definite error ends it, such as a CursorError when the server's past is not the one that was seen.
     """
+
+    _instead = "begin another one where it is needed, with after=watch.cursor"
 
     def __init__(self, shell: Shell, following: WatchStream, timeout: float | None) -> None:
         self._shell = shell
@@ -51,6 +55,9 @@ class Watch:
                 version = self._next(self._following.next_version())
             except WatchEnded:
                 return
+            except LaminaError as error:
+                end_here(error)
+                raise
             yield version
 
     def close(self) -> None:
@@ -68,6 +75,9 @@ class Watch:
             return self._next(self._following.next_change())
         except WatchEnded:
             raise StopIteration from None
+        except LaminaError as error:
+            end_here(error)
+            raise
 
     def __enter__(self) -> Self:
         return self
