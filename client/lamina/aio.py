@@ -75,7 +75,8 @@ class Client(Uncopyable):
         """Follow a config: a mapping that always shows its newest version, whole; NotFoundError if there is none.
 
         If no server can be reached within `timeout`, it begins from the file in `cache_dir`, else from `default`.
-        All lives of one config share one stream. `close` it, or the client, to end that.
+        All lives of one config share one stream. `close` it, or the client, to end that. When its event loop ends, what
+        it shows stays, its state is STALE, and `error` says so.
         """
         try:
             return await self._lives.open(name, default)

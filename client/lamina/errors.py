@@ -49,8 +49,9 @@ class InvalidError(LaminaError, ValueError):
 class SettingsError(InvalidError):
     """A version of a config does not fit the settings that are bound to it.
 
-    `problems` has for each key what kind of mistake it is, such as "missing" or "int_type"; a key that is empty, or the
-    prefix that is bound, stands for all of them together. Neither it nor the text has a value.
+    `problems` has for each key what kind of mistake it is, with the type that the class expects there, such as
+    "missing (expected str)". An empty key, or the prefix that is bound, stands for all of them together. Neither
+    `problems` nor the text holds a value.
     """
 
     def __init__(

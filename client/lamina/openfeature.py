@@ -23,15 +23,20 @@ from openfeature.exception import ErrorCode, ProviderFatalError, ProviderNotRead
 from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Reason
 from openfeature.provider import AbstractProvider, Metadata  # pyright: ignore[reportMissingTypeStubs]
 
+from lamina._live.offline import entries_of_default
 from lamina._live.state import LiveState
+from lamina._mapping.values import Value
 from lamina._runtime import forking
-from lamina.errors import LaminaError, UnavailableError
+from lamina.errors import LaminaError, NotFoundError, UnavailableError
 from lamina.records import VersionChanges
 from lamina.sync import Client, Live, connect
 
 STATE_SECONDS: Final = 0.5
 """How often the link's state is looked at, which tells nobody of itself, and how soon one who could not begin tries
 again."""
+
+_NOT_YET: Final = (UnavailableError, NotFoundError)
+"""What may be otherwise soon: a server that is away, a config that is still to be made."""
 
 Flag = TypeVar("Flag")
 
@@ -42,17 +47,28 @@ class LaminaProvider(AbstractProvider):
     `prefix` is put before a flag's key to make it a config's key, so that flags may lie beside other settings. Without
     a `client` it connects, as `lamina.connect()` does, and closes that again; a client that it is given stays open.
 
-    `initialize` waits for the client's `timeout` at most. If no server answered by then, it fails, as OpenFeature wants
-    it, and goes on trying: PROVIDER_READY comes later, and until then flags have their defaults. What is definite, such
-    as that there is no such config, is a PROVIDER_FATAL; where it ends what was followed already, a PROVIDER_ERROR, and
-    flags stay as they were last.
+    `initialize` waits for the client's `timeout` at most. If no server answered by then, or if there is no such config
+    yet, it fails, as OpenFeature wants it, and goes on trying: PROVIDER_READY comes later, and until then flags have
+    the defaults of those who ask for them. With `default` it begins from that instead, as `client.live` does, and its
+    flags are STALE until there is a version of the config. Any other error is definite: PROVIDER_FATAL, or, if the
+    config was followed already, PROVIDER_ERROR, and flags stay as they were last.
 
     Within `with client.live(config).pin():`, of the same client, flags are of the pinned version, too.
     """
 
-    def __init__(self, config: str, *, client: Client | None = None, prefix: str = "") -> None:
+    def __init__(
+        self,
+        config: str,
+        *,
+        client: Client | None = None,
+        prefix: str = "",
+        default: Mapping[str, Value] | None = None,
+    ) -> None:
         super().__init__()
         self._config = config
+        self._default = default
+        if default is not None:
+            entries_of_default(config, default)  # refuses now what could not be one
         self._prefix = prefix
         self._given = client
         self._client = client
@@ -73,7 +89,7 @@ class LaminaProvider(AbstractProvider):
         self._over = threading.Event()
         try:
             self._open()
-        except UnavailableError as error:
+        except _NOT_YET as error:
             self._attend()
             raise ProviderNotReadyError(f"{self._config} cannot be read yet: {error}") from error
         except LaminaError as error:
@@ -89,7 +105,7 @@ class LaminaProvider(AbstractProvider):
     def _open(self) -> None:
         if self._client is None:
             self._client = connect()
-        live = self._client.live(self._config)
+        live = self._client.live(self._config, default=self._default)
         live.on_change(self._changed)
         self._live, self._is_stale = live, False
 
@@ -119,7 +135,7 @@ class LaminaProvider(AbstractProvider):
         while not over.wait(STATE_SECONDS):
             try:
                 self._look(over)
-            except UnavailableError:
+            except _NOT_YET:
                 continue
             except LaminaError as error:
                 if over.is_set():

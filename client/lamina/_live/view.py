@@ -123,7 +123,7 @@ class LiveView(Uncopyable):
 
     def __repr__(self) -> str:
         tracking = self._tracking
-        return f"<{type(self).__name__} {tracking.entries.header.config!r} version {self.version}, {tracking.state}>"
+        return f"<{type(self).__name__} {tracking.entries.header.config!r} version {self.version}, {self.state}>"
 
     def _tracked(self) -> HeadTracker:
         """Give what is tracked; a shell sees here that it was forked."""

@@ -23,11 +23,16 @@ from lamina._runtime.copies import Uncopyable
 from lamina._runtime.log import log
 from lamina._runtime.public import public
 from lamina._runtime.tracebacks import end_here
+from lamina._settings.defects import log_defect
 from lamina._settings.shapes import Filling, Path, Shape, ShapeError
 from lamina.errors import InvalidError, SettingsError
 
 SHOWN_PROBLEMS: Final = 10
 """So many a text tells of, to stay one that can be read; `problems` has them all."""
+
+
+_OF_NO_TYPE: Final = frozenset({"value_error", "assertion_error", "extra_forbidden"})
+"""Mistakes that another type would not mend."""
 
 
 class DataclassLike(Protocol):
@@ -223,18 +228,23 @@ class Bound(Uncopyable, Generic[T_co]):
         except BaseException as error:  # the user's validators: whatever they raise, it does not fit
             if _is_ctrl_c(error):
                 raise
+            log_defect(self._settings, error)
             places = (((), type(error).__name__),)
         # Out of the `except`, as what was raised may hold values, and would be kept as the context of this.
         raise self._unfit(config, places)
 
     def _unfit(self, config: Snapshot, places: Iterable[tuple[Path, str]]) -> SettingsError:
         problems: dict[str, list[str]] = {}
+        expected: dict[str, str] = {}
         for path, kind in places:
-            kinds = problems.setdefault(self._filling.key_of(path, config), [])
+            key = self._filling.key_of(path, config)
+            kinds = problems.setdefault(key, [])
             if kind not in kinds:
                 kinds.append(kind)
-        told = {key: ", ".join(kinds) for key, kinds in problems.items()}
-        texts = [f"{key or '(all keys)'}: {kinds}" for key, kinds in list(told.items())[:SHOWN_PROBLEMS]]
+            if kind not in _OF_NO_TYPE and (of_type := self._filling.expected_at(path)):
+                expected[key] = f" (expected {of_type})"
+        told = {key: ", ".join(kinds) + expected.get(key, "") for key, kinds in problems.items()}
+        texts = [f"{key or '(all keys)'}: {problem}" for key, problem in list(told.items())[:SHOWN_PROBLEMS]]
         more = [f"and {len(told) - len(texts)} more"] * (len(told) > len(texts))
         return SettingsError(
             f"version {config.version} of {config.config} does not fit {self._settings.__qualname__}: "

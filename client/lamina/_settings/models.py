@@ -15,10 +15,11 @@ from typing import (
     get_type_hints,
 )
 
+from annotated_types import BaseMetadata
 from pydantic import AliasChoices, AliasPath, RootModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from lamina._settings.shapes import ANYTHING, Shape, ShapeError
+from lamina._settings.shapes import ANYTHING, Shape, ShapeError, written
 
 T = TypeVar("T")
 
@@ -60,6 +61,7 @@ def shape_of(settings: Any, shapes: Shapes | None = None) -> Shape:
         else:
             hints = get_type_hints(settings, include_extras=True)
             shape.below.update({field.name: _below(hints[field.name], shapes) for field in fields(settings)})
+            shape.expected.update({field.name: written(hints[field.name]) for field in fields(settings)})
     return shapes[settings]
 
 
@@ -68,8 +70,11 @@ def _fill(shape: Shape, settings: Any, shapes: Shapes) -> None:
     declared: Mapping[str, FieldInfo] = settings.__pydantic_fields__
     for name, field in declared.items():
         below = _below(field.annotation, shapes)
+        bounds = [repr(each) for each in field.metadata if isinstance(each, BaseMetadata)]
+        expected = ", ".join([written(field.annotation), *bounds])
         for taken, is_path in _taken(name, field, config):
             shape.below[taken] = ANYTHING if is_path else below
+            shape.expected[taken] = "" if is_path else expected
     if config.get("extra") == "forbid":
         shape.extras = "flat"
     elif config.get("extra") == "allow" or _looks_first(settings):

@@ -12,7 +12,7 @@ import re
 from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, cast
 
 from lamina._flows.effects import Flow, Open, Receive, Sleep
 from lamina._flows.operation import Operation
@@ -53,11 +53,12 @@ def format_cursor(cursor: pb.Cursor) -> str:
     return f"{cursor.version}.{cursor.hash.hex()}" if cursor.hash else str(cursor.version)
 
 
-def listed(prefix: str | Iterable[str]) -> list[str]:
+def listed(prefix: object) -> list[str]:
     """Return one prefix, or several, as a list; without the empty one, which every key has."""
-    if isinstance(prefix, bytes) or not isinstance(prefix, Iterable):  # pyright: ignore[reportUnnecessaryIsInstance]
+    if not isinstance(prefix, Iterable):
         raise TypeError(f"prefix= is text, or several, not {type(prefix).__name__}")
-    return list(filter(None, [prefix] if isinstance(prefix, str) else prefix))
+    several = [prefix] if isinstance(prefix, str) else cast("Iterable[str]", prefix)
+    return [each for each in several if each]
 
 
 def check_timeout(timeout: float | None) -> float | None:

@@ -102,13 +102,20 @@ class Live(LiveView, Reader):
         self._left.detach()
         self._tracking = self._tracking.at_rest()
         self._callbacks.clear()
-        await self._followed.leave(self._callbacks)
+        if not self._followed.loop.is_closed():
+            await self._followed.leave(self._callbacks)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
         await self.close()
+
+    def _tracked(self) -> HeadTracker:
+        if self._left.alive and self._followed.loop.is_closed() and self._tracking.failure is None:
+            text = f"the event loop that followed {self._tracking.place} has ended: open the live anew"
+            self._tracking.end(InvalidError(text))
+        return self._tracking
 
     def _check_open(self) -> None:
         if not self._left.alive or self._followed.is_over:

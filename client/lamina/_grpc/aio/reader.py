@@ -57,7 +57,8 @@ class Reader:
         """Follow every change of these keys, of keys with a prefix, or without either of the whole config.
 
         Begins after `version`, unless `after` names another version, time or cursor; after a time before version 1 it
-        tells everything. `timeout` seconds of silence end the loop. For `async with` and `async for`; this config itself stands still.
+        tells everything. `timeout` seconds of silence end the loop. For `async with` and `async for`; this config
+        itself stands still.
         """
         following = WatchStream(self._shell.session, self._base().header, keys, listed(prefix), after)
         return Watch(self._shell, following, timeout)

@@ -34,7 +34,7 @@ class Subscription:
         self.tracking = tracking
         self._keeping = keeping
         self.pins = Pins()
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._lives: list[Callbacks] = []
         self.is_over = False
         self._moved = asyncio.Condition()
@@ -64,7 +64,7 @@ class Subscription:
     def abandon(self, callbacks: Callbacks) -> None:
         """Count a live off that was left lying, from whatever thread."""
         with suppress(RuntimeError):  # the loop is closed, and so is all that ran in it
-            self._loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.leave(callbacks)))
+            self.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.leave(callbacks)))
 
     async def wait(self, version: SupportsIndex, seconds: float, check_open: Callable[[], None]) -> None:
         """Wait until a version was reached."""
