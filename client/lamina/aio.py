@@ -2,7 +2,7 @@
 
 Awaited are the verbs that talk to a server; reading a config, staging changes, `changes`, `discard` and `origin` are
 plain. `configs`, `log`, `history` and a watch are for `async for`; a client, `edit` and a watch for `async with`.
-What a verb takes, gives and raises is told at length in sync.py.
+The arguments, results and errors of each verb are described at length in sync.py.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -119,18 +119,19 @@ class Config(Reader, Draft):
     async def commit(self, message: str = "", *, merge: bool = True, dry_run: bool = False) -> Version:
         """Write the changes as the next version, once, and return its header.
 
-        What others changed meanwhile is merged; ConflictError, with the draft as it was, if they changed the same or
-        what you read. `merge=False` demands that nobody changed anything; `dry_run` only tries, and returns a header
-        without number and hash. After an UnavailableError commit again to find out what became of it.
+        Others' changes since `version` are merged; ConflictError, with the draft as it was, if they changed the same
+        keys, or keys that you read and changed. `merge=False` demands that nobody changed anything; `dry_run` checks
+        and merges without writing, and returns a header without number and hash. After an UnavailableError it is not
+        known whether the version was written: commit again to find out.
         """
         flow = writes.commit(self._shell.session, self._stage, message, merge=merge, dry_run=dry_run)
         return await self._shell.run(flow)
 
     async def refresh(self, *, resolve: Literal["theirs", "yours"] | Callable[[Conflict], Any] | None = None) -> None:
-        """Move to the head, keeping the changes: those that others made too are merged.
+        """Move the draft to the head, and keep its changes.
 
-        ConflictError for keys that both changed, unless `resolve` settles them: "theirs", "yours", or a plain function
-        of a Conflict that returns the value to take, MISSING to delete the key.
+        ConflictError for keys that others changed too, unless `resolve` settles them: with "theirs", "yours", or a
+        plain function of a Conflict that returns the value to take, or MISSING to delete the key.
         """
         await self._shell.run(writes.refresh(self._shell.session, self._stage, resolve))
 
@@ -163,8 +164,8 @@ class Config(Reader, Draft):
     async def revert(self, *keys: str, to: Point, message: str = "") -> Version:
         """Write a new version in which these keys, or without any the whole map, are as they were at another one.
 
-        InvalidError if there are changes; KeyError for a key that is neither there nor here; ConflictError if others
-        changed the keys, or without keys anything, since `version`.
+        InvalidError if there are changes; KeyError for a key that neither version has; ConflictError if others have
+        changed these keys, or without keys anything, since `version`.
         """
         return await self._shell.run(writes.revert(self._shell.session, self._stage, keys, to, message))
 

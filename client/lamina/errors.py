@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree, and which reason code is which error; it knows neither gRPC nor configs.
+"""The errors as one tree, and the error of each reason code; it knows neither gRPC nor configs.
 
     LaminaError                                .reason .request_id
     ├ InvalidError (ValueError)                BAD_CONFIG_NAME BAD_KEY BAD_VALUE BAD_REQUEST REQUEST_ID_REUSED
@@ -28,10 +28,10 @@ from lamina.records import Conflict
 
 @public("lamina")
 class LaminaError(Exception):
-    """What all errors of this library are.
+    """The base of all errors of this library.
 
-    `reason` is the server's reason code, None where the error arose without the server's word. `request_id` is the id
-    of the write that failed, for the server's logs. The text names keys, versions and authors, never values.
+    `reason` is the server's reason code; None if the error did not come from the server. `request_id` is the id of the
+    write that failed, to be found in the server's logs. The text names keys, versions and authors, never values.
     """
 
     def __init__(self, message: str, *, reason: str | None = None, request_id: str | None = None) -> None:
@@ -42,7 +42,7 @@ class LaminaError(Exception):
 
 @public("lamina")
 class InvalidError(LaminaError, ValueError):
-    """A name, key, value or request that no server would take."""
+    """A name, key, value or request that no server would accept."""
 
 
 @public("lamina")
@@ -77,7 +77,7 @@ class NotFoundError(LaminaError, LookupError):
 class ConflictError(LaminaError):
     """Others have changed what this draft changes, or depends on. Nothing was written; the draft is as it was.
 
-    `conflicts` says for each key what it was, what it is now at version `head`, and what it would have become. Go on
+    `conflicts` has for each key its value before, its value now at version `head`, and the value that you wanted. Go on
     with `config.refresh(resolve=...)` and commit again, or with `config.discard()`.
     """
 
@@ -97,7 +97,7 @@ class ConflictError(LaminaError):
 
 @public("lamina")
 class UnavailableError(LaminaError, ConnectionError):
-    """No server could be reached, or none could answer. What was to be written may have been."""
+    """No server could be reached, or none could answer. A write may have happened or not."""
 
 
 @public("lamina")
@@ -112,12 +112,12 @@ class UnauthenticatedError(LaminaError):
 
 @public("lamina")
 class PermissionDeniedError(LaminaError, PermissionError):
-    """The caller may not do this, or may not know whether it is there to be done."""
+    """The caller may not do this, or may not know whether the config exists."""
 
 
 @public("lamina")
 class LimitError(LaminaError):
-    """Something is larger, or more, than the server takes: `actual` against `limit`, where it said so."""
+    """Something is larger, or more, than the server takes. `limit` and `actual` are None if the server did not say."""
 
     def __init__(
         self,
@@ -142,7 +142,7 @@ class ExistsError(LaminaError):
 class CursorError(LaminaError):
     """The server's past is not the one that this client has seen, for instance after a backup was restored.
 
-    `cursor` is where this client stands, `head` the version where the server stands, None where it did not say.
+    `cursor` is where this client stands; `head` is the server's newest version, None if the server did not say.
     """
 
     def __init__(
@@ -161,7 +161,7 @@ class CursorError(LaminaError):
 
 @public("lamina")
 class DataLossError(LaminaError):
-    """What is stored is not what was committed: the server found it, or `verify` did."""
+    """The stored data is not what was committed: the server, or `verify`, has found this out."""
 
 
 REASONS: Final[Mapping[str, type[LaminaError]]] = MappingProxyType(

@@ -32,8 +32,7 @@ from lamina.records import VersionChanges
 from lamina.sync import Client, Live, connect
 
 STATE_SECONDS: Final = 0.5
-"""How often the link's state is looked at, which tells nobody of itself, and how soon one who could not begin tries
-again."""
+"""Polling interval of the link's state, which has no event, and the pause between two tries to begin."""
 
 _NOT_YET: Final = (UnavailableError, NotFoundError)
 """What may be otherwise soon: a server that is away, a config that is still to be made."""
@@ -80,7 +79,7 @@ class LaminaProvider(AbstractProvider):
     # --- its life, as OpenFeature leads it ------------------------------------------------------
 
     def get_metadata(self) -> Metadata:
-        """Give the provider's name."""
+        """Return the provider's name."""
         return Metadata(name="Lamina")
 
     def initialize(self, evaluation_context: EvaluationContext) -> None:
@@ -127,7 +126,7 @@ class LaminaProvider(AbstractProvider):
             self.emit_provider_configuration_changed(ProviderEventDetails(flags_changed=flags, metadata=metadata))
 
     def _attend(self) -> None:
-        """Have a thread that sees the link's state; anew in a forked child, at the first flag that is asked for."""
+        """Start the thread that polls the link's state; a forked child starts its own with the first flag it reads."""
         self._process = forking.process
         threading.Thread(target=self._look_after, args=(self._over,), name="lamina-openfeature", daemon=True).start()
 
@@ -146,7 +145,7 @@ class LaminaProvider(AbstractProvider):
                 return
 
     def _look(self, over: threading.Event) -> None:
-        """Tell what has become of the link since the last look; try again to begin, where that has failed."""
+        """Emit an event if the link's state has changed since the last look. Try again to begin, if that failed."""
         if self._live is None:
             self._open()
             if over.is_set():  # meanwhile, and it found nothing to close
@@ -170,25 +169,25 @@ class LaminaProvider(AbstractProvider):
     def resolve_boolean_details(
         self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[bool]:
-        """Give a flag that is true or false."""
+        """Return a flag that is true or false."""
         return self._resolve(flag_key, default_value, bool)
 
     def resolve_string_details(
         self, flag_key: str, default_value: str, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[str]:
-        """Give a flag that is text."""
+        """Return a flag that is text."""
         return self._resolve(flag_key, default_value, str)
 
     def resolve_integer_details(
         self, flag_key: str, default_value: int, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[int]:
-        """Give a flag that is a whole number."""
+        """Return a flag that is a whole number."""
         return self._resolve(flag_key, default_value, int)
 
     def resolve_float_details(
         self, flag_key: str, default_value: float, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[float]:
-        """Give a flag that is a number."""
+        """Return a flag that is a number."""
         return self._resolve(flag_key, default_value, float)
 
     def resolve_object_details(
@@ -197,7 +196,7 @@ class LaminaProvider(AbstractProvider):
         default_value: Sequence[FlagValueType] | Mapping[str, FlagValueType],
         evaluation_context: EvaluationContext | None = None,
     ) -> FlagResolutionDetails[Sequence[FlagValueType] | Mapping[str, FlagValueType]]:
-        """Give a flag that is a list or a dict; it is read-only."""
+        """Return a flag that is a list or a dict; it is read-only."""
         return self._resolve(flag_key, default_value, list, dict)
 
     def _resolve(self, flag: str, default: Flag, *kinds: type) -> FlagResolutionDetails[Flag]:

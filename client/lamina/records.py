@@ -24,7 +24,7 @@ class _Missing(Enum):
 
 
 MISSING: Final = _Missing.MISSING
-"""Stands where there is no value: a key that does not exist, which is not the same as one that holds None. Falsy."""
+"""Stands for no value: the key does not exist, which is not the same as a key that holds None. Falsy."""
 
 copyreg.pickle(_Missing, lambda missing: missing.name)  # copies and pickles are `lamina.MISSING` itself
 
@@ -36,8 +36,8 @@ Missing: TypeAlias = Literal[_Missing.MISSING]
 class Version:
     """The header of one version of a config. Accepted wherever a version's number is.
 
-    What is not yet written (version 0, or the answer to `commit(dry_run=True)`) has the number 0, an empty `hash` and
-    the epoch as its `time`. Times are in UTC, here and in the other records: those of the server that committed it.
+    Version 0, and the answer to `commit(dry_run=True)`, have the number 0, an empty `hash` and the epoch as their
+    `time`. Times here and in the other records are in UTC, by the clock of the server that committed the version.
     """
 
     number: int
@@ -71,7 +71,7 @@ def unwritten(config: str) -> Version:
 @public("lamina")
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One key's value before and after; MISSING where there is none."""
+    """One key's value before and after; MISSING if there is none."""
 
     old: Any
     new: Any
@@ -107,9 +107,9 @@ class VersionChanges:
 @public("lamina")
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """One key that others changed: what it was, is, and would have become; MISSING where there is no value.
+    """One key that others changed. `base` is its value before, `theirs` now, `yours` as you wanted; MISSING if none.
 
-    `version` set, or deleted, `theirs`; `author` committed it.
+    `version` is the number of the version that set or deleted `theirs`, and `author` committed it.
     """
 
     key: str
@@ -132,6 +132,7 @@ class ConfigInfo:
     """When version 1 was committed."""
 
 
+@public("lamina")
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
     """What answered: its release, and the author that this client's writes have there."""

@@ -1,6 +1,6 @@
 """The client for threads: connect, Client and Config. aio.py is the same for asyncio, name by name.
 
-A verb here picks its flow and runs it; what it says to a server is in reads.py and writes.py.
+A verb here picks its flow and runs it; the flows are in `_flows/reads.py` and `_flows/writes.py`.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -46,8 +46,8 @@ def connect(
     else localhost:7440. `tls` None is plaintext for this machine and TLS with the system's roots for any other; False
     is plaintext, True or a `lamina.TLS` is TLS. `timeout` is in seconds, for each verb with all its retries and
     pages. `author` names who commits, on a server that does not authenticate: without one, this system's user.
-    `cache_dir` is where what is followed is kept, for `live` to begin from while no server can be reached; without one,
-    what LAMINA_CACHE_DIR says, else `lamina` in the user's cache directory; "" keeps nothing.
+    `cache_dir` is the folder of last-known-good files, from which `live` begins while no server can be reached; without
+    one, LAMINA_CACHE_DIR, else `lamina` in the user's cache directory; "" keeps no files.
     """
     way = connection(target, token=token, tls=tls, timeout=timeout, author=author)
     return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses)))
@@ -79,10 +79,10 @@ class Client(Uncopyable):
     def live(self, name: str, *, default: Mapping[str, Value] | None = None) -> "Live":
         """Follow a config: a mapping that always shows its newest version, whole; NotFoundError if there is none.
 
-        If no server can be reached within the client's `timeout`, it shows the last version that was followed from this
-        machine, as the file in `cache_dir` has it, else `default`, else it raises UnavailableError; where there is no
-        such config, `default` if there is one. `state` is OFFLINE then, which is logged as well, and it goes on by
-        itself when a server is there, and the config. Any other error is raised.
+        If no server can be reached within the client's `timeout`, it begins from the last-known-good file in
+        `cache_dir`, else from `default`, else it raises UnavailableError. If there is no such config, it begins from
+        `default`, if one is given. Its `state` is OFFLINE then, which is logged, and it moves on by itself as soon as
+        there is a server and the config. Any other error is raised.
 
         All lives of one config share one stream. `close` it, or the client, to end that.
         """
@@ -131,10 +131,10 @@ class Config(Reader, Draft):
     def commit(self, message: str = "", *, merge: bool = True, dry_run: bool = False) -> Version:
         """Write the changes as the next version, once, and return its header.
 
-        What others changed meanwhile is merged, key by key; ConflictError, with the draft as it was, if they changed
-        the same or what you read. `merge=False` demands that nobody changed anything; `dry_run` only tries, and returns
-        a header without number and hash, since it is not known which it would get. Without changes, returns the head's
-        header. Afterwards the draft stands at the new version, others' changes included.
+        Others' changes since `version` are merged, key by key; ConflictError, with the draft as it was, if they changed
+        the same keys, or keys that you read and changed. `merge=False` demands that nobody changed anything; `dry_run`
+        checks and merges without writing, and returns a header without number and hash. A draft without changes returns
+        the head's header. Afterwards the draft stands at the new version, with others' changes.
 
         After an UnavailableError it is not known whether the version was written: commit again to find out.
         """
@@ -142,10 +142,10 @@ class Config(Reader, Draft):
         return self._shell.run(flow)
 
     def refresh(self, *, resolve: Literal["theirs", "yours"] | Callable[[Conflict], Any] | None = None) -> None:
-        """Move to the head, keeping the changes: those that others made too are merged.
+        """Move the draft to the head, and keep its changes.
 
-        ConflictError, with the draft as it was, for keys that both changed, unless `resolve` settles them: "theirs",
-        "yours", or a function of a Conflict that returns the value to take, MISSING to delete the key.
+        ConflictError, with the draft as it was, for keys that others changed too, unless `resolve` settles them: with
+        "theirs", "yours", or a function of a Conflict that returns the value to take, or MISSING to delete the key.
         """
         self._shell.run(writes.refresh(self._shell.session, self._stage, resolve))
 
@@ -168,13 +168,13 @@ class Config(Reader, Draft):
     def transact(self, function: Callable[[Self], Any], message: str = "") -> Version:
         """Run a function on this config as it is at the head, and commit; again on each new head until that succeeds.
 
-        All that the function reads is declared: whatever others changed of it, the function runs anew, so what it
-        decides is always decided on what is true. It may run many times, so it should do nothing but change the draft
-        that it is given. What it raises ends it, and discards its changes. If it changes nothing, nothing is written.
+        If others have changed anything that the function read, it runs again on the new head, so that its decision
+        always rests on current values. It may run many times, so it should do nothing but change the draft that it is
+        given. What it raises ends the transaction and discards its changes. If it changes nothing, nothing is written.
 
-        InvalidError if there are changes already, or if the function itself commits or refreshes the draft. An
-        UnavailableError with a `request_id` leaves open whether the version was written: the draft is as the function
-        left it, and `commit` finds out. Without one nothing was sent.
+        InvalidError if there are changes already, or if the function itself commits or refreshes the draft. After an
+        UnavailableError with a `request_id` it is not known whether the version was written: the draft is as the
+        function left it, and `commit` finds out. Without a `request_id` nothing was sent.
         """
         function = checked(function, "transact")
         flow = writes.transact(self._shell.session, self._stage, Invoke(function, self), message)
@@ -183,8 +183,8 @@ class Config(Reader, Draft):
     def revert(self, *keys: str, to: Point, message: str = "") -> Version:
         """Write a new version in which these keys, or without any the whole map, are as they were at another one.
 
-        InvalidError if there are changes; KeyError for a key that is neither there nor here; ConflictError if others
-        changed the keys, or without keys anything, since `version`.
+        InvalidError if there are changes; KeyError for a key that neither version has; ConflictError if others have
+        changed these keys, or without keys anything, since `version`.
         """
         return self._shell.run(writes.revert(self._shell.session, self._stage, keys, to, message))
 
@@ -199,10 +199,10 @@ class Config(Reader, Draft):
     def verify(self) -> Version:
         """Walk the hash chain from version 1 to the version that this config stands on, and return its header.
 
-        Every hash is made anew from what the server sends, each version's from its parent's, and what this config
-        shows is held against it, staged changes aside. A hash noted elsewhere that equals the returned one's proves
-        the whole past. DataLossError names the first version that is not as it was committed. Reads every change
-        there ever was, so `timeout` counts for each message instead of the whole.
+        Computes every hash from what the server sends, each version's from its parent's, and compares the result with
+        what this config shows, staged changes aside. If the returned hash equals one that was noted elsewhere, the
+        whole past is proved. DataLossError names the first version that is not as it was committed. It reads all
+        changes since version 1, so `timeout` counts for each message instead of the whole.
         """
         return verified(self._shell, self._stage.base)
 

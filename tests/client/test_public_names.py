@@ -30,6 +30,7 @@ RECORDS = [
     lamina.VersionChanges(2, (CHANGE,), "ann", "why", VERSION.time, VERSION.hash),
     CONFLICT,
     lamina.ConfigInfo("app", 2, VERSION.time, VERSION.time),
+    lamina.ServerInfo("0.1.0", "ann", True),
     lamina.LiveState.STALE,
     lamina.TLS(ca=b"PEM"),
     SNAPSHOT,

@@ -22,7 +22,7 @@ from lamina.records import MISSING, Conflict, Missing, Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
 DELETIONS_LIMIT: Final = 100
-"""So many deleted keys are asked for their history, a call each; of more, who deleted them stays unsaid."""
+"""For so many deleted keys the history is read, with a call each. Of more, the error does not say who deleted them."""
 NAMED_KEYS: Final = 10
 """So many keys an error's text names."""
 
@@ -70,7 +70,7 @@ def describe(
     base: Lookup,
     yours: Mapping[str, Stored | Missing],
 ) -> Flow[dict[str, Conflict]]:
-    """Tell both sides of these keys at a head, and who committed theirs. What is not in `yours` is as in the base."""
+    """Return both sides of these keys at a head, and who committed theirs. Keys not in `yours` are as in the base."""
     pages = yield from read_version(operation, head.config, head, view=pb.BLAME, keys=_named(keys))
     theirs, blame = {key: load(entry.value) for key, entry in PagedEntries(pages).items()}, blame_of(pages)
     deleted = [key for key in keys if key not in theirs][:DELETIONS_LIMIT]
@@ -114,7 +114,7 @@ def _conflicting(
 def _yours(
     operation: Operation, request: pb.CommitRequest | pb.RevertConfigRequest, keys: Iterable[str]
 ) -> Flow[Mapping[str, Stored | Missing]]:
-    """Tell what the request would have made of the keys; where it says nothing, the base stays."""
+    """Return the values that the request would have given the keys; others stay as in the base."""
     if isinstance(request, pb.CommitRequest):
         return {change.key: _of(change) for change in request.changes}
     wanted = set(keys)

@@ -28,7 +28,7 @@ class Call(NamedTuple):
 
 
 class Sleep(NamedTuple):
-    """Let so many seconds pass."""
+    """Wait so many seconds."""
 
     seconds: float
 

@@ -21,11 +21,11 @@ FIRST_SERVER_SECONDS: Final = 2.0
 
 
 LAST_TRY_SECONDS: Final = 0.01
-"""With less time than this left there is no point in another try."""
+"""With less time left than this, another try is pointless."""
 
 
 BUG_TRIES: Final = 3
-"""A defect of the server's may be a passing one, but is not worth a verb's whole time."""
+"""A defect of the server may pass, but is not worth a verb's whole time."""
 
 
 class Operation:
@@ -65,7 +65,7 @@ class Operation:
                 yield Sleep(min(self.session.uniform(0, ceiling), left / 2))
 
     def _share(self, silences: int) -> float:
-        """Say how long a try may take, so that one server that says nothing leaves time for the others.
+        """Return how many seconds a try may take, so that one silent server leaves time for the others.
 
         With one server, all the time there is. With two and 10 s: at most 2 s for the first, then 4 s for the second,
         which may just be slow, and half of what is left for each further one. Only tries that ran out of their time

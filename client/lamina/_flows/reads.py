@@ -39,7 +39,7 @@ Reply = TypeVar("Reply", bound=Any)
 
 
 READ_KEYS_LIMIT: Final = 1_000
-"""Keys a request may name, by the wire contract; beyond, the whole map is read."""
+"""Keys that a request may name, by the wire contract; for more, the whole map is read."""
 SMALL_MAP_KEYS: Final = 1_000
 """Up to here a whole map is about one page, so reading it anew costs no more than finding out what changed."""
 CATCH_UP_VERSIONS: Final = 100
@@ -78,7 +78,7 @@ def diff(session: Session, config: str, old: Point, new: Point | None) -> Flow[d
 
 
 def blame(session: Session, base: Entries, keys: Collection[str]) -> Flow[dict[str, Version]]:
-    """Tell which version set each key's value, as of the base; KeyError for a key that it does not have."""
+    """Return for each key the version that set its value, as of the base; KeyError for a key that the base lacks."""
     for key in keys:
         base.origin(key)
     if not base:

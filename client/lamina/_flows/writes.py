@@ -81,9 +81,9 @@ def begin_edit(session: Session, stage: StagedChanges) -> Flow[None]:
 def transact(session: Session, stage: StagedChanges, invoke: Invoke, message: str) -> Flow[Version]:
     """Have a function change the draft, and write that; where others changed what it read, run it on the new head.
 
-    Each try has the whole of the verb's time, and there is no limit of tries: each that fails means that a commit of
-    somebody else's went through. What the function raises discards the draft; an open write stays for `commit`.
-    What a conflict is about is not asked for: the function runs anew, whatever it is.
+    Each try has the whole of the verb's time, and there is no limit of tries: each that fails means that somebody
+    else's commit succeeded. What the function raises discards the draft; an open write stays for `commit`. The details
+    of a conflict are not read, because the function runs again in any case.
     """
     message = check_text(message, "a message")
     _refuse_changes(stage, "transact")
@@ -299,7 +299,7 @@ def _revert_request(
 
 
 def _same(open_write: Any, request: Any) -> bool:
-    """Tell whether two requests ask for the same, their ids aside."""
+    """Return whether two requests ask for the same, apart from their ids."""
     if type(open_write) is not type(request):
         return False
     other = type(request)()
@@ -309,9 +309,9 @@ def _same(open_write: Any, request: Any) -> bool:
 
 
 def _leaves_open(error: LaminaError) -> bool:
-    """Tell whether a write may have happened: only the server's word, which has a reason, says that it did not.
+    """Return whether a write may have happened. Only an error with the server's reason says that it did not.
 
-    What comes without one is from gRPC or from something on the way, and an earlier try may have got further.
+    An error without one is from gRPC or from something on the way, and an earlier try may have reached the server.
     """
     return isinstance(error, UnavailableError) or error.reason is None
 
@@ -321,7 +321,7 @@ def _rpc_of(request: Write) -> Rpc[Any, pb.CommitResponse]:
 
 
 def _refuse_within(stage: StagedChanges) -> None:
-    """Refuse what would move the draft under a transaction's function: of what that read nobody would know any more."""
+    """Refuse what would move the draft while a transaction's function runs: what it has read would be forgotten."""
     if stage.is_running:
         text = "within transact a draft is read and changed: transact itself refreshes and commits it"
         raise InvalidError(text, reason="BAD_REQUEST")

@@ -46,7 +46,7 @@ class Draft(Uncopyable, ConfigMapping, MutableMapping[str, Any]):
         self._stage.discard()
 
     def origin(self, key: str) -> int:
-        """Tell which version set the key's committed value; KeyError where there is none."""
+        """Return the number of the version that set the key's committed value; KeyError if there is none."""
         self._note_read(key)
         return self._stage.base.origin(key)
 
@@ -56,7 +56,7 @@ class Draft(Uncopyable, ConfigMapping, MutableMapping[str, Any]):
             self._stage.put(key, MISSING)
 
     def setdefault(self, key: str, default: Value = None) -> Any:
-        """Give a key's value; where there is none, set this one first."""
+        """Return a key's value; if there is none, set this one first."""
         return super().setdefault(key, default)
 
     def popitem(self) -> tuple[str, Any]:

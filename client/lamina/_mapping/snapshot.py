@@ -13,7 +13,7 @@ from lamina.records import Missing, Version
 
 
 class ConfigMapping(Mapping[str, Any]):
-    """What both have of a dict beyond a Mapping: `|`, `reversed`, and equality by kind as well as value."""
+    """What Snapshot and Draft share with a dict beyond a Mapping: `|`, `reversed`, and equality by kind and value."""
 
     __slots__ = ()
 
@@ -77,7 +77,7 @@ class Snapshot(ConfigMapping):
         return self._entries.header.number
 
     def origin(self, key: str) -> int:
-        """Tell which version set the key's value; KeyError where there is none."""
+        """Return the number of the version that set the key's value; KeyError if there is none."""
         return self._entries.origin(key)
 
     def __getitem__(self, key: str) -> Any:

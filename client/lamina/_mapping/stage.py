@@ -15,7 +15,7 @@ from lamina.records import MISSING, Missing, Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
 READ_KEYS_DECLARED: Final = 10_000
-"""Keys a commit may declare, by the wire contract; who read more depends on the whole map."""
+"""Keys that a commit may declare, by the wire contract; a transaction that read more depends on the whole map."""
 
 
 class StagedChanges:
@@ -77,7 +77,7 @@ class StagedChanges:
         return key in self.base if staged is None else staged is not MISSING
 
     def value(self, key: str) -> Any:
-        """Give the value as it is read; KeyError where there is none."""
+        """Return the value as users read it; KeyError if there is none."""
         stored = self.staged.get(key)
         if stored is None:
             return self.base.value(key)
@@ -88,7 +88,7 @@ class StagedChanges:
         return self.read_cache[key]
 
     def read(self, key: Any) -> Any:
-        """Give the value as it is read, and remember that the draft depends on it; KeyError where there is none."""
+        """Return a value, and remember that the draft depends on it; KeyError if there is none."""
         if key in self.staged:
             return self.value(key)
         if isinstance(key, str):
@@ -97,12 +97,12 @@ class StagedChanges:
         return value
 
     def stored(self, key: str) -> Stored | Missing:
-        """Give the value in canonical form."""
+        """Return the value in canonical form; MISSING if there is none."""
         stored = self.staged.get(key)
         return self.base.stored(key) if stored is None else stored
 
     def old_and_new(self, key: str) -> tuple[Any, Any]:
-        """Give a staged key's value before and after; MISSING where there is none."""
+        """Return a staged key's value before and after; MISSING if there is none."""
         old = self.base.value(key) if key in self.base else MISSING
         return old, (MISSING if self.staged[key] is MISSING else self.value(key))
 
@@ -132,7 +132,7 @@ class StagedChanges:
             self._reorder(key, added=not was_there)
 
     def discard(self) -> None:
-        """Forget all that was staged and read, and a write whose outcome is not known; see above for what was read."""
+        """Forget what was staged, a write whose outcome is not known, and, unless `is_running`, what was read."""
         self.unresolved = None
         if self.is_running:
             for key in list(self.staged):
@@ -156,7 +156,7 @@ class StagedChanges:
 
     @property
     def depends_on_all(self) -> bool:
-        """Whether any change of others' would have made a difference."""
+        """Whether any change by others would have made a difference."""
         too_many = len(self.keys_read) > READ_KEYS_DECLARED
         return self.in_transaction and (self._has_read_all or too_many)
 
@@ -172,7 +172,7 @@ class StagedChanges:
 
 
 def _can_be(key: str) -> bool:
-    """Tell whether there can be such a key: what was asked for is any text, and of no other will there ever be one."""
+    """Return whether a text that was looked up can be a key at all: no other will ever have a value."""
     try:
         check_key(key)
     except InvalidError:

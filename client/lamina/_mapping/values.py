@@ -55,7 +55,7 @@ class Stored:
 def encode(value: object, *, key: str) -> Stored:
     """Check, copy and canonicalise what `key` is to hold.
 
-    Raises TypeError for what has no kind, InvalidError for a number, text or depth that the wire does not take.
+    TypeError for a type that no kind holds, InvalidError for a number, text or depth that the wire does not take.
     """
     if isinstance(value, list | dict):
         plain = _plain_json(value, f"the value of {key!r}", 1)
@@ -67,7 +67,7 @@ def encode(value: object, *, key: str) -> Stored:
 
 
 def decode(stored: Stored) -> Any:
-    """Give the value as it is read: lists and dicts read-only."""
+    """Return the value as users read it: lists and dicts read-only."""
     return _freeze(json.loads(cast("str", stored.data))) if stored.kind == "json" else stored.data
 
 
@@ -80,7 +80,7 @@ def load(message: pb.Value) -> Stored:
 
 
 def read(message: pb.Value) -> Any:
-    """Give a value of the wire as it is read: `decode(load(message))`, with no object in between."""
+    """Return a value of the wire as users read it: `decode(load(message))` without the object in between."""
     text = message.string
     if text:
         return text  # most are text, and this asks protobuf once
@@ -100,7 +100,7 @@ def dump(stored: Stored) -> pb.Value:
 
 
 def check_key(key: object) -> str:
-    """Give the key as plain text, or raise as a bad key deserves: TypeError, or InvalidError naming the limit."""
+    """Return the key as plain text; TypeError if it is no text, InvalidError that names the limit if it is bad."""
     if not isinstance(key, str):
         raise TypeError(f"keys are text, not {type(key).__name__}")
     key = str.__str__(key)
@@ -119,7 +119,7 @@ def check_key(key: object) -> str:
 
 
 def check_text(text: object, what: str) -> str:
-    """Give a name or message as plain text; TypeError for anything else, InvalidError for what UTF-8 cannot hold."""
+    """Return a name or message as plain text. TypeError if it is no text, InvalidError for what UTF-8 cannot hold."""
     if not isinstance(text, str):
         raise TypeError(f"{what} is text, not {type(text).__name__}")
     return _plain_text(text, what, reason="BAD_REQUEST")

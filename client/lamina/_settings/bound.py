@@ -28,7 +28,7 @@ from lamina._settings.shapes import Filling, Path, Shape, ShapeError
 from lamina.errors import InvalidError, SettingsError
 
 SHOWN_PROBLEMS: Final = 10
-"""So many a text tells of, to stay one that can be read; `problems` has them all."""
+"""An error's text names so many, to stay readable; `problems` has them all."""
 
 
 _OF_NO_TYPE: Final = frozenset({"value_error", "assertion_error", "extra_forbidden"})
@@ -83,7 +83,7 @@ class Notification(NamedTuple):
     bound: "Bound[Any]"
 
     def wanted(self) -> Iterable[Callable[..., Any]]:
-        """Give the functions one by one, until its live is closed."""
+        """Yield the functions one by one, until the live is closed."""
         for function in self.functions:
             if not self.bound.is_over:
                 yield function
@@ -98,7 +98,7 @@ class Notifier(Protocol):
     """What calls the functions."""
 
     def begin_calling(self) -> None:
-        """Be ready to."""
+        """Start what calls the functions, if nothing does yet."""
         ...
 
     def tell(self, notification: Notification, /) -> None:
@@ -201,7 +201,7 @@ class Bound(Uncopyable, Generic[T_co]):
         return function
 
     def look(self, entries: Entries) -> None:
-        """Show a version if it fits, and report it if not. Raises nothing: it runs where nobody would hear of it."""
+        """Show a version if it fits, and report it if not. Raises nothing: no caller would see it."""
         shown, version = self._shown, entries.header.number
         try:
             current = self._made(entries)
@@ -287,7 +287,7 @@ class Bindings:
 
 
 def form_of(settings: Any) -> Form[Any]:
-    """Find out how objects of a class are made; TypeError for a class that is neither a model nor a dataclass."""
+    """Return how objects of a class are made; TypeError for a class that is neither a model nor a dataclass."""
     # What makes them is loaded when it is needed; pydantic has been by then.
     if isinstance(settings, type) and hasattr(settings, "__pydantic_validator__"):
         from lamina._settings.models import ModelForm  # noqa: PLC0415

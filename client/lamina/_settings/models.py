@@ -49,7 +49,7 @@ class ModelForm(Generic[T]):
 
 
 def shape_of(settings: Any, shapes: Shapes | None = None) -> Shape:
-    """Tell what names a model or a dataclass takes, its nested ones included."""
+    """Return the shape of a model or a dataclass: the names that it takes, with those of nested ones."""
     shapes = {} if shapes is None else shapes
     if settings not in shapes:
         shape = shapes[settings] = Shape({})  # first, in case that it holds itself
@@ -96,13 +96,13 @@ def _taken(name: str, field: FieldInfo, config: Mapping[str, Any]) -> list[tuple
 
 
 def _looks_first(settings: Any) -> bool:
-    """Tell whether a validator sees what comes in before it is sorted into fields: it may want other names, too."""
+    """Return whether a validator sees the input before it is sorted into fields: it may want other names, too."""
     validators = settings.__pydantic_decorators__.model_validators.values()
     return any(each.info.mode in {"before", "wrap"} for each in validators)
 
 
 def _below(annotation: Any, shapes: Shapes) -> Shape | None:
-    """Tell what keys below a field of this type may fill; None for one whose value comes whole."""
+    """Return what keys below a field of this type may fill; None for a field whose value comes whole."""
     annotation = _unwrapped(annotation)
     if get_origin(annotation) in {Union, UnionType}:
         found = [shape for each in get_args(annotation) if (shape := _below(each, shapes)) is not None]
@@ -114,7 +114,7 @@ def _below(annotation: Any, shapes: Shapes) -> Shape | None:
 
 
 def _is_open(kind: Any) -> bool:
-    """Tell whether it may be a dict with names of any kind; a TypedDict is one."""
+    """Return whether it may be a dict with any names; a TypedDict is one."""
     is_mapping = isinstance(kind, type) and issubclass(kind, Mapping)
     return is_mapping or kind is Any or kind is object or isinstance(kind, TypeVar)
 

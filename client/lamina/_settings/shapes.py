@@ -48,7 +48,7 @@ class ShapeError(Exception):
         self.places = tuple(places)
 
     def within(self, step: int | str) -> list[tuple[Path, str]]:
-        """Give the places as seen from one level above."""
+        """Return the places as seen from one level above."""
         return [((step, *path), kind) for path, kind in self.places]
 
 
