@@ -15,7 +15,7 @@ from lamina._flows.points import Point
 from lamina._grpc.aio.live import Live, LiveRegistry
 from lamina._grpc.aio.reader import Reader
 from lamina._grpc.aio.shell import Shell
-from lamina._grpc.aio.walk import verified
+from lamina._grpc.aio.walk import walk_chain
 from lamina._grpc.aio.watch import Watch
 from lamina._grpc.connection import DEFAULT_TIMEOUT_SECONDS, TLS, connection
 from lamina._live.cache import Cache, CacheDir, cache_of
@@ -182,7 +182,7 @@ class Config(Reader, Draft):
 
         DataLossError names the first version that is not as it was committed. `timeout` counts for each message.
         """
-        return await verified(self._shell, self._stage.base)
+        return await walk_chain(self._shell, self._stage.base)
 
     def _base(self) -> Entries:
         return self._stage.base

@@ -14,7 +14,7 @@ from lamina._grpc.connection import DEFAULT_TIMEOUT_SECONDS, TLS, connection
 from lamina._grpc.sync.live import Live, LiveRegistry
 from lamina._grpc.sync.reader import Reader
 from lamina._grpc.sync.shell import Shell
-from lamina._grpc.sync.walk import verified
+from lamina._grpc.sync.walk import walk_chain
 from lamina._grpc.sync.watch import Watch
 from lamina._live.cache import Cache, CacheDir, cache_of
 from lamina._mapping.draft import Draft
@@ -204,7 +204,7 @@ class Config(Reader, Draft):
         whole past is proved. DataLossError names the first version that is not as it was committed. It reads all
         changes since version 1, so `timeout` counts for each message instead of the whole.
         """
-        return verified(self._shell, self._stage.base)
+        return walk_chain(self._shell, self._stage.base)
 
     def _base(self) -> Entries:
         return self._stage.base

@@ -7,6 +7,9 @@ from contextlib import asynccontextmanager
 from typing import Any
 
 import lamina
+from lamina._grpc.aio.live import LiveRegistry as AioLiveRegistry
+from lamina._grpc.sync.live import LiveRegistry
+from lamina._live.cache import Cache
 from tests.client.sdk import Sdk, of
 
 SECONDS = 30
@@ -41,6 +44,12 @@ async def until(is_so: Callable[[], bool]) -> AsyncIterator[None]:
     async with asyncio.timeout(SECONDS):
         while not is_so():  # noqa: ASYNC110 - a state has no event
             await asyncio.sleep(0.01)
+
+
+def lives_of(client: Any, **options: Any) -> Any:
+    """Make a registry of lives beside a client's own, with limits of its own; `open(name, None)` follows a config."""
+    registry = LiveRegistry if isinstance(client, lamina.Client) else AioLiveRegistry
+    return registry(client._shell, Cache("", ""), **options)
 
 
 class Noted:

@@ -5,6 +5,7 @@ import inspect
 import pickle
 import subprocess
 import sys
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from lamina import aio, sync
 from lamina._grpc.aio import reader as aio_verbs
 from lamina._wire import rpcs
 from lamina_protos.v1 import lamina_pb2 as pb
+from tests.support.bundles import history, packed
 
 
 def test_the_public_names() -> None:
@@ -31,6 +33,15 @@ def test_to_import_it_loads_nothing_else() -> None:
     assert loaded("import lamina; lamina.MISSING, lamina.NotFoundError") == []
     assert loaded("import lamina; lamina.connect") == ["grpc", "google.protobuf"]
     assert loaded("import lamina; lamina.aio.connect") == ["grpc", "google.protobuf", "lamina.aio"]
+
+
+def test_a_bundle_is_read_without_grpc(tmp_path: Path) -> None:
+    """No server is asked. Only `export`, which asks one, loads gRPC."""
+    path = tmp_path / "app.lamina"
+    path.write_bytes(packed(history([{"x": 27}, {"x": 28}])))
+    read = f"import lamina; app = lamina.open({str(path)!r}); app.verify(); assert app.at(1)['x'] == 27"
+    assert loaded(read) == ["google.protobuf"]
+    assert loaded(f"{read}; from lamina.bundle import export") == ["grpc", "google.protobuf"]
 
 
 def loaded(statements: str) -> list[str]:

@@ -67,7 +67,7 @@ def contents(folder: Path) -> dict[str, bytes]:
 
 
 class TestTheCopy:
-    def test_is_one_plain_file_for_its_owner(self, store: SqlStore, url: str, folder: Path) -> None:
+    def test_a_backup_is_one_file_that_only_its_owner_may_read(self, store: SqlStore, url: str, folder: Path) -> None:
         target = folder / "copy.db"
         made = back_up(url, target, nothing)
         assert [each.name for each in folder.iterdir()] == ["copy.db"]
@@ -78,7 +78,7 @@ class TestTheCopy:
             assert connection.execute("SELECT count(*) FROM lamina_log").fetchone() == (10,)
         assert head_of(target) == 10
 
-    def test_is_of_one_moment_and_in_nobodys_way(
+    def test_a_backup_is_of_one_moment_and_blocks_no_commit(
         self, store: SqlStore, url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         """P12: a commit between two steps neither waits, nor gets into the copy, nor makes the copying begin anew."""
@@ -99,7 +99,7 @@ class TestTheCopy:
         assert head is not None
         assert head.number == 10 + pages
 
-    def test_has_what_only_the_log_of_a_crashed_server_holds_and_leaves_it_there(
+    def test_a_backup_includes_the_log_of_a_crashed_server_and_leaves_the_log_alone(
         self, store: SqlStore, path: Path, folder: Path, tmp_path: Path
     ) -> None:
         """P1: closing the last connection would checkpoint, were it one that may write."""
@@ -113,7 +113,7 @@ class TestTheCopy:
         assert head_of(folder / "copy.db") == 10
         assert head_of(crashed / "lamina.db") == 10
 
-    def test_of_a_stopped_server_needs_no_lock_and_changes_nothing(
+    def test_a_backup_of_a_stopped_server_needs_no_lock_and_changes_nothing(
         self, store: SqlStore, path: Path, url: str, folder: Path
     ) -> None:
         store.close()
@@ -124,7 +124,7 @@ class TestTheCopy:
         assert not path.with_name("lamina.db.lock").exists()
         assert head_of(folder / "copy.db") == 10
 
-    def test_may_be_of_an_older_schema(self, store: SqlStore, path: Path, url: str, folder: Path) -> None:
+    def test_the_schema_may_be_older(self, store: SqlStore, path: Path, url: str, folder: Path) -> None:
         store.close()
         with closing(sqlite3.connect(path)) as connection, connection:
             for statement in drop_views():
@@ -135,14 +135,14 @@ class TestTheCopy:
 
 
 class TestRefusals:
-    def test_nothing_is_overwritten(self, store: SqlStore, url: str, folder: Path) -> None:
+    def test_an_existing_file_is_not_overwritten(self, store: SqlStore, url: str, folder: Path) -> None:
         target = folder / "copy.db"
         target.write_bytes(b"precious")
         with pytest.raises(match=r"copy\.db' exists already"):
             back_up(url, target, nothing)
         assert contents(folder) == {"copy.db": b"precious"}
 
-    def test_nor_what_appears_meanwhile(self, store: SqlStore, url: str, folder: Path) -> None:
+    def test_a_file_that_appears_meanwhile_is_not_overwritten(self, store: SqlStore, url: str, folder: Path) -> None:
         target = folder / "copy.db"
 
         def write(_done: int, _total: int) -> None:
@@ -152,16 +152,14 @@ class TestRefusals:
             back_up(url, target, write)
         assert contents(folder) == {"copy.db": b"precious"}
 
-    def test_nor_a_link_to_nowhere(self, store: SqlStore, url: str, folder: Path) -> None:
+    def test_a_dangling_link_is_not_overwritten(self, store: SqlStore, url: str, folder: Path) -> None:
         (folder / "copy.db").symlink_to(folder / "elsewhere.db")
         with pytest.raises(match="exists already"):
             back_up(url, folder / "copy.db", nothing)
         assert not (folder / "elsewhere.db").exists()
 
     @pytest.mark.parametrize("suffix", ["-wal", "-journal"])
-    def test_a_log_that_would_be_applied_to_the_copy(
-        self, store: SqlStore, url: str, folder: Path, suffix: str
-    ) -> None:
+    def test_a_log_beside_the_target_is_refused(self, store: SqlStore, url: str, folder: Path, suffix: str) -> None:
         (folder / f"copy.db{suffix}").touch()
         with pytest.raises(match=rf"copy\.db{suffix}' of another database lies there"):
             back_up(url, folder / "copy.db", nothing)
@@ -174,7 +172,7 @@ class TestRefusals:
             ("sqlite://", "in memory"),
         ],
     )
-    def test_what_has_no_file(self, url: str, text: str, folder: Path) -> None:
+    def test_a_database_without_a_file_is_refused(self, url: str, text: str, folder: Path) -> None:
         with pytest.raises(match=text) as refused:
             back_up(url, folder / "copy.db", nothing)
         assert "secret" not in str(refused.value)
@@ -189,16 +187,16 @@ class TestFailures:
             ("lamina.db", "is not a URL"),
         ],
     )
-    def test_no_database(self, url: str, text: str, folder: Path) -> None:
+    def test_a_missing_database_is_refused(self, url: str, text: str, folder: Path) -> None:
         with pytest.raises(UnusableStoreError, match=text):
             back_up(url, folder / "copy.db", nothing)
         assert contents(folder) == {}
 
-    def test_no_folder(self, store: SqlStore, url: str, folder: Path) -> None:
+    def test_a_missing_folder_is_refused(self, store: SqlStore, url: str, folder: Path) -> None:
         with pytest.raises(UnusableStoreError, match=r"there is no folder '.*copies/none'"):
             back_up(url, folder / "none" / "copy.db", nothing)
 
-    def test_something_else(self, path: Path, url: str, folder: Path) -> None:
+    def test_a_file_that_is_not_a_database_is_refused(self, path: Path, url: str, folder: Path) -> None:
         path.write_bytes(b"no database, but long enough to be told from one" * 100)
         with pytest.raises(UnusableStoreError, match="file is not a database"):
             back_up(url, folder / "copy.db", nothing)
@@ -209,21 +207,21 @@ class TestFailures:
             back_up(url, folder / "copy.db", nothing)
         assert contents(folder) == {}
 
-    def test_tables_of_the_models_alone(self, path: Path, url: str, folder: Path) -> None:
+    def test_tables_without_a_revision_are_refused(self, path: Path, url: str, folder: Path) -> None:
         engine = create_engine(url)
         Base.metadata.create_all(engine)
         engine.dispose()
         with pytest.raises(UnusableStoreError, match="not a database that lamina-server has made"):
             back_up(url, folder / "copy.db", nothing)
 
-    def test_a_schema_of_the_future(self, store: SqlStore, url: str, folder: Path) -> None:
+    def test_a_newer_schema_is_refused(self, store: SqlStore, url: str, folder: Path) -> None:
         with store._database.migrating() as engine, engine.begin() as connection:
             connection.execute(text("UPDATE alembic_version SET version_num = 'of the future'"))
         with pytest.raises(UnusableStoreError, match="'of the future' is not known to this release"):
             back_up(url, folder / "copy.db", nothing)
         assert contents(folder) == {}
 
-    def test_a_damaged_page(self, store: SqlStore, path: Path, url: str, folder: Path) -> None:
+    def test_a_damaged_page_is_refused(self, store: SqlStore, path: Path, url: str, folder: Path) -> None:
         """P5: no copy is better than one that looks whole."""
         store.close()
         with path.open("r+b") as file:
@@ -233,6 +231,6 @@ class TestFailures:
             back_up(url, folder / "copy.db", nothing)
         assert contents(folder) == {}
 
-    def test_a_folder_that_takes_no_file(self, store: SqlStore, url: str) -> None:
+    def test_a_folder_without_write_permission_is_refused(self, store: SqlStore, url: str) -> None:
         with pytest.raises(UnusableStoreError, match=r"lamina\.db' could not be copied"):
             back_up(url, Path("/proc/copy.db"), nothing)

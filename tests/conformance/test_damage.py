@@ -56,7 +56,7 @@ def damaged(place: Place, store: Store) -> Store:
 
 class TestDamagedValues:
     @pytest.mark.parametrize("name", DAMAGED)
-    def test_they_are_an_error_that_names_config_version_and_key(self, damaged: Store, name: str) -> None:
+    def test_the_error_names_config_version_and_key(self, damaged: Store, name: str) -> None:
         key, assignment = DAMAGED[name]
         version = 2 if key == "gone" else 1
         text = f"{key!r} as set by version {version} of {CONFIG!r} does not match its digest"
@@ -69,7 +69,7 @@ class TestDamagedValues:
                 assert str(caught.value) == text
             assert reading.states(CONFIG, 2, ["whole"])["whole"].value == values({"": 1})[""]
 
-    def test_within_a_keyframe_too(self, damaged: Store) -> None:
+    def test_a_damaged_row_of_a_keyframe_is_an_error(self, damaged: Store) -> None:
         damaged.write_keyframe(CONFIG)
         damage(damaged, SET.format("int_value = 8"), name="integer", version=1)
         with damaged.read() as reading, pytest.raises(HashMismatchError):
@@ -103,7 +103,7 @@ class TestDamagedValues:
                 map_at(reading, 1)
 
     @pytest.mark.parametrize("keyframe", [False, True])
-    def test_a_missing_row_is_noticed_by_who_reads_the_whole_map(self, damaged: Store, *, keyframe: bool) -> None:
+    def test_a_read_of_the_whole_map_notices_a_missing_row(self, damaged: Store, *, keyframe: bool) -> None:
         if keyframe:
             damaged.write_keyframe(CONFIG)
         damage(damaged, "DELETE FROM config_value WHERE name = :name", name="integer")
@@ -112,13 +112,13 @@ class TestDamagedValues:
                 with pytest.raises(HashMismatchError, match=rf"the map of '{CONFIG}' at version {number}"):
                     map_at(reading, number)
 
-    def test_no_keyframe_is_written_of_a_map_that_is_not_whole(self, damaged: Store) -> None:
+    def test_no_keyframe_is_written_of_an_incomplete_map(self, damaged: Store) -> None:
         damage(damaged, "DELETE FROM config_value WHERE name = :name", name="integer")
         for _ in range(2):
             with pytest.raises(HashMismatchError, match=rf"the map of '{CONFIG}' at version 2"):
                 damaged.write_keyframe(CONFIG)
 
-    def test_a_writing_block_goes_on(self, damaged: Store) -> None:
+    def test_a_writing_block_survives_a_damaged_row(self, damaged: Store) -> None:
         """Of many commits in one block, only the one that meets the damage fails."""
         damage(damaged, SET.format("int_value = 8"), name="integer", version=1)
         with damaged.write() as writing:
@@ -133,7 +133,7 @@ class TestDamagedValues:
 
 
 @pytest.mark.parametrize("wanted", [b"a text to be found", b"a/key/to/be/found"])
-def test_a_flipped_bit_in_sqlites_file(tmp_path: Path, wanted: bytes) -> None:
+def test_a_flipped_bit_in_sqlites_file_is_noticed(tmp_path: Path, wanted: bytes) -> None:
     path = tmp_path / "lamina.db"
     store = open_store(f"sqlite:///{path}")
     commit(store, {"a/key/to/be/found": 1, "b": "a text to be found"})

@@ -19,7 +19,7 @@ class TestKeyHistory:
             commit(store, changes, author=author, message=f"message {number + 1}", now_us=100 * number)
         commit(store, {"x": 9}, config="other")
 
-    def test_it_names_the_version_its_author_message_and_time(self, store: Store) -> None:
+    def test_each_change_has_the_version_author_message_and_time(self, store: Store) -> None:
         with store.read() as reading:
             history = reading.key_history(CONFIG, "x", after=1, before=6, limit=10, newest_first=False)
         assert history == [
@@ -40,7 +40,7 @@ class TestKeyHistory:
             (0, 7, 0, False, []),
         ],
     )
-    def test_it_lies_between_its_bounds(
+    def test_a_history_lies_between_its_bounds(
         self,
         store: Store,
         after: int,
@@ -55,14 +55,14 @@ class TestKeyHistory:
             )
         assert [change.version for change in history] == expected
 
-    def test_a_key_never_set_has_none(self, store: Store) -> None:
+    def test_a_key_that_was_never_set_has_no_history(self, store: Store) -> None:
         with store.read() as reading:
             assert reading.key_history(CONFIG, "X", after=0, before=9, limit=9, newest_first=False) == []
             assert reading.key_history("nowhere", "x", after=0, before=9, limit=9, newest_first=False) == []
 
 
 class TestChanges:
-    def test_they_come_in_order_of_version_then_key_from_just_after_a_position(self, store: Store) -> None:
+    def test_changes_after_a_position_are_in_order_of_version_and_key(self, store: Store) -> None:
         history = [{"b": 1, "a": 1, "c": 1}, {"b": DELETED}, {"é": 1, "z": 2, "a": 3}]
         for changes in history:
             commit(store, changes)

@@ -40,7 +40,7 @@ def ask(store: Store) -> list[object]:
 
 
 class TestKeyframes:
-    def test_the_values_since_are_counted(self, store: Store) -> None:
+    def test_the_values_since_a_keyframe_are_counted(self, store: Store) -> None:
         assert store.originated_since_keyframe(CONFIG) == 0
         commit(store, {"a": 1, "b": 1})
         commit(store, {"a": 2, "b": DELETED})
@@ -52,21 +52,21 @@ class TestKeyframes:
         assert store.originated_since_keyframe(CONFIG) == 1
         assert store.originated_since_keyframe("other") == 1
 
-    def test_none_is_written_of_nothing(self, store: Store) -> None:
+    def test_no_keyframe_is_written_of_an_empty_map(self, store: Store) -> None:
         store.write_keyframe(CONFIG)
         commit(store, {"a": 1})
         commit(store, {"a": DELETED})
         store.write_keyframe(CONFIG)
         assert store.originated_since_keyframe(CONFIG) == 2
 
-    def test_a_second_one_at_the_same_version_is_nothing(self, store: Store) -> None:
+    def test_a_second_keyframe_at_the_same_version_is_not_written(self, store: Store) -> None:
         commit(store, {"a": 1})
         store.write_keyframe(CONFIG)
         store.write_keyframe(CONFIG)
         assert store.originated_since_keyframe(CONFIG) == 0
 
     @pytest.mark.parametrize("at", [{6}, {1}, {3}, {2, 4}, {1, 2, 3, 4, 5, 6}])
-    def test_they_change_no_answer(self, store: Store, at: set[int]) -> None:
+    def test_keyframes_change_no_answer(self, store: Store, at: set[int]) -> None:
         for number, changes in enumerate(HISTORY, 1):
             commit(store, changes)
             commit(store, {"a": number}, config="other")
@@ -130,7 +130,7 @@ class TestDamagedKeyframes:
                 store.write_keyframe(CONFIG)
 
     @pytest.mark.parametrize("name", DAMAGES)
-    def test_it_is_passed_over_and_the_next_is_written_at_the_head(self, store: Store, name: str) -> None:
+    def test_a_damaged_keyframe_is_skipped_and_the_next_is_written_at_the_head(self, store: Store, name: str) -> None:
         before = ask(store)
         assert store.originated_since_keyframe(CONFIG) == 3
         damage(store, DAMAGES[name], at=4)
@@ -140,13 +140,13 @@ class TestDamagedKeyframes:
         assert ask(store) == before
         assert store.originated_since_keyframe(CONFIG) == 0
 
-    def test_all_of_them(self, store: Store) -> None:
+    def test_all_keyframes_may_be_damaged(self, store: Store) -> None:
         before = ask(store)
         damage(store, f"DELETE FROM {LINES} WHERE config_value_id = {_D}")
         assert ask(store) == before
         assert store.originated_since_keyframe(CONFIG) == 11
 
-    def test_one_at_the_head_is_not_written_again(self, store: Store) -> None:
+    def test_a_damaged_keyframe_at_the_head_is_not_written_again(self, store: Store) -> None:
         store.write_keyframe(CONFIG)
         before = ask(store)
         damage(store, DAMAGES["a line is missing"], at=6)

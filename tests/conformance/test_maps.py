@@ -29,7 +29,7 @@ class TestEntries:
             assert list(reading.entries(CONFIG, 2)) == [Entry("x", value(28), 2), Entry("y", value(450), 1)]
             assert list(reading.entries(CONFIG, 3)) == [Entry("x", value(28), 2)]
 
-    def test_a_version_that_does_not_exist_has_none(self, store: Store) -> None:
+    def test_a_version_that_does_not_exist_has_no_entries(self, store: Store) -> None:
         commit(store, {"x": 1})
         with store.read() as reading:
             for number in (0, -1, 2, 2**60):
@@ -38,7 +38,7 @@ class TestEntries:
                 assert reading.states(CONFIG, number, ["x"]) == {}
             assert list(reading.entries("nowhere", 1)) == []
 
-    def test_a_key_can_be_deleted_and_made_again(self, store: Store) -> None:
+    def test_a_key_can_be_deleted_and_set_again(self, store: Store) -> None:
         for data in (1, DELETED, 1, DELETED, None):
             commit(store, {"x": data})
         with store.read() as reading:
@@ -53,7 +53,7 @@ class TestEntries:
             assert list(map_at(reading, 1)) == sorted(ODD_KEYS)
             assert map_at(reading, 1) == {key: value(number) for number, key in enumerate(ODD_KEYS)}
 
-    def test_paging_at_any_key_gives_the_rest(self, store: Store) -> None:
+    def test_a_page_can_begin_after_any_key(self, store: Store) -> None:
         commit(store, dict.fromkeys(ODD_KEYS, 1))
         everything = sorted(ODD_KEYS)
         with store.read() as reading:
@@ -167,7 +167,7 @@ def test_a_filter_of_a_thousand(store: Store) -> None:
 
 
 class TestStates:
-    def test_they_hold_tombstones_and_origins(self, store: Store) -> None:
+    def test_states_include_tombstones_and_origins(self, store: Store) -> None:
         commit(store, {"x": 27, "y": 450})
         commit(store, {"x": 28})
         commit(store, {"y": DELETED})
@@ -211,7 +211,7 @@ class TestChangedBetween:
             (3, 1, []),
         ],
     )
-    def test_versions_after_the_low_up_to_the_high(
+    def test_the_range_excludes_low_and_includes_high(
         self, store: Store, low: int, high: int, expected: list[str]
     ) -> None:
         with store.read() as reading:
@@ -219,7 +219,7 @@ class TestChangedBetween:
             assert list(reading.changed_between("nowhere", low, high)) == []
 
 
-def test_iterators_may_be_left_alone(store: Store) -> None:
+def test_iterators_need_not_be_finished(store: Store) -> None:
     """Whoever stops early, or asks something else in between, gets right answers and leaves no harm."""
     commit(store, {f"key/{number:05}": number for number in range(3_000)})
     with store.read() as reading:

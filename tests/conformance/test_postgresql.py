@@ -57,6 +57,11 @@ def alter_database(url: str, *settings: str) -> None:
     engine.dispose()
 
 
+def impatient(url: str, **timeouts: int) -> SqlStore:
+    """Open a store on a database that has its tables, with other timeouts than a server's."""
+    return SqlStore(postgresql.PostgresqlDatabase(make_url(url), reader_connections=1, wait_seconds=5, **timeouts))
+
+
 def kill_servers(operator: Engine) -> None:
     """Cut every session of every server on this database."""
     statement = (
@@ -73,14 +78,14 @@ def head_of(store: Store, config: str = CONFIG) -> int:
 
 
 class TestSeveralServers:
-    def test_each_sees_at_once_what_another_committed(self, store: SqlStore, other: SqlStore) -> None:
+    def test_each_server_sees_the_commits_of_the_others_at_once(self, store: SqlStore, other: SqlStore) -> None:
         for number in range(1, 7):
             one, two = (store, other) if number % 2 else (other, store)
             assert commit(one, {"x": number}).number == number
             with two.read() as reading:
                 assert map_at(reading, number) == values({"x": number})
 
-    def test_their_writing_blocks_come_one_after_the_other(self, database_url: str) -> None:
+    def test_their_writing_blocks_run_one_after_the_other(self, database_url: str) -> None:
         def count(server: Store) -> None:
             for _ in range(15):
                 with server.write() as writing:
@@ -110,7 +115,7 @@ class TestSeveralServers:
         assert versions == sorted(versions)
         assert places == sorted(places)
 
-    def test_several_start_at_once_on_an_empty_database(self, postgres: Postgres) -> None:
+    def test_several_servers_start_at_once_on_an_empty_database(self, postgres: Postgres) -> None:
         url = postgres.new_database()
         with ThreadPoolExecutor(4) as threads:
             servers = [future.result() for future in [threads.submit(open_store, url) for _ in range(4)]]
@@ -120,7 +125,7 @@ class TestSeveralServers:
             server.close()
         postgres.drop_database(url)
 
-    def test_two_write_the_same_keyframe_at_once(self, store: SqlStore, other: SqlStore) -> None:
+    def test_two_servers_write_the_same_keyframe_at_once(self, store: SqlStore, other: SqlStore) -> None:
         with ThreadPoolExecutor(2) as threads:
             for number in range(1, 9):
                 commit(store, {f"key/{each}": number for each in range(100)})
@@ -128,7 +133,7 @@ class TestSeveralServers:
                     future.result()
                 assert store.originated_since_keyframe(CONFIG) == other.originated_since_keyframe(CONFIG) == 0
 
-    def test_a_keyframe_does_not_wait_for_a_writer_nor_a_writer_for_it(self, store: SqlStore) -> None:
+    def test_a_keyframe_and_a_writer_do_not_wait_for_each_other(self, store: SqlStore) -> None:
         commit(store, {"x": 1})
         with store.write() as writing:
             insert(writing, CONFIG, {"x": 2})
@@ -141,14 +146,14 @@ class TestSeveralServers:
 
 
 class TestLostSessions:
-    def test_all_of_them_between_blocks_are_no_error(self, store: SqlStore, operator: Engine) -> None:
+    def test_between_blocks_they_are_no_error(self, store: SqlStore, operator: Engine) -> None:
         commit(store, {"x": 1})
         kill_servers(operator)
         assert commit(store, {"x": 2}).number == 2
         kill_servers(operator)
         assert head_of(store) == 2
 
-    def test_within_a_writing_block_nothing_was_written(self, store: SqlStore, operator: Engine) -> None:
+    def test_within_a_writing_block_nothing_is_written(self, store: SqlStore, operator: Engine) -> None:
         commit(store, {"x": 1})
 
         def cut() -> None:
@@ -175,7 +180,7 @@ class TestLostSessions:
             cut()
         assert commit(store, {"x": 1}).number == 1
 
-    def test_at_the_commit_it_is_open_what_was_written(self, store: SqlStore, operator: Engine) -> None:
+    def test_at_the_commit_the_outcome_is_unknown(self, store: SqlStore, operator: Engine) -> None:
         def cut() -> None:
             with store.write() as writing:
                 insert(writing, CONFIG, {"x": 1})
@@ -187,7 +192,7 @@ class TestLostSessions:
         assert head_of(store) == 0
         assert commit(store, {"x": 1}).number == 1
 
-    def test_in_a_reading_block(self, store: SqlStore, operator: Engine) -> None:
+    def test_in_a_reading_block_the_answer_is_unavailable(self, store: SqlStore, operator: Engine) -> None:
         commit(store, {"x": 1})
         with store.read() as reading:
             kill_servers(operator)
@@ -195,15 +200,12 @@ class TestLostSessions:
                 reading.head(CONFIG)
         assert head_of(store) == 1
 
-    def test_a_writer_that_hangs_loses_the_lock(
-        self, database_url: str, other: SqlStore, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_writer_that_hangs_loses_the_lock(self, database_url: str, other: SqlStore) -> None:
         """The database ends its session; the other waits no longer than that."""
-        monkeypatch.setattr(postgresql, "IDLE_IN_TRANSACTION_MS", 500)
         hangs = threading.Event()
 
         def hang() -> None:
-            with closing(open_store(database_url)) as store, store.write() as writing:
+            with closing(impatient(database_url, idle_in_transaction_ms=500)) as store, store.write() as writing:
                 writing.head(CONFIG)
                 hangs.set()
                 done.result(10)
@@ -219,9 +221,8 @@ class TestLostSessions:
 
 
 class TestWaiting:
-    def test_a_lock_held_too_long(self, database_url: str, operator: Engine, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(postgresql, "LOCK_TIMEOUT_MS", 50)
-        with closing(open_store(database_url)) as store:
+    def test_a_commit_waits_for_a_held_lock_only_so_long(self, database_url: str, operator: Engine) -> None:
+        with closing(impatient(database_url, lock_timeout_ms=50)) as store:
             with operator.connect() as holder:
                 holder.execute(text("SELECT pg_advisory_lock(:id)"), {"id": WRITE_LOCK_ID})
                 with pytest.raises(UnavailableError, match="nothing was written") as caught:
@@ -230,7 +231,7 @@ class TestWaiting:
                 holder.execute(text("SELECT pg_advisory_unlock(:id)"), {"id": WRITE_LOCK_ID})
             assert commit(store, {"x": 1}).number == 1
 
-    def test_the_sessions_are_set_as_promised(self, store: SqlStore) -> None:
+    def test_the_sessions_have_the_promised_settings(self, store: SqlStore) -> None:
         common = {
             "lock_timeout": "2s",
             "statement_timeout": "5s",
@@ -246,7 +247,7 @@ class TestWaiting:
             found = {name: connection.execute(text(f"SHOW {name}")).scalar() for name in common}
         assert found == common
 
-    def test_whatever_the_database_says(self, postgres: Postgres) -> None:
+    def test_the_databases_defaults_do_not_matter(self, postgres: Postgres) -> None:
         url = postgres.new_database()
         alter_database(url, "default_transaction_isolation = serializable", "statement_timeout = '1h'")
         with closing(open_store(url)) as store, store._database.writing() as connection:
@@ -296,14 +297,19 @@ class TestCommit:
             assert connection.execute(text("SHOW statement_timeout")).scalar() == "5s"
 
     @pytest.mark.parametrize("verb", ["EXCEPTION", "WARNING"])
-    def test_anything_but_a_plain_commit_leaves_it_open(self, store: SqlStore, operator: Engine, verb: str) -> None:
-        """PostgreSQL only warns of a commit that did not wait for its standby."""
+    def test_an_error_or_a_cancelled_wait_leaves_it_open(self, store: SqlStore, operator: Engine, verb: str) -> None:
+        """PostgreSQL only warns if a commit has not waited for its standby."""
         with deferred(operator, f"RAISE {verb} 'canceling wait for synchronous replication';"):
             with pytest.raises(CommitUnknownError) as caught:
                 commit(store, {"x": 1})
             assert "replication" not in str(caught.value)
         assert head_of(store) == (1 if verb == "WARNING" else 0)
         assert commit(store, {"y": 1}).number == head_of(store)
+
+    @pytest.mark.parametrize("message", ["NOTICE 'a trigger speaks'", "WARNING 'truncated' USING ERRCODE = '01004'"])
+    def test_other_messages_confirm_it(self, store: SqlStore, operator: Engine, message: str) -> None:
+        with deferred(operator, f"RAISE {message};"):
+            assert commit(store, {"x": 1}).number == 1
 
     def test_a_transaction_that_has_failed_already_is_no_commit(self, store: SqlStore) -> None:
         """The server answers ROLLBACK to its COMMIT, and calls that a success."""
@@ -329,25 +335,31 @@ class TestCommit:
 
 
 class TestOpening:
-    def test_a_server_that_is_not_there_is_said_without_the_password(self) -> None:
+    def test_the_error_for_an_absent_server_has_no_password(self) -> None:
         with pytest.raises(UnusableStoreError, match="cannot be reached") as caught:
             open_store("postgresql://lamina:canary@/lamina?host=/no/such/folder")
         assert "canary" not in f"{caught.value} {caught.value.__cause__}"
 
-    def test_a_database_of_another_encoding(self, postgres: Postgres) -> None:
+    def test_a_database_of_another_encoding_is_refused(self, postgres: Postgres) -> None:
         def refuse(url: str) -> None:
             with pytest.raises(UnusableStoreError, match="encoding is SQL_ASCII; it must be UTF8"):
                 open_store(url)
 
         self.on_a_database("ENCODING 'SQL_ASCII' LOCALE 'C' LOCALE_PROVIDER libc", postgres, refuse)
 
-    def test_a_database_that_does_not_wait_for_its_disk(self, postgres: Postgres) -> None:
-        def refuse(url: str) -> None:
-            alter_database(url, "synchronous_commit = off")
-            with pytest.raises(UnusableStoreError, match="synchronous_commit off: it would lose what it has confirmed"):
-                open_store(url)
+    @pytest.mark.parametrize(
+        ("theirs", "ours"),
+        [("off", "on"), ("local", "on"), ("remote_write", "remote_write"), ("remote_apply", "remote_apply")],
+    )
+    def test_a_commit_waits_for_the_disk_and_for_the_standby(self, postgres: Postgres, theirs: str, ours: str) -> None:
+        """P1, P19: whatever the database's default is; which of the ways to wait is the operator's choice."""
 
-        self.on_a_database("", postgres, refuse)
+        def check(url: str) -> None:
+            alter_database(url, f"synchronous_commit = {theirs}")
+            with closing(open_store(url)) as store, store._database.writing() as connection:
+                assert connection.execute(text("SHOW synchronous_commit")).scalar() == ours
+
+        self.on_a_database("", postgres, check)
 
     @pytest.mark.parametrize(
         ("found", "text"),
@@ -358,15 +370,15 @@ class TestOpening:
             ({"fsync": "off", "full_page_writes": "off"}, "has fsync and full_page_writes off"),
         ],
     )
-    def test_what_else_is_refused(self, found: dict[str, object], text: str) -> None:
+    def test_unsafe_servers_are_refused(self, found: dict[str, object], text: str) -> None:
         safe = {"version": 140_000, "in_recovery": False, "encoding": "UTF8"}
-        on = dict.fromkeys(("fsync", "full_page_writes", "synchronous_commit"), "on")
+        on = dict.fromkeys(("fsync", "full_page_writes"), "on")
         postgresql._check(SimpleNamespace(**safe, **on))
         with pytest.raises(UnusableStoreError, match=text):
             postgresql._check(SimpleNamespace(**{**safe, **on, **found}))
 
     @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
-    def test_its_url_may_begin_in_three_ways(self, database_url: str, scheme: str) -> None:
+    def test_three_url_schemes_are_accepted(self, database_url: str, scheme: str) -> None:
         url = database_url.replace("postgresql+psycopg://", f"{scheme}://")
         open_store(url).close()
 

@@ -23,9 +23,7 @@ def test_a_prefix_is_a_range(prefix: str, text: str) -> None:
 
 
 @given(wanted=filters, key=texts, after=texts)
-def test_it_matches_what_the_contract_says_and_all_of_it_lies_in_the_range(
-    wanted: KeyFilter, key: str, after: str
-) -> None:
+def test_it_matches_the_contract_and_all_matches_lie_in_the_range(wanted: KeyFilter, key: str, after: str) -> None:
     selection = Selection.of(wanted)
     assert selection.matches(key) == wanted.matches(key)
     keys = selection.after(after)

@@ -38,26 +38,26 @@ def writer_of(store: SqlStore) -> sqlite3.Connection:
 
 
 class TestOneServer:
-    def test_a_second_one_is_refused_and_does_no_harm(self, path: Path, store: SqlStore) -> None:
+    def test_a_second_server_is_refused_and_does_no_harm(self, path: Path, store: SqlStore) -> None:
         commit(store, {"x": 1})
         with pytest.raises(UnusableStoreError, match=r"lamina\.db' is in use by another server"):
             open_store(f"sqlite:///{path}")
         assert commit(store, {"x": 2}).number == 2
 
-    def test_also_under_another_name_of_the_file(self, path: Path, store: SqlStore) -> None:
+    def test_a_second_server_is_refused_under_another_name_of_the_file(self, path: Path, store: SqlStore) -> None:
         link = path.with_name("link.db")
         link.symlink_to(path)
         with pytest.raises(UnusableStoreError, match="is in use by another server"):
             open_store(f"sqlite:///{link}")
         assert commit(store, {"x": 1}).number == 1
 
-    def test_the_next_one_may_come_when_it_has_gone(self, path: Path, store: SqlStore) -> None:
+    def test_the_next_server_may_start_when_the_first_has_stopped(self, path: Path, store: SqlStore) -> None:
         commit(store, {"x": 1})
         store.close()
         with closing(open_store(f"sqlite:///{path}")) as next_one:
             assert commit(next_one, {"x": 2}).number == 2
 
-    def test_one_that_could_not_be_opened_does_not_keep_others_out(self, path: Path) -> None:
+    def test_a_failed_open_leaves_no_lock(self, path: Path) -> None:
         path.write_bytes(b"no database, but long enough to be told from one" * 100)
         for _ in range(2):
             with pytest.raises(UnusableStoreError, match="is not a SQLite database"):
@@ -66,7 +66,7 @@ class TestOneServer:
         path.unlink()
         open_store(f"sqlite:///{path}").close()
 
-    def test_nor_does_one_whose_file_was_overwritten(self, path: Path) -> None:
+    def test_a_failed_open_of_an_overwritten_file_leaves_no_lock(self, path: Path) -> None:
         open_store(f"sqlite:///{path}").close()
         path.write_bytes(b"no database, but long enough to be told from one" * 100)
         for _ in range(2):
@@ -75,12 +75,12 @@ class TestOneServer:
         path.unlink()
         open_store(f"sqlite:///{path}").close()
 
-    def test_a_lock_that_cannot_be_taken_is_said(self, path: Path) -> None:
+    def test_the_error_names_a_lock_file_that_cannot_be_opened(self, path: Path) -> None:
         path.with_name("lamina.db.lock").mkdir()
         with pytest.raises(UnusableStoreError, match=r"cannot open '.*lamina\.db\.lock': Is a directory"):
             open_store(f"sqlite:///{path}")
 
-    def test_closing_leaves_one_file_with_everything(self, path: Path, store: SqlStore) -> None:
+    def test_closing_leaves_one_file_with_all_data(self, path: Path, store: SqlStore) -> None:
         """So an operator who copies the file of a stopped server has it all."""
         commit(store, {"x": 1})
         store.close()
@@ -98,11 +98,11 @@ class TestOpening:
             ("", "is not a URL"),
         ],
     )
-    def test_what_cannot_be_opened_is_said(self, url: str, text: str) -> None:
+    def test_the_error_says_what_cannot_be_opened(self, url: str, text: str) -> None:
         with pytest.raises(UnusableStoreError, match=text):
             open_store(url)
 
-    def test_a_schema_of_the_future_is_refused(self, path: Path, store: SqlStore) -> None:
+    def test_a_newer_schema_is_refused(self, path: Path, store: SqlStore) -> None:
         store.close()
         with closing(sqlite3.connect(path)) as connection, connection:
             connection.execute("UPDATE alembic_version SET version_num = 'of the future'")
@@ -110,13 +110,13 @@ class TestOpening:
             with pytest.raises(UnusableStoreError, match="not known to this release"):
                 open_store(f"sqlite:///{path}")
 
-    def test_two_in_memory_have_nothing_in_common(self) -> None:
+    def test_two_databases_in_memory_share_nothing(self) -> None:
         with closing(open_store("sqlite://")) as one, closing(open_store("sqlite:///:memory:")) as other:
             commit(one, {"x": 1})
             with other.read() as reading:
                 assert reading.head(CONFIG) is None
 
-    def test_a_path_of_odd_characters(self, tmp_path: Path) -> None:
+    def test_a_path_may_have_special_characters(self, tmp_path: Path) -> None:
         path = tmp_path / "a b%20#&'é?.db"
         with closing(open_store(f"sqlite:///{str(path).replace('%', '%25').replace('?', '%3F')}")) as store:
             commit(store, {"x": 1})
@@ -142,7 +142,7 @@ OF_READERS = {**PRAGMAS, "query_only": 1, "wal_autocheckpoint": 0}
 
 
 class TestConnections:
-    def test_what_is_promised_is_set(self, store: SqlStore) -> None:
+    def test_the_connections_have_the_promised_settings(self, store: SqlStore) -> None:
         def ask(connection: Any, names: dict[str, object]) -> dict[str, object]:
             return {name: connection.exec_driver_sql(f"PRAGMA {name}").scalar() for name in names}
 
@@ -164,7 +164,7 @@ class TestConnections:
             busy, _, _ = writer_of(store).execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
         assert busy == 0
 
-    def test_more_readers_than_connections_wait_and_are_told(self, path: Path) -> None:
+    def test_readers_beyond_the_connections_wait_and_then_get_an_error(self, path: Path) -> None:
         with closing(open_store(f"sqlite:///{path}", reader_connections=1, wait_seconds=0.01)) as store:
             with store.read(), pytest.raises(UnavailableError) as caught, store.read():
                 pass
@@ -180,7 +180,7 @@ def sqlite_error(code: int) -> sqlite3.OperationalError:
 
 
 class TestErrors:
-    def test_a_full_disk_writes_nothing_and_heals(self, store: SqlStore) -> None:
+    def test_a_full_disk_writes_nothing_and_later_commits_succeed(self, store: SqlStore) -> None:
         commit(store, {"x": 1})
         store.write_keyframe(CONFIG)
         (pages,) = writer_of(store).execute("PRAGMA page_count").fetchone()
@@ -196,7 +196,7 @@ class TestErrors:
         writer_of(store).execute("PRAGMA max_page_count = 1000000")
         assert commit(store, {"x": 2, "y": "y" * 100_000}).number == 2
 
-    def test_a_block_is_lost_even_where_the_error_was_caught(self, store: SqlStore) -> None:
+    def test_a_block_is_lost_even_if_its_error_was_caught(self, store: SqlStore) -> None:
         """SQLite has rolled back by itself then: what comes after must not be committed alone."""
         (pages,) = writer_of(store).execute("PRAGMA page_count").fetchone()
         writer_of(store).execute(f"PRAGMA max_page_count = {pages + 2}")
@@ -224,7 +224,7 @@ class TestErrors:
         ):
             other.execute("BEGIN IMMEDIATE")
 
-    def test_locked_by_another_program(self, path: Path, store: SqlStore) -> None:
+    def test_a_lock_of_another_program_makes_a_commit_fail(self, path: Path, store: SqlStore) -> None:
         writer_of(store).execute("PRAGMA busy_timeout = 0")
         with closing(sqlite3.connect(path, isolation_level=None)) as other:
             other.execute("BEGIN IMMEDIATE")
@@ -236,7 +236,7 @@ class TestErrors:
         assert commit(store, {"x": 1}).number == 1
 
     @pytest.mark.parametrize("really", [False, True])
-    def test_a_commit_that_fails_otherwise_leaves_it_open_and_ends_the_store(
+    def test_any_other_failed_commit_is_unknown_and_stops_the_store(
         self, path: Path, store: SqlStore, monkeypatch: pytest.MonkeyPatch, *, really: bool
     ) -> None:
         """What may not be durable is not shown to anybody: only a restart tells."""
@@ -256,7 +256,7 @@ class TestErrors:
         assert head is not None
         assert head.number == (2 if really else 1)
 
-    def test_a_commit_onto_a_full_disk_is_nothing_and_goes_on(
+    def test_a_commit_on_a_full_disk_writes_nothing_and_the_store_goes_on(
         self, store: SqlStore, monkeypatch: pytest.MonkeyPatch
     ) -> None:
         with monkeypatch.context() as patch:
@@ -278,7 +278,7 @@ class TestErrors:
 
         return store._database._writer.dialect, "do_commit", commit
 
-    def test_a_text_that_is_none_is_a_loss_of_data(self, store: SqlStore) -> None:
+    def test_a_text_that_is_not_utf8_is_data_loss(self, store: SqlStore) -> None:
         """P5: what is not UTF-8 never gets as far as its digest."""
         commit(store, {"x": "text", "y": 1})
         damage(store, "UPDATE config_value SET string_value = CAST(x'ff' AS TEXT) WHERE name = 'x'")
@@ -288,7 +288,7 @@ class TestErrors:
                     reading.states(CONFIG, 1, keys)
             assert reading.values(CONFIG, 1, ["y"]) == values({"y": 1})
 
-    def test_a_broken_file_is_a_loss_of_data(self, path: Path, store: SqlStore) -> None:
+    def test_a_damaged_file_is_data_loss(self, path: Path, store: SqlStore) -> None:
         commit(store, {f"key/{number}": number for number in range(2_000)})
         store.close()
         content = bytearray(path.read_bytes())

@@ -42,7 +42,7 @@ VALUES: dict[str, Any] = {
 }
 
 
-def test_all_kinds_come_back_the_same_wherever_they_are_read(store: Store) -> None:
+def test_values_of_all_kinds_are_read_back_unchanged_by_every_read(store: Store) -> None:
     commit(store, VALUES)
     expected = values(VALUES)
     with store.read() as reading:
@@ -66,7 +66,7 @@ def test_negative_zero_is_zero(store: Store) -> None:
 
 
 @pytest.mark.parametrize("pair", [(True, 1), (1, 1.0), ("1", 1), (b"a", "a"), ("[]", []), (None, False), ("", b"")])
-def test_kinds_that_look_alike_stay_apart(store: Store, pair: tuple[object, object]) -> None:
+def test_similar_values_of_different_kinds_stay_different(store: Store, pair: tuple[object, object]) -> None:
     for each in pair:
         commit(store, {"x": each})
     with store.read() as reading:

@@ -9,14 +9,14 @@ from tests.conformance.commits import CONFIG, DELETED, commit, insert
 
 
 class TestHead:
-    def test_a_config_that_does_not_exist_has_none(self, store: Store) -> None:
+    def test_a_config_that_does_not_exist_has_no_head(self, store: Store) -> None:
         with store.read() as reading:
             assert reading.head(CONFIG) is None
             assert reading.versions(CONFIG, [1, 2]) == {}
             assert reading.log(CONFIG, after=0, before=10, limit=10, newest_first=True) == []
             assert reading.version_at(CONFIG, 10**18) == 0
 
-    def test_it_is_the_newest_version_just_as_it_was_planned(self, store: Store) -> None:
+    def test_the_head_is_the_newest_version_as_it_was_planned(self, store: Store) -> None:
         first = commit(store, {"x": 27, "y": 450}, message="begin", author=Author("ada", verified=True), now_us=10)
         second = commit(store, {"x": 28}, message="zeile\n2 é 😀", author=Author("grace", verified=False))
         assert (first.number, second.number) == (1, 2)
@@ -42,13 +42,13 @@ class TestHead:
 
 
 class TestVersions:
-    def test_those_that_do_not_exist_are_left_out(self, store: Store) -> None:
+    def test_versions_that_do_not_exist_are_left_out(self, store: Store) -> None:
         first = commit(store, {"x": 1})
         with store.read() as reading:
             assert reading.versions(CONFIG, [0, -1, 1, 2, 2**60]) == {1: first}
             assert reading.versions(CONFIG, []) == {}
 
-    def test_more_than_fit_into_one_question(self, store: Store) -> None:
+    def test_more_versions_than_fit_into_one_statement(self, store: Store) -> None:
         with store.write() as writing:
             made = {n: insert(writing, CONFIG, {"x": n}) for n in range(1, 31)}
         with store.read() as reading:
@@ -78,7 +78,7 @@ class TestLog:
             (0, 10, 0, True, []),
         ],
     )
-    def test_it_lies_between_its_bounds(
+    def test_the_log_lies_between_its_bounds(
         self,
         store: Store,
         after: int,
@@ -93,7 +93,7 @@ class TestLog:
 
 
 class TestVersionAt:
-    def test_it_is_the_newest_not_later_than_the_time(self, store: Store) -> None:
+    def test_it_is_the_newest_version_up_to_the_time(self, store: Store) -> None:
         for time_us in (10, 20, 30, 40, 50):
             commit(store, {"x": time_us}, now_us=time_us)
         commit(store, {"x": 0}, now_us=5, config="other")
@@ -109,14 +109,14 @@ class TestVersionAt:
 
 
 class TestChangedKeys:
-    def test_they_are_in_order_and_name_deletions_too(self, store: Store) -> None:
+    def test_changed_keys_are_in_order_and_include_deleted_keys(self, store: Store) -> None:
         commit(store, {"b": 1, "a": 1, "ä": 1, "Z": 1})
         commit(store, {"c": 1, "a": DELETED})
         with store.read() as reading:
             assert reading.changed_keys(CONFIG, [1, 2, 3]) == {1: ["Z", "a", "b", "ä"], 2: ["a", "c"]}
             assert reading.changed_keys(CONFIG, []) == {}
 
-    def test_only_the_first_hundred(self, store: Store) -> None:
+    def test_only_the_first_hundred_keys_are_returned(self, store: Store) -> None:
         keys = [f"key/{number:04}" for number in range(CHANGED_KEYS_LIMIT + 50)]
         commit(store, dict.fromkeys(keys, 1))
         commit(store, dict.fromkeys(keys[:CHANGED_KEYS_LIMIT], 2))
@@ -132,7 +132,7 @@ class TestConfigs:
             commit(store, {"x": 1}, config=config, now_us=100 * number)
         commit(store, {"x": 2}, config="b", now_us=1_000)
 
-    def test_they_come_by_name_each_with_its_head_and_birth(self, store: Store) -> None:
+    def test_configs_are_in_order_of_name_with_head_and_creation_time(self, store: Store) -> None:
         with store.read() as reading:
             summaries = reading.configs(prefix="", after="", limit=100)
             heads = [reading.head(summary.name) for summary in summaries]

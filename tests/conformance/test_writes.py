@@ -3,7 +3,7 @@
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 from dataclasses import replace
 from typing import Any
 
@@ -14,7 +14,8 @@ from lamina_server.domain.errors import DiskFullError
 from lamina_server.domain.planning import Plan, plan
 from lamina_server.domain.records import Reply
 from lamina_server.store.contract import HistoryBrokenError, Reading, Store, Writing
-from lamina_server.store.sql.prepared import Prepared
+from lamina_server.store.sql.database import Database
+from lamina_server.store.sql.store import SqlStore
 from tests.conformance.commits import (
     ADA,
     CONFIG,
@@ -46,7 +47,7 @@ def everything(reading: Reading) -> object:
 
 
 class TestAtomic:
-    def test_what_one_block_inserts_is_all_there_after_it(self, store: Store) -> None:
+    def test_all_inserts_of_a_block_are_there_after_it(self, store: Store) -> None:
         with store.write() as writing:
             first = insert(writing, CONFIG, {"x": 1})
             second = insert(writing, CONFIG, {"x": 2})
@@ -85,7 +86,7 @@ class TestAtomic:
         assert commit(store, {"x": 1}).number == 1
 
     @pytest.mark.parametrize("fails", [False, True])
-    def test_a_reading_block_that_ends_within_a_writing_block_neither_commits_nor_undoes_it(
+    def test_a_reading_block_within_a_writing_block_neither_commits_it_nor_rolls_it_back(
         self, store: Store, *, fails: bool
     ) -> None:
         with suppress(BoomError), store.write() as writing:
@@ -100,7 +101,7 @@ class TestAtomic:
             assert map_at(reading, 3) == values({} if fails else {"x": 3})
             assert (reading.head(CONFIG) is None) == fails
 
-    def test_a_reader_beside_a_writer_sees_nothing_of_an_open_block(self, place: Place, store: Store) -> None:
+    def test_a_reader_sees_nothing_of_an_open_writing_block(self, place: Place, store: Store) -> None:
         place.need(Capability.READS_BESIDE_WRITER)
         commit(store, {"x": 1})
         with store.read() as reading:
@@ -146,7 +147,7 @@ class TestAtomic:
 
 
 class TestSerial:
-    def test_blocks_of_many_threads_come_one_after_the_other(self, store: Store) -> None:
+    def test_blocks_of_many_threads_run_one_after_the_other(self, store: Store) -> None:
         """Each reads a counter and writes it back higher by one, and none is lost."""
         commit(store, {"n": 0})
 
@@ -185,7 +186,7 @@ class TestSerial:
 
 
 class TestOwnReads:
-    def test_every_question_sees_what_the_block_inserted(self, store: Store) -> None:
+    def test_every_read_sees_the_inserts_of_its_block(self, store: Store) -> None:
         """What is asked within the block is answered as it will be after it."""
         commit(store, {"x": 1, "y": 1}, now_us=100)
 
@@ -215,7 +216,7 @@ class TestOwnReads:
             assert ask(reading) == within
 
     @pytest.mark.parametrize("number", range(3))
-    def test_it_is_asked_between_any_two_inserts(self, store: Store, number: int) -> None:
+    def test_a_read_between_any_two_inserts_sees_the_first(self, store: Store, number: int) -> None:
         with store.write() as writing:
             for each in range(3):
                 if each == number:
@@ -249,7 +250,7 @@ class TestRequests:
             assert remembered(reading, "ada", "one") == (request("one").digest, older)
             assert remembered(reading, "ada", "two") == (request("two").digest, none)
 
-    def test_an_id_has_one_outcome_for_ever(self, store: Store) -> None:
+    def test_a_request_id_has_one_outcome_for_ever(self, store: Store) -> None:
         outcome = Reply(CONFIG, None, created=False, merged=False)
         with store.write() as writing:
             writing.remember(request("one", b"this"), outcome)
@@ -265,7 +266,7 @@ class TestRequests:
             assert remembered(reading, "ada", "one") == (b"this".ljust(32), outcome)
             assert reading.head(CONFIG) is None
 
-    def test_ids_belong_to_their_callers(self, store: Store) -> None:
+    def test_request_ids_belong_to_their_callers(self, store: Store) -> None:
         mine, yours = request("one", b"mine"), replace(request("one", b"yours"), caller="grace")
         with store.write() as writing:
             for each in (mine, yours, replace(mine, caller="")):
@@ -301,14 +302,14 @@ BREAKS = [gap, twice, first_of_a_config_that_is_there, second_of_a_config_that_i
 
 @pytest.mark.parametrize("breaks", BREAKS)
 class TestNumbers:
-    def test_only_the_next_number_is_taken(self, store: Store, breaks: Callable[[Writing], None]) -> None:
+    def test_only_the_next_number_is_accepted(self, store: Store, breaks: Callable[[Writing], None]) -> None:
         first = commit(store, {"x": 1})
         with pytest.raises(HistoryBrokenError), store.write() as writing:
             breaks(writing)
         with store.read() as reading:
             assert [each.head for each in reading.configs(prefix="", after="", limit=9)] == [first]
 
-    def test_a_block_is_lost_even_where_the_error_was_caught(
+    def test_a_block_is_lost_even_if_its_error_was_caught(
         self, store: Store, breaks: Callable[[Writing], None]
     ) -> None:
         first = commit(store, {"x": 1})
@@ -328,7 +329,7 @@ class TestNumbers:
 
 
 class TestDurable:
-    def test_what_was_committed_is_there_when_it_is_opened_again(self, place: Place) -> None:
+    def test_committed_versions_are_there_after_a_restart(self, place: Place) -> None:
         place.need(Capability.KEEPS)
         store = place.open()
         commit(store, {"x": 1, "y": [1]})
@@ -347,7 +348,7 @@ class TestDurable:
         finally:
             store.close()
 
-    def test_several_reading_blocks_at_once(self, place: Place, store: Store) -> None:
+    def test_several_reading_blocks_may_be_open_at_once(self, place: Place, store: Store) -> None:
         place.need(Capability.READS_BESIDE_WRITER)
         commit(store, {"x": 1})
         with store.read() as one, store.read() as two, store.read() as three:
@@ -357,23 +358,35 @@ class TestDurable:
                 assert four.head(CONFIG) == second
 
 
-def test_nothing_is_said_to_a_database_that_has_ended_the_transaction_by_itself(
-    place: Place, store: Store, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """P2, P3: as SQLite does on some errors; what follows in the block would be a transaction of its own."""
-    place.need(Capability.ROWS)
-    said = Prepared.insert
+class EndsTransaction:
+    """A database that ends the transaction by itself at the first INSERT."""
 
-    def fail(_: Prepared, connection: Connection, __: object) -> None:
-        monkeypatch.setattr(Prepared, "insert", said)
-        driver: Any = connection.connection.driver_connection
-        driver.rollback()
-        raise DiskFullError
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+        self._has_ended = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._database, name)
+
+    def pipeline(self, connection: Connection) -> AbstractContextManager[object]:
+        if not self._has_ended:
+            self._has_ended = True
+            driver: Any = connection.connection.driver_connection
+            driver.rollback()
+            raise DiskFullError
+        return self._database.pipeline(connection)
+
+
+def test_no_statement_runs_after_the_database_has_ended_the_transaction_by_itself(place: Place, store: Store) -> None:
+    """P2, P3: as SQLite does on some errors. A later statement of the block would be a transaction of its own."""
+    place.need(Capability.ROWS)
+    assert isinstance(store, SqlStore)
+    database: Any = EndsTransaction(store._database)
 
     def go_on() -> None:
-        with store.write() as writing:
+        with SqlStore(database).write() as writing:
             insert(writing, CONFIG, {"x": 1})
-            monkeypatch.setattr(Prepared, "insert", fail)
             for config in ("other", "another"):
                 with pytest.raises(DiskFullError):
                     writing.head(config)

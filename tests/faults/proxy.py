@@ -47,12 +47,14 @@ class Mode:
 
     latency_seconds  how long every byte is under way, and up to `jitter_seconds` more; the order stays
     blackholes       the ways on which bytes are not taken any more, while the connection stays
+    bytes_per_second  how fast bytes come through on each way of a connection; 0 is at once
     cut_after_bytes  after how many bytes each connection is cut, by way, counted from the switch
     refuses          whether new connections are refused
     """
 
     latency_seconds: float = 0.0
     jitter_seconds: float = 0.0
+    bytes_per_second: float = 0.0
     blackholes: Collection[Way] = frozenset()
     cut_after_bytes: Mapping[Way, int] = field(default_factory=dict)
     refuses: bool = False
@@ -232,6 +234,8 @@ class _Link:
             left = len(data) if limit is None else limit - self.passed[way]
             await loop.sock_sendall(sink, data[:left])
             self.passed[way] += len(data[:left])
+            if rate := self._proxy.mode.bytes_per_second:
+                await asyncio.sleep(len(data) / rate)
             if limit is not None and self.passed[way] >= limit:
                 raise _CutError
 

@@ -182,7 +182,7 @@ class Postgres:
         deadline = time.monotonic() + START_SECONDS
         while True:
             try:
-                self._connect().close()
+                self.connect().close()
             except psycopg.OperationalError:
                 if self._process.poll() is not None or time.monotonic() > deadline:
                     raise RuntimeError(f"PostgreSQL did not start within {START_SECONDS:.0f} s:\n{self._log}") from None
@@ -208,11 +208,12 @@ class Postgres:
         url = URL.create("postgresql+psycopg", username="lamina", database=database, query={"host": str(self._base)})
         return url.render_as_string(hide_password=False)
 
-    def _connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+    def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        """Connect as the cluster's owner, to its maintenance database."""
         return psycopg.connect(host=str(self._base), user="lamina", dbname="postgres", autocommit=True)
 
     def _execute(self, statement: sql.Composed) -> None:
-        with self._connect() as connection:
+        with self.connect() as connection:
             connection.execute(statement)
 
     @property

@@ -1,13 +1,13 @@
-"""The last-known-good files of followed configs, from which a live begins where no server answers. Knows no client.
+"""The last-known-good files of followed configs, from which a live begins if no server answers. Knows no client.
 
 There is one for each target and config: a line of JSON that says what it is, then the version's message. It is written
-beside, synced and renamed, so that a reader finds a whole one, and under a lock of the folder's, after a look at what
-is there, so that among many processes it never goes backward. When it was modified is when a server last said that this
-version is the head.
+beside, synced and renamed, so that a reader finds a whole one. The folder is locked meanwhile, and the file that is
+there is looked at first, so that among many processes it never goes backward. Its modification time is when a server
+last said that this version is the head.
 
-Worked example: of two processes one has seen version 9, the other 10. Whoever writes first, the file holds 10, as the
-slower one finds 10 there. A backup is restored, with version 5 for its head, and no server confirms 10 any more: after
-two minutes 5 is written.
+Worked example: of two processes one has seen version 9, the other 10. In either order of writing, the file ends with
+10, as the slower process finds 10 there. A backup is restored, with version 5 for its head, and no server confirms 10
+any more: after two minutes 5 is written.
 """
 
 import hashlib
@@ -28,7 +28,7 @@ from lamina._wire.messages import PagedEntries, header_of, version_of
 from lamina.records import Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
-# What is loaded within functions here is for who follows: a client that just reads connects the sooner.
+# What only lives need is loaded within functions: a client that just reads connects the sooner.
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -39,8 +39,8 @@ CacheDir: TypeAlias = str | os.PathLike[str]
 
 FORMAT: Final = 1
 FORSAKEN_SECONDS: Final = 120.0
-"""A later version that no server has confirmed for so long is of a past that is gone. Who follows it says so each 30 s;
-a server that hears of commits by another one is a few seconds behind at most."""
+"""A later version that no server has confirmed for so long is of a past that is gone. A live confirms it each 30 s; a
+server that hears of commits by another one is a few seconds behind at most."""
 
 _LABEL_BYTES: Final = 1 << 16
 _NAME_CHARACTERS: Final = 80
@@ -55,7 +55,7 @@ class CachedVersion(NamedTuple):
 
 
 class Cache:
-    """The files of one client. Threads may share it. With "" for a folder it keeps nothing; None is the user's own."""
+    """The files of one client. Threads may share it. The folder "" keeps nothing; None is the user's own."""
 
     def __init__(self, folder: str | None, target: str) -> None:
         self._given = folder
@@ -70,15 +70,17 @@ class Cache:
     def _folder(self) -> "Path | None":
         from pathlib import Path  # noqa: PLC0415
 
-        if self._given is not None:
-            return Path(self._given).absolute() if self._given else None
         try:
+            if self._given is not None:
+                return Path(self._given).expanduser().absolute() if self._given else None
             return Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "lamina"
-        except RuntimeError:  # a user without a home, as in some containers
+        except RuntimeError as error:  # a user without a home, as in some containers
+            if self._given is not None:
+                log.warning("no last-known-good file is kept in %s: %s", self._given, error)
             return None
 
     def load(self, config: str) -> CachedVersion | None:
-        """Read a config's file; None if there is none, or, which is logged, none that can be trusted."""
+        """Return the version in a config's file, or None. A file that cannot be trusted is logged, and is None too."""
         if self._folder is None:
             return None
         try:
@@ -91,16 +93,16 @@ class Cache:
             return None
 
     def keep(self, entries: Entries, known_at: float) -> None:
-        """Write a version that was the head at that time, unless the file knows better. OSError if that fails."""
+        """Write a version that was the head at that time, unless the file has a newer one. OSError if that fails."""
         if self._folder is None:
             return
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(self._folder, entries.header.config)
-        if _knows_better(path, entries.header, known_at):
+        if _is_current(path, entries.header, known_at):
             return
         content = self._content(entries)
         with _locked(self._folder):
-            if not _knows_better(path, entries.header, known_at):
+            if not _is_current(path, entries.header, known_at):
                 _replace(path, content, known_at)
 
     def _path(self, folder: "Path", config: str) -> "Path":
@@ -138,9 +140,9 @@ class Cache:
 
 
 def cache_of(cache_dir: CacheDir | None, addresses: Iterable[str]) -> Cache:
-    """Make the cache of a client of these addresses; see `lamina.connect` for the folder. No I/O."""
+    """Return the cache of a client of these addresses; see `lamina.connect` for the folder. No I/O."""
     given = os.environ.get("LAMINA_CACHE_DIR") if cache_dir is None else os.fspath(cache_dir)
-    if not isinstance(given, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] - for who has no checker
+    if not isinstance(given, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] - for code without a checker
         raise TypeError(f"cache_dir is text or a path of text, not {type(given).__name__}")
     return Cache(given, ",".join(sorted(addresses)))
 
@@ -165,10 +167,10 @@ def _checked(file: BinaryIO) -> tuple[dict[str, Any], bytes, float]:
     return label, body, status.st_mtime
 
 
-def _knows_better(path: "Path", header: Version, known_at: float) -> bool:
-    """Tell whether a file holds this version, or a later one. If this one, it is noted when that was the head.
+def _is_current(path: "Path", header: Version, known_at: float) -> bool:
+    """Return whether a file holds this version, or a later one. If this one, note when it was the head.
 
-    One that nobody would believe knows nothing: it is written anew, though its version be the same.
+    A damaged file is to be written again, even if it names the same version.
     """
     try:
         with path.open("rb") as file:
@@ -200,7 +202,7 @@ def _replace(path: "Path", content: bytes, known_at: float) -> None:
 
 @contextmanager
 def _locked(folder: "Path") -> Generator[None, None, None]:
-    """Keep other processes and threads from writing; where there are no such locks, the last one wins."""
+    """Keep other processes and threads from writing; on systems without such locks the last one wins."""
     if sys.platform == "win32":
         yield
         return

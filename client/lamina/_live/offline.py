@@ -1,4 +1,4 @@
-"""A live where no server answers: what it begins from, and what it keeps while one does. The shells say when.
+"""A live without a server: what it begins from, and what it keeps while a server answers. The shells say when.
 
 Worked example: version 7 is followed, and kept. The servers go away, and so does this process: the next one waits for
 its `timeout`, finds 7 in the file, and shows it, OFFLINE. A server is back, with version 9: the stream goes on after 7.
@@ -21,15 +21,15 @@ from lamina.records import Version, unwritten
 from lamina_protos.v1 import lamina_pb2 as pb
 
 CONFIRMED_SECONDS: Final = 10.0
-"""How much newer it has to be known that a version is the head, for a file of the same version to be told so."""
+"""How often, at most, the file of a version that stays the head is confirmed."""
 
 RESTING: Final = 10
-"""So many times longer than it takes to write a file nothing is written: a config that is always changed costs a tenth
-of a core, or a disk, at most."""
+"""After a write nothing is written for so many times as long: a config that changes all the time costs a tenth of a
+core, or a disk, at most."""
 
 
 def entries_of_default(config: str, default: Mapping[str, Value]) -> Entries:
-    """Make version 0 with these values; TypeError or InvalidError for what no commit could hold."""
+    """Return version 0 with these values; TypeError or InvalidError for a value that no commit could hold."""
     if not isinstance(default, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - for who has no checker
         raise TypeError(f"default= is a mapping of keys to values, not {type(default).__name__}")
     values = {check_key(key): encode(value, key=key) for key, value in default.items()}
@@ -40,7 +40,7 @@ def entries_of_default(config: str, default: Mapping[str, Value]) -> Entries:
 def start_offline(
     session: Session, cache: Cache, config: str, default: Entries | None, error: LaminaError
 ) -> HeadTracker:
-    """Begin from what is at hand, as a server could not be reached or has no such config; else raise that error."""
+    """Begin from the file or the default, as no server answers or has the config; without either raise the error."""
     kept = cache.load(config) if isinstance(error, UnavailableError) else None
     if kept is not None:
         age, number = max(time.time() - kept.known_at, 0.0), kept.entries.header.number
@@ -55,7 +55,7 @@ def start_offline(
 
 
 class CacheWriter:
-    """What was kept of one config. For one thread or task at a time."""
+    """Keeps one config's last-known-good file. For one thread or task at a time."""
 
     def __init__(self, cache: Cache) -> None:
         self._cache = cache
@@ -68,18 +68,18 @@ class CacheWriter:
         """Whether there is a folder to keep files in."""
         return self._cache.is_on
 
-    def is_due(self, tracking: HeadTracker) -> bool:
-        """Tell whether there is something to keep: another version, or the same that is still the head."""
-        if tracking.is_offline or tracking.failure is not None:
+    def is_due(self, tracker: HeadTracker) -> bool:
+        """Return whether there is something to keep: another version, or the same that is still the head."""
+        if tracker.is_offline or tracker.failure is not None:
             return False
-        return tracking.entries.header != self._header or tracking.known_at - self._known_at >= CONFIRMED_SECONDS
+        return tracker.entries.header != self._header or tracker.known_at - self._known_at >= CONFIRMED_SECONDS
 
-    def keep(self, tracking: HeadTracker) -> float:
-        """Write it, and tell how many seconds to rest. What fails is logged, and tried again with the next version."""
+    def keep(self, tracker: HeadTracker) -> float:
+        """Write the file; return how many seconds to rest. A failure is logged; the next version is tried again."""
         began = time.monotonic()
         # Before the entries, which may be swapped meanwhile: what is written was the head then, or later.
-        self._known_at, known_at = tracking.known_at, time.time() - tracking.age
-        entries = tracking.entries
+        self._known_at, known_at = tracker.known_at, time.time() - tracker.age
+        entries = tracker.entries
         self._header = entries.header
         try:
             self._cache.keep(entries, known_at)

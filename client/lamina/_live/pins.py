@@ -1,10 +1,10 @@
-"""Which version a thread or task has pinned of what is followed; what is shown is live.py's. Pure, but for a flow.
+"""Which version of a followed config a thread or task has pinned. Pure, but for a flow.
 
 A pin lies in a context variable: each thread and each asyncio task has its own, and a task that is begun within a
 block, or `asyncio.to_thread`, takes the block's along.
 
 Worked example: two requests run at once, as tasks. The first has pinned version 7 and waits for its database; 8 comes,
-and the second pins that. Both read `live["x"]`: the first one 7's, the second one 8's, and whoever pinned nothing 8's.
+and the second pins that. Both read `live["x"]`: the first one 7's, the second one 8's. A task without a pin reads 8's.
 """
 
 from collections.abc import Callable, Generator
@@ -32,7 +32,7 @@ _PINS: Final = "lamina_pins"
 
 
 class Pins:
-    """Who has pinned what of one config, as one client follows it: shared by all its lives.
+    """What is pinned of one config, as one client follows it: shared by all its lives.
 
     in_use  whether anybody ever pinned anything. Never taken back: a task may run on, pinned, after the block that it
             was begun in, so that nobody knows when the last one is over. Until then reading has nothing to ask for.
@@ -72,9 +72,9 @@ class Pins:
                 self._end_out_of_turn(found or (), entries)
 
     def carried(self, session: Session, shown: Entries, version: int | None, *, is_linked: bool) -> Flow[Entries]:
-        """Find a version that a request carries: here, else at the server; where there is none, what is shown.
+        """Return the version that a request carries, from here or else from the server; without one, what is shown.
 
-        Without a link nobody is asked: the request would wait for an answer that is not to be had.
+        Without a link no server is asked: the request would wait for an answer that does not come.
         """
         for entries in (shown, *self._recent):
             if entries.header.number == version:
@@ -91,7 +91,7 @@ class Pins:
 
     @staticmethod
     def without() -> Context:
-        """Make the running context without any config's pin, for what is begun here and outlasts every block."""
+        """Return a copy of the running context without any pin, for threads and tasks that outlast every block."""
         context = copy_context()
         for variable in list(context):
             if variable.name in {_PIN, _PINS}:
@@ -113,7 +113,7 @@ class Pins:
 
 
 def pinnable(snapshot: object, config: str) -> Entries:
-    """Give a snapshot's entries; InvalidError if it is another config's, TypeError if it is none."""
+    """Return a snapshot's entries; InvalidError if it is another config's, TypeError if it is no snapshot."""
     if not isinstance(snapshot, Snapshot):  # such as the coroutine of an `at` that was not awaited
         raise TypeError(f"pin takes a Snapshot, as at() or carried() gives one, not a {type(snapshot).__name__}")
     if snapshot.config != config:

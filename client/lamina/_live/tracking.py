@@ -1,17 +1,18 @@
-"""A config's head as it is followed: one whole version at a time, and what is known of how new it is. Pure; no I/O.
+"""A config's head as it is followed: one whole version at a time, and how new it is known to be. Pure; no I/O.
 
-Two shells run it, sync_live.py and aio_live.py, over the stream of one watch for all lives of a config.
+Two shells run it, _grpc/sync and _grpc/aio, over one watch's stream for all lives of a config.
 
 Worked example: the head is version 7 when it is opened. A message brings versions 8 and 9: `entries` is first 7's map,
 then 9's, never anything in between. The link breaks: STALE, still with 9, and `age` grows. It is back, and the first
 message, a bookmark at 9, says that nothing was missed: LIVE, and the age is 0 again.
 """
 
+import math
 from collections.abc import Generator
 from contextlib import contextmanager
-from typing import Final, TypeAlias
+from typing import NamedTuple
 
-from lamina._flows.effects import Effect, Flow
+from lamina._flows.effects import Flow
 from lamina._flows.operation import Operation
 from lamina._flows.reads import read_entries
 from lamina._flows.session import Session
@@ -20,47 +21,51 @@ from lamina._mapping.entries import Entries
 from lamina._mapping.stage import applied
 from lamina._runtime import forking
 from lamina._runtime.log import log
+from lamina._streams.cursor import cursor_at
 from lamina._streams.watch import WatchStream
 from lamina._wire.messages import header_of, version_of
 from lamina.errors import CursorError, DataLossError, LaminaError, NotFoundError
 from lamina_protos.v1 import lamina_pb2 as pb
 
-CALLBACKS_BEHIND: Final = 1_000
-"""Versions that may wait for callbacks; then the map waits too, rather than that memory runs full."""
 
-ENDING_SECONDS: Final = 1.0
-"""How long `close` waits for what runs in the background: the stream is cancelled by then, and a file soon written."""
+class ReceivedVersion(NamedTuple):
+    """A version that came, and what it changed."""
 
-
-Made: TypeAlias = tuple[pb.ConfigVersion, list[pb.Change]]
-"""A version that came, and what it changed."""
+    header: pb.ConfigVersion
+    changes: list[pb.Change]
 
 
-class HeadTracker(WatchStream):
-    """A config's newest known version, moved on by a watch. Written by whoever runs it, read by anybody at any time.
+class HeadTracker:
+    """A config's newest known version, moved on by a watch's stream. One thread or task runs it; any may read it.
 
     entries     the whole map; replaced, never changed
     known_at    when a server last said that this is the head, by the session's clock
-    is_offline  whether the entries did not come from a server, but from a file, or are a default, and then version 0
+    part_at     when a part of a version last came that is not whole yet, by the same clock
+    is_offline  whether the entries came from a file, or are a default, which is version 0, instead of from a server
     failure     the definite error that has ended it
     """
 
     def __init__(
         self, session: Session, entries: Entries, *, known_at: float | None = None, is_offline: bool = False
     ) -> None:
-        """Begin at a version; it is the head just now, unless it is said when it was."""
-        super().__init__(session, entries.header, (), (), None)
+        """Begin at a version. It is the head just now, unless `known_at` says when it was."""
+        self._session = session
+        self._config = entries.header.config
         self.entries = entries
         self.known_at = session.clock() if known_at is None else known_at
+        self.part_at = -math.inf
         self.is_offline = is_offline
-        # Whether there is nothing of the server's past that a stream could go on after.
-        self._is_lost = is_offline and not entries.header.number
         self.failure: LaminaError | None = None
+        # Whether the stream has nothing of the server's past to go on after.
+        self._is_lost = is_offline and not entries.header.number
+        request = pb.WatchKeyHistoryRequest(config=self._config, after=cursor_at(entries.header))
+        self.stream = WatchStream(session, request, self, locate=self._read_head if self._is_lost else None)
         self._latest = entries
-        self._made: list[Made] = []
-        # Its stream has told all that there was when it began: what comes from then on is the head.
-        self._caught_up = known_at is None
-        self._held_up = False
+        self._parts: list[pb.Change] = []
+        self._received: list[ReceivedVersion] = []
+        # Whether the stream has told all that there was when it began: what comes from then on is the head.
+        self._is_caught_up = known_at is None
+        self._is_held_up = False
         self._process = forking.process
 
     @property
@@ -68,7 +73,7 @@ class HeadTracker(WatchStream):
         """How new the entries are."""
         if self.is_offline:
             return LiveState.OFFLINE
-        is_live = self._caught_up and not self._held_up and self._process is forking.process
+        is_live = self._is_caught_up and not self._is_held_up and self._process is forking.process
         return LiveState.LIVE if is_live else LiveState.STALE
 
     @property
@@ -78,9 +83,9 @@ class HeadTracker(WatchStream):
 
     @property
     def shown_already(self) -> int:
-        """The number of the version that a function which is given now need not be called with, nor with older ones.
+        """The number of the newest version that a function which is added now must not be called with.
 
-        What is shown offline may be followed by any version: after a backup was restored, by one of a lower number.
+        Offline any version may follow: after a backup was restored, even one of a lower number.
         """
         return -1 if self.is_offline else self.entries.header.number
 
@@ -89,14 +94,26 @@ class HeadTracker(WatchStream):
         """How far it has come, for a message."""
         return f"{self._config} is at version {self.entries.header.number}"
 
-    def step(self) -> Flow[list[Made]]:
-        """Take one message, or let a pause pass; return the versions that came, which `entries` have by then."""
-        yield from self._observed(self._progress())
-        made, self._made = self._made, []
-        return made
+    def step(self) -> Flow[list[ReceivedVersion]]:
+        """Take one message, or pause; return the versions that came, which `entries` include by then."""
+        try:
+            if (yield from self.stream.step()):
+                self._show_latest(is_head=self._is_caught_up)  # all that one message brought, at once
+        except NotFoundError:
+            if not self.is_offline:
+                raise
+            self._begin_again()
+            yield from self.stream.pause()
+        except CursorError as error:
+            if not self.is_offline or self._is_lost:
+                raise
+            self._begin_again()
+            log.warning("%s, which the server's past does not have: %s", self.place, error)
+        received, self._received = self._received, []
+        return received
 
     def at_rest(self) -> "HeadTracker":
-        """Give what shows the same, and goes on showing it."""
+        """Return a copy that goes on showing the same."""
         rest = HeadTracker(self._session, self.entries, known_at=self.known_at, is_offline=self.is_offline)
         rest.end(self.failure)
         return rest
@@ -104,43 +121,64 @@ class HeadTracker(WatchStream):
     def end(self, failure: LaminaError | None = None) -> None:
         """Follow no more."""
         self.failure = failure
-        self._caught_up = False
+        self._is_caught_up = False
 
     @contextmanager
     def held_up(self) -> Generator[None, None, None]:
-        """Know that what comes is not taken while the block lasts."""
-        self._held_up = True
+        """Mark the tracker as held up for the duration of the block: nothing that comes is taken."""
+        self._is_held_up = True
         try:
             yield
         finally:
-            self._held_up = False
+            self._is_held_up = False
 
-    def _progress(self) -> Flow[None]:
-        try:
-            yield from super()._progress()
-        except NotFoundError:
-            if not self.is_offline:
-                raise
-            self._is_lost = True
-            yield from self._pause()
-        except CursorError as error:
-            if not self.is_offline or self._is_lost:
-                raise
-            self._is_lost = True
-            log.warning("%s, which the server's past does not have: %s", self.place, error)
+    # --- what the stream brings ------------------------------------------------------------------
 
-    def _receive(self) -> Flow[None]:
-        return self._begin_anew() if self._is_lost else super()._receive()
+    def part(self, part: pb.VersionChanges) -> None:
+        """Join the parts of a version; apply it with the last one. `step` shows it."""
+        header = part.version
+        if header.version <= self._latest.header.number:
+            return
+        if header.version != self._latest.header.number + 1:
+            raise self._left_out(f"{header.version} came")
+        self._parts.extend(part.changes)
+        if part.more:
+            self.part_at = self._session.clock()
+            return
+        changes, self._parts = self._parts, []
+        version = version_of(header)
+        self._session.horizon.saw(version)
+        latest = applied(self._latest, version, changes)
+        if len(latest) != header.key_count:
+            raise self._left_out(f"in part: it has {header.key_count} keys, and {len(latest)} came")
+        self._latest = latest
+        self._received.append(ReceivedVersion(header, changes))
 
-    def _begin_anew(self) -> Flow[None]:
-        """Go on with the head, whatever was shown; what is told of is the difference."""
-        self.drop_stream()
+    def bookmark(self, cursor: pb.Cursor) -> None:
+        """Note that the stream has caught up: the versions that came before its first bookmark are old ones."""
+        if cursor.version != self._latest.header.number:
+            raise self._left_out(f"a bookmark at {cursor.version} came")
+        self._is_caught_up = True
+
+    def interrupted(self) -> None:
+        """Drop the parts of a version that will arrive again; what is shown may be old from now on."""
+        self._parts = []
+        self._is_caught_up = False
+
+    # --- where there is nothing to go on after ------------------------------------------------------
+
+    def _begin_again(self) -> None:
+        self._is_lost = True
+        self._received = []
+        self.stream.locate_by(self._read_head)
+
+    def _read_head(self) -> Flow[pb.Cursor]:
+        """Go on with the server's head, whatever was shown; the difference is what functions are called with."""
         head = yield from read_entries(Operation(self._session), self._config)
-        made = header_of(head.header), head.changes_since(self.entries)
-        self._position = self._cursor = pb.Cursor(version=head.header.number, hash=made[0].hash)
-        self._made.append(made)
+        self._received.append(ReceivedVersion(header_of(head.header), head.changes_since(self.entries)))
         self._latest = head
         self._show_latest(is_head=True)
+        return cursor_at(head.header)
 
     def _show_latest(self, *, is_head: bool) -> None:
         """Show what a server has told, or has confirmed to be in its past."""
@@ -152,45 +190,6 @@ class HeadTracker(WatchStream):
         if self.is_offline:
             self.is_offline = self._is_lost = False  # after the entries: see `shown_already`
             log.info("a server has been reached: %s", self.place)
-
-    def _observed(self, flow: Flow[None]) -> Flow[None]:
-        """Run a flow, and see by what becomes of its effects whether the link holds."""
-        try:
-            effect: Effect = next(flow)
-            while True:
-                try:
-                    result = yield effect
-                except LaminaError as error:
-                    self._caught_up = False
-                    effect = flow.throw(error)
-                else:
-                    effect = flow.send(result)
-        except StopIteration:
-            return
-
-    def _take(self, message: pb.WatchKeyHistoryResponse) -> None:
-        super()._take(message)
-        if self._reached != self._latest.header.number:
-            raise self._left_out(f"a bookmark at {self._reached} came")
-        # A stream's first bookmark says that it has caught up: until then the versions that come are old ones.
-        self._caught_up = self._caught_up or message.HasField("bookmark")
-        self._show_latest(is_head=self._caught_up)
-
-    def _whole(self, header: pb.ConfigVersion) -> None:
-        changes, self._parts = self._parts, []
-        if header.version <= self._reached:
-            return
-        if header.version != self._latest.header.number + 1:
-            raise self._left_out(f"{header.version} came")
-        version = version_of(header)
-        self._session.horizon.saw(version)
-        latest = applied(self._latest, version, changes)
-        if len(latest) != header.key_count:
-            raise self._left_out(f"in part: it has {header.key_count} keys, and {len(latest)} came")
-        self._latest = latest
-        self._made.append((header, changes))
-        self._moved(pb.Cursor(version=header.version, hash=header.hash))
-        self._cursor = self._position
 
     def _left_out(self, why: str) -> DataLossError:
         number = self._latest.header.number + 1

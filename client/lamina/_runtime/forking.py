@@ -1,8 +1,8 @@
-"""What makes a client survive a fork: a lock that a child finds free, and a gate that is shut while a process forks.
+"""What makes a client survive a fork: a lock that a child finds free, and a gate that is closed while a process forks.
 
 gRPC can be used in a forked child, by new channels, unless some thread of the parent was inside of gRPC at that very
-moment: tried with a watch waiting, one child in ten crashed, or hung. So before a fork everybody is asked out: all
-channels are closed, which ends whatever waits on them, and nobody gets in until the fork is over. Calls are then made
+moment: with a watch waiting, one child in ten crashed or hung. So all threads leave gRPC before a fork: all channels
+are closed, which ends the calls that wait on them, and no thread enters until the fork is over. Calls are then made
 again and watches resume, as after any cut.
 """
 
@@ -15,10 +15,10 @@ from typing import Final
 from weakref import WeakSet
 
 LEAVING_SECONDS: Final = 1.0
-"""A fork waits no longer for threads to come out: a channel's end takes milliseconds to be seen."""
+"""How long a fork waits for threads to leave: they notice the end of a channel within milliseconds."""
 
 SETTLING_SECONDS: Final = 0.05
-"""gRPC's own threads still clear away what was closed, and cannot be waited for."""
+"""How long gRPC's own threads, which cannot be waited for, get to clear away what was closed."""
 
 
 class ForkSafeLock:
@@ -37,7 +37,7 @@ class ForkSafeLock:
         self._lock.release()
 
     def renew(self) -> None:
-        """Be free, as in a child: none of the parent's threads came along, and no other has begun yet."""
+        """Be free, as in a child: it has none of the parent's threads, and no other has begun yet."""
         self._lock = Lock()
 
 
@@ -47,17 +47,25 @@ _locks: WeakSet[ForkSafeLock] = WeakSet()
 class ForkGate:
     """Lets threads into gRPC (`with gate:`), but not while the process forks."""
 
-    def __init__(self, ask_out: Callable[[], None]) -> None:
-        """Take what ends all that threads wait for inside."""
-        self._ask_out = ask_out
+    def __init__(
+        self,
+        interrupt: Callable[[], None],
+        *,
+        leaving_seconds: float = LEAVING_SECONDS,
+        settling_seconds: float = SETTLING_SECONDS,
+    ) -> None:
+        """Take a function that ends the calls for which threads wait inside."""
+        self._interrupt = interrupt
+        self._leaving_seconds = leaving_seconds
+        self._settling_seconds = settling_seconds
         self._changed = Condition()
-        self._shut = False
+        self._is_closed = False
         self._inside = 0
         _gates.add(self)
 
     def __enter__(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: not self._shut)
+            self._changed.wait_for(lambda: not self._is_closed)
             self._inside += 1
 
     def __exit__(
@@ -67,32 +75,32 @@ class ForkGate:
             self._inside -= 1
             self._changed.notify_all()
 
-    def shut(self) -> None:
-        """Let nobody in any more, and wait until all are out. Where nobody is in, channels stay as they are."""
+    def close(self) -> None:
+        """Let no thread in any more, and wait until all are out. If none is inside, the channels stay as they are."""
         with self._changed:
-            self._shut = True
+            self._is_closed = True
             if not self._inside:
                 return
-        self._ask_out()
+        self._interrupt()
         with self._changed:
-            self._changed.wait_for(lambda: not self._inside, LEAVING_SECONDS)
-        time.sleep(SETTLING_SECONDS)
+            self._changed.wait_for(lambda: not self._inside, self._leaving_seconds)
+        time.sleep(self._settling_seconds)
 
     def open(self) -> None:
         """Let threads in again."""
         with self._changed:
-            self._shut = False
+            self._is_closed = False
             self._changed.notify_all()
 
     def renew(self) -> None:
-        """Be open and empty, as in a child: none of the parent's threads came along."""
+        """Be open and empty, as in a child: it has none of the parent's threads."""
         self._changed = Condition()
-        self._shut = False
+        self._is_closed = False
         self._inside = 0
 
 
 process = object()
-"""Stands for this process: another one in a forked child. Looking at it costs less than asking for a process id."""
+"""Stands for this process: a forked child has another one. Comparing it costs less than asking for a process id."""
 
 _gates: WeakSet[ForkGate] = WeakSet()
 
@@ -115,5 +123,5 @@ def _begin_process() -> None:
 if hasattr(os, "register_at_fork"):  # not where there is no fork
     os.register_at_fork(after_in_child=_begin_process)
     os.register_at_fork(
-        before=_each(ForkGate.shut), after_in_parent=_each(ForkGate.open), after_in_child=_each(ForkGate.renew)
+        before=_each(ForkGate.close), after_in_parent=_each(ForkGate.open), after_in_child=_each(ForkGate.renew)
     )

@@ -1,6 +1,6 @@
 """Settings bound to a live: the object that a version was made into, swapped for that of a later one which fits.
 
-Pure: sync_live.py and aio_live.py say when to look at a version, and call the functions. It knows neither pydantic nor
+Pure: the subscriptions of _grpc say when to look at a version, and call the functions. It knows neither pydantic nor
 what else makes the objects: a form does.
 
 Worked example: version 7 fits, and is `current`. Version 8 has a text for a port: `current` and `version` stay as they
@@ -8,14 +8,14 @@ are, `error` names the key, `on_invalid` is called, `state` is STALE. Version 9 
 is None, and the functions of `on_change` are called with 7's object and 9's.
 """
 
-import operator
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import is_dataclass
 from threading import current_thread, main_thread
-from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, SupportsIndex, TypeAlias, TypeVar, cast
+from typing import Any, ClassVar, Final, Generic, NamedTuple, Protocol, TypeAlias, TypeVar, cast
 
+from lamina._live.audience import Notification, Notifier
 from lamina._live.state import LiveState
-from lamina._live.view import Callbacks, LiveView
+from lamina._live.view import LiveView
 from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import Snapshot
 from lamina._runtime.arguments import checked
@@ -71,39 +71,6 @@ class Form(Protocol[T_co]):
     shape: Shape
 
     def make(self, tree: Mapping[str, Any], /) -> T_co: ...
-
-
-class Notification(NamedTuple):
-    """Functions to be called, with what, and what to call that."""
-
-    what: str
-    functions: tuple[Callable[..., Any], ...]
-    arguments: tuple[Any, ...]
-    version: int
-    bound: "Bound[Any]"
-
-    def wanted(self) -> Iterable[Callable[..., Any]]:
-        """Yield the functions one by one, until the live is closed."""
-        for function in self.functions:
-            if not self.bound.is_over:
-                yield function
-
-    def failed(self, function: Callable[..., Any]) -> None:
-        """Report what a function raised; its object, if it is a method, may be the settings, and is not shown."""
-        name = getattr(function, "__qualname__", type(function).__qualname__)
-        log.exception("%s: %s failed at version %d", self.what, name, self.version)
-
-
-class Notifier(Protocol):
-    """What calls the functions."""
-
-    def begin_calling(self) -> None:
-        """Start what calls the functions, if nothing does yet."""
-        ...
-
-    def tell(self, notification: Notification, /) -> None:
-        """Call these after those that wait."""
-        ...
 
 
 class _Shown(NamedTuple, Generic[T]):
@@ -255,35 +222,6 @@ class Bound(Uncopyable, Generic[T_co]):
 
     def __repr__(self) -> str:
         return f"<Bound {self._settings.__qualname__} of {self._live.name!r} version {self.version}, {self.state}>"
-
-
-class Bindings:
-    """What is bound to the lives of one config. Replaced when it changes, so that it can be read without a lock."""
-
-    def __init__(self) -> None:
-        self._all: tuple[tuple[Callbacks, Bound[Any]], ...] = ()
-
-    def __bool__(self) -> bool:
-        return bool(self._all)
-
-    def add(self, callbacks: Callbacks, bound: Bound[Any]) -> None:
-        """Let what is bound to the live with these callbacks follow, too."""
-        self._all = (*self._all, (callbacks, bound))
-
-    def drop(self, callbacks: Callbacks) -> None:
-        """Let what is bound to a live stay as it is."""
-        for each, bound in self._all:
-            bound.is_over = bound.is_over or each is callbacks
-        self._all = tuple(each for each in self._all if each[0] is not callbacks)
-
-    def behind(self, entries: Entries) -> list[Bound[Any]]:
-        """List those that have not looked at these."""
-        return [bound for _, bound in self._all if bound.seen is not entries]
-
-    def have_seen(self, callbacks: Callbacks, version: SupportsIndex) -> bool:
-        """Tell whether all that is bound to a live has looked at a version, or a later one."""
-        number = operator.index(version)
-        return all(bound.seen.header.number >= number for each, bound in self._all if each is callbacks)
 
 
 def form_of(settings: Any) -> Form[Any]:

@@ -1,4 +1,4 @@
-"""One config's versions held against each other in order, as they come over the wire or out of a bundle; pure.
+"""One config's versions compared with each other in order, as they come over the wire or out of a bundle; pure.
 
 Worked example: version 1 sets x and y, version 2 sets x, version 3 deletes y. Of 1, two digests are kept: {x, y}; of 2
 one, over the first: {x, y}; of 3 none, y goes: {x}. Each version's hash is made of the last one's and of its own
@@ -15,11 +15,11 @@ from lamina.records import MISSING
 from lamina_protos.v1 import lamina_pb2 as pb
 
 CHANGED_KEYS: Final = 100
-"""As many of its changed keys a header names, by the wire contract."""
+"""A header names so many of its changed keys, by the wire contract."""
 
 
 class Chain:
-    """The versions that were found intact so far, and the newest digest of each key of the map that they make."""
+    """The versions that were found intact so far, and the newest digest of each key in the map that they make."""
 
     def __init__(self, config: str) -> None:
         self._config = config
@@ -34,6 +34,11 @@ class Chain:
         return self._header
 
     @property
+    def number(self) -> int:
+        """The number of the newest intact version; 0 before the first."""
+        return 0 if self._header is None else self._header.version
+
+    @property
     def live(self) -> Mapping[str, bytes]:
         """The digest of each key's value at that version."""
         return self._live
@@ -41,16 +46,16 @@ class Chain:
     @property
     def place(self) -> tuple[int, int]:
         """How far it has come: the newest intact version, and how many changes there are of the one under way."""
-        return self._number, len(self._hashed)
+        return self.number, len(self._hashed)
 
-    def add(self, part: pb.VersionChanges) -> bool:
-        """Take a version, or the next part of one; tell whether it is whole with that, and intact.
+    def add(self, part: pb.VersionChanges) -> None:
+        """Take a version, or the next part of one; with the last part check that the version is intact.
 
-        Raises DataLossError where it does not continue what there is.
+        Raises DataLossError if it does not continue the chain.
         """
         header = part.version
-        if header.version != self._number + 1 or header.config != self._config:
-            raise self.broken(self._number + 1, f"was left out: version {header.version} of {header.config} came")
+        if header.version != self.number + 1 or header.config != self._config:
+            raise self.broken(self.number + 1, f"was left out: version {header.version} of {header.config} came")
         for change in part.changes:
             value = MISSING if change.deleted else load(change.value)
             digest = value_digest(self._config, header.version, change.key, value)
@@ -58,19 +63,14 @@ class Chain:
             self._digests.append((change.key, None if value is MISSING else digest))
         if not part.more:
             self._end_version(header)
-        return not part.more
 
     def forget_parts(self) -> None:
-        """Drop what there is of a version that was cut in between: it comes again whole."""
+        """Drop the parts of a version that was cut in between: it arrives again, whole."""
         self._digests, self._hashed = [], []
 
     def broken(self, number: int, what: str) -> DataLossError:
-        """Make the error for a version that is not as it was committed."""
+        """Return the error for a version that is not as it was committed."""
         return DataLossError(f"version {number} of {self._config} {what}", reason="HASH_MISMATCH")
-
-    @property
-    def _number(self) -> int:
-        return 0 if self._header is None else self._header.version
 
     def _end_version(self, header: pb.ConfigVersion) -> None:
         parent_hash = NO_PARENT if self._header is None else self._header.hash

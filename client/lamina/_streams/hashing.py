@@ -1,7 +1,7 @@
-"""Digests of values and hashes of versions, made anew from what came over the wire; pure. See protos/HASHING.md.
+"""Digests of values and hashes of versions, computed from what came over the wire; pure. See protos/HASHING.md.
 
-Written a second time on purpose: the server's own code would agree with itself whatever it did. A change here or there
-breaks the chain of every config there is.
+The server has code of its own for the same on purpose: shared code would agree with itself whatever it did. A change
+here or there breaks the chain of every config there is.
 """
 
 import hashlib
@@ -33,14 +33,14 @@ _KINDS: Final[dict[Kind, str]] = {
 
 
 def value_digest(config: str, version: int, key: str, value: Stored | Missing) -> bytes:
-    """Digest what a version set a key to; MISSING is a deletion."""
+    """Return the digest of the value that a version set a key to; MISSING is a deletion."""
     if value is MISSING:
         return _sha256(_VALUE_TAG, config, version, key, _TOMBSTONE, b"")
     return _sha256(_VALUE_TAG, config, version, key, _KINDS[value.kind], _canonical(value))
 
 
 def version_hash(header: pb.ConfigVersion, parent_hash: bytes, digests: Sequence[bytes]) -> bytes:
-    """Hash a version: its parent's hash, its header, and the digests of its changes in key order."""
+    """Return a version's hash: of its parent's hash, its header, and the digests of its changes in key order."""
     source = (header.source_config, header.source_version, header.source_hash) if header.source_config else ()
     return _sha256(
         _VERSION_TAG,
@@ -60,7 +60,7 @@ def version_hash(header: pb.ConfigVersion, parent_hash: bytes, digests: Sequence
 
 
 def _canonical(value: Stored) -> bytes:
-    """Give a value's canonical bytes. JSON is canonical on the wire already."""
+    """Return a value's canonical bytes. JSON is canonical on the wire already."""
     match value.data:
         case None:
             return b""

@@ -1,9 +1,8 @@
-"""The walk along a config's hash chain, as a sans-IO machine over the same stream as a watch's; it holds one map.
+"""The walk along a config's hash chain: a receiver of the same stream as a watch's, which holds one map.
 
-Every version from 1 on is hashed anew, from its parent's hash, its header and its changes, and held against the hash
-in its header (chain.py); the last one against the hash of the version that the config stands on, and the map that the
-config shows against the newest digest of each key. So whoever has noted a version's hash elsewhere knows with it the
-whole past.
+Every version from 1 on is hashed again, from its parent's hash, its header and its changes, and compared with the hash
+in its header (chain.py). The last hash is compared with the one of the version that the config stands on, and the map
+that the config shows with the newest digest of each key. So a hash that was noted elsewhere proves the whole past.
 """
 
 from typing import Final
@@ -14,78 +13,89 @@ from lamina._flows.session import Session
 from lamina._mapping.entries import Entries
 from lamina._streams.chain import Chain
 from lamina._streams.hashing import value_digest
-from lamina._streams.watch import WatchStream
+from lamina._streams.watch import Receiver, WatchStream
 from lamina._wire.messages import version_of
 from lamina._wire.rpcs import GET_VERSION
 from lamina.records import Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
 BOOKMARK_SECONDS: Final = 1
-"""As often as a server lets us: a bookmark tells at once where it has left something out."""
+"""As often as a server sends them: a bookmark shows at once that something was left out before it."""
 
 
-class Verifying(WatchStream):
-    """One walk, from the empty map to the version that a config stands on."""
+class ChainWalk:
+    """One walk, from the empty map to the version that a config stands on.
 
-    def __init__(self, session: Session, base: Entries) -> None:
-        super().__init__(session, base.header, (), (), 0)
+    `then` receives each part after it was added to the chain; a version's last part only if the version is intact.
+    """
+
+    def __init__(self, session: Session, base: Entries, then: Receiver | None = None) -> None:
+        self._session = session
         self._base = base
+        self._config = base.header.config
         self._last = base.header.number
-        self._begun = False
-        self._chain = Chain(base.header.config)
-
-    def step(self) -> Flow[Version | None]:
-        """Take one message, which is some versions or a part of one; return the last version's header at the end.
-
-        Raises DataLossError where the chain is broken, CursorError where it ends before the config's version.
-        """
-        if not self._last:
-            return self._base.header
-        if not self._begun:
-            yield from self._begin()
-            self._begun = True
-        before = self._chain.place
-        while self._reached < self._last and before == self._chain.place:
-            yield from self._progress()  # a bookmark, or a stream opened again, is no progress yet
-        return self._finished() if self._reached == self._last else None
+        self._then = then
+        self._has_begun = False
+        self._chain = Chain(self._config)
+        request = pb.WatchKeyHistoryRequest(config=self._config)
+        request.bookmark_interval.seconds = BOOKMARK_SECONDS
+        self.stream = WatchStream(session, request, self)
 
     @property
     def place(self) -> str:
         """How far it has come, for an error's text."""
-        return f"{self._config} was verified up to version {self._reached} of {self._last}"
+        return f"{self._config} was verified up to version {self._chain.number} of {self._last}"
+
+    def step(self) -> Flow[Version | None]:
+        """Take one message, which is some versions or a part of one; return the last version's header at the end.
+
+        Raises DataLossError if the chain is broken, CursorError if it ends before the config's version.
+        """
+        if not self._last:
+            return self._base.header
+        if not self._has_begun:
+            yield from self._begin()
+            self._has_begun = True
+        before = self._chain.place
+        while not self._is_at_the_end and before == self._chain.place:
+            yield from self.stream.step()  # a bookmark, or a stream opened again, is no progress yet
+        return self._finished() if self._is_at_the_end else None
+
+    def part(self, part: pb.VersionChanges) -> None:
+        """Add a part to the chain, unless it was committed after the version that the config stands on."""
+        if not self._is_at_the_end:
+            self._chain.add(part)
+            if self._then is not None:
+                self._then.part(part)
+
+    def bookmark(self, cursor: pb.Cursor) -> None:
+        """Raise DataLossError if something before the bookmark did not arrive."""
+        if self._chain.number < min(cursor.version, self._last):
+            raise self._chain.broken(self._chain.number + 1, "was left out")
+
+    def interrupted(self) -> None:
+        """Drop the parts of a version that will arrive again."""
+        self._chain.forget_parts()
+        if self._then is not None:
+            self._then.interrupted()
+
+    @property
+    def _is_at_the_end(self) -> bool:
+        return self._chain.number == self._last
 
     def _begin(self) -> Flow[None]:
-        """See that the server's past is long enough, and take a first version that changed nothing.
+        """Check that the server's past is long enough, and add a first version that changed nothing.
 
-        That is what a fork of an empty map has: a stream tells only of changes.
+        A fork of an empty map has such a version: a stream tells only of changes.
         """
         request = pb.GetVersionRequest(config=self._config, version=1, view=pb.HEADER, min_version=self._last)
         header = yield from Operation(self._session).ask(GET_VERSION, request)
         if not header.change_count:
-            self._take_part(pb.VersionChanges(version=header))
-
-    def _request(self) -> pb.WatchKeyHistoryRequest:
-        request = super()._request()
-        request.bookmark_interval.seconds = BOOKMARK_SECONDS
-        return request
-
-    def _forget_parts(self) -> None:
-        self._chain.forget_parts()
-
-    def _take(self, message: pb.WatchKeyHistoryResponse) -> None:
-        for part in message.changes:
-            if self._reached == self._last:
-                return  # committed since
-            self._take_part(part)
-        if message.HasField("bookmark") and self._reached < min(message.bookmark.version, self._last):
-            raise self._chain.broken(self._reached + 1, "was left out")
-
-    def _take_part(self, part: pb.VersionChanges) -> None:
-        if self._chain.add(part):
-            self._moved(pb.Cursor(version=part.version.version, hash=part.version.hash))
+            self.part(pb.VersionChanges(version=header))
+            self.stream.move_to(pb.Cursor(version=header.version, hash=header.hash))
 
     def _finished(self) -> Version:
-        """Hold what the config shows against the end of the chain."""
+        """Compare what the config shows with the end of the chain."""
         header, live = self._chain.header, self._chain.live
         assert header is not None
         if header.hash.hex() != self._base.header.hash:

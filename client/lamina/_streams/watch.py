@@ -1,230 +1,150 @@
-"""A watch as a sans-IO machine: it joins many streams, each of which may break anywhere, into one without a gap.
+"""A watch's stream as a sans-IO machine: it joins many streams, each of which may break anywhere, into one.
 
-Two places are kept apart. The *position* is the last version that arrived whole: where the next stream resumes. The
-*cursor* is the last version that the user has taken whole: where another watch, perhaps another process, resumes.
+The *position* is the last version that arrived whole: the next stream resumes after it. A receiver takes what arrives.
 
 Worked example: a message brings versions 4, 5 and the first part of 6, then the link breaks. The position is 5, the
-part of 6 is dropped, and the next stream, after 5, sends 6 again from its first part. The user takes the two changes of
-version 4: with the second one the cursor moves from 3 to 4.
+receiver is told to drop its part of 6, and the next stream, after 5, sends 6 again from its first part.
 """
 
-import re
-from collections import deque
-from collections.abc import Iterable
-from datetime import datetime
-from typing import Final, TypeAlias, cast
+from collections.abc import Callable
+from typing import Final, Protocol, TypeAlias
 
 from lamina._flows.effects import Flow, Open, Receive, Sleep
-from lamina._flows.operation import Operation
-from lamina._flows.points import Point, number_of
-from lamina._flows.reads import header_at
 from lamina._flows.session import Session
-from lamina._mapping.values import check_text
-from lamina._runtime.arguments import seconds
-from lamina._wire.messages import timestamp_of, version_changes_of, version_of
-from lamina.errors import CursorError, InvalidError, LimitError, UnavailableError
-from lamina.records import KeyChange, Version, VersionChanges
+from lamina._streams.cursor import format_cursor
+from lamina.errors import CursorError, LaminaError, LimitError, UnavailableError
 from lamina_protos.v1 import lamina_pb2 as pb
 
 REOPEN_FIRST_SECONDS: Final = 0.2
 REOPEN_CEILING_SECONDS: Final = 10.0
-"""The pause before a stream is opened again is drawn from 0 to a ceiling, doubled from the first to this one: after a
-server was killed, thousands of watchers come back, and must not come at once. Of several servers each is tried before
-the first pause: one that is there already has not to be waited for."""
-
-After: TypeAlias = Point | str | None
-"""Where a watch begins: a point in time, a cursor, or None."""
+"""The pause before a stream is opened again is random, from 0 to a ceiling that doubles from the first figure to this
+one: after a server was killed, thousands of watchers come back, and must not come at once. If there are several, each
+is tried before the first pause, since one of them may be up already."""
 
 _ROUNDS: Final = 16
-"""Doubled so often, a pause is far beyond its ceiling; a float has an end."""
-_CURSOR: Final = re.compile(r"([0-9]{1,19})(?:\.([0-9a-f]{64}))?", re.ASCII)
+"""After so many doublings a pause is far beyond its ceiling. More of them would overflow a float."""
 
-
-def parse_cursor(text: str) -> pb.Cursor:
-    """Read a cursor, "<version>.<hash in hexadecimal>" or just "<version>"."""
-    match = _CURSOR.fullmatch(text)
-    if match is None:
-        raise InvalidError(f"{text!r} is no cursor: they are as watch.cursor gives them", reason="BAD_REQUEST")
-    return pb.Cursor(version=number_of(int(match[1])), hash=bytes.fromhex(match[2] or ""))
-
-
-def format_cursor(cursor: pb.Cursor) -> str:
-    """Write a cursor as text."""
-    return f"{cursor.version}.{cursor.hash.hex()}" if cursor.hash else str(cursor.version)
-
-
-def listed(prefix: object) -> list[str]:
-    """Return one prefix, or several, as a list; without the empty one, which every key has."""
-    if not isinstance(prefix, Iterable):
-        raise TypeError(f"prefix= is text, or several, not {type(prefix).__name__}")
-    several = [prefix] if isinstance(prefix, str) else cast("Iterable[str]", prefix)
-    return [each for each in several if each]
-
-
-def check_timeout(timeout: float | None) -> float | None:
-    """Give the seconds of silence that end a watch; InvalidError where none would be let pass."""
-    if timeout is not None and not seconds(timeout, "timeout=") > 0:
-        raise InvalidError(f"timeout={timeout}: a watch takes seconds of silence above 0", reason="BAD_REQUEST")
-    return timeout
+Locate: TypeAlias = Callable[[], Flow[pb.Cursor]]
+"""A flow that asks a server where to begin."""
 
 
 class WatchEnded(Exception):  # noqa: N818 - it is no error
-    """The loop is over: closed, or silent for too long. Between a watch and its shell: no user sees it."""
+    """The loop is over: closed, or silent for too long. Raised by what runs a stream; no user sees it."""
+
+
+class Receiver(Protocol):
+    """What takes the versions that a stream brings. An error that it raises ends the step, and the stream."""
+
+    def part(self, part: pb.VersionChanges, /) -> None:
+        """Take a version, or a part of one that is split: `more` is set on all parts but the last.
+
+        Versions arrive in order. One that arrived before may come again, and is not new then.
+        """
+        ...
+
+    def bookmark(self, cursor: pb.Cursor, /) -> None:
+        """Learn that the receiver has been given everything up to this cursor."""
+        ...
+
+    def interrupted(self) -> None:
+        """Learn that the stream is lost. A version that arrived in part will arrive again, whole."""
+        ...
 
 
 class WatchStream:
-    """One watch: what it asks for, where it stands, and what has arrived but has not been taken."""
+    """One stream of a config's changes that is opened again whenever it breaks, until an error is definite.
+
+    request   what is watched; its `after` is where the stream begins, unless `locate` finds that out
+    position  the last version that arrived whole, or that a bookmark named; 0 until `locate` has found one
+    """
 
     def __init__(
-        self, session: Session, base: Version, keys: Iterable[str], prefixes: Iterable[str], after: After
+        self,
+        session: Session,
+        request: pb.WatchKeyHistoryRequest,
+        receiver: Receiver,
+        *,
+        locate: Locate | None = None,
     ) -> None:
         self._session = session
-        self._config = base.config
-        self._keys = [check_text(key, "a key") for key in keys]
-        self._prefixes = [check_text(prefix, "a prefix") for prefix in prefixes]
-        self._time = after if isinstance(after, datetime) else None
-        if self._time is not None:
-            timestamp_of(self._time)  # refuses a naive one now, not when the watch begins
-        self._position = None if isinstance(after, datetime) else _start(base, after)
-        self._cursor: pb.Cursor | None = self._position
-        self._ready: deque[VersionChanges | pb.Cursor] = deque()
-        self._taken = 0  # how many changes of the first version that is ready
-        self._parts: list[pb.Change] = []
-        self._open = False
+        self._request = request
+        self.position = request.after
+        self._receiver = receiver
+        self._locate = locate
+        self._is_open = False
         self._was_let_in = False
         self._opened_at = 0.0
         self._failures = 0
 
-    @property
-    def cursor(self) -> str:
-        """The last version taken whole; empty until a watch after a time has found which version that is."""
-        return "" if self._cursor is None else format_cursor(self._cursor)
+    def step(self) -> Flow[bool]:
+        """Take one message, or pause after the stream was lost; return whether a message came. Raise a definite error.
 
-    def next_change(self) -> Flow[KeyChange]:
-        """Take one change; with a version's last one the cursor moves."""
-        version = yield from self._first_ready()
-        change = version.changes[self._taken]
-        self._taken += 1
-        if self._taken == len(version.changes):
-            self._finish(version)
-        return change
-
-    def next_version(self) -> Flow[VersionChanges]:
-        """Take a whole version, one of which changes were taken already included; the cursor moves."""
-        version = yield from self._first_ready()
-        self._finish(version)
-        return version
-
-    def drop_stream(self) -> None:
-        """Know that the stream is gone; the next one resumes after the position."""
-        self._open = False
-
-    def _first_ready(self) -> Flow[VersionChanges]:
-        while not self._ready:
-            yield from self._progress()
-        first = self._ready[0]
-        assert isinstance(first, VersionChanges)
-        return first
-
-    def _progress(self) -> Flow[None]:
-        """Take the stream's next message, or let a pause pass after the stream was lost and no other server is left."""
+        The first step of a stream that has to be located only does that.
+        """
         try:
-            yield from self._receive()
-        except (UnavailableError, LimitError) as error:
-            # What was let in before is refused for how many there are just now: soon there may be fewer.
-            if isinstance(error, LimitError) and (error.reason != "TOO_MANY" or not self._was_let_in):
+            return (yield from self._advance())
+        except LaminaError as error:
+            if self._is_open and self._session.clock() - self._opened_at >= REOPEN_CEILING_SECONDS:
+                self._failures = 0  # a stream that lasted so long worked, even if an idle config moved nothing on
+            self.drop()
+            if isinstance(error, CursorError):
+                error.cursor = format_cursor(self.position)
+            if not self._is_passing(error):
                 raise
-            if self._open and self._session.clock() - self._opened_at >= REOPEN_CEILING_SECONDS:
-                self._failures = 0  # an idle config's stream, too, which moves nothing on, has been there for long
-            self._open = False
-            yield from self._pause()
-        except CursorError as error:
-            error.cursor = self.cursor
-            raise
+            yield from self.pause()
+            return False
 
-    def _pause(self) -> Flow[None]:
-        """Let time pass after a failure, more after each, once every server has had its turn."""
+    def pause(self) -> Flow[None]:
+        """Back off after a failure, once every server has been tried."""
         self._failures += 1
         rounds = self._failures - self._session.servers
         if rounds >= 0:
             ceiling = min(REOPEN_CEILING_SECONDS, REOPEN_FIRST_SECONDS * 2 ** min(rounds, _ROUNDS))
             yield Sleep(self._session.uniform(0, ceiling))
 
-    def _receive(self) -> Flow[None]:
-        if self._time is not None and self._position is None:
-            header = yield from header_at(Operation(self._session), self._config, self._time)
-            self._position = self._cursor = _cursor_at(header)
-        if not self._open:
-            self._forget_parts()
-            yield Open(self._request())
-            self._open, self._opened_at = True, self._session.clock()
+    def drop(self) -> None:
+        """Forget the stream, which the shell has closed or lost. The next step opens one after the position."""
+        self._is_open = False
+        self._receiver.interrupted()
+
+    def locate_by(self, locate: Locate) -> None:
+        """Drop the stream, and begin again where this flow says."""
+        self.drop()
+        self._locate = locate
+
+    def move_to(self, position: pb.Cursor) -> None:
+        """Go on after a version that arrived whole, or that the receiver knows from elsewhere."""
+        self.position = position
+        self._failures = 0  # a server answers again
+
+    def _is_passing(self, error: LaminaError) -> bool:
+        # A watch that was let in before is refused because there are many right now: soon there may be fewer.
+        is_crowded = isinstance(error, LimitError) and error.reason == "TOO_MANY" and self._was_let_in
+        return is_crowded or isinstance(error, UnavailableError)
+
+    def _advance(self) -> Flow[bool]:
+        if self._locate is not None:
+            self.position = yield from self._locate()
+            self._locate = None
+            return False
+        if not self._is_open:
+            request = pb.WatchKeyHistoryRequest()
+            request.CopyFrom(self._request)
+            request.after.CopyFrom(self.position)
+            yield Open(request)
+            self._is_open, self._opened_at = True, self._session.clock()
         self._take((yield Receive()))
         self._was_let_in = True
-
-    def _request(self) -> pb.WatchKeyHistoryRequest:
-        return pb.WatchKeyHistoryRequest(
-            config=self._config, keys=self._keys, prefixes=self._prefixes, after=self._position
-        )
+        return True
 
     def _take(self, message: pb.WatchKeyHistoryResponse) -> None:
-        """Sort a message into what is whole; what came before is dropped, so nothing is taken twice."""
         for part in message.changes:
-            self._parts.extend(part.changes)
-            if not part.more:
-                self._whole(part.version)
-        if message.HasField("bookmark") and message.bookmark.version > self._reached:
-            self._moved(pb.Cursor(version=message.bookmark.version, hash=message.bookmark.hash))
-            self._mark()
-
-    def _forget_parts(self) -> None:
-        """Drop what there is of a version that was cut in between: it comes again whole."""
-        self._parts = []
-
-    def _whole(self, header: pb.ConfigVersion) -> None:
-        changes, self._parts = self._parts, []
-        if header.version <= self._reached:
-            return
-        self._session.horizon.saw(version_of(header))
-        self._moved(pb.Cursor(version=header.version, hash=header.hash))
-        if changes:
-            self._ready.append(version_changes_of(header, changes))
-
-    @property
-    def _reached(self) -> int:
-        return 0 if self._position is None else self._position.version
-
-    def _moved(self, position: pb.Cursor) -> None:
-        self._position = position
-        self._failures = 0  # the way is open again: what moves the watch on proves it, or a stream that lasts
-
-    def _mark(self) -> None:
-        """Let the cursor follow a bookmark, once everything before it has been taken."""
-        if self._ready:
-            assert self._position is not None
-            self._ready.append(self._position)
-        else:
-            self._cursor = self._position
-
-    def _finish(self, version: VersionChanges) -> None:
-        self._ready.popleft()
-        self._taken = 0
-        self._cursor = pb.Cursor(version=version.version, hash=bytes.fromhex(version.hash))
-        while self._ready and isinstance(mark := self._ready[0], pb.Cursor):
-            self._cursor = mark
-            self._ready.popleft()
-
-
-def _start(base: Version, after: Point | str | None) -> pb.Cursor:
-    if after is None:
-        return _cursor_at(base)
-    if isinstance(after, str):
-        return parse_cursor(after)
-    assert not isinstance(after, datetime)
-    number = number_of(after, base.config)
-    if isinstance(after, Version):
-        return _cursor_at(after)
-    return _cursor_at(base) if number == base.number else pb.Cursor(version=number)
-
-
-def _cursor_at(version: Version) -> pb.Cursor:
-    return pb.Cursor(version=version.number, hash=bytes.fromhex(version.hash))
+            self._receiver.part(part)
+            if not part.more and part.version.version > self.position.version:
+                self.move_to(pb.Cursor(version=part.version.version, hash=part.version.hash))
+        if message.HasField("bookmark"):
+            bookmark = pb.Cursor(version=message.bookmark.version, hash=message.bookmark.hash)
+            is_new = bookmark.version > self.position.version
+            self._receiver.bookmark(bookmark if is_new else self.position)
+            if is_new:
+                self.move_to(bookmark)

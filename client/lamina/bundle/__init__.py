@@ -1,7 +1,7 @@
 """A config's whole past in one file: `lamina.open` reads it, without any server, and `export` writes one.
 
-A Bundle's verbs are a Config's, run by the same flows: a shell of a few lines answers them from the file. A file needs
-no waiting for, so there is one class for threads and asyncio alike.
+A Bundle's verbs are a Config's, run by the same flows: a few lines answer their calls from the file. Nothing of a file
+has to be waited for, so there is one class for threads and asyncio alike. gRPC is loaded with `export` alone.
 """
 
 import math
@@ -18,13 +18,15 @@ from lamina._flows.session import Session
 from lamina._mapping.snapshot import Snapshot
 from lamina._runtime.public import public
 from lamina._runtime.tracebacks import end_here
-from lamina._streams.verify import Verifying
+from lamina._streams.verify import ChainWalk
 from lamina.bundle.answers import Answers
-from lamina.bundle.export import export
 from lamina.bundle.index import BundleIndex
 from lamina.errors import LaminaError
 from lamina.records import Change, KeyChange, Version
 from lamina_protos.v1 import lamina_pb2 as pb
+
+if TYPE_CHECKING:
+    from lamina.bundle.exporter import export
 
 __all__ = ["Bundle", "export", "open"]
 
@@ -92,17 +94,17 @@ class Bundle(Snapshot):
         return self._iterate(reads.history(self._session, self.config, key, limit, newest_first=newest_first))
 
     def blame(self, *keys: str) -> dict[str, Version]:
-        """Tell which version set each key's value; without keys, of all. KeyError for a missing one."""
+        """Return the version that set each key's value; without keys, of all. KeyError for a missing one."""
         return self._run(reads.blame(self._session, self._entries, keys))
 
     def verify(self) -> Version:
         """Walk the hash chain from version 1 to the newest, and return its header.
 
-        Every hash is made anew from what the file holds, and what this bundle shows is held against it. A hash noted
-        elsewhere that equals the returned one's proves the whole past. DataLossError names the first version that is
-        not as it was committed.
+        Every hash is computed again from what the file holds, and what this bundle shows is compared with it. A hash
+        noted elsewhere that equals the returned one's proves the whole past. DataLossError names the first version that
+        is not as it was committed.
         """
-        verifying = Verifying(self._session, self._entries)
+        walk = ChainWalk(self._session, self._entries)
         messages = map(_as_streamed, self._past.messages())
 
         def perform(effect: Effect) -> Any:
@@ -114,7 +116,7 @@ class Bundle(Snapshot):
                 case _:
                     return self._perform(effect)
 
-        while (version := run(verifying.step(), perform)) is None:
+        while (version := run(walk.step(), perform)) is None:
             pass
         return version
 
@@ -168,6 +170,17 @@ class Bundle(Snapshot):
                 return self._answer(effect)
             case Sleep() | Open() | Receive() | Invoke():
                 raise AssertionError("a file is there at once, and only verify reads it like a stream")
+
+
+if not TYPE_CHECKING:  # a checker would believe that there is every name
+
+    def __getattr__(name: str) -> Any:
+        if name != "export":
+            raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+        from lamina.bundle.exporter import export  # noqa: PLC0415 - with gRPC, which a file does not need
+
+        globals()[name] = export
+        return export
 
 
 def _as_streamed(message: pb.WatchKeyHistoryResponse) -> pb.WatchKeyHistoryResponse:

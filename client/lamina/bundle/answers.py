@@ -29,7 +29,7 @@ class Answers:
         }
 
     def __call__(self, call: Call) -> Any:
-        """Give the reply to a call, or raise the error that a server would."""
+        """Return the reply to a call, or raise the error that a server would."""
         return self._answers[call.rpc.name](call.request)
 
     def _get_version(self, request: pb.GetVersionRequest) -> pb.ConfigVersion:
@@ -96,7 +96,7 @@ class Answers:
         return reply
 
     def _checked(self, request: Any, name: str) -> int:
-        """Give the version that a request names, or the head."""
+        """Return the version that a request names, or the head."""
         number: int = getattr(request, name) if request.HasField(name) else self._past.head
         if number > self._past.head:
             text = f"{self._past.config!r} has no version {number}; its head is {self._past.head}"

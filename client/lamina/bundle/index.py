@@ -60,11 +60,11 @@ class BundleIndex:
         self._block.cache_clear()
 
     def header(self, number: int) -> pb.ConfigVersion:
-        """Give the header of a version."""
+        """Return the header of a version."""
         return next(self._parts(number)).version
 
     def version_at(self, time: Timestamp) -> int:
-        """Give the newest version committed at or before a time; 0 where none was."""
+        """Return the newest version committed at or before a time; 0 if none was."""
         microseconds = time.ToMicroseconds()
         place = bisect_right(self._times, microseconds) - 1
         if place < 0:
@@ -73,19 +73,19 @@ class BundleIndex:
         return parts[bisect_right(parts, microseconds, key=_microseconds) - 1].version.version
 
     def all_keys(self) -> Iterable[str]:
-        """Give all keys that there ever were, in no order."""
+        """Return all keys that there ever were, in no order."""
         return self._changed
 
     def changed(self, key: str) -> Sequence[int]:
-        """Give the versions that changed a key, rising."""
+        """Return the versions that changed a key, rising."""
         return [place >> 1 for place in self._changed.get(key, ())]
 
     def last_change(self, key: str, number: int) -> int:
-        """Give the version that changed a key last, by a version; 0 where none did."""
+        """Return the version that changed a key last, up to a version; 0 if none did."""
         return self._last(key, number) >> 1
 
     def origin(self, key: str, number: int) -> int:
-        """Give the version that set the value that a key has at a version; 0 where it has none."""
+        """Return the version that set the value that a key has at a version; 0 if it has none."""
         place = self._last(key, number)
         return 0 if place & 1 else place >> 1
 
@@ -178,7 +178,7 @@ class BundleIndex:
             raise self._lost(self._starts[place], str(error)) from error
 
     def _first_lost(self, why: str) -> DataLossError:
-        """Find the first version that is lost by making the hashes anew; a block that is damaged has many versions."""
+        """Find the first lost version by computing the hashes again: a damaged block has many versions."""
         chain: Chain | None = None
         try:
             for message in self.messages():

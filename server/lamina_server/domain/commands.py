@@ -1,7 +1,7 @@
-"""What a caller may ask to be written, as frozen records, parsed and checked before they get here.
+"""The writes that a caller may ask for, as frozen records that were parsed and checked before. Pure.
 
-Pure. A command's digest is its content, by which a retry is told from another request
-under the same id; who asks is no part of it.
+A command's digest covers its content, and not its caller. It tells a retry from another
+request with the same id.
 """
 
 from collections.abc import Iterable
@@ -12,15 +12,15 @@ from lamina_server.domain.hashing import Field, content_digest
 from lamina_server.domain.planning import Author
 from lamina_server.domain.records import Change
 
-_HEAD = -1  # stands for "whatever the head is" in a digest; no version has this number
+_HEAD = -1  # stands for the head in a digest; no version has this number
 
 
 @dataclass(frozen=True, slots=True)
 class CommitCommand:
     """Change keys of a config, against a base.
 
-    base_version  None: whatever the head is; 0: the empty map before version 1
-    base_hash     the base's hash, or empty where it is not to be checked
+    base_version  None: the head; 0: the empty map before version 1
+    base_hash     the base's hash; empty: not checked
     changes       at least one, no key twice
     read_keys     keys whose values at the base the changes depend on
     require_base  refuse to merge: the head must be the base
@@ -36,7 +36,7 @@ class CommitCommand:
     require_base: bool
 
     def digest(self) -> bytes:
-        """Digest what is asked for: 32 bytes."""
+        """Return the digest of the command's content: 32 bytes."""
         base = _HEAD if self.base_version is None else self.base_version
         fields: list[Field] = ["commit", self.config, base, self.base_hash, self.message, int(self.require_base)]
         fields.append(len(self.changes))
@@ -47,7 +47,7 @@ class CommitCommand:
 
 @dataclass(frozen=True, slots=True)
 class RevertCommand:
-    """Give a config the map of an older version again; the head must be the base."""
+    """Give a config the map of an older version. The head must be the base."""
 
     config: str
     to_version: int
@@ -57,13 +57,13 @@ class RevertCommand:
     author: Author
 
     def digest(self) -> bytes:
-        """Digest what is asked for: 32 bytes."""
+        """Return the digest of the command's content: 32 bytes."""
         return content_digest("revert", self.config, self.to_version, self.base_version, self.base_hash, self.message)
 
 
 @dataclass(frozen=True, slots=True)
 class ForkCommand:
-    """Make a new config from a version of another; None is the source's head."""
+    """Make a new config from a version of another one; None is the source's head."""
 
     source: str
     source_version: int | None
@@ -72,7 +72,7 @@ class ForkCommand:
     author: Author
 
     def digest(self) -> bytes:
-        """Digest what is asked for: 32 bytes."""
+        """Return the digest of the command's content: 32 bytes."""
         source_version = _HEAD if self.source_version is None else self.source_version
         return content_digest("fork", self.source, source_version, self.target, self.message)
 

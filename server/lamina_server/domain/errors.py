@@ -1,4 +1,4 @@
-"""What can go wrong, as the server's own errors: each with one reason code and its details.
+"""The server's errors, each with a reason code and its details.
 
     ServerError
     ├ InvalidError            BAD_CONFIG_NAME BAD_KEY BAD_VALUE BAD_REQUEST
@@ -13,8 +13,8 @@
     ├ UnavailableError        STORE_UNAVAILABLE DRAINING TOO_SLOW
     └ UnimplementedError      NOT_IMPLEMENTED
 
-The text is for people and names keys, versions, limits and sizes, never values. Nothing
-here knows a status code: rpc/status.py maps reasons to those.
+The text is for people. It names keys, versions, limits and sizes, and never a value.
+rpc/status.py maps the reasons to status codes.
 """
 
 from collections.abc import Sequence
@@ -54,7 +54,7 @@ class Reason(StrEnum):
 
 
 class ServerError(Exception):
-    """Base of every error that a caller is told about."""
+    """The base of every error that a caller gets to see."""
 
     def __init__(self, reason: Reason, message: str) -> None:
         super().__init__(message)
@@ -70,7 +70,7 @@ class Violation:
 
 
 class InvalidError(ServerError):
-    """The request breaks a rule, whatever the state of the config."""
+    """The request breaks a rule that does not depend on the state of a config."""
 
     def __init__(self, reason: Reason, violations: Sequence[Violation]) -> None:
         first = violations[0]
@@ -79,7 +79,7 @@ class InvalidError(ServerError):
 
 
 class LimitError(ServerError):
-    """Something is larger, or more, than a named limit allows."""
+    """Something exceeds a limit, in size or in number."""
 
     def __init__(self, reason: Reason, what: str, *, limit: int, actual: int, unit: str) -> None:
         super().__init__(reason, f"{what}: {actual:,} {unit}, the limit is {limit:,} {unit}")
@@ -100,25 +100,25 @@ class NotFoundError(ServerError):
 
     @classmethod
     def config(cls, config: str) -> "NotFoundError":
-        """Say that there is no such config."""
+        """Return the error for a config that does not exist."""
         return cls(Reason.CONFIG_NOT_FOUND, f"there is no config {config!r}")
 
     @classmethod
     def version(cls, config: str, number: int, head: int) -> "NotFoundError":
-        """Say that a config has no such version, and where its head is."""
+        """Return the error for a version that a config does not have."""
         text = f"{config!r} has no version {number}; its head is {head}"
         return cls(Reason.VERSION_NOT_FOUND, text)
 
 
 class ExistsError(ServerError):
-    """A config of that name exists already."""
+    """There is already a config of this name."""
 
     def __init__(self, config: str) -> None:
-        super().__init__(Reason.CONFIG_EXISTS, f"there is a config {config!r} already")
+        super().__init__(Reason.CONFIG_EXISTS, f"the config {config!r} already exists")
 
 
 class RequestIdReusedError(ServerError):
-    """The request id was used before, for something else."""
+    """The request id was used before, for another request."""
 
     def __init__(self, request_id: str) -> None:
         text = f"request id {request_id!r} was used before for another request"
@@ -127,7 +127,7 @@ class RequestIdReusedError(ServerError):
 
 @dataclass(frozen=True, slots=True)
 class KeyConflict:
-    """One key in conflict: three values of it, None where there is none, and who set theirs."""
+    """One key in conflict: its three values, None where it has none, and the version and author of theirs."""
 
     key: str
     base: Value | None
@@ -138,7 +138,7 @@ class KeyConflict:
 
 
 class ConflictError(ServerError):
-    """The head has moved on in a way that cannot be merged; nothing was written."""
+    """The changes conflict with those of newer versions; nothing was written."""
 
     def __init__(self, head: Version, conflicts: Sequence[KeyConflict]) -> None:
         super().__init__(Reason.CONFLICT, _describe(head, conflicts))
@@ -148,7 +148,7 @@ class ConflictError(ServerError):
 
 def _describe(head: Version, conflicts: Sequence[KeyConflict]) -> str:
     at = f"{head.config!r} is at version {head.number}"
-    if not conflicts:  # the base had to be the head, and what changed in between was changed back
+    if not conflicts:  # the base was required to be the head, and all changes since were changed back
         return f"{at}, which is not the base"
     first = conflicts[0]
     others = f", and {len(conflicts) - 1} more" if len(conflicts) > 1 else ""
@@ -156,7 +156,7 @@ def _describe(head: Version, conflicts: Sequence[KeyConflict]) -> str:
 
 
 class CursorError(ServerError):
-    """A version or hash that this database has not got: the caller knows another past."""
+    """The caller knows a version or a hash that is not in this database."""
 
     def __init__(self, reason: Reason, message: str, *, head: Version | HeadMark | None) -> None:
         super().__init__(reason, message)
@@ -164,31 +164,31 @@ class CursorError(ServerError):
 
     @classmethod
     def ahead(cls, config: str, number: int, head: Version | HeadMark | None) -> "CursorError":
-        """Say that the caller knows a version that is not there yet, or no more."""
+        """Return the error for a version after the head."""
         at = head.number if head else 0
         text = f"version {number} of {config!r} is ahead of its head, version {at}"
         return cls(Reason.CURSOR_AHEAD, text, head=head)
 
     @classmethod
     def forked(cls, config: str, number: int, head: Version | HeadMark | None) -> "CursorError":
-        """Say that a version has another hash than the caller knows."""
+        """Return the error for a version whose hash is not the one that the caller knows."""
         text = f"version {number} of {config!r} has another hash here: its past is not the caller's"
         return cls(Reason.CURSOR_FORKED, text, head=head)
 
 
 class HashMismatchError(ServerError):
-    """What the database gave back is not what was written to it."""
+    """The database has returned something else than was written to it."""
 
     def __init__(self, what: str) -> None:
         super().__init__(Reason.HASH_MISMATCH, f"{what} does not match its digest")
 
 
 class UnavailableError(ServerError):
-    """The server cannot answer now; whether a write happened is open."""
+    """The server cannot answer now; a write may or may not have happened."""
 
 
 class UnimplementedError(ServerError):
-    """The contract names this, and this server does not do it yet."""
+    """The contract has this, but this server does not do it yet."""
 
     def __init__(self, message: str) -> None:
         super().__init__(Reason.NOT_IMPLEMENTED, message)

@@ -1,7 +1,7 @@
 """Digests of values and the hash chain of versions.
 
-Pure. Everything hashed is a sequence of fields, each preceded by its length as 8 bytes,
-big-endian, so that no two different sequences give the same bytes. Text is UTF-8,
+Pure. Each hash covers a sequence of fields. Each field is preceded by its length as 8
+bytes, big-endian, so that no two different sequences have the same bytes. Text is UTF-8;
 integers are 8 bytes, big-endian, signed.
 """
 
@@ -24,7 +24,7 @@ Field: TypeAlias = bytes | str | int
 
 _INTEGER_BYTES = 8
 _pack_length = struct.Struct(">Q").pack
-_pack_integer = struct.Struct(">Qq").pack  # with its length before it
+_pack_integer = struct.Struct(">Qq").pack  # preceded by its length
 
 
 def _frame(field: bytes) -> bytes:
@@ -37,14 +37,14 @@ _FRAMED_KINDS = {kind: _frame(kind.name.encode()) for kind in Kind}
 
 
 def value_digest(config: str, version: int, key: str, value: Value | None) -> bytes:
-    """Digest one value where it stands; None is a tombstone. 32 bytes (SHA-256).
+    """Return the digest of one value at its place; None is a tombstone. 32 bytes (SHA-256).
 
     Fields: tag, config, version, key, kind's name ("INTEGER" …, or "DELETED"), canonical bytes.
 
-    The digest names the config, version and key too, so that an intact row in the wrong
-    place is noticed as well.
+    The config, version and key are part of it, so that an intact row at a wrong place is
+    noticed too.
     """
-    # Written out, with what never changes framed once: this is done for each row that is read or written.
+    # Written out for speed, because it runs for each row that is read or written.
     name, text, canonical = config.encode(), key.encode(), b"" if value is None else value.canonical
     return hashlib.sha256(
         b"".join(
@@ -76,7 +76,7 @@ def version_hash(
     source: Source | None,
     digests: Iterable[bytes],
 ) -> bytes:
-    """Hash one version: its parent's hash, its header, and its changes' digests in key order.
+    """Return the hash of one version: of its parent's hash, its header, and its changes' digests in key order.
 
     Equal hashes mean equal pasts. 32 bytes (SHA-256).
     """
@@ -100,12 +100,12 @@ def version_hash(
 
 
 def content_digest(*fields: Field) -> bytes:
-    """Digest a request's content, to tell a retry from another request under the same id."""
+    """Return the digest of a request's content, which tells a retry from another request with the same id."""
     return _sha256(*fields)
 
 
 def _sha256(*fields: Field) -> bytes:
-    # One hash of one piece, and no call of ours for a field.
+    # For speed: one call of sha256, and no function call for each field.
     parts: list[bytes] = []
     for field in fields:
         if isinstance(field, int):

@@ -1,7 +1,7 @@
-"""What config names, keys, request ids, authors and messages may be. Pure; knows neither the wire nor the database.
+"""The rules for config names, keys, request ids, authors and messages. Pure.
 
-Each check returns the text that it was given, or raises BadNameError with the rule, the
-limit and the actual figure. The limits are the defaults of the public contract.
+Each check returns its text, or raises BadNameError with the rule, the limit and the actual
+size. The limits are the defaults of the public contract.
 """
 
 import re
@@ -9,21 +9,21 @@ import unicodedata
 
 CONFIG_NAME_LIMIT_BYTES = 255
 KEY_LIMIT_BYTES = 512
-"""Well below what an index entry may hold: a third of PostgreSQL's 8 KiB page."""
+"""Well below the limit of an index entry, which is a third of PostgreSQL's 8 KiB page."""
 REQUEST_ID_LIMIT_BYTES = 128
 AUTHOR_LIMIT_BYTES = 255
 MESSAGE_LIMIT_BYTES = 4 * 1024
 
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
-_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # Unicode's category Cc, which is closed
+_CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # Unicode's category Cc, which never changes
 
 
 class BadNameError(ValueError):
-    """What is wrong with a would-be name, key or other text, as a sentence."""
+    """A name, key or other text breaks a rule. The message says which."""
 
 
 def check_config_name(name: str, *, limit_bytes: int = CONFIG_NAME_LIMIT_BYTES) -> str:
-    """Take segments of `[A-Za-z0-9][A-Za-z0-9._-]*`, joined by `/`.
+    """Accept segments of `[A-Za-z0-9][A-Za-z0-9._-]*`, joined by `/`.
 
     >>> check_config_name("payments/prod")
     'payments/prod'
@@ -32,16 +32,16 @@ def check_config_name(name: str, *, limit_bytes: int = CONFIG_NAME_LIMIT_BYTES) 
     _check_size(what, name, limit_bytes, at_least=1)
     for segment in name.split("/"):
         if not segment:
-            raise BadNameError(f"{what} is segments joined by '/', none of them empty")
+            raise BadNameError(f"{what} consists of segments joined by '/', none of them empty")
         if not _SEGMENT.fullmatch(segment):
             raise BadNameError(
-                f"{what}'s segments begin with a letter or digit of ASCII, and hold nothing but these and . _ -"
+                f"{what}'s segments begin with a letter or digit of ASCII, and have nothing but these and . _ - in them"
             )
     return name
 
 
 def check_key(key: str, *, limit_bytes: int = KEY_LIMIT_BYTES) -> str:
-    """Take any text in Unicode's normal form C without control characters, and not the empty one."""
+    """Accept any text in Unicode's normal form C without control characters, except the empty text."""
     what = "a key"
     _check_size(what, key, limit_bytes, at_least=1)
     _check_control(what, key)
@@ -50,7 +50,7 @@ def check_key(key: str, *, limit_bytes: int = KEY_LIMIT_BYTES) -> str:
 
 
 def check_prefix(prefix: str, *, limit_bytes: int = KEY_LIMIT_BYTES) -> str:
-    """Take what a key may begin with; the empty prefix is any key's."""
+    """Accept the beginning of a key, and the empty text, which is a prefix of every key."""
     what = "a prefix"
     _check_size(what, prefix, limit_bytes)
     _check_control(what, prefix)
@@ -59,7 +59,7 @@ def check_prefix(prefix: str, *, limit_bytes: int = KEY_LIMIT_BYTES) -> str:
 
 
 def check_request_id(request_id: str, *, limit_bytes: int = REQUEST_ID_LIMIT_BYTES) -> str:
-    """Take any text without control characters, and not the empty one."""
+    """Accept any text without control characters, except the empty text."""
     what = "a request id"
     _check_size(what, request_id, limit_bytes, at_least=1)
     _check_control(what, request_id)
@@ -67,7 +67,7 @@ def check_request_id(request_id: str, *, limit_bytes: int = REQUEST_ID_LIMIT_BYT
 
 
 def check_author(author: str, *, limit_bytes: int = AUTHOR_LIMIT_BYTES) -> str:
-    """Take any text without control characters, and not the empty one."""
+    """Accept any text without control characters, except the empty text."""
     what = "an author"
     _check_size(what, author, limit_bytes, at_least=1)
     _check_control(what, author)
@@ -75,11 +75,11 @@ def check_author(author: str, *, limit_bytes: int = AUTHOR_LIMIT_BYTES) -> str:
 
 
 def check_message(message: str, *, limit_bytes: int = MESSAGE_LIMIT_BYTES) -> str:
-    """Take any text, of several lines too, without U+0000."""
+    """Accept any text without U+0000; it may have several lines."""
     what = "a message"
     _check_size(what, message, limit_bytes)
     if "\x00" in message:
-        raise BadNameError(f"{what} may not hold U+0000; there is one at position {message.index(chr(0))}")
+        raise BadNameError(f"{what} must not have U+0000; there is one at position {message.index(chr(0))}")
     return message
 
 
@@ -87,19 +87,21 @@ def _check_size(what: str, text: str, limit_bytes: int, *, at_least: int = 0) ->
     try:
         size = len(text.encode())
     except UnicodeEncodeError as error:
-        raise BadNameError(f"{what} may not hold a lone surrogate; there is one at position {error.start}") from None
+        raise BadNameError(f"{what} must not have a lone surrogate; there is one at position {error.start}") from None
     if size > limit_bytes:
-        raise BadNameError(f"{what} of {size:,} bytes, the limit is {limit_bytes:,} bytes")
+        raise BadNameError(f"{what} has {size:,} bytes, the limit is {limit_bytes:,} bytes")
     if size < at_least:
-        raise BadNameError(f"{what} of {size} bytes, the least is {at_least} byte")
+        raise BadNameError(f"{what} has {size} bytes, it must have at least {at_least} byte")
 
 
 def _check_control(what: str, text: str) -> None:
     if found := _CONTROL.search(text):
         code = ord(found.group())
-        raise BadNameError(f"{what} may not hold control characters; U+{code:04X} is at position {found.start()}")
+        raise BadNameError(f"{what} must not have control characters; U+{code:04X} is at position {found.start()}")
 
 
 def _check_normal(what: str, text: str) -> None:
     if not unicodedata.is_normalized("NFC", text):
-        raise BadNameError(f"{what} must be in Unicode normal form C; this one looks the same in it, with other bytes")
+        raise BadNameError(
+            f"{what} must be in Unicode normal form C (NFC); this text has another form, which looks the same"
+        )

@@ -1,7 +1,7 @@
-"""From changes to rows: the three-way merge, and what a commit will insert.
+"""From changes to rows: the three-way merge, and the plan of what a commit inserts. Pure.
 
-Pure: the server's committer and the ORM models both go through here, so a version made
-by either has the same numbers, digests and hash.
+The server's committer and the ORM models both use this, so their versions have the same
+numbers, digests and hashes.
 """
 
 from collections.abc import Collection, Iterable, Mapping
@@ -15,7 +15,7 @@ from lamina_server.domain.values import Value
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who makes a version, and whether the server knows that for sure."""
+    """The author of a version, and whether the server has verified the name."""
 
     name: str
     verified: bool = False
@@ -23,7 +23,7 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class MapLimits:
-    """How large a whole map may become."""
+    """The limits of a whole map."""
 
     keys: int
     size_bytes: int
@@ -48,7 +48,7 @@ class Plan:
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """What is left of a commit's changes on top of the head, and the keys in conflict, sorted."""
+    """The changes of a commit that are to be made on top of the head, and the keys in conflict, both sorted."""
 
     changes: tuple[Change, ...]
     conflicts: tuple[str, ...]
@@ -63,9 +63,10 @@ def merge(
 ) -> Merge:
     """Merge changes made against a base into the head, three-way by value.
 
-    Absence is a value. A change equal to the base was never meant and is dropped; one
-    equal to the head has happened already. Of the rest, a changed key conflicts if and
-    only if the head differs from its base; a read key likewise.
+    An absent key counts as a value of its own. A change that equals the base changes nothing
+    and is dropped; so is one that equals the head, which has it already. Any other changed
+    key, and any read key, is in conflict if and only if its value in the head differs from
+    the base.
 
     >>> from lamina_server.domain.values import Value
     >>> one, two, three = (Value.of_integer(n) for n in (1, 2, 3))
@@ -99,13 +100,13 @@ def plan(
     limits: MapLimits,
     source: Source | None = None,
 ) -> Plan:
-    """Work out the version, with its number, counts, digests and hash, that makes `changes` on top of `head`.
+    """Return the next version, with its number, counts, digests and hash, which makes `changes` on top of `head`.
 
     changes  each differs from the head; no key twice
-    values   what the changed keys hold at the head, as far as they hold anything
-    now_us   the clock; the commit time is this or just after the parent's, whatever clocks do
+    values   the values of the changed keys at the head, if they have one
+    now_us   the clock; the commit time is this, or 1 µs after the parent's if that is later
 
-    Raises LimitError where the whole map would become too large.
+    Raises LimitError if the whole map would become too large.
     """
     ordered = sorted(changes, key=_key)
     number = head.number + 1 if head else 1
@@ -145,7 +146,7 @@ def plan(
 
 
 def entry_size(key: str, value: Value | None) -> int:
-    """Measure what one key adds to its map: key and canonical value, in bytes; nothing if absent."""
+    """Return the size that one key adds to its map: key and canonical value, in bytes; 0 if it is absent."""
     return 0 if value is None else len(key.encode()) + value.size_bytes
 
 

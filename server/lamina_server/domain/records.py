@@ -1,6 +1,6 @@
-"""The nouns of the versioned map, as frozen records: what passes between the rooms.
+"""The records of the versioned map, which all rooms pass to each other. Pure.
 
-Pure; no protobuf message and no database row goes by these names.
+No protobuf message and no database row has these names.
 """
 
 from collections.abc import Mapping
@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from lamina_server.domain.values import Value
 
 CHANGED_KEYS_LIMIT = 100
-"""How many of its changed keys a version's header names."""
+"""How many of the keys that a version has changed its header names."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -23,7 +23,7 @@ class Source:
 
 @dataclass(frozen=True, slots=True)
 class Version:
-    """The header of one version: everything about it but its map.
+    """The header of one version: everything except its map.
 
     number          1, 2, 3 ... per config
     hash            32 bytes; see hashing.version_hash
@@ -48,7 +48,7 @@ class Version:
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One key set to a value, or deleted where the value is None."""
+    """One key and its new value; None if it is deleted."""
 
     key: str
     value: Value | None
@@ -56,7 +56,7 @@ class Change:
 
 @dataclass(frozen=True, slots=True)
 class VersionChanges:
-    """One version and all that it changed, in key order."""
+    """One version and all of its changes, in key order."""
 
     version: Version
     changes: tuple[Change, ...]
@@ -64,14 +64,14 @@ class VersionChanges:
 
 @dataclass(frozen=True, slots=True)
 class HeadMark:
-    """Which version is a config's head: its number, and the hash that stands for its whole past."""
+    """A config's head: its number, and its hash, which identifies the whole past."""
 
     number: int
     hash: bytes
 
 
 NO_VERSION = HeadMark(0, b"")
-"""Before version 1: the empty map, and where nothing is known."""
+"""The empty map before version 1. It also stands for an unknown head."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,9 +85,9 @@ class Entry:
 
 @dataclass(frozen=True, slots=True)
 class State:
-    """What one key was at a version: a value, or None for a deleted key; and since which version.
+    """One key at a version: its value, or None if it is deleted, and the version that set or deleted it.
 
-    A key that was never set has no state at all.
+    A key that was never set has no state.
     """
 
     value: Value | None
@@ -108,7 +108,7 @@ class KeyChange:
 
 @dataclass(frozen=True, slots=True)
 class Difference:
-    """One key whose value differs between two versions; None where it has none."""
+    """One key whose value differs between two versions; None if the key is not in the map."""
 
     key: str
     old: Value | None
@@ -119,8 +119,8 @@ class Difference:
 class Reply:
     """The outcome of a write, remembered under its request id.
 
-    version is None where nothing was written and there is no version at all: a commit
-    that changes nothing in a config that does not exist.
+    version is None if there is no version: a commit has changed nothing in a config that
+    does not exist.
     """
 
     config: str
@@ -131,9 +131,9 @@ class Reply:
 
 @dataclass(frozen=True, slots=True)
 class RequestKey:
-    """Who asked, under which id, for what.
+    """The identity of a write request.
 
-    digest  SHA-256 of the request's content: the same id with another digest is refused
+    digest  SHA-256 of the request's content; the same id with another digest is refused
     """
 
     caller: str
@@ -143,7 +143,7 @@ class RequestKey:
 
 @dataclass(frozen=True, slots=True)
 class ConfigSummary:
-    """One config as it is listed; create_time_us is its version 1's commit time."""
+    """One config of a list; create_time_us is the commit time of its version 1."""
 
     name: str
     head: Version
@@ -151,5 +151,5 @@ class ConfigSummary:
 
 
 def live_values(states: Mapping[str, State]) -> dict[str, Value]:
-    """Leave out the keys that are deleted."""
+    """Return the values of the keys that are not deleted."""
     return {key: state.value for key, state in states.items() if state.value is not None}

@@ -1,4 +1,4 @@
-"""A KeyFilter made ready for a sorted index: one range to read, and an exact test for what lies in it. Pure.
+"""Which keys a read or a watch wants, and how a sorted index finds them: one range, and an exact test. Pure.
 
 Worked example. Wanted are the key `db` and the prefixes `app/`, `app/eu/` and `zone/`.
 The prefix `app/eu/` lies within `app/` and is dropped. The range runs from `app/` to just
@@ -18,13 +18,13 @@ _BEFORE_SURROGATES, _AFTER_SURROGATES = "\ud7ff", "\ue000"
 
 @dataclass(frozen=True, slots=True)
 class KeyFilter:
-    """Which keys are wanted: these, and those with these prefixes; all where both are empty."""
+    """Which keys are wanted: these, and all with these prefixes. If both are empty, all keys are."""
 
     keys: tuple[str, ...] = ()
     prefixes: tuple[str, ...] = ()
 
     def matches(self, key: str) -> bool:
-        """Tell whether a key is wanted."""
+        """Return whether a key is wanted."""
         everything = not self.keys and not self.prefixes
         return everything or key in self.keys or key.startswith(self.prefixes)
 
@@ -34,7 +34,7 @@ EVERYTHING = KeyFilter()
 
 @dataclass(frozen=True, slots=True)
 class KeyRange:
-    """The keys from `low` (itself included, or not) to just before `high`; None: to the last."""
+    """The keys from `low` to just before `high`; None: to the last. `inclusive` says whether `low` is one of them."""
 
     low: str
     inclusive: bool
@@ -43,33 +43,33 @@ class KeyRange:
 
 @dataclass(frozen=True)
 class Selection:
-    """The wanted keys, and the wanted prefixes: sorted, none within another."""
+    """The wanted keys, and the wanted prefixes: sorted, and none begins with another."""
 
     keys: frozenset[str]
     prefixes: tuple[str, ...]
 
     @classmethod
     def of(cls, wanted: KeyFilter) -> Self:
-        """Prepare a filter."""
+        """Return the selection of a filter."""
         everything = not wanted.keys and not wanted.prefixes
         prefixes = ("",) if everything else _outermost(wanted.prefixes)
         return cls(frozenset(wanted.keys), prefixes)
 
     @property
     def is_everything(self) -> bool:
-        """Whether no key at all is unwanted."""
+        """Whether all keys are wanted."""
         return self.prefixes == ("",)
 
     def matches(self, key: str) -> bool:
-        """Tell whether a key is wanted: one look-up and one bisection, however long the filter is."""
+        """Return whether a key is wanted. Costs one look-up and one bisection, however long the filter is."""
         if key in self.keys:
             return True
-        # Of prefixes that lie apart, only the last one not after the key can begin it.
+        # No prefix begins with another, so only the last one that is not after the key can match.
         found = bisect_right(self.prefixes, key)
         return found > 0 and key.startswith(self.prefixes[found - 1])
 
     def after(self, after: str) -> KeyRange:
-        """Return the range in which all wanted keys after `after` lie."""
+        """Return a range that has all wanted keys after `after`."""
         lowest, beyond = self._bounds
         if lowest > after:
             return KeyRange(lowest, inclusive=True, high=beyond)
@@ -83,12 +83,12 @@ class Selection:
 
 
 def successor(prefix: str) -> str | None:
-    r"""Return the lowest text above all that begins with a prefix; None where there is no such text.
+    r"""Return the lowest text that is higher than all texts with a prefix; None if there is none.
 
     >>> successor("app/"), successor("a\U0010ffff"), successor("\ud7ff") == "\ue000"
     ('app0', 'b', True)
 
-    By code point, as text is ordered here. Surrogates (U+D800 to U+DFFF) are no text.
+    Texts are ordered by code point. Surrogates (U+D800 to U+DFFF) do not occur in them.
     """
     kept = prefix.rstrip(_HIGHEST)
     if not kept:

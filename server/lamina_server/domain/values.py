@@ -1,7 +1,6 @@
-"""What a value is: its kinds, its canonical form, and when two values are equal.
+"""Values: their kinds, their canonical form, and when two of them are equal. Pure.
 
-Pure; knows neither the wire nor the database. Everything that compares, hashes or
-stores a value starts from its kind and its canonical bytes.
+Comparing, hashing and storing a value all begin with its kind and its canonical bytes.
 """
 
 import json
@@ -14,13 +13,13 @@ from typing import Any, NoReturn, Self, TypeAlias
 INTEGER_MIN = -(2**63)
 INTEGER_MAX = 2**63 - 1
 JSON_DEPTH_LIMIT = 64
-"""Levels of nesting. A reader's stack must survive any value that was accepted."""
+"""Levels of nesting. No accepted value may overflow the stack of a reader."""
 
 Scalar: TypeAlias = bool | int | float | str | bytes | None
 
 
 class Kind(IntEnum):
-    """What a value holds. The numbers are stored and hashed: they never change."""
+    """The kind of a value. The names are hashed and the numbers are stored, so they never change."""
 
     NULL = 0
     BOOLEAN = 1
@@ -32,7 +31,7 @@ class Kind(IntEnum):
 
 
 class BadValueError(ValueError):
-    """What is wrong with a would-be value, as a sentence without the value itself."""
+    """A value breaks a rule. The message says which, without the value."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,9 +39,9 @@ class Value:
     """One immutable value: a kind and its data in canonical form.
 
     Equality is equality of kind and canonical form, so `true`, `1` and `1.0` are three
-    values, and `{"a": 1, "b": 2}` equals `{"b": 2, "a": 1}`. Make one with the
-    constructor of its kind, which checks and canonicalises; the bare constructor is for
-    data that is known to be canonical, such as a database row.
+    values, and `{"a": 1, "b": 2}` equals `{"b": 2, "a": 1}`. Make one by the class method
+    of its kind, which checks the data and brings it into canonical form. `Value(…)` itself
+    is for data that is canonical already, such as a database row.
 
     `data` by kind: None, bool, int (signed 64-bit), finite float (never -0.0), str
     without U+0000, bytes, and for JSON the canonical text of a list or an object.
@@ -74,7 +73,7 @@ class Value:
 
     @classmethod
     def of_string(cls, data: str) -> Self:
-        """Make a text, which may not hold U+0000."""
+        """Make a text, which must not have U+0000 in it."""
         _check_text(data)
         return cls(Kind.STRING, data)
 
@@ -85,17 +84,17 @@ class Value:
 
     @classmethod
     def of_json(cls, text: str) -> Self:
-        """Take JSON text of a list or an object; refuse what two readers could read differently."""
+        """Make a list or an object from JSON text. Refuse text that two readers could read differently."""
         return cls(Kind.JSON, canonical_json(_parse_json(text)))
 
     @property
     def canonical(self) -> bytes:
-        """The canonical bytes: what is digested, measured and compared.
+        """The canonical bytes, which are hashed, measured and compared.
 
         Integers are 8 bytes, big-endian, two's complement; floats IEEE 754 binary64,
         big-endian; strings and JSON UTF-8; null is empty.
         """
-        if isinstance(self.data, str):  # as a rule
+        if isinstance(self.data, str):  # the usual case
             return self.data.encode()
         match self.data:
             case None:
@@ -111,24 +110,24 @@ class Value:
 
     @property
     def size_bytes(self) -> int:
-        """How large the value counts against limits: its canonical bytes."""
+        """The size that limits count: the number of canonical bytes."""
         return len(self.canonical)
 
     def __repr__(self) -> str:
-        # Values appear in no log or error, so not by way of a repr either.
+        # Values appear in no log and in no error, so a repr does not show them.
         return f"<Value {self.kind.name}>"
 
 
 def canonical_json(data: Any) -> str:
-    """Render a parsed list or object as canonical JSON text.
+    """Return a parsed list or object as canonical JSON text.
 
-    Names sorted by code point, no white space, non-ASCII unescaped, floats as the
-    shortest digits that read back as the same number, -0.0 as 0.0.
+    Names are sorted by code point. There is no white space, and only what JSON must escape
+    is escaped. Floats have the fewest digits that read back as the same number; -0.0 is 0.0.
 
-    Raises BadValueError for anything that is not JSON as Lamina takes it.
+    Raises BadValueError for data that Lamina does not accept as JSON.
     """
     if not isinstance(data, list | dict):
-        raise BadValueError("JSON must be a list or an object at the top; use the scalar kinds")
+        raise BadValueError("JSON must be a list or an object; use another kind for a single scalar")
     node = _canonical_node(data, depth=1)
     return json.dumps(node, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
@@ -162,7 +161,7 @@ def _canonical_node(node: Any, depth: int) -> Any:
         case str():
             return _check_text(node)
         case _:
-            raise BadValueError(f"JSON cannot hold a {type(node).__name__}")
+            raise BadValueError(f"JSON has no place for the type {type(node).__name__}")
 
 
 def _check_depth(depth: int) -> None:
@@ -176,30 +175,30 @@ def _too_deep() -> BadValueError:
 
 def _check_integer(number: int) -> int:
     if not INTEGER_MIN <= number <= INTEGER_MAX:
-        raise BadValueError(f"an integer of {number.bit_length()} bits is beyond the limit of 64 bits, signed")
+        raise BadValueError(f"an integer of {number.bit_length()} bits exceeds the limit of 64 bits, signed")
     return number
 
 
 def _canonical_float(number: float) -> float:
     if not math.isfinite(number):
         raise BadValueError(f"{number} is not a finite number")
-    return number + 0.0  # -0.0 becomes 0.0, as SQLite's REAL would have it
+    return number + 0.0  # -0.0 becomes 0.0, because SQLite's REAL does not keep it
 
 
 def _check_text(text: str) -> str:
     if "\x00" in text:
-        raise BadValueError(f"text holds U+0000 at position {text.index(chr(0))}")
+        raise BadValueError(f"the text has U+0000 at position {text.index(chr(0))}")
     try:
         text.encode()
     except UnicodeEncodeError as error:
-        raise BadValueError(f"text holds a lone surrogate at position {error.start}") from None
+        raise BadValueError(f"the text has a lone surrogate at position {error.start}") from None
     return text
 
 
 def _unique_names(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
     names = dict(pairs)
     if len(names) != len(pairs):
-        raise BadValueError("a JSON object holds the same name twice")
+        raise BadValueError("a JSON object has the same name twice")
     return names
 
 

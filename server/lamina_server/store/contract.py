@@ -1,45 +1,45 @@
 """What a store promises, in prose and as Protocols. Knows no database.
 
-A store keeps configs: for each, versions 1, 2, 3 … and the values that originated in
-them. It only ever adds. Two rooms stand on it: the committer, through `write()`, and
-readers, through `read()`.
+A store keeps configs: for each, the versions 1, 2, 3 … and the values that originated in
+them. It only adds; it never changes or deletes. The committer uses `write()`; all others
+use `read()`.
 
 Guarantees
 ----------
-Atomic      What is inserted within one `write()` becomes visible together, when the
-            block ends, or not at all.
-Durable     When a `write()` block has ended without an error, what it inserted survives
-            a crash of the process and of the machine (a memory store excepted).
-Serial      At most one `write()` block is open on a store at any moment, in whichever
-            process. What it reads includes all that was ever committed, and its own
-            inserts.
-Immutable   What was read of version n is true for ever: the same question about n has
-            the same answer.
-Intact      Every value is checked against its digest when it is read; a mismatch is
-            HashMismatchError, never a wrong value.
+Atomic      All inserts of one `write()` block become visible together when the block
+            ends, or not at all.
+Durable     When a `write()` block has ended without an error, its inserts survive a crash
+            of the process and of the machine (except in a memory store).
+Serial      At most one `write()` block is open on a store at any moment, across all
+            processes. It reads everything that was ever committed, and its own inserts.
+Immutable   The same question about version n always has the same answer.
+Intact      Every value is checked against its digest when it is read. A mismatch raises
+            HashMismatchError; a wrong value is never returned.
 Ordered     Keys and config names are ordered by code point (which is the order of their
-            UTF-8 bytes); versions by number.
+            UTF-8 bytes), versions by number.
 
-A reading block is no frozen moment: what was committed before it was opened is seen, what
-is committed meanwhile may be. Nothing seen ever goes away, and a version is never seen in
-part, so only the questions about the head may be answered differently when asked again.
+A reading block is not a snapshot. It sees everything that was committed before it was
+opened, and perhaps what is committed meanwhile. A version that it has seen never goes
+away and is never seen in part. So only questions about the head may get another answer
+when they are asked again.
 
 Errors
 ------
-An exception raised within a `write()` block, by the caller or by the store, means that
-nothing was written. So does DiskFullError. CommitUnknownError is raised by the *end* of
-the block alone, and leaves open whether it was written: the request id tells, later. Where it
-is a StoreFailedError, later means after a restart: the store takes no more writes. Any
-other UnavailableError means that the database could not be asked, and that nothing was
-written. HistoryBrokenError is a bug somewhere. A config or a version that does not exist
-is no error here: readers answer None or nothing, and who asks decides what that means.
+If the caller or the store raises an exception within a `write()` block, nothing was
+written. The same is true of DiskFullError. CommitUnknownError is raised only by the *end*
+of the block: the block may or may not have been written, and the request id tells later. If
+it is a StoreFailedError, the request id tells only after a restart, and the store takes no
+more writes. Any other UnavailableError means that the database gave no answer, and that
+nothing was written. HistoryBrokenError is a bug. A config or a version that does not exist
+is no error here: the answer is None or empty, and the caller decides what this means.
 
 Threads
 -------
-Every call may block, so none is made on the event loop (but for Notices). A Reading or a Writing belongs
-to the thread that opened it and ends with its block; the iterators it returned end with
-it. Any number of `read()` blocks may be open at once, beside a `write()`; a store with fewer
-connections lets some of them wait for others to end, and at last raises UnavailableError.
+Every call may block, so none is made on the event loop, except those of Notices. A Reading
+or a Writing belongs to the thread that opened it. It ends with its block, and so do the
+iterators that it has returned. Any number of `read()` blocks may be open at once, and one
+`write()` block with them. If a store has fewer connections, a block waits for another one
+to end, and raises UnavailableError if this takes too long.
 """
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
@@ -64,58 +64,58 @@ from lamina_server.domain.values import Value
 
 
 class CommitUnknownError(UnavailableError):
-    """The end of a writing block failed in such a way that its rows may be there, now or later."""
+    """The end of a writing block has failed, and its rows may be there, now or later."""
 
     def __init__(self) -> None:
         super().__init__(Reason.STORE_UNAVAILABLE, "the database did not confirm the commit; it may have happened")
 
 
 class StoreFailedError(CommitUnknownError):
-    """As CommitUnknownError, and what the store would now read is not known to be durable: it must be opened anew."""
+    """The commit is unknown, and what the store would read now may not be durable. It must be opened again."""
 
 
 class HistoryBrokenError(Exception):
-    """What was inserted does not continue what is there; nothing was written.
+    """The inserts do not continue the config's history; nothing was written.
 
-    Either a bug of the caller's, or a writer somewhere that does not take the write lock.
+    This is a bug of the caller, or there is a writer that does not take the write lock.
     """
 
     @classmethod
     def version(cls, config: str, number: int, head: int) -> "HistoryBrokenError":
-        """Say that a version is not the one after its config's head."""
+        """Return the error for a version that does not follow its config's head."""
         return cls(f"version {number} of {config!r} does not follow its head, version {head}")
 
     @classmethod
     def request(cls, request_id: str) -> "HistoryBrokenError":
-        """Say that a request id is remembered already."""
+        """Return the error for a request id that has an outcome already."""
         return cls(f"request id {request_id!r} has an outcome already")
 
 
 class UnusableStoreError(Exception):
-    """A database cannot be opened, or not without danger to its data. The text says why, for the operator."""
+    """A database cannot be opened, or not safely. The text tells the operator why."""
 
 
 class BackupRefusedError(Exception):
-    """What was asked for is none of this command's business. The text says why, and what to do."""
+    """The backup command cannot do this. The text says why, and what to do."""
 
 
 class Reading(Protocol):
-    """A moment's view of the store, for one thread, within one block."""
+    """The reads of one thread within one block."""
 
     def head(self, config: str) -> Version | None:
-        """Return the newest version's header; None where there is no such config."""
+        """Return the newest version's header; None if there is no such config."""
 
     def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
-        """Return which versions are the heads of these configs, as far as they exist: one question for all."""
+        """Return the numbers and hashes of the heads of those of these configs that exist, with one statement."""
 
     def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
-        """Return the headers of these versions, as far as they exist, by number."""
+        """Return the headers of those of these versions that exist, by number."""
 
     def log(self, config: str, *, after: int, before: int, limit: int, newest_first: bool) -> list[Version]:
         """Return at most `limit` headers with after < number < before."""
 
     def version_at(self, config: str, time_us: int) -> int:
-        """Return the newest version committed at or before a time; 0 where none was."""
+        """Return the newest version committed at or before a time; 0 if there was none."""
 
     def changed_keys(self, config: str, numbers: Collection[int]) -> Mapping[int, Sequence[str]]:
         """Return the first CHANGED_KEYS_LIMIT keys that each of these versions changed, in order.
@@ -130,20 +130,20 @@ class Reading(Protocol):
         """Yield the live entries of a version whose keys follow `after`, in key order."""
 
     def states(self, config: str, number: int, keys: Collection[str]) -> dict[str, State]:
-        """Return what these keys were at a version: values and tombstones, each with its origin.
+        """Return the states of these keys at a version: values and tombstones, each with its origin.
 
-        Keys never set by then are left out. Costs the same however long the past is.
+        Keys that had never been set are left out. The cost does not grow with the past.
         """
 
     def values(self, config: str, number: int, keys: Collection[str]) -> dict[str, Value]:
-        """Return what these keys held at a version, as far as they held anything. Costs as `states` does."""
+        """Return the values of those of these keys that had one at a version. Costs as much as `states`."""
 
     def changed_between(
         self, config: str, low: int, high: int, wanted: KeyFilter = EVERYTHING, *, after: str = ""
     ) -> Iterator[str]:
         """Yield the keys that follow `after` and were changed by a version in (low, high], in order.
 
-        A key may have been changed back, or set and deleted: who asks compares its states.
+        A key may have been changed back, or set and deleted: the caller compares its states.
         """
 
     def key_history(
@@ -161,7 +161,7 @@ class Reading(Protocol):
         """
 
     def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
-        """Return the remembered outcomes of request ids, each with its content's digest, as far as there are any."""
+        """Return the remembered outcomes of those request ids that have one, each with its content's digest."""
 
 
 def changed_keys_of(reading: Reading, version: Version) -> Sequence[str]:
@@ -173,42 +173,42 @@ class Writing(Reading, Protocol):
     """The one open write of a store."""
 
     def insert(self, plan: Plan) -> None:
-        """Add one version. Its number must be the head's + 1: a store asserts that again."""
+        """Add one version. Its number must be the head's + 1; the store checks this again."""
 
     def remember(self, request: RequestKey, reply: Reply) -> None:
         """Keep the outcome of a request under its id, which must be new."""
 
 
 class Notices(Protocol):
-    """How the servers of one database tell each other that there is something to read.
+    """How the servers of one database tell each other of new versions.
 
-    Nothing depends on a notice: it may be lost, late, doubled or out of order, and whoever
-    hears it asks the store what is true. Belongs to the event loop, and blocks nobody.
+    Nothing depends on a notice: it may be lost, late, doubled or out of order. A server that
+    hears one asks the store. Belongs to the event loop, and never blocks it.
     """
 
     async def tell(self, configs: Collection[str]) -> None:
         """Tell the other servers that these configs have new versions, which must be durable.
 
-        Raises nothing: what could not be told is reported to the operator and given up.
+        Raises nothing: a notice that cannot be sent is logged and given up.
         """
 
     async def hear(self, on_listening: Callable[[], None], on_heard: Callable[[str], None]) -> NoReturn:
-        """Hear what other servers tell, until cancelled, through whatever goes wrong in between.
+        """Hear what other servers tell until cancelled, whatever goes wrong meanwhile.
 
-        on_listening  called whenever nothing is missed from now on, though what came
-                      before may have been: now is the time to ask the store
-        on_heard      called with a config of which another server has told
+        on_listening  called each time the listening begins: earlier notices may have been
+                      missed, so the caller should ask the store now
+        on_heard      called with the config that another server has named
         """
 
     async def close(self) -> None:
-        """End what `tell` has opened."""
+        """Close the connection that `tell` has opened."""
 
 
 class Store(Protocol):
     """Where configs are kept.
 
-    is_shared   whether others may write to it too, so that what was read of a head may be old
-    has_failed  whether it takes no more writes until it is opened anew
+    is_shared   whether other processes may write to it too, so that a head in memory may be old
+    has_failed  whether it takes no more writes until it is opened again
     """
 
     @property
@@ -217,32 +217,30 @@ class Store(Protocol):
 
     @property
     def has_failed(self) -> bool:
-        """Whether a commit was not confirmed, and nothing can be known before a restart."""
+        """Whether a commit was not confirmed, and only a restart can tell what happened."""
 
     def read(self) -> AbstractContextManager[Reading]:
         """Open a reading block."""
 
     def write(self) -> AbstractContextManager[Writing]:
-        """Open the writing block; waits for any other to end. Its end is the commit.
+        """Open the writing block, when any other has ended. Its end is the commit.
 
         Once the store has raised anything but the HashMismatchError of a row, the block is
-        lost: whatever is asked of it then raises too, and so does its end, even where the
-        error was caught.
+        lost: every later call raises too, and so does its end, even if the error was caught.
         """
 
     def originated_since_keyframe(self, config: str) -> int:
-        """Count the values that originated after the newest keyframe (from the start without one)."""
+        """Count the values that originated after the newest keyframe, or all values if there is none."""
 
     def write_keyframe(self, config: str) -> None:
-        """Associate every live value with the head as of now, in a transaction of its own.
+        """Associate every live value with the current head, in a transaction of its own.
 
-        Changes no answer of any reading, only what it costs. Where there is a keyframe
-        at the head already, or no key, nothing happens. Which values those are is read
-        before, in no writer's way.
+        This changes no answer; it makes reads cheaper. It does nothing if the head has a
+        keyframe already, or no keys. The values are read first, without the write lock.
         """
 
     def notices(self) -> Notices | None:
-        """Return a new way to tell and hear of commits; None where there is nobody else. Opens nothing yet."""
+        """Return new notices, which have opened nothing yet; None if there are no other servers."""
 
     def close(self) -> None:
-        """Release everything. No block may be open."""
+        """Close all connections. No block may be open."""

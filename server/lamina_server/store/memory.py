@@ -1,8 +1,8 @@
-"""The store in memory: the oracle that the others are compared with. Knows no database, and keeps nothing.
+"""The store in memory, which tests compare the other stores with. Knows no database; its data ends with the process.
 
-Chosen to be obviously right, not fast: each version holds its whole map. A write works on
-a copy of the index of configs and replaces the published one at its end, so that it is
-seen whole or not at all.
+It is made to be obviously right, not fast: each version holds its whole map. A write works
+on a copy of the index of configs and replaces the published index at its end, so readers
+see all of it or nothing.
 """
 
 import threading
@@ -33,7 +33,7 @@ from lamina_server.store.contract import HistoryBrokenError
 
 @dataclass(frozen=True, slots=True)
 class _Layer:
-    """One version: its header, what it changed, and what every key ever set is since; all in key order."""
+    """One version: its header, its changes, and the state of every key that was ever set; all in key order."""
 
     version: Version
     changes: tuple[Change, ...]
@@ -46,7 +46,7 @@ Layers: TypeAlias = tuple[_Layer, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """Everything that is kept. Replies go by (caller, request id), each with its content's digest."""
+    """All data of a store. The key of a reply is (caller, request id); each has its content's digest."""
 
     configs: Mapping[str, Layers]
     replies: Mapping[tuple[str, str], tuple[bytes, Reply]]
@@ -65,7 +65,7 @@ class MemoryStore:
 
     @contextmanager
     def read(self) -> Iterator["_Reading"]:
-        """Open a reading block, for what there is now."""
+        """Open a reading block on what is committed now."""
         yield _Reading(self._content)
 
     @contextmanager
@@ -82,16 +82,16 @@ class MemoryStore:
         return sum(len(layer.changes) for layer in self._content.configs.get(config, ())[keyframe:])
 
     def write_keyframe(self, config: str) -> None:
-        """Mark the head as a keyframe: there is nothing that it could make cheaper."""
+        """Mark the head as a keyframe, which makes nothing cheaper here."""
         layers = self._content.configs.get(config)
         if layers and layers[-1].version.key_count:
             self._keyframes[config] = len(layers)
 
     def notices(self) -> None:
-        """Return nothing: there are no other servers."""
+        """Return None: there are no other servers."""
 
     def close(self) -> None:
-        """Do nothing: what is kept goes with the process."""
+        """Do nothing: the data ends with the process."""
 
 
 class _Reading:
@@ -208,7 +208,7 @@ class _Writing(_Reading):
 
 
 def _lay(states: Mapping[str, State], plan: Plan) -> _Layer:
-    """Put one version on top of what every key was before it."""
+    """Make the layer of one version from the states of all keys before it."""
     number = plan.version.number
     changed = {planned.key: State(planned.value, number) for planned in plan.values}
     changes = tuple(Change(planned.key, planned.value) for planned in plan.values)

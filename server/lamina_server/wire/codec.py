@@ -1,4 +1,4 @@
-"""How what is held in memory looks: the bytes of a reply's parts. Decides nothing."""
+"""The form of maps in memory: the bytes of a reply's parts."""
 
 from collections.abc import Sequence
 
@@ -9,14 +9,14 @@ from lamina_server.wire.values import of_message
 
 
 class WireCodec:
-    """The Codec of held maps: each part is encoded as a ConfigVersion with that one part, so that joining makes one."""
+    """The Codec of maps in memory. Each part is encoded as a ConfigVersion of its own; joined, they are one message."""
 
     def encode_entry(self, entry: Entry) -> bytes:
         """Encode an entry."""
         return encode.entry(entry)
 
     def decode_entry(self, encoded: bytes) -> Entry:
-        """Read an entry back."""
+        """Decode an entry."""
         (message,) = pb.ConfigVersion.FromString(encoded).entries
         return Entry(message.key, of_message(message.value), message.origin_version)
 

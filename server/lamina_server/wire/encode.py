@@ -1,8 +1,8 @@
 """Records -> the bytes of a reply, or of a part of one.
 
-What a page or a watch's message is put together from (`entry`, `origin`, `listed_version`
-…) is encoded as the reply's message with that one field set, so that joining the bytes
-makes the whole reply.
+A part of a page or of a watch's message (`entry`, `origin`, `listed_version` …) is encoded
+as the reply's message with only this field set. So the joined bytes of the parts are the
+whole reply.
 """
 
 from collections.abc import Iterable, Sequence
@@ -27,7 +27,7 @@ from lamina_server.wire.values import to_message, write
 
 _MICROSECONDS = 1_000_000
 
-# A field's number, and that its length follows (wire type 2); one byte up to field 15.
+# A field's number and wire type 2, which means that its length follows; one byte up to field 15.
 _VERSION_TAG = bytes([pb.CommitResponse.VERSION_FIELD_NUMBER << 3 | 2])
 _ENTRIES_TAG = bytes([pb.ConfigVersion.ENTRIES_FIELD_NUMBER << 3 | 2])
 _VERSION_CHANGES_TAG = bytes([pb.WatchKeyHistoryResponse.CHANGES_FIELD_NUMBER << 3 | 2])
@@ -35,7 +35,7 @@ _VERSION_CHANGES_VERSION_TAG = bytes([pb.VersionChanges.VERSION_FIELD_NUMBER << 
 _CHANGES_TAG = bytes([pb.VersionChanges.CHANGES_FIELD_NUMBER << 3 | 2])
 
 Keys = Sequence[str]
-"""The keys that a version changed, in order; the first CHANGED_KEYS_LIMIT of them at least."""
+"""The keys that a version has changed, in order: at least the first CHANGED_KEYS_LIMIT of them."""
 
 
 def commit_response(reply: Reply, header: bytes) -> bytes:
@@ -45,12 +45,12 @@ def commit_response(reply: Reply, header: bytes) -> bytes:
 
 
 def version(version: Version, keys: Keys) -> bytes:
-    """Encode a version's header, to be followed by its entries."""
+    """Encode a version's header, which the entries follow."""
     return _header(version, keys).SerializeToString()
 
 
 def empty_map(config: str) -> bytes:
-    """Encode version 0, the empty map before the first version: it has no header but its name."""
+    """Encode version 0, the empty map before the first version. Its header has only the config's name."""
     return pb.ConfigVersion(config=config).SerializeToString()
 
 
@@ -62,7 +62,7 @@ def server_info(release: str, author: Author) -> bytes:
 
 def entry(entry: Entry) -> bytes:
     """Encode an entry of a version."""
-    # Field by field, which takes half as long as all at once: this is done for each key of a map that is read.
+    # Field by field, which takes half as long as all at once; it runs for each key of a map that is read.
     message = pb.Entry()
     message.key = entry.key
     write(entry.value, message.value)
@@ -95,7 +95,7 @@ def difference(difference: Difference) -> bytes:
     """Encode a difference between two versions."""
     message = pb.Difference(key=difference.key, to=to_message(difference.new) if difference.new else None)
     if difference.old:
-        # Its field is called `from`, which is no name in Python.
+        # The field is called `from`, a keyword of Python.
         getattr(message, "from").CopyFrom(to_message(difference.old))
     return pb.DiffVersionsResponse(differences=[message]).SerializeToString()
 
@@ -145,7 +145,7 @@ def configs_end(next_page_token: str) -> bytes:
 
 
 def version_changes(version: Version, keys: Keys, changes: Sequence[bytes], *, more: bool) -> bytes:
-    """Encode what a version changed, or a part of it, for a watch, from changes that are encoded."""
+    """Encode the changes of a version, or some of them, for a watch, from encoded changes."""
     end = [pb.VersionChanges(more=True).SerializeToString()] if more else ()
     return whole_version(_header(version, keys).SerializeToString(), (*changes, *end))
 
@@ -157,11 +157,11 @@ def stored_change(change: Change) -> bytes:
 
 
 def change(key: str, entry: bytes | None, version: int) -> bytes:
-    """Encode one key's change for `whole_version`, from the entry that it became (see `entry`); None: deleted."""
+    """Encode one key's change for `whole_version`, from the new encoded entry (see `entry`); None: deleted."""
     if entry is None:
         encoded = pb.Change(key=key, deleted=True).SerializeToString()
     else:
-        # A Change is an Entry without its origin, which comes last: nothing is parsed or encoded again.
+        # A Change is an Entry without its origin, which comes last. So nothing is parsed or encoded again.
         origin = pb.Entry(origin_version=version).SerializeToString()
         assert entry.endswith(origin)
         encoded = entry[_payload(entry) : len(entry) - len(origin)]
@@ -176,13 +176,13 @@ def whole_version(header: bytes, changes: Iterable[bytes]) -> bytes:
 
 @lru_cache(maxsize=1_024)
 def bookmark(cursor: Cursor) -> bytes:
-    """Encode a watch's message that holds nothing but where it stands: of a quiet config, the same again and again."""
+    """Encode a watch's message that has only a bookmark. For a quiet config it is always the same."""
     message = pb.Bookmark(version=cursor.number, hash=cursor.hash)
     return pb.WatchKeyHistoryResponse(bookmark=message).SerializeToString()
 
 
 def _payload(field: bytes) -> int:
-    """Tell where a field's content begins: after a tag of one byte and a varint."""
+    """Return where a field's content begins: after a tag of one byte and a varint."""
     place = 1
     while field[place] > 0x7F:  # noqa: PLR2004 - more bytes of the varint follow
         place += 1
@@ -190,11 +190,11 @@ def _payload(field: bytes) -> int:
 
 
 def _length(encoded: bytes) -> bytes:
-    """Encode how many bytes follow, as a varint."""
+    """Encode the number of bytes that follow, as a varint."""
     rest, parts = len(encoded), []
-    if rest <= 0x7F:  # noqa: PLR2004 - as a rule
+    if rest <= 0x7F:  # noqa: PLR2004 - the usual case
         return _ONE_BYTE[rest]
-    while rest > 0x7F:  # noqa: PLR2004 - seven bits a byte, the eighth says that there are more
+    while rest > 0x7F:  # noqa: PLR2004 - seven bits a byte; the eighth says that more bytes follow
         parts.append(rest & 0x7F | 0x80)
         rest >>= 7
     return bytes([*parts, rest])
@@ -213,11 +213,11 @@ def _header(version: Version, keys: Keys) -> pb.ConfigVersion:
         key_count=version.key_count,
         change_count=version.change_count,
     )
-    # What is set afterwards, or not at all, takes half as long as what is given above: each row of a replay has one.
+    # To set a field afterwards, or not at all, takes half as long; each row of a replay has a header.
     message.changed_keys.extend(keys[:CHANGED_KEYS_LIMIT])
     if version.author_verified:
         message.author_verified = True
-    if version.number:  # what was only previewed has no place in the series, and no time
+    if version.number:  # a preview has no number and no time
         message.parent = version.number - 1
         time = message.commit_time
         seconds, microseconds = divmod(version.commit_time_us, _MICROSECONDS)

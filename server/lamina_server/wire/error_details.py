@@ -1,8 +1,8 @@
 """An error -> the bytes of a google.rpc.Status: its code, its text and its typed details.
 
-They travel in trailers, which gRPC peers limit to 8 KiB with everything else in them, in
-base64: so a status has at most STATUS_LIMIT_BYTES, and what does not fit is left out and
-said to be.
+They are sent in trailers, in base64. gRPC peers limit all trailers together to 8 KiB. So a
+status has at most STATUS_LIMIT_BYTES. Details that do not fit are left out, and the status
+says so.
 """
 
 from collections.abc import Mapping
@@ -19,16 +19,16 @@ from lamina_server.wire.values import to_message
 DOMAIN = "lamina"
 STATUS_LIMIT_BYTES = 4 * 1024
 TEXT_LIMIT_BYTES = 768
-"""It travels twice, and percent-encoded the first time: three bytes for each that is not ASCII."""
+"""The text is sent twice, once percent-encoded, which makes three bytes of each that is not ASCII."""
 VALUE_LIMIT_BYTES = 256
-"""A larger value in a conflict is left out; GetVersion has it."""
+"""A larger value is left out of a conflict; GetVersion returns it."""
 
 _FRAMING_BYTES = 4
-"""What a detail of up to 16 KiB costs besides itself within a status: a tag and its length."""
+"""The size of a detail's tag and length in a status, for a detail of up to 16 KiB."""
 
 
 def status(error: ServerError, code: int, text: str) -> bytes:
-    """Encode an error as a google.rpc.Status with as many of its details as fit."""
+    """Encode an error as a google.rpc.Status, with as many of its details as fit."""
     message = Status(code=code, message=text)
     info = ErrorInfo(reason=error.reason, domain=DOMAIN, metadata=_metadata(error))
     message.details.append(_pack(info))
@@ -44,7 +44,7 @@ def status(error: ServerError, code: int, text: str) -> bytes:
 
 
 def shorten(text: str, limit_bytes: int = TEXT_LIMIT_BYTES) -> str:
-    """Cut a text to a size, at a character's end, and show that it was cut."""
+    """Cut a text to a size between two characters, and end it with "…" if it was cut."""
     encoded = text.encode()
     if len(encoded) <= limit_bytes:
         return text

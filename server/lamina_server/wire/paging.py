@@ -1,13 +1,13 @@
-"""Pages: where one ends, and the token by which the next goes on. Knows no message.
+"""Pages: where one ends, and the token with which the next one continues. Knows no message.
 
-A token holds where the page before ended, with the versions that the first page resolved,
-so that every later page answers for these, at any server. It also holds a checksum over
-that and over the request's other fields: a token of another request, or an altered one, is
-refused. It is no secret and grants nothing: whoever made one up could as well have asked.
+A token has the place where a page ended, and the versions that the first page has chosen,
+so that all later pages are about these versions, at any server. It also has a checksum of
+this and of the request's other fields: a token of another request, or an altered one, is
+refused. It is not secret and gives no rights: its owner could ask for the same directly.
 
-Worked example: GetVersion of the head, when that is version 7, closes its page after the
-key "m". Its token says (numbers=(7,), key="m"), and the next page holds what follows "m"
-in version 7, whatever the head is by then.
+Worked example: GetVersion of the head, which is version 7, ends its page after the key
+"m". Its token says (numbers=(7,), key="m"). The next page has the keys after "m" in version
+7, whatever the head is then.
 """
 
 import base64
@@ -21,9 +21,9 @@ from lamina_server.domain.errors import InvalidError, Reason, Violation
 from lamina_server.domain.hashing import Field, content_digest
 
 _TOKEN_LIMIT_CHARACTERS = 2048
-"""Longer than any token that is made here, by the longest key; not worth decoding."""
+"""Longer than any token, even one with the longest key. Longer texts are not decoded."""
 _CHECKSUM_BYTES = 16
-"""Enough that no other request's token is taken by chance."""
+"""Enough that the token of another request is never accepted by chance."""
 _NUMBER = struct.Struct(">q")
 
 T = TypeVar("T")
@@ -31,7 +31,7 @@ T = TypeVar("T")
 
 @dataclass(frozen=True, slots=True)
 class Position:
-    """Where a page ended: the versions that count, by the method's own rules, and the last key or name."""
+    """Where a page ended: the versions that the method has chosen, and the last key or name."""
 
     numbers: tuple[int, ...]
     key: str = ""
@@ -41,9 +41,9 @@ class Position:
 class PageRequest:
     """Which page is wanted.
 
-    size     at most so many items
-    resume   where the page before ended; None for the first
-    content  all the request's other fields
+    size     the largest number of items
+    resume   where the page before ended; None for the first page
+    content  all other fields of the request
     """
 
     size: int
@@ -51,22 +51,22 @@ class PageRequest:
     content: tuple[Field, ...]
 
     def token_after(self, position: Position) -> str:
-        """Make the token that asks for the page after a position."""
+        """Return the token of the page after a position."""
         return encode_token(position, content_digest(*self.content))
 
 
 def encode_token(position: Position, digest: bytes) -> str:
-    """Make a page token: URL-safe text."""
+    """Return a page token, which is URL-safe text."""
     numbers = b"".join(map(_NUMBER.pack, position.numbers))
     body = bytes([len(position.numbers)]) + numbers + position.key.encode()
     return base64.urlsafe_b64encode(_checksum(body, digest) + body).decode()
 
 
 def decode_token(token: str, digest: bytes) -> Position:
-    """Read a page token of the request with this digest; refuse any other with BAD_REQUEST."""
+    """Decode a page token of the request with this digest. Refuse any other token with BAD_REQUEST."""
     try:
         if len(token) > _TOKEN_LIMIT_CHARACTERS:
-            raise ValueError  # noqa: TRY301 - one refusal for all that can be wrong
+            raise ValueError  # noqa: TRY301 - one error for all mistakes
         raw = base64.b64decode(token, altchars=b"-_", validate=True)
         checksum, body = raw[:_CHECKSUM_BYTES], raw[_CHECKSUM_BYTES:]
         if checksum != _checksum(body, digest):
@@ -74,15 +74,15 @@ def decode_token(token: str, digest: bytes) -> Position:
         end = 1 + body[0] * _NUMBER.size
         return Position(tuple(number for (number,) in _NUMBER.iter_unpack(body[1:end])), body[end:].decode())
     except (ValueError, binascii.Error):
-        text = "is not a token of this request: later pages repeat every field of the first but page_size"
+        text = "is not a token of this request; a later page must repeat all fields of the first, except page_size"
         raise InvalidError(Reason.BAD_REQUEST, [Violation("page_token", text)]) from None
 
 
 def cut(items: Iterable[tuple[T, int]], *, size: int, limit_bytes: int) -> tuple[list[T], bool]:
-    """Take one page of items from pairs of item and weight in bytes; tell whether there are more.
+    """Return the items of one page, and whether there are more. The input is pairs of item and size in bytes.
 
-    A page ends after `size` items, or when it passes `limit_bytes`; it holds at least one
-    item, if there is any.
+    A page ends after `size` items, or when it exceeds `limit_bytes`. It has at least one
+    item if there is any.
 
     >>> cut([("a", 6), ("b", 6), ("c", 6)], size=10, limit_bytes=10)
     (['a', 'b'], True)

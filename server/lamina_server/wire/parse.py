@@ -1,7 +1,7 @@
 """The bytes of a request -> a record, parsed and checked once.
 
-Each function takes the bytes as they came and answers with a record that can be trusted,
-or raises InvalidError or LimitError. Malformed bytes are BAD_REQUEST like any other mistake.
+Each function takes the bytes as they were received and returns a checked record, or raises
+InvalidError or LimitError. Malformed bytes are BAD_REQUEST like any other mistake.
 """
 
 from collections.abc import Iterable, Sequence
@@ -24,12 +24,12 @@ from lamina_server.wire.paging import PageRequest, decode_token
 from lamina_server.wire.validation import Checker
 
 BOOKMARK_INTERVAL_LEAST_SECONDS = 1
-"""More often would tell nothing: a bookmark is no heartbeat, keepalive is."""
+"""A shorter interval is of no use: keepalive is the heartbeat, not the bookmarks."""
 _NANOS = 1_000_000_000
 _TIMESTAMP_SECONDS = range(-62_135_596_800, 253_402_300_800)
-"""The years 1 to 9999, as google.protobuf.Timestamp has it."""
+"""The years 1 to 9999, which are the limits of google.protobuf.Timestamp."""
 
-# Once: the enum makes a list of its numbers whenever it is asked.
+# Kept, because the enum makes a new list of its numbers at each call.
 _MERGE_POLICIES = frozenset(pb.MergePolicy.values())
 _VIEWS = frozenset(pb.View.values())
 
@@ -179,7 +179,7 @@ def _parse(kind: type[M], data: bytes, settings: Settings) -> tuple[M, Checker]:
     try:
         return kind.FromString(data), Checker(settings)
     except DecodeError:
-        # The parser's own words may quote what it read.
+        # The parser's own text may quote values.
         text = f"is not the encoding of a {kind.DESCRIPTOR.full_name}"
         raise InvalidError(Reason.BAD_REQUEST, [Violation("request", text)]) from None
 
@@ -201,12 +201,12 @@ def _change(checker: Checker, path: str, key: str, message: pb.Change) -> Change
         case "value":
             try:
                 return Change(key, values.from_message(f"{path}.value", message.value, checker))
-            except LimitError as error:  # people know the key, not where it stood among the changes
+            except LimitError as error:  # people know the key, but not the index of its change
                 what = f"{path}.value of {key!r}"
                 raise LimitError(error.reason, what, limit=error.limit, actual=error.actual, unit=error.unit) from None
         case "deleted":
             if not message.deleted:
-                checker.refuse(Reason.BAD_REQUEST, f"{path}.deleted", "is false; it is true where it is set")
+                checker.refuse(Reason.BAD_REQUEST, f"{path}.deleted", "is false; set it to true or not at all")
         case None:
             checker.refuse(Reason.BAD_REQUEST, path, "has neither a value nor deleted; set one")
     return Change(key, None)
@@ -231,7 +231,7 @@ def _page(
     | pb.ListConfigsRequest,
     *content: Field,
 ) -> PageRequest:
-    """Read which page is wanted, after everything else was checked: a token of a bad request is no use."""
+    """Read which page is wanted. Call it last, because it raises for the mistakes of all fields before it."""
     size = checker.page_size("page_size", message.page_size)
     checker.done()
     resume = decode_token(message.page_token, content_digest(*content)) if message.page_token else None

@@ -1,4 +1,4 @@
-"""What each method is asked for, as frozen records, parsed and checked. Pure; no message goes by these names."""
+"""The parsed and checked requests of all methods, as frozen records. Pure; no protobuf message has these names."""
 
 from dataclasses import dataclass
 
@@ -11,7 +11,7 @@ from lamina_server.wire.paging import PageRequest
 class WriteRequest:
     """Carry out a command once under this id; or, with validate_only, say what it would do.
 
-    digest  the command's own: made with it, because that takes long for a large one
+    digest  the command's digest, computed here because this takes long for a large command
     """
 
     command: Command
@@ -22,7 +22,7 @@ class WriteRequest:
 
 @dataclass(frozen=True, slots=True)
 class GetVersionRequest:
-    """Read one version: by number, or by time (microseconds since the epoch), or else the head."""
+    """Read one version: by number, by time (microseconds since the epoch), or the head if both are None."""
 
     config: str
     number: int | None
@@ -36,7 +36,7 @@ class GetVersionRequest:
 
 @dataclass(frozen=True, slots=True)
 class ListVersionsRequest:
-    """List the versions before one; None: from the head."""
+    """List the versions before one, the newest first; None: from the head."""
 
     config: str
     before: int | None
@@ -56,7 +56,7 @@ class DiffVersionsRequest:
 
 @dataclass(frozen=True, slots=True)
 class GetKeyHistoryRequest:
-    """List every change of a key."""
+    """List all changes of a key."""
 
     config: str
     key: str
@@ -66,7 +66,7 @@ class GetKeyHistoryRequest:
 
 @dataclass(frozen=True, slots=True)
 class ListConfigsRequest:
-    """List the configs whose names begin with a prefix."""
+    """List the configs whose names have a prefix."""
 
     prefix: str
     page: PageRequest
@@ -74,7 +74,7 @@ class ListConfigsRequest:
 
 @dataclass(frozen=True, slots=True)
 class Cursor:
-    """The last version a watcher has seen; an empty hash is not checked."""
+    """The last version that a watcher has seen. An empty hash is not checked."""
 
     number: int
     hash: bytes

@@ -1,8 +1,8 @@
-"""What the fields of a request must be. Knows the rules and their limits, and no message.
+"""The rules for the fields of a request, and their limits. Knows no message.
 
-A `Checker` goes with one request: it collects what is wrong with the fields, so that the
-caller learns everything at once, and refuses at the end. A size or a count beyond its
-limit is refused on the spot, with the limit and the actual figure.
+A `Checker` belongs to one request. It collects all mistakes, so that the caller learns
+them at once, and raises at the end. A size or a number that exceeds its limit raises at
+once, with the limit and the actual figure.
 """
 
 from collections.abc import Callable, Sequence
@@ -16,19 +16,19 @@ from lamina_server.domain.values import BadValueError, Value
 from lamina_server.settings import Settings
 
 VIOLATION_LIMIT = 16
-"""All of them must fit into 4 KiB of trailers; and who has made sixteen mistakes has made one."""
+"""All of them must fit into 4 KiB of trailers, and more than sixteen would not help anybody."""
 
 
 @dataclass(slots=True)
 class Checker:
-    """Checks the fields of one request; `done()` refuses it if any was wrong."""
+    """Checks the fields of one request; `done()` raises if any is wrong."""
 
     settings: Settings
     _violations: list[Violation] = field(default_factory=list)
     _reason: Reason = Reason.BAD_REQUEST
 
     def refuse(self, reason: Reason, path: str, description: str) -> None:
-        """Note what is wrong with a field. The first reason becomes that of the whole request."""
+        """Note a mistake. The first reason becomes the reason of the whole request."""
         if not self._violations:
             self._reason = reason
         self._violations.append(Violation(path, description))
@@ -36,7 +36,7 @@ class Checker:
             self.done()
 
     def done(self) -> None:
-        """Refuse the request if anything was wrong with it."""
+        """Raise InvalidError if there was any mistake."""
         if self._violations:
             raise InvalidError(self._reason, self._violations)
 
@@ -45,7 +45,7 @@ class Checker:
         return self._text(Reason.BAD_CONFIG_NAME, path, name, names.check_config_name)
 
     def config_prefix(self, path: str, prefix: str) -> str:
-        """Check what a config's name may begin with: complete it in the shortest way to a name."""
+        """Check the beginning of a config's name: made into a name in the shortest way, it must be valid."""
         completed = f"{prefix}x" if not prefix or prefix.endswith("/") else prefix
         self._text(Reason.BAD_CONFIG_NAME, path, completed, names.check_config_name)
         return prefix
@@ -74,7 +74,7 @@ class Checker:
         return number
 
     def keys(self, path: str, keys: Sequence[str]) -> tuple[str, ...]:
-        """Check several keys, each of which may be named more than once."""
+        """Check several keys, and drop repeated ones."""
         for index, key in enumerate(keys):
             self.key(f"{path}[{index}]", key)
         return tuple(dict.fromkeys(keys))
@@ -89,7 +89,7 @@ class Checker:
         return EVERYTHING if "" in prefixes else KeyFilter(checked, tuple(dict.fromkeys(prefixes)))
 
     def page_size(self, path: str, size: int) -> int:
-        """Check a page's size: 0 leaves it to the server, and no page is larger than the server's limit."""
+        """Check a page's size. 0 leaves it to the server, and no page is larger than the server's limit."""
         if size < 0:
             self.refuse(Reason.BAD_REQUEST, path, f"{size} is negative; 0 leaves the size to the server")
         limit = self.settings.page_size_limit

@@ -31,7 +31,7 @@ _MAKERS: Mapping[str, Callable[[Any], Value]] = {
 
 
 def from_message(path: str, message: pb.Value, checker: Checker) -> Value:
-    """Read a value, check it, and bring it into canonical form."""
+    """Decode a value, check it, and bring it into canonical form."""
     kind = message.WhichOneof("kind")
     if kind is None:
         checker.refuse(Reason.BAD_VALUE, path, "has no kind; set exactly one")
@@ -45,21 +45,21 @@ def from_message(path: str, message: pb.Value, checker: Checker) -> Value:
 
 
 def of_message(message: pb.Value) -> Value:
-    """Read back a value that was written here: it is canonical already."""
+    """Decode a value that this module has encoded, so that it is canonical already."""
     kind = message.WhichOneof("kind")
     assert kind is not None
     return _NULL if kind == "null" else Value(_KINDS[kind], getattr(message, kind))
 
 
 def to_message(value: Value) -> pb.Value:
-    """Write a value."""
+    """Encode a value."""
     message = pb.Value()
     write(value, message)
     return message
 
 
 def write(value: Value, message: pb.Value) -> None:
-    """Write a value into its place in another message, which spares a copy."""
+    """Encode a value into its field of another message, which saves a copy."""
     if value.kind is Kind.NULL:
         message.null = NULL_VALUE
     else:

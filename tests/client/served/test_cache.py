@@ -230,18 +230,18 @@ def test_who_waited_for_another_looks_again(cache: Cache, tmp_path: Path) -> Non
 def test_what_is_still_the_head_is_kept_again(cache: Cache) -> None:
     """A quiet config's file says when that was known last, but not with each message that says so."""
     now = 100.0
-    tracking = HeadTracker(Session(10.0, clock=lambda: now), entries(1))
+    tracker = HeadTracker(Session(10.0, clock=lambda: now), entries(1))
     keeping = CacheWriter(cache)
-    assert keeping.is_due(tracking)
-    keeping.keep(tracking)
-    assert not keeping.is_due(tracking)
-    tracking.known_at = now = 130.0  # the next message of a quiet config
-    assert keeping.is_due(tracking)
-    keeping.keep(tracking)
-    assert not keeping.is_due(tracking)
-    tracking.known_at = now = 200.0
-    tracking.end(lamina.CursorError("gone"))
-    assert not keeping.is_due(tracking)
+    assert keeping.is_due(tracker)
+    keeping.keep(tracker)
+    assert not keeping.is_due(tracker)
+    tracker.known_at = now = 130.0  # the next message of a quiet config
+    assert keeping.is_due(tracker)
+    keeping.keep(tracker)
+    assert not keeping.is_due(tracker)
+    tracker.known_at = now = 200.0
+    tracker.end(lamina.CursorError("gone"))
+    assert not keeping.is_due(tracker)
 
 
 VERSIONS = 60

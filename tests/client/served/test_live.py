@@ -201,17 +201,17 @@ async def test_ends_are_told_to_whoever_asks(client: Any, cfg: Any, sdk: Sdk) ->
     await of(client.close())
     with pytest.raises(lamina.InvalidError, match="closed"):
         other.on_change(print)
-    assert not client._lives._followed
+    assert not client._lives._subscriptions
 
 
 def test_it_is_live_once_it_has_caught_up() -> None:
     """P18: versions that come before a stream's first bookmark are the past, however soon they come."""
     now = 100.0
     session = Session(10.0, clock=lambda: now)
-    tracking = HeadTracker(session, Entries.empty("app"), known_at=40.0)
+    tracker = HeadTracker(session, Entries.empty("app"), known_at=40.0)
 
     def receive(message: pb.WatchKeyHistoryResponse) -> list[int]:
-        flow = tracking.step()
+        flow = tracker.step()
         effect = next(flow)
         if isinstance(effect, Open):
             effect = flow.send(None)
@@ -221,17 +221,43 @@ def test_it_is_live_once_it_has_caught_up() -> None:
         return [header.version for header, _ in end.value.value]
 
     assert receive(told(1, 2)) == [1, 2]
-    assert (tracking.entries.header.number, tracking.state, tracking.age) == (2, "STALE", 60.0)
+    assert (tracker.entries.header.number, tracker.state, tracker.age) == (2, "STALE", 60.0)
     receive(pb.WatchKeyHistoryResponse(bookmark=pb.Bookmark(version=2, hash=b"2")))
-    assert (tracking.state, tracking.age) == ("LIVE", 0.0)
+    assert (tracker.state, tracker.age) == ("LIVE", 0.0)
     now = 105.0
-    assert tracking.age == 5.0
+    assert tracker.age == 5.0
     receive(told(3))
-    assert (tracking.state, tracking.age) == ("LIVE", 0.0)
-    flow = tracking.step()
+    assert (tracker.state, tracker.age) == ("LIVE", 0.0)
+    flow = tracker.step()
     next(flow)
     assert isinstance(flow.throw(lamina.UnavailableError("gone")), Sleep)
-    assert (tracking.state, tracking.entries.header.number) == ("STALE", 3)
+    assert (tracker.state, tracker.entries.header.number) == ("STALE", 3)
+
+
+def test_it_stays_live_while_the_parts_of_a_version_arrive() -> None:
+    """Its age counts from the last part; what is shown is the version before until the last part is there."""
+    now = 100.0
+    tracker = HeadTracker(Session(10.0, clock=lambda: now), Entries.empty("app"))
+
+    def receive(*, more: bool, key: str) -> None:
+        message = told(1)
+        message.changes[0].more = more
+        message.changes[0].version.key_count = 3
+        message.changes[0].changes[0].key = key
+        flow = tracker.step()
+        if isinstance(next(flow), Open):
+            flow.send(None)
+        with pytest.raises(StopIteration):
+            flow.send(message)
+
+    for number in range(2):
+        now += 9.0
+        receive(more=True, key=str(number))
+        assert (tracker.state, tracker.age, tracker.entries.header.number) == ("LIVE", 0.0, 0)
+    now += 9.0
+    assert tracker.age == 9.0
+    receive(more=False, key="2")
+    assert (tracker.state, tracker.age, len(tracker.entries)) == ("LIVE", 0.0, 3)
 
 
 @pytest.mark.parametrize(
@@ -240,18 +266,18 @@ def test_it_is_live_once_it_has_caught_up() -> None:
 )
 def test_a_version_that_was_left_out_ends_it(numbers: tuple[int, ...]) -> None:
     """P9: what is shown is a whole version, or what was shown before."""
-    tracking = HeadTracker(Session(10.0), Entries.empty("app"))
+    tracker = HeadTracker(Session(10.0), Entries.empty("app"))
     message = told(*numbers)
     if numbers == (1,):
         message.changes[0].version.key_count = 2
     else:
         message.changes[-1].version.key_count = len(numbers)  # so that by its size nothing would be noticed
-    flow = tracking.step()
+    flow = tracker.step()
     next(flow)
     flow.send(None)
     with pytest.raises(lamina.DataLossError, match="left out"):
         flow.send(message)
-    assert len(tracking.entries) == 0
+    assert len(tracker.entries) == 0
 
 
 def told(*numbers: int) -> pb.WatchKeyHistoryResponse:

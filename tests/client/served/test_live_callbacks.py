@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 import lamina
-from lamina._grpc.sync import subscription
+from lamina._grpc.sync.subscription import begin_thread
+from tests.client.live_helpers import lives_of
 from tests.client.sdk import Sdk, of
+from tests.client.served import forked_callbacks
 from tests.support.server import ServerProcess
 
 SECONDS = 30
@@ -73,61 +75,26 @@ async def test_closing_it_in_one_function_keeps_the_next_from_being_called(clien
 
 
 @pytest.mark.parametrize("sdk", ["sync"], indirect=True)
-async def test_a_version_that_comes_while_the_first_function_is_added(
-    client: Any, cfg: Any, sdk: Sdk, monkeypatch: pytest.MonkeyPatch
-) -> None:
+async def test_a_version_that_comes_while_the_first_function_is_added(client: Any, cfg: Any, sdk: Sdk) -> None:
     """P9: each version is either shown by then, or told."""
-    live, told, begin = client.live(cfg.name), Told(), subscription._begin_thread
 
     def begin_late(run: Callable[[], None], name: str) -> threading.Thread:
-        cfg["x"] += 1
-        live.wait(cfg.commit(), SECONDS)
-        return begin(run, name)
+        if name == "lamina-on-change":
+            cfg["x"] += 1
+            live.wait(cfg.commit(), SECONDS)
+        return begin_thread(run, name)
 
-    monkeypatch.setattr(subscription, "_begin_thread", begin_late)
+    lives, told = lives_of(client, begin_thread=begin_late), Told()
+    live = lives.open(cfg.name, None)
     live.on_change(told)
     shown = live.version
     assert await commit(cfg) == 3
     assert await told.next() == shown + 1 == 3
-
-
-FORKING = """
-import os, sys, time
-import lamina
-from lamina._grpc.sync import subscription
-
-parent, begin = os.getpid(), subscription._begin_thread
-
-def begin_late(run, name):  # as on a busy machine: a thread has worked before its beginner goes on
-    thread = begin(run, name)
-    while os.getpid() != parent and name == "lamina-live" and run.__self__.tracking.entries.header.number < 2:
-        time.sleep(0.01)
-    return thread
-
-subscription._begin_thread = begin_late
-
-client = lamina.connect(sys.argv[1])
-cfg = client.config("app", create=True)
-cfg["x"] = 1
-cfg.commit()
-begun, told = os.pipe(), os.pipe()
-client.live("app").on_change(lambda version: os.write(told[1], b"%d\\n" % version.version))
-child = os.fork()
-if not child:
-    sys.stdin.read()  # nobody here looks at the live, ever
-    os._exit(0)
-cfg["x"] = 2
-cfg.commit()
-found = b""
-while len(found) < 4:
-    found += os.read(told[0], 4)
-print(found.split())
-sys.stdin.close()
-"""
+    lives.close()
 
 
 def test_functions_are_called_in_a_forked_child_too(server: ServerProcess) -> None:
-    program = [sys.executable, "-c", FORKING, server.target]
+    program = [sys.executable, "-m", forked_callbacks.__name__, server.target]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
         assert parent.stdin is not None
@@ -158,12 +125,10 @@ async def test_whatever_ends_a_function_does_not_end_the_calling(sdk: Sdk, clien
         assert await told.next() == number
 
 
-async def test_what_waits_for_its_functions_does_not_say_that_it_is_live(
-    sdk: Sdk, client: Any, cfg: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """P18: the map stands still then, rather than that memory runs full; nothing is left out once they go on."""
-    monkeypatch.setattr(f"lamina._grpc.{sdk.kind}.subscription.CALLBACKS_BEHIND", 2)
-    told, live = Told(), await of(client.live(cfg.name))
+async def test_what_waits_for_its_functions_does_not_say_that_it_is_live(sdk: Sdk, client: Any, cfg: Any) -> None:
+    """P18: the map stands still then, so that memory does not fill up; nothing is left out once they go on."""
+    lives, told = lives_of(client, callbacks_behind=2), Told()
+    live = await of(lives.open(cfg.name, None))
     over = threading.Event() if sdk.kind == "sync" else asyncio.Event()
 
     def slow(_: lamina.VersionChanges) -> Any:
@@ -183,3 +148,4 @@ async def test_what_waits_for_its_functions_does_not_say_that_it_is_live(
     await commit(cfg)
     assert await told.next() == 10
     assert (live.state, live.version) == ("LIVE", 10)
+    await of(lives.close())

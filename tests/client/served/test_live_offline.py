@@ -213,15 +213,15 @@ async def test_a_config_that_is_no_more(sdk: Sdk, server: testing.Server, cache:
 
 
 def test_it_asks_for_what_is_not_there_yet_again_and_again_with_pauses() -> None:
-    tracking = HeadTracker(Session(10.0), entries_of_default("app", {}), known_at=-math.inf, is_offline=True)
+    tracker = HeadTracker(Session(10.0), entries_of_default("app", {}), known_at=-math.inf, is_offline=True)
     for _ in range(3):
-        flow = tracking.step()
+        flow = tracker.step()
         assert isinstance(next(flow), Call)
         assert isinstance(flow.throw(lamina.NotFoundError("none", reason="CONFIG_NOT_FOUND")), Sleep)
         with pytest.raises(StopIteration) as end:
             flow.send(None)
         assert end.value.value == []
-    assert (tracking.state, tracking.age) == ("OFFLINE", math.inf)
+    assert (tracker.state, tracker.age) == ("OFFLINE", math.inf)
 
 
 @pytest.mark.usefixtures("kept")
@@ -285,24 +285,43 @@ async def test_it_is_closed_offline(sdk: Sdk, server: testing.Server, cache: Pat
         assert not files(cache)
 
 
-@pytest.mark.parametrize("how", ["argument", "variable", "off"])
+@pytest.mark.parametrize("how", ["argument", "variable", "off", "home", "home by variable"])
 async def test_where_files_are_kept(
     sdk: Sdk, server: testing.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
-    for name in ("argument", "variable", "home"):
+    for name in ("argument", "variable", "cache", "home"):
         (tmp_path / name).mkdir()
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "home"))
-    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "variable"))
+    monkeypatch.setenv("HOME", str(tmp_path / "home"))
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv(
+        "LAMINA_CACHE_DIR", "~/home by variable" if how == "home by variable" else f"{tmp_path}/variable"
+    )
     ways: dict[str, dict[str, Any]] = {
         "argument": {"cache_dir": tmp_path / "argument"},
         "variable": {},
         "off": {"cache_dir": ""},
+        "home": {"cache_dir": "~"},
+        "home by variable": {},
     }
     server.set("app", {"x": 1})
     client = sdk.connect(server.target, **ways[how])
     await of(client.live("app"))
     await of(client.close())
     assert [file.parent.name for file in files(tmp_path)] == ([] if how == "off" else [how])
+
+
+async def test_a_home_that_is_not_known(
+    sdk: Sdk, server: testing.Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is said, once, and what is followed goes on; no folder named `~` is made."""
+    monkeypatch.chdir(tmp_path)
+    server.set("app", {"x": 1})
+    live = await of(sdk.connect(server.target, cache_dir="~nobody-of-this-name/cache").live("app"))
+    server.set("app", {"x": 2})
+    await reach(live, 2)
+    [told] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert told.startswith("no last-known-good file is kept in ~nobody-of-this-name/cache: ")
+    assert os.listdir(tmp_path) == []  # noqa: PTH208 - of a moment
 
 
 def test_a_program_that_ends_without_closing(server: testing.Server, tmp_path: Path) -> None:

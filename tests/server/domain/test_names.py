@@ -65,18 +65,18 @@ BAD: list[tuple[Check, str, str]] = [
 
 
 @pytest.mark.parametrize(("check", "text"), GOOD)
-def test_a_good_text_comes_back_as_it_is(check: Check, text: str) -> None:
+def test_a_valid_text_is_returned_unchanged(check: Check, text: str) -> None:
     assert check(text) == text
 
 
 @pytest.mark.parametrize(("check", "text", "words"), BAD)
-def test_a_bad_text_is_refused_with_its_rule(check: Check, text: str, words: str) -> None:
+def test_an_invalid_text_is_refused_with_the_rule_that_it_breaks(check: Check, text: str, words: str) -> None:
     with pytest.raises(BadNameError) as caught:
         check(text)
     assert words in str(caught.value)
 
 
-def test_every_control_character_of_unicode_is_refused() -> None:
+def test_every_unicode_control_character_is_refused() -> None:
     controls = [chr(code) for code in range(0x110000) if unicodedata.category(chr(code)) == "Cc"]
     assert len(controls) == 65
     for control in controls:
@@ -84,10 +84,10 @@ def test_every_control_character_of_unicode_is_refused() -> None:
             names.check_key(f"a{control}b")
 
 
-def test_a_limit_may_be_set() -> None:
+def test_a_caller_may_set_the_limit() -> None:
     with pytest.raises(BadNameError, match="4 bytes, the limit is 3 bytes"):
         names.check_key("four", limit_bytes=3)
 
 
-def test_the_examples_hold() -> None:
+def test_the_examples_in_docstrings_are_right() -> None:
     assert doctest.testmod(names).failed == 0

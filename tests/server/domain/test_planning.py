@@ -23,7 +23,7 @@ def live(values: dict[str, Value | None]) -> dict[str, Value]:
 
 
 @given(base=maps, head=maps, yours=maps, reads=st.sets(keys))
-def test_merging_is_three_way_by_value_and_absence_is_a_value(
+def test_a_merge_is_three_way_by_value_and_absence_counts_as_a_value(
     base: dict[str, Value | None], head: dict[str, Value | None], yours: dict[str, Value | None], reads: set[str]
 ) -> None:
     merged = merge([Change(*item) for item in yours.items()], reads, base=live(base), head=live(head))
@@ -57,7 +57,7 @@ def number(value: int) -> bytes:
     return value.to_bytes(8, "big", signed=True)
 
 
-def test_digests_and_hashes_are_the_documented_ones() -> None:
+def test_digests_and_hashes_are_as_documented() -> None:
     """Worked by hand, so that a client in another language can be written from this test."""
     first = make({"x": Value.of_integer(27)})
     digest = hashlib.sha256(
@@ -74,7 +74,7 @@ def test_digests_and_hashes_are_the_documented_ones() -> None:
     assert [planned.digest for planned in second.values] == [tombstone]
 
 
-def test_a_fork_names_its_source_in_its_hash() -> None:
+def test_a_forks_hash_includes_its_source() -> None:
     def forked(source: Source | None) -> bytes:
         return plan(
             [], config="b", head=None, values={}, author=ADA, message="", now_us=1, limits=ROOMY, source=source
@@ -86,7 +86,7 @@ def test_a_fork_names_its_source_in_its_hash() -> None:
     )
 
 
-def test_commit_time_rises_whatever_the_clock_does() -> None:
+def test_commit_times_rise_even_if_the_clock_goes_back() -> None:
     first = make({"x": Value.of_integer(1)}, now_us=5_000)
     assert make({"y": Value.of_integer(1)}, head=first.version, now_us=4_000).version.commit_time_us == 5_001
     assert make({"y": Value.of_integer(1)}, head=first.version, now_us=9_000).version.commit_time_us == 9_000

@@ -17,7 +17,7 @@ nodes = st.recursive(scalars, lambda inner: st.lists(inner) | st.dictionaries(te
 documents = st.lists(nodes) | st.dictionaries(texts, nodes)
 
 
-def test_true_one_and_one_point_nought_are_three_values() -> None:
+def test_true_and_1_and_1_0_are_three_values() -> None:
     values = {
         Value.of_boolean(True),
         Value.of_integer(1),
@@ -29,7 +29,7 @@ def test_true_one_and_one_point_nought_are_three_values() -> None:
     assert len({(value.kind, value.canonical) for value in values}) == 5
 
 
-def test_canonical_bytes_are_the_documented_ones() -> None:
+def test_canonical_bytes_are_as_documented() -> None:
     assert Value.of_null().canonical == b""
     assert Value.of_boolean(True).canonical == b"\x01"
     assert Value.of_integer(-2).canonical == b"\xff" * 7 + b"\xfe"
@@ -41,7 +41,7 @@ def test_canonical_bytes_are_the_documented_ones() -> None:
 
 
 @given(documents)
-def test_json_is_one_text_however_it_was_written(document: object) -> None:
+def test_equal_json_has_the_same_canonical_text(document: object) -> None:
     plain = Value.of_json(json.dumps(document))
     spread = Value.of_json(json.dumps(document, indent=2, ensure_ascii=False))
     assert plain == spread
@@ -69,13 +69,13 @@ def test_names_are_sorted_by_code_point() -> None:
         ('["\\u0000"]', "U+0000 at position 0"),
         ('["\\ud800"]', "lone surrogate at position 0"),
         ('{"\\udfff":1}', "lone surrogate at position 0"),
-        (f"[{2**63}]", "beyond the limit of 64 bits"),
+        (f"[{2**63}]", "exceeds the limit of 64 bits"),
         ("[" + "9" * 5000 + "]", "not JSON"),
         ("[" * 65 + "]" * 65, "deeper than the limit of 64"),
         ("[" * 100_000, "deeper than the limit of 64"),
     ],
 )
-def test_what_two_readers_could_read_differently_is_refused(text: str, complaint: str) -> None:
+def test_ambiguous_json_is_refused(text: str, complaint: str) -> None:
     with pytest.raises(BadValueError, match=complaint.replace("+", r"\+")):
         Value.of_json(text)
 
@@ -97,7 +97,7 @@ def test_floats_are_finite(number: float) -> None:
         Value.of_float(number)
 
 
-def test_text_without_nul_or_lone_surrogates() -> None:
+def test_text_with_nul_or_a_lone_surrogate_is_refused() -> None:
     with pytest.raises(BadValueError, match=r"U\+0000 at position 1"):
         Value.of_string("a\x00b")
     with pytest.raises(BadValueError, match="lone surrogate at position 2"):
@@ -105,5 +105,5 @@ def test_text_without_nul_or_lone_surrogates() -> None:
 
 
 @given(texts)
-def test_no_value_shows_in_its_repr(text: str) -> None:
+def test_a_repr_does_not_show_the_value(text: str) -> None:
     assert repr(Value.of_string(text)) == "<Value STRING>"

@@ -233,7 +233,7 @@ def test_no_changed_bit_is_restored() -> None:
 UNFIT: dict[str, tuple[dict[str, Any], str]] = {
     "control": ({"a\x01": 1}, "control characters"),
     "form": ({"e\u0301": 1}, "normal form C"),
-    "empty": ({"": 1}, "the least is 1 byte"),
+    "empty": ({"": 1}, "it must have at least 1 byte"),
     "long": ({"x" * 513: 1}, "the limit is 512 bytes"),
     "large": ({"x": "y" * 1_048_577}, "the limit is 1,048,576 bytes"),
 }

@@ -53,8 +53,8 @@ def names(rpc: str, field: str) -> Iterator[Case]:
         ("shop/", ("none of them empty",)),
         (".hidden", ("begin with a letter or digit",)),
         ("shop/prød", ("ASCII",)),
-        ("shop prod", ("hold nothing but",)),
-        ("shop\n", ("hold nothing but",)),
+        ("shop prod", ("nothing but these",)),
+        ("shop\n", ("nothing but these",)),
         ("a" * 256, ("256 bytes", "255 bytes")),
     ]:
         yield Case(rpc, field, bad, "BAD_CONFIG_NAME", says)
@@ -193,7 +193,7 @@ def others() -> Iterator[Case]:
     yield Case("WatchKeyHistory", "after", cursor, "BAD_REQUEST", ("-1 is negative",), path="after.version")
     for field in ("to_version", "base_version"):
         yield Case("RevertConfig", field, None, "BAD_REQUEST", ("is required",))
-    for prefix, says in (("/", "empty"), ("a//", "empty"), ("a b", "hold nothing but"), ("a" * 256, "256 bytes")):
+    for prefix, says in (("/", "empty"), ("a//", "empty"), ("a b", "nothing but these"), ("a" * 256, "256 bytes")):
         yield Case("ListConfigs", "prefix", prefix, "BAD_CONFIG_NAME", (says,))
 
 

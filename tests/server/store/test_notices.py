@@ -12,7 +12,6 @@ from structlog.testing import capture_logs
 
 from lamina_server import logs
 from lamina_server.store.contract import Store
-from lamina_server.store.postgresql import notices
 from lamina_server.store.postgresql.notices import PostgresqlNotices
 from tests.server.sessions import LISTENING, TELLING, Operator
 
@@ -199,12 +198,11 @@ class Counting(PostgresqlNotices):
 
 
 async def test_a_database_that_is_away_is_told_of_once_and_without_secrets(
-    postgres_url: str, operator: Operator, monkeypatch: pytest.MonkeyPatch
+    postgres_url: str, operator: Operator
 ) -> None:
     """Tries go on until it is back, for hearing as for telling."""
-    monkeypatch.setattr(notices, "BACKOFF_LIMIT_SECONDS", 0.05)
     url = make_url(postgres_url).set(password="canary")
-    one, other = Counting(url), Counting(url)
+    one, other = (Counting(url, backoff_limit_seconds=0.05) for _ in range(2))
     with capture_logs() as log:
         async with closing(other), hearing(one) as ear:
             await other.tell(["x"])
@@ -234,5 +232,5 @@ async def test_the_sessions_are_opened_as_the_others_are(make: Make, operator: O
     found = {name: (await (await server._teller.execute(f"SHOW {name}")).fetchone() or [""])[0] for name in wanted}
     assert found == wanted
     options = {option.keyword: option.val for option in server._teller.pgconn.info if option.val is not None}
-    ours = {"keepalives_idle": b"10", "connect_timeout": b"5", "target_session_attrs": b"read-write"}
+    ours = {"keepalives_idle": b"10", "connect_timeout": b"5", "target_session_attrs": b"primary"}
     assert {name.encode(): value for name, value in ours.items()}.items() <= options.items()

@@ -1,4 +1,4 @@
-"""Runs flows over grpc.aio: makes the calls, waits, and holds the channels. sync_shell.py is its sibling."""
+"""Runs flows over grpc.aio: makes the calls, waits, and holds the channels. sync/shell.py is for threads."""
 
 import asyncio
 import inspect
@@ -95,13 +95,13 @@ class Shell:
             await channel.close()
 
     def _left_lying(self, loop: asyncio.AbstractEventLoop, link: Link[grpc.aio.Channel], call: Any) -> None:
-        """Let a stream go with a watch that nobody closed. Called from wherever garbage is collected."""
+        """Release the stream of a watch that nobody closed. Called on any thread, by the garbage collector."""
         self._pool.abandon(link)
         with suppress(RuntimeError):  # the loop is closed, and so is all that ran in it
             loop.call_soon_threadsafe(call.cancel)
 
     def failed(self, link: Link[grpc.aio.Channel], error: grpc.RpcError) -> LaminaError:
-        """Make our error of gRPC's, and turn to another server if that one did not answer."""
+        """Return our error for gRPC's, and turn to another server if that one did not answer."""
         mapped = call_error(error)
         if isinstance(mapped, UnavailableError) and mapped.reason != TOO_SLOW:
             self._pool.failed(link)
@@ -147,7 +147,7 @@ async def run(flow: Flow[Result], perform: Callable[[Effect], Awaitable[Any]]) -
 
 
 def is_cancelled() -> bool:
-    """Tell whether the running task was cancelled; grpc.aio says so, too, when it closed the call itself."""
+    """Return whether the running task was cancelled: grpc.aio raises CancelledError for a call that it closed, too."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

@@ -1,20 +1,32 @@
-"""One config as it is followed, for all lives of it: the tasks."""
+"""One config as it is followed, for all lives of it: the tasks.
+
+One task reads the stream and swaps the map. Callbacks have a task of their own, begun with the first of them, so that a
+slow one does not keep the map from moving on. A third writes the last-known-good file.
+"""
 
 import asyncio
 import inspect
-from collections import deque
-from collections.abc import AsyncIterator, Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from typing import Any, SupportsIndex
 
+from lamina._grpc.aio.runner import StreamRunner
 from lamina._grpc.aio.shell import Shell, is_cancelled
-from lamina._grpc.aio.watch import Watch
-from lamina._live import offline
+from lamina._live.audience import (
+    ENDING_SECONDS,
+    Audience,
+    Binding,
+    Callback,
+    Due,
+    DueCall,
+    Listener,
+    Notification,
+    has_reached,
+)
+from lamina._live.offline import CacheWriter
 from lamina._live.pins import Pins
-from lamina._live.tracking import CALLBACKS_BEHIND, ENDING_SECONDS, HeadTracker, Made
-from lamina._live.view import Callbacks, reached, to_be_told
+from lamina._live.tracking import HeadTracker
 from lamina._runtime.log import log
-from lamina._settings.bound import Bindings, Bound, Notification
 from lamina._streams.watch import WatchEnded
 from lamina.errors import DeadlineError, LaminaError
 from lamina.records import VersionChanges
@@ -26,185 +38,168 @@ class Subscription:
     def __init__(
         self,
         shell: Shell,
-        tracking: HeadTracker,
-        keeping: offline.CacheWriter,
+        tracker: HeadTracker,
+        cache_writer: CacheWriter,
+        audience: Audience,
+        *,
         on_end: Callable[["Subscription"], None],
     ) -> None:
+        self._clock = shell.session.clock
+        self.tracker = tracker
+        self._cache_writer = cache_writer
+        self._audience = audience
         self._on_end = on_end
-        self.tracking = tracking
-        self._keeping = keeping
-        self.pins = Pins()
         self.loop = asyncio.get_running_loop()
-        self._lives: list[Callbacks] = []
+        self._changed = asyncio.Condition()
+        self.pins = Pins()
         self.is_over = False
-        self._moved = asyncio.Condition()
-        self._made: deque[Made | Notification] = deque()
-        self.bounds = Bindings()
-        self._calling: asyncio.Task[None] | None = None
-        self._stream = _Stream(shell, self.tracking)
-        self._task = asyncio.create_task(self._move_to_head(), context=self.pins.without())
+        self._runner = StreamRunner(shell, tracker.stream)
+        self._caller: asyncio.Task[None] | None = None
+        self._reader = asyncio.create_task(self._read(), context=self.pins.without())
         self._keeper = asyncio.create_task(self._keep(), context=self.pins.without())
 
-    def join(self, callbacks: Callbacks) -> bool:
-        """Count a live in; not once it is over."""
+    def join(self, listener: Listener) -> bool:
+        """Register a live, unless it is over; return whether it was registered."""
         if not self.is_over:
-            self._lives.append(callbacks)
+            self._audience.join(listener)
         return not self.is_over
 
-    async def leave(self, callbacks: Callbacks) -> None:
-        """Count a live off."""
-        self.bounds.drop(callbacks)
-        self._lives = [each for each in self._lives if each is not callbacks]
-        if not self._lives:
+    async def leave(self, listener: Listener) -> None:
+        """Unregister a live, and end with the last one."""
+        if self._audience.leave(listener):
             await self.close()
         else:
-            async with self._moved:
-                self._moved.notify_all()  # whoever waits by this live, and by no other
+            await self._notify()  # wakes the calls that wait by this live
 
-    def abandon(self, callbacks: Callbacks) -> None:
-        """Count a live off that was left lying, from whatever thread."""
+    def abandon(self, listener: Listener) -> None:
+        """Unregister a live that nobody has any more. Called on any thread."""
         with suppress(RuntimeError):  # the loop is closed, and so is all that ran in it
-            self.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.leave(callbacks)))
+            self.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.leave(listener)))
 
     async def wait(self, version: SupportsIndex, seconds: float, check_open: Callable[[], None]) -> None:
-        """Wait until a version was reached."""
-        try:
-            async with asyncio.timeout(seconds), self._moved:
-                while not reached(self.tracking, version):
-                    check_open()
-                    await self._moved.wait()
-        except TimeoutError:
-            text = f"{self.tracking.place}, and not at {version!r}, after {seconds:g} s"
-            raise DeadlineError(text) from None
+        """Wait until a version was reached. The seconds count anew from each part of one that comes in several."""
+        began = self._clock()
+        async with self._changed:
+            while not has_reached(self.tracker, version):
+                check_open()
+                left = max(began, self.tracker.part_at) + seconds - self._clock()
+                if left <= 0:
+                    raise DeadlineError(f"{self.tracker.place}, and not at {version!r}, after {seconds:g} s")
+                with suppress(TimeoutError):
+                    async with asyncio.timeout(left):
+                        await self._changed.wait()
+
+    def listen(self, listener: Listener, function: Callable[[VersionChanges], Any], live: object) -> None:
+        """Call a function with what comes after the version that is shown."""
+        listener.add(Callback(function, self.tracker.shown_already, live))
+        self.begin_calling()
 
     def begin_calling(self) -> None:
-        """Have a task for callbacks."""
-        if self._calling is None and not self.is_over:
-            self._calling = asyncio.create_task(self._call(), context=self.pins.without())
+        """Begin the task for callbacks, if it is not there yet."""
+        if self._caller is None and not self.is_over:
+            self._caller = asyncio.create_task(self._call(), context=self.pins.without())
 
-    def bind(self, callbacks: Callbacks, bound: Bound[Any]) -> None:
-        """Have something that is bound look at what comes."""
-        self.bounds.add(callbacks, bound)
+    def bind(self, listener: Listener, binding: Binding) -> None:
+        """Have something bound look at what comes."""
+        listener.bind(binding)
 
-    def tell(self, telling: Notification) -> None:
-        """Have the functions of something bound called, after what waits already. For the task that follows."""
-        self._made.append(telling)  # of which it is notified with the version that it is about
+    def tell(self, notification: Notification) -> None:
+        """Call the functions of something bound, after what waits already. For the task that reads the stream."""
+        self._audience.put([notification])  # the caller is woken with the version that it is about
 
     async def close(self) -> None:
         """End the stream and the tasks."""
         self.is_over = True
-        await self._stream.close()
+        await self._runner.close()
         await self._end(None)
         await asyncio.wait([self._keeper], timeout=ENDING_SECONDS)
-        tasks = {self._task, self._keeper, self._calling} - {asyncio.current_task(), None}
+        tasks = {self._reader, self._keeper, self._caller} - {asyncio.current_task(), None}
         for task in tasks:
             assert task is not None
             task.cancel()
         await asyncio.gather(*filter(None, tasks), return_exceptions=True)
 
+    async def _notify(self) -> None:
+        async with self._changed:
+            self._changed.notify_all()
+
     async def _end(self, failure: LaminaError | None) -> None:
         self.is_over = True
-        self.tracking.end(failure or self.tracking.failure)
-        async with self._moved:
-            self._moved.notify_all()
+        self.tracker.end(failure or self.tracker.failure)
+        await self._notify()
         self._on_end(self)
 
-    async def _move_to_head(self) -> None:
+    # --- in the task that reads the stream ------------------------------------------------------
+
+    async def _read(self) -> None:
         failure: LaminaError | None = None
         try:
-            async for made in self._stream.steps():
+            while True:
+                received = await self._runner.run(self.tracker.step())
                 # Nobody else has run since the map was swapped: what is bound is never seen behind it.
-                for bound in self.bounds.behind(self.tracking.entries):
-                    bound.look(self.tracking.entries)
-                await self._hand_over(made)
+                for binding in self._audience.behind(self.tracker.entries):
+                    binding.look(self.tracker.entries)
+                await self._hand_over(received)
+        except WatchEnded:
+            pass
         except LaminaError as error:
             failure = error
-            log.error("%s, and does not follow any more: %s", self.tracking.place, error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, who waits has to hear of it
+            log.error("%s, and does not follow any more: %s", self.tracker.place, error)
+        except Exception as error:  # noqa: BLE001 - whatever it is, `wait` has to raise it
             failure = LaminaError(f"a defect has ended it: {error!r}")
-            log.exception("%s, and does not follow any more", self.tracking.place)
+            log.exception("%s, and does not follow any more", self.tracker.place)
         finally:
             await self._end(failure)
-            await self._stream.close()
+            await self._runner.close()
 
-    async def _hand_over(self, made: list[Made]) -> None:
-        """Wake who waits, and leave what came to the callbacks."""
-        async with self._moved:
-            if self._calling is not None:
-                self._made.extend(made)
-            self._moved.notify_all()
-            if len(self._made) > CALLBACKS_BEHIND:
-                with self.tracking.held_up():
-                    await self._moved.wait_for(lambda: len(self._made) <= CALLBACKS_BEHIND or self.is_over)
+    async def _hand_over(self, received: Iterable[Due]) -> None:
+        """Wake the calls that wait, and leave what came to the callbacks."""
+        async with self._changed:
+            if self._caller is not None:
+                self._audience.put(received)
+            self._changed.notify_all()
+            if self._audience.is_behind:
+                with self.tracker.held_up():
+                    await self._changed.wait_for(lambda: not self._audience.is_behind or self.is_over)
+
+    # --- in the task that keeps the last-known-good file -------------------------------------------
 
     async def _keep(self) -> None:
-        is_over = not self._keeping.is_on
+        is_over = not self._cache_writer.is_on
         while not is_over:
-            async with self._moved:
-                await self._moved.wait_for(lambda: self.is_over or self._keeping.is_due(self.tracking))
+            async with self._changed:
+                await self._changed.wait_for(lambda: self.is_over or self._cache_writer.is_due(self.tracker))
                 is_over = self.is_over
             rest = 0.0
-            if self._keeping.is_due(self.tracking):
-                rest = await asyncio.to_thread(self._keeping.keep, self.tracking)
+            if self._cache_writer.is_due(self.tracker):
+                rest = await asyncio.to_thread(self._cache_writer.keep, self.tracker)
             with suppress(TimeoutError):
-                async with asyncio.timeout(rest), self._moved:
-                    await self._moved.wait_for(lambda: self.is_over)
+                async with asyncio.timeout(rest), self._changed:
+                    await self._changed.wait_for(lambda: self.is_over)
+
+    # --- in the task that calls -----------------------------------------------------------------
 
     async def _call(self) -> None:
         while True:
-            async with self._moved:
-                await self._moved.wait_for(lambda: self._made or self.is_over)
+            async with self._changed:
+                await self._changed.wait_for(lambda: self._audience.is_due or self.is_over)
                 if self.is_over:
                     return
-                made = self._made.popleft()
-                self._moved.notify_all()
-            if isinstance(made, Notification):
-                await _tell_bound(made)
-            elif version := to_be_told(made):
-                await self._tell(version)
-
-    async def _tell(self, version: VersionChanges) -> None:
-        for callbacks in list(self._lives):
-            for callback in list(callbacks):
-                if version.version > callback.since and callback in callbacks:  # not closed meanwhile
-                    try:
-                        result = callback.function(version)
-                        if inspect.isawaitable(result):
-                            await result
-                    except asyncio.CancelledError:
-                        if is_cancelled():
-                            raise
-                        log.exception("on_change: %r failed at version %d", callback.function, version.version)
-                    except Exception:  # noqa: BLE001 - the user's, and reported
-                        log.exception("on_change: %r failed at version %d", callback.function, version.version)
+                due = self._audience.take()
+                self._changed.notify_all()
+            for call in self._audience.calls(due):
+                await _called(call)
 
 
-async def _tell_bound(telling: Notification) -> None:
-    for function in telling.wanted():
-        try:
-            result = function(*telling.arguments)
-            if inspect.isawaitable(result):
-                await result
-        except asyncio.CancelledError:
-            if is_cancelled():
-                raise
-            telling.failed(function)
-        except Exception:  # noqa: BLE001 - the user's, and reported
-            telling.failed(function)
-
-
-class _Stream(Watch):
-    """The watch by which a config is followed."""
-
-    def __init__(self, shell: Shell, tracking: HeadTracker) -> None:
-        super().__init__(shell, tracking, None)
-        self._tracking = tracking
-
-    async def steps(self) -> AsyncIterator[list[Made]]:
-        """Follow, message by message, until it is closed."""
-        while True:
-            try:
-                made = await self._next(self._tracking.step())
-            except WatchEnded:
-                return
-            yield made
+async def _called(call: DueCall) -> None:
+    """Call a function, and await what it returns; report what it raises, unless this task itself is cancelled."""
+    try:
+        result = call.function(*call.arguments)
+        if inspect.isawaitable(result):
+            await result
+    except asyncio.CancelledError:
+        if is_cancelled():
+            raise
+        call.failed()
+    except Exception:  # noqa: BLE001 - the user's, and reported
+        call.failed()

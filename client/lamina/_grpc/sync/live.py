@@ -1,9 +1,7 @@
-"""A live config for threads: one stream, one map and one thread for all lives of a config; aio_live.py is its sibling.
+"""A live config for threads. All lives of a config share one subscription, with its stream, its map and its threads.
 
-The thread reads the stream and swaps the map. Callbacks have a thread of their own, begun with the first of them, so
-that one that takes long does not keep the map from moving on. In a forked child neither is there: the first one to look
-begins them anew, from the map that the parent had; at once where there are functions to be called. Settings that are
-bound are made on a third one, so that a validator that takes long keeps back neither.
+A forked child has none of these threads. The first read of a live begins them again, from the map that the parent had;
+if there are functions to call, they begin at once.
 """
 
 import os
@@ -14,11 +12,12 @@ from weakref import finalize
 from lamina._flows import reads
 from lamina._grpc.sync.reader import Reader
 from lamina._grpc.sync.shell import Shell
-from lamina._grpc.sync.subscription import Subscription, call_again
-from lamina._live import offline
+from lamina._grpc.sync.subscription import BeginThread, Subscription, begin_thread, call_again
+from lamina._live.audience import CALLBACKS_BEHIND, Audience, Listener, has_reached
 from lamina._live.cache import Cache
+from lamina._live.offline import CacheWriter, entries_of_default, start_offline
 from lamina._live.tracking import HeadTracker
-from lamina._live.view import Callbacks, LiveView, OnChange, reached
+from lamina._live.view import LiveView, OnChange
 from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import Snapshot
 from lamina._mapping.values import Value
@@ -38,37 +37,38 @@ class Live(LiveView, Reader):
     is closed; only a definite error ends it, which is logged, kept as `error`, and raised by `wait`.
     """
 
-    __slots__ = ("_at_rest", "_callbacks", "_followed", "_left", "_shell")
+    __slots__ = ("_at_rest", "_listener", "_reminder", "_shell", "_subscription")
 
-    def __init__(self, shell: Shell, followed: "Subscription", callbacks: Callbacks) -> None:
+    def __init__(self, shell: Shell, subscription: Subscription, listener: Listener) -> None:
         self._shell = shell
-        self._followed = followed
-        self._tracking = followed.tracking
-        self._pins = followed.pins
+        self._subscription = subscription
+        self._tracker = subscription.tracker
+        self._pins = subscription.pins
         self._at_rest: HeadTracker | None = None
-        self._callbacks = callbacks
-        # Left lying, it lets go of the stream as well. What runs then may take no lock, so it only says so.
-        self._left = finalize(self, followed.abandoned.append, callbacks)
-        self._left.atexit = False
+        self._listener = listener
+        # A live that is collected lets go of the stream as well. What runs then may take no lock, so it only says so.
+        self._reminder = finalize(self, subscription.abandoned.append, listener)
+        self._reminder.atexit = False
 
     def wait(self, version: SupportsIndex, timeout: float | None = None) -> None:
         """Wait until it shows this version or a later one, and what is bound has looked at it; woken by the stream.
 
-        DeadlineError after `timeout` seconds, by default the client's; the error that has ended it, if one did.
+        DeadlineError after `timeout` seconds, by default the client's, which count anew from each part of a large
+        version that arrives in several; the error that has ended it, if one did.
         """
-        if not reached(self._tracked(), version):
+        if not has_reached(self._head(), version):
             self._check_open()
-        elif self._followed.bounds.have_seen(self._callbacks, version):
+        elif self._listener.has_seen(version):
             return
         limit = self._shell.session.timeout_seconds if timeout is None else seconds(timeout, "timeout=")
-        self._followed.wait(version, limit, self._check_open, self._callbacks)
+        self._subscription.wait(version, limit, self._check_open, self._listener)
 
     def carried(self, versions: Mapping[str, int]) -> Snapshot:
-        """Give the version that a request carries, to be pinned: `live.pin(live.carried(versions))`.
+        """Return the version that a request carries, to be pinned: `live.pin(live.carried(versions))`.
 
         `versions` are by config, as `lamina.carry` reads them. The version is at hand, or read, which takes a second at
-        most. Where the request carries none of this config, none that there is, or none that can be read now, it is the
-        version that is shown: a header fails no request.
+        most. If the request carries none of this config, or one that cannot be read, it is the version that is shown: a
+        header fails no request.
         """
         return Snapshot(self._shell.run(self._carried(self._shell.session, versions)))
 
@@ -78,11 +78,11 @@ class Live(LiveView, Reader):
         All functions of a config run one after the other, on a thread of their own. What one raises is logged, with
         its traceback, and stops neither the others nor the next version. They are called until this live is closed.
         """
-        if failure := self._tracked().failure:
+        if failure := self._head().failure:
             raise failure
         self._check_open()
         checked(function, "on_change")
-        self._followed.listen(self._callbacks, function, self)
+        self._subscription.listen(self._listener, function, self)
         return function
 
     def bind(
@@ -93,7 +93,7 @@ class Live(LiveView, Reader):
         delimiter: str = "/",
         on_invalid: OnInvalid | None = None,
     ) -> Bound[Settings]:
-        """Make an object of a pydantic model or a dataclass of each version; `current` is that of the newest that fits.
+        """Make an object of a pydantic model or a dataclass of each version; `current` is of the newest that fits.
 
         A field is filled from the key of its name after `prefix`, a nested one from the keys below it (`db/host`) or
         from a dict. Other keys are ignored, unless the model forbids them. SettingsError if the version that is shown
@@ -101,21 +101,20 @@ class Live(LiveView, Reader):
         and `current` stays as it is. TypeError for a class that cannot be checked.
         After `wait(version)` it has looked at that one. Validators run on a thread of their own.
         """
-        if failure := self._tracked().failure:
+        if failure := self._head().failure:
             raise failure
         self._check_open()
         options = BindOptions(prefix, delimiter, on_invalid)
-        bound = Bound(self, self._tracked().entries, settings, options, self._followed)
-        self._followed.bind(self._callbacks, bound)
+        bound = Bound(self, self._head().entries, settings, options, self._subscription)
+        self._subscription.bind(self._listener, bound)
         return bound
 
     def close(self) -> None:
         """Follow no more. What it shows stays as it is; other lives of the config go on."""
-        self._left.detach()
-        self._at_rest = self._tracked().at_rest()
+        self._reminder.detach()
+        self._at_rest = self._head().at_rest()
         self._show(self._at_rest)
-        self._callbacks.clear()
-        self._followed.leave(self._callbacks)
+        self._subscription.leave(self._listener)
 
     def __enter__(self) -> Self:
         return self
@@ -124,78 +123,86 @@ class Live(LiveView, Reader):
         self.close()
 
     def _check_open(self) -> None:
-        if self._at_rest is not None or self._followed.is_over:
+        if self._at_rest is not None or self._subscription.is_over:
             raise InvalidError("this live is closed")
 
-    def _tracked(self) -> HeadTracker:
+    def _head(self) -> HeadTracker:
         if self._at_rest is not None:
             return self._at_rest
-        if self._followed.process is not forking.process:
-            self._followed.begin_again()
-        if self._tracking is not self._followed.tracking:
-            self._show(self._followed.tracking)
-        return self._tracking
+        if self._subscription.process is not forking.process:
+            self._subscription.begin_again()
+        if self._tracker is not self._subscription.tracker:
+            self._show(self._subscription.tracker)
+        return self._tracker
 
-    def _show(self, tracking: HeadTracker) -> None:
-        self._tracking = tracking
+    def _show(self, tracker: HeadTracker) -> None:
+        self._tracker = tracker
         if self._at_rest is not None:  # just now, by another thread
-            self._tracking = self._at_rest
+            self._tracker = self._at_rest
 
 
 class LiveRegistry:
-    """The lives of a client."""
+    """The lives of a client, and the limits of their callbacks."""
 
-    def __init__(self, shell: Shell, cache: Cache) -> None:
+    def __init__(
+        self,
+        shell: Shell,
+        cache: Cache,
+        *,
+        callbacks_behind: int = CALLBACKS_BEHIND,
+        begin_thread: BeginThread = begin_thread,
+    ) -> None:
         self._shell = shell
         self._cache = cache
+        self._callbacks_behind = callbacks_behind
+        self._begin_thread = begin_thread
         self._lock = ForkSafeLock()
-        self._followed: dict[str, Subscription] = {}
+        self._subscriptions: dict[str, Subscription] = {}
 
     def open(self, name: str, default: Mapping[str, Value] | None) -> Live:
-        """Follow a config, or join those who follow it already; what is shown is no older than what the client saw.
-
-        That it may be where no server could be reached.
-        """
-        spare = None if default is None else offline.entries_of_default(name, default)
-        callbacks: Callbacks = []
-        followed = self._join(name, callbacks, None)
-        if followed is None:
-            followed = self._join(name, callbacks, self._begin(name, spare))
-            assert followed is not None
-        live = Live(self._shell, followed, callbacks)
-        if not followed.tracking.is_offline:
+        """Follow a config, or join its subscription. The live is no older than what the client saw, unless offline."""
+        spare = None if default is None else entries_of_default(name, default)
+        listener = Listener()
+        subscription = self._join(name, listener, None)
+        if subscription is None:
+            subscription = self._join(name, listener, self._begin(name, spare))
+            assert subscription is not None
+        live = Live(self._shell, subscription, listener)
+        if not subscription.tracker.is_offline:
             live.wait(self._shell.session.horizon.least(name))
         return live
+
+    def close(self) -> None:
+        """End them all."""
+        with self._lock:
+            subscriptions = list(self._subscriptions.values())
+        for each in subscriptions:
+            each.close()
 
     def _begin(self, name: str, spare: Entries | None) -> HeadTracker:
         session = self._shell.session
         try:
             return HeadTracker(session, self._shell.run(reads.open_config(session, name, create=False)))
         except (UnavailableError, NotFoundError) as error:
-            return offline.start_offline(session, self._cache, name, spare, error)
+            return start_offline(session, self._cache, name, spare, error)
 
-    def close(self) -> None:
-        """End them all."""
+    def _join(self, name: str, listener: Listener, tracker: HeadTracker | None) -> Subscription | None:
         with self._lock:
-            followed = list(self._followed.values())
-        for each in followed:
-            each.close()
+            subscription = self._subscriptions.get(name)
+            if subscription is None or not subscription.join(listener):
+                if tracker is None:
+                    return None
+                audience, writer = Audience(self._callbacks_behind), CacheWriter(self._cache)
+                subscription = Subscription(
+                    self._shell, tracker, writer, audience, on_end=self._forget, begin_thread=self._begin_thread
+                )
+                subscription.join(listener)
+                self._subscriptions[name] = subscription
+            return subscription
 
-    def _join(self, name: str, callbacks: Callbacks, tracking: HeadTracker | None) -> "Subscription | None":
+    def _forget(self, ended: Subscription) -> None:
         with self._lock:
-            followed = self._followed.get(name)
-            if followed is not None and followed.join(callbacks):
-                return followed
-            if tracking is None:
-                return None
-            keeping = offline.CacheWriter(self._cache)
-            followed = self._followed[name] = Subscription(self._shell, tracking, keeping, self._forget)
-            followed.join(callbacks)
-            return followed
-
-    def _forget(self, ended: "Subscription") -> None:
-        with self._lock:
-            self._followed = {name: each for name, each in self._followed.items() if each is not ended}
+            self._subscriptions = {name: each for name, each in self._subscriptions.items() if each is not ended}
 
 
 if hasattr(os, "register_at_fork"):  # not where there is no fork

@@ -1,4 +1,4 @@
-"""The verbs that look at a config's past and its future, for threads, for whoever stands at one of its versions."""
+"""The verbs that look at a config's past and its future, for threads. A Config and a Live have them."""
 
 from collections.abc import Iterable, Iterator
 from typing import SupportsIndex
@@ -9,12 +9,13 @@ from lamina._grpc.sync.shell import Shell
 from lamina._grpc.sync.watch import Watch
 from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import Snapshot
-from lamina._streams.watch import After, WatchStream, listed
+from lamina._streams.cursor import After
+from lamina._streams.queue import WatchQueue, listed
 from lamina.records import Change, KeyChange, Version
 
 
 class Reader:
-    """What a Config and a Live have in common. `_shell` runs it, `_base` is where it stands."""
+    """What a Config and a Live have in common. `_shell` runs its flows, `_base` is the version that it stands on."""
 
     __slots__ = ()
 
@@ -48,7 +49,7 @@ class Reader:
         return self._shell.iterate(listing)
 
     def blame(self, *keys: str) -> dict[str, Version]:
-        """Tell which version set each key's committed value; without keys, of all. KeyError for a missing one."""
+        """Return the version that set each key's committed value; without keys, of all. KeyError for a missing one."""
         return self._shell.run(reads.blame(self._shell.session, self._base(), keys))
 
     def watch(
@@ -57,11 +58,11 @@ class Reader:
         """Follow every change of these keys, of keys with a prefix, or without either of the whole config.
 
         Begins after `version`, unless `after` names another version, time or cursor; after a time before version 1 it
-        tells everything. `timeout` seconds of silence end the loop. This config itself stands still: `refresh` moves
-        it.
+        tells everything. `timeout` seconds without a change that arrives end the loop.
+        This config itself stands still: `refresh` moves it.
         """
-        following = WatchStream(self._shell.session, self._base().header, keys, listed(prefix), after)
-        return Watch(self._shell, following, timeout)
+        queue = WatchQueue(self._shell.session, self._base().header, keys, listed(prefix), after)
+        return Watch(self._shell, queue, timeout)
 
     def _name(self) -> str:
         return self._base().header.config

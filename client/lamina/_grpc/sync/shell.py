@@ -1,4 +1,4 @@
-"""Runs flows over grpc, for threads: makes the calls, waits, and holds the channels. aio_shell.py is its sibling."""
+"""Runs flows over grpc, for threads: makes the calls, waits, and holds the channels. aio/shell.py is for asyncio."""
 
 import os
 import time
@@ -94,7 +94,7 @@ class Shell:
             except ValueError:  # closed for a fork, just now
                 self._pool.release(link)
             else:
-                # With a watch that was left lying its stream goes: gRPC cancels a call that nobody has any more.
+                # A watch that nobody closed takes its stream along: gRPC cancels a call that is collected.
                 stream.finalizer = finalize(stream, self._pool.abandon, link)
                 stream.finalizer.atexit = False
                 return stream
@@ -157,7 +157,7 @@ class Shell:
         raise failure
 
     def _failed(self, link: Link[grpc.Channel], error: grpc.RpcError) -> LaminaError:
-        """Make our error of gRPC's, and turn to another server if that one did not answer."""
+        """Return our error for gRPC's, and turn to another server if that one did not answer."""
         mapped = call_error(error)
         if isinstance(mapped, UnavailableError) and mapped.reason != TOO_SLOW:
             self._pool.failed(link)

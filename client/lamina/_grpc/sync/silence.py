@@ -1,4 +1,4 @@
-"""A timer that interrupts a watch on which nothing comes."""
+"""A timer that interrupts a watch when its stream brings nothing."""
 
 import threading
 import time
@@ -11,7 +11,7 @@ class SilenceTimer:
 
     grpc's streams cannot be waited for with a timeout; they can be cancelled by another thread. One thread serves all
     waits of a watch: it sleeps until the earliest moment at which it might have to ring, so a wait costs no switch. It
-    ends with the watch, or soon after a watch that was just left lying.
+    ends with the watch, or soon after a watch that nobody has any more.
     """
 
     def __init__(self, seconds: float, ring: Callable[[], None]) -> None:
@@ -32,13 +32,19 @@ class SilenceTimer:
             self._thread = threading.Thread(target=self._watch, name="lamina-watch-timeout", daemon=True)
             self._thread.start()
 
+    def extend(self) -> None:
+        """Count the wait's seconds from now, unless it has rung already."""
+        with self._lock:
+            if self._due is not None:
+                self._due = time.monotonic() + self._seconds
+
     def unset(self) -> None:
         """End a wait."""
         with self._lock:
             self._due = None
 
     def left(self) -> float:
-        """Tell how many seconds of the wait are left."""
+        """Return how many seconds of the wait are left."""
         return 0.0 if self._due is None else max(self._due - time.monotonic(), 0.0)
 
     def stop(self) -> None:

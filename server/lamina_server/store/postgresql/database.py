@@ -1,8 +1,8 @@
-"""PostgreSQL as a store's database, shared with other servers. Knows no table.
+"""PostgreSQL as a store's database, which several servers share. Knows no table.
 
-All writers of one database take one advisory lock, each for its transaction. So a writer
-that reads after it has the lock reads everything that was ever committed (under READ
-COMMITTED, and in a new statement), and ids and versions rise in the order of commits.
+Each writer takes the same advisory lock for its transaction. With the lock held, a new
+statement under READ COMMITTED reads everything that was ever committed. So ids and
+versions rise in the order of commits.
 """
 
 import threading
@@ -11,7 +11,8 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import psycopg
-from sqlalchemy import URL, Connection, Engine, create_engine, event, text
+from psycopg.errors import Diagnostic
+from sqlalchemy import URL, Connection, Engine, create_engine, text
 from sqlalchemy.dialects.postgresql import Insert, insert
 from sqlalchemy.exc import DBAPIError
 
@@ -19,35 +20,38 @@ from lamina_server.domain.errors import DiskFullError, HashMismatchError
 from lamina_server.models.locking import WRITE_LOCK_ID
 from lamina_server.store.contract import CommitUnknownError, HistoryBrokenError, UnusableStoreError
 from lamina_server.store.postgresql.notices import PostgresqlNotices
-from lamina_server.store.postgresql.sessions import driver_url, our_arguments
+from lamina_server.store.postgresql.sessions import (
+    Settings,
+    connect_arguments,
+    driver_url,
+    refuse_unsafe_settings,
+    set_up_connections,
+)
 from lamina_server.store.sql.database import connected, not_answered, translated
 
 WRITER_CONNECTIONS = 2
-"""One for commits, one for keyframes beside them."""
+"""One for commits, and one for the keyframes that are written at the same time."""
 
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_MS = 3_000
-"""A server that stops within a writing block must not keep the lock from the others."""
+"""A server that stops within a writing block must not keep the lock for longer than this."""
 KEYFRAME_TIMEOUT_MS = 60_000
-"""For a keyframe of the largest map: nobody waits for it."""
+"""Enough for a keyframe of the largest map. Nobody waits for it."""
 MIGRATION_TIMEOUT_MS = 600_000
-"""For one statement that changes the schema, and for waiting while another server does it."""
-CLIENT_CHECK_MS = 5_000
-"""How often a backend looks whether its client is still there, while a statement runs."""
+"""For one statement that changes the schema, and for the wait while another server does so."""
 
 OLDEST_VERSION = 140_000
-"""Oldest release that is maintained. Before 13 the statement timeout could not be lifted for a COMMIT."""
+"""The oldest release that PostgreSQL maintains. Before 13 a COMMIT could not have a statement timeout of its own."""
 
-# Each statement of ours is made to walk indexes. The planner would read small tables whole, and go on with such a plan
-# when they have grown; right after a bulk load it knows nothing; and compiling costs more than any of them.
-_PLANNING = {"enable_seqscan": "off", "enable_hashjoin": "off", "enable_mergejoin": "off", "jit": "off"}
+_CANCELLED_WAIT = ("WARNING", "01000")
+"""Severity and SQLSTATE of the only warning of a COMMIT that we know of. Its text depends on lc_messages."""
 
 _DISK_FULL = "53100"
 _CORRUPTED = ("XX001", "XX002")
 
-# One message, so one round trip; the timeout counts for each statement of it. Cancelled, a COMMIT that waits for a
-# standby would return as if it had been replicated.
+# One message costs one round trip, and the timeout counts for each of its statements. A COMMIT has none: if it is
+# cancelled while it waits for a standby, it returns as if the standby had the rows.
 _COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
 
 _LOCK = f"SELECT pg_advisory_xact_lock({WRITE_LOCK_ID})"
@@ -57,42 +61,55 @@ _NEW_IDS = "SELECT nextval(pg_get_serial_sequence(%(table)s, 'id')) FROM generat
 _STATE = text(
     "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS in_recovery,"
     " current_setting('server_encoding') AS encoding, current_setting('fsync') AS fsync,"
-    " current_setting('full_page_writes') AS full_page_writes,"
-    " current_setting('synchronous_commit') AS synchronous_commit"
+    " current_setting('full_page_writes') AS full_page_writes"
 )
 
 
 class PostgresqlDatabase:
     """A Database on a PostgreSQL server.
 
-    Raises UnusableStoreError where it cannot be reached, or would not keep what it confirms.
+    Raises UnusableStoreError if the server cannot be reached, or could lose what it has confirmed.
     """
 
     is_shared = True
-    has_failed = False  # a lost connection is replaced; who has the lock next sees what became of its transaction
+    has_failed = False  # a lost connection is replaced, and the next writer sees what became of its transaction
 
-    def __init__(self, url: URL, *, reader_connections: int, wait_seconds: float) -> None:
+    def __init__(
+        self,
+        url: URL,
+        *,
+        reader_connections: int,
+        wait_seconds: float,
+        lock_timeout_ms: int = LOCK_TIMEOUT_MS,
+        idle_in_transaction_ms: int = IDLE_IN_TRANSACTION_MS,
+    ) -> None:
         self._url = url
-        self._write_turn = threading.Lock()  # so that our own threads wait here, not on connections
+        self._write_turn = threading.Lock()  # our own threads wait here, and hold no connection meanwhile
+        timeouts_ms = {
+            "lock_timeout": lock_timeout_ms,
+            "statement_timeout": STATEMENT_TIMEOUT_MS,
+            "idle_in_transaction_session_timeout": idle_in_transaction_ms,
+        }
         self._writer = _engine(
             url,
-            {"statement_timeout": STATEMENT_TIMEOUT_MS, "idle_in_transaction_session_timeout": IDLE_IN_TRANSACTION_MS},
-            isolation_level="AUTOCOMMIT",  # we say BEGIN ourselves, and more with it in the same message
-            pool_pre_ping=False,  # BEGIN is the first to notice, and is said again on another connection
+            timeouts_ms,
+            isolation_level="AUTOCOMMIT",  # _begin sends BEGIN, and another statement in the same message
+            pool_pre_ping=False,  # BEGIN notices a dead connection, and is sent again over another one
             pool_size=WRITER_CONNECTIONS,
             pool_timeout=wait_seconds,
         )
         self._readers = _engine(
             url,
-            {"statement_timeout": STATEMENT_TIMEOUT_MS},
+            timeouts_ms,
             isolation_level="AUTOCOMMIT",
-            pool_pre_ping=True,  # a failover leaves dead connections behind
+            pool_pre_ping=True,  # a failover leaves dead connections in the pool
             pool_size=reader_connections,
             pool_timeout=wait_seconds,
         )
         try:
             with self._writer.connect() as connection:
                 _check(connection.execute(_STATE).one())
+                refuse_unsafe_settings(connection)
         except DBAPIError as error:
             self.close()
             raise UnusableStoreError("the PostgreSQL database cannot be reached, or lets nobody write") from error
@@ -114,33 +131,33 @@ class PostgresqlDatabase:
 
     @contextmanager
     def side_transaction(self) -> Iterator[Connection]:
-        """Lend a connection in a transaction beside the writers'."""
+        """Lend a connection in a transaction that runs at the same time as a writer's."""
         with self._transaction(f"SET LOCAL statement_timeout = {KEYFRAME_TIMEOUT_MS}") as connection:
             yield connection
 
-    def asking(self) -> AbstractContextManager[None]:
-        """Run a statement."""
+    def statement(self) -> AbstractContextManager[None]:
+        """Return a context that turns the driver's errors into ours."""
         return translated(_translate)
 
     @contextmanager
     def migrating(self) -> Iterator[Engine]:
-        """Lend an engine with more patience: another server may be changing the schema right now."""
+        """Lend an engine with long timeouts: another server may be changing the schema right now."""
         timeouts_ms = {"lock_timeout": MIGRATION_TIMEOUT_MS, "statement_timeout": MIGRATION_TIMEOUT_MS}
-        engine = _engine(self._url, timeouts_ms, isolation_level="READ COMMITTED", pool_size=1)
+        engine = _engine(self._url, timeouts_ms, pool_size=1)
         try:
             yield engine
         finally:
             engine.dispose()
 
     def new_ids(self, connection: Connection, table: str, count: int) -> list[int]:
-        """Take ids from the table's sequence, which nobody else draws from while this transaction has the lock."""
+        """Take ids from the table's sequence. While this transaction has the lock, nobody else takes any."""
         return [id_ for (id_,) in connection.exec_driver_sql(_NEW_IDS, {"table": table, "count": count})]
 
     def confirm_past(self, connection: Connection) -> None:
-        """Write to the log, so that COMMIT waits for it, and for all before it, to reach the standby.
+        """Write to the log, so that COMMIT waits until the standby has this and all that came before.
 
-        A COMMIT that was cut off may have happened here and not there, and without a write
-        of its own this transaction would wait for nothing.
+        An earlier COMMIT that lost its connection may have happened on the primary alone. A
+        transaction that writes nothing would not wait for the standby.
         """
         connection.exec_driver_sql("SELECT pg_logical_emit_message(true, 'lamina', '')")
 
@@ -149,22 +166,22 @@ class PostgresqlDatabase:
         return insert(table).on_conflict_do_nothing()
 
     @contextmanager
-    def together(self, connection: Connection) -> Iterator[None]:
-        """Send what is said within without waiting for each answer; the end waits for all."""
+    def pipeline(self, connection: Connection) -> Iterator[None]:
+        """Send the statements of the block without a wait for each answer; the end waits for all of them."""
         try:
             with _driver(connection).pipeline():
                 yield
         except psycopg.Error as error:
-            # What a constraint refused is quoted, values and all.
+            # An IntegrityError quotes the refused row with its values.
             raise _ours(error) from (None if isinstance(error, psycopg.IntegrityError) else error)
 
     @contextmanager
     def _transaction(self, first: str) -> Iterator[Connection]:
-        """Lend a writer's connection, in a transaction that begins with a statement; its end commits."""
+        """Lend a writer's connection in a transaction. It begins with the statement `first`; its end commits."""
         with ExitStack() as stack:
             connection = stack.enter_context(connected(self._writer, _translate))
             if not _begin(connection, first):
-                # It died while it lay in the pool, and so did all of its age.
+                # It died in the pool, and the other connections of the pool have probably died with it.
                 connection.invalidate()
                 self._writer.dispose()
                 connection = stack.enter_context(connected(self._writer, _translate))
@@ -174,7 +191,7 @@ class PostgresqlDatabase:
             _commit(connection)
 
     def notices(self) -> PostgresqlNotices:
-        """Speak to the other servers, over connections apart from these."""
+        """Return the notices to and from other servers, which use connections of their own."""
         return PostgresqlNotices(self._url)
 
     def close(self) -> None:
@@ -190,11 +207,10 @@ def _driver(connection: Connection) -> psycopg.Connection[Any]:
 
 
 def _begin(connection: Connection, first: str) -> bool:
-    """Begin a transaction; tell whether the connection was still alive."""
+    """Begin a transaction; return whether the connection was still alive."""
     driver = _driver(connection)
     try:
-        # One message, so one round trip. The level whatever the database's default is: another one would read what
-        # was there before the lock.
+        # One message costs one round trip. Another isolation level would read the state before the lock was taken.
         driver.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {first}", prepare=False)
     except psycopg.Error as error:
         if driver.closed:
@@ -204,20 +220,24 @@ def _begin(connection: Connection, first: str) -> bool:
 
 
 def _commit(connection: Connection) -> None:
-    """Commit, and believe nothing but a plain COMMIT.
+    """Commit; raise CommitUnknownError unless the server confirms it.
 
-    The server answers ROLLBACK where the transaction had failed before, and COMMIT with a
-    warning where it was not to wait for its standby any longer.
+    The server answers ROLLBACK if the transaction has failed before. It answers COMMIT with a
+    warning if somebody has cancelled its wait for the standby.
     """
     driver = _driver(connection)
-    notices: list[Any] = []
-    note = notices.append
+    warnings: list[Diagnostic] = []
+
+    def note(message: Diagnostic) -> None:
+        if (message.severity_nonlocalized, message.sqlstate) == _CANCELLED_WAIT:
+            warnings.append(message)
+
     driver.add_notice_handler(note)
     try:
         cursor = driver.execute(_COMMIT, prepare=False)  # a prepared statement is one statement
         while cursor.nextset():
             pass
-        confirmed = cursor.statusmessage == "COMMIT" and not notices
+        confirmed = cursor.statusmessage == "COMMIT" and not warnings
     except psycopg.Error as error:
         connection.invalidate()
         raise CommitUnknownError from error
@@ -228,34 +248,22 @@ def _commit(connection: Connection) -> None:
         raise CommitUnknownError
 
 
-def _engine(url: URL, timeouts_ms: dict[str, int], **options: Any) -> Engine:
-    settings = {"lock_timeout": LOCK_TIMEOUT_MS} | timeouts_ms | _PLANNING
+def _engine(url: URL, settings: Settings, **options: Any) -> Engine:
     engine = create_engine(
         driver_url(url),
-        connect_args=our_arguments(url, settings),
+        connect_args=connect_arguments(),
         hide_parameters=True,  # they are people's values, and errors are logged
-        max_overflow=0,  # so that the database's own limit on connections can be reckoned with
-        pool_use_lifo=True,  # the rest of the pool may fall idle, and be closed by what lies between
+        max_overflow=0,  # the operator can then compute how many connections a server needs
+        pool_use_lifo=True,  # the connections that are used most stay in use
         **options,
     )
-    event.listen(engine, "connect", _notice_lost_clients)
+    set_up_connections(engine, settings)
     return engine
 
 
-def _notice_lost_clients(driver: psycopg.Connection[Any], _record: object) -> None:
-    """Have the backend notice that we are gone, where its platform can."""
-    with driver.cursor() as cursor:
-        try:
-            cursor.execute(f"SET client_connection_check_interval = {CLIENT_CHECK_MS}")
-        except psycopg.DatabaseError:
-            driver.rollback()
-        else:
-            driver.commit()
-
-
 def _check(state: Any) -> None:
-    """Refuse a database that could lose what it confirmed, or mix up what it stores."""
-    off = [name for name in ("fsync", "full_page_writes", "synchronous_commit") if getattr(state, name) == "off"]
+    """Refuse a database that could lose what it has confirmed, or change what it stores."""
+    off = [name for name in ("fsync", "full_page_writes") if getattr(state, name) == "off"]
     if state.version < OLDEST_VERSION:
         raise UnusableStoreError(f"PostgreSQL {OLDEST_VERSION // 10_000} or newer is needed")
     if state.in_recovery:

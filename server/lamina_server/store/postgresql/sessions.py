@@ -1,17 +1,96 @@
-"""How a session with PostgreSQL is opened, whichever side of the driver opens it. Knows no statement."""
+"""How every session with PostgreSQL is opened and set up, whichever side of the driver opens it. Knows no table.
 
-from collections.abc import Mapping
+A role, a database and postgresql.conf may each set nearly every parameter. So each session sets the parameters that our
+statements depend on, in one message after it has connected. It does not use startup parameters: a pooler such as
+pgbouncer refuses those that it does not know.
+
+All other parameters are left to the operator, because they change no answer of ours: the formats of bytes and times
+(the driver reads both formats of bytes, and no column holds a time), languages, memory, costs, logging, and where and
+how a new table is stored.
+"""
+
+from collections.abc import Iterator, Mapping
 from typing import Any
 
-from sqlalchemy import URL
+import psycopg
+from sqlalchemy import URL, Connection, Engine, event, text
+
+from lamina_server.store.contract import UnusableStoreError
 
 APPLICATION_NAME = "lamina-server"
 CONNECT_SECONDS = 5
 KEEPALIVE_IDLE_SECONDS, KEEPALIVE_INTERVAL_SECONDS, KEEPALIVE_COUNT = 10, 5, 3
 DEAD_PEER_MS = 25_000
-"""As long as keepalive takes for a silent connection: it says nothing of one with data on its way."""
+"""As long as keepalive takes for a silent connection. Keepalive does not notice one with data on its way."""
+CLIENT_CHECK_MS = 5_000
+"""How often a backend checks whether its client is still there, while a statement runs."""
+
+Settings = Mapping[str, object]
 
 _DRIVER = "postgresql+psycopg"
+
+_TRANSACTION_TIMEOUT_SINCE = 170_000
+
+_EVERY_SESSION: Settings = {
+    # First, because the operator's timeout may be too short for the other statements of the message.
+    "statement_timeout": 0,
+    "lock_timeout": 0,
+    "idle_in_transaction_session_timeout": 0,
+    "idle_session_timeout": 0,  # a pool keeps its connections
+    "default_transaction_isolation": "read committed",
+    "default_transaction_read_only": "off",
+    "extra_float_digits": 1,  # 1 or more writes the digits that read back as the same number
+    "standard_conforming_strings": "on",  # the views' texts have backslashes in them
+    "quote_all_identifiers": "off",  # a schema that create_all has made is compared by the database's own texts
+    "row_security": "off",  # an error, rather than rows that are missing without a word
+    "exit_on_error": "off",
+    # COMMIT only warns if it has not waited for its standby. "error" would hide this; "log" and "debug" add messages.
+    "client_min_messages": "warning",
+    # Each of our statements is made to walk indexes. The planner would scan small tables, and keep such a plan when
+    # they have grown; it knows nothing right after a bulk load. To compile a statement, or to start a second process
+    # for it, takes longer than to run it.
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "enable_indexscan": "on",
+    "enable_indexonlyscan": "on",
+    "enable_bitmapscan": "on",
+    "enable_nestloop": "on",
+    "enable_sort": "on",
+    "plan_cache_mode": "auto",
+    "max_parallel_workers_per_gather": 0,
+    "jit": "off",
+}
+
+# The tables are in one schema, whatever the role's search_path is: a second set of them in another schema would look
+# like an empty database. Only the address can name another schema. Operators are looked up on the search_path, too.
+_SEARCH_PATH = (
+    "SELECT pg_catalog.set_config('search_path', 'public', false) FROM pg_catalog.pg_settings"
+    " WHERE name OPERATOR(pg_catalog.=) 'search_path' AND source OPERATOR(pg_catalog.<>) 'client'"
+)
+
+# `on` waits for the disk, and for a synchronous standby if there is one. `remote_write` and `remote_apply` stay: they
+# are another way to wait for the standby.
+_SYNCHRONOUS_COMMIT = (
+    "SELECT set_config('synchronous_commit', 'on', false)"
+    " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
+)
+
+# Not on every platform can a backend notice this.
+_CLIENT_CHECK = (
+    f"DO $$ BEGIN SET client_connection_check_interval = {CLIENT_CHECK_MS};"
+    " EXCEPTION WHEN invalid_parameter_value THEN NULL; END $$"
+)
+
+_SUPERUSERS_ONLY = {
+    "session_replication_role": "origin",  # else neither triggers nor foreign keys are checked
+    "ignore_checksum_failure": "off",
+    "zero_damaged_pages": "off",  # it removes the rows of a damaged page
+}
+_WANTED = ", ".join(f"('{name}', '{value}')" for name, value in _SUPERUSERS_ONLY.items())
+_DIFFERENT = f"FROM (VALUES {_WANTED}) AS wanted (name, value) WHERE current_setting(name) <> value"
+_AS_SUPERUSER = f"SELECT set_config(name, value, false) {_DIFFERENT} AND current_setting('is_superuser') = 'on'"
+_UNSAFE = text(f"SELECT name, current_setting(name) AS value {_DIFFERENT} ORDER BY name")
 
 
 def driver_url(url: URL) -> URL:
@@ -19,16 +98,14 @@ def driver_url(url: URL) -> URL:
     return url.set(drivername=_DRIVER)
 
 
-def our_arguments(url: URL, settings: Mapping[str, object], *, name: str = APPLICATION_NAME) -> dict[str, Any]:
-    """Return what we say of a session beyond its URL; `settings` are the database's, and `name` is what it shows."""
-    given = url.query.get("options", "")  # the operator's come first; ours hold what is promised
+def connect_arguments(*, name: str = APPLICATION_NAME, standby_allowed: bool = False) -> dict[str, Any]:
+    """Return what the driver needs to connect, beyond the URL; `name` is what pg_stat_activity shows."""
     return {
-        "options": " ".join([str(given), *(f"-c {key}={value}" for key, value in settings.items())]),
         "application_name": name,
         "client_encoding": "utf8",
         "connect_timeout": CONNECT_SECONDS,
-        # Of several hosts the one that takes writes; never a standby, whose answers may be old.
-        "target_session_attrs": "read-write",
+        # Of several hosts choose the primary: a standby takes no writes, and its answers may be old.
+        "target_session_attrs": "any" if standby_allowed else "primary",
         "keepalives": 1,
         "keepalives_idle": KEEPALIVE_IDLE_SECONDS,
         "keepalives_interval": KEEPALIVE_INTERVAL_SECONDS,
@@ -37,7 +114,42 @@ def our_arguments(url: URL, settings: Mapping[str, object], *, name: str = APPLI
     }
 
 
-def all_arguments(url: URL, settings: Mapping[str, object], *, name: str) -> dict[str, Any]:
-    """Return all that the driver needs to open a session by itself."""
+def all_arguments(url: URL, *, name: str) -> dict[str, Any]:
+    """Return all that the driver needs to connect without SQLAlchemy."""
     _, from_url = driver_url(url).get_dialect()().create_connect_args(url)
-    return {**from_url, **our_arguments(url, settings, name=name)}
+    return {**from_url, **connect_arguments(name=name)}
+
+
+def setup(server_version: int, settings: Settings) -> str:
+    """Return the statements that set up a new session, as one message: what every session needs, then `settings`."""
+    timeouts = {"transaction_timeout": 0} if server_version >= _TRANSACTION_TIMEOUT_SINCE else {}
+    conditional = (_SEARCH_PATH, _SYNCHRONOUS_COMMIT, _AS_SUPERUSER, _CLIENT_CHECK)
+    parts = [*_set({**_EVERY_SESSION, **timeouts}), *conditional, *_set(settings)]
+    return "; ".join(["BEGIN ISOLATION LEVEL READ COMMITTED", *parts, "COMMIT"])
+
+
+def set_up_connections(engine: Engine, settings: Settings) -> None:
+    """Set up each connection that an engine opens, before SQLAlchemy asks anything over it."""
+
+    def on_connect(driver: psycopg.Connection[Any], _record: object) -> None:
+        try:
+            driver.autocommit = True  # a setting that is rolled back does not last
+            driver.execute(setup(driver.info.server_version, settings), prepare=False)
+            driver.autocommit = False
+        except psycopg.Error:
+            driver.close()
+            raise
+
+    event.listen(engine, "connect", on_connect, insert=True)
+
+
+def refuse_unsafe_settings(connection: Connection) -> None:
+    """Raise UnusableStoreError where a setting could lose or hide data, and only a superuser may change it."""
+    unsafe = [f"{row.name} = {row.value}" for row in connection.execute(_UNSAFE)]
+    if unsafe:
+        names = " and ".join(unsafe)
+        raise UnusableStoreError(f"the role's sessions have {names}, which is unsafe; a superuser must reset it")
+
+
+def _set(settings: Settings) -> Iterator[str]:
+    return (f"SET {name} = '{value}'" for name, value in settings.items())

@@ -1,6 +1,6 @@
-"""What a SQL store needs of a database, whichever it is: connections, one write lock, and our words for its errors.
+"""What a SQL store needs from its database: connections, one write lock, and errors in our words. Knows no table.
 
-Knows no table. SQLite and PostgreSQL each have a module of their own that provides this.
+SQLite and PostgreSQL each have a module that provides this.
 """
 
 from collections.abc import Iterator, Sequence
@@ -16,13 +16,13 @@ from lamina_server.store.contract import Notices
 
 
 class Database(Protocol):
-    """Two kinds of connections to one database, and what differs between databases.
+    """Two kinds of connections to one database, and the differences between databases.
 
-    Every method that lends a connection raises UnavailableError where there is none to be
-    had. Statements are to be run within `asking`.
+    Every method that lends a connection raises UnavailableError if it gets none in time.
+    Run each statement within `statement()`.
 
-    is_shared   whether other servers may have it open
-    has_failed  whether it takes nothing any more, until it is opened anew
+    is_shared   whether other servers may have the database open
+    has_failed  whether it refuses all reads and writes until it is opened again
     """
 
     is_shared: bool
@@ -31,9 +31,9 @@ class Database(Protocol):
     def reading(self) -> AbstractContextManager[Connection]:
         """Lend a connection on which each statement is a transaction of its own.
 
-        No snapshot is held: what lies below a head never changes, so that statements about
-        a version agree with each other anyway; a long one would keep SQLite from
-        checkpointing, and cost two round trips on PostgreSQL.
+        There is no common snapshot. A version never changes, so statements about it agree
+        with each other. A long snapshot would keep SQLite from checkpointing, and would
+        cost two more round trips on PostgreSQL.
         """
 
     def writing(self) -> AbstractContextManager[Connection]:
@@ -43,50 +43,50 @@ class Database(Protocol):
         """
 
     def side_transaction(self) -> AbstractContextManager[Connection]:
-        """Lend a connection with a transaction for what changes no answer; its end commits.
+        """Lend a connection in a transaction for rows that change no answer; its end commits.
 
-        Where the database lets it, beside a writer rather than in its way.
+        If the database can do so, it runs at the same time as a writer.
         """
 
-    def asking(self) -> AbstractContextManager[None]:
-        """Run a statement within this: it waits for its turn, and its errors become ours."""
+    def statement(self) -> AbstractContextManager[None]:
+        """Return the context of one statement: it waits for its turn, and turns the driver's errors into ours."""
 
     def migrating(self) -> AbstractContextManager[Engine]:
-        """Lend an engine for a change of the schema, which may take its time."""
+        """Lend an engine for a change of the schema, with long timeouts."""
 
     def new_ids(self, connection: Connection, table: str, count: int) -> Sequence[int]:
-        """Return ids for new rows of a table, rising above all that are there; under the write lock alone."""
+        """Return rising ids for new rows of a table, above all ids in it. Needs the write lock."""
 
-    def together(self, connection: Connection) -> AbstractContextManager[object]:
-        """Let INSERTs within this wait for their answers together; run it within `asking`."""
+    def pipeline(self, connection: Connection) -> AbstractContextManager[object]:
+        """Return a context whose INSERTs wait for their answers together; enter it within `statement()`."""
 
     def confirm_past(self, connection: Connection) -> None:
-        """Make the end of this transaction confirm all earlier ones too, also where it inserts nothing."""
+        """Make the end of this transaction confirm all earlier ones too, even if it inserts nothing."""
 
     def insert_new(self, table: Any) -> Any:
-        """Return an INSERT into a table that passes over rows which are there already."""
+        """Return an INSERT into a table that skips the rows which are there already."""
 
     def notices(self) -> Notices | None:
-        """Return a way to tell and hear of commits; None where no other server can have it open."""
+        """Return the notices to and from other servers; None if no other server can have the database open."""
 
     def close(self) -> None:
         """Close all connections, and let others open the database."""
 
 
 class Translate(Protocol):
-    """A dialect's table of errors."""
+    """A database's table of errors."""
 
     def __call__(self, error: DBAPIError) -> Exception:
-        """Return our error for a driver's, or the same where it can only be a bug of ours."""
+        """Return our error for a driver's; return the same error if it can only be a bug of ours."""
 
 
 def not_answered() -> UnavailableError:
-    """Make the error for a database that is locked, slow or gone, before any COMMIT."""
+    """Return the error for a database that is locked, slow or gone, before any COMMIT."""
     return UnavailableError(Reason.STORE_UNAVAILABLE, "the database did not answer in time; nothing was written")
 
 
-class translated:  # noqa: N801 - it is used as a function; a class because every statement goes through it
-    """Raise our errors instead of a driver's, whose words stay with the cause."""
+class translated:  # noqa: N801 - used as a function; a class is faster, and every statement goes through it
+    """Raise our errors instead of a driver's, which stays as the cause."""
 
     __slots__ = ("_translate",)
 
@@ -100,9 +100,9 @@ class translated:  # noqa: N801 - it is used as a function; a class because ever
         if isinstance(error, DBAPIError):
             ours = self._translate(error)
             if ours is not error:
-                # What a constraint refused is quoted by PostgreSQL, values and all: that may not get into a log.
+                # PostgreSQL quotes the refused row with its values, which must not get into a log.
                 raise ours from (None if isinstance(error, IntegrityError) else error)
-        elif isinstance(error, PoolTimeoutError):  # all connections are lent, and stayed so
+        elif isinstance(error, PoolTimeoutError):  # no connection was given back in time
             raise not_answered() from error
 
 
@@ -110,8 +110,8 @@ class translated:  # noqa: N801 - it is used as a function; a class because ever
 def connected(engine: Engine, translate: Translate) -> Iterator[Connection]:
     """Lend a connection, and roll back what was not committed.
 
-    An error in the block goes on as it is, even where the connection is too broken to be
-    rolled back: what a lost connection had not committed is rolled back by the database.
+    An error in the block is raised unchanged, even if the connection is too broken for a
+    rollback. The database itself rolls back the transaction of a lost connection.
     """
     with translated(translate):
         connection = engine.connect()

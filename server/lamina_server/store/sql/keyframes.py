@@ -1,9 +1,9 @@
-"""Keyframes: which one a map is read from, and when and how the next is written. Knows no dialect.
+"""Keyframes: which of them a map is read from, and how the next one is written. Knows no dialect.
 
 A keyframe is a version's map as lines (version, value). It is valid if and only if it has
-as many lines as the version has keys and every line is right: the newest value of its key
-by then, of this config, and no tombstone. So none is missing either. An invalid keyframe
-is passed over, for ever, and the next is written at the head.
+as many lines as the version has keys, and every line is right: it names the newest value
+of its key up to the version, of the same config, and no tombstone. So no line is missing
+either. An invalid keyframe is never used, and the next one is written at the head.
 """
 
 import json
@@ -36,16 +36,19 @@ class Keyframe:
 
 
 _AGREEMENT_LIMIT, KEYFRAME_ROWS = 8, 256
-"""Where more has originated since the keyframe before than that, by its keys, looking each line up is no more work."""
+"""With more values than that times the keys since the keyframe before, a look-up of each line is no slower.
+
+The number of keys counts as at least KEYFRAME_ROWS.
+"""
 
 NO_KEYFRAME = Keyframe(0, 0)
-"""The empty map before version 1: no id is 0, so no line is found, and every value is younger."""
+"""The empty map before version 1. No id is 0, so it has no lines, and every value is younger."""
 
 
 def newest_keyframe(ask: Ask, config: str, number: int) -> Keyframe:
     """Find the newest valid keyframe up to a version.
 
-    It is checked each time, which costs a look-up for each line, as reading it does.
+    The check costs a look-up for each line, as reading the keyframe does.
     """
     while rows := ask(queries.keyframe(), config=config, number=number):
         found = rows[0]
@@ -66,7 +69,7 @@ def originated_since_keyframe(ask: Ask, config: str) -> int:
 
 
 def whole_map(ask: Ask, config: str, number: int) -> Rows:
-    """Read the rows of all entries of a version, and of tombstones among them, in key order."""
+    """Return the rows of all keys of a version in key order, with the tombstones among them."""
     keyframe, lines = _believable_keyframe(ask, config, number)
     rows = {row.name: row for row in lines}
     for row in ask(queries.younger(), config=config, low=keyframe.version, high=number):
@@ -75,11 +78,11 @@ def whole_map(ask: Ask, config: str, number: int) -> Rows:
 
 
 def _believable_keyframe(ask: Ask, config: str, number: int) -> tuple[Keyframe, Rows]:
-    """Find the newest keyframe up to a version that can be believed, and read its values.
+    """Find the newest keyframe up to a version that is certainly right, and read its values.
 
-    To look each line up would be to read a page of the disk for each. So it is held
-    against the keyframe before it first, and what originated in between, which lie side by
-    side: two that agree were not damaged alike. Where they do not, each line is looked up.
+    A look-up for each line would read a page of the disk for each. So the keyframe is first
+    compared with the keyframe before it and the values in between, which are stored side by
+    side: if both agree, neither is damaged. If they do not agree, each line is looked up.
     """
     while found := ask(queries.keyframe(), config=config, number=number):
         head = found[0]
@@ -91,7 +94,7 @@ def _believable_keyframe(ask: Ask, config: str, number: int) -> tuple[Keyframe, 
 
 
 def _agrees(ask: Ask, config: str, version: Any, lines: Rows) -> bool:
-    """Tell whether lines are what the keyframe before them and the values since make them."""
+    """Return whether a keyframe's lines agree with the keyframe before it and the values since."""
     before = ask(queries.keyframe(), config=config, number=version.version - 1)
     low, ids = 0, set()
     if before:
@@ -109,17 +112,16 @@ def _agrees(ask: Ask, config: str, version: Any, lines: Rows) -> bool:
 
 @dataclass(frozen=True, slots=True)
 class Lines:
-    """The lines of a keyframe that is to be written: the version's id, and its live values' ids, rising."""
+    """The lines of a keyframe to be written: the version's id, and the rising ids of its live values."""
 
     version_id: int
     value_ids: tuple[int, ...]
 
 
 def lines_to_write(ask: Ask, config: str) -> Lines | None:
-    """Find the live values of the head, where it has keys and no line yet; None where there is nothing to write.
+    """Find the live values of the head. Return None if it has no keys, or has a keyframe already.
 
-    Raises HashMismatchError where the values do not make up the map that the head's header
-    tells of.
+    Raises HashMismatchError if there are not as many values as the head's header says.
     """
     heads = ask(queries.target(), config=config)
     if not heads or not heads[0].key_count:
@@ -139,15 +141,15 @@ def lines_to_write(ask: Ask, config: str) -> Lines | None:
 def write_lines(connection: Connection, database: Database, lines: Lines) -> None:
     """Insert a keyframe's lines.
 
-    In order of ids, so that two servers writing the same lines wait for each other at the
-    first and not crosswise.
+    They are in the order of ids. If two servers write the same lines, one waits for the
+    other at the first line, and there is no deadlock.
     """
     insert = database.insert_new(LINES).from_select(["config_id", "config_value_id"], queries.lines())
-    with database.asking():
+    with database.statement():
         connection.execute(insert, {"target": lines.version_id, "keys": json.dumps(lines.value_ids)})
 
 
 def _is_valid(ask: Ask, config: str, version: Any) -> bool:
-    """Tell whether the lines of a version (id, version, key_count) are its map."""
+    """Return whether the lines of a version (id, version, key_count) are its map."""
     (count,) = ask(queries.keyframe_lines(), config=config, keyframe=version.id, number=version.version)
     return bool(count.lines == count.right == version.key_count)

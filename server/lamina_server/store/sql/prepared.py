@@ -1,10 +1,10 @@
-"""A statement as a database's own text, compiled once and run on the driver itself. Knows no table.
+"""Statements as SQL text, compiled once and run on the driver itself. Knows no table.
 
-SQLAlchemy writes each statement for its dialect; what it does around an execution takes
-longer than most of ours run (measured: 52 µs against 12 µs for a look-up on SQLite). So
-the text is kept, and handed to the driver with parameters and rows as the driver has them:
-our columns hold nothing that would need to be turned into something else (a boolean comes
-back from SQLite as 0 or 1). Errors are raised as SQLAlchemy raises them.
+SQLAlchemy compiles each statement for its dialect. What it does around each execution
+takes longer than most of our statements (measured: 52 µs, against 12 µs for a look-up on
+SQLite). So the text is kept and given to the driver, and parameters and rows are as the
+driver has them. None of our columns needs a conversion, but SQLite returns a boolean as 0
+or 1. Errors are raised as SQLAlchemy raises them.
 """
 
 from collections import namedtuple
@@ -27,7 +27,7 @@ class Prepared:
     def __init__(self, statement: Executable, dialect: Dialect) -> None:
         assert isinstance(statement, Insert | Select)
         compiled = statement.compile(dialect=dialect)
-        # How many parameters there are is not known before they are there: SQLAlchemy's business.
+        # The number of these parameters differs from call to call, so SQLAlchemy runs the statement.
         self._open = statement if any(each.expanding for each in compiled.binds.values()) else None
         self.text = compiled.string
         self._dialect = dialect
@@ -49,7 +49,7 @@ class Prepared:
         return [self._row(row) for row in rows]
 
     def insert(self, connection: Connection, rows: Sequence[Parameters]) -> None:
-        """Run an INSERT once for each row; there must be one."""
+        """Run an INSERT once for each row; there must be at least one."""
         driver: Any = connection.connection.driver_connection
         try:
             if len(rows) == 1:
@@ -67,7 +67,7 @@ class Prepared:
         return tuple([parameters[name] for name in self._order])
 
     def _wrapped(self, error: Exception) -> Exception:
-        """Make a driver's error what SQLAlchemy makes of it, without parameters: they are people's values."""
+        """Wrap a driver's error as SQLAlchemy does, without the parameters, which are people's values."""
         wrapped: Exception = DBAPIError.instance(
             self.text, None, error, self._errors, hide_parameters=True, dialect=self._dialect
         )
@@ -79,7 +79,7 @@ def _row_type(names: Sequence[str]) -> Any:
 
 
 def prepared(statement: Executable, dialect: Dialect) -> Prepared:
-    """Compile a statement, which must be made once and kept, for a dialect; once, whichever engine has it."""
+    """Return a statement compiled for a dialect. It is compiled once, so the caller must make it once and keep it."""
     key = (statement, dialect.name)
     found = _prepared.get(key)
     if found is None:

@@ -1,10 +1,9 @@
-"""A Reading over SQL: asks the statements of the query modules, and turns their rows into nouns. Knows no dialect.
+"""A Reading over SQL: it runs the statements of queries/, and makes records of their rows. Knows no dialect.
 
-A whole map is read at once, because who asks for one holds it whole. What else may be long
-is read in two steps: first where the wanted values stand (their ids, in order, FIRST_CHUNK
-of them, then eight times as many, up to LARGEST_CHUNK), then the values, VALUES_AT_ONCE at
-a time. So little is held however much there is, and little is read by who wants but the
-first page.
+A whole map is read at once, because its reader holds all of it anyway. Everything else
+that may be long is read in two steps: first the ids of the wanted values, in order
+(FIRST_CHUNK_ROWS, then eight times as many, up to LARGEST_CHUNK_ROWS), then the values,
+VALUES_AT_ONCE at a time. So memory is bounded, and a reader of the first page reads little.
 """
 
 import json
@@ -39,10 +38,10 @@ from lamina_server.store.sql.queries.clauses import RangeShape, Statement
 
 FIRST_CHUNK_ROWS = 1_024
 LARGEST_CHUNK_ROWS = 65_536
-"""Rows of a key and an id. Each chunk of entries costs a pass over the keyframe, so the later ones are larger."""
+"""Rows of a key and an id. Each chunk of entries costs a pass over the keyframe, so later chunks are larger."""
 
 VALUES_AT_ONCE = 64
-"""A value may have 1 MiB: this bounds what one reader holds. More at once would hardly be faster."""
+"""This bounds the memory of one reader, as a value may have 1 MiB. More values at once would hardly be faster."""
 
 KEYS_AT_ONCE = 1_000
 """Keys, or version numbers, in one statement."""
@@ -154,7 +153,7 @@ class SqlReading:
 
     def ask(self, statement: Statement, **parameters: Any) -> Rows:
         """Run a statement and return all its rows."""
-        with self._database.asking():
+        with self._database.statement():
             return prepared(statement, self._connection.dialect).ask(self._connection, parameters)
 
     def _heads(self, configs: Collection[str]) -> Iterator[Any]:
@@ -164,7 +163,7 @@ class SqlReading:
     def _about_versions(
         self, of_one: Statement, of_many: Statement, config: str, numbers: Collection[int]
     ) -> Iterator[Any]:
-        """Ask about versions, as a rule about one."""
+        """Ask about versions. There is a statement for one of them, which is the usual case."""
         for chunk in _batches(numbers, KEYS_AT_ONCE):
             if len(chunk) == 1:
                 yield from self.ask(of_one, config=config, number=chunk[0])
@@ -191,7 +190,7 @@ class SqlReading:
         yield from _live_entries(self._values(config, places), config)
 
     def _changes(self, config: str, after: tuple[int, str], through: int, selection: Selection) -> Iterator[Any]:
-        """Yield rows of changes; all of them, of small versions, with one question for each VALUES_AT_ONCE."""
+        """Yield rows of changes. Of small versions, one statement reads VALUES_AT_ONCE whole changes."""
         is_small = selection.is_everything
         while is_small:
             parameters = {"after_version": after[0], "after_key": after[1], "high": through, "limit": VALUES_AT_ONCE}
@@ -200,7 +199,7 @@ class SqlReading:
             if len(rows) < VALUES_AT_ONCE:
                 return
             after = rows[-1].version, rows[-1].name
-            # A version that fills them would be sorted by key again and again.
+            # If one version fills all rows, each statement would sort its changes by key again.
             is_small = rows[0].version != rows[-1].version
         yield from self._values(config, self._places_of_changes(config, after, through, selection))
 
@@ -224,7 +223,7 @@ class SqlReading:
     def _by_key(
         self, query: Callable[[RangeShape], Statement], selection: Selection, after: str, **parameters: Any
     ) -> Iterator[Any]:
-        """Yield the rows of a query that is ordered by key, as far as their keys are wanted."""
+        """Yield the rows of a query that is ordered by key, if their keys are wanted."""
 
         def ask(place: str, limit: int) -> Rows:
             keys = selection.after(place)
@@ -234,7 +233,7 @@ class SqlReading:
         return (row for row in rows if selection.matches(row.name))
 
     def _values(self, config: str, places: Iterable[Any]) -> Iterator[Any]:
-        """Yield the values that stand at some places, in their order."""
+        """Yield the values with the ids of some rows, in the order of the rows."""
         for batch in _batches(places, VALUES_AT_ONCE):
             rows = {row.id: row for row in self.ask(queries.values(), ids=[place.id for place in batch])}
             for place in batch:
@@ -244,7 +243,7 @@ class SqlReading:
 
 
 def _chunks(ask: Callable[[_T, int], Rows], place: _T, place_of: Callable[[Any], _T]) -> Iterator[Any]:
-    """Ask for rows after a place, chunk by chunk, each where the one before ended."""
+    """Ask for rows after a place, in chunks. Each begins where the one before it ended."""
     limit = FIRST_CHUNK_ROWS
     while rows := ask(place, limit):
         yield from rows
@@ -281,7 +280,7 @@ def _live_entries(rows: Iterable[Any], config: str) -> Iterator[Entry]:
 
 
 def _checked_whole(entries: Iterable[Entry], header: Version) -> Iterator[Entry]:
-    """Pass a whole map on, and notice at its end where a row has gone missing."""
+    """Yield a whole map; raise HashMismatchError at its end if a row is missing."""
     key_count = size_bytes = 0
     for entry in entries:
         key_count += 1

@@ -1,4 +1,4 @@
-"""The store over SQL, for SQLite and PostgreSQL. What differs between them is behind `Database`."""
+"""The store in a SQL database, for SQLite and PostgreSQL. `Database` hides the differences between them."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -23,7 +23,7 @@ class SqlStore:
 
     @property
     def has_failed(self) -> bool:
-        """Whether it must be opened anew."""
+        """Whether it must be opened again."""
         return self._database.has_failed
 
     @contextmanager
@@ -54,7 +54,7 @@ class SqlStore:
                 write_lines(connection, self._database, lines)
 
     def notices(self) -> Notices | None:
-        """Return a way to tell and hear of commits, where several servers may have the database open."""
+        """Return the notices to and from other servers; None if no other server can have the database open."""
         return self._database.notices()
 
     def close(self) -> None:

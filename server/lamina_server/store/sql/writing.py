@@ -1,4 +1,4 @@
-"""A Writing over SQL: collects what a block adds, and inserts it all at once.
+"""A Writing over SQL: it collects what a block adds, and inserts all of it at once.
 
 So a block of many commits costs a few bulk INSERTs. Knows no dialect, and decides nothing.
 """
@@ -28,11 +28,11 @@ _INSERT_REQUESTS = insert(REQUESTS)
 INSERTS = (_INSERT_VERSIONS, _INSERT_VALUES, _INSERT_REQUESTS)
 
 VALUES_AT_ONCE = 1_000
-"""Rows of one bulk INSERT: their making must not leave a database in silence for long."""
+"""Rows of one bulk INSERT. While rows are made, the database hears nothing, and it ends a transaction that is idle."""
 
 
 def _id_of_version() -> Statement:
-    """Ask for the id of `version` of `config`: of a reply's version that is of long ago."""
+    """Select the id of `version` of `config`, for a reply whose version was not written by this block."""
     config, version = bindparam("config", type_=Text), bindparam("version", type_=BigInteger)
     joined = select(VERSIONS.c.id).join(NAMES, VERSIONS.c.config_name_id == NAMES.c.id)
     return joined.where(NAMES.c.name == config, VERSIONS.c.version == version)
@@ -52,24 +52,24 @@ class SqlWriting(SqlReading):
         self._head_numbers: dict[str, int] = {}
         self._version_ids: dict[tuple[str, int], int] = {}
         self._has_remembered = False
-        self._running = _StatementGuard()
+        self._guard = _StatementGuard()
 
     def insert(self, plan: Plan) -> None:
         """Add one version."""
         self._plans.append(plan)
 
     def remember(self, request: RequestKey, reply: Reply) -> None:
-        """Keep an outcome."""
+        """Remember an outcome."""
         self._outcomes.append((request, reply))
 
     def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
-        """Return remembered outcomes, which are to be as durable by the end of this block as its own."""
+        """Return remembered outcomes. The end of this block makes them as durable as its own."""
         found = super().replies(caller, request_ids)
         self._has_remembered = self._has_remembered or bool(found)
         return found
 
     def flush(self) -> None:
-        """Insert what was added so far, and hold nothing of it any more: a block may be longer than memory is large."""
+        """Insert what was added so far, and forget it: a block may add more than fits into memory."""
         self._flush()
         self._version_ids.clear()
 
@@ -81,20 +81,20 @@ class SqlWriting(SqlReading):
         """Write a keyframe at the head, within this block."""
         lines = lines_to_write(self.ask, config)
         if lines:
-            with self._running:
+            with self._guard:
                 write_lines(self._connection, self._database, lines)
 
     def finish(self) -> None:
-        """Insert what is left; raise where the block is lost, so that it is not committed."""
-        if self._running.lost:
-            raise self._running.lost
+        """Insert what is left. Raise if the block is lost, so that it is not committed."""
+        if self._guard.lost:
+            raise self._guard.lost
         self._flush()
         if self._has_remembered:
-            with self._running, self._database.asking():
+            with self._guard, self._database.statement():
                 self._database.confirm_past(self._connection)
 
     def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
-        """Return the heads' numbers and hashes, and remember what inserting on top of them needs."""
+        """Return the heads' numbers and hashes, and remember what the next inserts need."""
         marks = {}
         for row in self._heads(configs):
             self._name_ids[row.name], self._head_numbers[row.name] = row.id, row.version
@@ -102,9 +102,9 @@ class SqlWriting(SqlReading):
         return marks
 
     def ask(self, statement: Statement, **parameters: Any) -> Rows:
-        """Run a statement, after what was inserted before it."""
+        """Run a statement after all inserts that came before it."""
         self._flush()
-        with self._running:
+        with self._guard:
             return super().ask(statement, **parameters)
 
     def _flush(self) -> None:
@@ -114,7 +114,7 @@ class SqlWriting(SqlReading):
             return
         numbered = self._number(plans) if plans else []
         requests = [self._request_row(*outcome) for outcome in outcomes]
-        with self._running, self._database.asking(), self._database.together(self._connection):
+        with self._guard, self._database.statement(), self._database.pipeline(self._connection):
             self._insert(_INSERT_VERSIONS, [self._version_row(*each) for each in numbered])
             values = (row for each in numbered for row in self._value_rows(*each))
             while batch := list(islice(values, VALUES_AT_ONCE)):
@@ -122,7 +122,7 @@ class SqlWriting(SqlReading):
             self._insert(_INSERT_REQUESTS, requests)
 
     def _number(self, plans: Sequence[Plan]) -> Sequence[tuple[Plan, int]]:
-        """Give each version its id, and each new config its own; assert once more that the versions go on."""
+        """Give an id to each version and each new config. Check again that each version follows its head."""
         names = dict.fromkeys(plan.version.config for plan in plans)
         if unknown := [name for name in names if name not in self._name_ids]:
             self.head_marks(unknown)
@@ -135,7 +135,7 @@ class SqlWriting(SqlReading):
 
     def _insert_names(self, names: Sequence[str]) -> None:
         ids = self._new_ids(NAMES.name, len(names))
-        with self._running, self._database.asking():
+        with self._guard, self._database.statement():
             self._insert(_INSERT_NAMES, [{"id": id_, "name": name} for id_, name in zip(ids, names, strict=True)])
         self._name_ids |= zip(names, ids, strict=True)
 
@@ -144,12 +144,12 @@ class SqlWriting(SqlReading):
             config, number = plan.version.config, plan.version.number
             head = self._head_numbers.get(config, 0)
             if number != head + 1:
-                with self._running:
+                with self._guard:
                     raise HistoryBrokenError.version(config, number, head)
             self._head_numbers[config] = number
 
     def _new_ids(self, table: str, count: int) -> Sequence[int]:
-        with self._running, self._database.asking():
+        with self._guard, self._database.statement():
             return self._database.new_ids(self._connection, table, count)
 
     def _insert(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
@@ -185,22 +185,22 @@ class SqlWriting(SqlReading):
         }
 
     def _version_id(self, reply: Reply) -> int | None:
-        """Find the id of a reply's version, which may be of this block or of long ago."""
+        """Find the id of a reply's version, which may be of this block or older."""
         if reply.version is None:
             return None
         place = (reply.config, reply.version.number)
         if place not in self._version_ids:
-            # Not by `ask`: what this block has added before is inserted already, and its outcomes are on their way.
-            with self._running:
+            # Not by `ask`, which would flush: this is called from `_flush`.
+            with self._guard:
                 rows = super().ask(_ID_OF_VERSION, config=place[0], version=place[1])
             self._version_ids[place] = rows[0].id
         return self._version_ids[place]
 
 
 class _StatementGuard:
-    """Notes that the block is lost where a statement fails, and lets none be run after that.
+    """Remembers that a statement has failed and the block is lost, and then lets no other statement run.
 
-    SQLite ends a transaction by itself on some errors: what came after would be one of its own.
+    SQLite ends a transaction by itself on some errors. A later statement would be a transaction of its own.
     """
 
     def __init__(self) -> None:

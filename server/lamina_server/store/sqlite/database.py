@@ -105,12 +105,12 @@ class SqliteDatabase:
         """Lend the writing connection: there is but one."""
         return self.writing()
 
-    def asking(self) -> AbstractContextManager[None]:
+    def statement(self) -> AbstractContextManager[None]:
         """Run a statement; in memory, when the writing block of another thread has ended."""
-        return translated(_translate) if self._path is not None else self._asking_in_turn()
+        return translated(_translate) if self._path is not None else self._statement_in_turn()
 
     @contextmanager
-    def _asking_in_turn(self) -> Iterator[None]:
+    def _statement_in_turn(self) -> Iterator[None]:
         with self._turn, translated(_translate):
             yield
 
@@ -126,7 +126,7 @@ class SqliteDatabase:
         (highest,) = _execute(_driver(connection), question).fetchone()
         return range(highest + 1, highest + 1 + count)
 
-    def together(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - PostgreSQL's has a use for it
+    def pipeline(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - PostgreSQL's has a use for it
         """Do nothing: there is no way in between that answers would take."""
         return nullcontext()
 

@@ -16,6 +16,7 @@ from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, Operational
 
 from lamina_server.domain.errors import HashMismatchError, Reason, UnavailableError
 from lamina_server.store.contract import UnusableStoreError
+from lamina_server.store.postgresql import sessions
 from lamina_server.store.sql.migrations import current, newest
 from lamina_server.store.sql.prepared import Rows
 from lamina_server.store.sql.queries.clauses import Statement
@@ -23,7 +24,6 @@ from lamina_server.store.sql.queries.clauses import Statement
 BUSY_SECONDS = 5.0
 """How long a statement waits for SQLite's lock; in WAL mode only recovery after a crash ever holds one."""
 
-CONNECT_SECONDS = 5
 STATEMENT_TIMEOUT_MS = 600_000
 """No statement here holds up anybody; this is for a server that has gone."""
 
@@ -35,15 +35,7 @@ _PRAGMAS = (
     "wal_autocheckpoint=0",  # the server's connection alone checkpoints
 )
 
-# Indexes rather than whole tables, as for the server's own statements: ranges of versions are what is asked for.
-_POSTGRESQL = {
-    "default_transaction_read_only": "on",
-    "statement_timeout": STATEMENT_TIMEOUT_MS,
-    "enable_seqscan": "off",
-    "enable_hashjoin": "off",
-    "enable_mergejoin": "off",
-    "jit": "off",
-}
+_POSTGRESQL = {"default_transaction_read_only": "on", "statement_timeout": STATEMENT_TIMEOUT_MS}
 
 _PRIMARY_CODE = 0xFF  # SQLite's extended error codes hold the primary one in their lowest byte
 _SQLITE_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
@@ -86,6 +78,8 @@ def inspecting(url: str) -> Iterator[Inspection]:
         except (DBAPIError, sqlite3.Error) as error:
             raise UnusableStoreError("the database cannot be opened for reading") from error
         with connection:
+            if connection.dialect.name == "postgresql":
+                sessions.refuse_unsafe_settings(connection)
             _check_schema(connection)
             yield Inspection(connection)
     finally:
@@ -123,19 +117,14 @@ def _sqlite(url: URL) -> Engine:
 
 
 def _postgresql(url: URL) -> Engine:
-    given = str(url.query.get("options", ""))
-    options = " ".join([given, *(f"-c {name}={value}" for name, value in _POSTGRESQL.items())])
-    return create_engine(
-        url.set(drivername="postgresql+psycopg"),
+    engine = create_engine(
+        sessions.driver_url(url),
         poolclass=NullPool,
         isolation_level="AUTOCOMMIT",
-        connect_args={
-            "options": options,
-            "application_name": "lamina-server verify",
-            "client_encoding": "utf8",
-            "connect_timeout": CONNECT_SECONDS,
-        },
+        connect_args=sessions.connect_arguments(name=f"{sessions.APPLICATION_NAME} verify", standby_allowed=True),
     )
+    sessions.set_up_connections(engine, _POSTGRESQL)
+    return engine
 
 
 def _check_schema(connection: Connection) -> None:

@@ -6,12 +6,11 @@ import threading
 
 import pytest
 
-from lamina._runtime import forking
-from lamina._runtime.forking import ForkGate
+from lamina._runtime.forking import ForkGate, ForkSafeLock
 
-FORKING = """
+FORKING = f"""
 import os, threading
-from lamina._runtime.forking import ForkSafeLock
+from {ForkSafeLock.__module__} import ForkSafeLock
 
 lock, held, over = ForkSafeLock(), threading.Event(), threading.Event()
 
@@ -44,32 +43,31 @@ def test_a_lock_is_free_in_a_forked_child() -> None:
 class TestGate:
     """One thread inside, and a fork that waits for it."""
 
-    def test_who_is_inside_is_asked_out_and_waited_for(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(forking, "SETTLING_SECONDS", 0.0)
-        asked, entered, left = threading.Event(), threading.Event(), []
-        gate = ForkGate(asked.set)
+    def test_threads_inside_are_interrupted_and_waited_for(self) -> None:
+        interrupted, entered, left = threading.Event(), threading.Event(), []
+        gate = ForkGate(interrupted.set, settling_seconds=0.0)
 
         def call() -> None:
             with gate:
                 entered.set()
-                asked.wait(10)
+                interrupted.wait(10)
                 left.append("left")
 
         thread = threading.Thread(target=call)
         thread.start()
         assert entered.wait(10)
-        gate.shut()
+        gate.close()
         assert left == ["left"]
         thread.join()
 
-    def test_nobody_comes_in_before_it_is_open_again(self) -> None:
+    def test_no_thread_enters_before_it_is_open_again(self) -> None:
         gate, order = ForkGate(lambda: None), []
 
         def call() -> None:
             with gate:
                 order.append("in")
 
-        gate.shut()
+        gate.close()
         thread = threading.Thread(target=call)
         thread.start()
         thread.join(0.05)
@@ -78,24 +76,25 @@ class TestGate:
         thread.join()
         assert order == ["open", "in"]
 
-    def test_where_nobody_is_inside_nobody_is_asked(self) -> None:
+    def test_an_empty_gate_interrupts_nothing(self) -> None:
         gate = ForkGate(lambda: pytest.fail("channels need not be closed"))
-        gate.shut()
+        gate.close()
         gate.open()
 
-    def test_a_fork_does_not_wait_for_ever(self, monkeypatch: pytest.MonkeyPatch) -> None:
-        monkeypatch.setattr(forking, "LEAVING_SECONDS", 0.01)
-        gate = ForkGate(lambda: None)
+    def test_a_fork_does_not_wait_for_ever(self) -> None:
+        gate = ForkGate(lambda: None, leaving_seconds=0.01, settling_seconds=0.0)
         with gate:
-            gate.shut()
+            gate.close()
             gate.open()
 
     def test_a_child_finds_it_open_and_empty(self) -> None:
-        gate = ForkGate(lambda: pytest.fail("nobody is inside"))
-        gate.__enter__()  # a thread that does not come along
-        gate._shut = True
+        interrupted: list[bool] = []
+        gate = ForkGate(lambda: interrupted.append(True), leaving_seconds=0.01, settling_seconds=0.0)
+        gate.__enter__()  # a thread that the child does not have
+        gate.close()
         gate.renew()
         with gate:
             pass
-        gate.shut()
+        gate.close()
         gate.open()
+        assert interrupted == [True]

@@ -10,7 +10,7 @@ import lamina
 from lamina._mapping.entries import Entries
 from lamina._mapping.values import load
 from lamina._streams.hashing import NO_PARENT, value_digest, version_hash
-from lamina._streams.verify import Verifying
+from lamina._streams.verify import ChainWalk
 from lamina._wire.messages import version_of
 from lamina.records import MISSING, Version
 from lamina_protos.v1 import lamina_pb2 as pb
@@ -61,8 +61,8 @@ def message(*parts: pb.VersionChanges, bookmark: int | None = None) -> pb.WatchK
 
 def verify(base: Entries, *answers: Any, script: Script | None = None) -> Version:
     script = script or Script(*answers)
-    verifying = Verifying(session(), base)
-    while (version := script.run(verifying.step())) is None:
+    walk = ChainWalk(session(), base)
+    while (version := script.run(walk.step())) is None:
         pass
     return version
 

@@ -1,4 +1,4 @@
-"""A watch's machine against scripted streams: what it takes, where it stands, how it resumes."""
+"""A watch against scripted streams: what it takes, where it stands, how it resumes."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -11,7 +11,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import lamina
-from lamina._streams.watch import REOPEN_CEILING_SECONDS, WatchStream, format_cursor, parse_cursor
+from lamina._streams.cursor import format_cursor, parse_cursor
+from lamina._streams.queue import WatchQueue
+from lamina._streams.watch import REOPEN_CEILING_SECONDS
 from lamina._wire.messages import version_of
 from lamina_protos.v1 import lamina_pb2 as pb
 from tests.client.builders import Clock, Script, change, deletion, header, session
@@ -32,11 +34,11 @@ def cursor(number: int) -> str:
     return f"{number}.{header(number).hash.hex()}"
 
 
-def following(*keys: str, at: int = 3, after: Any = None, prefixes: tuple[str, ...] = ()) -> WatchStream:
-    return WatchStream(session(), version_of(header(at)), keys, prefixes, after)
+def following(*keys: str, at: int = 3, after: Any = None, prefixes: tuple[str, ...] = ()) -> WatchQueue:
+    return WatchQueue(session(), version_of(header(at)), keys, prefixes, after)
 
 
-def take(script: Script, watch: WatchStream, number: int) -> list[tuple[int, str]]:
+def take(script: Script, watch: WatchQueue, number: int) -> list[tuple[int, str]]:
     taken = [script.run(watch.next_change()) for _ in range(number)]
     return [(one.version, one.key) for one in taken]
 
@@ -205,7 +207,7 @@ def test_pauses_are_drawn_from_growing_spans_until_something_comes() -> None:
 
 def test_no_pause_before_each_server_was_tried() -> None:
     """P14: since the watch moved on for the last time; then the pauses grow as with one server."""
-    watch = WatchStream(session(servers=3), version_of(header(3)), (), (), None)
+    watch = WatchQueue(session(servers=3), version_of(header(3)), (), (), None)
     script = Script(*[BROKEN] * 5, message(changes(4, "x")), *[BROKEN] * 2, message(changes(5, "x")))
     take(script, watch, 2)
     assert script.slept == [0.2, 0.4, 0.8]
@@ -217,7 +219,7 @@ def test_a_stream_that_lasted_is_opened_again_without_a_long_pause() -> None:
     made = session()
     clock = made.clock
     assert isinstance(clock, Clock)
-    watch = WatchStream(made, version_of(header(3)), (), (), None)
+    watch = WatchQueue(made, version_of(header(3)), (), (), None)
 
     def ended_after(seconds: float) -> Callable[[Any], lamina.UnavailableError]:
         def end(_request: Any) -> lamina.UnavailableError:

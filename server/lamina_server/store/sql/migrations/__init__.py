@@ -1,4 +1,4 @@
-"""The schema's way from one release to the next, by Alembic: at a server's start, or by `lamina-server migrate`."""
+"""Migrations of the schema from one release to the next, by Alembic: a server's start and `migrate` run them."""
 
 from pathlib import Path
 
@@ -17,38 +17,51 @@ _HERE = Path(__file__).parent
 
 
 def migrate(engine: Engine) -> None:
-    """Bring a database to this release's schema, in one transaction; one that is there already is left alone.
+    """Bring a database to this release's schema in one transaction. Leave it as it is if it has that schema.
 
-    Takes the writers' lock first, so that of several servers that start together one
-    migrates and the others find it done. Tables that the models' create_all has made are
-    taken over, where they are this release's.
+    Takes the writers' lock first: if several servers start together, one of them migrates
+    and the others find it done. Tables that the models' create_all has made are taken over
+    if they are this release's.
 
-    Raises UnusableStoreError where the schema is of a newer release than this one, or
-    tables with our names are not ours.
+    Raises UnusableStoreError if the schema is of a newer release, or if tables with our
+    names are not ours.
     """
     with engine.begin() as connection:
         lock_writers(connection)
-        if current(connection) is None and adopting.has_tables(connection):
-            _adopt(connection)
+        if current(connection) is None:
+            if adopting.has_tables(connection):
+                _adopt(connection)
+            else:
+                _refuse_second_set(connection)
         try:
             command.upgrade(_config(connection), "head")
         except CommandError as error:
-            text = f"the database's schema {current(connection)!r} is not known to this release; use a newer one"
+            text = f"the database's schema {current(connection)!r} is not known to this release; use a newer release"
             raise UnusableStoreError(text) from error
 
 
 def _adopt(connection: Connection) -> None:
     if not adopting.is_newest(connection):
         text = (
-            "the database has tables with the names of ours, but they have no revision and are not what this release"
-            " makes: they are somebody else's, or of another release's create_all(); use a database of its own"
+            "the database has tables with the names of Lamina's, but without a revision, and not as this release"
+            " makes them: they are somebody else's, or another release made them by create_all(); use another database"
         )
         raise UnusableStoreError(text)
     command.stamp(_config(connection), "head")
 
 
+def _refuse_second_set(connection: Connection) -> None:
+    """Refuse to make empty tables where the database already has tables of ours in another schema."""
+    for schema in adopting.other_schemas(connection):
+        text = (
+            f"the database has Lamina's tables in the schema {schema!r}, but this session uses 'public': name the"
+            f" schema in the database's address, as ?options=-csearch_path%3D{schema}, or use another database"
+        )
+        raise UnusableStoreError(text)
+
+
 def current(connection: Connection) -> str | None:
-    """Return the revision of a database's schema; None where there is none yet."""
+    """Return the revision of a database's schema; None if it has none yet."""
     return MigrationContext.configure(connection).get_current_revision()
 
 

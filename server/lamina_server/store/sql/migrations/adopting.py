@@ -1,6 +1,7 @@
-"""Tables of ours that no migration has made: those of `create_all` are taken as they are, and no others."""
+"""Tables of ours that no migration has made: those that `create_all` has made are taken over, and no others."""
 
 import re
+from collections.abc import Sequence
 
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
@@ -12,17 +13,33 @@ from lamina_server.models.views import VIEWS
 
 _TRIGGERS = {
     "sqlite": "SELECT name FROM sqlite_schema WHERE type = 'trigger'",
-    "postgresql": "SELECT tgname FROM pg_trigger WHERE NOT tgisinternal",
+    "postgresql": (
+        "SELECT tgname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
+        " WHERE NOT tgisinternal AND relnamespace = to_regnamespace(quote_ident(current_schema()))"
+    ),
 }
+
+# The session looks in `public` unless the address names another schema.
+_OTHER_SCHEMAS = text(
+    "SELECT nspname FROM pg_trigger JOIN pg_class ON pg_class.oid = tgrelid"
+    " JOIN pg_namespace ON pg_namespace.oid = relnamespace"
+    " WHERE tgname = 'config_value_insert_only' AND relname = 'config_value' AND nspname <> 'public'"
+    " AND coalesce(current_schema(), 'public') = 'public' ORDER BY nspname"
+)
 
 
 def has_tables(connection: Connection) -> bool:
-    """Tell whether there is any table with a name of ours."""
+    """Return whether there is any table with the name of one of ours."""
     return not METADATA.tables.keys().isdisjoint(inspect(connection).get_table_names())
 
 
+def other_schemas(connection: Connection) -> Sequence[str]:
+    """Return the other schemas of a PostgreSQL database that have tables of ours, if this session uses `public`."""
+    return connection.execute(_OTHER_SCHEMAS).scalars().all() if connection.dialect.name == "postgresql" else ()
+
+
 def is_newest(connection: Connection) -> bool:
-    """Tell whether our tables, triggers and views are all there, as this release's create_all makes them."""
+    """Return whether all our tables, triggers and views are there, as this release's create_all makes them."""
     return (
         _triggers(connection) >= _expected_triggers(connection.dialect.name)
         and set(inspect(connection).get_view_names()) >= set(VIEWS)

@@ -1,4 +1,4 @@
-"""How Alembic runs our migrations: on the connection, and within the transaction, that it is handed."""
+"""How Alembic runs our migrations: on the connection, and in the transaction, that the caller passes on."""
 
 from alembic import context
 

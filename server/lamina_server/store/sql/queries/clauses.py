@@ -1,6 +1,6 @@
-"""What the statements of a store are made of: tables, parameters, and conditions. Pure.
+"""What the statements of a store have in common: tables, parameters and conditions. Pure.
 
-Parameters, where a statement has them:
+The parameters of a statement are among these:
 
     config               its name
     number               a version
@@ -30,32 +30,32 @@ LIMIT = bindparam("limit", type_=BigInteger)
 NUMBERS = bindparam("numbers", type_=BigInteger, expanding=True)
 KEYFRAME = bindparam("keyframe", type_=BigInteger)
 
-# In each statement rather than remembered: ids are other ones in a restored backup.
+# Each statement looks the id up, because a restored backup may have other ids.
 CONFIG = select(NAMES.c.id).where(NAMES.c.name == bindparam("config", type_=Text)).scalar_subquery()
 
 
 class RangeShape(NamedTuple):
-    """Which conditions a KeyRange makes: its text goes into parameters, its shape into the statement."""
+    """Which conditions a KeyRange needs. Its texts are parameters; its shape is part of the statement."""
 
     inclusive: bool
     bounded: bool
 
     @classmethod
     def of(cls, key_range: KeyRange) -> Self:
-        """Tell a range's shape."""
+        """Return a range's shape."""
         return cls(key_range.inclusive, key_range.high is not None)
 
 
-# A key in a form that no index has. The versions asked for are to be walked by version: over the index by name, which
-# SQLite would take because it has the names in order, a range of versions costs the config's whole past. And COALESCE
-# lets an outer join stay one, where a plain comparison would make it an inner join, with its sides in any order.
+# A key in a form that no index has, so that a range of versions is read by the index by version. SQLite would take the
+# index by name, because it has the names in order, and walk the config's whole past. COALESCE also keeps an outer join:
+# a plain comparison would make it an inner join, whose sides the planner may swap.
 KEY = func.coalesce(VALUES.c.name, "")
 
 WHOLE = RangeShape(inclusive=True, bounded=False)
 
 
 class EachText(FunctionElement[str]):
-    """A table with one row for each item of a JSON list: thousands of them as one parameter."""
+    """A table with one row for each item of a JSON list, so that one parameter may hold thousands of texts."""
 
     name = "each_text"
     inherit_cache = True
@@ -77,9 +77,9 @@ def wanted_keys() -> FromClause:
 
 
 def in_range(name: ColumnElement[str], shape: RangeShape) -> Conditions:
-    """Hold a name to a range of keys.
+    """Return the conditions that a name is in a range of keys.
 
-    Not by LIKE: that folds case on SQLite, and on PostgreSQL only some indexes serve it.
+    Not by LIKE, which ignores case on SQLite, and which on PostgreSQL only some indexes serve.
     """
     first, end = bindparam("first_key", type_=Text), bindparam("end_key", type_=Text)
     from_first = name >= first if shape.inclusive else name > first
@@ -87,5 +87,5 @@ def in_range(name: ColumnElement[str], shape: RangeShape) -> Conditions:
 
 
 def originated() -> Conditions:
-    """Hold a value to the versions in (low, high] of a config."""
+    """Return the conditions that a value originated in the versions (low, high] of a config."""
     return [VALUES.c.config_name_id == CONFIG, VALUES.c.version > LOW, VALUES.c.version <= HIGH]

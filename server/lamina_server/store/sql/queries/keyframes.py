@@ -1,6 +1,6 @@
-"""The questions about keyframes, and about the maps that are read from them, as statements. Pure; runs none of them.
+"""The statements about keyframes, and about the maps that are read from them. Pure; runs none of them.
 
-Made to walk indexes, as those of queries.py. Parameters beside those in clauses.py:
+They are made to walk indexes, as those of versions.py. Parameters beside those in clauses.py:
 
     keyframe   the id of the version whose lines are the keyframe
     target     the id of the version that a keyframe is written at
@@ -38,7 +38,7 @@ def live(shape: RangeShape) -> Statement:
     key the later has the higher id, because ids are given under the write lock. Tombstones
     are among them. Without a keyframe, `keyframe` and `low` are 0.
     """
-    # An outer join, so that the lines lead to their values, and it is not each value there is that is looked up.
+    # With an outer join the planner goes from each line to its value. Otherwise it might go through all values.
     associated = (
         select(KEY.label("name"), VALUES.c.id)
         .select_from(LINES.outerjoin(VALUES, VALUES.c.id == LINES.c.config_value_id))

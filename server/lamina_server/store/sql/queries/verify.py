@@ -1,4 +1,4 @@
-"""The questions that `verify` asks, as statements: by ids, because a name may be what is broken. Pure; runs none.
+"""The statements of `verify`. They go by ids, because a name itself may be damaged. Pure; runs none of them.
 
 Parameters beside those in clauses.py:
 

@@ -1,7 +1,8 @@
-"""The questions that readers and writers ask of the tables, as statements. Pure; runs none of them.
+"""The statements of readers and writers. Pure; runs none of them.
 
-Made to walk indexes, whatever the planner knows about the tables: no cost grows with a
-config's past, but for the versions that were asked for. Their parameters are in clauses.py.
+They are made to walk indexes, whatever the planner knows about the tables. So no cost grows
+with a config's past; it grows with the versions that are asked for. The parameters are
+explained in clauses.py.
 """
 
 from functools import cache
@@ -106,8 +107,8 @@ def changed_keys() -> Statement:
 def changed_keys_of_one() -> Statement:
     """Ask for the first keys that the version `number` changed: (version, name), in order.
 
-    Between it and itself: of what is equal to one version SQLite prefers an index that has the names in it, and walks
-    the config's whole past.
+    The condition is a range of one version. For an equality SQLite prefers the index that has the names in it, and
+    walks the config's whole past.
     """
     version = VALUES.c.version
     one = select(version, VALUES.c.name).where(VALUES.c.config_name_id == CONFIG, version >= NUMBER, version <= NUMBER)
@@ -147,8 +148,8 @@ def values() -> Statement:
 def states() -> Statement:
     """Ask for what `keys` were at version `number`: the newest value of each that is not younger.
 
-    Two index look-ups for each key. The id is found first, because the look-up for the
-    newest then ends at its first row on both databases.
+    It costs two index look-ups for each key. The id is looked up first: on both databases
+    that look-up then ends at its first row.
     """
     keys, older = wanted_keys(), VALUES.alias("older")
     newest = (
@@ -188,14 +189,14 @@ def changes(shape: RangeShape) -> Statement:
 
 @cache
 def changes_among() -> Statement:
-    """Ask the same of the keys `keys`: it costs what they changed, not what the config did."""
+    """Ask the same of the keys `keys`. The cost grows with the changes of these keys, not of the whole config."""
     keys = wanted_keys()
     return _changes().join(keys, VALUES.c.name == keys.c.value)
 
 
 @cache
 def changed_values() -> Statement:
-    """Ask for the changes of all keys, as values and not only where they stand."""
+    """Ask for the changes of all keys, with their values."""
     return _changes(*_VALUE)
 
 
@@ -203,8 +204,8 @@ def changed_values() -> Statement:
 def key_history(*, newest_first: bool) -> Statement:
     """Ask for the values of key `key` in low < version < high, each with what its version's header says.
 
-    Compared and ordered by (name, version), which only the index by name can do: the one
-    by version would serve just as well in the eyes of a planner that knows nothing yet.
+    Rows are compared and ordered by (name, version), which only the index by name can do.
+    A planner without statistics might otherwise choose the index by version.
     """
     name, version = VALUES.c.name, VALUES.c.version
     place, key = tuple_(name, version), bindparam("key", type_=Text)
@@ -222,7 +223,7 @@ def key_history(*, newest_first: bool) -> Statement:
 def _changes(*columns: ColumnElement[Any]) -> Statement:
     after_version = bindparam("after_version", type_=BigInteger)
     version, name = VALUES.c.version, VALUES.c.name
-    # `version >= …` says the same again, in a form that an index can begin at.
+    # `version >= …` is implied by the rest, but it tells the index where to begin.
     return (
         select(*(columns or (version, name, VALUES.c.id)))
         .where(VALUES.c.config_name_id == CONFIG, version >= after_version, version <= HIGH)
@@ -237,9 +238,9 @@ def _changes(*columns: ColumnElement[Any]) -> Statement:
 
 @cache
 def known_requests() -> Statement:
-    """Ask which of the request ids `keys` of `caller` have an outcome: hardly any, as a rule.
+    """Ask which of the request ids `keys` of `caller` have an outcome; usually hardly any.
 
-    By a subquery for each, which no planner turns into a join with all that the caller ever asked.
+    Each has a subquery, which no planner turns into a join with all requests of the caller.
     """
     wanted = wanted_keys()
     one = select(REQUESTS.c.digest).where(*_request(wanted.c.value)).limit(1).scalar_subquery()
@@ -270,7 +271,7 @@ def _request(request_id: ColumnElement[str]) -> Conditions:
 
 @cache
 def heads() -> Statement:
-    """Ask for the id and the head (version, hash) of the configs `keys`, as far as they exist."""
+    """Ask for the id and the head (version, hash) of those of the configs `keys` that exist."""
     wanted, newer = wanted_keys(), VERSIONS.alias("newer")
     newest = select(func.max(newer.c.version)).where(newer.c.config_name_id == NAMES.c.id).scalar_subquery()
     return (

@@ -1,6 +1,6 @@
 """Writes a config's past into a bundle as it comes over a watch's stream. It knows neither the file's format nor calls.
 
-It believes nothing: each hash is made anew, and the file has its name only once all of it was found intact.
+Each hash is checked, and the file has its name only once all of it was found intact.
 """
 
 import os
@@ -8,12 +8,9 @@ from collections.abc import Callable
 
 from lamina._flows import reads
 from lamina._flows.points import Point
-from lamina._flows.session import Session
-from lamina._grpc.sync.walk import walked
-from lamina._mapping.entries import Entries
+from lamina._grpc.sync.walk import walk_chain
 from lamina._runtime.arguments import checked
 from lamina._runtime.public import public
-from lamina._streams.verify import Verifying
 from lamina.bundle import files
 from lamina.errors import InvalidError
 from lamina.records import Version
@@ -34,12 +31,14 @@ def export(
 
     `at` names another last version, or a time.
 
-    Verifies on the way what `config.verify()` does, and raises as it does. A new file is readable by its owner alone.
-    One that is there is replaced as a whole or not at all, and keeps its owner and mode. A pipe, a device or the name
-    of an open descriptor (/dev/stdout) is written as a stream: where this raises, a part of the bundle stands there,
-    which no reader takes for a whole one. Staged changes stay behind. `advance` is told how many more versions were
-    written. Memory holds one version and the digests of one map; `timeout` counts for each message instead of the
-    whole.
+    Verifies what `config.verify()` does, and raises as it does. `advance` is called with the number of versions written
+    since its last call. Staged changes are not exported.
+
+    A new file is readable by its owner alone. A file that is there is replaced as a whole or not at all, and keeps its
+    owner and mode. A pipe, a device or the name of an open descriptor (/dev/stdout) is written as a stream: if this
+    raises, the part that was written is not read as a whole bundle.
+
+    Memory holds one version and the digests of one map. `timeout` counts for each message instead of the whole.
     """
     checked(advance, "advance=")
     # Of the same package.
@@ -50,31 +49,31 @@ def export(
         raise InvalidError(f"there is no version of {base.header.config} to export", reason="BAD_REQUEST")
     with files.written(path, private=True) as file:
         writer = bundle.Writer(file)
-        version = walked(shell, Exporting(shell.session, base, writer, advance))
+        version = walk_chain(shell, base, BundleExport(writer, advance))
         writer.finish(version.number, bytes.fromhex(version.hash))
     return version
 
 
-class Exporting(Verifying):
-    """A walk along the hash chain that writes each version down once it was found intact."""
+class BundleExport:
+    """The receiver that writes each version into a bundle, once a walk has found it intact."""
 
-    def __init__(
-        self, session: Session, base: Entries, writer: bundle.Writer, advance: Callable[[int], object]
-    ) -> None:
-        super().__init__(session, base)
+    def __init__(self, writer: bundle.Writer, advance: Callable[[int], object]) -> None:
         self._writer = writer
         self._advance = advance
-        self._version: list[pb.VersionChanges] = []
+        self._parts: list[pb.VersionChanges] = []
 
-    def _forget_parts(self) -> None:
-        super()._forget_parts()
-        self._version = []
-
-    def _take_part(self, part: pb.VersionChanges) -> None:
-        super()._take_part(part)
-        self._version.append(part)
+    def part(self, part: pb.VersionChanges) -> None:
+        """Keep the parts of a version, and write them with the last one."""
+        self._parts.append(part)
         if not part.more:
-            for each in self._version:
+            for each in self._parts:
                 self._writer.add(each)
-            self._version = []
+            self._parts = []
             self._advance(1)
+
+    def bookmark(self, cursor: pb.Cursor) -> None:
+        """Write nothing."""
+
+    def interrupted(self) -> None:
+        """Drop the parts of a version that will arrive again."""
+        self._parts = []
