@@ -2,7 +2,7 @@
 
 Awaited are the verbs that talk to a server; reading a config, staging changes, `changes`, `discard` and `origin` are
 plain. `configs`, `log`, `history` and a watch are for `async for`; a client, `edit` and a watch for `async with`.
-What a verb takes, gives and raises is told at length in sync.py.
+The arguments, results and errors of each verb are described at length in sync.py.
 """
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
@@ -23,6 +23,10 @@ from lamina._live.cache import Cache, CacheDir, cache_of
 from lamina._mapping.draft import Draft
 from lamina._mapping.entries import Entries
 from lamina._mapping.values import Value
+from lamina._runtime.arguments import checked
+from lamina._runtime.copies import Uncopyable
+from lamina._runtime.tracebacks import end_here
+from lamina.errors import LaminaError
 from lamina.records import ConfigInfo, Conflict, ServerInfo, Version
 
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
@@ -46,8 +50,10 @@ def connect(
     return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses)))
 
 
-class Client:
+class Client(Uncopyable):
     """As `lamina.Client`. Tasks may share it; in another event loop, or after a fork, it connects anew."""
+
+    _instead = "connect again where it is needed"
 
     def __init__(self, shell: Shell, cache: Cache) -> None:
         self._shell = shell
@@ -59,16 +65,25 @@ class Client:
         return self._shell.target
 
     async def config(self, name: str, *, create: bool = False) -> "Config":
-        """Read a config's head as a draft to work on; NotFoundError if there is none, unless `create`."""
+        """Read a config's head as a draft to work on.
+
+        NotFoundError if there is none. With `create` it is a draft over version 0, the empty map: a config begins with
+        its first key, so the first commit that sets one makes it, and a commit without changes makes nothing.
+        """
         return Config(self._shell, await self._shell.run(reads.open_config(self._shell.session, name, create=create)))
 
     async def live(self, name: str, *, default: Mapping[str, Value] | None = None) -> "Live":
         """Follow a config: a mapping that always shows its newest version, whole; NotFoundError if there is none.
 
         If no server can be reached within `timeout`, it begins from the file in `cache_dir`, else from `default`.
-        All lives of one config share one stream. `close` it, or the client, to end that.
+        All lives of one config share one stream. `close` it, or the client, to end that. When its event loop ends, what
+        it shows stays, its state is STALE, and `error` says so.
         """
-        return await self._lives.open(name, default)
+        try:
+            return await self._lives.open(name, default)
+        except LaminaError as error:
+            end_here(error)
+            raise
 
     async def server_info(self) -> ServerInfo:
         """Ask which release of the server answers, and as whom it knows this client. Shows that a server is there."""
@@ -105,18 +120,19 @@ class Config(Reader, Draft):
     async def commit(self, message: str = "", *, merge: bool = True, dry_run: bool = False) -> Version:
         """Write the changes as the next version, once, and return its header.
 
-        What others changed meanwhile is merged; ConflictError, with the draft as it was, if they changed the same or
-        what you read. `merge=False` demands that nobody changed anything; `dry_run` only tries, and returns a header
-        without number and hash. After an UnavailableError commit again to find out what became of it.
+        Others' changes since `version` are merged; ConflictError, with the draft as it was, if they changed the same
+        keys, or keys that you read and changed. `merge=False` demands that nobody changed anything; `dry_run` checks
+        and merges without writing, and returns a header without number and hash. After an UnavailableError it is not
+        known whether the version was written: commit again to find out.
         """
         flow = writes.commit(self._shell.session, self._stage, message, merge=merge, dry_run=dry_run)
         return await self._shell.run(flow)
 
     async def refresh(self, *, resolve: Literal["theirs", "yours"] | Callable[[Conflict], Any] | None = None) -> None:
-        """Move to the head, keeping the changes: those that others made too are merged.
+        """Move the draft to the head, and keep its changes.
 
-        ConflictError for keys that both changed, unless `resolve` settles them: "theirs", "yours", or a plain function
-        of a Conflict that returns the value to take, MISSING to delete the key.
+        ConflictError for keys that others changed too, unless `resolve` settles them: with "theirs", "yours", or a
+        plain function of a Conflict that returns the value to take, or MISSING to delete the key.
         """
         await self._shell.run(writes.refresh(self._shell.session, self._stage, resolve))
 
@@ -132,7 +148,8 @@ class Config(Reader, Draft):
         except BaseException:
             self.discard()
             raise
-        await self.commit(message, merge=merge)
+        flow = writes.commit(self._shell.session, self._stage, message, merge=merge, dry_run=False)
+        await self._shell.run(flow)
 
     async def transact(self, function: Callable[[Self], Any], message: str = "") -> Version:
         """Run a function, or coroutine function, on the head, and commit; again on each new head until it succeeds.
@@ -141,14 +158,15 @@ class Config(Reader, Draft):
         and discards its changes. InvalidError if there are changes already. After an UnavailableError with a
         `request_id`, `commit` finds out whether the version was written.
         """
+        function = checked(function, "transact", awaits=True)
         flow = writes.transact(self._shell.session, self._stage, Invoke(function, self), message)
         return await self._shell.run(flow)
 
     async def revert(self, *keys: str, to: Point, message: str = "") -> Version:
         """Write a new version in which these keys, or without any the whole map, are as they were at another one.
 
-        InvalidError if there are changes; KeyError for a key that is neither there nor here; ConflictError if others
-        changed the keys, or without keys anything, since `version`.
+        InvalidError if there are changes; KeyError for a key that neither version has; ConflictError if others have
+        changed these keys, or without keys anything, since `version`.
         """
         return await self._shell.run(writes.revert(self._shell.session, self._stage, keys, to, message))
 

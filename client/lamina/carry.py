@@ -1,4 +1,4 @@
-"""Takes the versions that a request sees along to other services, in gRPC metadata or a baggage header. Pure: no I/O.
+"""Passes the versions that a request sees on to other services, in gRPC metadata or a baggage header. Pure: no I/O.
 
 Here, for a call that goes out; there, for the one that came in:
 
@@ -7,9 +7,9 @@ Here, for a call that goes out; there, for the one that came in:
     carried = carry.from_metadata(context.invocation_metadata())      # {"payments/prod": 17}
     with live.pin(live.carried(carried)): ...                          # aio: live.pin(await live.carried(carried))
 
-What comes in is somebody else's word. Whatever it holds, nothing here raises; what names no config and version counts
-for nothing, and a config that is named with two versions neither. But a caller may name any version that there ever
-was: take it from services that you trust, and drop it where requests come in from outside.
+What comes in was written by somebody else. Nothing here raises, whatever it holds: text that names no config and
+version is ignored, and so is a config that is named with two versions. But a caller may name any version that ever
+existed: accept this from services that you trust, and drop it where requests come in from outside.
 """
 
 from collections.abc import Iterable, Mapping

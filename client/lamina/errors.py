@@ -1,4 +1,4 @@
-"""What can go wrong, as one tree, and which reason code is which error; it knows neither gRPC nor configs.
+"""The errors as one tree, and the error of each reason code; it knows neither gRPC nor configs.
 
     LaminaError                                .reason .request_id
     ├ InvalidError (ValueError)                BAD_CONFIG_NAME BAD_KEY BAD_VALUE BAD_REQUEST REQUEST_ID_REUSED
@@ -22,14 +22,16 @@ from collections.abc import Mapping
 from types import MappingProxyType
 from typing import Final
 
+from lamina._runtime.public import public
 from lamina.records import Conflict
 
 
+@public("lamina")
 class LaminaError(Exception):
-    """What all errors of this library are.
+    """The base of all errors of this library.
 
-    `reason` is the server's reason code, None where the error arose without the server's word. `request_id` is the id
-    of the write that failed, for the server's logs. The text names keys, versions and authors, never values.
+    `reason` is the server's reason code; None if the error did not come from the server. `request_id` is the id of the
+    write that failed, to be found in the server's logs. The text names keys, versions and authors, never values.
     """
 
     def __init__(self, message: str, *, reason: str | None = None, request_id: str | None = None) -> None:
@@ -38,15 +40,18 @@ class LaminaError(Exception):
         self.request_id = request_id
 
 
+@public("lamina")
 class InvalidError(LaminaError, ValueError):
-    """A name, key, value or request that no server would take."""
+    """A name, key, value or request that no server would accept."""
 
 
+@public("lamina")
 class SettingsError(InvalidError):
     """A version of a config does not fit the settings that are bound to it.
 
-    `problems` has for each key what kind of mistake it is, such as "missing" or "int_type"; a key that is empty, or the
-    prefix that is bound, stands for all of them together. Neither it nor the text has a value.
+    `problems` has for each key what kind of mistake it is, with the type that the class expects there, such as
+    "missing (expected str)". An empty key, or the prefix that is bound, stands for all of them together. Neither
+    `problems` nor the text holds a value.
     """
 
     def __init__(
@@ -63,14 +68,16 @@ class SettingsError(InvalidError):
         self.problems: dict[str, str] = dict(problems or {})
 
 
+@public("lamina")
 class NotFoundError(LaminaError, LookupError):
     """There is no such config, or no such version of it."""
 
 
+@public("lamina")
 class ConflictError(LaminaError):
     """Others have changed what this draft changes, or depends on. Nothing was written; the draft is as it was.
 
-    `conflicts` says for each key what it was, what it is now at version `head`, and what it would have become. Go on
+    `conflicts` has for each key its value before, its value now at version `head`, and the value that you wanted. Go on
     with `config.refresh(resolve=...)` and commit again, or with `config.discard()`.
     """
 
@@ -88,24 +95,29 @@ class ConflictError(LaminaError):
         self.head = head
 
 
+@public("lamina")
 class UnavailableError(LaminaError, ConnectionError):
-    """No server could be reached, or none could answer. What was to be written may have been."""
+    """No server could be reached, or none could answer. A write may have happened or not."""
 
 
+@public("lamina")
 class DeadlineError(UnavailableError, TimeoutError):
     """The client's `timeout` passed before there was an answer."""
 
 
+@public("lamina")
 class UnauthenticatedError(LaminaError):
     """The server demands a token or a certificate, or does not know this one."""
 
 
+@public("lamina")
 class PermissionDeniedError(LaminaError, PermissionError):
-    """The caller may not do this, or may not know whether it is there to be done."""
+    """The caller may not do this, or may not know whether the config exists."""
 
 
+@public("lamina")
 class LimitError(LaminaError):
-    """Something is larger, or more, than the server takes: `actual` against `limit`, where it said so."""
+    """Something is larger, or more, than the server takes. `limit` and `actual` are None if the server did not say."""
 
     def __init__(
         self,
@@ -121,14 +133,16 @@ class LimitError(LaminaError):
         self.actual = actual
 
 
+@public("lamina")
 class ExistsError(LaminaError):
     """There is a config of that name already."""
 
 
+@public("lamina")
 class CursorError(LaminaError):
     """The server's past is not the one that this client has seen, for instance after a backup was restored.
 
-    `cursor` is where this client stands, `head` the version where the server stands, None where it did not say.
+    `cursor` is where this client stands; `head` is the server's newest version, None if the server did not say.
     """
 
     def __init__(
@@ -145,8 +159,9 @@ class CursorError(LaminaError):
         self.head = head
 
 
+@public("lamina")
 class DataLossError(LaminaError):
-    """What is stored is not what was committed: the server found it, or `verify` did."""
+    """The stored data is not what was committed: the server, or `verify`, has found this out."""
 
 
 REASONS: Final[Mapping[str, type[LaminaError]]] = MappingProxyType(

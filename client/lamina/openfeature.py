@@ -23,15 +23,19 @@ from openfeature.exception import ErrorCode, ProviderFatalError, ProviderNotRead
 from openfeature.flag_evaluation import FlagResolutionDetails, FlagValueType, Reason
 from openfeature.provider import AbstractProvider, Metadata  # pyright: ignore[reportMissingTypeStubs]
 
+from lamina._live.offline import entries_of_default
 from lamina._live.state import LiveState
+from lamina._mapping.values import Value
 from lamina._runtime import forking
-from lamina.errors import LaminaError, UnavailableError
+from lamina.errors import LaminaError, NotFoundError, UnavailableError
 from lamina.records import VersionChanges
 from lamina.sync import Client, Live, connect
 
 STATE_SECONDS: Final = 0.5
-"""How often the link's state is looked at, which tells nobody of itself, and how soon one who could not begin tries
-again."""
+"""Polling interval of the link's state, which has no event, and the pause between two tries to begin."""
+
+_NOT_YET: Final = (UnavailableError, NotFoundError)
+"""What may be otherwise soon: a server that is away, a config that is still to be made."""
 
 Flag = TypeVar("Flag")
 
@@ -42,17 +46,28 @@ class LaminaProvider(AbstractProvider):
     `prefix` is put before a flag's key to make it a config's key, so that flags may lie beside other settings. Without
     a `client` it connects, as `lamina.connect()` does, and closes that again; a client that it is given stays open.
 
-    `initialize` waits for the client's `timeout` at most. If no server answered by then, it fails, as OpenFeature wants
-    it, and goes on trying: PROVIDER_READY comes later, and until then flags have their defaults. What is definite, such
-    as that there is no such config, is a PROVIDER_FATAL; where it ends what was followed already, a PROVIDER_ERROR, and
-    flags stay as they were last.
+    `initialize` waits for the client's `timeout` at most. If no server answered by then, or if there is no such config
+    yet, it fails, as OpenFeature wants it, and goes on trying: PROVIDER_READY comes later, and until then flags have
+    the defaults of those who ask for them. With `default` it begins from that instead, as `client.live` does, and its
+    flags are STALE until there is a version of the config. Any other error is definite: PROVIDER_FATAL, or, if the
+    config was followed already, PROVIDER_ERROR, and flags stay as they were last.
 
     Within `with client.live(config).pin():`, of the same client, flags are of the pinned version, too.
     """
 
-    def __init__(self, config: str, *, client: Client | None = None, prefix: str = "") -> None:
+    def __init__(
+        self,
+        config: str,
+        *,
+        client: Client | None = None,
+        prefix: str = "",
+        default: Mapping[str, Value] | None = None,
+    ) -> None:
         super().__init__()
         self._config = config
+        self._default = default
+        if default is not None:
+            entries_of_default(config, default)  # refuses now what could not be one
         self._prefix = prefix
         self._given = client
         self._client = client
@@ -64,7 +79,7 @@ class LaminaProvider(AbstractProvider):
     # --- its life, as OpenFeature leads it ------------------------------------------------------
 
     def get_metadata(self) -> Metadata:
-        """Give the provider's name."""
+        """Return the provider's name."""
         return Metadata(name="Lamina")
 
     def initialize(self, evaluation_context: EvaluationContext) -> None:
@@ -73,7 +88,7 @@ class LaminaProvider(AbstractProvider):
         self._over = threading.Event()
         try:
             self._open()
-        except UnavailableError as error:
+        except _NOT_YET as error:
             self._attend()
             raise ProviderNotReadyError(f"{self._config} cannot be read yet: {error}") from error
         except LaminaError as error:
@@ -89,7 +104,7 @@ class LaminaProvider(AbstractProvider):
     def _open(self) -> None:
         if self._client is None:
             self._client = connect()
-        live = self._client.live(self._config)
+        live = self._client.live(self._config, default=self._default)
         live.on_change(self._changed)
         self._live, self._is_stale = live, False
 
@@ -111,7 +126,7 @@ class LaminaProvider(AbstractProvider):
             self.emit_provider_configuration_changed(ProviderEventDetails(flags_changed=flags, metadata=metadata))
 
     def _attend(self) -> None:
-        """Have a thread that sees the link's state; anew in a forked child, at the first flag that is asked for."""
+        """Start the thread that polls the link's state; a forked child starts its own with the first flag it reads."""
         self._process = forking.process
         threading.Thread(target=self._look_after, args=(self._over,), name="lamina-openfeature", daemon=True).start()
 
@@ -119,7 +134,7 @@ class LaminaProvider(AbstractProvider):
         while not over.wait(STATE_SECONDS):
             try:
                 self._look(over)
-            except UnavailableError:
+            except _NOT_YET:
                 continue
             except LaminaError as error:
                 if over.is_set():
@@ -130,7 +145,7 @@ class LaminaProvider(AbstractProvider):
                 return
 
     def _look(self, over: threading.Event) -> None:
-        """Tell what has become of the link since the last look; try again to begin, where that has failed."""
+        """Emit an event if the link's state has changed since the last look. Try again to begin, if that failed."""
         if self._live is None:
             self._open()
             if over.is_set():  # meanwhile, and it found nothing to close
@@ -154,25 +169,25 @@ class LaminaProvider(AbstractProvider):
     def resolve_boolean_details(
         self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[bool]:
-        """Give a flag that is true or false."""
+        """Return a flag that is true or false."""
         return self._resolve(flag_key, default_value, bool)
 
     def resolve_string_details(
         self, flag_key: str, default_value: str, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[str]:
-        """Give a flag that is text."""
+        """Return a flag that is text."""
         return self._resolve(flag_key, default_value, str)
 
     def resolve_integer_details(
         self, flag_key: str, default_value: int, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[int]:
-        """Give a flag that is a whole number."""
+        """Return a flag that is a whole number."""
         return self._resolve(flag_key, default_value, int)
 
     def resolve_float_details(
         self, flag_key: str, default_value: float, evaluation_context: EvaluationContext | None = None
     ) -> FlagResolutionDetails[float]:
-        """Give a flag that is a number."""
+        """Return a flag that is a number."""
         return self._resolve(flag_key, default_value, float)
 
     def resolve_object_details(
@@ -181,7 +196,7 @@ class LaminaProvider(AbstractProvider):
         default_value: Sequence[FlagValueType] | Mapping[str, FlagValueType],
         evaluation_context: EvaluationContext | None = None,
     ) -> FlagResolutionDetails[Sequence[FlagValueType] | Mapping[str, FlagValueType]]:
-        """Give a flag that is a list or a dict; it is read-only."""
+        """Return a flag that is a list or a dict; it is read-only."""
         return self._resolve(flag_key, default_value, list, dict)
 
     def _resolve(self, flag: str, default: Flag, *kinds: type) -> FlagResolutionDetails[Flag]:

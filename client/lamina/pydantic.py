@@ -19,7 +19,7 @@ DELIMITER: Final = "/"
 class LaminaSettingsSource(InitSettingsSource):
     """Fills settings from a config: what `client.config(name)` gives, or `live.current`, as it is at that moment.
 
-    To be returned by `settings_customise_sources`: sources that stand before it count more, field by field, also within
+    Return it from `settings_customise_sources`: sources that stand before it count more, field by field, also within
     nested models. A field is filled from the key of its name, or alias, after `prefix`, a nested one from the keys
     below it (`db/host`) or from a dict. Other keys are ignored if the settings have `extra="ignore"`; by default they
     forbid them.

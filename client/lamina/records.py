@@ -1,13 +1,18 @@
 """What the verbs return: frozen records of versions, changes and conflicts, in Python's types; they know no wire."""
 
+import copyreg
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from enum import Enum
 from typing import Any, Final, Literal, TypeAlias
 
+from lamina._runtime.public import public
+
 
 class _Missing(Enum):
-    """The type of MISSING. An enum, so that `is lamina.MISSING` narrows types and copies stay the one member."""
+    """The type of MISSING: an enum, so that type checkers narrow by `is lamina.MISSING`."""
+
+    __module__ = "lamina"  # where `pickle` finds it, see below
 
     MISSING = "MISSING"
 
@@ -19,17 +24,20 @@ class _Missing(Enum):
 
 
 MISSING: Final = _Missing.MISSING
-"""Stands where there is no value: a key that does not exist, which is not the same as one that holds None. Falsy."""
+"""Stands for no value: the key does not exist, which is not the same as a key that holds None. Falsy."""
+
+copyreg.pickle(_Missing, lambda missing: missing.name)  # copies and pickles are `lamina.MISSING` itself
 
 Missing: TypeAlias = Literal[_Missing.MISSING]
 
 
+@public("lamina")
 @dataclass(frozen=True, slots=True)
 class Version:
     """The header of one version of a config. Accepted wherever a version's number is.
 
-    What is not yet written (version 0, or the answer to `commit(dry_run=True)`) has the number 0, an empty `hash` and
-    the epoch as its `time`. Times are in UTC, here and in the other records: those of the server that committed it.
+    Version 0, and the answer to `commit(dry_run=True)`, have the number 0, an empty `hash` and the epoch as their
+    `time`. Times here and in the other records are in UTC, by the clock of the server that committed the version.
     """
 
     number: int
@@ -60,14 +68,16 @@ def unwritten(config: str) -> Version:
     return Version(number=0, config=config, parent=0, author="", message="", time=epoch, hash="")
 
 
+@public("lamina")
 @dataclass(frozen=True, slots=True)
 class Change:
-    """One key's value before and after; MISSING where there is none."""
+    """One key's value before and after; MISSING if there is none."""
 
     old: Any
     new: Any
 
 
+@public("lamina")
 @dataclass(frozen=True, slots=True)
 class KeyChange:
     """One key set to a value, or deleted (`value` is then MISSING), by one version."""
@@ -81,6 +91,7 @@ class KeyChange:
     time: datetime
 
 
+@public("lamina")
 @dataclass(frozen=True, slots=True)
 class VersionChanges:
     """What one version changed, as far as a watch's filter matches, in key order."""
@@ -93,11 +104,12 @@ class VersionChanges:
     hash: str
 
 
+@public("lamina")
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """One key that others changed: what it was, is, and would have become; MISSING where there is no value.
+    """One key that others changed. `base` is its value before, `theirs` now, `yours` as you wanted; MISSING if none.
 
-    `version` set, or deleted, `theirs`; `author` committed it.
+    `version` is the number of the version that set or deleted `theirs`, and `author` committed it.
     """
 
     key: str
@@ -108,6 +120,7 @@ class Conflict:
     author: str
 
 
+@public("lamina")
 @dataclass(frozen=True, slots=True)
 class ConfigInfo:
     """One config, as listed: its head's number, and when that was committed."""
@@ -119,6 +132,7 @@ class ConfigInfo:
     """When version 1 was committed."""
 
 
+@public("lamina")
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
     """What answered: its release, and the author that this client's writes have there."""

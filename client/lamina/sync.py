@@ -1,6 +1,6 @@
 """The client for threads: connect, Client and Config. aio.py is the same for asyncio, name by name.
 
-A verb here picks its flow and runs it; what it says to a server is in reads.py and writes.py.
+A verb here picks its flow and runs it; the flows are in `_flows/reads.py` and `_flows/writes.py`.
 """
 
 from collections.abc import Callable, Generator, Iterator, Mapping
@@ -21,11 +21,17 @@ from lamina._live.cache import Cache, CacheDir, cache_of
 from lamina._mapping.draft import Draft
 from lamina._mapping.entries import Entries
 from lamina._mapping.values import Value
+from lamina._runtime.arguments import checked
+from lamina._runtime.copies import Uncopyable
+from lamina._runtime.public import public
+from lamina._runtime.tracebacks import end_here
+from lamina.errors import LaminaError
 from lamina.records import ConfigInfo, Conflict, ServerInfo, Version
 
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
 
 
+@public("lamina")
 def connect(
     target: str | None = None,
     *,
@@ -50,8 +56,11 @@ def connect(
     return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses)))
 
 
-class Client:
+@public("lamina")
+class Client(Uncopyable):
     """A way to one server, or several over one database. Threads may share it, and it survives a fork."""
+
+    _instead = "connect again where it is needed"
 
     def __init__(self, shell: Shell, cache: Cache) -> None:
         self._shell = shell
@@ -65,22 +74,27 @@ class Client:
     def config(self, name: str, *, create: bool = False) -> "Config":
         """Read a config's head as a draft to work on.
 
-        NotFoundError if there is none; with `create`, a draft over version 0, which the first commit makes.
+        NotFoundError if there is none. With `create` it is a draft over version 0, the empty map: a config begins with
+        its first key, so the first commit that sets one makes it, and a commit without changes makes nothing.
         """
         return Config(self._shell, self._shell.run(reads.open_config(self._shell.session, name, create=create)))
 
     def live(self, name: str, *, default: Mapping[str, Value] | None = None) -> "Live":
         """Follow a config: a mapping that always shows its newest version, whole; NotFoundError if there is none.
 
-        If no server can be reached, it shows the last version that was followed from this machine, as the file in
-        `cache_dir` has it, else `default`, else it raises UnavailableError; where there is no such config, `default` if
-        there is one. Servers that refuse are tried twice before that, those that say nothing have the client's
-        `timeout`, and so has everything where there is neither file nor default. `state` is OFFLINE then, which is
-        logged as well, and it goes on by itself when a server is there, and the config. Any other error is raised.
+        If no server can be reached, it begins from the last-known-good file in `cache_dir`, else from `default`, else
+        it raises UnavailableError. Servers that refuse are tried twice before that; a server that says nothing has the
+        client's `timeout`. If there is no such config, it begins from `default`, if one is given. Its `state` is
+        OFFLINE then, which is logged, and it moves on by itself as soon as there is a server and the config. Any other
+        error is raised.
 
         All lives of one config share one stream. `close` it, or the client, to end that.
         """
-        return self._lives.open(name, default)
+        try:
+            return self._lives.open(name, default)
+        except LaminaError as error:
+            end_here(error)
+            raise
 
     def server_info(self) -> ServerInfo:
         """Ask which release of the server answers, and as whom it knows this client. Shows that a server is there."""
@@ -105,6 +119,7 @@ class Client:
         return f"<Client {self.target!r}>"
 
 
+@public("lamina")
 class Config(Reader, Draft):
     """A config's draft with the verbs to commit it, to look at its past, and to follow its future.
 
@@ -120,10 +135,10 @@ class Config(Reader, Draft):
     def commit(self, message: str = "", *, merge: bool = True, dry_run: bool = False) -> Version:
         """Write the changes as the next version, once, and return its header.
 
-        What others changed meanwhile is merged, key by key; ConflictError, with the draft as it was, if they changed
-        the same or what you read. `merge=False` demands that nobody changed anything; `dry_run` only tries, and returns
-        a header without number and hash, since it is not known which it would get. Without changes, returns the head's
-        header. Afterwards the draft stands at the new version, others' changes included.
+        Others' changes since `version` are merged, key by key; ConflictError, with the draft as it was, if they changed
+        the same keys, or keys that you read and changed. `merge=False` demands that nobody changed anything; `dry_run`
+        checks and merges without writing, and returns a header without number and hash. A draft without changes returns
+        the head's header. Afterwards the draft stands at the new version, with others' changes.
 
         After an UnavailableError it is not known whether the version was written: commit again to find out.
         """
@@ -131,10 +146,10 @@ class Config(Reader, Draft):
         return self._shell.run(flow)
 
     def refresh(self, *, resolve: Literal["theirs", "yours"] | Callable[[Conflict], Any] | None = None) -> None:
-        """Move to the head, keeping the changes: those that others made too are merged.
+        """Move the draft to the head, and keep its changes.
 
-        ConflictError, with the draft as it was, for keys that both changed, unless `resolve` settles them: "theirs",
-        "yours", or a function of a Conflict that returns the value to take, MISSING to delete the key.
+        ConflictError, with the draft as it was, for keys that others changed too, unless `resolve` settles them: with
+        "theirs", "yours", or a function of a Conflict that returns the value to take, or MISSING to delete the key.
         """
         self._shell.run(writes.refresh(self._shell.session, self._stage, resolve))
 
@@ -150,27 +165,30 @@ class Config(Reader, Draft):
         except BaseException:
             self.discard()
             raise
-        self.commit(message, merge=merge)
+        # Not by `commit`, so that an error's traceback is as short as that of any verb.
+        flow = writes.commit(self._shell.session, self._stage, message, merge=merge, dry_run=False)
+        self._shell.run(flow)
 
     def transact(self, function: Callable[[Self], Any], message: str = "") -> Version:
         """Run a function on this config as it is at the head, and commit; again on each new head until that succeeds.
 
-        All that the function reads is declared: whatever others changed of it, the function runs anew, so what it
-        decides is always decided on what is true. It may run many times, so it should do nothing but change the draft
-        that it is given. What it raises ends it, and discards its changes. If it changes nothing, nothing is written.
+        If others have changed anything that the function read, it runs again on the new head, so that its decision
+        always rests on current values. It may run many times, so it should do nothing but change the draft that it is
+        given. What it raises ends the transaction and discards its changes. If it changes nothing, nothing is written.
 
-        InvalidError if there are changes already, or if the function itself commits or refreshes the draft. An
-        UnavailableError with a `request_id` leaves open whether the version was written: the draft is as the function
-        left it, and `commit` finds out. Without one nothing was sent.
+        InvalidError if there are changes already, or if the function itself commits or refreshes the draft. After an
+        UnavailableError with a `request_id` it is not known whether the version was written: the draft is as the
+        function left it, and `commit` finds out. Without a `request_id` nothing was sent.
         """
+        function = checked(function, "transact")
         flow = writes.transact(self._shell.session, self._stage, Invoke(function, self), message)
         return self._shell.run(flow)
 
     def revert(self, *keys: str, to: Point, message: str = "") -> Version:
         """Write a new version in which these keys, or without any the whole map, are as they were at another one.
 
-        InvalidError if there are changes; KeyError for a key that is neither there nor here; ConflictError if others
-        changed the keys, or without keys anything, since `version`.
+        InvalidError if there are changes; KeyError for a key that neither version has; ConflictError if others have
+        changed these keys, or without keys anything, since `version`.
         """
         return self._shell.run(writes.revert(self._shell.session, self._stage, keys, to, message))
 
@@ -185,10 +203,10 @@ class Config(Reader, Draft):
     def verify(self) -> Version:
         """Walk the hash chain from version 1 to the version that this config stands on, and return its header.
 
-        Every hash is made anew from what the server sends, each version's from its parent's, and what this config
-        shows is held against it, staged changes aside. A hash noted elsewhere that equals the returned one's proves
-        the whole past. DataLossError names the first version that is not as it was committed. Reads every change
-        there ever was, so `timeout` counts for each message instead of the whole.
+        Computes every hash from what the server sends, each version's from its parent's, and compares the result with
+        what this config shows, staged changes aside. If the returned hash equals one that was noted elsewhere, the
+        whole past is proved. DataLossError names the first version that is not as it was committed. It reads all
+        changes since version 1, so `timeout` counts for each message instead of the whole.
         """
         return walk_chain(self._shell, self._stage.base)
 

@@ -29,7 +29,7 @@ _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
 class Server:
-    """A server that does as the test says. `lamina.testing.server()` and the fixture `lamina_server` give one."""
+    """A server that a test controls. `lamina.testing.server()` and the fixture `lamina_server` give one."""
 
     def __init__(self, embedded: "EmbeddedServer") -> None:
         self._embedded = embedded
@@ -77,7 +77,7 @@ class Server:
         times: int = 1,
         after: bool = False,
     ) -> None:
-        """Let the next calls fail: so many `times`, those of one method, or whichever come.
+        """Make the next calls fail: so many `times`, those of one method, or of any.
 
         `method` is one of the wire's: "Commit", "RevertConfig", "ForkConfig", "GetVersion" (opening, refreshing and
         reading), "ListVersions", "DiffVersions", "GetKeyHistory", "WatchKeyHistory", "ListConfigs",
@@ -87,25 +87,26 @@ class Server:
         SDK tries again until its `timeout`. `code` instead is a bare status such as "UNKNOWN", as from a proxy on the
         way. With `after`, the call is carried out first and its answer lost: what was written stays written.
 
-        Several wishes are granted in order; `recover` drops what is left of them. ValueError for what the server
-        never does, such as refusing what it has written. For a conflict, `set` the key that your code changes.
+        Several of these calls take effect one after the other; `recover` drops what is left of them. ValueError for
+        what the server never does, such as refusing what it has written. For a conflict, `set` the key that your code
+        changes.
         """
         self._embedded.failures.add(method, reason=reason, code=code, times=times, after=after)
 
     def recover(self) -> None:
-        """Forget what `fail_next` was told."""
+        """Drop the failures that `fail_next` has asked for and that have not happened yet."""
         self._embedded.failures.clear()
 
     def disconnect(self) -> None:
-        """Cut all connections, with their calls and watches, now; who connects again finds all as it was."""
+        """Cut all connections now, with their calls and watches. Who connects again finds all data as it was."""
         with self.down():
             pass
 
     @contextmanager
     def down(self) -> Generator[None, None, None]:
-        """Be away while the block lasts: connections are cut and refused. Then be back, at the same address.
+        """Stop the server while the block lasts, cutting and refusing connections; then start it at the same address.
 
-        Within another such block it is away already, and stays so until that ends.
+        Within another such block it is stopped already, and stays so until that block ends.
         """
         if self._embedded.is_down:
             yield

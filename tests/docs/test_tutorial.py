@@ -93,5 +93,5 @@ def test_it_prints_what_it_says(server: ServerProcess, tmp_path: Path) -> None:
             if block["language"] == "python":
                 prompt.paste(block["code"].replace(PRINTED_TARGET, server.target))
                 prompt.expect(PRINTED.findall(block["code"]))
-    assert "does not fit Settings: timeout: int_type; version 10 is kept" in prompt.complaints()
+    assert "does not fit Settings: timeout: int_type (expected int); version 10 is kept" in prompt.complaints()
     assert "Error" not in prompt.complaints()

@@ -22,7 +22,7 @@ from lamina.records import MISSING, Conflict, Missing, Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
 DELETIONS_LIMIT: Final = 100
-"""So many deleted keys are asked for their history, a call each; of more, who deleted them stays unsaid."""
+"""For so many deleted keys the history is read, with a call each. Of more, the error does not say who deleted them."""
 NAMED_KEYS: Final = 10
 """So many keys an error's text names."""
 
@@ -40,7 +40,7 @@ def conflict_error(
 
 
 def explain(
-    verb: Operation,
+    operation: Operation,
     stage: StagedChanges,
     request: pb.CommitRequest | pb.RevertConfigRequest,
     error: ReportedConflictError,
@@ -50,13 +50,13 @@ def explain(
     conflicts = {conflict.key: conflict_of(conflict) for conflict in detail.conflicts}
     omitted = [conflict.key for conflict in detail.conflicts if conflict.values_omitted]
     if detail.truncated:
-        head = yield from read_header(verb, config, detail.head_version)
-        keys = yield from _conflicting(verb, stage, request, head)
-        yours = yield from _yours(verb, request, keys)
-        conflicts = yield from describe(verb, head, keys, stage.base, yours)
+        head = yield from read_header(operation, config, detail.head_version)
+        keys = yield from _conflicting(operation, stage, request, head)
+        yours = yield from _yours(operation, request, keys)
+        conflicts = yield from describe(operation, head, keys, stage.base, yours)
     elif omitted:
-        yours = yield from _yours(verb, request, omitted)
-        theirs = yield from _read(verb, config, detail.head_version, omitted)
+        yours = yield from _yours(operation, request, omitted)
+        theirs = yield from _read(operation, config, detail.head_version, omitted)
         for key in omitted:
             sides = _sides(key, stage.base, theirs, yours)
             conflicts[key] = replace(conflicts[key], **sides)
@@ -64,14 +64,14 @@ def explain(
 
 
 def describe(
-    verb: Operation,
+    operation: Operation,
     head: Version,
     keys: Collection[str],
     base: Lookup,
     yours: Mapping[str, Stored | Missing],
 ) -> Flow[dict[str, Conflict]]:
-    """Tell both sides of these keys at a head, and who committed theirs. What is not in `yours` is as in the base."""
-    pages = yield from read_version(verb, head.config, head, view=pb.BLAME, keys=_named(keys))
+    """Return both sides of these keys at a head, and who committed theirs. Keys not in `yours` are as in the base."""
+    pages = yield from read_version(operation, head.config, head, view=pb.BLAME, keys=_named(keys))
     theirs, blame = {key: load(entry.value) for key, entry in PagedEntries(pages).items()}, blame_of(pages)
     deleted = [key for key in keys if key not in theirs][:DELETIONS_LIMIT]
     conflicts: dict[str, Conflict] = {}
@@ -80,16 +80,16 @@ def describe(
         if key in theirs:
             version, author = blame[key].number, blame[key].author
         elif key in deleted:
-            version, author = yield from _deletion(verb, head, key)
+            version, author = yield from _deletion(operation, head, key)
         conflicts[key] = Conflict(key, version=version, author=author, **_sides(key, base, theirs, yours))
     return conflicts
 
 
-def _deletion(verb: Operation, head: Version, key: str) -> Flow[tuple[int, str]]:
+def _deletion(operation: Operation, head: Version, key: str) -> Flow[tuple[int, str]]:
     """Find the version that deleted a key that the head does not have, and its author."""
     request = pb.GetKeyHistoryRequest(config=head.config, key=key, newest_first=True)
     while True:
-        reply = yield from verb.ask(GET_KEY_HISTORY, request)
+        reply = yield from operation.ask(GET_KEY_HISTORY, request)
         for change in reply.changes:
             if change.version <= head.number:
                 return change.version, change.author
@@ -99,31 +99,31 @@ def _deletion(verb: Operation, head: Version, key: str) -> Flow[tuple[int, str]]
 
 
 def _conflicting(
-    verb: Operation, stage: StagedChanges, request: pb.CommitRequest | pb.RevertConfigRequest, head: Version
+    operation: Operation, stage: StagedChanges, request: pb.CommitRequest | pb.RevertConfigRequest, head: Version
 ) -> Flow[Collection[str]]:
     """Find anew the keys that the server refused, by the rule that it refused them by."""
     if isinstance(request, pb.CommitRequest) and request.merge_policy == pb.MERGE_DISJOINT:
         staged = {change.key: _of(change) for change in request.changes}
-        messages = yield from _read(verb, head.config, head.number, staged.keys() | set(request.read_keys))
+        messages = yield from _read(operation, head.config, head.number, staged.keys() | set(request.read_keys))
         return merge(stage.base, _Found(messages), staged, set(request.read_keys)).conflicts
-    entries = yield from advance(verb, stage.base, head)
+    entries = yield from advance(operation, stage.base, head)
     both = {*entries, *stage.base}
     return [key for key in sorted(both) if entries.stored(key) != stage.base.stored(key)]
 
 
 def _yours(
-    verb: Operation, request: pb.CommitRequest | pb.RevertConfigRequest, keys: Iterable[str]
+    operation: Operation, request: pb.CommitRequest | pb.RevertConfigRequest, keys: Iterable[str]
 ) -> Flow[Mapping[str, Stored | Missing]]:
-    """Tell what the request would have made of the keys; where it says nothing, the base stays."""
+    """Return the values that the request would have given the keys; others stay as in the base."""
     if isinstance(request, pb.CommitRequest):
         return {change.key: _of(change) for change in request.changes}
     wanted = set(keys)
-    old = yield from _read(verb, request.config, request.to_version, wanted)
+    old = yield from _read(operation, request.config, request.to_version, wanted)
     return {key: old.get(key, MISSING) for key in wanted}
 
 
-def _read(verb: Operation, config: str, number: int, keys: Collection[str]) -> Flow[dict[str, Stored]]:
-    pages = yield from read_version(verb, config, number, keys=_named(keys))
+def _read(operation: Operation, config: str, number: int, keys: Collection[str]) -> Flow[dict[str, Stored]]:
+    pages = yield from read_version(operation, config, number, keys=_named(keys))
     return {key: load(entry.value) for key, entry in PagedEntries(pages).items()}
 
 

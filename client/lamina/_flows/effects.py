@@ -4,7 +4,7 @@ A flow is a generator: it yields an effect, is sent the result or thrown the err
 Whatever is raised meanwhile is thrown in, Ctrl-C and a task's cancellation too; a flow stops for LaminaErrors alone.
 Two shells run flows, sync.py and aio.py; tests run them against a script.
 
-    reply = yield from verb.ask(GET_VERSION, request)      one call, tried again until the verb's time is over
+    reply = yield from operation.ask(GET_VERSION, request)      one call, tried again until the verb's time is over
 """
 
 from collections.abc import Callable, Generator
@@ -28,7 +28,7 @@ class Call(NamedTuple):
 
 
 class Sleep(NamedTuple):
-    """Let so many seconds pass."""
+    """Wait so many seconds."""
 
     seconds: float
 

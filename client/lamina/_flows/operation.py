@@ -22,11 +22,11 @@ FIRST_SERVER_SECONDS: Final = 2.0
 
 
 LAST_TRY_SECONDS: Final = 0.01
-"""With less time than this left there is no point in another try."""
+"""With less time left than this, another try is pointless."""
 
 
 BUG_TRIES: Final = 3
-"""A defect of the server's may be a passing one, but is not worth a verb's whole time."""
+"""A defect of the server may pass, but is not worth a verb's whole time."""
 
 
 _LASTING: Final = frozenset({"BUG", PROXY})
@@ -70,7 +70,7 @@ class Operation:
                     raise _marked(error, request) from None
                 left = self._left()
                 if left < LAST_TRY_SECONDS:
-                    raise _marked(self._deadline(failures, error), request) from error
+                    raise _marked(self._deadline(failures, error), request) from None
                 if failures.tries == 1:
                     log.info("%s; trying again for %.0f s", error, left)
             except LaminaError as error:
@@ -88,7 +88,7 @@ class Operation:
         return self.session.uniform(0, min(RETRY_CEILING_SECONDS, RETRY_FIRST_SECONDS * 2 ** min(rounds, 16)))
 
     def _share(self, silences: int) -> float:
-        """Say how long a try may take, so that one server that says nothing leaves time for the others.
+        """Return how many seconds a try may take, so that one silent server leaves time for the others.
 
         With one server, all the time there is. With two and 10 s: at most 2 s for the first, then 4 s for the second,
         which may just be slow, and half of what is left for each further one. Only tries that ran out of their time

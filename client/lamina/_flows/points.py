@@ -15,7 +15,7 @@ VERSION_LIMIT: Final = 2**63 - 1
 
 
 def number_of(point: SupportsIndex, config: str | None = None) -> int:
-    """Give the number that a version of a config was named by; TypeError or InvalidError if it cannot be one."""
+    """Return the number of a version that a user named; TypeError or InvalidError if it cannot be one."""
     if isinstance(point, Version) and config not in {None, point.config}:
         text = f"version {point.number} of {point.config!r} is no version of {config!r}"
         raise InvalidError(text, reason="BAD_REQUEST")

@@ -39,7 +39,7 @@ Reply = TypeVar("Reply", bound=Any)
 
 
 READ_KEYS_LIMIT: Final = 1_000
-"""Keys a request may name, by the wire contract; beyond, the whole map is read."""
+"""Keys that a request may name, by the wire contract; for more, the whole map is read."""
 SMALL_MAP_KEYS: Final = 1_000
 """Up to here a whole map is about one page, so reading it anew costs no more than finding out what changed."""
 CATCH_UP_VERSIONS: Final = 100
@@ -70,15 +70,15 @@ def at(session: Session, base: Entries, point: Point) -> Flow[Entries]:
 
 def diff(session: Session, config: str, old: Point, new: Point | None) -> Flow[dict[str, Change]]:
     """Compare any two versions; without a second one, up to the head."""
-    verb = Operation(session)
-    from_version = yield from resolve(verb, config, old)
-    to_version = yield from resolve(verb, config, new)
+    operation = Operation(session)
+    from_version = yield from resolve(operation, config, old)
+    to_version = yield from resolve(operation, config, new)
     request = pb.DiffVersionsRequest(config=config, from_version=from_version, to_version=to_version)
-    return differences_of((yield from read_pages(verb, DIFF_VERSIONS, request)))
+    return differences_of((yield from read_pages(operation, DIFF_VERSIONS, request)))
 
 
 def blame(session: Session, base: Entries, keys: Collection[str]) -> Flow[dict[str, Version]]:
-    """Tell which version set each key's value, as of the base; KeyError for a key that it does not have."""
+    """Return for each key the version that set its value, as of the base; KeyError for a key that the base lacks."""
     for key in keys:
         base.origin(key)
     if not base:
@@ -156,99 +156,134 @@ def server_info(session: Session) -> Flow[ServerInfo]:
     return server_info_of((yield from Operation(session).ask(GET_SERVER_INFO, pb.GetServerInfoRequest())))
 
 
-def newest(verb: Operation, base: Entries) -> Flow[Entries]:
+def newest(operation: Operation, base: Entries) -> Flow[Entries]:
     """Read the head, given what is known of an older version; CursorError if that is not in its past."""
     config = base.header.config
     try:
         if len(base) <= SMALL_MAP_KEYS:
-            head = yield from read_entries(verb, config)
-            yield from _check_past(verb, base, head.header)
+            head = yield from read_entries(operation, config)
+            yield from _check_past(operation, base, head.header)
             return base if head.header.number == base.header.number else head
-        header = yield from read_header(verb, config)
+        header = yield from read_header(operation, config)
     except NotFoundError:
         if base.header.number:
             raise
         return base  # a config that is still to be created
-    yield from _check_past(verb, base, header)
-    return (yield from advance(verb, base, header))
+    yield from _check_past(operation, base, header)
+    return (yield from advance(operation, base, header))
 
 
-def advance(verb: Operation, base: Entries, header: Version) -> Flow[Entries]:
+def advance(operation: Operation, base: Entries, header: Version) -> Flow[Entries]:
     """Read the entries of a later version by what changed in between, where that is the lesser part."""
     config, behind = header.config, header.number - base.header.number
     if not behind:
         return base
     if len(base) > SMALL_MAP_KEYS and 0 < behind <= CATCH_UP_VERSIONS:
         request = pb.ListVersionsRequest(config=config, before_version=header.number + 1, page_size=behind)
-        reply = yield from verb.ask(LIST_VERSIONS, request)
+        reply = yield from operation.ask(LIST_VERSIONS, request)
         changed = {key for version in reply.versions for key in version.changed_keys}
         whole = all(version.change_count == len(version.changed_keys) for version in reply.versions)
         if len(reply.versions) == behind and whole and len(changed) <= READ_KEYS_LIMIT:
-            found = PagedEntries((yield from read_version(verb, config, header, keys=sorted(changed))))
+            found = PagedEntries((yield from read_version(operation, config, header, keys=sorted(changed))))
             return base.advanced(header, {key: found.get(key) for key in changed})
-    return (yield from read_entries(verb, config, header))
+    return (yield from read_entries(operation, config, header))
 
 
-def resolve(verb: Operation, config: str, point: Point | None) -> Flow[int]:
-    """Give the number of the version at a point in time; None is the head."""
+def resolve(operation: Operation, config: str, point: Point | None) -> Flow[int]:
+    """Return the number of the version at a point in time; None is the head."""
     if point is None or isinstance(point, datetime):
-        return (yield from read_header(verb, config, point)).number
+        return (yield from read_header(operation, config, point)).number
     return number_of(point, config)
 
 
-def read_header(verb: Operation, config: str, point: Point | None = None) -> Flow[Version]:
+def read_header(operation: Operation, config: str, point: Point | None = None) -> Flow[Version]:
     """Read one version's header; None is the head."""
-    pages = yield from read_version(verb, config, point, view=pb.HEADER)
+    pages = yield from read_version(operation, config, point, view=pb.HEADER)
     return version_of(pages[0])
 
 
-def read_entries(verb: Operation, config: str, point: Point | None = None) -> Flow[Entries]:
+def header_at(operation: Operation, config: str, time: datetime) -> Flow[Version]:
+    """Read the header of the newest version at a time; version 0 if the first one is younger."""
+    pages = yield from _read_version(operation, _version_request(operation, config, time, view=pb.HEADER))
+    return version_of(pages[0])
+
+
+def read_entries(operation: Operation, config: str, point: Point | None = None) -> Flow[Entries]:
     """Read one version's whole map; None is the head."""
-    pages = yield from read_version(verb, config, point)
+    pages = yield from read_version(operation, config, point)
     return Entries(version_of(pages[0]), PagedEntries(pages))
 
 
 def read_version(
-    verb: Operation,
+    operation: Operation,
     config: str,
     point: Point | None = None,
     *,
     view: pb.View.ValueType = pb.ENTRIES,
     keys: Collection[str] = (),
 ) -> Flow[list[pb.ConfigVersion]]:
-    """Read a version's pages; all answer for the version that the first one resolved. No keys: all of them."""
-    horizon = verb.session.horizon
-    request = pb.GetVersionRequest(config=config, view=view, keys=keys, min_version=horizon.least(config))
+    """Read a version's pages; all answer for the version that the first one resolved. No keys: all of them.
+
+    NotFoundError for a time before the first version: only the number 0 names the empty map.
+    """
+    request = _version_request(operation, config, point, view=view, keys=keys)
+    pages = yield from _read_version(operation, request)
+    if isinstance(point, datetime) and not pages[0].version:
+        first = yield from read_header(operation, config, 1)
+        text = (
+            f"{config} has no version at {point.isoformat()}: version 1, its first, was committed at "
+            f"{first.time.isoformat()} (0 names the empty map before it)"
+        )
+        raise NotFoundError(text, reason="VERSION_NOT_FOUND")
+    return pages
+
+
+def _version_request(
+    operation: Operation,
+    config: str,
+    point: Point | None,
+    *,
+    view: pb.View.ValueType = pb.ENTRIES,
+    keys: Collection[str] = (),
+) -> pb.GetVersionRequest:
+    least = operation.session.horizon.least(config)
+    request = pb.GetVersionRequest(config=config, view=view, keys=keys, min_version=least)
     if isinstance(point, datetime):
         request.time.CopyFrom(timestamp_of(point))
     elif point is not None:
         request.version = number_of(point, config)
-    pages = yield from read_pages(verb, GET_VERSION, request)
-    horizon.saw(version_of(pages[0]))
+    return request
+
+
+def _read_version(operation: Operation, request: pb.GetVersionRequest) -> Flow[list[pb.ConfigVersion]]:
+    pages = yield from read_pages(operation, GET_VERSION, request)
+    operation.session.horizon.saw(version_of(pages[0]))
     return pages
 
 
-def read_pages(verb: Operation, rpc: Rpc[Request, Reply], request: Request) -> Flow[list[Reply]]:
+def read_pages(operation: Operation, rpc: Rpc[Request, Reply], request: Request) -> Flow[list[Reply]]:
     """Read all pages of a reply."""
     pages: list[Reply] = []
     while not pages or pages[-1].next_page_token:
         if pages:
             request.page_token = pages[-1].next_page_token
-        pages.append((yield from verb.ask(rpc, request)))
+        pages.append((yield from operation.ask(rpc, request)))
     return pages
 
 
-def _check_past(verb: Operation, base: Entries, head: Version) -> Flow[None]:
+def _check_past(operation: Operation, base: Entries, head: Version) -> Flow[None]:
     """Raise CursorError unless the base is in the head's past: a restored backup may have grown another one."""
     known = base.header
     if not known.number:
         return
-    same = head if head.number == known.number else (yield from read_header(verb, known.config, known))
+    same = head if head.number == known.number else (yield from read_header(operation, known.config, known))
     if same.hash != known.hash:
         raise forked(known.config, known.number, known.hash, head.number)
 
 
 def _limit(limit: int) -> int:
+    if not isinstance(limit, int):  # pyright: ignore[reportUnnecessaryIsInstance] - for who has no checker
+        raise TypeError(f"limit= is an int, not {type(limit).__name__}")
     if limit < 0:
         raise InvalidError(f"limit={limit}: there is no such number of items", reason="BAD_REQUEST")
     return limit

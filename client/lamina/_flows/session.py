@@ -22,7 +22,7 @@ class Horizon:
         self._seen: dict[str, tuple[int, str]] = {}
 
     def least(self, config: str) -> int:
-        """Give the version that a head read of the config must at least show."""
+        """Return the least version that a head read of the config must show."""
         return self._seen.get(config, (0, ""))[0]
 
     def saw(self, version: Version) -> None:
@@ -43,7 +43,7 @@ def forked(config: str, number: int, known: str, head: int) -> CursorError:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What all verbs of one client share. The clock and the dice stand here so that tests may bring their own.
+    """What all verbs of one client share. Tests bring their own clock and random numbers.
 
     `servers` is how many addresses there are: a failed try leads to the next one.
     """

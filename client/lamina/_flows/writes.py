@@ -25,6 +25,7 @@ from lamina._mapping.entries import Entries
 from lamina._mapping.merge import merge
 from lamina._mapping.stage import StagedChanges, applied, changes_of
 from lamina._mapping.values import Stored, check_text, encode
+from lamina._runtime.arguments import checked, finished
 from lamina._wire.causes import PROXY
 from lamina._wire.messages import PagedEntries, version_of
 from lamina._wire.rpcs import COMMIT, FORK_CONFIG, REVERT_CONFIG, Rpc
@@ -44,29 +45,31 @@ CONTENTION_SECONDS: Final = 0.01
 def commit(session: Session, stage: StagedChanges, message: str, *, merge: bool, dry_run: bool) -> Flow[Version]:
     """Write what is staged; the stage then stands on the new version, others' changes included."""
     _refuse_within(stage)
-    verb, message = Operation(session), check_text(message, "a message")
+    operation, message = Operation(session), check_text(message, "a message")
     request = _commit_request(stage, stage.staged, message, merge=merge)
     if dry_run:
-        return (yield from _preview(verb, stage, request))
+        return (yield from _preview(operation, stage, request))
     if stage.unresolved is not None and not _same(stage.unresolved, request):
-        settled = yield from _resolve_open_write(verb, stage, None)
+        settled = yield from _resolve_open_write(operation, stage, None)
         if settled is not None and not stage.staged:
             return settled  # all of the draft was in the open write
         request = _commit_request(stage, stage.staged, message, merge=merge)
     if request.changes:
-        return (yield from _write(verb, stage, request))
-    return (yield from _move_to_head(verb, stage, None, stay=not merge))
+        return (yield from _write(operation, stage, request))
+    return (yield from _move_to_head(operation, stage, None, stay=not merge))
 
 
 def refresh(session: Session, stage: StagedChanges, resolve: Resolve) -> Flow[None]:
     """Carry what is staged to the head."""
-    if resolve not in {None, "theirs", "yours"} and not callable(resolve):
-        raise TypeError("resolve= takes 'theirs', 'yours' or a function of a Conflict")
+    if resolve not in (None, "theirs", "yours"):
+        if not callable(resolve):
+            raise TypeError("resolve= takes 'theirs', 'yours' or a function of a Conflict")
+        checked(resolve, "resolve=")
     _refuse_within(stage)
-    verb = Operation(session)
+    operation = Operation(session)
     if stage.unresolved is not None:
-        yield from _resolve_open_write(verb, stage, resolve)
-    yield from _move_to_head(verb, stage, resolve)
+        yield from _resolve_open_write(operation, stage, resolve)
+    yield from _move_to_head(operation, stage, resolve)
 
 
 def begin_edit(session: Session, stage: StagedChanges) -> Flow[None]:
@@ -79,9 +82,9 @@ def begin_edit(session: Session, stage: StagedChanges) -> Flow[None]:
 def transact(session: Session, stage: StagedChanges, invoke: Invoke, message: str) -> Flow[Version]:
     """Have a function change the draft, and write that; where others changed what it read, run it on the new head.
 
-    Each try has the whole of the verb's time, and there is no limit of tries: each that fails means that a commit of
-    somebody else's went through. What the function raises discards the draft; an open write stays for `commit`.
-    What a conflict is about is not asked for: the function runs anew, whatever it is.
+    Each try has the whole of the verb's time, and there is no limit of tries: each that fails means that somebody
+    else's commit succeeded. What the function raises discards the draft; an open write stays for `commit`. The details
+    of a conflict are not read, because the function runs again in any case.
     """
     message = check_text(message, "a message")
     _refuse_changes(stage, "transact")
@@ -96,11 +99,11 @@ def transact(session: Session, stage: StagedChanges, invoke: Invoke, message: st
             stage.discard()
             raise
         stage.is_running = False
-        verb, request = Operation(session), _commit_request(stage, stage.staged, message, merge=True)
+        operation, request = Operation(session), _commit_request(stage, stage.staged, message, merge=True)
         try:
             if request.changes:
-                return (yield from _send(verb, stage, request))
-            return (yield from _move_to_head(verb, stage, None))
+                return (yield from _send(operation, stage, request))
+            return (yield from _move_to_head(operation, stage, None))
         except ConflictError:
             stage.discard()
         except BaseException:
@@ -115,22 +118,22 @@ def revert(session: Session, stage: StagedChanges, keys: tuple[str, ...], to: Po
     """Write some keys, or without any the whole map, as they were at another version."""
     _refuse_within(stage)
     _refuse_changes(stage, "revert")
-    verb, message = Operation(session), check_text(message, "a message")
-    number = yield from resolve(verb, stage.base.header.config, to)
-    request = yield from _revert_request(verb, stage, keys, number, message)
+    operation, message = Operation(session), check_text(message, "a message")
+    number = yield from resolve(operation, stage.base.header.config, to)
+    request = yield from _revert_request(operation, stage, keys, number, message)
     if stage.unresolved is not None and not _same(stage.unresolved, request):
-        yield from _resolve_open_write(verb, stage, None)
+        yield from _resolve_open_write(operation, stage, None)
         _refuse_changes(stage, "revert")
-        request = yield from _revert_request(verb, stage, keys, number, message)
+        request = yield from _revert_request(operation, stage, keys, number, message)
     if isinstance(request, pb.CommitRequest) and not request.changes:
-        return (yield from _move_to_head(verb, stage, None))
-    return (yield from _write(verb, stage, request))
+        return (yield from _move_to_head(operation, stage, None))
+    return (yield from _write(operation, stage, request))
 
 
 def fork(session: Session, stage: StagedChanges, target: str, at: Point | None, message: str) -> Flow[Entries]:
     """Make a new config of one version of this one, by default of the one the stage stands on, and read it."""
-    verb, config = Operation(session), stage.base.header.config
-    number = yield from resolve(verb, config, stage.base.header if at is None else at)
+    operation, config = Operation(session), stage.base.header.config
+    number = yield from resolve(operation, config, stage.base.header if at is None else at)
     request = pb.ForkConfigRequest(
         source=config,
         source_version=number,
@@ -142,89 +145,91 @@ def fork(session: Session, stage: StagedChanges, target: str, at: Point | None, 
     request.request_id = unresolved.request_id if unresolved and known else session.new_request_id()
     stage.unresolved_fork = request
     try:
-        reply = yield from verb.ask(FORK_CONFIG, request)
+        reply = yield from operation.ask(FORK_CONFIG, request)
     except LaminaError as error:
         if not _leaves_open(error, resumed=known):
             stage.unresolved_fork = None
         raise
-    entries = yield from read_entries(verb, request.target, reply.version.version)
+    entries = yield from read_entries(operation, request.target, reply.version.version)
     stage.unresolved_fork = None
     return entries
 
 
-def _write(verb: Operation, stage: StagedChanges, request: Write) -> Flow[Version]:
+def _write(operation: Operation, stage: StagedChanges, request: Write) -> Flow[Version]:
     """Send a write, and tell both sides of a conflict."""
     try:
-        return (yield from _send(verb, stage, request))
+        return (yield from _send(operation, stage, request))
     except ReportedConflictError as error:
-        raise (yield from explain(verb, stage, request, error)) from None
+        raise (yield from explain(operation, stage, request, error)) from None
 
 
-def _send(verb: Operation, stage: StagedChanges, request: Write) -> Flow[Version]:
+def _send(operation: Operation, stage: StagedChanges, request: Write) -> Flow[Version]:
     """Send a write, under the open one's id where it is the same, and stand on its outcome."""
     resumed = stage.unresolved is not None
     if stage.unresolved is None:
-        request.request_id = verb.session.new_request_id()
+        request.request_id = operation.session.new_request_id()
         stage.unresolved, stage.unresolved_keys = request, frozenset(stage.staged)
     try:
-        reply = yield from verb.ask(_rpc_of(request), stage.unresolved)
+        reply = yield from operation.ask(_rpc_of(request), stage.unresolved)
     except LaminaError as error:
         if not _leaves_open(error, resumed=resumed):
             stage.unresolved = None
         raise
-    stage.rebase((yield from _entries_after(verb, stage, request, reply)), {})
+    stage.rebase((yield from _entries_after(operation, stage, request, reply)), {})
     stage.unresolved = None
     return version_of(reply.version)
 
 
-def _resolve_open_write(verb: Operation, stage: StagedChanges, resolve: Resolve) -> Flow[Version | None]:
+def _resolve_open_write(operation: Operation, stage: StagedChanges, resolve: Resolve) -> Flow[Version | None]:
     """Learn what became of the open write, and carry to it what was staged since; None if it was refused."""
     request = stage.unresolved
     assert request is not None
     try:
-        reply = yield from verb.ask(_rpc_of(request), request)
+        reply = yield from operation.ask(_rpc_of(request), request)
     except LaminaError as error:
         if _leaves_open(error, resumed=True):
             raise
         stage.unresolved = None  # refused, so never written: what is staged will get an answer of its own
         return None
-    landed = yield from _entries_after(verb, stage, request, reply)
+    landed = yield from _entries_after(operation, stage, request, reply)
     own = request.changes if isinstance(request, pb.CommitRequest) else ()
     base = applied(stage.base, version_of(reply.version), own)
     # Of the keys in the open write, those that the draft had changed may have been set back since. A revert's were not
     # the draft's: they are what they became.
     wanted = {key: stage.stored(key) for key in stage.staged.keys() | stage.unresolved_keys}
     staged = {key: value for key, value in wanted.items() if value != base.stored(key)}
-    stage.rebase(landed, (yield from _carry(verb, stage, base, landed, staged, resolve=resolve)))
+    stage.rebase(landed, (yield from _rebase(operation, stage, base, landed, staged, resolve=resolve)))
     stage.unresolved = None
     return version_of(reply.version)
 
 
-def _entries_after(verb: Operation, stage: StagedChanges, request: Write, reply: pb.CommitResponse) -> Flow[Entries]:
+def _entries_after(
+    operation: Operation, stage: StagedChanges, request: Write, reply: pb.CommitResponse
+) -> Flow[Entries]:
     """Make the entries of the version that a write ended in: without a call, where it alone made the difference."""
     header = version_of(reply.version)
-    verb.session.horizon.saw(header)
+    operation.session.horizon.saw(header)
     alone = reply.created and not reply.merged and header.parent == stage.base.header.number
     if alone and isinstance(request, pb.CommitRequest):
         return applied(stage.base, header, request.changes)
     try:
-        return (yield from advance(verb, stage.base, header))
+        return (yield from advance(operation, stage.base, header))
     except LaminaError as error:  # of a write all the same: whoever catches this can tell that there is one to resume
         error.request_id = request.request_id
         raise
 
 
-def _move_to_head(verb: Operation, stage: StagedChanges, resolve: Resolve, *, stay: bool = False) -> Flow[Version]:
+def _move_to_head(operation: Operation, stage: StagedChanges, resolve: Resolve, *, stay: bool = False) -> Flow[Version]:
     """Move to the head; with `stay`, refuse if that is a move."""
-    head = yield from newest(verb, stage.base)
+    head = yield from newest(operation, stage.base)
     if stay and head.header.number != stage.base.header.number:
         raise conflict_error(head.header.config, {}, head.header.number)
-    stage.rebase(head, (yield from _carry(verb, stage, stage.base, head, stage.staged, resolve=resolve)))
+    stage.rebase(head, (yield from _rebase(operation, stage, stage.base, head, stage.staged, resolve=resolve)))
     return head.header
 
 
-def _carry(
-    verb: Operation,
+def _rebase(
+    operation: Operation,
     stage: StagedChanges,
     base: Entries,
     head: Entries,
@@ -233,30 +238,30 @@ def _carry(
     resolve: Resolve,
 ) -> Flow[dict[str, Stored | Missing]]:
     """Merge staged changes with the head's; conflicts are resolved, or raised."""
-    merged = merge(base, head, staged, stage.read & staged.keys())
+    merged = merge(base, head, staged, stage.keys_read & staged.keys())
     if not merged.conflicts or resolve == "yours":
         return merged.staged
     if resolve == "theirs":
         return {key: value for key, value in merged.staged.items() if key not in merged.conflicts}
-    conflicts = yield from describe(verb, head.header, merged.conflicts, base, staged)
+    conflicts = yield from describe(operation, head.header, merged.conflicts, base, staged)
     if resolve is None:
         raise conflict_error(head.header.config, conflicts, head.header.number)
-    return merged.staged | {key: _decided(resolve(conflict), key) for key, conflict in conflicts.items()}
+    return merged.staged | {key: _decided(finished(resolve(conflict)), key) for key, conflict in conflicts.items()}
 
 
 def _decided(value: Any, key: str) -> Stored | Missing:
     return MISSING if value is MISSING else encode(value, key=key)
 
 
-def _preview(verb: Operation, stage: StagedChanges, request: pb.CommitRequest) -> Flow[Version]:
+def _preview(operation: Operation, stage: StagedChanges, request: pb.CommitRequest) -> Flow[Version]:
     """Have a commit checked and merged, but not written."""
     if not request.changes:
-        return (yield from read_header(verb, request.config)) if request.base_version else stage.base.header
+        return (yield from read_header(operation, request.config)) if request.base_version else stage.base.header
     request.validate_only = True
     try:
-        reply = yield from verb.ask(COMMIT, request)
+        reply = yield from operation.ask(COMMIT, request)
     except ReportedConflictError as error:
-        raise (yield from explain(verb, stage, request, error)) from None
+        raise (yield from explain(operation, stage, request, error)) from None
     return replace(version_of(reply.version), config=request.config, time=datetime.now(UTC))
 
 
@@ -271,12 +276,12 @@ def _commit_request(
         changes=changes_of(staged),
         message=message,
         merge_policy=pb.MERGE_DISJOINT if merge and not depends_on_all else pb.REQUIRE_BASE,
-        read_keys=() if depends_on_all else stage.read_keys(),
+        read_keys=() if depends_on_all else stage.declared_reads(),
     )
 
 
 def _revert_request(
-    verb: Operation, stage: StagedChanges, keys: tuple[str, ...], number: int, message: str
+    operation: Operation, stage: StagedChanges, keys: tuple[str, ...], number: int, message: str
 ) -> Flow[Write]:
     base = stage.base.header
     if not keys:
@@ -287,7 +292,7 @@ def _revert_request(
             base_hash=bytes.fromhex(base.hash),
             message=message,
         )
-    old = Entries(base, PagedEntries((yield from read_version(verb, base.config, number, keys=keys))))
+    old = Entries(base, PagedEntries((yield from read_version(operation, base.config, number, keys=keys))))
     for key in keys:
         if key not in old and key not in stage.base:
             raise KeyError(key)
@@ -296,7 +301,7 @@ def _revert_request(
 
 
 def _same(open_write: Any, request: Any) -> bool:
-    """Tell whether two requests ask for the same, their ids aside."""
+    """Return whether two requests ask for the same, apart from their ids."""
     if type(open_write) is not type(request):
         return False
     other = type(request)()
@@ -306,10 +311,10 @@ def _same(open_write: Any, request: Any) -> bool:
 
 
 def _leaves_open(error: LaminaError, *, resumed: bool) -> bool:
-    """Return whether a write may have happened: only the server's word, which has a reason, says that it did not.
+    """Return whether a write may have happened. Only an error with the server's reason says that it did not.
 
-    What comes without one is from gRPC or from something on the way, and an earlier try may have got further. A proxy
-    that refuses a request has not let it through; but of one that is resumed it does not know what came of it before.
+    An error without one is from gRPC or from something on the way, and an earlier try may have reached the server. A
+    proxy that refuses a request has not let it through; but it does not know what came of a write that is resumed.
     """
     if isinstance(error, UnavailableError) or error.reason is None:
         return True
@@ -321,7 +326,7 @@ def _rpc_of(request: Write) -> Rpc[Any, pb.CommitResponse]:
 
 
 def _refuse_within(stage: StagedChanges) -> None:
-    """Refuse what would move the draft under a transaction's function: of what that read nobody would know any more."""
+    """Refuse what would move the draft while a transaction's function runs: what it has read would be forgotten."""
     if stage.is_running:
         text = "within transact a draft is read and changed: transact itself refreshes and commits it"
         raise InvalidError(text, reason="BAD_REQUEST")

@@ -12,6 +12,7 @@ import grpc
 
 from lamina import _environment
 from lamina._grpc.tls import TLS
+from lamina._runtime.arguments import check_text, seconds
 from lamina._wire.causes import Peer
 from lamina._wire.status import error_of
 from lamina.errors import InvalidError, LaminaError
@@ -104,11 +105,15 @@ def connection(
     Reads files at most: nothing is sent.
     """
     _environment.tell_unknown()
+    check_text(target, f"target, such as {DEFAULT_TARGET!r},")
+    check_text(token, "token=")
+    check_text(author, "author=")
     target = target if target is not None else _environment.text(_environment.TARGET) or DEFAULT_TARGET
     token = token if token is not None else _environment.token()
     tls = _checked_tls(tls=tls)
     if timeout is DEFAULT_TIMEOUT_SECONDS and (given := _environment.timeout()) is not None:
         timeout = given
+    timeout = seconds(timeout, "timeout=")
     author = author if author is not None else _environment.text(_environment.AUTHOR)
     addresses = tuple(_address(part.strip(), tls=tls) for part in target.split(","))
     if not 0 < timeout <= _TIMEOUT_LIMIT_SECONDS:
@@ -119,7 +124,7 @@ def connection(
         author = _os_user()
     metadata = [("authorization", f"Bearer {_token(token)}")] if token is not None else []
     metadata += [("lamina-author", quote_author(author))] if author else []
-    return Connection(target, addresses, tuple(metadata), float(timeout))
+    return Connection(target, addresses, tuple(metadata), timeout)
 
 
 def quote_author(author: str) -> str:

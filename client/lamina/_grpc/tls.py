@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 import grpc
 
+from lamina._runtime.public import public
 from lamina.errors import InvalidError, UnavailableError
 
 Pem: TypeAlias = str | os.PathLike[str] | bytes
@@ -16,6 +17,7 @@ Pem: TypeAlias = str | os.PathLike[str] | bytes
 _CERTIFICATE: Final = re.compile(rb"-----BEGIN CERTIFICATE-----.*?-----END CERTIFICATE-----", re.DOTALL)
 
 
+@public("lamina")
 @dataclass(frozen=True, slots=True)
 class TLS:
     """How to speak TLS: whom to trust, and who this client is. Each is a file's path, or PEM as bytes.

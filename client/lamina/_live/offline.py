@@ -34,6 +34,8 @@ core, or a disk, at most."""
 
 def entries_of_default(config: str, default: Mapping[str, Value]) -> Entries:
     """Return version 0 with these values; TypeError or InvalidError for a value that no commit could hold."""
+    if not isinstance(default, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - for who has no checker
+        raise TypeError(f"default= is a mapping of keys to values, not {type(default).__name__}")
     values = {check_key(key): encode(value, key=key) for key, value in default.items()}
     entries = {key: pb.Entry(key=key, value=dump(values[key])) for key in sorted(values)}
     return Entries(replace(unwritten(config), key_count=len(entries)), entries)

@@ -2,7 +2,10 @@
 
 from enum import StrEnum
 
+from lamina._runtime.public import public
 
+
+@public("lamina")
 class LiveState(StrEnum):
     """How new what a live shows is. Equal to their names as text."""
 

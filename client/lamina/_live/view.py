@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
-from typing import Any, NoReturn, SupportsIndex, TypeVar
+from typing import Any, TypeVar
 
 from lamina._flows.effects import Flow
 from lamina._flows.session import Session
@@ -11,17 +11,19 @@ from lamina._live.state import LiveState
 from lamina._live.tracking import HeadTracker
 from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import Snapshot
+from lamina._runtime.copies import Uncopyable
 from lamina.errors import LaminaError
 from lamina.records import VersionChanges
 
 OnChange = TypeVar("OnChange", bound=Callable[[VersionChanges], Any])
 
 
-class LiveView:
+class LiveView(Uncopyable):
     """What both kinds of a live show, without a lock and without a call."""
 
     __slots__ = ("__weakref__", "_pins", "_tracker")
 
+    _instead = "live.current is a Snapshot, which does"
     _pins: Pins
     _tracker: HeadTracker
 
@@ -84,26 +86,26 @@ class LiveView:
         return self._shown().origin(key)
 
     def __getitem__(self, key: str) -> Any:
-        if self._pins.in_use:
-            return self._shown().value(key)
-        # All in one frame. Where `_head` has to be asked, as in a forked child, nothing was seen.
-        seen = self._tracker.entries.seen
-        return seen[key] if key in seen else self._head().entries.value(key)
+        try:
+            if self._pins.in_use:
+                return self._shown().value(key)
+            # All in one frame. Where `_head` has to be asked, as in a forked child, nothing was read.
+            cache = self._tracker.entries.read_cache
+            return cache[key] if key in cache else self._head().entries.value(key)
+        except KeyError:
+            raise KeyError(key) from None  # a traceback that ends here
 
     def __contains__(self, key: object) -> bool:
         if self._pins.in_use:
             return key in self._shown()
-        return key in self._tracker.entries.seen or key in self._head().entries
+        return key in self._tracker.entries.read_cache or key in self._head().entries
 
     def __iter__(self) -> Iterator[str]:
         raise TypeError("a mapping that moves cannot be read whole: iterate over live.current")
 
     def __repr__(self) -> str:
         tracker = self._tracker
-        return f"<{type(self).__name__} {tracker.entries.header.config!r} version {self.version}, {tracker.state}>"
-
-    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
-        raise TypeError(f"a {type(self).__name__} belongs to its client and does not pickle or copy: live.current does")
+        return f"<{type(self).__name__} {tracker.entries.header.config!r} version {self.version}, {self.state}>"
 
     def _head(self) -> HeadTracker:
         """Return the tracker. The client for threads notices here that the process was forked."""

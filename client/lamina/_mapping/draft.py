@@ -1,22 +1,27 @@
 """The two mappings: Snapshot, one version as it was, and Draft, uncommitted changes over one; pure, no I/O."""
 
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from typing import Any, NoReturn, Self, SupportsIndex
+from typing import Any, Self
 
 from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import ConfigMapping, counted
 from lamina._mapping.stage import StagedChanges
 from lamina._mapping.values import Stored, Value, check_key, encode
+from lamina._runtime.copies import Uncopyable
+from lamina._runtime.tracebacks import end_here
+from lamina.errors import InvalidError
 from lamina.records import MISSING, Change, Missing
 
 
-class Draft(ConfigMapping, MutableMapping[str, Any]):
+class Draft(Uncopyable, ConfigMapping, MutableMapping[str, Any]):
     """A config as this client would have it: a mutable mapping in key order, over one version.
 
     Nothing here talks to a server. Assignments check and copy; `changes` lists what a commit would send.
     """
 
     __slots__ = ("_stage",)
+
+    _instead = "to_dict() makes a plain dict, at(version) a Snapshot, and both do"
 
     def __init__(self, base: Entries) -> None:
         self._stage = StagedChanges(base)
@@ -41,7 +46,7 @@ class Draft(ConfigMapping, MutableMapping[str, Any]):
         self._stage.discard()
 
     def origin(self, key: str) -> int:
-        """Tell which version set the key's committed value; KeyError where there is none."""
+        """Return the number of the version that set the key's committed value; KeyError if there is none."""
         self._note_read(key)
         return self._stage.base.origin(key)
 
@@ -51,7 +56,7 @@ class Draft(ConfigMapping, MutableMapping[str, Any]):
             self._stage.put(key, MISSING)
 
     def setdefault(self, key: str, default: Value = None) -> Any:
-        """Give a key's value; where there is none, set this one first."""
+        """Return a key's value; if there is none, set this one first."""
         return super().setdefault(key, default)
 
     def popitem(self) -> tuple[str, Any]:
@@ -61,18 +66,27 @@ class Draft(ConfigMapping, MutableMapping[str, Any]):
         raise KeyError(f"{self.name} has no keys")
 
     def __getitem__(self, key: str) -> Any:
-        seen = self._stage.seen  # all in one frame: a call costs more than the two looks
-        return seen[key] if key in seen else self._stage.looked_up(key)
+        cache = self._stage.read_cache  # all in one frame: a call costs more than the two looks
+        if key in cache:
+            return cache[key]
+        try:
+            return self._stage.read(key)
+        except KeyError:
+            raise KeyError(key) from None  # a traceback that ends here
 
     def __contains__(self, key: object) -> bool:
-        if key in self._stage.seen:
+        if key in self._stage.read_cache:
             return True
         self._note_read(key)
         return key in self._stage
 
     def __setitem__(self, key: str, value: Value) -> None:
-        key = check_key(key)
-        self._stage.put(key, encode(value, key=key))
+        try:
+            key = check_key(key)
+            self._stage.put(key, encode(value, key=key))
+        except (TypeError, InvalidError) as error:
+            end_here(error)
+            raise
 
     def __delitem__(self, key: str) -> None:
         if self._stage.in_transaction:  # which is another one where somebody else has deleted it
@@ -96,12 +110,6 @@ class Draft(ConfigMapping, MutableMapping[str, Any]):
     def __repr__(self) -> str:
         counts = f"{counted(len(self._stage), 'key')}, {counted(len(self._stage.staged), 'change')}"
         return f"<{type(self).__name__} {self.name!r} version {self.version}, {counts}>"
-
-    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
-        raise TypeError(
-            f"a {type(self).__name__} belongs to its client and does not pickle or copy: "
-            "to_dict() makes a plain dict, at(version) a Snapshot, which does both"
-        )
 
     def _note_read(self, key: object) -> None:
         if isinstance(key, str):

@@ -3,7 +3,7 @@
 Worked example: version 1 has 50,000 keys in one dict. Version 2, x = 28, is made of the same dict and the overlay
 {x: 28}, version 3, without y, of the same dict and the overlay {x: 28, y: none}. So a commit copies what was changed
 lately and not the map. When an overlay has grown too large to be copied each time, the next version gets a dict of its
-own, and an empty overlay. Nothing that was handed out ever changes, so threads may share any of it.
+own, and an empty overlay. Nothing that was handed out ever changes, so threads may share all of it.
 
 Values are decoded when they are first read. What was decoded is kept beside the dict that it came from, and goes with
 it to later versions: a large value that is read all the time is not decoded once for each commit of some other key.
@@ -26,10 +26,10 @@ _NOTHING: Final[Overlay] = {}
 class Entries:
     """The whole map of one version, immutable. Keeps the wire's messages and decodes each on its first access.
 
-    `seen` has the values that were read already, by key: who reads often looks there before asking for a `value`.
+    `read_cache` has the values that were read already, by key; hot paths look there before they ask for a `value`.
     """
 
-    __slots__ = ("_decoded", "_messages", "_order", "_overlaid", "_overlay", "_size", "header", "seen")
+    __slots__ = ("_decoded", "_messages", "_order", "_overlaid", "_overlay", "_size", "header", "read_cache")
 
     _order: Collection[str] | None
 
@@ -42,6 +42,11 @@ class Entries:
     def empty(cls, config: str) -> "Entries":
         """Make version 0."""
         return cls(unwritten(config), {})
+
+    @classmethod
+    def from_bytes(cls, header: Version, content: bytes) -> "Entries":
+        """Make what `to_bytes` was called on."""
+        return cls(header, {entry.key: entry for entry in pb.ConfigVersion.FromString(content).entries})
 
     def __len__(self) -> int:
         return self._size
@@ -58,7 +63,7 @@ class Entries:
         return self._find(key) is not None
 
     def value(self, key: str) -> Any:
-        """Give the value as it is read; KeyError where there is none."""
+        """Return a key's value, lists and dicts read-only; KeyError if there is none."""
         messages: Overlay = self._messages
         decoded = self._decoded
         if key in self._overlay:
@@ -70,24 +75,27 @@ class Entries:
             if message is None:
                 raise KeyError(key)
             value = decoded[key] = read(message.value)
-        self.seen[key] = value
+        self.read_cache[key] = value
         return value
 
     def stored(self, key: str) -> Stored | Missing:
-        """Give the value in canonical form."""
+        """Return a key's value in canonical form; MISSING if there is none."""
         message = self._find(key)
         return MISSING if message is None else load(message.value)
 
     def origin(self, key: str) -> int:
-        """Give the number of the version that set the present value; KeyError where there is none."""
-        return self._message(key).origin_version
+        """Return the number of the version that set a key's value; KeyError if there is none."""
+        message = self._find(key)
+        if message is None:
+            raise KeyError(key)
+        return message.origin_version
 
     def messages(self) -> Iterator[pb.Entry]:
-        """Give the entries as they came, in key order."""
+        """Return the entries as they came, in key order."""
         return map(self._message, self)
 
     def changes_since(self, other: "Entries") -> list[pb.Change]:
-        """Give what makes this of another map, in key order."""
+        """Return the changes that turn another map into this one, in key order."""
         changed = [entry for entry in self.messages() if self.stored(entry.key) != other.stored(entry.key)]
         changes = [pb.Change(key=entry.key, value=entry.value) for entry in changed]
         changes += [pb.Change(key=key, deleted=True) for key in other if key not in self]
@@ -114,20 +122,17 @@ class Entries:
         later._fill(messages, decoded, overlay, overlaid, size, order)  # noqa: SLF001 - of the same class
         return later
 
-    def unseen(self) -> "Entries":
-        """Make the same entries, of which nothing was read yet."""
+    def without_read_cache(self) -> "Entries":
+        """Make the same entries with an empty read cache."""
         same = Entries.__new__(Entries)
         same.header = self.header
         same._fill(self._messages, self._decoded, self._overlay, self._overlaid, self._size, self._order)  # noqa: SLF001
-        same.seen = {}
+        same.read_cache = {}
         return same
 
-    def __getstate__(self) -> tuple[Version, list[tuple[str, bytes]]]:
-        return self.header, [(entry.key, entry.SerializeToString()) for entry in self.messages()]
-
-    def __setstate__(self, state: tuple[Version, list[tuple[str, bytes]]]) -> None:
-        header, messages = state
-        Entries.__init__(self, header, {key: pb.Entry.FromString(message) for key, message in messages})
+    def to_bytes(self) -> bytes:
+        """Return the entries as the wire has them: a ConfigVersion with nothing else in it."""
+        return pb.ConfigVersion(entries=self.messages()).SerializeToString()
 
     def _fill(  # noqa: PLR0917 - what makes up an object, given once
         self,
@@ -140,8 +145,8 @@ class Entries:
     ) -> None:
         """Take what makes up the map: a dict shared with other versions, and what is different from it.
 
-        `decoded` and `overlaid` are what was decoded of these two. `order` has the keys in order; None leaves it to
-        whoever iterates. It may be the dict itself, where its keys are in order.
+        `decoded` and `overlaid` are what was decoded of these two. `order` has the keys in order; with None the first
+        iteration finds it. It may be the dict itself, if its keys are in order.
         """
         self._messages = messages
         self._decoded = decoded
@@ -150,7 +155,7 @@ class Entries:
         self._size = size
         self._order = order
         # Where there is no overlay, the same dict serves.
-        self.seen = {} if overlay else decoded
+        self.read_cache = {} if overlay else decoded
 
     def _find(self, key: Any) -> pb.Entry | None:
         return self._overlay[key] if key in self._overlay else self._messages.get(key)

@@ -13,12 +13,12 @@ _ADVICE = "was read from a config and is read-only: assign a new one, such as co
 
 
 def is_list(value: object) -> TypeGuard[list[Any]]:
-    """Tell whether it is a list, in words that type checkers take for a list of anything."""
+    """Return whether it is a list; type checkers then know a list of anything."""
     return isinstance(value, list)
 
 
 def is_dict(value: object) -> TypeGuard[dict[Any, Any]]:
-    """Tell whether it is a dict, in words that type checkers take for a dict of anything."""
+    """Return whether it is a dict; type checkers then know a dict of anything."""
     return isinstance(value, dict)
 
 

@@ -18,7 +18,7 @@ class Lookup(Protocol):
     """What can be asked for a key's stored value."""
 
     def stored(self, key: str) -> Stored | Missing:
-        """Give the value, or MISSING."""
+        """Return the key's value, or MISSING."""
         ...
 
 

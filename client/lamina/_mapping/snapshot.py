@@ -7,12 +7,13 @@ from typing import Any, TypeGuard
 from lamina._mapping.entries import Entries
 from lamina._mapping.frozen import READ_ONLY, thaw
 from lamina._mapping.values import Stored, encode
+from lamina._runtime.public import public
 from lamina.errors import InvalidError
-from lamina.records import Missing
+from lamina.records import Missing, Version
 
 
 class ConfigMapping(Mapping[str, Any]):
-    """What both have of a dict beyond a Mapping: `|`, `reversed`, and equality by kind as well as value."""
+    """What Snapshot and Draft share with a dict beyond a Mapping: `|`, `reversed`, and equality by kind and value."""
 
     __slots__ = ()
 
@@ -53,6 +54,7 @@ class ConfigMapping(Mapping[str, Any]):
             return False  # what cannot be a value equals none
 
 
+@public("lamina")
 class Snapshot(ConfigMapping):
     """One version of a config: a read-only mapping in key order. Lists and dicts in it are read-only too.
 
@@ -75,15 +77,20 @@ class Snapshot(ConfigMapping):
         return self._entries.header.number
 
     def origin(self, key: str) -> int:
-        """Tell which version set the key's value; KeyError where there is none."""
+        """Return the number of the version that set the key's value; KeyError if there is none."""
         return self._entries.origin(key)
 
     def __getitem__(self, key: str) -> Any:
-        seen = self._entries.seen  # all in one frame: a call costs more than the two looks
-        return seen[key] if key in seen else self._entries.value(key)
+        cache = self._entries.read_cache  # all in one frame: a call costs more than the two looks
+        if key in cache:
+            return cache[key]
+        try:
+            return self._entries.value(key)
+        except KeyError:
+            raise KeyError(key) from None  # a traceback that ends here
 
     def __contains__(self, key: object) -> bool:
-        return key in self._entries.seen or key in self._entries
+        return key in self._entries.read_cache or key in self._entries
 
     def __iter__(self) -> Iterator[str]:
         return iter(self._entries)
@@ -93,6 +100,12 @@ class Snapshot(ConfigMapping):
 
     def __repr__(self) -> str:
         return f"<Snapshot {self.config!r} version {self.version}, {counted(len(self), 'key')}>"
+
+    def __getstate__(self) -> tuple[Version, bytes]:
+        return self._entries.header, self._entries.to_bytes()
+
+    def __setstate__(self, state: tuple[Version, bytes]) -> None:
+        self._entries = Entries.from_bytes(*state)
 
     def _stored(self, key: str) -> Stored | Missing:
         return self._entries.stored(key)

@@ -15,20 +15,18 @@ from lamina.records import MISSING, Missing, Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
 READ_KEYS_DECLARED: Final = 10_000
-"""Keys a commit may declare, by the wire contract; who read more depends on the whole map."""
+"""Keys that a commit may declare, by the wire contract; a transaction that read more depends on the whole map."""
 
 
 class StagedChanges:
     """What a draft holds: a base version, the changes staged over it, and the keys read from it.
 
-    `unresolved` is a write whose outcome is not known, with its request id; commits.py settles it before any other.
-    `unresolved_keys` are the keys that were staged when it began: a revert's are none of the draft's.
-
-    In a transaction all that was read is declared, also what was not changed, until it is committed or discarded.
-    `is_running` while its function runs: what that read has decided on what it does, whatever it discards.
-
-    `seen` has the values that were read since the draft stands where it stands, by key; that those of the base were
-    read is remembered in `read` already. So who reads often looks there before asking for what was `looked_up`.
+    read_cache       values read since the draft stands on this base, by key; hot paths look there before `read`
+    keys_read        keys of the base that were read
+    in_transaction   all that was read is declared, changed or not, until the transaction is committed or discarded
+    is_running       the transaction's function runs: what it has read stays declared even if it discards its changes
+    unresolved       a write whose outcome is not known, with its request id; writes.py settles it before any other
+    unresolved_keys  keys that were staged when that write began: a revert's keys are none of the draft's
     """
 
     __slots__ = (
@@ -39,8 +37,8 @@ class StagedChanges:
         "base",
         "in_transaction",
         "is_running",
-        "read",
-        "seen",
+        "keys_read",
+        "read_cache",
         "staged",
         "unresolved",
         "unresolved_fork",
@@ -50,13 +48,13 @@ class StagedChanges:
     def __init__(self, base: Entries) -> None:
         self.base = base
         self.staged: dict[str, Stored | Missing] = {}
-        self.read: set[str] = set()
+        self.keys_read: set[str] = set()
         self.unresolved: pb.CommitRequest | pb.RevertConfigRequest | None = None
         self.unresolved_fork: pb.ForkConfigRequest | None = None
         self.unresolved_keys: frozenset[str] = frozenset()
         self.in_transaction = self.is_running = False
         self._has_read_all = False  # which keys there are, so that a new one would have made a difference
-        self.seen: dict[str, Any] = {}
+        self.read_cache: dict[str, Any] = {}
         self._reshaped = False  # whether keys were staged or deleted, so that they may not be the base's
         self._order: list[str] | None = None  # the keys in order, once somebody iterated over them
         self._size = len(base)
@@ -79,39 +77,39 @@ class StagedChanges:
         return key in self.base if staged is None else staged is not MISSING
 
     def value(self, key: str) -> Any:
-        """Give the value as it is read; KeyError where there is none."""
+        """Return the value as users read it; KeyError if there is none."""
         stored = self.staged.get(key)
         if stored is None:
             return self.base.value(key)
         if stored is MISSING:
             raise KeyError(key)
-        if key not in self.seen:
-            self.seen[key] = decode(stored)
-        return self.seen[key]
+        if key not in self.read_cache:
+            self.read_cache[key] = decode(stored)
+        return self.read_cache[key]
 
-    def looked_up(self, key: Any) -> Any:
-        """Give the value as it is read, and remember that the draft depends on it; KeyError where there is none."""
+    def read(self, key: Any) -> Any:
+        """Return a value, and remember that the draft depends on it; KeyError if there is none."""
         if key in self.staged:
             return self.value(key)
         if isinstance(key, str):
-            self.read.add(key)
-        value = self.seen[key] = self.base.value(key)
+            self.keys_read.add(key)
+        value = self.read_cache[key] = self.base.value(key)
         return value
 
     def stored(self, key: str) -> Stored | Missing:
-        """Give the value in canonical form."""
+        """Return the value in canonical form; MISSING if there is none."""
         stored = self.staged.get(key)
         return self.base.stored(key) if stored is None else stored
 
     def old_and_new(self, key: str) -> tuple[Any, Any]:
-        """Give a staged key's value before and after; MISSING where there is none."""
+        """Return a staged key's value before and after; MISSING if there is none."""
         old = self.base.value(key) if key in self.base else MISSING
         return old, (MISSING if self.staged[key] is MISSING else self.value(key))
 
     def note_read(self, key: str) -> None:
         """Remember that the draft depends on the base's value of a key, unless it is the draft's own by now."""
         if key not in self.staged:
-            self.read.add(key)
+            self.keys_read.add(key)
 
     def note_read_all(self) -> None:
         """Remember that the draft depends on which keys there are."""
@@ -119,13 +117,13 @@ class StagedChanges:
 
     def begin_transaction(self) -> None:
         """Declare all that is read from now on, by the function that begins to run."""
-        self.read, self.seen, self.in_transaction, self._has_read_all = set(), {}, True, False
+        self.keys_read, self.read_cache, self.in_transaction, self._has_read_all = set(), {}, True, False
         self.is_running = True
 
     def put(self, key: str, new: Stored | Missing) -> None:
         """Stage a value, or MISSING to delete; what equals the base is no change."""
         was_there = key in self
-        self.seen.pop(key, None)
+        self.read_cache.pop(key, None)
         if new == self.base.stored(key):
             self.staged.pop(key, None)
         else:
@@ -134,7 +132,7 @@ class StagedChanges:
             self._reorder(key, added=not was_there)
 
     def discard(self) -> None:
-        """Forget all that was staged and read, and a write whose outcome is not known; see above for what was read."""
+        """Forget what was staged, a write whose outcome is not known, and, unless `is_running`, what was read."""
         self.unresolved = None
         if self.is_running:
             for key in list(self.staged):
@@ -144,22 +142,22 @@ class StagedChanges:
 
     def rebase(self, base: Entries, staged: Mapping[str, Stored | Missing]) -> None:
         """Stand on another base with these changes; of the keys read, those that are still changed stay declared."""
-        read, self.in_transaction, self._has_read_all = self.read, False, False
-        self.base, self.staged, self.seen = base, {}, {}
+        read, self.in_transaction, self._has_read_all = self.keys_read, False, False
+        self.base, self.staged, self.read_cache = base, {}, {}
         self._reshaped, self._order, self._size = False, None, len(base)
         for key, new in staged.items():
             self.put(key, new)
-        self.read = read & self.staged.keys()
+        self.keys_read = read & self.staged.keys()
 
-    def read_keys(self) -> list[str]:
+    def declared_reads(self) -> list[str]:
         """List the keys that a commit declares: those both read and changed, in a transaction all that were read."""
-        read = self.read if self.in_transaction else self.read & self.staged.keys()
+        read = self.keys_read if self.in_transaction else self.keys_read & self.staged.keys()
         return sorted(key for key in read if key in self.base or _can_be(key))
 
     @property
     def depends_on_all(self) -> bool:
-        """Whether any change of others' would have made a difference."""
-        too_many = len(self.read) > READ_KEYS_DECLARED
+        """Whether any change by others would have made a difference."""
+        too_many = len(self.keys_read) > READ_KEYS_DECLARED
         return self.in_transaction and (self._has_read_all or too_many)
 
     def _reorder(self, key: str, *, added: bool) -> None:
@@ -174,7 +172,7 @@ class StagedChanges:
 
 
 def _can_be(key: str) -> bool:
-    """Tell whether there can be such a key: what was asked for is any text, and of no other will there ever be one."""
+    """Return whether a text that was looked up can be a key at all: no other will ever have a value."""
     try:
         check_key(key)
     except InvalidError:

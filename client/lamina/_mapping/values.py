@@ -1,5 +1,8 @@
 """What a value may be, when two are equal, and how one travels; it knows neither configs nor gRPC.
 
+The server has code of its own for the same rules (`domain/values.py`), on purpose: a client that used the server's
+would prove nothing when it verifies a hash. Tests of both read the same examples, protos/vectors.json.
+
 A value is kept as `Stored`: a kind of the wire and the data in canonical form. Two values are equal if and only if both
 are, so `True`, `1` and `1.0` are three values, and two equal dicts are equal however they were written. JSON, the kind
 of lists and dicts, is canonical as text: names sorted by code point, no white space, no escapes that are not needed.
@@ -21,7 +24,8 @@ from lamina.errors import InvalidError, LaminaError
 from lamina_protos.v1 import lamina_pb2 as pb
 
 Value: TypeAlias = bool | int | float | str | bytes | list[Any] | dict[str, Any] | None
-"""What a key can be set to. Lists and dicts hold these too, but for bytes; dicts have text for keys."""
+"""What a key can be set to. Lists and dicts hold these too, but for bytes. The names in a dict are text, and come back
+sorted, whatever their order was."""
 
 Kind: TypeAlias = Literal["null", "bool", "int64", "double", "string", "bytes", "json"]
 
@@ -51,7 +55,7 @@ class Stored:
 def encode(value: object, *, key: str) -> Stored:
     """Check, copy and canonicalise what `key` is to hold.
 
-    Raises TypeError for what has no kind, InvalidError for a number, text or depth that the wire does not take.
+    TypeError for a type that no kind holds, InvalidError for a number, text or depth that the wire does not take.
     """
     if isinstance(value, list | dict):
         plain = _plain_json(value, f"the value of {key!r}", 1)
@@ -63,13 +67,8 @@ def encode(value: object, *, key: str) -> Stored:
 
 
 def decode(stored: Stored) -> Any:
-    """Give the value as it is read: lists and dicts read-only."""
+    """Return the value as users read it: lists and dicts read-only."""
     return _freeze(json.loads(cast("str", stored.data))) if stored.kind == "json" else stored.data
-
-
-def decode_plain(stored: Stored) -> Any:
-    """Give the value with lists and dicts of its own, free to be changed."""
-    return json.loads(cast("str", stored.data)) if stored.kind == "json" else stored.data
 
 
 def load(message: pb.Value) -> Stored:
@@ -81,7 +80,7 @@ def load(message: pb.Value) -> Stored:
 
 
 def read(message: pb.Value) -> Any:
-    """Give a value of the wire as it is read: `decode(load(message))`, with no object in between."""
+    """Return a value of the wire as users read it: `decode(load(message))` without the object in between."""
     text = message.string
     if text:
         return text  # most are text, and this asks protobuf once
@@ -101,7 +100,7 @@ def dump(stored: Stored) -> pb.Value:
 
 
 def check_key(key: object) -> str:
-    """Give the key as plain text, or raise as a bad key deserves: TypeError, or InvalidError naming the limit."""
+    """Return the key as plain text; TypeError if it is no text, InvalidError that names the limit if it is bad."""
     if not isinstance(key, str):
         raise TypeError(f"keys are text, not {type(key).__name__}")
     key = str.__str__(key)
@@ -120,7 +119,7 @@ def check_key(key: object) -> str:
 
 
 def check_text(text: object, what: str) -> str:
-    """Give a name or message as plain text; TypeError for anything else, InvalidError for what UTF-8 cannot hold."""
+    """Return a name or message as plain text. TypeError if it is no text, InvalidError for what UTF-8 cannot hold."""
     if not isinstance(text, str):
         raise TypeError(f"{what} is text, not {type(text).__name__}")
     return _plain_text(text, what, reason="BAD_REQUEST")

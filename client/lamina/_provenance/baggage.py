@@ -68,5 +68,5 @@ def build(members: Iterable[Member]) -> str:
 
 
 def fits(members: list[Member]) -> bool:
-    """Tell whether everybody on the way has to pass it on."""
+    """Return whether everybody on the way has to pass it on, by the standard's limits."""
     return len(members) <= MEMBERS_LIMIT and len(build(members)) <= BYTES_LIMIT

@@ -5,6 +5,8 @@ import re
 from collections.abc import Iterable, Mapping
 from typing import Final, Protocol
 
+from lamina._runtime.public import public
+
 CONFIGS_LIMIT: Final = 64
 """Configs named in one text: more are not read."""
 
@@ -28,12 +30,14 @@ class Versioned(Protocol):
         ...
 
 
+@public("lamina")
 class ProvenanceFilter(logging.Filter):
     """Puts the versions in force into log records: `record.lamina` is `payments/prod@17`, several with commas between.
 
-    Within `live.pin()` that is the pinned version. A record that has one already keeps it: it was made where it was
-    logged, and not where a queue's listener writes it. Nothing is ever filtered out. Belongs on a handler, since a
-    logger's filters do not see what its children log. `attribute` is what the record's is called; of no lives it is "":
+    Within `live.pin()` that is the pinned version. A record that has one already keeps it, so that a queue's listener
+    does not overwrite the version of the place that logged it. Nothing is ever filtered out. Put it on a handler, since
+    a logger's filters do not see what its children log. `attribute` names the record's attribute; without lives it is
+    "":
 
         handler.addFilter(lamina.ProvenanceFilter(live))
         handler.setFormatter(logging.Formatter("%(levelname)s %(lamina)s %(message)s"))
@@ -56,7 +60,7 @@ class ProvenanceFilter(logging.Filter):
 
 
 def versions_of(lives: Iterable[Versioned]) -> dict[str, int]:
-    """Tell what is shown here and now, by config."""
+    """Return the version that each config shows here and now."""
     return {live.name: live.version for live in lives}
 
 

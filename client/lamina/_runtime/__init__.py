@@ -1,1 +1,1 @@
-"""What every other room may need: surviving a fork, and the logger. Knows nothing of Lamina."""
+"""What every other room may need: surviving a fork, the logger, the public names. Knows nothing of Lamina."""

@@ -18,12 +18,21 @@ from lamina._live.state import LiveState
 from lamina._live.view import LiveView
 from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import Snapshot
+from lamina._runtime.arguments import checked
+from lamina._runtime.copies import Uncopyable
 from lamina._runtime.log import log
+from lamina._runtime.public import public
+from lamina._runtime.tracebacks import end_here
+from lamina._settings.defects import log_defect
 from lamina._settings.shapes import Filling, Path, Shape, ShapeError
 from lamina.errors import InvalidError, SettingsError
 
 SHOWN_PROBLEMS: Final = 10
-"""So many a text tells of, to stay one that can be read; `problems` has them all."""
+"""An error's text names so many, to stay readable; `problems` has them all."""
+
+
+_OF_NO_TYPE: Final = frozenset({"value_error", "assertion_error", "extra_forbidden"})
+"""Mistakes that another type would not mend."""
 
 
 class DataclassLike(Protocol):
@@ -52,6 +61,8 @@ class BindOptions(NamedTuple):
     prefix: str
     delimiter: str
     on_invalid: OnInvalid | None
+    awaits: bool = False
+    """Whether functions may be coroutine functions."""
 
 
 class Form(Protocol[T_co]):
@@ -70,7 +81,8 @@ class _Shown(NamedTuple, Generic[T]):
     error: SettingsError | None
 
 
-class Bound(Generic[T_co]):
+@public("lamina")
+class Bound(Uncopyable, Generic[T_co]):
     """Settings that follow a config: `current` is an object of the newest version that fits.
 
     Made by `live.bind`. Threads may share it. Reading takes no lock and makes no call.
@@ -78,17 +90,20 @@ class Bound(Generic[T_co]):
 
     __slots__ = (
         "__weakref__",
+        "_awaits",
         "_filling",
         "_form",
         "_functions",
         "_live",
+        "_notifier",
         "_on_invalid",
         "_settings",
         "_shown",
-        "_teller",
         "is_over",
         "seen",
     )
+
+    _instead = "bound.current is the object"
 
     def __init__(
         self,
@@ -96,20 +111,27 @@ class Bound(Generic[T_co]):
         entries: Entries,
         settings: type[T_co],
         options: BindOptions,
-        teller: Notifier,
+        notifier: Notifier,
     ) -> None:
         self._live = live  # which goes on for as long as this is kept
         self._settings = settings
         self._form = form_of(settings)
         self._filling = Filling(self._form.shape, options.prefix, options.delimiter)
         self._functions: list[Callable[[Any, Any], Any]] = []
+        self._awaits = options.awaits
         self._on_invalid = options.on_invalid
-        self._teller = teller
-        self._shown = _Shown(self._made(entries), entries.header.number, None)
+        if options.on_invalid is not None:
+            checked(options.on_invalid, "on_invalid=", awaits=options.awaits)
+        self._notifier = notifier
+        try:
+            self._shown = _Shown(self._made(entries), entries.header.number, None)
+        except SettingsError as error:
+            end_here(error)
+            raise
         self.seen = entries
         self.is_over = False
         if options.on_invalid is not None:
-            teller.begin_calling()
+            notifier.begin_calling()
 
     @property
     def current(self) -> T_co:
@@ -140,12 +162,13 @@ class Bound(Generic[T_co]):
         """
         if self.is_over:
             raise InvalidError("this live is closed")
-        self._teller.begin_calling()
+        checked(function, "on_change", awaits=self._awaits)
+        self._notifier.begin_calling()
         self._functions.append(function)
         return function
 
     def look(self, entries: Entries) -> None:
-        """Show a version if it fits, and report it if not. Raises nothing: it runs where nobody would hear of it."""
+        """Show a version if it fits, and report it if not. Raises nothing: no caller would see it."""
         shown, version = self._shown, entries.header.number
         try:
             current = self._made(entries)
@@ -154,12 +177,12 @@ class Bound(Generic[T_co]):
             self._shown = _Shown(shown.current, shown.version, error.with_traceback(None))
             log.error("%s; version %d is kept", error, shown.version)
             if self._on_invalid is not None:
-                self._teller.tell(Notification("on_invalid", (self._on_invalid,), (error,), version, self))
+                self._notifier.tell(Notification("on_invalid", (self._on_invalid,), (error,), version, self))
         else:
             self._shown = _Shown(current, version, None)
             # Taken after the swap: a function that comes too late for this one was added when it was shown already.
             if (functions := tuple(self._functions)) and _differ(shown.current, current):
-                self._teller.tell(Notification("on_change", functions, (shown.current, current), version, self))
+                self._notifier.tell(Notification("on_change", functions, (shown.current, current), version, self))
         self.seen = entries  # last: who waits for it finds the rest
 
     def _made(self, entries: Entries) -> T_co:
@@ -172,18 +195,23 @@ class Bound(Generic[T_co]):
         except BaseException as error:  # the user's validators: whatever they raise, it does not fit
             if _is_ctrl_c(error):
                 raise
+            log_defect(self._settings, error)
             places = (((), type(error).__name__),)
         # Out of the `except`, as what was raised may hold values, and would be kept as the context of this.
         raise self._unfit(config, places)
 
     def _unfit(self, config: Snapshot, places: Iterable[tuple[Path, str]]) -> SettingsError:
         problems: dict[str, list[str]] = {}
+        expected: dict[str, str] = {}
         for path, kind in places:
-            kinds = problems.setdefault(self._filling.key_of(path, config), [])
+            key = self._filling.key_of(path, config)
+            kinds = problems.setdefault(key, [])
             if kind not in kinds:
                 kinds.append(kind)
-        told = {key: ", ".join(kinds) for key, kinds in problems.items()}
-        texts = [f"{key or '(all keys)'}: {kinds}" for key, kinds in list(told.items())[:SHOWN_PROBLEMS]]
+            if kind not in _OF_NO_TYPE and (of_type := self._filling.expected_at(path)):
+                expected[key] = f" (expected {of_type})"
+        told = {key: ", ".join(kinds) + expected.get(key, "") for key, kinds in problems.items()}
+        texts = [f"{key or '(all keys)'}: {problem}" for key, problem in list(told.items())[:SHOWN_PROBLEMS]]
         more = [f"and {len(told) - len(texts)} more"] * (len(told) > len(texts))
         return SettingsError(
             f"version {config.version} of {config.config} does not fit {self._settings.__qualname__}: "
@@ -197,7 +225,7 @@ class Bound(Generic[T_co]):
 
 
 def form_of(settings: Any) -> Form[Any]:
-    """Find out how objects of a class are made; TypeError for a class that is neither a model nor a dataclass."""
+    """Return how objects of a class are made; TypeError for a class that is neither a model nor a dataclass."""
     # What makes them is loaded when it is needed; pydantic has been by then.
     if isinstance(settings, type) and hasattr(settings, "__pydantic_validator__"):
         from lamina._settings.models import ModelForm  # noqa: PLC0415

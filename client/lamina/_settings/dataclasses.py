@@ -24,7 +24,8 @@ from typing import (
 )
 
 from lamina._mapping.frozen import is_dict, is_list
-from lamina._settings.shapes import ANYTHING, Path, Shape, ShapeError
+from lamina._settings.defects import log_defect
+from lamina._settings.shapes import ANYTHING, Path, Shape, ShapeError, written
 
 T = TypeVar("T")
 
@@ -55,6 +56,7 @@ class DataclassForm(Generic[T]):
                 checked = _checked(hints[field.name], f"{settings.__qualname__}.{field.name}", forms)
                 self._checks[field.name] = checked
                 self.shape.below[field.name] = checked.below
+                self.shape.expected[field.name] = written(hints[field.name])
                 if field.default is MISSING and field.default_factory is MISSING:
                     self._required.add(field.name)
 
@@ -74,8 +76,12 @@ class DataclassForm(Generic[T]):
             raise ShapeError(places)
         try:
             return self._settings(**arguments)
-        except Exception as error:  # noqa: BLE001 - the user's, in __post_init__: it says that they do not fit
-            raise _misfit(_kind_of(error)) from None
+        except (ValueError, AssertionError) as error:  # the user's, in __post_init__: it says that they do not fit
+            kind = "value_error" if isinstance(error, ValueError) else "assertion_error"
+        except Exception as error:  # noqa: BLE001 - a defect of the user's, there or in a default_factory
+            log_defect(self._settings, error)
+            kind = type(error).__name__
+        raise _misfit(kind)
 
     def check(self, value: Any) -> T:
         """Make an object of a dict."""
@@ -96,16 +102,6 @@ def _hints(settings: type) -> dict[str, Any]:
 
 def _misfit(kind: str) -> ShapeError:
     return ShapeError([((), kind)])
-
-
-def _kind_of(error: Exception) -> str:
-    match error:
-        case ValueError():
-            return "value_error"
-        case AssertionError():
-            return "assertion_error"
-        case _:
-            return type(error).__name__
 
 
 def _checked(annotation: Any, place: str, forms: Forms) -> Checked:

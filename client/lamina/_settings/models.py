@@ -15,10 +15,11 @@ from typing import (
     get_type_hints,
 )
 
+from annotated_types import BaseMetadata
 from pydantic import AliasChoices, AliasPath, RootModel, TypeAdapter, ValidationError
 from pydantic.fields import FieldInfo
 
-from lamina._settings.shapes import ANYTHING, Shape, ShapeError
+from lamina._settings.shapes import ANYTHING, Shape, ShapeError, written
 
 T = TypeVar("T")
 
@@ -48,7 +49,7 @@ class ModelForm(Generic[T]):
 
 
 def shape_of(settings: Any, shapes: Shapes | None = None) -> Shape:
-    """Tell what names a model or a dataclass takes, its nested ones included."""
+    """Return the shape of a model or a dataclass: the names that it takes, with those of nested ones."""
     shapes = {} if shapes is None else shapes
     if settings not in shapes:
         shape = shapes[settings] = Shape({})  # first, in case that it holds itself
@@ -60,6 +61,7 @@ def shape_of(settings: Any, shapes: Shapes | None = None) -> Shape:
         else:
             hints = get_type_hints(settings, include_extras=True)
             shape.below.update({field.name: _below(hints[field.name], shapes) for field in fields(settings)})
+            shape.expected.update({field.name: written(hints[field.name]) for field in fields(settings)})
     return shapes[settings]
 
 
@@ -68,8 +70,11 @@ def _fill(shape: Shape, settings: Any, shapes: Shapes) -> None:
     declared: Mapping[str, FieldInfo] = settings.__pydantic_fields__
     for name, field in declared.items():
         below = _below(field.annotation, shapes)
+        bounds = [repr(each) for each in field.metadata if isinstance(each, BaseMetadata)]
+        expected = ", ".join([written(field.annotation), *bounds])
         for taken, is_path in _taken(name, field, config):
             shape.below[taken] = ANYTHING if is_path else below
+            shape.expected[taken] = "" if is_path else expected
     if config.get("extra") == "forbid":
         shape.extras = "flat"
     elif config.get("extra") == "allow" or _looks_first(settings):
@@ -91,13 +96,13 @@ def _taken(name: str, field: FieldInfo, config: Mapping[str, Any]) -> list[tuple
 
 
 def _looks_first(settings: Any) -> bool:
-    """Tell whether a validator sees what comes in before it is sorted into fields: it may want other names, too."""
+    """Return whether a validator sees the input before it is sorted into fields: it may want other names, too."""
     validators = settings.__pydantic_decorators__.model_validators.values()
     return any(each.info.mode in {"before", "wrap"} for each in validators)
 
 
 def _below(annotation: Any, shapes: Shapes) -> Shape | None:
-    """Tell what keys below a field of this type may fill; None for one whose value comes whole."""
+    """Return what keys below a field of this type may fill; None for a field whose value comes whole."""
     annotation = _unwrapped(annotation)
     if get_origin(annotation) in {Union, UnionType}:
         found = [shape for each in get_args(annotation) if (shape := _below(each, shapes)) is not None]
@@ -109,7 +114,7 @@ def _below(annotation: Any, shapes: Shapes) -> Shape | None:
 
 
 def _is_open(kind: Any) -> bool:
-    """Tell whether it may be a dict with names of any kind; a TypedDict is one."""
+    """Return whether it may be a dict with any names; a TypedDict is one."""
     is_mapping = isinstance(kind, type) and issubclass(kind, Mapping)
     return is_mapping or kind is Any or kind is object or isinstance(kind, TypeVar)
 

@@ -5,8 +5,9 @@ Worked example: a shape has `db`, and below it `host` and `port`. The config {"d
 own counts more than the dict, and `motd` is dropped, as the shape does not have it.
 """
 
+import inspect
 from collections.abc import Iterable, Mapping
-from typing import Any, Final, Literal, TypeAlias
+from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_origin
 
 from lamina._mapping.frozen import is_dict, thaw
 from lamina._mapping.values import check_text
@@ -22,14 +23,16 @@ Extras: TypeAlias = Literal["dropped", "flat", "nested"]
 class Shape:
     """What a class takes, by the names that it takes it under.
 
-    below   of each name, the shape of what keys below it may fill; None where its value comes whole
-    extras  what becomes of other names: "dropped"; "flat", given as they are, to be refused by name; or "nested"
+    below     of each name, the shape of what keys below it may fill; None where its value comes whole
+    expected  of each name, its type as the class has it, for people
+    extras    what becomes of other names: "dropped"; "flat", given as they are, to be refused by name; or "nested"
     """
 
-    __slots__ = ("below", "extras")
+    __slots__ = ("below", "expected", "extras")
 
     def __init__(self, below: dict[str, "Shape | None"], extras: Extras = "dropped") -> None:
         self.below = below
+        self.expected: dict[str, str] = {}
         self.extras: Extras = extras
 
 
@@ -45,8 +48,17 @@ class ShapeError(Exception):
         self.places = tuple(places)
 
     def within(self, step: int | str) -> list[tuple[Path, str]]:
-        """Give the places as seen from one level above."""
+        """Return the places as seen from one level above."""
         return [((step, *path), kind) for path, kind in self.places]
+
+
+def written(annotation: Any) -> str:
+    """Write an annotation as people do: `int`, `list[str]`, `int | None`."""
+    while get_origin(annotation) is Annotated:
+        annotation = get_args(annotation)[0]
+    if annotation is None or annotation is type(None):
+        return "None"
+    return inspect.formatannotation(annotation, base_module=getattr(annotation, "__module__", None))
 
 
 class Filling:
@@ -87,6 +99,16 @@ class Filling:
             if key in config:
                 return key
         return self._prefix + self._delimiter.join(_known(names, self._shape))
+
+    def expected_at(self, path: Path) -> str:
+        """Return the type that is expected at a place, or around it if it lies inside of one field; "" if unknown."""
+        shape: Shape | None = self._shape
+        expected = ""
+        for name in map(str, path):
+            if shape is None or name not in shape.below:
+                break
+            expected, shape = shape.expected.get(name, ""), shape.below[name]
+        return expected
 
     def _plan(self, shape: Shape, prefix: str, around: tuple[Shape, ...]) -> None:
         """Note which keys count; where there is no end of them, how they begin."""

@@ -11,12 +11,14 @@ user takes the two changes of version 4: with the second one the cursor moves fr
 from collections import deque
 from collections.abc import Iterable
 from datetime import datetime
+from typing import cast
 
 from lamina._flows.effects import Flow
 from lamina._flows.operation import Operation
-from lamina._flows.reads import read_header
+from lamina._flows.reads import header_at
 from lamina._flows.session import Session
 from lamina._mapping.values import check_text
+from lamina._runtime.arguments import seconds
 from lamina._streams.cursor import After, cursor_after, cursor_at, format_cursor
 from lamina._streams.watch import WatchStream
 from lamina._wire.messages import timestamp_of, version_changes_of, version_of
@@ -25,9 +27,17 @@ from lamina.records import KeyChange, Version, VersionChanges
 from lamina_protos.v1 import lamina_pb2 as pb
 
 
+def listed(prefix: object) -> list[str]:
+    """Return one prefix, or several, as a list; without the empty one, which every key has."""
+    if not isinstance(prefix, Iterable):
+        raise TypeError(f"prefix= is text, or several, not {type(prefix).__name__}")
+    several = [prefix] if isinstance(prefix, str) else cast("Iterable[str]", prefix)
+    return [each for each in several if each]
+
+
 def check_timeout(timeout: float | None) -> float | None:
     """Return the seconds of silence that end a watch; InvalidError unless they are above 0."""
-    if timeout is not None and not timeout > 0:
+    if timeout is not None and not seconds(timeout, "timeout=") > 0:
         raise InvalidError(f"timeout={timeout}: a watch takes seconds of silence above 0", reason="BAD_REQUEST")
     return timeout
 
@@ -100,7 +110,7 @@ class WatchQueue:
         self._parts = []
 
     def _find(self, config: str, time: datetime) -> Flow[pb.Cursor]:
-        self._cursor = cursor_at((yield from read_header(Operation(self._session), config, time)))
+        self._cursor = cursor_at((yield from header_at(Operation(self._session), config, time)))
         return self._cursor
 
     def _first_ready(self) -> Flow[VersionChanges]:

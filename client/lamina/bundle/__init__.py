@@ -16,9 +16,12 @@ from lamina._flows.points import Point
 from lamina._flows.run import run
 from lamina._flows.session import Session
 from lamina._mapping.snapshot import Snapshot
+from lamina._runtime.public import public
+from lamina._runtime.tracebacks import end_here
 from lamina._streams.verify import ChainWalk
 from lamina.bundle.answers import Answers
 from lamina.bundle.index import BundleIndex
+from lamina.errors import LaminaError
 from lamina.records import Change, KeyChange, Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
@@ -35,6 +38,7 @@ _OF_A_SERVER: Final = frozenset(
 )
 
 
+@public("lamina")
 def open(path: str | os.PathLike[str]) -> "Bundle":  # noqa: A001 - `lamina.open`, as there is `gzip.open`
     """Open a bundle, which `lamina export CONFIG --history FILE` has written: a config's whole past, read-only.
 
@@ -48,6 +52,7 @@ def open(path: str | os.PathLike[str]) -> "Bundle":  # noqa: A001 - `lamina.open
     return Bundle(path)
 
 
+@public("lamina")
 class Bundle(Snapshot):
     """A config's newest version out of a file, as a read-only mapping, and the verbs that look at its past.
 
@@ -73,7 +78,7 @@ class Bundle(Snapshot):
         return self.config
 
     def at(self, point: Point) -> Snapshot:
-        """Read the whole map as it was at a version or a time."""
+        """Read the whole map as it was at a version or a time; NotFoundError for a time before the first version."""
         return Snapshot(self._run(reads.at(self._session, self._entries, point)))
 
     def diff(self, old: Point, new: Point | None = None) -> dict[str, Change]:
@@ -128,8 +133,8 @@ class Bundle(Snapshot):
     def __repr__(self) -> str:
         return super().__repr__().replace("Snapshot", "Bundle", 1)
 
-    def __reduce_ex__(self, _protocol: SupportsIndex) -> tuple[type[Snapshot], tuple[Any]]:
-        return Snapshot, (self._entries,)
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> tuple[Any, ...]:
+        return object.__new__, (Snapshot,), self.__getstate__()
 
     if not TYPE_CHECKING:  # a type checker is to refuse what a Bundle does not have
 
@@ -149,7 +154,11 @@ class Bundle(Snapshot):
             self[key] = None
 
     def _run(self, flow: Flow[Result]) -> Result:
-        return run(flow, self._perform)
+        try:
+            return run(flow, self._perform)
+        except (LaminaError, KeyError) as error:
+            end_here(error)
+            raise
 
     def _iterate(self, listing: reads.Listing[Item]) -> Iterator[Item]:
         while (page := self._run(listing.next_page())) is not None:

@@ -9,6 +9,8 @@ from collections.abc import Callable
 from lamina._flows import reads
 from lamina._flows.points import Point
 from lamina._grpc.sync.walk import walk_chain
+from lamina._runtime.arguments import checked
+from lamina._runtime.public import public
 from lamina.bundle import files
 from lamina.errors import InvalidError
 from lamina.records import Version
@@ -17,6 +19,7 @@ from lamina_protos import bundle
 from lamina_protos.v1 import lamina_pb2 as pb
 
 
+@public("lamina.bundle")
 def export(
     config: Config,
     path: str | os.PathLike[str],
@@ -37,6 +40,7 @@ def export(
 
     Memory holds one version and the digests of one map. `timeout` counts for each message instead of the whole.
     """
+    checked(advance, "advance=")
     # Of the same package.
     shell, base = config._shell, config._base()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     if at is not None:

@@ -32,7 +32,7 @@ class Steps:
 
     def __init__(self, cfg: lamina.Config, keys: Sequence[str], prefixes: Sequence[str], start: Start) -> None:
         if isinstance(start, datetime):
-            start = cfg.at(start).version  # what it means is decided once, for the map and the watch alike
+            start = _number_at(cfg, start)  # what it means is decided once, for the map and the watch alike
         self._watch = cfg.watch(*keys, prefix=prefixes, after=start)
         self.cursor = self._watch.cursor
         number = int(self.cursor.partition(".")[0])  # a cursor begins with its version
@@ -59,3 +59,11 @@ class Steps:
         if not change.deleted:
             self._values[change.key] = change.value
         return old
+
+
+def _number_at(cfg: lamina.Config, time: datetime) -> int:
+    """Return the number of the newest version at a time; 0, after which a watch tells everything, before the first."""
+    try:
+        return cfg.at(time).version
+    except lamina.NotFoundError:
+        return 0

@@ -264,7 +264,7 @@ def test_revert(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> N
     cli("revert", shop.name, "--to", "0", "-m", "all gone")
     assert head(client, shop.name) == {}
     assert "nothing to change" in cli.out("revert", shop.name, "--to", "0")
-    assert "no version from then; --to 0" in cli("revert", shop.name, "--to", "30d", code=4).stderr
+    assert "has no version at" in cli("revert", shop.name, "--to", "30d", code=4).stderr
     assert "no key nope, neither now nor then" in cli("revert", shop.name, "nope", "--to", "2", code=4).stderr
     cli("revert", shop.name, "--to", "99", code=4)
     cli("revert", shop.name, code=2)

@@ -36,7 +36,8 @@ class TestOpening:
         made = await of(client.config(config_name, create=True))
         assert (made.version, dict(made), made.name) == (0, {}, config_name)
         assert (await of(made.at(0))) == {}
-        with pytest.raises(lamina.NotFoundError):  # it is the first commit that makes it
+        assert (await of(made.commit("without a key"))).number == 0
+        with pytest.raises(lamina.NotFoundError):  # a config begins with its first key
             await of(client.config(config_name))
         made["x"] = 1
         assert (await of(made.commit())).number == 1
@@ -393,8 +394,6 @@ class TestThePast:
         for point in (2, versions[2], versions[2].time, versions[3].time - timedelta(microseconds=1)):
             snapshot = await of(old.at(point))
             assert (snapshot, snapshot.version, snapshot.config) == ({"x": 28, "y": 450}, 2, old.name)
-        assert (await of(old.at(versions[1].time - timedelta(days=1)))) == {}
-        assert (await of(old.at(versions[1].time - timedelta(days=1)))).version == 0
         assert (await of(old.at(datetime.now(UTC) + timedelta(days=1)))).version == 4
         snapshot = await of(old.at(4))
         assert pickle.loads(pickle.dumps(snapshot)) == snapshot
@@ -407,6 +406,34 @@ class TestThePast:
         for point in (-1, datetime.now()):  # noqa: DTZ005 - the point
             with pytest.raises(lamina.InvalidError):
                 await of(old.at(point))
+
+    async def test_a_time_before_the_first_version_is_not_found(self, client: Any, old: Any) -> None:
+        """By every verb that takes a time, alike: only the number 0 names the empty map."""
+        first = (await listed(old.log()))[-1]
+        before = first.time - timedelta(days=1)
+        live = await of(client.live(old.name))
+        verbs: list[Any] = [
+            lambda: old.at(before),
+            lambda: old.diff(before),
+            lambda: old.diff(1, before),
+            lambda: old.revert(to=before),
+            lambda: old.revert("x", to=before),
+            lambda: old.fork(f"{old.name}/fork", at=before),
+            lambda: live.at(before),
+            lambda: live.diff(before),
+        ]
+        for verb in verbs:
+            with pytest.raises(lamina.NotFoundError) as caught:
+                await of(verb())
+            assert caught.value.reason == "VERSION_NOT_FOUND"
+            assert before.isoformat() in str(caught.value)
+            assert first.time.isoformat() in str(caught.value)
+        assert (await of(old.at(0)), await of(old.at(first.time))) == ({}, {"x": 27, "y": 450})
+
+    async def test_a_watch_after_a_time_before_the_first_version_tells_all(self, old: Any) -> None:
+        first = (await listed(old.log()))[-1]
+        async with entered(old.watch("x", after=first.time - timedelta(days=1))) as watch:
+            assert [change.version for change in await listed(watch, 4)] == [1, 2, 3, 4]
 
     async def test_diff(self, old: Any) -> None:
         change = lamina.Change

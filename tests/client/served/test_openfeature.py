@@ -270,12 +270,45 @@ def test_it_begins_without_a_server_and_is_ready_when_there_is_one(
         await_end("lamina-live", "lamina-on-change", "lamina-openfeature")
 
 
-def test_no_such_config_is_fatal(client: lamina.Client, config_name: str) -> None:
-    with pytest.raises(ProviderFatalError):
-        api.set_provider_and_wait(LaminaProvider(config_name, client=client))
+def test_what_will_never_be_is_fatal(client: lamina.Client) -> None:
+    with pytest.raises(ProviderFatalError, match="cannot be read"):
+        api.set_provider_and_wait(LaminaProvider("no name", client=client))
     flags = api.get_client()
     assert flags.get_provider_status() is ProviderStatus.FATAL
     assert flags.get_boolean_details("on", True).error_code == ErrorCode.PROVIDER_FATAL
+
+
+def test_it_comes_to_life_with_a_config_that_is_made_later(client: lamina.Client, config_name: str) -> None:
+    ready = Heard(ProviderEvent.PROVIDER_READY)
+    assert ready.next().provider_name != "Lamina"  # of the provider before
+    with pytest.raises(ProviderNotReadyError, match="there is no config"):
+        api.set_provider_and_wait(LaminaProvider(config_name, client=client))
+    flags = api.get_client()
+    assert flags.get_provider_status() is ProviderStatus.ERROR
+    assert flags.get_boolean_details("on", True).error_code == ErrorCode.PROVIDER_NOT_READY
+    cfg = client.config(config_name, create=True)
+    cfg["on"] = False
+    cfg.commit()
+    assert ready.next().provider_name == "Lamina"
+    assert flags.get_provider_status() is ProviderStatus.READY
+    assert flags.get_boolean_value("on", True) is False
+
+
+def test_it_begins_from_a_default_and_goes_on_with_the_config(client: lamina.Client, config_name: str) -> None:
+    changed = Heard(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED)
+    default = {"on": True, "count": 3}
+    api.set_provider_and_wait(LaminaProvider(config_name, client=client, default=default))
+    flags = api.get_client()
+    details = flags.get_integer_details("count", 0)
+    assert (details.value, details.reason, details.variant) == (3, Reason.STALE, "0")
+    cfg = client.config(config_name, create=True)
+    cfg |= {"on": False, "count": 3}
+    cfg.commit()
+    assert changed.next().flags_changed == ["on"]
+    details_of_on = flags.get_boolean_details("on", True)
+    assert (details_of_on.value, details_of_on.variant) == (False, "1")
+    with pytest.raises(TypeError, match="default= is a mapping"):
+        LaminaProvider(config_name, client=client, default=3)  # type: ignore[arg-type]
 
 
 def test_shutdown_ends_what_it_began_and_leaves_the_clients_own(client: lamina.Client, cfg: lamina.Config) -> None:

@@ -80,7 +80,11 @@ async def test_a_model_follows(live: Any, cfg: Any, caplog: pytest.LogCaptureFix
     assert before == Settings(timeout=1, db=Database(host="h1"))
     await put_and_reach(live, cfg, **{"timeout": SECRET, "db/port": -7, "db/options": {SECRET: SECRET}})
     assert bound.current is before
-    problems = {"timeout": "int_parsing", "db/port": "greater_than", "db/options": "int_parsing"}
+    problems = {
+        "timeout": "int_parsing (expected int)",
+        "db/port": "greater_than (expected int, Gt(gt=0))",
+        "db/options": "int_parsing (expected dict[str, int])",
+    }
     assert (bound.error.problems, bound.state, bound.version) == (problems, "STALE", 1)
     for timeout, problem in [(13, {"timeout": "value_error"}), (99, {"": "KeyError"})]:
         await put_and_reach(live, cfg, **{"timeout": timeout, "db/port": 1, "db/options": {}})
@@ -96,7 +100,7 @@ async def test_the_first_version_has_to_fit(live: Any, cfg: Any) -> None:
     await put_and_reach(live, cfg, timeout=[SECRET])
     with pytest.raises(lamina.SettingsError) as caught:
         live.bind(Settings)
-    assert caught.value.problems == {"timeout": "int_type", "db": "missing"}
+    assert caught.value.problems == {"timeout": "int_type (expected int)", "db": "missing (expected Database)"}
     assert SECRET not in "".join(traceback.format_exception(caught.value))
     assert (caught.value.__context__, caught.value.__cause__) == (None, None)
 
@@ -338,3 +342,25 @@ from lamina._settings.bound import form_of
 assert form_of(pydantic.create_model("Settings", x=(int, ...))).make({"x": 5}).x == 5
 """
     subprocess.run([sys.executable, "-W", "error", "-c", script], check=True)
+
+
+async def test_a_validator_with_a_defect_is_logged_with_its_place(
+    live: Any, cfg: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its file and line, and never what it says, which may hold values."""
+
+    class Careless(BaseModel):
+        timeout: int
+
+        @field_validator("timeout")
+        @classmethod
+        def check(cls, timeout: int) -> int:
+            return {str(timeout): timeout}[SECRET]
+
+    with pytest.raises(lamina.SettingsError) as caught:
+        live.bind(Careless)
+    assert caught.value.problems == {"": "KeyError"}
+    [logged] = [record.getMessage() for record in caplog.records if "has a defect" in record.getMessage()]
+    assert f'File "{__file__}", line ' in logged
+    assert ", in check\n" in logged
+    assert SECRET not in caplog.text

@@ -71,14 +71,14 @@ def test_what_was_read_stays_declared_however_often() -> None:
     draft["a"] = "other"
     assert draft["a"] == draft["a"]
     draft["b"] = "not read"
-    assert draft._stage.read_keys() == ["a"]
+    assert draft._stage.declared_reads() == ["a"]
     draft.discard()
     draft["a"] = "other"
-    assert draft._stage.read_keys() == []
+    assert draft._stage.declared_reads() == []
     draft.discard()
     assert draft["a"] == "text"
     draft["a"] = "other"
-    assert draft._stage.read_keys() == ["a"]
+    assert draft._stage.declared_reads() == ["a"]
 
 
 async def test_only_what_follows_needs_a_thread(sdk: Sdk, server: ServerProcess, config_name: str) -> None:

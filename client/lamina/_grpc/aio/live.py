@@ -16,10 +16,13 @@ from lamina._live.view import LiveView, OnChange
 from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import Snapshot
 from lamina._mapping.values import Value
+from lamina._runtime.arguments import checked, seconds
+from lamina._runtime.public import public
 from lamina._settings.bound import BindOptions, Bound, OnInvalid, Settings
 from lamina.errors import InvalidError, LaminaError
 
 
+@public("lamina.aio")
 class Live(LiveView, Reader):
     """As `lamina.Live`. For the tasks of one event loop, the one that it was opened in."""
 
@@ -40,10 +43,10 @@ class Live(LiveView, Reader):
         DeadlineError after `timeout` seconds, by default the client's, which count anew from each part of a large
         version that arrives in several; the error that has ended it, if one did.
         """
-        if not has_reached(self._tracker, version):
+        if not has_reached(self._head(), version):
             self._check_open()
-            seconds = self._shell.session.timeout_seconds if timeout is None else timeout
-            await self._subscription.wait(version, seconds, self._check_open)
+            limit = self._shell.session.timeout_seconds if timeout is None else seconds(timeout, "timeout=")
+            await self._subscription.wait(version, limit, self._check_open)
 
     async def carried(self, versions: Mapping[str, int]) -> Snapshot:
         """Return the version that a request carries, to be pinned: `live.pin(await live.carried(versions))`.
@@ -59,9 +62,10 @@ class Live(LiveView, Reader):
         May be used as a decorator. All functions of a config run one after the other, in a task of their own. What one
         raises is logged, and stops neither the others nor the next version.
         """
-        if failure := self._tracker.failure:
+        if failure := self._head().failure:
             raise failure
         self._check_open()
+        checked(function, "on_change", awaits=True)
         self._subscription.listen(self._listener, function, self)
         return function
 
@@ -81,10 +85,10 @@ class Live(LiveView, Reader):
         and `current` stays as it is. TypeError for a class that cannot be checked.
         It has looked at a version by the time that the live shows it. Validators run in the event loop, and hold it up.
         """
-        if failure := self._tracker.failure:
+        if failure := self._head().failure:
             raise failure
         self._check_open()
-        options = BindOptions(prefix, delimiter, on_invalid)
+        options = BindOptions(prefix, delimiter, on_invalid, awaits=True)
         bound = Bound(self, self._tracker.entries, settings, options, self._subscription)
         self._subscription.bind(self._listener, bound)
         return bound
@@ -93,13 +97,20 @@ class Live(LiveView, Reader):
         """Follow no more. What it shows stays as it is; other lives of the config go on."""
         self._reminder.detach()
         self._tracker = self._tracker.at_rest()
-        await self._subscription.leave(self._listener)
+        if not self._subscription.loop.is_closed():
+            await self._subscription.leave(self._listener)
 
     async def __aenter__(self) -> Self:
         return self
 
     async def __aexit__(self, *_error: object) -> None:
         await self.close()
+
+    def _head(self) -> HeadTracker:
+        if self._reminder.alive and self._subscription.loop.is_closed() and self._tracker.failure is None:
+            text = f"the event loop that followed {self._tracker.place} has ended: open the live anew"
+            self._tracker.end(InvalidError(text))
+        return self._tracker
 
     def _check_open(self) -> None:
         if not self._reminder.alive or self._subscription.is_over:

@@ -18,6 +18,7 @@ from lamina._grpc import gevent
 from lamina._grpc.connection import TOO_SLOW, Address, Connection, call_error
 from lamina._grpc.pool import Link, Owner, Pool
 from lamina._grpc.second_look import SecondLook
+from lamina._runtime.tracebacks import end_here
 from lamina._wire.rpcs import Rpc
 from lamina.errors import LaminaError, UnavailableError
 
@@ -55,7 +56,11 @@ class Shell:
 
     async def run(self, flow: Flow[Result]) -> Result:
         """Do what a verb's flow asks for until it returns."""
-        return await run(flow, self.perform)
+        try:
+            return await run(flow, self.perform)
+        except (LaminaError, KeyError) as error:
+            end_here(error)
+            raise
 
     async def iterate(self, listing: Listing[Item]) -> AsyncIterator[Item]:
         """Read a listing as it is iterated over."""

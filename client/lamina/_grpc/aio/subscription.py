@@ -49,7 +49,7 @@ class Subscription:
         self._cache_writer = cache_writer
         self._audience = audience
         self._on_end = on_end
-        self._loop = asyncio.get_running_loop()
+        self.loop = asyncio.get_running_loop()
         self._changed = asyncio.Condition()
         self.pins = Pins()
         self.is_over = False
@@ -74,7 +74,7 @@ class Subscription:
     def abandon(self, listener: Listener) -> None:
         """Unregister a live that nobody has any more. Called on any thread."""
         with suppress(RuntimeError):  # the loop is closed, and so is all that ran in it
-            self._loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.leave(listener)))
+            self.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.leave(listener)))
 
     async def wait(self, version: SupportsIndex, seconds: float, check_open: Callable[[], None]) -> None:
         """Wait until a version was reached. The seconds count anew from each part of one that comes in several."""

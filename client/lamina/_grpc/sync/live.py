@@ -21,11 +21,14 @@ from lamina._mapping.entries import Entries
 from lamina._mapping.snapshot import Snapshot
 from lamina._mapping.values import Value
 from lamina._runtime import forking
+from lamina._runtime.arguments import checked, seconds
 from lamina._runtime.forking import ForkSafeLock
+from lamina._runtime.public import public
 from lamina._settings.bound import BindOptions, Bound, OnInvalid, Settings
 from lamina.errors import InvalidError, LaminaError
 
 
+@public("lamina")
 class Live(LiveView, Reader):
     """A config that follows its head: `live["x"]`, `live.current` for several keys of one version, and `on_change`.
 
@@ -56,8 +59,8 @@ class Live(LiveView, Reader):
             self._check_open()
         elif self._listener.has_seen(version):
             return
-        seconds = self._shell.session.timeout_seconds if timeout is None else timeout
-        self._subscription.wait(version, seconds, self._check_open, self._listener)
+        limit = self._shell.session.timeout_seconds if timeout is None else seconds(timeout, "timeout=")
+        self._subscription.wait(version, limit, self._check_open, self._listener)
 
     def carried(self, versions: Mapping[str, int]) -> Snapshot:
         """Return the version that a request carries, to be pinned: `live.pin(live.carried(versions))`.
@@ -77,6 +80,7 @@ class Live(LiveView, Reader):
         if failure := self._head().failure:
             raise failure
         self._check_open()
+        checked(function, "on_change")
         self._subscription.listen(self._listener, function, self)
         return function
 

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any, Final, Protocol, TypeVar
 from weakref import WeakSet, finalize
@@ -17,7 +17,9 @@ from lamina._grpc import gevent
 from lamina._grpc.connection import TOO_SLOW, Address, Connection, call_error
 from lamina._grpc.pool import Link, Owner, Pool
 from lamina._grpc.second_look import SecondLook
+from lamina._runtime.arguments import finished
 from lamina._runtime.forking import ForkGate, ForkSafeLock
+from lamina._runtime.tracebacks import end_here
 from lamina._wire.rpcs import Rpc
 from lamina.errors import LaminaError, UnavailableError
 
@@ -63,7 +65,11 @@ class Shell:
 
     def run(self, flow: Flow[Result]) -> Result:
         """Do what a verb's flow asks for until it returns."""
-        return run(flow, self.perform)
+        try:
+            return run(flow, self.perform)
+        except (LaminaError, KeyError) as error:
+            end_here(error)
+            raise
 
     def iterate(self, listing: Listing[Item]) -> Iterator[Item]:
         """Read a listing as it is iterated over."""
@@ -78,7 +84,7 @@ class Shell:
             case Sleep(seconds):
                 return time.sleep(seconds)
             case Invoke(function, argument):
-                return _finished(function(argument))
+                return finished(function(argument))
             case Open() | Receive():
                 raise AssertionError("only a watch has a stream")
 
@@ -164,14 +170,6 @@ class Shell:
     def _clear(self) -> None:
         for channel in self._pool.clear():
             channel.close()
-
-
-def _finished(result: Any) -> Any:
-    """Return a function's result; TypeError for a coroutine, which nothing here would await."""
-    if isinstance(result, Coroutine):
-        result.close()
-        raise TypeError("this client awaits nothing: a coroutine function is for lamina.aio")
-    return result
 
 
 def _open_channel(address: Address) -> grpc.Channel:

@@ -28,6 +28,7 @@ from lamina._live.offline import CacheWriter
 from lamina._live.pins import Pins
 from lamina._live.tracking import HeadTracker
 from lamina._runtime import forking
+from lamina._runtime.arguments import finished
 from lamina._runtime.forking import ForkSafeLock
 from lamina._runtime.log import log
 from lamina._streams.watch import WatchEnded
@@ -141,7 +142,7 @@ class Subscription:
 
     def forked(self) -> None:
         """Empty the read cache in a forked child, so that the next read comes through here: `LiveView.__getitem__`."""
-        self.tracker.entries = self.tracker.entries.unseen()
+        self.tracker.entries = self.tracker.entries.without_read_cache()
 
     def begin_again(self) -> None:
         """Go on in a forked child, where no thread is, from what the parent knew."""
@@ -150,7 +151,7 @@ class Subscription:
                 return
             calls, parents = self._caller is not None, self.tracker
             # The child's read cache must not be shared with the parent's tracker, which lives still have.
-            entries, known_at, is_offline = parents.entries.unseen(), parents.known_at, parents.is_offline
+            entries, known_at, is_offline = parents.entries.without_read_cache(), parents.known_at, parents.is_offline
             tracker = HeadTracker(self._shell.session, entries, known_at=known_at, is_offline=is_offline)
             self._audience.forget_due()
             self._begin(tracker, calls=calls)
@@ -264,7 +265,7 @@ class Subscription:
                 self._changed.notify_all()
             for call in self._audience.calls(due):
                 try:
-                    call.function(*call.arguments)
+                    finished(call.function(*call.arguments))
                 except BaseException:  # noqa: BLE001 - the user's, and reported; also what would end the thread
                     call.failed()
 

@@ -5,16 +5,23 @@ from typing import Self
 
 from lamina._grpc.sync.runner import StreamRunner
 from lamina._grpc.sync.shell import Shell
+from lamina._runtime.copies import Uncopyable
+from lamina._runtime.public import public
+from lamina._runtime.tracebacks import end_here
 from lamina._streams.queue import WatchQueue, check_timeout
 from lamina._streams.watch import WatchEnded
+from lamina.errors import LaminaError
 from lamina.records import KeyChange, VersionChanges
 
 
-class Watch:
+@public("lamina")
+class Watch(Uncopyable):
     """Changes as they are committed: iterate over it, or over `versions()`. It resumes by itself until it is closed.
 
     Only a definite error ends it, such as a CursorError when the server's past is not the one that was seen.
     """
+
+    _instead = "begin another one where it is needed, with after=watch.cursor"
 
     def __init__(self, shell: Shell, queue: WatchQueue, timeout: float | None) -> None:
         self._queue = queue
@@ -35,6 +42,9 @@ class Watch:
                 version = self._runner.run(self._queue.next_version())
             except WatchEnded:
                 return
+            except LaminaError as error:
+                end_here(error)
+                raise
             yield version
 
     def close(self) -> None:
@@ -49,6 +59,9 @@ class Watch:
             return self._runner.run(self._queue.next_change())
         except WatchEnded:
             raise StopIteration from None
+        except LaminaError as error:
+            end_here(error)
+            raise
 
     def __enter__(self) -> Self:
         return self

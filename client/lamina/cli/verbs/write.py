@@ -110,8 +110,6 @@ def revert_verb(write: Write, config: str, keys: tuple[str, ...], point: int | d
     def attempt() -> None:
         cfg = write.open(client, config)
         then = cfg.at(point)
-        if isinstance(point, datetime) and then.version == 0:  # "two hours ago" must not empty a config made since
-            raise Refusal(f"{config} has no version from then; --to 0 is the empty map before version 1", NOT_FOUND)
         missing = [key for key in keys if key not in then and key not in cfg]
         if missing:
             raise Refusal(f"{config} has no key {named(missing)}, neither now nor then", NOT_FOUND)

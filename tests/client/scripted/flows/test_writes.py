@@ -107,7 +107,7 @@ class TestCommit:
         config["n"] += 1
         commit(config, Script(landed(4)))
         config["n"] = 7
-        assert config._stage.read_keys() == []
+        assert config._stage.declared_reads() == []
 
     def test_nothing_changed_gives_the_head_and_moves_there(self) -> None:
         config, script = draft(), Script(page(5, {"x": 1}), header(3))
@@ -547,7 +547,7 @@ class TestRefresh:
         config = draft(n=1)
         config["n"] += 1
         refresh(config, Script(page(4, {"n": 1, "z": 1}), header(3)))
-        assert config._stage.read_keys() == ["n"]
+        assert config._stage.declared_reads() == ["n"]
 
     def test_edit_refuses_changes(self) -> None:
         config, ours = draft(), session()

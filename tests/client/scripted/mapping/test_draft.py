@@ -204,7 +204,7 @@ def test_discard() -> None:
     assert config == {"x": 1}
     assert config.changes == {}
     config["x"] = 5
-    assert config._stage.read_keys() == []
+    assert config._stage.declared_reads() == []
 
 
 def test_origin_is_that_of_the_committed_value() -> None:
@@ -258,14 +258,14 @@ class TestReads:
     def test_declared(self, use: Any) -> None:
         config = draft({"n": 1})
         use(config)
-        assert config._stage.read_keys() == ["n"]
+        assert config._stage.declared_reads() == ["n"]
 
     def test_a_key_found_absent_is_declared(self) -> None:
         config = draft({})
         if "n" not in config:
             config["n"] = 1
         config.setdefault("m", 2)
-        assert config._stage.read_keys() == ["m", "n"]
+        assert config._stage.declared_reads() == ["m", "n"]
 
     @pytest.mark.parametrize(
         "use",
@@ -282,7 +282,7 @@ class TestReads:
     def test_not_declared(self, use: Any) -> None:
         config = draft({"n": 1, "m": 2})
         use(config)
-        assert config._stage.read_keys() == []
+        assert config._stage.declared_reads() == []
 
 
 keys = st.sampled_from(["a", "b", "c", "é", "k/1", "k/2"])

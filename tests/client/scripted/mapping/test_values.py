@@ -1,10 +1,14 @@
 """What a value may be, its canonical form, and how it travels."""
 
+import ast
 import copy
 import enum
+import io
 import json
 import math
 import pickle
+import plistlib
+import tomllib
 from array import array
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -13,12 +17,15 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import tomli_w
 from hypothesis import given
 from hypothesis import strategies as st
+from ruamel.yaml import YAML
+from ruamel.yaml.representer import RepresenterError
 
 import lamina
-from lamina._mapping.frozen import FrozenDict, FrozenList
-from lamina._mapping.values import Stored, check_key, decode, decode_plain, dump, encode, load
+from lamina._mapping.frozen import FrozenDict, FrozenList, thaw
+from lamina._mapping.values import Stored, check_key, decode, dump, encode, load
 from lamina_protos.v1 import lamina_pb2 as pb
 
 # The wire takes no U+0000 and no lone surrogates.
@@ -46,7 +53,7 @@ def test_a_value_comes_back_from_the_wire_as_it_was_written(value: Any) -> None:
     sent = dump(encode(value, key="k")).SerializeToString()
     stored = load(pb.Value.FromString(sent))
     assert stored == encode(value, key="k")
-    assert alike(decode_plain(stored), value)
+    assert alike(thaw(decode(stored)), value)
     assert decode(stored) == value
 
 
@@ -107,9 +114,9 @@ class Blob(bytes):
 def test_a_subclass_becomes_its_base(value: Any, base: Any) -> None:
     assert alike(decode(encode(value, key="k")), base)
     if not isinstance(value, bytes):
-        assert alike(decode_plain(encode({"x": [value]}, key="k")), {"x": [base]})
+        assert alike(thaw(decode(encode({"x": [value]}, key="k"))), {"x": [base]})
     if isinstance(value, str):
-        assert alike(decode_plain(encode({value: 1}, key="k")), {base: 1})
+        assert alike(thaw(decode(encode({value: 1}, key="k"))), {base: 1})
 
 
 class Plain(enum.Enum):
@@ -302,6 +309,27 @@ class TestReadOnly:
         assert type(database["tags"]) is list
         assert (hosts, database) == (self.hosts, self.database)
 
+    @pytest.mark.parametrize(
+        ("written", "read"),
+        [
+            (json.dumps, json.loads),
+            (tomli_w.dumps, tomllib.loads),
+            (pickle.dumps, pickle.loads),
+            (plistlib.dumps, plistlib.loads),
+            (repr, ast.literal_eval),
+            (lambda it: in_yaml(it.copy()), YAML(typ="safe", pure=True).load),
+        ],
+        ids=["json", "toml", "pickle", "plist", "repr", "a copy in yaml"],
+    )
+    def test_other_people_s_writers(self, written: Any, read: Any) -> None:
+        again = read(written(self.database))
+        assert (type(again), again) == (dict, {"port": 1, "tags": ["x"]})
+
+    def test_yaml_writers_want_plain_ones(self) -> None:
+        """They look the exact type up. If they take a dict's subclass one day, the documentation can say less."""
+        with pytest.raises(RepresenterError):
+            in_yaml(self.database)
+
     def test_operators_make_plain_ones(self) -> None:
         hosts: Any = self.hosts
         for made in (hosts + ["b"], ["b"] + hosts, hosts * 2, 2 * hosts):  # noqa: RUF005 - the operators
@@ -330,6 +358,16 @@ class TestReadOnly:
         assert encode(self.database, key="k") == encode({"port": 1, "tags": ["x"]}, key="k")
         assert isinstance(self.hosts, FrozenList)
         assert isinstance(self.database, FrozenDict)
+
+
+def in_yaml(it: Any) -> str:
+    text = io.StringIO()
+    YAML(typ="safe", pure=True).dump(it, text)
+    return text.getvalue()
+
+
+def test_names_inside_a_value_come_back_sorted() -> None:
+    assert list(decode(encode({"b": 1, "a": {"z": 1, "y": 2}}, key="k"))) == ["a", "b"]
 
 
 def test_stored_is_hashable_and_frozen() -> None:

@@ -1,0 +1,167 @@
+"""Mistakes in how the SDK is called: each is refused where it is made, in words, and before anything is sent."""
+
+import copy
+import functools
+import pickle
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+
+import lamina
+from lamina import aio, bundle
+from tests.client.live_helpers import Noted, put
+from tests.client.sdk import Sdk, of
+
+
+@dataclass
+class Settings:
+    n: int = 0
+
+
+@pytest.fixture
+async def cfg(client: Any, config_name: str) -> Any:
+    config = await of(client.config(config_name, create=True))
+    await put(config, n=1)
+    return config
+
+
+@pytest.fixture
+async def live(client: Any, cfg: Any) -> Any:
+    return await of(client.live(cfg.name))
+
+
+async def later(*_arguments: Any) -> None:
+    """Do nothing, when awaited."""
+
+
+class Later:
+    async def __call__(self, *_arguments: Any) -> None:
+        """Do nothing, when awaited: an object is called like a coroutine function."""
+
+
+def piecewise(*_arguments: Any) -> Iterator[None]:
+    yield
+
+
+async def piecewise_later(*_arguments: Any) -> AsyncIterator[None]:
+    yield
+
+
+COROUTINE_FUNCTIONS = [later, Later(), functools.partial(later, 1)]
+GENERATOR_FUNCTIONS = [piecewise, piecewise_later]
+
+
+class TestFunctions:
+    """What takes a function refuses at the call what it could not call, or would call for nothing."""
+
+    @staticmethod
+    def takers(live: Any, cfg: Any) -> list[Callable[[Any], Any]]:
+        return [
+            live.on_change,
+            live.bind(Settings).on_change,
+            lambda function: live.bind(Settings, on_invalid=function),
+            cfg.transact,
+        ]
+
+    @classmethod
+    def all_takers(cls, live: Any, cfg: Any) -> list[Callable[[Any], Any]]:
+        return [*cls.takers(live, cfg), lambda function: cfg.refresh(resolve=function)]
+
+    @pytest.mark.parametrize("wrong", [3, "f", {}], ids=repr)
+    async def test_what_is_no_function(self, live: Any, cfg: Any, wrong: Any) -> None:
+        for take in self.all_takers(live, cfg):
+            with pytest.raises(TypeError, match=r"takes .*function"):
+                await of(take(wrong))
+
+    async def test_none_is_no_function(self, live: Any, cfg: Any) -> None:
+        for take in (live.on_change, live.bind(Settings).on_change, cfg.transact):
+            with pytest.raises(TypeError, match="takes a function, not None"):
+                await of(take(None))
+
+    @pytest.mark.parametrize("function", GENERATOR_FUNCTIONS)
+    async def test_a_generator_function(self, live: Any, cfg: Any, function: Any) -> None:
+        for take in self.all_takers(live, cfg):
+            with pytest.raises(TypeError, match="without yield"):
+                await of(take(function))
+
+    @pytest.mark.parametrize("sdk", ["sync"], indirect=True)
+    @pytest.mark.parametrize("function", COROUTINE_FUNCTIONS)
+    async def test_a_coroutine_function_where_nothing_awaits(self, live: Any, cfg: Any, function: Any) -> None:
+        for take in self.takers(live, cfg):
+            with pytest.raises(TypeError, match="plain function"):
+                take(function)
+        with pytest.raises(TypeError, match=r"advance= takes a plain function"):
+            bundle.export(cfg, "never", advance=function)
+
+    @pytest.mark.parametrize("function", COROUTINE_FUNCTIONS)
+    async def test_a_conflict_is_resolved_by_a_plain_function(self, cfg: Any, function: Any) -> None:
+        with pytest.raises(TypeError, match="resolve= takes a plain function"):
+            await of(cfg.refresh(resolve=function))
+
+    @pytest.mark.parametrize("sdk", ["aio"], indirect=True)
+    @pytest.mark.parametrize("function", COROUTINE_FUNCTIONS)
+    async def test_a_coroutine_function_is_taken_where_it_is_awaited(self, live: Any, cfg: Any, function: Any) -> None:
+        for take in self.takers(live, cfg):
+            await of(take(function))
+
+    @pytest.mark.parametrize("sdk", ["sync"], indirect=True)
+    async def test_a_plain_function_that_returns_a_coroutine_is_reported(
+        self, sdk: Sdk, live: Any, cfg: Any, caplog: pytest.LogCaptureFixture
+    ) -> None:
+        noted = Noted(sdk)
+        live.on_change(lambda version: later(version))  # noqa: PLW0108 - what the call gives is the point
+        live.on_change(noted)
+        await put(cfg, n=2)
+        assert await noted.numbers(1) == [2]
+        assert "returned a coroutine, which nothing here awaits" in caplog.text
+
+
+class TestCopies:
+    """What belongs to a process, such as a connection, says so where it is pickled or copied."""
+
+    @pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
+    async def test_what_holds_a_connection(self, client: Any, cfg: Any, live: Any, copied: Any) -> None:
+        for it in (client, cfg, live, cfg.watch(), live.bind(Settings)):
+            with pytest.raises(TypeError, match=f"a {type(it).__name__} does not pickle or copy: "):
+                copied(it)
+
+    async def test_within_another_object(self, client: Any) -> None:
+        with pytest.raises(TypeError, match="a Client does not pickle or copy: connect again"):
+            copy.deepcopy({"client": client})
+
+
+class TestArguments:
+    @pytest.mark.parametrize(
+        ("options", "words"),
+        [
+            ({"timeout": None}, "timeout= is a number of seconds, not None"),
+            ({"timeout": "5"}, "timeout= is a number of seconds, not str"),
+            ({"author": 3}, "author= is text, not int"),
+            ({"token": 3}, "token= is text, not int"),
+            ({"token": b"x"}, "token= is text, not bytes"),
+            ({"target": 3}, "target, such as 'localhost:7440', is text, not int"),
+            ({"target": b"localhost"}, "target, such as 'localhost:7440', is text, not bytes"),
+        ],
+        ids=str,
+    )
+    @pytest.mark.parametrize("module", [lamina, aio])
+    def test_connect(self, module: Any, options: dict[str, Any], words: str) -> None:
+        with pytest.raises(TypeError, match=words):
+            module.connect(**options)
+
+    async def test_live(self, client: Any, config_name: str) -> None:
+        for wrong in (3, "x", [("x", 1)]):
+            with pytest.raises(TypeError, match=f"default= is a mapping of keys to values, not {type(wrong).__name__}"):
+                await of(client.live(config_name, default=wrong))
+
+    async def test_seconds_and_limits(self, cfg: Any, live: Any) -> None:
+        with pytest.raises(TypeError, match="timeout= is a number of seconds, not str"):
+            cfg.watch(timeout="3")
+        with pytest.raises(TypeError, match="timeout= is a number of seconds, not str"):
+            await of(live.wait(9, "3"))
+        with pytest.raises(TypeError, match="limit= is an int, not str"):
+            cfg.log(limit="3")
+        with pytest.raises(TypeError, match="prefix= is text, or several, not int"):
+            cfg.watch(prefix=3)
