@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
 from typing import TYPE_CHECKING, Any
@@ -38,6 +39,8 @@ if TYPE_CHECKING:
 
 FOREIGN_CALLS_SECONDS = 1.0
 """How long calls of other services (a watch of the health service has no end) may go on after ours have ended."""
+LAST_SECONDS = 2.0
+"""This much of the grace, and at most a quarter, is kept for what ends after the calls: threads, and last notices."""
 
 _log = structlog.get_logger(__name__)
 
@@ -150,10 +153,12 @@ class Application:
         that has begun is finished even if its caller has left.
         """
         grace = self._settings.stop_grace_seconds
+        calls_end_at = time.monotonic() + grace - min(LAST_SECONDS, grace / 4)
         with suppress(TimeoutError):  # a health watcher that does not read could hold this up for ever
             await asyncio.wait_for(self._health.enter_graceful_shutdown(), FOREIGN_CALLS_SECONDS)
         self._draining.begin()
         self._feed.wake_all()
+        grace = max(calls_end_at - time.monotonic(), 0)
         stopping = asyncio.ensure_future(self._server.stop(grace))
         with suppress(TimeoutError):
             await asyncio.wait_for(self._draining.idle(), grace)

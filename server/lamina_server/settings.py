@@ -142,7 +142,10 @@ class Settings(BaseSettings):
         4, ge=1, description="Threads that read the database: more only queue for Python's lock and the disk"
     )
     stop_grace_seconds: float = Field(
-        10, ge=0, description="How long calls under way may take to end after SIGTERM: less than orchestrators wait"
+        10,
+        ge=0,
+        description="How long the process may take to end after SIGTERM, at least 1 s: less than orchestrators wait. "
+        "Calls under way have all of it but the last 2 s",
     )
 
     # What a connection may do.

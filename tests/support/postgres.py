@@ -12,6 +12,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import Any, Self
@@ -159,6 +160,19 @@ class Postgres:
         self._process.kill()
         self._process.wait(STOP_SECONDS)
 
+    @contextmanager
+    def frozen(self) -> Iterator[None]:
+        """Freeze the postmaster and its children while the block lasts: they keep all connections, and answer none."""
+        stopped = [self._process.pid, *_children(self._process.pid)]
+        for pid in stopped:
+            os.kill(pid, signal.SIGSTOP)
+        try:
+            yield
+        finally:
+            for pid in stopped:
+                with suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGCONT)
+
     def restart(self) -> None:
         """Start the cluster again after `kill`, on the same data, and wait until it answers.
 
@@ -219,6 +233,14 @@ class Postgres:
     @property
     def _log(self) -> str:
         return (self._base / "log").read_text(encoding="utf-8", errors="replace")
+
+
+def _children(parent: int) -> Iterator[int]:
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
+            after_name = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()
+            if int(after_name[1]) == parent:
+                yield int(folder.name)
 
 
 def _place(*, in_memory: bool) -> tuple[Path, dict[str, Any]]:

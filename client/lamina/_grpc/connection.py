@@ -15,7 +15,7 @@ from lamina._grpc.tls import TLS
 from lamina._runtime.arguments import check_text, seconds
 from lamina._wire.causes import Peer
 from lamina._wire.status import error_of
-from lamina.errors import InvalidError, LaminaError
+from lamina.errors import CursorError, InvalidError, LaminaError, UnavailableError
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
@@ -143,6 +143,13 @@ def call_error(error: grpc.RpcError, address: Address) -> LaminaError:
     """Make our error of gRPC's, sync or aio, for a call to that address."""
     ended: Any = error
     return error_of(ended.code().name, ended.details() or "", ended.trailing_metadata() or (), address.peer)
+
+
+def another_may_do_better(error: LaminaError) -> bool:
+    """Return whether another server may answer otherwise: this one did not answer, or lacks what was seen before."""
+    if isinstance(error, CursorError):
+        return error.reason == "CURSOR_AHEAD"
+    return isinstance(error, UnavailableError) and error.reason != TOO_SLOW
 
 
 def _address(text: str, *, tls: TLS | bool | None) -> Address:

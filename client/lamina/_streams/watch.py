@@ -11,6 +11,7 @@ from typing import Final, Protocol, TypeAlias
 
 from lamina._flows.effects import Flow, Open, Receive, Sleep
 from lamina._flows.session import Session
+from lamina._runtime.log import log
 from lamina._streams.cursor import format_cursor
 from lamina._wire.causes import PROXY
 from lamina.errors import CursorError, LaminaError, UnavailableError
@@ -21,6 +22,10 @@ REOPEN_CEILING_SECONDS: Final = 10.0
 """The pause before a stream is opened again is random, from 0 to a ceiling that doubles from the first figure to this
 one: after a server was killed, thousands of watchers come back, and must not come at once. If there are several, each
 is tried before the first pause, since one of them may be up already."""
+
+AHEAD_TRIES: Final = 3
+"""After so many answers that its position is ahead of the head, a watch believes that versions were lost. One such
+answer may come from a wrong server that has the address for a moment, or from one of several that lost its database."""
 
 _ROUNDS: Final = 16
 """After so many doublings a pause is far beyond its ceiling. More of them would overflow a float."""
@@ -76,6 +81,7 @@ class WatchStream:
         self._was_let_in = False
         self._opened_at = 0.0
         self._failures = 0
+        self._ahead_answers = 0
 
     def step(self) -> Flow[bool]:
         """Take one message, or pause after the stream was lost; return whether a message came. Raise a definite error.
@@ -119,10 +125,22 @@ class WatchStream:
         self._failures = 0  # a server answers again
 
     def _is_passing(self, error: LaminaError) -> bool:
+        if isinstance(error, CursorError):
+            return self._may_be_wrong(error)
         # A watch that was let in before is refused because there are many right now, or by a proxy that has lost its
         # server: soon it may be let in again.
         is_refused_for_now = self._was_let_in and error.reason in {"TOO_MANY", PROXY}
         return is_refused_for_now or isinstance(error, UnavailableError)
+
+    def _may_be_wrong(self, error: CursorError) -> bool:
+        """Return whether to ask again: a server has shown the position to this client, and now one denies it."""
+        self._ahead_answers += 1
+        is_seen = self._was_let_in or self.position.version <= self._session.horizon.least(self._request.config)
+        tries = max(AHEAD_TRIES, self._session.servers + 1)
+        if error.reason != "CURSOR_AHEAD" or not is_seen or self._ahead_answers >= tries:
+            return False
+        log.info("%s; asking again", error)
+        return True
 
     def _advance(self) -> Flow[bool]:
         if self._locate is not None:
@@ -137,6 +155,7 @@ class WatchStream:
             self._is_open, self._opened_at = True, self._session.clock()
         self._take((yield Receive()))
         self._was_let_in = True
+        self._ahead_answers = 0
         return True
 
     def _take(self, message: pb.WatchKeyHistoryResponse) -> None:

@@ -53,7 +53,8 @@ class Heads:
         self._codec = codec
         self._limits = limits
         self._is_caching = limit_bytes > 0
-        self._index = ReadIndex(readers) if is_shared else None
+        self._is_shared = is_shared
+        self._index = ReadIndex(readers)
         self._maps: ByteBudget[tuple[str, int | None], MapSnapshot] = ByteBudget(limit_bytes)
         self._flights = SingleFlight()
         self._committed_meanwhile: dict[str, list[EncodedChanges]] = {}
@@ -63,13 +64,13 @@ class Heads:
     @property
     def is_shared(self) -> bool:
         """Return whether others write to the database, so that memory may be behind it."""
-        return self._index is not None
+        return self._is_shared
 
     # --- reads ------------------------------------------------------------------------------
 
     async def head(self, config: str) -> HeadMap | None:
         """Return a config's head as of some moment after this call; None if there is no such config."""
-        if self._index is None:
+        if not self._is_shared:
             return self.peek(config) or await self._load(config)
         known = self.peek(config)
         known_number = known.number if known else 0
@@ -80,12 +81,9 @@ class Heads:
 
     async def head_mark(self, config: str) -> HeadMark | None:
         """Return which version is a config's head as of some moment after this call, without its map."""
-        if self._index is not None:
-            return await self._index.ask(config)
-        if head := self.peek(config):
+        if not self._is_shared and (head := self.peek(config)):
             return head.mark
-        read = partial(self._readers.read, partial(_read_mark, config))
-        mark: HeadMark | None = await self._flights.join((config, "mark"), read)
+        mark = await self._index.ask(config)
         await self.wait_until_current(config)
         return mark
 
@@ -123,7 +121,7 @@ class Heads:
         of memory, and a caller that asked first one and then the other would go back. (On a
         shared store each read compares memory with the store anyway.)
         """
-        if self._index is None and (config in self._frozen if config is not None else self._frozen):
+        if not self._is_shared and (config in self._frozen if config is not None else self._frozen):
             await self._advanced.wait()
 
     def warm(self, config: str) -> None:
@@ -233,10 +231,6 @@ class Heads:
 
     def _newest(self, config: str) -> "partial[HeadMap | None]":
         return partial(_read_newest, config=config, codec=self._codec, limits=self._limits)
-
-
-def _read_mark(config: str, reading: Reading) -> HeadMark | None:
-    return reading.head_marks([config]).get(config)
 
 
 def _read_newest(reading: Reading, config: str, codec: Codec, limits: CacheLimits) -> HeadMap | None:

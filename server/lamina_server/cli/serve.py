@@ -5,10 +5,12 @@ import gc
 import os
 import signal
 import sys
+import threading
 from pathlib import Path
 from typing import Any
 
 import click
+import structlog
 
 from lamina_server.app import describe_database, serving
 from lamina_server.cli.options import FAILED, INTERRUPTED, database_option, refusals, settings_of
@@ -19,6 +21,10 @@ SWITCH_SECONDS = 0.0005
 """How long one thread may keep Python from the others: by default ten times as long, which every commit would feel."""
 COLLECTED_AFTER_OBJECTS = 20_000
 """So many new objects before some cycles are looked for: by default 700, less than dozens of watches make at once."""
+SHORTEST_END_SECONDS = 1.0
+"""However short the grace is, a commit that was begun is finished if its database answers at once."""
+
+_log = structlog.get_logger(__name__)
 
 
 @click.command()
@@ -42,7 +48,7 @@ def serve(**options: Any) -> None:
 async def _serve(settings: Settings) -> int:
     """Serve until a signal asks for the end, or the store fails; return the exit code.
 
-    A second signal ends the process at once.
+    A second signal ends the process at once, and the grace ends it in any case, also while it is still starting.
     """
     stop: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
@@ -51,6 +57,7 @@ async def _serve(settings: Settings) -> int:
             # What was answered is durable and what was not is open: as after any crash.
             os._exit(128 + number)
         stop.set_result(number)
+        _end_within(settings.stop_grace_seconds)
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, receive, number)
@@ -60,9 +67,28 @@ async def _serve(settings: Settings) -> int:
         await asyncio.wait([stop, application.failed], return_when=asyncio.FIRST_COMPLETED)
         if stop.done():
             return INTERRUPTED if stop.result() is signal.SIGINT else 0
+        _end_within(settings.stop_grace_seconds)
     text = "the disk did not confirm a commit; after a restart the request id tells whether it happened"
     click.echo(f"lamina-server: {text}", err=True)
     return FAILED
+
+
+def _end_within(grace_seconds: float) -> None:
+    """End the process after the grace, even if threads still wait for a database that does not answer.
+
+    No thread can be made to leave a call of the database's driver, and Python waits for its threads. A thread does
+    this, and not the event loop, because it must also happen after the event loop has ended.
+    """
+    timer = threading.Timer(max(grace_seconds, SHORTEST_END_SECONDS), _end_now)
+    timer.daemon = True
+    timer.start()
+
+
+def _end_now() -> None:
+    text = "the database did not answer; a request id tells what became of a commit that was not answered"
+    _log.error("ended without the database", reason=text)
+    # As safe as any crash: see the second signal.
+    os._exit(FAILED)
 
 
 def _hint(target: str, settings: Settings) -> str:

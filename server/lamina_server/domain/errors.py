@@ -183,6 +183,16 @@ class HashMismatchError(ServerError):
         super().__init__(Reason.HASH_MISMATCH, f"{what} does not match its digest")
 
 
+def cursor_lost(config: str, number: int, head: Version | HeadMark | None) -> ServerError:
+    """Return the error for a version that a cursor stands at and that was not found; `head` was read after that.
+
+    A version below the head is not ahead of it: then the database has lost a row in between.
+    """
+    if head is None or head.number < number:
+        return CursorError.ahead(config, number, head)
+    return HashMismatchError(f"the header of version {number} of {config!r}")
+
+
 class UnavailableError(ServerError):
     """The server cannot answer now; a write may or may not have happened."""
 

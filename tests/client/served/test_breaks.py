@@ -15,6 +15,7 @@ import trustme
 
 import lamina
 from tests.client.sdk import Sdk, beside, entered, following, listed, of
+from tests.faults.proxy import Proxy
 from tests.support.server import ServerProcess
 
 
@@ -153,6 +154,25 @@ async def test_a_lost_past(sdk: Sdk, tmp_path: Path) -> None:
             stranger["x"] = number
             await of(stranger.commit())
         await refused_as_another(cfg)
+
+
+async def test_a_watch_leaves_a_server_that_has_lost_its_database(
+    sdk: Sdk, server: ServerProcess, cfg: Any, caplog: pytest.LogCaptureFixture
+) -> None:
+    """P9, P10: the watch and the live go on at the server that has what they saw."""
+    caplog.set_level("INFO", "lamina")
+    with ServerProcess("sqlite://") as empty, Proxy(server.target) as way, Proxy(empty.target) as wrong_way:
+        client = sdk.connect(f"{way.target},{wrong_way.target}")
+        live = await of(client.live(cfg.name))
+        async with entered((await of(client.config(cfg.name))).watch(after=0)) as watch:
+            assert (await following(watch)).version == 1
+            way.reset()
+            cfg["x"] = 2
+            await of(cfg.commit())
+            assert (await asyncio.wait_for(following(watch), 20)).version == 2
+        await beside(sdk, live.wait, 2, 20)
+        assert live.error is None
+    assert "is ahead of its head, version 0; asking again" in caplog.text
 
 
 async def refused_as_shorter(client: Any, cfg: Any) -> None:

@@ -15,7 +15,7 @@ from lamina._flows.effects import Call, Effect, Flow, Invoke, Open, Receive, Sle
 from lamina._flows.reads import Listing
 from lamina._flows.session import Session
 from lamina._grpc import gevent
-from lamina._grpc.connection import TOO_SLOW, Address, Connection, call_error
+from lamina._grpc.connection import Address, Connection, another_may_do_better, call_error
 from lamina._grpc.pool import Link, Owner, Pool
 from lamina._grpc.second_look import SecondLook
 from lamina._runtime.tracebacks import end_here
@@ -104,9 +104,9 @@ class Shell:
             loop.call_soon_threadsafe(call.cancel)
 
     def failed(self, link: Link[grpc.aio.Channel], error: grpc.RpcError) -> LaminaError:
-        """Return our error for gRPC's, and turn to another server if that one did not answer."""
+        """Return our error for gRPC's, and turn to another server if that one may do better."""
         mapped = call_error(error, link.address)
-        if isinstance(mapped, UnavailableError) and mapped.reason != TOO_SLOW:
+        if another_may_do_better(mapped):
             self._pool.failed(link)
         return mapped
 

@@ -14,7 +14,7 @@ from lamina._flows.reads import Listing
 from lamina._flows.run import run
 from lamina._flows.session import Session
 from lamina._grpc import gevent
-from lamina._grpc.connection import TOO_SLOW, Address, Connection, call_error
+from lamina._grpc.connection import Address, Connection, another_may_do_better, call_error
 from lamina._grpc.pool import Link, Owner, Pool
 from lamina._grpc.second_look import SecondLook
 from lamina._runtime.arguments import finished
@@ -160,10 +160,10 @@ class Shell:
         raise failure
 
     def _failed(self, link: Link[grpc.Channel], error: grpc.RpcError) -> LaminaError:
-        """Return our error for gRPC's, and turn to another server if that one did not answer."""
+        """Return our error for gRPC's, and turn to another server if that one may do better."""
         is_unclear = self._second_look.is_needed(error, link.address)
         mapped = (self._second_look.explain if is_unclear else call_error)(error, link.address)
-        if isinstance(mapped, UnavailableError) and mapped.reason != TOO_SLOW:
+        if another_may_do_better(mapped):
             self._pool.failed(link)
         return mapped
 

@@ -12,7 +12,7 @@ the third c of version 5.
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
-from lamina_server.domain.errors import CursorError, Reason, UnavailableError
+from lamina_server.domain.errors import CursorError, Reason, UnavailableError, cursor_lost
 from lamina_server.domain.records import Change, Version
 from lamina_server.domain.selection import EVERYTHING, KeyFilter
 from lamina_server.store.contract import Reading
@@ -126,7 +126,7 @@ def _check(reading: Reading, config: str, cursor: Cursor, headers: Mapping[int, 
     """Raise CursorError if a cursor's version has another hash by now, or is gone."""
     found = headers.get(cursor.number)
     if cursor.number and found is None:
-        raise CursorError.ahead(config, cursor.number, reading.head(config))
+        raise cursor_lost(config, cursor.number, reading.head(config))
     if found is not None and found.hash != cursor.hash:
         raise CursorError.forked(config, cursor.number, reading.head(config))
 

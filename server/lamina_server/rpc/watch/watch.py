@@ -8,9 +8,10 @@ before it looks again.
 
 import asyncio
 from contextlib import ExitStack
+from functools import partial
 from typing import NoReturn
 
-from lamina_server.domain.errors import CursorError, Reason, UnavailableError
+from lamina_server.domain.errors import CursorError, Reason, UnavailableError, cursor_lost
 from lamina_server.domain.records import NO_VERSION, HeadMark, Version
 from lamina_server.feed.ring import Ring
 from lamina_server.feed.subscribers import Subscriber
@@ -18,6 +19,7 @@ from lamina_server.rpc.watch.batches import ReplayKey, ReplayPoint
 from lamina_server.rpc.watch.context import WatchContext
 from lamina_server.rpc.watch.in_flight import Send
 from lamina_server.rpc.watch.messages import message_of
+from lamina_server.store.contract import Reading
 from lamina_server.wire import encode
 from lamina_server.wire.requests import Cursor, WatchRequest
 
@@ -122,10 +124,7 @@ class Watch:
         ring = self._subscriber.ring
         if ring is not None and (found := ring.hash_of(number)):
             return found
-        versions = await self._readers.read(lambda reading: reading.versions(config, [number]))
-        if number not in versions:  # the head has gone back meanwhile
-            raise CursorError.ahead(config, number, head)
-        version: Version = versions[number]
+        version = await self._readers.read(partial(_read_version, config=config, number=number))
         return version.hash
 
     def _move_to(self, number: int, hash_: bytes) -> None:
@@ -208,6 +207,13 @@ class Watch:
         raise UnavailableError(
             Reason.DRAINING, "the server is stopping; watch again after your cursor, at another server"
         )
+
+
+def _read_version(reading: Reading, config: str, number: int) -> Version:
+    found = reading.versions(config, [number]).get(number)
+    if found is None:
+        raise cursor_lost(config, number, reading.head(config))
+    return found
 
 
 def _before(seconds: float) -> float:

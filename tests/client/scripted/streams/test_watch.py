@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 import lamina
 from lamina._streams.cursor import format_cursor, parse_cursor
 from lamina._streams.queue import WatchQueue
-from lamina._streams.watch import REOPEN_CEILING_SECONDS
+from lamina._streams.watch import AHEAD_TRIES, REOPEN_CEILING_SECONDS
 from lamina._wire.messages import version_of
 from lamina_protos.v1 import lamina_pb2 as pb
 from tests.client.builders import Clock, Script, change, deletion, header, session
@@ -267,6 +267,46 @@ def test_who_was_let_in_before_waits_for_a_place() -> None:
     assert script.slept == [0.2, 0.4, 0.8]
     with pytest.raises(lamina.LimitError):
         take(Script(BROKEN, lamina.LimitError("large", reason="TOO_LARGE")), watch, 1)
+
+
+AHEAD = lamina.CursorError("version 4 is ahead of its head, version 0", reason="CURSOR_AHEAD", head=0)
+
+
+def test_one_server_that_has_lost_what_another_told_is_not_believed() -> None:
+    """P9: the address may lead to a wrong server for a moment. The watch asks again, and goes on without a gap."""
+    answers = [message(changes(4, "x")), BROKEN, AHEAD, message(changes(5, "x"))]
+    watch, script = following(), Script(*answers)
+    assert take(script, watch, 2) == [(4, "x"), (5, "x")]
+    assert [request.after.version for request in script.opened] == [3, 4, 4]
+
+
+def test_what_a_read_has_seen_is_asked_for_again() -> None:
+    """P9: the first stream was lost before it told anything, and the next one led to a wrong server."""
+    watch, script = following(), Script(BROKEN, AHEAD, message(changes(4, "x")))
+    watch._session.horizon.saw(version_of(header(3)))
+    assert take(script, watch, 1) == [(4, "x")]
+
+
+@pytest.mark.parametrize(("servers", "tries"), [(1, AHEAD_TRIES), (7, 8)])
+def test_what_all_servers_have_lost_ends_it(servers: int, tries: int) -> None:
+    """P10, P13: after a restored backup the error is explicit, and comes within seconds."""
+    watch = WatchQueue(session(servers=servers), version_of(header(3)), (), (), None)
+    script = Script(message(changes(4, "x")), BROKEN, *[AHEAD] * tries)
+    assert take(script, watch, 1) == [(4, "x")]
+    with pytest.raises(lamina.CursorError) as caught:
+        take(script, watch, 1)
+    script.done()
+    assert (caught.value.cursor, caught.value.head) == (cursor(4), 0)
+    assert sum(script.slept) < 2
+
+
+def test_another_hash_ends_it_at_once() -> None:
+    """P10: no server that has merely lost something has another version under the number."""
+    forked = lamina.CursorError("another hash", reason="CURSOR_FORKED", head=4)
+    watch, script = following(), Script(message(changes(4, "x")), BROKEN, forked)
+    take(script, watch, 1)
+    with pytest.raises(lamina.CursorError):
+        take(script, watch, 1)
 
 
 def test_another_past_under_a_known_number_is_an_error() -> None:
