@@ -32,7 +32,7 @@ RECORDS = [
     lamina.ConfigInfo("app", 2, VERSION.time, VERSION.time),
     lamina.ServerInfo("0.1.0", "ann", True),
     lamina.LiveState.STALE,
-    lamina.TLS(ca=b"PEM"),
+    lamina.TLS(),
     SNAPSHOT,
     SNAPSHOT["hosts"],
     SNAPSHOT["hosts"][1],
