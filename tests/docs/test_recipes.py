@@ -15,14 +15,14 @@ from tests.support.server import ServerProcess
 
 RECIPES = (Path(__file__).parents[2] / "client" / "RECIPES.md").read_text(encoding="utf-8")
 SECTION = re.compile(r"^## (?P<title>.+?)$(?P<text>.*?)(?=^## |\Z)", re.DOTALL | re.MULTILINE)
-BLOCK = re.compile(r"```(?P<language>\w+)\n(?P<code>.*?)\n```", re.DOTALL)
+BLOCK = re.compile(r"(?P<before>[^\n]*)\n```(?P<language>\w+)\n(?P<code>.*?)\n```", re.DOTALL)
 FILE = re.compile(r"# (?P<name>\S+\.py)\n")
 SECTIONS = {match["title"]: match["text"] for match in SECTION.finditer(RECIPES)}
 
 
-@pytest.fixture(scope="module")
+@pytest.fixture
 def server() -> Iterator[ServerProcess]:
-    """One for all: the first recipe makes the config that the others read."""
+    """A recipe depends on no other: each begins with an empty server."""
     with ServerProcess("sqlite://") as process:
         yield process
 
@@ -31,8 +31,6 @@ def server() -> Iterator[ServerProcess]:
 @pytest.mark.parametrize("title", SECTIONS)
 def test_recipe(title: str, server: ServerProcess, tmp_path: Path) -> None:
     try:
-        if title != "A script":
-            follow("A script", server, tmp_path)
         follow(title, server, tmp_path)
     finally:
         for left in tmp_path.glob("*.pid"):
@@ -44,7 +42,9 @@ def follow(title: str, server: ServerProcess, folder: Path) -> None:
     """Do what a recipe says."""
     blocks = list(BLOCK.finditer(SECTIONS[title]))
     assert {block["language"] for block in blocks} == {"python", "sh"}
-    for block in blocks:
+    installs = [block for block in blocks if block["before"].startswith("<!-- not run: ")]
+    assert [block["code"].startswith("pip install 'PATH") for block in installs] == [True], "it says what to install"
+    for block in (block for block in blocks if block not in installs):
         if block["language"] == "python":
             named = FILE.match(block["code"])
             assert named, "each block of Python is a file"
