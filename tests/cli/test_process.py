@@ -95,7 +95,7 @@ app.main(["--help"], standalone_mode=False)
 print(sorted({HEAVY!r} & set(sys.modules)), file=sys.stderr)
 """
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
-    assert "Verbs:" in done.stdout
+    assert "Read:" in done.stdout
     assert done.stderr == "[]\n"
 
 

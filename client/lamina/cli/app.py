@@ -98,6 +98,7 @@ class App(click.Group):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """List the verbs by family, two in a line, without importing them."""
         del ctx
+        formatter.write("\n")
         for family, lines in FAMILIES.items():
             formatter.write(f"{family}:\n")
             cells = [f"  {name:<11}{line.text}" for name, line in lines.items()]

@@ -101,8 +101,8 @@ def test_fish(target: str, keys: str, tmp_path: Path) -> None:
         f"lamina set {PATIENT} {keys} timeo": ["timeout:="],
         f"lamina import a {tmp_path}/set": [f"{tmp_path}/settings.yaml"],
         f"lamina exec a --restart -- cat {tmp_path}/set": [f"{tmp_path}/settings.yaml"],
-        "lamina bis": ["bisect\tFind the version, and the keys in it, that break a command."],
-        "lamina conf": ["configs\tList the configs."],
+        "lamina bis": ["bisect\tfind a bad version"],
+        "lamina conf": ["configs\tthe configs; also: ls"],
         "lamina get --target localhost:1 x": [],
     }
     program = [shell("fish"), "--no-config", "-c", FISH]
