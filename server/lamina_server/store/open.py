@@ -5,11 +5,11 @@ from pathlib import Path
 from sqlalchemy import URL, Engine, make_url
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
+from lamina_server.models import queries as shared
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.sql import revision
 from lamina_server.store.sql.database import Database
 from lamina_server.store.sql.prepared import prepared
-from lamina_server.store.sql.queries import keyframes as keyframe_queries
 from lamina_server.store.sql.queries import versions as queries
 from lamina_server.store.sql.store import SqlStore
 from lamina_server.store.sql.writing import INSERTS
@@ -56,13 +56,13 @@ def open_store(
 
 def _compile(engine: Engine) -> None:
     """Compile what the first requests will ask, so that they need not wait for it."""
-    asked = (queries.head(), queries.header(), queries.heads(), queries.changed_keys_of_one(), queries.known_requests())
+    asked = (shared.head(), queries.header(), queries.heads(), queries.changed_keys_of_one(), queries.known_requests())
     read = (
-        keyframe_queries.keyframe(),
-        keyframe_queries.lines_with_values(),
-        keyframe_queries.line_ids(),
-        keyframe_queries.younger(),
-        keyframe_queries.younger_ids(),
+        shared.keyframe(),
+        shared.lines_with_values(),
+        shared.line_ids(),
+        shared.younger(),
+        shared.younger_ids(),
     )
     for statement in (*asked, *read, *INSERTS):
         prepared(statement, engine.dialect)

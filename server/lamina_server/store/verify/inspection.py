@@ -15,11 +15,11 @@ from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, make_ur
 from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
 
 from lamina_server.domain.errors import HashMismatchError, Reason, UnavailableError
+from lamina_server.models.queries import Statement
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.postgresql import sessions
 from lamina_server.store.sql.migrations import current, newest
 from lamina_server.store.sql.prepared import Rows
-from lamina_server.store.sql.queries.clauses import Statement
 
 BUSY_SECONDS = 5.0
 """How long a statement waits for SQLite's lock; in WAL mode only recovery after a crash ever holds one."""
