@@ -5,7 +5,7 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import grpc
 import structlog
@@ -30,17 +30,18 @@ from lamina_server.rpc.watch.context import WatchContext
 from lamina_server.rpc.watch.in_flight import SendBudget
 from lamina_server.rpc.watch.replay import ReplayCache
 from lamina_server.settings import Settings
-from lamina_server.store.contract import Store
+from lamina_server.store import address
+from lamina_server.store.contract import Store, StoreNotReadyError
 from lamina_server.store.readers import Readers
 from lamina_server.wire.codec import WireCodec
-
-if TYPE_CHECKING:
-    from sqlalchemy.engine import URL
 
 FOREIGN_CALLS_SECONDS = 1.0
 """How long calls of other services (a watch of the health service has no end) may go on after ours have ended."""
 LAST_SECONDS = 2.0
 """This much of the grace, and at most a quarter, is kept for what ends after the calls: threads, and last notices."""
+
+WAIT_INTERVAL_SECONDS = 0.5
+"""Between two tries to open a database that is not ready."""
 
 _log = structlog.get_logger(__name__)
 
@@ -138,8 +139,8 @@ class Application:
 
         Raises UnsafeError or AddressError, and nothing listens then.
         """
-        address = transport.parse(self._settings.listen)
-        self.target = transport.bind(self._server, address, transport.credentials(self._settings, address))
+        listen = transport.parse(self._settings.listen)
+        self.target = transport.bind(self._server, listen, transport.credentials(self._settings, listen))
         await self._server.start()
         self._news.start()
         await self._health.set(SERVICE.full_name, health_pb2.HealthCheckResponse.SERVING)
@@ -175,11 +176,12 @@ class Application:
 async def serving(settings: Settings) -> AsyncIterator[Application]:
     """Serve the database of the settings while the block lasts.
 
-    Raises UnsafeError, AddressError or UnusableStoreError if it cannot, or not safely.
+    Raises UnsafeError, AddressError, DatabaseAddressError or UnusableStoreError if it cannot, or not safely.
     """
     # Unsafe settings are refused before anything is touched, even before a database file is created.
     _check_parser()
     transport.credentials(settings, transport.parse(settings.listen))
+    address.parse(settings.database)
     store = await asyncio.to_thread(open_database, settings)
     try:
         application = Application(settings, store)
@@ -201,31 +203,28 @@ def _check_parser() -> None:
 
 
 def open_database(settings: Settings) -> Store:
-    """Open the database, and bring its tables up to date. Blocks.
+    """Open the database, and bring its tables up to date. Blocks, for as long as the settings say to wait for it.
 
-    Raises UnusableStoreError, and UnsafeError if the setting is not a URL.
+    Raises DatabaseAddressError or UnusableStoreError.
     """
-    # Imported here, as below: a server in memory, in other people's tests, need not wait for SQLAlchemy.
+    # Here: a server in memory, in other people's tests, must not wait until SQLAlchemy is imported.
     from lamina_server.store.open import open_store  # noqa: PLC0415
 
-    _parse_url(settings.database)
-    # Each reading thread uses one connection at a time, so none waits for a connection.
-    return open_store(settings.database, reader_connections=settings.reader_threads)
+    last = time.monotonic() + settings.wait_for_database_seconds - WAIT_INTERVAL_SECONDS
+    reason = ""
+    while True:
+        try:
+            # A thread that reads holds one connection at a time, so none ever waits for another's.
+            return open_store(settings.database, reader_connections=settings.reader_threads)
+        except StoreNotReadyError as error:
+            if time.monotonic() > last:
+                raise
+            if str(error) != reason:
+                reason = str(error)
+                _log.warning("waiting for the database", reason=reason)
+        time.sleep(WAIT_INTERVAL_SECONDS)
 
 
 def describe_database(settings: Settings) -> str:
-    """Return where the data is, without passwords."""
-    url = _parse_url(settings.database)
-    if url.get_backend_name() == "sqlite":
-        return url.database or "memory, for as long as this server runs"
-    return f"{url.get_backend_name()}://{url.host or ''}/{url.database or ''}"
-
-
-def _parse_url(database: str) -> "URL":
-    from sqlalchemy.engine import make_url  # noqa: PLC0415
-    from sqlalchemy.exc import ArgumentError  # noqa: PLC0415
-
-    try:
-        return make_url(database)
-    except ArgumentError:  # its words quote the URL
-        raise UnsafeError("--database is not a URL such as sqlite:///lamina.db or postgresql://host/name") from None
+    """Return where the data is, without a password."""
+    return str(address.parse(settings.database))

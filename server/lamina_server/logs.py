@@ -1,8 +1,8 @@
 """How the server logs: one JSON object a line on stderr, safe to read in a terminal. Knows nothing else of ours.
 
 No value, token or password gets into a log. An exception's own words may quote them (a
-driver names the row, `int()` the text), so of one that is no ServerError only its type, its
-numbers and the places it came through are logged.
+driver names the row, `int()` the text). So only a ServerError's or an OperatorError's words are
+logged; of any other exception its type, its numbers and the places it came through.
 """
 
 import json
@@ -14,7 +14,7 @@ from typing import Any
 
 import structlog
 
-from lamina_server.domain.errors import ServerError
+from lamina_server.domain.errors import OperatorError, ServerError
 
 CAUSES_LIMIT = 8
 """Exceptions of one chain that are logged: what went wrong first is rarely further down."""
@@ -74,7 +74,7 @@ def _chain(error: BaseException) -> Iterator[BaseException]:
 
 def _describe(error: BaseException) -> dict[str, Any]:
     described: dict[str, Any] = {"type": f"{type(error).__module__}.{type(error).__qualname__}"}
-    if isinstance(error, ServerError):  # our own words quote nothing
+    if isinstance(error, ServerError | OperatorError):  # our own words quote nothing
         described["text"] = str(error)
     described |= {name: number for name in _NUMBERS if (number := getattr(error, name, None)) is not None}
     frames = traceback.extract_tb(error.__traceback__)

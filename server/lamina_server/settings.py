@@ -25,8 +25,14 @@ class Settings(BaseSettings):
     # What it serves, and where.
     database: str = Field(
         "sqlite:///lamina.db",
-        description="SQLAlchemy URL of the database. The default is a file in the working directory: "
-        "one process on one machine needs no other service",
+        description="The database's address, `sqlite:///FILE` or `postgresql://USER@HOST/DATABASE`. The default is a "
+        "file in the working directory: one process on one machine needs no other service",
+    )
+    wait_for_database_seconds: float = Field(
+        0,
+        ge=0,
+        description="How long a start waits for a database that cannot be reached, is starting or recovering, or is "
+        "still in use by another server. What no waiting mends, such as a wrong password, ends it at once",
     )
     listen: str = Field(
         "localhost:7440",
@@ -34,8 +40,8 @@ class Settings(BaseSettings):
     )
     insecure_plaintext: bool = Field(
         default=False,
-        description="Serve beyond this machine without TLS. Without it the server refuses: whoever reads along "
-        "reads every value",
+        description="Serve beyond this machine without TLS, so that everybody on the network can read every "
+        "value. By default the server refuses to",
     )
     tls_cert: Path | None = Field(
         None, description="PEM file of the server's certificate and those between it and the root"

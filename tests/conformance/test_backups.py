@@ -16,7 +16,6 @@ from lamina_server.models.views import drop_views
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.open import open_store
 from lamina_server.store.sql.store import SqlStore
-from lamina_server.store.sqlite import backup
 from lamina_server.store.sqlite.backup import back_up
 from tests.conformance.commits import CONFIG, commit
 
@@ -78,18 +77,15 @@ class TestTheCopy:
             assert connection.execute("SELECT count(*) FROM lamina_log").fetchone() == (10,)
         assert head_of(target) == 10
 
-    def test_a_backup_is_of_one_moment_and_blocks_no_commit(
-        self, store: SqlStore, url: str, folder: Path, monkeypatch: pytest.MonkeyPatch
-    ) -> None:
+    def test_a_backup_is_of_one_moment_and_blocks_no_commit(self, store: SqlStore, url: str, folder: Path) -> None:
         """P12: a commit between two steps neither waits, nor gets into the copy, nor makes the copying begin anew."""
-        monkeypatch.setattr(backup, "STEP_PAGES", 1)
         seen: list[tuple[int, int]] = []
 
         def write(done: int, total: int) -> None:
             seen.append((done, total))
             commit(store, {"x": -done})
 
-        back_up(url, folder / "copy.db", write)
+        back_up(url, folder / "copy.db", write, step_pages=1)
         pages = seen[0][1]
         assert pages > 10
         assert seen == [(done, pages) for done in range(1, pages + 1)]
@@ -179,17 +175,9 @@ class TestRefusals:
 
 
 class TestFailures:
-    @pytest.mark.parametrize(
-        ("url", "text"),
-        [
-            ("sqlite:////no/such/lamina.db", "there is no database '/no/such/lamina.db'"),
-            ("mysql://localhost/lamina", "'mysql' is not a database that is known here"),
-            ("lamina.db", "is not a URL"),
-        ],
-    )
-    def test_a_missing_database_is_refused(self, url: str, text: str, folder: Path) -> None:
-        with pytest.raises(UnusableStoreError, match=text):
-            back_up(url, folder / "copy.db", nothing)
+    def test_a_missing_database_is_refused(self, folder: Path) -> None:
+        with pytest.raises(UnusableStoreError, match="there is no database"):
+            back_up("sqlite:////no/such/lamina.db", folder / "copy.db", nothing)
         assert contents(folder) == {}
 
     def test_a_missing_folder_is_refused(self, store: SqlStore, url: str, folder: Path) -> None:
@@ -198,7 +186,7 @@ class TestFailures:
 
     def test_a_file_that_is_not_a_database_is_refused(self, path: Path, url: str, folder: Path) -> None:
         path.write_bytes(b"no database, but long enough to be told from one" * 100)
-        with pytest.raises(UnusableStoreError, match="file is not a database"):
+        with pytest.raises(UnusableStoreError, match="it is not a SQLite database"):
             back_up(url, folder / "copy.db", nothing)
         path.unlink()
         with closing(sqlite3.connect(path)) as connection:
@@ -232,5 +220,5 @@ class TestFailures:
         assert contents(folder) == {}
 
     def test_a_folder_without_write_permission_is_refused(self, store: SqlStore, url: str) -> None:
-        with pytest.raises(UnusableStoreError, match=r"lamina\.db' could not be copied"):
+        with pytest.raises(UnusableStoreError, match=r"lamina\.db' cannot be copied to '/proc/copy\.db'"):
             back_up(url, Path("/proc/copy.db"), nothing)

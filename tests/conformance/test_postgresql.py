@@ -18,7 +18,7 @@ from lamina_server.store.postgresql import database as postgresql
 from lamina_server.store.sql.store import SqlStore
 from tests.conformance.commits import CONFIG, commit, insert, map_at, values
 from tests.conformance.places import rows_of
-from tests.support.postgres import Postgres
+from tests.support.postgres import Postgres, postgresql_address
 
 pytestmark = pytest.mark.postgres
 
@@ -59,7 +59,8 @@ def alter_database(url: str, *settings: str) -> None:
 
 def impatient(url: str, **timeouts: int) -> SqlStore:
     """Open a store on a database that has its tables, with other timeouts than a server's."""
-    return SqlStore(postgresql.PostgresqlDatabase(make_url(url), reader_connections=1, wait_seconds=5, **timeouts))
+    address = postgresql_address(url)
+    return SqlStore(postgresql.PostgresqlDatabase(address, reader_connections=1, wait_seconds=5, **timeouts))
 
 
 def kill_servers(operator: Engine) -> None:
@@ -336,7 +337,7 @@ class TestCommit:
 
 class TestOpening:
     def test_the_error_for_an_absent_server_has_no_password(self) -> None:
-        with pytest.raises(UnusableStoreError, match="cannot be reached") as caught:
+        with pytest.raises(UnusableStoreError, match="there is no such socket") as caught:
             open_store("postgresql://lamina:canary@/lamina?host=/no/such/folder")
         assert "canary" not in f"{caught.value} {caught.value.__cause__}"
 
@@ -365,13 +366,12 @@ class TestOpening:
         ("found", "text"),
         [
             ({"version": 130_009}, "PostgreSQL 14 or newer is needed"),
-            ({"in_recovery": True}, "is a standby: name the primary"),
             ({"encoding": "LATIN1"}, "LATIN1; it must be UTF8"),
             ({"fsync": "off", "full_page_writes": "off"}, "has fsync and full_page_writes off"),
         ],
     )
     def test_unsafe_servers_are_refused(self, found: dict[str, object], text: str) -> None:
-        safe = {"version": 140_000, "in_recovery": False, "encoding": "UTF8"}
+        safe = {"version": 140_000, "encoding": "UTF8"}
         on = dict.fromkeys(("fsync", "full_page_writes"), "on")
         postgresql._check(SimpleNamespace(**safe, **on))
         with pytest.raises(UnusableStoreError, match=text):

@@ -10,6 +10,7 @@ import pytest
 from sqlalchemy.exc import DBAPIError
 
 from lamina_server.domain.errors import DiskFullError, HashMismatchError, Reason, UnavailableError
+from lamina_server.store.address import DatabaseAddressError
 from lamina_server.store.contract import CommitUnknownError, UnusableStoreError
 from lamina_server.store.open import open_store
 from lamina_server.store.sql.store import SqlStore
@@ -70,7 +71,7 @@ class TestOneServer:
         open_store(f"sqlite:///{path}").close()
         path.write_bytes(b"no database, but long enough to be told from one" * 100)
         for _ in range(2):
-            with pytest.raises(UnusableStoreError, match=r"SQLite cannot open '.*lamina\.db' as its database"):
+            with pytest.raises(UnusableStoreError, match=r"lamina\.db' cannot be used: it is not a SQLite database"):
                 open_store(f"sqlite:///{path}")
         path.unlink()
         open_store(f"sqlite:///{path}").close()
@@ -88,18 +89,13 @@ class TestOneServer:
 
 
 class TestOpening:
-    @pytest.mark.parametrize(
-        ("url", "text"),
-        [
-            ("sqlite:////no/such/folder/lamina.db", "there is no folder '/no/such/folder'"),
-            ("sqlite:///lamina.db?timeout=3", "takes no options"),
-            ("mysql://localhost/lamina", "'mysql' is not a database that is known here"),
-            ("lamina.db", "is not a URL"),
-            ("", "is not a URL"),
-        ],
-    )
-    def test_the_error_says_what_cannot_be_opened(self, url: str, text: str) -> None:
-        with pytest.raises(UnusableStoreError, match=text):
+    def test_a_missing_folder_is_named(self) -> None:
+        with pytest.raises(UnusableStoreError, match="there is no folder '/no/such/folder'"):
+            open_store("sqlite:////no/such/folder/lamina.db")
+
+    @pytest.mark.parametrize("url", ["", "lamina.db", "sqlite://lamina.db", "sqlite:///lamina.db?timeout=3"])
+    def test_a_bad_address_is_refused(self, url: str) -> None:
+        with pytest.raises(DatabaseAddressError):
             open_store(url)
 
     def test_a_newer_schema_is_refused(self, path: Path, store: SqlStore) -> None:
@@ -189,7 +185,7 @@ class TestErrors:
             with pytest.raises(DiskFullError) as caught:
                 commit(store, {"x": 2, "y": "y" * 100_000})
             assert "page" not in str(caught.value)
-            assert isinstance(caught.value.__cause__, DBAPIError)
+            assert isinstance(caught.value.__cause__, sqlite3.OperationalError)
         with store.read() as reading:
             assert map_at(reading, 1) == values({"x": 1})
             assert reading.head(CONFIG) == reading.versions(CONFIG, [1])[1]

@@ -6,6 +6,9 @@ from pathlib import Path
 import pytest
 
 import lamina
+from lamina_server.store.contract import UnusableStoreError
+from lamina_server.store.open import open_store
+from lamina_server.store.sqlite.backup import back_up
 from tests.faults.campaign import AT_LAST, CONFIG, WARM_UP, judge, prepare
 from tests.faults.clients import Answer, Client, Intent
 from tests.faults.disks import SmallDisk, small_disk
@@ -89,3 +92,16 @@ def test_what_still_fits_is_committed(disk: SmallDisk, url: str, server: ServerP
         assert client.commit(large).version == 3
     result = judge(url, [server.target], folder, seed=0)
     assert not result.violations, result.explain()
+
+
+def test_what_needs_room_to_begin_says_so(disk: SmallDisk, url: str, tmp_path: Path) -> None:
+    """A new database, and a backup."""
+    other = f"sqlite:///{tmp_path}/other.db"
+    open_store(other).close()
+    disk.fill()
+    with pytest.raises(UnusableStoreError, match=r"lamina\.db' cannot be used: the disk is full \(SQLITE_FULL\)"):
+        open_store(url)
+    with pytest.raises(UnusableStoreError, match=r"copy\.db' cannot be used: the disk is full \(SQLITE_FULL\)"):
+        back_up(other, disk.folder / "copy.db", lambda _done, _all: None)
+    disk.clear()
+    open_store(url).close()

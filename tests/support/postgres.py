@@ -21,6 +21,8 @@ import psycopg
 from psycopg import sql
 from sqlalchemy import URL, make_url
 
+from lamina_server.store.address import PostgresqlAddress, parse
+
 START_SECONDS = 30.0
 STOP_SECONDS = 10.0
 POLL_SECONDS = 0.02
@@ -82,6 +84,13 @@ def _unprivileged(folder: Path) -> dict[str, Any]:
     account = accounts.get("postgres") or accounts["nobody"]
     os.chown(folder, account.pw_uid, account.pw_gid)
     return {"user": account.pw_uid, "group": account.pw_gid, "extra_groups": []}
+
+
+def postgresql_address(url: str) -> PostgresqlAddress:
+    """Take a URL of a PostgreSQL database apart."""
+    address = parse(url)
+    assert isinstance(address, PostgresqlAddress)
+    return address
 
 
 class Postgres:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lamina_server.app import describe_database, open_database
-from lamina_server.cli.options import BAD_USAGE, FAILED, database_option, refusals, settings_of
+from lamina_server.cli.options import BAD_USAGE, FAILED, database_option, refusals, settings_of, wait_option
 from lamina_server.domain.errors import ServerError
 from lamina_server.settings import Settings
 
@@ -19,10 +19,11 @@ if TYPE_CHECKING:
 
 @click.command()
 @database_option
+@wait_option
 def migrate(**options: Any) -> None:
     """Make or upgrade a database's tables, and end.
 
-    `serve` does the same when it starts; this is for whoever wants to see it done before, or by another account.
+    `serve` does the same when it starts. Use this to do it beforehand, or as another account.
     """
     settings = settings_of(options)
     with refusals():

@@ -11,6 +11,7 @@ from pydantic import ValidationError
 from lamina_server.domain.errors import UnavailableError
 from lamina_server.rpc.transport import AddressError, UnsafeError
 from lamina_server.settings import Settings
+from lamina_server.store.address import DatabaseAddressError
 from lamina_server.store.contract import BackupRefusedError, UnusableStoreError
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
@@ -20,11 +21,19 @@ F = TypeVar("F", bound=Callable[..., Any])
 
 def database_option(command: F) -> F:
     """Add --database to a command."""
-    return click.option("--database", metavar="URL", help="SQLAlchemy URL. [default: sqlite:///lamina.db]")(command)
+    text = "sqlite:///FILE or postgresql://USER@HOST/DATABASE [default: sqlite:///lamina.db]"
+    return click.option("--database", metavar="URL", help=text)(command)
+
+
+def wait_option(command: F) -> F:
+    """Add --wait-for-database to a command."""
+    text = "How long to wait for a database that is not ready yet. [default: 0]"
+    name = "wait_for_database_seconds"
+    return click.option("--wait-for-database", name, type=float, metavar="SECONDS", help=text)(command)
 
 
 def settings_of(options: dict[str, Any]) -> Settings:
-    """Take what was given on the command line, and the rest from the environment."""
+    """Return the settings: the options that were given, and the rest from the environment."""
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
@@ -36,10 +45,10 @@ def settings_of(options: dict[str, Any]) -> Settings:
 
 @contextmanager
 def refusals() -> Iterator[None]:
-    """Say in one line why the command cannot do what it was asked, and end it with the code for that."""
+    """Print in one line why the command failed, and exit with the code for that."""
     try:
         yield
-    except (UnsafeError, BackupRefusedError) as error:
+    except (UnsafeError, DatabaseAddressError, BackupRefusedError) as error:
         click.echo(f"lamina-server: {error}", err=True)
         sys.exit(BAD_USAGE)
     except (AddressError, UnusableStoreError, UnavailableError) as error:

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import threading
+from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,7 @@ import click
 import structlog
 
 from lamina_server.app import describe_database, serving
-from lamina_server.cli.options import FAILED, INTERRUPTED, database_option, refusals, settings_of
+from lamina_server.cli.options import FAILED, INTERRUPTED, database_option, refusals, settings_of, wait_option
 from lamina_server.settings import Settings
 
 DEFAULT_TARGET = "localhost:7440"
@@ -29,6 +30,7 @@ _log = structlog.get_logger(__name__)
 
 @click.command()
 @database_option
+@wait_option
 @click.option("--listen", metavar="HOST:PORT", help="Or unix:PATH; port 0 takes a free one. [default: localhost:7440]")
 @click.option(
     "--insecure-plaintext", is_flag=True, default=None, help="Serve other machines without TLS: all can read along."
@@ -48,7 +50,8 @@ def serve(**options: Any) -> None:
 async def _serve(settings: Settings) -> int:
     """Serve until a signal asks for the end, or the store fails; return the exit code.
 
-    A second signal ends the process at once, and the grace ends it in any case, also while it is still starting.
+    A signal before the server is ready ends the process at once, and so does a second one. The grace ends it in any
+    case.
     """
     stop: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
@@ -61,16 +64,27 @@ async def _serve(settings: Settings) -> int:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, receive, number)
-    async with serving(settings) as application:
+    async with AsyncExitStack() as stack:
+        starting = asyncio.ensure_future(stack.enter_async_context(serving(settings)))
+        await asyncio.wait([stop, starting], return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            # A thread may be waiting for the database, and cannot be told. Nobody was answered yet, and the database
+            # rolls back what it was about to do: as after any crash.
+            os._exit(_exit_code(stop.result()))
+        application = await starting
         target = application.target
         click.echo(f"lamina-server ready on {target}, data in {describe_database(settings)}{_hint(target, settings)}")
         await asyncio.wait([stop, application.failed], return_when=asyncio.FIRST_COMPLETED)
         if stop.done():
-            return INTERRUPTED if stop.result() is signal.SIGINT else 0
+            return _exit_code(stop.result())
         _end_within(settings.stop_grace_seconds)
     text = "the disk did not confirm a commit; after a restart the request id tells whether it happened"
     click.echo(f"lamina-server: {text}", err=True)
     return FAILED
+
+
+def _exit_code(number: signal.Signals) -> int:
+    return INTERRUPTED if number is signal.SIGINT else 0
 
 
 def _end_within(grace_seconds: float) -> None:
@@ -92,7 +106,7 @@ def _end_now() -> None:
 
 
 def _hint(target: str, settings: Settings) -> str:
-    """Say what to try, in a checkout with an environment of its own, as lines that can be pasted there."""
+    """Return lines to paste, for a first try in a checkout with its own environment; elsewhere nothing."""
     prefix = Path(sys.prefix)
     if not prefix.is_relative_to(Path.cwd()) or settings.tls_cert:
         return ""

@@ -61,6 +61,10 @@ class ServerError(Exception):
         self.reason = reason
 
 
+class OperatorError(Exception):
+    """An error whose text is for the operator. Like a ServerError's, it quotes no value, password or token."""
+
+
 @dataclass(frozen=True, slots=True)
 class Violation:
     """One field of a request and what is wrong with it."""

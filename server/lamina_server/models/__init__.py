@@ -8,8 +8,9 @@ with Session(engine) as session:
     session.commit()  # version 2; version 1 stays, and session.get() reads it by its id
 
 The room knows the domain and SQLAlchemy, and no server. Begin with tables.py: the five tables, in SQLAlchemy Core,
-which the store uses. orm/ maps the classes above over the same tables. They are imported when they are first asked
-for, because importing them registers listeners on every Session of the process.
+which the store uses, too; keyframes.py reads a whole map from them. orm/ maps the classes above over the same tables.
+They are imported when they are first asked for, because importing them registers listeners on every Session of the
+process.
 """
 
 from importlib import import_module

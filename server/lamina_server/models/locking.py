@@ -1,4 +1,4 @@
-"""The one write lock of a shared database: whoever is about to number a version holds it. Knows no table."""
+"""The one write lock of a shared database: a writer holds it before it numbers a version. Knows no table."""
 
 from sqlalchemy import Connection, text
 

@@ -3,10 +3,12 @@
 A "row" is whatever has the columns as attributes: a ConfigValue, or a Core row.
 """
 
+from collections.abc import Iterator
 from typing import Any
 
 from lamina_server.domain.errors import HashMismatchError
 from lamina_server.domain.hashing import value_digest
+from lamina_server.domain.planning import Plan
 from lamina_server.domain.records import Source, Version
 from lamina_server.domain.values import Kind, Scalar, Value
 
@@ -37,6 +39,19 @@ def value_columns(value: Value | None) -> dict[str, Any]:
         columns[_COLUMNS[value.kind]] = int(value.data) if isinstance(value.data, bool) else value.data
     columns["kind"] = int(columns["kind"])
     return columns
+
+
+def value_rows(plan: Plan, name_id: int, version_id: int) -> Iterator[dict[str, Any]]:
+    """Yield a planned version's rows of config_value, but for their ids."""
+    for planned in plan.values:
+        yield {
+            "config_name_id": name_id,
+            "version": plan.version.number,
+            "originating_config_id": version_id,
+            "name": planned.key,
+            "digest": planned.digest,
+            **value_columns(planned.value),
+        }
 
 
 def value_of(row: Any) -> Value | None:

@@ -145,7 +145,7 @@ REQUESTS = Table(
     CheckConstraint("length(digest) = 32", "digest_length"),
     sqlite_with_rowid=False,
 )
-"""The outcome of one write, under the request id of whoever asked for it; config_name is a text, not a reference."""
+"""The outcome of one write, under the request id of its caller; config_name is a text, not a reference."""
 
 for _table in METADATA.tables.values():
     triggers.attach(_table)

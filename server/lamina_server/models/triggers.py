@@ -1,4 +1,4 @@
-"""Triggers that let a table take INSERTs and nothing else, whoever is connected. Knows no session.
+"""Triggers that let a table take INSERTs and nothing else, from any program that connects. Knows no session.
 
 They are made with the tables, by create_all and by the migrations alike. What each database refuses:
 

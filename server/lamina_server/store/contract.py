@@ -46,7 +46,7 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import NoReturn, Protocol
 
-from lamina_server.domain.errors import Reason, UnavailableError
+from lamina_server.domain.errors import OperatorError, Reason, UnavailableError
 from lamina_server.domain.planning import Plan
 from lamina_server.domain.records import (
     Change,
@@ -91,11 +91,15 @@ class HistoryBrokenError(Exception):
         return cls(f"request id {request_id!r} has an outcome already")
 
 
-class UnusableStoreError(Exception):
+class UnusableStoreError(OperatorError):
     """A database cannot be opened, or not safely. The text tells the operator why."""
 
 
-class BackupRefusedError(Exception):
+class StoreNotReadyError(UnusableStoreError):
+    """A database cannot be opened now, but may be soon: it is starting, cannot be reached, or another server has it."""
+
+
+class BackupRefusedError(OperatorError):
     """The backup command cannot do this. The text says why, and what to do."""
 
 

@@ -18,9 +18,8 @@ from lamina_server.domain.values import Value
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.open import open_store
 from lamina_server.store.sql.store import SqlStore
-from lamina_server.store.verify import walk
 from lamina_server.store.verify.inspection import inspecting
-from lamina_server.store.verify.walk import Finding, Verification
+from lamina_server.store.verify.walk import Finding, Portion, Verification
 from tests.conformance.commits import CONFIG, DELETED, commit, insert, request
 from tests.conformance.places import damage
 from tests.support.postgres import Postgres
@@ -34,9 +33,9 @@ class Kept:
     store: SqlStore
     url: str
 
-    def findings(self) -> list[Finding]:
+    def findings(self, portion: Portion | None = None) -> list[Finding]:
         with inspecting(self.url) as inspection:
-            return list(Verification(inspection).findings(lambda _: None))
+            return list(Verification(inspection, portion or Portion()).findings(lambda _: None))
 
     def damage(self, statement: str) -> None:
         damage(self.store, statement)
@@ -226,18 +225,13 @@ def test_a_keyframe_of_nothing_is_a_warning(filled: Kept) -> None:
 
 @pytest.mark.crossed
 @pytest.mark.parametrize(("versions", "values", "size_bytes"), [(1, 1, 1), (2, 3, 1 << 20), (3, 1 << 20, 60)])
-def test_in_whatever_pieces_it_is_read(
-    filled: Kept, monkeypatch: pytest.MonkeyPatch, versions: int, values: int, size_bytes: int
-) -> None:
-    """Memory is bounded by reading in pieces, and where they end makes no difference."""
-    monkeypatch.setattr(walk, "VERSIONS_AT_ONCE", versions)
-    monkeypatch.setattr(walk, "VALUES_AT_ONCE", values)
-    monkeypatch.setattr(walk, "BYTES_AT_ONCE", size_bytes)
-    monkeypatch.setattr(walk, "ROWS_AT_ONCE", 1)
-    assert filled.findings() == []
+def test_in_portions_of_any_size(filled: Kept, versions: int, values: int, size_bytes: int) -> None:
+    """Memory is bounded by reading in portions, and where they end makes no difference."""
+    portion = Portion(versions, values, size_bytes, rows=1)
+    assert filled.findings(portion) == []
     filled.damage(VERSION.format("author = 'eve'", 4))
     filled.damage("DELETE FROM config_value_association")
-    assert [(one.config, one.version) for one in filled.findings()] == [(CONFIG, 4)]
+    assert [(one.config, one.version) for one in filled.findings(portion)] == [(CONFIG, 4)]
 
 
 @pytest.mark.crossed
@@ -326,10 +320,10 @@ def test_a_database_that_cannot_be_looked_at(tmp_path: Path) -> None:
         connection.execute("CREATE TABLE other (id INTEGER)")
     for url, words in (
         (f"sqlite:///{tmp_path}/none.db", "there is no database"),
-        (f"sqlite:///{tmp_path}/text.db", "not a database that can be read"),
+        (f"sqlite:///{tmp_path}/text.db", "cannot be used: it is not a SQLite database"),
         (f"sqlite:///{tmp_path}/empty.db", "the database has no tables of Lamina's"),
         ("sqlite://", "in memory"),
-        ("postgresql://localhost:1/lamina", "cannot be opened for reading"),
+        ("postgresql://localhost:1/lamina", "localhost:1/lamina cannot be used: nothing listens there"),
     ):
         with pytest.raises(UnusableStoreError, match=words), inspecting(url):
             pass

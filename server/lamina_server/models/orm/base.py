@@ -1,4 +1,4 @@
-"""The base of the models, and the two that stand for themselves. Knows the tables, and no session."""
+"""The base of the models, and the two models that refer to no other. Knows the tables, and no session."""
 
 from sqlalchemy.orm import DeclarativeBase, Mapped
 
@@ -6,7 +6,7 @@ from lamina_server.models import tables
 
 
 class Base(DeclarativeBase):
-    """Base of our models, and of nobody else's: the listeners know them by it."""
+    """The base of our models alone: by it the listeners recognise them."""
 
     metadata = tables.METADATA
 
@@ -22,7 +22,7 @@ class ConfigName(Base):
 
 
 class ConfigRequest(Base):
-    """The outcome of one write, under the request id of whoever asked for it."""
+    """The outcome of one write, under the request id of its caller."""
 
     __table__ = tables.REQUESTS
     __tablename__ = "config_request"

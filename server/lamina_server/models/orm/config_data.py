@@ -84,7 +84,7 @@ class ConfigData(Base):
     _map: DataMap | None = None
     _header: Mapping[str, str] = MappingProxyType({})
     """Author and message as assigned for the next version."""
-    _home: ref[Session] | None = None
+    _last_session: ref[Session] | None = None
     _plan: Plan | None = None
     """What the flush under way is to insert."""
 
@@ -109,7 +109,7 @@ class ConfigData(Base):
 
     @property
     def data(self) -> DataMap:
-        """The map: a dict as mapping.py describes it, read through the session when it is first needed."""
+        """The map: a dict as data_map.py describes it, read through the session when it is first needed."""
         if self._map is None:
             self._map = DataMap(read=self._read, on_edit=self._touch)
         return self._map
@@ -133,21 +133,21 @@ class ConfigData(Base):
 
     @property
     def is_first(self) -> bool:
-        """Tell whether this was made by the constructor, and is in no database yet."""
+        """Whether this was made by the constructor, and is in no database yet."""
         return self._is_first
 
     @property
     def header(self) -> tuple[Author, str]:
-        """The author and the message of the version to come. Nobody here knows an author for sure."""
+        """The author and the message of the next version. No author is verified here."""
         return Author(self._header.get("author", ANONYMOUS)), self._header.get("message", "")
 
     def memento(self) -> Memento:
-        """Note what the object is, for a rollback."""
+        """Return what the object is, for a rollback."""
         row = None if self._is_first else {name: getattr(self, name) for name in _COLUMNS}
         return Memento(row, self._header, self.data.entries, self.data.changes)
 
     def become(self, plan: Plan) -> None:
-        """Be the planned version, which a flush is to insert."""
+        """Become the planned version, which a flush will insert."""
         row = {**version_columns(plan.version), "id": None, "config_name_id": self.config_name_id}
         for name, value in row.items():
             setattr(self, name, value)
@@ -155,14 +155,14 @@ class ConfigData(Base):
         self._is_first, self._header, self._plan = False, {}, plan
 
     def take_plan(self) -> Plan:
-        """Hand out what is to be inserted, once."""
+        """Return what is to be inserted; only once."""
         if self._plan is None:
             raise InsertOnlyError(f"{self!r} was not planned")
         plan, self._plan = self._plan, None
         return plan
 
     def restore(self, memento: Memento) -> None:
-        """Be again what a memento says; edits of a version are gone, a first map is kept."""
+        """Become again what a memento holds. Edits of a version are lost; the map of a first one is kept."""
         row: Mapping[str, Any] = memento.header if memento.row is None else memento.row
         for name in _COLUMNS:
             set_committed_value(self, name, row.get(name))
@@ -170,22 +170,22 @@ class ConfigData(Base):
         self.data.reset(memento.entries, () if memento.row else memento.changes)
         self._header = {} if memento.row else memento.header
 
-    def detach(self, session: Session) -> None:
-        """Note the session to come home to: attaching this in a rollback would begin a transaction in it."""
-        self._home = ref(session)
+    def remember_session(self, session: Session) -> None:
+        """Remember which session to attach this to later: in a rollback that would begin a transaction."""
+        self._last_session = ref(session)
 
     def reattach(self) -> None:
-        """Attach this again to the session of which a rollback has taken it.
+        """Attach this again to the session from which a rollback has detached it.
 
-        Raises DetachedInstanceError where another object is this version there by now.
+        Raises DetachedInstanceError if another object is this version in that session by now.
         """
-        session = self._home() if self._home else None
+        session = self._last_session() if self._last_session else None
         if session is not None and object_session(self) is None:
             key = inspect(self).key
             if key and key in session.identity_map:
                 raise DetachedInstanceError(f"another object is {self!r} in the session since its rollback: use that")
             session.add(self)
-        self._home = None
+        self._last_session = None
 
     def load_row(self) -> None:
         """Load what is expired of the columns now, while no autoflush can come in between.
@@ -199,7 +199,7 @@ class ConfigData(Base):
                 getattr(self, name)
 
     def discard(self) -> None:
-        """Forget edits, author and message of the version to come."""
+        """Forget the edits, and the author and message of the next version."""
         self._header = {}
         if self._map is not None:
             self._map.discard()
@@ -214,7 +214,7 @@ class ConfigData(Base):
         return session.no_autoflush if session else nullcontext()
 
     def _read(self) -> dict[str, Entry]:
-        return read_entries(object_session(self), version_of(self, self.config), self.config_name_id)
+        return read_entries(object_session(self), version_of(self, self.config))
 
     def __repr__(self) -> str:
         row = inspect(self).dict  # loads nothing

@@ -7,7 +7,7 @@ Worked example. A version holds `{"x": 27, "y": 450}`:
     del data["y"]       edits {y: None}
     data["z"] = 1       edits {y: None, z: 1}     read as {"x": 27, "z": 1}
 
-Whoever flushes the edits calls `rebase`, and they are part of what the version holds.
+A flush of the edits calls `rebase`: then they are part of what the version holds.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
@@ -35,7 +35,7 @@ class DataMap(MutableMapping[str, Any]):
     read-only (see readonly.py). `|`, `copy()` and `dict()` give plain dicts.
 
     read     gives the version's entries; called once, when they are first needed
-    on_edit  called before each edit; a session learns of it by that
+    on_edit  called before each edit, so that a session learns of it
     """
 
     def __init__(self, *, read: Callable[[], dict[str, Entry]], on_edit: Callable[[], None]) -> None:
@@ -132,7 +132,7 @@ class DataMap(MutableMapping[str, Any]):
         return {key: self.entries[key].value for key in self._edits if key in self.entries}
 
     def is_edited(self, key: str) -> bool:
-        """Tell whether a key differs from what the version holds."""
+        """Return whether a key differs from what the version holds."""
         return key in self._edits
 
     def replace(self, data: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
@@ -144,7 +144,7 @@ class DataMap(MutableMapping[str, Any]):
         self.update(wanted)
 
     def rebase(self, version: int) -> None:
-        """Take the edits for what the version holds: they have become this version."""
+        """Make the edits part of what the version holds, because they have become this version."""
         entries = dict(self.entries)
         for key, value in self._edits.items():
             if value is None:

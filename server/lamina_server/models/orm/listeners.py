@@ -1,7 +1,7 @@
 """What sessions do with our models: make edits into new versions, refuse everything that is not an INSERT.
 
-Listens to every session, and looks at instances of our Base alone: other people's models
-are none of its business. How an edited version becomes the next one, in one flush:
+Listens to every session, and looks only at instances of our Base: it leaves other people's
+models alone. How an edited version becomes the next one, in one flush:
 
     before_flush    the writers' lock, the heads, every plan: each of them may refuse, and
                     nothing has happened yet; then each object leaves its old identity
@@ -19,7 +19,7 @@ from lamina_server.models.orm import versioning
 from lamina_server.models.orm.base import Base, ConfigName
 from lamina_server.models.orm.config_data import ConfigData, ConfigValue
 from lamina_server.models.orm.errors import InsertOnlyError
-from lamina_server.models.rows import value_columns
+from lamina_server.models.rows import value_rows
 
 _HEADER = {"author", "message"}
 
@@ -81,18 +81,7 @@ def _insert_name(_mapper: Mapper[ConfigData], connection: Connection, config: Co
 
 @event.listens_for(ConfigData, "after_insert")
 def _insert_values(_mapper: Mapper[ConfigData], connection: Connection, config: ConfigData) -> None:
-    plan = config.take_plan()
-    rows = [
-        {
-            "config_name_id": config.config_name_id,
-            "version": plan.version.number,
-            "originating_config_id": config.id,
-            "name": planned.key,
-            "digest": planned.digest,
-            **value_columns(planned.value),
-        }
-        for planned in plan.values
-    ]
+    rows = list(value_rows(config.take_plan(), config.config_name_id, config.id))
     if rows:
         connection.execute(insert(ConfigValue), rows)
 
@@ -106,15 +95,15 @@ def _discard_edits(config: ConfigData, attributes: Any) -> None:
 
 
 @event.listens_for(Session, "after_soft_rollback")
-def _go_back(session: Session, transaction: SessionTransaction) -> None:
+def _restore_rolled_back(session: Session, transaction: SessionTransaction) -> None:
     versioning.restore_rolled_back(session, transaction)
 
 
 @event.listens_for(Session, "after_commit")
-def _settle(session: Session) -> None:
-    versioning.settle(session)
+def _forget_committed(session: Session) -> None:
+    versioning.forget_committed(session)
 
 
 @event.listens_for(Session, "after_transaction_create")
-def _come_home(session: Session, _transaction: SessionTransaction) -> None:
+def _reattach(session: Session, _transaction: SessionTransaction) -> None:
     versioning.reattach(session)

@@ -1,4 +1,4 @@
-"""Plain Python objects to values and back: what `data` takes and gives. Pure; knows no model."""
+"""Python objects to values and back, as `data` takes and returns them. Pure; knows no model."""
 
 import json
 from typing import Any
@@ -8,7 +8,9 @@ from lamina_server.models.orm.readonly import freeze
 
 
 def value_of_plain(plain: Any) -> Value:  # noqa: PLR0911 - one for each kind
-    """Take None, bool, int, float, str, bytes, and lists and dicts as JSON; subclasses become their base.
+    """Return the value of None, bool, int, float, str or bytes, or of lists and dicts as JSON.
+
+    An instance of a subclass becomes one of the base.
 
     Raises TypeError for any other type, and BadValueError (a ValueError) for what is
     beyond a value's rules, such as NaN or an integer of more than 64 bits.
@@ -36,7 +38,7 @@ def value_of_plain(plain: Any) -> Value:  # noqa: PLR0911 - one for each kind
 
 
 def plain_of_value(value: Value) -> Any:
-    """Give the value as Python has it; lists and dicts read-only."""
+    """Return the value as a Python object; lists and dicts are read-only."""
     if value.kind is Kind.JSON:
         return freeze(json.loads(str(value.data)))
     return value.data

@@ -2,32 +2,32 @@
 
 Worked example, of one object over one transaction with a savepoint in it:
 
-    id 7, version 1       data["x"] = 28, flush:    left (depth 0, id 7)
-    id 8, version 2       savepoint, edit, flush:   left (depth 0, id 7), (depth 1, id 8)
-    id 9, version 3       the savepoint rolls back: it goes back to id 8
-    id 8, version 2       the transaction does:     it goes back to id 7
+    id 7, version 1       data["x"] = 28, flush:        previous (depth 0, id 7)
+    id 8, version 2       savepoint, edit, flush:       previous (depth 0, id 7), (depth 1, id 8)
+    id 9, version 3       the savepoint rolls back:     the object is id 8 again
+    id 8, version 2       the transaction rolls back:   the object is id 7 again
 """
 
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
-from sqlalchemy import Connection, inspect, select
+from sqlalchemy import Connection, inspect
 from sqlalchemy.orm import Session, SessionTransaction, make_transient, make_transient_to_detached
 
 from lamina_server.domain.errors import ExistsError
 from lamina_server.domain.planning import Plan, plan
 from lamina_server.domain.records import Version
+from lamina_server.models import queries
 from lamina_server.models.locking import lock_writers
-from lamina_server.models.orm.base import ConfigName
 from lamina_server.models.orm.config_data import ConfigData, Memento
 from lamina_server.models.orm.data_map import MAP_LIMITS
 from lamina_server.models.orm.errors import StaleVersion
 from lamina_server.models.rows import version_of
 
-_LEFT = "lamina.left"
-"""The key in Session.info of what the open transaction's objects left behind, oldest first."""
-_AWAY = "lamina.away"
+_PREVIOUS = "lamina.previous"
+"""The key in Session.info of what the objects were before the open transaction's flushes, oldest first."""
+_DETACHED = "lamina.detached"
 """The key in Session.info of the objects to attach when the next transaction begins."""
 
 
@@ -41,9 +41,9 @@ class _Previous:
 
 
 def next_versions(session: Session, configs: Sequence[ConfigData]) -> None:
-    """Make each object into the next version of its config, to be inserted by the flush under way.
+    """Make each object the next version of its config; the flush under way inserts it.
 
-    Raises StaleVersion, ExistsError or LimitError, and has changed nothing then.
+    Raises StaleVersion, ExistsError or LimitError; no object has changed then.
     """
     connection = session.connection(bind_arguments={"mapper": inspect(ConfigData)})
     lock_writers(connection)
@@ -52,10 +52,10 @@ def next_versions(session: Session, configs: Sequence[ConfigData]) -> None:
         if config.config in plans:
             raise ExistsError(config.config)
         plans[config.config] = _plan(config, _head(connection, config.config))
-    left = session.info.setdefault(_LEFT, [])
+    previous = session.info.setdefault(_PREVIOUS, [])
     depth = _depth(session.get_nested_transaction())
     for config in configs:
-        left.append(_Previous(config, config.memento(), depth))
+        previous.append(_Previous(config, config.memento(), depth))
         if not config.is_first:
             make_transient(config)
         config.become(plans[config.config])
@@ -63,47 +63,41 @@ def next_versions(session: Session, configs: Sequence[ConfigData]) -> None:
 
 
 def restore_rolled_back(session: Session, transaction: SessionTransaction) -> None:
-    """Take every object back that became a version in a transaction or savepoint now rolled back."""
+    """Make each object again what it was before the transaction or savepoint that is now rolled back."""
     depth = _depth(transaction)
-    left: list[_Previous] = session.info.get(_LEFT, [])
+    previous: list[_Previous] = session.info.get(_PREVIOUS, [])
     oldest: dict[ConfigData, Memento] = {}
-    while left and left[-1].depth >= depth:
-        one = left.pop()
+    while previous and previous[-1].depth >= depth:
+        one = previous.pop()
         oldest[one.config] = one.was
     for config, was in oldest.items():
         if inspect(config).transient:  # else its owner has taken it out of the session
             config.restore(was)
             if was.row:
                 make_transient_to_detached(config)
-                config.detach(session)
-                session.info.setdefault(_AWAY, []).append(config)
-    if session.in_transaction():  # else attaching an object would begin one behind the caller's back
+                config.remember_session(session)
+                session.info.setdefault(_DETACHED, []).append(config)
+    if session.in_transaction():  # else attaching an object would begin one that the caller has not asked for
         reattach(session)
 
 
 def reattach(session: Session) -> None:
-    """Attach the objects again that a rollback took back."""
-    for config in session.info.pop(_AWAY, []):
-        if inspect(config).key not in session.identity_map:  # else it stays away, and says so when it is edited
+    """Attach again the objects that a rollback has detached."""
+    for config in session.info.pop(_DETACHED, []):
+        if inspect(config).key not in session.identity_map:  # else it stays detached, and raises when it is edited
             config.reattach()
 
 
-def settle(session: Session) -> None:
-    """Forget what was left, as the transaction is committed; what a savepoint left goes to what is around it."""
+def forget_committed(session: Session) -> None:
+    """Forget what objects were before a committed transaction; a savepoint's go to the transaction around it."""
     depth = _depth(session.get_nested_transaction())
-    left: list[_Previous] = session.info.pop(_LEFT, [])
+    previous: list[_Previous] = session.info.pop(_PREVIOUS, [])
     if depth:
-        session.info[_LEFT] = [replace(one, depth=min(one.depth, depth - 1)) for one in left]
+        session.info[_PREVIOUS] = [replace(one, depth=min(one.depth, depth - 1)) for one in previous]
 
 
 def _head(connection: Connection, name: str) -> Version | None:
-    row = connection.execute(
-        select(ConfigData.__table__)
-        .join(ConfigName, ConfigName.id == ConfigData.config_name_id)
-        .where(ConfigName.name == name)
-        .order_by(ConfigData.version.desc())
-        .limit(1)
-    ).one_or_none()
+    row = connection.execute(queries.head(), {"config": name}).one_or_none()
     return None if row is None else version_of(row, name)
 
 

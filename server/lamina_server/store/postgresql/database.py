@@ -12,22 +12,22 @@ from typing import Any
 
 import psycopg
 from psycopg.errors import Diagnostic
-from sqlalchemy import URL, Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, text
 from sqlalchemy.dialects.postgresql import Insert, insert
-from sqlalchemy.exc import DBAPIError
 
-from lamina_server.domain.errors import DiskFullError, HashMismatchError
 from lamina_server.models.locking import WRITE_LOCK_ID
-from lamina_server.store.contract import CommitUnknownError, HistoryBrokenError, UnusableStoreError
+from lamina_server.store.address import PostgresqlAddress
+from lamina_server.store.contract import CommitUnknownError, UnusableStoreError
+from lamina_server.store.postgresql.errors import PostgresqlErrors
 from lamina_server.store.postgresql.notices import PostgresqlNotices
 from lamina_server.store.postgresql.sessions import (
+    DRIVER_URL,
     Settings,
     connect_arguments,
-    driver_url,
     refuse_unsafe_settings,
     set_up_connections,
 )
-from lamina_server.store.sql.database import connected, not_answered, translated
+from lamina_server.store.sql.database import connected, not_answered, opening, translated
 
 WRITER_CONNECTIONS = 2
 """One for commits, and one for the keyframes that are written at the same time."""
@@ -47,9 +47,6 @@ OLDEST_VERSION = 140_000
 _CANCELLED_WAIT = ("WARNING", "01000")
 """Severity and SQLSTATE of the only warning of a COMMIT that we know of. Its text depends on lc_messages."""
 
-_DISK_FULL = "53100"
-_CORRUPTED = ("XX001", "XX002")
-
 # One message costs one round trip, and the timeout counts for each of its statements. A COMMIT has none: if it is
 # cancelled while it waits for a standby, it returns as if the standby had the rows.
 _COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
@@ -59,7 +56,7 @@ _LOCK = f"SELECT pg_advisory_xact_lock({WRITE_LOCK_ID})"
 _NEW_IDS = "SELECT nextval(pg_get_serial_sequence(%(table)s, 'id')) FROM generate_series(1, %(count)s)"
 
 _STATE = text(
-    "SELECT current_setting('server_version_num')::int AS version, pg_is_in_recovery() AS in_recovery,"
+    "SELECT current_setting('server_version_num')::int AS version,"
     " current_setting('server_encoding') AS encoding, current_setting('fsync') AS fsync,"
     " current_setting('full_page_writes') AS full_page_writes"
 )
@@ -76,14 +73,15 @@ class PostgresqlDatabase:
 
     def __init__(
         self,
-        url: URL,
+        address: PostgresqlAddress,
         *,
         reader_connections: int,
         wait_seconds: float,
         lock_timeout_ms: int = LOCK_TIMEOUT_MS,
         idle_in_transaction_ms: int = IDLE_IN_TRANSACTION_MS,
     ) -> None:
-        self._url = url
+        self._address = address
+        self._errors = PostgresqlErrors(address)
         self._write_turn = threading.Lock()  # our own threads wait here, and hold no connection meanwhile
         timeouts_ms = {
             "lock_timeout": lock_timeout_ms,
@@ -91,7 +89,7 @@ class PostgresqlDatabase:
             "idle_in_transaction_session_timeout": idle_in_transaction_ms,
         }
         self._writer = _engine(
-            url,
+            address,
             timeouts_ms,
             isolation_level="AUTOCOMMIT",  # _begin sends BEGIN, and another statement in the same message
             pool_pre_ping=False,  # BEGIN notices a dead connection, and is sent again over another one
@@ -99,7 +97,7 @@ class PostgresqlDatabase:
             pool_timeout=wait_seconds,
         )
         self._readers = _engine(
-            url,
+            address,
             timeouts_ms,
             isolation_level="AUTOCOMMIT",
             pool_pre_ping=True,  # a failover leaves dead connections in the pool
@@ -107,12 +105,9 @@ class PostgresqlDatabase:
             pool_timeout=wait_seconds,
         )
         try:
-            with self._writer.connect() as connection:
+            with opening(self._errors), self._writer.connect() as connection:
                 _check(connection.execute(_STATE).one())
                 refuse_unsafe_settings(connection)
-        except DBAPIError as error:
-            self.close()
-            raise UnusableStoreError("the PostgreSQL database cannot be reached, or lets nobody write") from error
         except UnusableStoreError:
             self.close()
             raise
@@ -120,7 +115,7 @@ class PostgresqlDatabase:
     @contextmanager
     def reading(self) -> Iterator[Connection]:
         """Lend a reader's connection."""
-        with connected(self._readers, _translate) as connection:
+        with connected(self._readers, self._errors) as connection:
             yield connection
 
     @contextmanager
@@ -137,15 +132,16 @@ class PostgresqlDatabase:
 
     def statement(self) -> AbstractContextManager[None]:
         """Return a context that turns the driver's errors into ours."""
-        return translated(_translate)
+        return translated(self._errors)
 
     @contextmanager
     def migrating(self) -> Iterator[Engine]:
         """Lend an engine with long timeouts: another server may be changing the schema right now."""
         timeouts_ms = {"lock_timeout": MIGRATION_TIMEOUT_MS, "statement_timeout": MIGRATION_TIMEOUT_MS}
-        engine = _engine(self._url, timeouts_ms, pool_size=1)
+        engine = _engine(self._address, timeouts_ms, pool_size=1)
         try:
-            yield engine
+            with opening(self._errors):
+                yield engine
         finally:
             engine.dispose()
 
@@ -172,27 +168,38 @@ class PostgresqlDatabase:
             with _driver(connection).pipeline():
                 yield
         except psycopg.Error as error:
-            # An IntegrityError quotes the refused row with its values.
-            raise _ours(error) from (None if isinstance(error, psycopg.IntegrityError) else error)
+            raise self._errors.ours(error)  # noqa: B904 - its cause is set
 
     @contextmanager
     def _transaction(self, first: str) -> Iterator[Connection]:
         """Lend a writer's connection in a transaction. It begins with the statement `first`; its end commits."""
         with ExitStack() as stack:
-            connection = stack.enter_context(connected(self._writer, _translate))
-            if not _begin(connection, first):
+            connection = stack.enter_context(connected(self._writer, self._errors))
+            if not self._begin(connection, first):
                 # It died in the pool, and the other connections of the pool have probably died with it.
                 connection.invalidate()
                 self._writer.dispose()
-                connection = stack.enter_context(connected(self._writer, _translate))
-                if not _begin(connection, first):
+                connection = stack.enter_context(connected(self._writer, self._errors))
+                if not self._begin(connection, first):
                     raise not_answered()
             yield connection
             _commit(connection)
 
+    def _begin(self, connection: Connection, first: str) -> bool:
+        """Begin a transaction; return whether the connection was still alive."""
+        driver = _driver(connection)
+        try:
+            # One message costs one round trip. Another isolation level would read the state before the lock was taken.
+            driver.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {first}", prepare=False)
+        except psycopg.Error as error:
+            if driver.closed:
+                return False
+            raise self._errors.ours(error)  # noqa: B904 - its cause is set
+        return True
+
     def notices(self) -> PostgresqlNotices:
         """Return the notices to and from other servers, which use connections of their own."""
-        return PostgresqlNotices(self._url)
+        return PostgresqlNotices(self._address)
 
     def close(self) -> None:
         """Close all connections."""
@@ -204,19 +211,6 @@ def _driver(connection: Connection) -> psycopg.Connection[Any]:
     driver = connection.connection.driver_connection
     assert isinstance(driver, psycopg.Connection)
     return driver
-
-
-def _begin(connection: Connection, first: str) -> bool:
-    """Begin a transaction; return whether the connection was still alive."""
-    driver = _driver(connection)
-    try:
-        # One message costs one round trip. Another isolation level would read the state before the lock was taken.
-        driver.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {first}", prepare=False)
-    except psycopg.Error as error:
-        if driver.closed:
-            return False
-        raise _ours(error) from error
-    return True
 
 
 def _commit(connection: Connection) -> None:
@@ -248,10 +242,10 @@ def _commit(connection: Connection) -> None:
         raise CommitUnknownError
 
 
-def _engine(url: URL, settings: Settings, **options: Any) -> Engine:
+def _engine(address: PostgresqlAddress, settings: Settings, **options: Any) -> Engine:
     engine = create_engine(
-        driver_url(url),
-        connect_args=connect_arguments(),
+        DRIVER_URL,
+        connect_args=connect_arguments(address),
         hide_parameters=True,  # they are people's values, and errors are logged
         max_overflow=0,  # the operator can then compute how many connections a server needs
         pool_use_lifo=True,  # the connections that are used most stay in use
@@ -266,26 +260,7 @@ def _check(state: Any) -> None:
     off = [name for name in ("fsync", "full_page_writes") if getattr(state, name) == "off"]
     if state.version < OLDEST_VERSION:
         raise UnusableStoreError(f"PostgreSQL {OLDEST_VERSION // 10_000} or newer is needed")
-    if state.in_recovery:
-        raise UnusableStoreError("this PostgreSQL server is a standby: name the primary")
     if state.encoding != "UTF8":
         raise UnusableStoreError(f"the database's encoding is {state.encoding}; it must be UTF8")
     if off:
         raise UnusableStoreError(f"PostgreSQL has {' and '.join(off)} off: it would lose what it has confirmed")
-
-
-def _translate(error: DBAPIError) -> Exception:
-    ours = _ours(error.orig) if isinstance(error.orig, psycopg.Error) else not_answered()
-    return error if ours is error.orig else ours
-
-
-def _ours(error: psycopg.Error) -> Exception:
-    if error.sqlstate == _DISK_FULL:
-        return DiskFullError()
-    if error.sqlstate in _CORRUPTED:
-        return HashMismatchError("the database")
-    if isinstance(error, psycopg.IntegrityError):
-        return HistoryBrokenError("the database refused rows that do not continue its history")
-    if isinstance(error, psycopg.ProgrammingError | psycopg.DataError | psycopg.NotSupportedError):
-        return error
-    return not_answered()

@@ -21,10 +21,12 @@ from contextlib import aclosing, suppress
 from typing import Any, NoReturn
 
 import psycopg
-from sqlalchemy import URL
 
 from lamina_server.logs import OutageLog
-from lamina_server.store.postgresql.sessions import APPLICATION_NAME, Settings, all_arguments, setup
+from lamina_server.store.address import PostgresqlAddress
+from lamina_server.store.postgresql.errors import PostgresqlErrors
+from lamina_server.store.postgresql.sessions import Settings, connect_arguments, setup
+from lamina_server.store.sql.database import caused
 
 CHANNEL = "lamina_news"
 PAYLOAD_LIMIT_BYTES = 7_999
@@ -54,14 +56,15 @@ class PostgresqlNotices:
 
     def __init__(
         self,
-        url: URL,
+        address: PostgresqlAddress,
         *,
         ping_interval_seconds: float = PING_INTERVAL_SECONDS,
         ping_timeout_seconds: float = PING_TIMEOUT_SECONDS,
         tell_timeout_seconds: float = TELL_TIMEOUT_SECONDS,
         backoff_limit_seconds: float = BACKOFF_LIMIT_SECONDS,
     ) -> None:
-        self._url = url
+        self._address = address
+        self._errors = PostgresqlErrors(address)
         self._ping_interval_seconds = ping_interval_seconds
         self._ping_timeout_seconds = ping_timeout_seconds
         self._tell_timeout_seconds = tell_timeout_seconds
@@ -84,7 +87,7 @@ class PostgresqlNotices:
         except Exception as error:  # noqa: BLE001 - the commits stand in any case, and the next notice is tried again
             await self.close()
             self._tell_not_before = _now() + self._tell_backoff.next_seconds()
-            self._not_told.failed(error)
+            self._not_told.failed(caused(self._errors.unusable(error), error))
         else:
             self._tell_backoff = self._backoff()
             self._not_told.recovered()
@@ -97,7 +100,7 @@ class PostgresqlNotices:
             try:
                 await self._listen(on_listening, on_heard)
             except Exception as error:  # noqa: BLE001 - the server polls in any case, and must listen again
-                self._not_heard.failed(error)
+                self._not_heard.failed(caused(self._errors.unusable(error), error))
             if _now() - began > self._backoff_limit_seconds:
                 backoff = self._backoff()  # it has worked for a while
             await asyncio.sleep(backoff.next_seconds())
@@ -139,7 +142,7 @@ class PostgresqlNotices:
             await connection.close()
 
     async def _connect(self, what: str, settings: Settings) -> _Connection:
-        arguments = all_arguments(self._url, name=f"{APPLICATION_NAME} {what}")
+        arguments = connect_arguments(self._address, purpose=what)
         connection = await psycopg.AsyncConnection.connect(**arguments, autocommit=True)
         try:
             await _ask(connection, self._tell_timeout_seconds, setup(connection.info.server_version, settings))

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 import psycopg
-from sqlalchemy import URL, Connection, Engine, event, text
+from sqlalchemy import Connection, Engine, event, text
 
+from lamina_server.store.address import FIXED, PostgresqlAddress
 from lamina_server.store.contract import UnusableStoreError
 
 APPLICATION_NAME = "lamina-server"
@@ -27,7 +28,19 @@ CLIENT_CHECK_MS = 5_000
 
 Settings = Mapping[str, object]
 
-_DRIVER = "postgresql+psycopg"
+DRIVER_URL = "postgresql+psycopg://"
+"""The driver's name for SQLAlchemy. The arguments say where the database is."""
+
+_DEFAULTS: Settings = {
+    "application_name": APPLICATION_NAME,
+    "connect_timeout": CONNECT_SECONDS,
+    "keepalives": 1,
+    "keepalives_idle": KEEPALIVE_IDLE_SECONDS,
+    "keepalives_interval": KEEPALIVE_INTERVAL_SECONDS,
+    "keepalives_count": KEEPALIVE_COUNT,
+    "tcp_user_timeout": DEAD_PEER_MS,
+}
+"""What an address may set otherwise."""
 
 _TRANSACTION_TIMEOUT_SINCE = 170_000
 
@@ -93,31 +106,21 @@ _AS_SUPERUSER = f"SELECT set_config(name, value, false) {_DIFFERENT} AND current
 _UNSAFE = text(f"SELECT name, current_setting(name) AS value {_DIFFERENT} ORDER BY name")
 
 
-def driver_url(url: URL) -> URL:
-    """Name our driver in a URL."""
-    return url.set(drivername=_DRIVER)
+def connect_arguments(
+    address: PostgresqlAddress, *, purpose: str = "", standby_allowed: bool = False
+) -> dict[str, Any]:
+    """Return all that the driver needs to connect: the address, and our own.
 
-
-def connect_arguments(*, name: str = APPLICATION_NAME, standby_allowed: bool = False) -> dict[str, Any]:
-    """Return what the driver needs to connect, beyond the URL; `name` is what pg_stat_activity shows."""
-    return {
-        "application_name": name,
-        "client_encoding": "utf8",
-        "connect_timeout": CONNECT_SECONDS,
-        # Of several hosts choose the primary: a standby takes no writes, and its answers may be old.
-        "target_session_attrs": "any" if standby_allowed else "primary",
-        "keepalives": 1,
-        "keepalives_idle": KEEPALIVE_IDLE_SECONDS,
-        "keepalives_interval": KEEPALIVE_INTERVAL_SECONDS,
-        "keepalives_count": KEEPALIVE_COUNT,
-        "tcp_user_timeout": DEAD_PEER_MS,
-    }
-
-
-def all_arguments(url: URL, *, name: str) -> dict[str, Any]:
-    """Return all that the driver needs to connect without SQLAlchemy."""
-    _, from_url = driver_url(url).get_dialect()().create_connect_args(url)
-    return {**from_url, **connect_arguments(name=name)}
+    purpose          what pg_stat_activity shows after the application's name
+    standby_allowed  otherwise the primary is chosen of several hosts: a standby takes no writes, and its answers may
+                     be old
+    """
+    arguments = {**_DEFAULTS, **address.parameters, **FIXED}
+    if standby_allowed:
+        arguments["target_session_attrs"] = "any"
+    if purpose:
+        arguments["application_name"] = f"{arguments['application_name']} {purpose}"
+    return arguments
 
 
 def setup(server_version: int, settings: Settings) -> str:

@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine
-from sqlalchemy.exc import DBAPIError, IntegrityError
+from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from lamina_server.domain.errors import Reason, UnavailableError
-from lamina_server.store.contract import Notices
+from lamina_server.store.contract import Notices, UnusableStoreError
 
 
 class Database(Protocol):
@@ -52,7 +52,10 @@ class Database(Protocol):
         """Return the context of one statement: it waits for its turn, and turns the driver's errors into ours."""
 
     def migrating(self) -> AbstractContextManager[Engine]:
-        """Lend an engine for a change of the schema, with long timeouts."""
+        """Lend an engine for a change of the schema, with long timeouts.
+
+        Raises UnusableStoreError if a statement fails within.
+        """
 
     def new_ids(self, connection: Connection, table: str, count: int) -> Sequence[int]:
         """Return rising ids for new rows of a table, above all ids in it. Needs the write lock."""
@@ -73,47 +76,65 @@ class Database(Protocol):
         """Close all connections, and let others open the database."""
 
 
-class Translate(Protocol):
-    """A database's table of errors."""
+class Errors(Protocol):
+    """What a database's errors mean."""
 
-    def __call__(self, error: DBAPIError) -> Exception:
-        """Return our error for a driver's; return the same error if it can only be a bug of ours."""
+    def translate(self, error: DBAPIError) -> Exception:
+        """Return our error for a driver's, with its cause set; or the same, where it can only be a bug of ours."""
+
+    def unusable(self, error: BaseException) -> UnusableStoreError:
+        """Return what an error means for the operator, who wants to use the database."""
+
+
+def caused(error: Exception, cause: BaseException | None) -> Exception:
+    """Set what an error comes from, which a log may name. With None it hides what is handled at this moment."""
+    error.__cause__ = cause  # which hides the context, too
+    return error
 
 
 def not_answered() -> UnavailableError:
     """Return the error for a database that is locked, slow or gone, before any COMMIT."""
-    return UnavailableError(Reason.STORE_UNAVAILABLE, "the database did not answer in time; nothing was written")
+    text = "the database cannot be used at this moment, and nothing was written; the server's log says why"
+    return UnavailableError(Reason.STORE_UNAVAILABLE, text)
 
 
 class translated:  # noqa: N801 - used as a function; a class is faster, and every statement goes through it
     """Raise our errors instead of a driver's, which stays as the cause."""
 
-    __slots__ = ("_translate",)
+    __slots__ = ("_errors",)
 
-    def __init__(self, translate: Translate) -> None:
-        self._translate = translate
+    def __init__(self, errors: Errors) -> None:
+        self._errors = errors
 
     def __enter__(self) -> None:
         pass
 
     def __exit__(self, _: object, error: BaseException | None, __: object) -> None:
         if isinstance(error, DBAPIError):
-            ours = self._translate(error)
+            ours = self._errors.translate(error)
             if ours is not error:
-                # PostgreSQL quotes the refused row with its values, which must not get into a log.
-                raise ours from (None if isinstance(error, IntegrityError) else error)
+                raise ours
         elif isinstance(error, PoolTimeoutError):  # no connection was given back in time
             raise not_answered() from error
 
 
 @contextmanager
-def connected(engine: Engine, translate: Translate) -> Iterator[Connection]:
+def opening(errors: Errors) -> Iterator[None]:
+    """Raise UnusableStoreError where the driver fails within."""
+    try:
+        yield
+    except DBAPIError as error:
+        raise errors.unusable(error) from error
+
+
+@contextmanager
+def connected(engine: Engine, errors: Errors) -> Iterator[Connection]:
     """Lend a connection, and roll back what was not committed.
 
     An error in the block is raised unchanged, even if the connection is too broken for a
     rollback. The database itself rolls back the transaction of a lost connection.
     """
-    with translated(translate):
+    with translated(errors):
         connection = engine.connect()
     try:
         yield connection

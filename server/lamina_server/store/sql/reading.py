@@ -14,7 +14,6 @@ from typing import Any, TypeVar
 from sqlalchemy import Connection
 
 from lamina_server.domain.errors import HashMismatchError
-from lamina_server.domain.planning import entry_size
 from lamina_server.domain.records import (
     Change,
     ConfigSummary,
@@ -28,13 +27,14 @@ from lamina_server.domain.records import (
 )
 from lamina_server.domain.selection import EVERYTHING, KeyFilter, KeyRange, Selection
 from lamina_server.domain.values import Value
+from lamina_server.models.keyframes import live_entries, newest_keyframe, whole_map
+from lamina_server.models.queries import Statement, head
 from lamina_server.models.rows import checked_value_of, version_of
 from lamina_server.store.sql.database import Database
-from lamina_server.store.sql.keyframes import newest_keyframe, whole_map
 from lamina_server.store.sql.prepared import Rows, prepared
 from lamina_server.store.sql.queries import keyframes as keyframe_queries
 from lamina_server.store.sql.queries import versions as queries
-from lamina_server.store.sql.queries.clauses import RangeShape, Statement
+from lamina_server.store.sql.queries.clauses import RangeShape
 
 FIRST_CHUNK_ROWS = 1_024
 LARGEST_CHUNK_ROWS = 65_536
@@ -58,7 +58,7 @@ class SqlReading:
 
     def head(self, config: str) -> Version | None:
         """Return the newest header."""
-        rows = self.ask(queries.head(), config=config)
+        rows = self.ask(head(), config=config)
         return version_of(rows[0], config) if rows else None
 
     def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
@@ -181,13 +181,12 @@ class SqlReading:
         if header is None:
             return
         if selection.is_everything and not after:
-            rows = whole_map(self.ask, config, number)
-            yield from _checked_whole(_live_entries(rows, config), header)
+            yield from whole_map(self.ask, header)
             return
         keyframe = newest_keyframe(self.ask, config, number)
         parameters = {"config": config, "keyframe": keyframe.id, "low": keyframe.version, "high": number}
         places = self._by_key(keyframe_queries.live, selection, after, **parameters)
-        yield from _live_entries(self._values(config, places), config)
+        yield from live_entries(self._values(config, places), config)
 
     def _changes(self, config: str, after: tuple[int, str], through: int, selection: Selection) -> Iterator[Any]:
         """Yield rows of changes. Of small versions, one statement reads VALUES_AT_ONCE whole changes."""
@@ -270,24 +269,6 @@ def _json(keys: Iterable[str]) -> str:
 def _reply(row: Any) -> Reply:
     version = None if row.config_id is None else version_of(row, row.config_name)
     return Reply(row.config_name, version, created=bool(row.created), merged=bool(row.merged))
-
-
-def _live_entries(rows: Iterable[Any], config: str) -> Iterator[Entry]:
-    for row in rows:
-        value = checked_value_of(row, config)
-        if value is not None:
-            yield Entry(row.name, value, row.version)
-
-
-def _checked_whole(entries: Iterable[Entry], header: Version) -> Iterator[Entry]:
-    """Yield a whole map; raise HashMismatchError at its end if a row is missing."""
-    key_count = size_bytes = 0
-    for entry in entries:
-        key_count += 1
-        size_bytes += entry_size(entry.key, entry.value)
-        yield entry
-    if (key_count, size_bytes) != (header.key_count, header.size_bytes):
-        raise HashMismatchError(f"the map of {header.config!r} at version {header.number}")
 
 
 def _key_change(row: Any, config: str) -> KeyChange:

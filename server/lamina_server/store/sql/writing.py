@@ -3,7 +3,7 @@
 So a block of many commits costs a few bulk INSERTs. Knows no dialect, and decides nothing.
 """
 
-from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -11,13 +11,13 @@ from sqlalchemy import BigInteger, Connection, Executable, Text, bindparam, inse
 
 from lamina_server.domain.planning import Plan
 from lamina_server.domain.records import HeadMark, Reply, RequestKey
-from lamina_server.models.rows import value_columns, version_columns
+from lamina_server.models.queries import Statement
+from lamina_server.models.rows import value_rows, version_columns
 from lamina_server.models.tables import NAMES, REQUESTS, VALUES, VERSIONS
 from lamina_server.store.contract import HistoryBrokenError
 from lamina_server.store.sql.database import Database
 from lamina_server.store.sql.keyframes import lines_to_write, originated_since_keyframe, write_lines
 from lamina_server.store.sql.prepared import Rows, prepared
-from lamina_server.store.sql.queries.clauses import Statement
 from lamina_server.store.sql.reading import SqlReading
 
 _INSERT_NAMES = insert(NAMES).values({name: bindparam(name) for name in ("id", "name")})
@@ -116,7 +116,8 @@ class SqlWriting(SqlReading):
         requests = [self._request_row(*outcome) for outcome in outcomes]
         with self._guard, self._database.statement(), self._database.pipeline(self._connection):
             self._insert(_INSERT_VERSIONS, [self._version_row(*each) for each in numbered])
-            values = (row for each in numbered for row in self._value_rows(*each))
+            ids = self._name_ids
+            values = (row for plan, id_ in numbered for row in value_rows(plan, ids[plan.version.config], id_))
             while batch := list(islice(values, VALUES_AT_ONCE)):
                 self._insert(_INSERT_VALUES, batch)
             self._insert(_INSERT_REQUESTS, requests)
@@ -159,19 +160,6 @@ class SqlWriting(SqlReading):
     def _version_row(self, plan: Plan, version_id: int) -> Mapping[str, Any]:
         columns = version_columns(plan.version)
         return {"id": version_id, "config_name_id": self._name_ids[plan.version.config], **columns}
-
-    def _value_rows(self, plan: Plan, version_id: int) -> Iterator[Mapping[str, Any]]:
-        version = plan.version
-        name_id = self._name_ids[version.config]
-        for planned in plan.values:
-            yield {
-                "config_name_id": name_id,
-                "version": version.number,
-                "originating_config_id": version_id,
-                "name": planned.key,
-                "digest": planned.digest,
-                **value_columns(planned.value),
-            }
 
     def _request_row(self, request: RequestKey, reply: Reply) -> Mapping[str, Any]:
         return {

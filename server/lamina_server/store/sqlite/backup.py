@@ -1,9 +1,8 @@
 """A copy of a SQLite database while a server is using it. Knows no table but the list of configs.
 
-It runs in a process of its own, and takes no part in the server's work: the file is opened
-for reading only, so that this connection never writes and never checkpoints, not even as
-the last one to be closed: that takes a lock which a file opened so does not get. And the
-server's lock file is left alone: it says who may write.
+It runs in a process of its own, and does not disturb the server. It opens the file for reading
+only, so its connection never writes and never checkpoints, not even when it is the last one to
+be closed. And it leaves the server's lock file alone, which says who may write.
 """
 
 import os
@@ -13,16 +12,12 @@ from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from urllib.parse import quote
 
-from sqlalchemy import make_url
-from sqlalchemy.exc import ArgumentError
-
+from lamina_server.store.address import PostgresqlAddress, parse
 from lamina_server.store.contract import BackupRefusedError, UnusableStoreError
 from lamina_server.store.sql.migrations import known
-
-BUSY_SECONDS = 5.0
-"""How long to wait for a server that opens or closes the file at this moment; nothing else locks readers out."""
+from lamina_server.store.sqlite.errors import SqliteErrors, code_of
+from lamina_server.store.sqlite.sessions import open_reader
 
 STEP_PAGES = 1024
 """Copied between two looks at the progress: 4 MiB."""
@@ -40,38 +35,32 @@ class Backup:
     configs: int
 
 
-def back_up(url: str, target: Path, progress: Progress) -> Backup:
+def back_up(url: str, target: Path, progress: Progress, *, step_pages: int = STEP_PAGES) -> Backup:
     """Copy the SQLite database with a SQLAlchemy URL into a new file, which has one moment's whole content.
 
     The copy has its name only once it is complete, checked and on the disk. It is one plain
-    file that nobody else can read, without a write-ahead log; a server that opens it gives
-    it one.
+    file, which only its owner can read, without a write-ahead log; a server that opens it
+    adds one.
 
-    Raises BackupRefusedError where nothing was tried, UnusableStoreError where it failed.
+    Raises DatabaseAddressError or BackupRefusedError where nothing was tried, UnusableStoreError where it failed.
     """
     source = _source(url)
     _check_target(target)
-    with _our_words(f"{str(source)!r} could not be copied"), _reading(source) as original, _unnamed(target) as unnamed:
+    with _our_words(source, target), _reading(source) as original, _unnamed(target) as unnamed:
         with closing(sqlite3.connect(unnamed, isolation_level=None)) as copy:
-            _copy(original, copy, progress)
+            _copy(original, copy, progress, step_pages)
             configs = _check(copy)
         _name(unnamed, target)
     return Backup(target, target.stat().st_size, configs)
 
 
 def _source(url: str) -> Path:
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        # Its text stays with the cause: a URL may hold a password.
-        raise UnusableStoreError("the database's address is not a URL such as sqlite:///lamina.db") from error
-    if parsed.get_backend_name() in {"postgresql", "postgres"}:
+    address = parse(url)
+    if isinstance(address, PostgresqlAddress):
         raise BackupRefusedError("PostgreSQL has its own backups: use pg_dump or pg_basebackup, see server/README.md")
-    if parsed.drivername != "sqlite":
-        raise UnusableStoreError(f"{parsed.drivername!r} is not a database that is known here: sqlite or postgresql")
-    if parsed.database in (None, "", ":memory:"):
+    if address.path is None:
         raise BackupRefusedError("a database in memory can be read by its own process alone: there is no file to copy")
-    source = Path(str(parsed.database)).resolve()
+    source = address.path.resolve()
     if not source.is_file():
         raise UnusableStoreError(f"there is no database {str(source)!r}")
     return source
@@ -99,10 +88,7 @@ def _reading(source: Path) -> Iterator[sqlite3.Connection]:
     Within a transaction all steps read the same moment. Writers go on beside it; what they
     write stays in the write-ahead log until the copy is done, which therefore grows meanwhile.
     """
-    uri = f"file:{quote(str(source))}?mode=ro"
-    with closing(sqlite3.connect(uri, uri=True, isolation_level=None, timeout=BUSY_SECONDS)) as connection:
-        for pragma in ("query_only=ON", "wal_autocheckpoint=0", "trusted_schema=OFF", "cell_size_check=ON"):
-            connection.execute(f"PRAGMA {pragma}")
+    with closing(open_reader(source)) as connection:
         connection.execute("BEGIN")
         _check_revision(connection)  # the first reading, which chooses the moment
         yield connection
@@ -121,17 +107,17 @@ def _unnamed(target: Path) -> Iterator[Path]:
             unnamed.with_name(unnamed.name + suffix).unlink(missing_ok=True)
 
 
-def _copy(original: sqlite3.Connection, copy: sqlite3.Connection, progress: Progress) -> None:
+def _copy(original: sqlite3.Connection, copy: sqlite3.Connection, progress: Progress, step_pages: int) -> None:
     # What is not finished is thrown away, so that it needs no journal, and one sync at the end.
     copy.execute("PRAGMA journal_mode=OFF")
     copy.execute("PRAGMA synchronous=OFF")
-    original.backup(copy, pages=STEP_PAGES, progress=lambda _status, left, total: progress(total - left, total))
+    original.backup(copy, pages=step_pages, progress=lambda _status, left, total: progress(total - left, total))
     # The pages say that there is a write-ahead log. Without, the file can be read from any place.
     copy.execute("PRAGMA journal_mode=DELETE")
 
 
 def _check(copy: sqlite3.Connection) -> int:
-    """See that the copy is sound; return how many configs it has."""
+    """Check that the copy is sound; return how many configs it has."""
     (found,) = copy.execute("PRAGMA quick_check(1)").fetchone()
     if found != "ok":
         raise UnusableStoreError(f"the database is damaged, and was not copied: {found}")
@@ -168,8 +154,12 @@ def _sync(path: Path) -> None:
 
 
 @contextmanager
-def _our_words(text: str) -> Iterator[None]:
+def _our_words(source: Path, target: Path) -> Iterator[None]:
     try:
         yield
-    except (sqlite3.Error, OSError) as error:
-        raise UnusableStoreError(f"{text}: {error}") from error
+    except sqlite3.Error as error:
+        # Of two files SQLite does not say which one it is about; a disk is full only where something is written.
+        path = target if code_of(error) in {sqlite3.SQLITE_FULL, sqlite3.SQLITE_READONLY} else source
+        raise SqliteErrors(path).unusable(error) from error
+    except OSError as error:
+        raise UnusableStoreError(f"{str(source)!r} cannot be copied to {str(target)!r}: {error.strerror}") from error

@@ -7,49 +7,24 @@ but the one connection, and a reader waits for the writing block to end.
 """
 
 import fcntl
+import os
 import sqlite3
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from pathlib import Path
 from typing import IO, Any
-from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, Insert, QueuePool, StaticPool, create_engine, insert
 from sqlalchemy.exc import DBAPIError
 
-from lamina_server.domain.errors import DiskFullError, HashMismatchError, Reason, UnavailableError
-from lamina_server.store.contract import HistoryBrokenError, StoreFailedError, UnusableStoreError
-from lamina_server.store.sql.database import connected, not_answered, translated
-
-BUSY_SECONDS = 5.0
-"""How long a statement waits for a lock. Only another program (a backup, a shell) ever holds one."""
-
-WAL_LIMIT_BYTES = 64 * 1024 * 1024
-"""To what the write-ahead log is cut once a checkpoint has emptied it; a burst may have made it longer."""
-
-_PRAGMAS = (
-    "trusted_schema=OFF",  # a file made by others cannot call functions from its schema
-    "cell_size_check=ON",  # notice a damaged page where it is read, not after having used it
-    f"busy_timeout={BUSY_SECONDS * 1000:.0f}",
-)
-_WRITER_PRAGMAS = (
-    *_PRAGMAS,
-    "synchronous=FULL",  # each commit reaches the disk before it returns: NORMAL loses some to a power cut
-    "fullfsync=ON",  # on macOS fsync alone stops at the drive's cache; elsewhere this means nothing
-    "foreign_keys=ON",
-    "recursive_triggers=ON",  # else INSERT OR REPLACE deletes past the triggers that refuse it
-    f"journal_size_limit={WAL_LIMIT_BYTES}",
-)
-_READER_PRAGMAS = (
-    *_PRAGMAS,
-    "query_only=ON",  # once more, beside mode=ro
-    "wal_autocheckpoint=0",  # the writer alone checkpoints
-)
+from lamina_server.domain.errors import DiskFullError, Reason, UnavailableError
+from lamina_server.store.contract import StoreFailedError, StoreNotReadyError, UnusableStoreError
+from lamina_server.store.sql.database import connected, not_answered, opening, translated
+from lamina_server.store.sqlite.errors import SqliteErrors, code_of
+from lamina_server.store.sqlite.sessions import open_reader, open_writer
 
 _SYNCHRONOUS_FULL = 2
-
-_PRIMARY_CODE = 0xFF  # SQLite's extended error codes hold the primary one in their lowest byte
 
 
 class SqliteDatabase:
@@ -62,6 +37,7 @@ class SqliteDatabase:
 
     def __init__(self, path: Path | None, *, reader_connections: int, wait_seconds: float) -> None:
         self._path = path
+        self._errors = SqliteErrors(path)
         self._lock_file = _lock(path) if path else None
         # Reentrant for the one connection in memory: a question within a writing block is part of it.
         self._turn = threading.RLock()
@@ -75,7 +51,7 @@ class SqliteDatabase:
             self._readers.connect().close()
         except (sqlite3.Error, DBAPIError) as error:
             self.close()
-            raise UnusableStoreError(f"SQLite cannot open {str(path)!r} as its database") from error
+            raise self._errors.unusable(error) from error
         except UnusableStoreError:
             self.close()
             raise
@@ -84,7 +60,7 @@ class SqliteDatabase:
     def reading(self) -> Iterator[Connection]:
         """Lend a reader's connection."""
         self._check_not_stopped()
-        with connected(self._readers, _translate) as connection:
+        with connected(self._readers, self._errors) as connection:
             yield connection
 
     @contextmanager
@@ -94,7 +70,7 @@ class SqliteDatabase:
             self._check_not_stopped()
             driver = _driver(self._writing)
             # At once, not at the first INSERT: a transaction that has read is not let in later.
-            _execute(driver, "BEGIN IMMEDIATE")
+            self._execute(driver, "BEGIN IMMEDIATE")
             try:
                 yield self._writing
                 self._commit(driver)
@@ -107,23 +83,23 @@ class SqliteDatabase:
 
     def statement(self) -> AbstractContextManager[None]:
         """Run a statement; in memory, when the writing block of another thread has ended."""
-        return translated(_translate) if self._path is not None else self._statement_in_turn()
+        return translated(self._errors) if self._path is not None else self._statement_in_turn()
 
     @contextmanager
     def _statement_in_turn(self) -> Iterator[None]:
-        with self._turn, translated(_translate):
+        with self._turn, translated(self._errors):
             yield
 
     @contextmanager
     def migrating(self) -> Iterator[Engine]:
         """Lend the engine of the one writing connection."""
-        with self._turn:
+        with self._turn, opening(self._errors):
             yield self._writer
 
     def new_ids(self, connection: Connection, table: str, count: int) -> range:
         """Return the ids after the highest, as SQLite would choose them itself: rows are never deleted."""
         question = f"SELECT coalesce(max(id), 0) FROM {table}"  # noqa: S608 - our name
-        (highest,) = _execute(_driver(connection), question).fetchone()
+        (highest,) = self._execute(_driver(connection), question).fetchone()
         return range(highest + 1, highest + 1 + count)
 
     def pipeline(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - PostgreSQL's has a use for it
@@ -152,12 +128,18 @@ class SqliteDatabase:
         try:
             self._writer.dialect.do_commit(driver)  # type: ignore[arg-type]  # it asks for no more than commit()
         except sqlite3.Error as error:
-            if _code(error) == sqlite3.SQLITE_FULL and _roll_back(driver):
+            if code_of(error) == sqlite3.SQLITE_FULL and _roll_back(driver):
                 raise DiskFullError from error
             # A failed fsync may have reached the disk or may yet: the rows were there after reopening.
             # What this connection and its readers would now say is not known to be durable.
             self.has_failed = True
             raise StoreFailedError from error
+
+    def _execute(self, driver: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
+        try:
+            return driver.execute(statement)
+        except sqlite3.Error as error:
+            raise self._errors.ours(error)  # noqa: B904 - its cause is set
 
     def _end(self, driver: sqlite3.Connection) -> None:
         """Roll back what was not committed, and let SQLAlchemy know that its part of it is over."""
@@ -172,9 +154,12 @@ class SqliteDatabase:
             raise UnavailableError(Reason.STORE_UNAVAILABLE, text)
 
     def _open_writer(self) -> sqlite3.Connection:
+        connection = open_writer(self._path)
         if self._path is None:
-            return _connect("file::memory:", _WRITER_PRAGMAS)
-        connection = _connect(_uri(self._path, "rwc"), _WRITER_PRAGMAS)
+            return connection
+        if not os.access(self._path, os.W_OK):  # SQLite opens it all the same, and refuses the first commit
+            connection.close()
+            raise UnusableStoreError(f"{str(self._path)!r} is read-only for this account")
         # Readers go on beside the writer, and a commit is one fsync. It stays in the file.
         (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
         if mode != "wal":
@@ -196,9 +181,9 @@ class SqliteDatabase:
                 pool_reset_on_return=None,
                 skip_autocommit_rollback=True,
             )
-        uri = _uri(self._path, "ro")
+        path = self._path
         return _engine(
-            lambda: _connect(uri, _READER_PRAGMAS),
+            lambda: open_reader(path),
             poolclass=QueuePool,
             isolation_level="AUTOCOMMIT",
             pool_size=connections,
@@ -221,8 +206,11 @@ def _lock(path: Path) -> IO[bytes]:
     On a file of its own: closing any descriptor of the data file would drop SQLite's locks.
     """
     lock_path = path.with_name(path.name + ".lock")
-    if not lock_path.exists():  # where there is one, somebody may have the file open, in this process too
-        _check_place(path)
+    try:
+        if not lock_path.exists():  # where there is one, somebody may have the file open, in this process too
+            _check_place(path)
+    except OSError as error:
+        raise UnusableStoreError(f"cannot read {str(path)!r}: {error.strerror}") from error
     try:
         lock_file = lock_path.open("ab")
     except OSError as error:
@@ -232,7 +220,7 @@ def _lock(path: Path) -> IO[bytes]:
     except OSError as error:
         lock_file.close()
         text = f"{str(path)!r} is in use by another server. SQLite serves one; several can share a PostgreSQL"
-        raise UnusableStoreError(text) from error
+        raise StoreNotReadyError(text) from error
     return lock_file
 
 
@@ -240,27 +228,14 @@ def _check_place(path: Path) -> None:
     """Refuse what can be no database of ours before a lock file is left beside it."""
     if not path.parent.is_dir():
         raise UnusableStoreError(f"there is no folder {str(path.parent)!r}")
+    if path.is_dir():
+        raise UnusableStoreError(f"{str(path)!r} is a folder: name a file in it")
     if not path.exists():
         return
-    try:
-        with path.open("rb") as file:
-            begins = file.read(len(_MAGIC))
-    except OSError as error:
-        raise UnusableStoreError(f"cannot read {str(path)!r}: {error.strerror}") from error
+    with path.open("rb") as file:
+        begins = file.read(len(_MAGIC))
     if begins not in (b"", _MAGIC):  # an empty file is an empty database
         raise UnusableStoreError(f"{str(path)!r} is not a SQLite database")
-
-
-def _uri(path: Path, mode: str) -> str:
-    return f"file:{quote(str(path))}?mode={mode}"
-
-
-def _connect(uri: str, pragmas: tuple[str, ...]) -> sqlite3.Connection:
-    # isolation_level=None: transactions begin where we say so. Threads take turns, by the pools and the turn.
-    connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
-    for pragma in pragmas:
-        connection.execute(f"PRAGMA {pragma}")
-    return connection
 
 
 def _engine(connect: Any, **options: Any) -> Engine:
@@ -273,13 +248,6 @@ def _driver(connection: Connection) -> sqlite3.Connection:
     return driver
 
 
-def _execute(driver: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
-    try:
-        return driver.execute(statement)
-    except sqlite3.Error as error:
-        raise _ours(error) from error
-
-
 def _roll_back(driver: sqlite3.Connection) -> bool:
     """Roll back; tell whether the transaction is over."""
     try:
@@ -287,29 +255,3 @@ def _roll_back(driver: sqlite3.Connection) -> bool:
     except sqlite3.Error:
         return False
     return not driver.in_transaction
-
-
-def _translate(error: DBAPIError) -> Exception:
-    ours = _ours(error.orig) if isinstance(error.orig, sqlite3.Error) else error
-    return error if ours is error.orig else ours
-
-
-def _ours(error: sqlite3.Error) -> Exception:
-    match _code(error):
-        case sqlite3.SQLITE_FULL:
-            return DiskFullError()
-        case sqlite3.SQLITE_CONSTRAINT:
-            return HistoryBrokenError("the database refused rows that do not continue its history")
-        case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-            return HashMismatchError("the database's file")
-        case None if isinstance(error, sqlite3.OperationalError):  # of Python's: a text that is not UTF-8
-            return HashMismatchError("the database's file")
-        case None | sqlite3.SQLITE_ERROR | sqlite3.SQLITE_MISUSE | sqlite3.SQLITE_RANGE:
-            return error
-        case _:
-            return not_answered()
-
-
-def _code(error: sqlite3.Error) -> int | None:
-    code: int | None = getattr(error, "sqlite_errorcode", None)
-    return None if code is None else code & _PRIMARY_CODE

@@ -39,7 +39,7 @@ class Chain:
         return self._parent.number if self._parent else 0
 
     def add(self, row: Any, values: Iterable[Any]) -> None:
-        """Take the next version, as rows of the version and of its values in order of their names.
+        """Check the next version, given as rows of the version and of its values in order of their names.
 
         Raises BrokenError where they do not continue what there is.
         """
@@ -67,7 +67,7 @@ class Chain:
         self._parent = version
 
     def is_keyframe(self, ids: Iterable[int]) -> bool:
-        """Tell whether values, by their ids, are the whole map of the last version."""
+        """Return whether values, by their ids, are the whole map of the last version."""
         lines = list(ids)
         return len(lines) == len(self._live) and set(lines) == {id_ for _, id_ in self._live.values()}
 

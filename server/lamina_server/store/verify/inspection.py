@@ -1,145 +1,96 @@
-"""Opens a database for looking at it beside its server, and leaves it as it is: no lock file, no checkpoint, no schema.
+"""Opens a database beside its server for reading, and changes nothing: no lock file, no checkpoint, no schema.
 
-Each statement is a transaction of its own, so that a look of an hour keeps neither SQLite's log nor PostgreSQL's dead
-rows from being cleared away. What it reads agrees all the same: rows are only ever added.
+Each statement is a transaction of its own, so that an hour of reading does not keep SQLite's log or PostgreSQL's dead
+rows from being cleared away. What it reads still agrees: rows are only ever added.
 """
 
-import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import Any
-from urllib.parse import quote
 
-from sqlalchemy import URL, Connection, Engine, NullPool, create_engine, make_url
-from sqlalchemy.exc import ArgumentError, DatabaseError, DBAPIError, OperationalError
+from sqlalchemy import Connection, Engine, NullPool, create_engine
 
-from lamina_server.domain.errors import HashMismatchError, Reason, UnavailableError
+from lamina_server.models.queries import Statement
+from lamina_server.store.address import PostgresqlAddress, SqliteAddress, parse
 from lamina_server.store.contract import UnusableStoreError
-from lamina_server.store.postgresql import sessions
+from lamina_server.store.postgresql.errors import PostgresqlErrors
+from lamina_server.store.postgresql.sessions import (
+    DRIVER_URL,
+    connect_arguments,
+    refuse_unsafe_settings,
+    set_up_connections,
+)
+from lamina_server.store.sql.database import Errors, opening, translated
 from lamina_server.store.sql.migrations import current, newest
 from lamina_server.store.sql.prepared import Rows
-from lamina_server.store.sql.queries.clauses import Statement
-
-BUSY_SECONDS = 5.0
-"""How long a statement waits for SQLite's lock; in WAL mode only recovery after a crash ever holds one."""
+from lamina_server.store.sqlite.errors import SqliteErrors
+from lamina_server.store.sqlite.sessions import open_reader
 
 STATEMENT_TIMEOUT_MS = 600_000
-"""No statement here holds up anybody; this is for a server that has gone."""
+"""No statement here blocks another session. This is for a PostgreSQL that no longer answers."""
 
-_PRAGMAS = (
-    "trusted_schema=OFF",
-    "cell_size_check=ON",
-    f"busy_timeout={BUSY_SECONDS * 1000:.0f}",
-    "query_only=ON",
-    "wal_autocheckpoint=0",  # the server's connection alone checkpoints
-)
-
-_POSTGRESQL = {"default_transaction_read_only": "on", "statement_timeout": STATEMENT_TIMEOUT_MS}
-
-_PRIMARY_CODE = 0xFF  # SQLite's extended error codes hold the primary one in their lowest byte
-_SQLITE_DAMAGED = (sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB)
-_POSTGRESQL_DAMAGED = ("XX001", "XX002")
+_SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": STATEMENT_TIMEOUT_MS}
 
 
 class Inspection:
-    """A database that is looked at."""
+    """A database that is open for reading."""
 
-    def __init__(self, connection: Connection) -> None:
+    def __init__(self, connection: Connection, errors: Errors) -> None:
         self._connection = connection
+        self._errors = errors
 
     def ask(self, statement: Statement, **parameters: Any) -> Rows:
         """Run a statement and return all its rows.
 
         Raises HashMismatchError where the database finds itself damaged, UnavailableError where it does not answer.
         """
-        try:
+        with translated(self._errors):
             return self._connection.execute(statement, parameters).all()
-        except DBAPIError as error:
-            if _is_damage(error):
-                raise HashMismatchError("what the database stored") from error
-            if isinstance(error, OperationalError):
-                raise UnavailableError(Reason.STORE_UNAVAILABLE, "the database did not answer in time") from error
-            raise
 
 
 @contextmanager
 def inspecting(url: str) -> Iterator[Inspection]:
-    """Open the database with a SQLAlchemy URL, as `open_store` takes it, for reading alone.
+    """Open the database at an address for reading alone.
 
     A PostgreSQL may be a standby, and its account one that may only read.
 
-    Raises UnusableStoreError where there is none, or not with this release's tables.
+    Raises DatabaseAddressError, or UnusableStoreError where there is no database with this release's tables.
     """
-    engine = _engine(url)
-    try:
-        try:
-            connection = engine.connect()
-        except (DBAPIError, sqlite3.Error) as error:
-            raise UnusableStoreError("the database cannot be opened for reading") from error
-        with connection:
-            if connection.dialect.name == "postgresql":
-                sessions.refuse_unsafe_settings(connection)
+    address = parse(url)
+    engine, errors = _sqlite(address) if isinstance(address, SqliteAddress) else _postgresql(address)
+    with opening(errors):
+        connection = engine.connect()
+    with connection:
+        with opening(errors):
+            if isinstance(address, PostgresqlAddress):
+                refuse_unsafe_settings(connection)
             _check_schema(connection)
-            yield Inspection(connection)
-    finally:
-        engine.dispose()
+        yield Inspection(connection, errors)
 
 
-def _engine(url: str) -> Engine:
-    try:
-        parsed = make_url(url)
-    except ArgumentError as error:
-        raise UnusableStoreError("the database's address is not a URL such as sqlite:///lamina.db") from error
-    match parsed.get_backend_name():
-        case "sqlite":
-            return _sqlite(parsed)
-        case "postgresql" | "postgres":
-            return _postgresql(parsed)
-        case name:
-            raise UnusableStoreError(f"{name!r} is not a database that is known here: sqlite or postgresql")
-
-
-def _sqlite(url: URL) -> Engine:
-    if url.database in {None, "", ":memory:"}:
+def _sqlite(address: SqliteAddress) -> tuple[Engine, Errors]:
+    if address.path is None:
         raise UnusableStoreError("a database in memory is its server's alone, and gone with it")
-    path = Path(str(url.database)).resolve()
+    path = address.path.resolve()
     if not path.is_file():
         raise UnusableStoreError(f"there is no database {str(path)!r}")
-
-    def connect() -> sqlite3.Connection:
-        connection = sqlite3.connect(f"file:{quote(str(path))}?mode=ro", uri=True, isolation_level=None)
-        for pragma in _PRAGMAS:
-            connection.execute(f"PRAGMA {pragma}")
-        return connection
-
-    return create_engine("sqlite://", creator=connect, poolclass=NullPool, isolation_level="AUTOCOMMIT")
+    return _engine("sqlite://", creator=lambda: open_reader(path)), SqliteErrors(path)
 
 
-def _postgresql(url: URL) -> Engine:
-    engine = create_engine(
-        sessions.driver_url(url),
-        poolclass=NullPool,
-        isolation_level="AUTOCOMMIT",
-        connect_args=sessions.connect_arguments(name=f"{sessions.APPLICATION_NAME} verify", standby_allowed=True),
-    )
-    sessions.set_up_connections(engine, _POSTGRESQL)
-    return engine
+def _postgresql(address: PostgresqlAddress) -> tuple[Engine, Errors]:
+    arguments = connect_arguments(address, purpose="verify", standby_allowed=True)
+    engine = _engine(DRIVER_URL, connect_args=arguments)
+    set_up_connections(engine, _SETTINGS)
+    return engine, PostgresqlErrors(address)
+
+
+def _engine(driver_url: str, **options: Any) -> Engine:
+    return create_engine(driver_url, poolclass=NullPool, isolation_level="AUTOCOMMIT", hide_parameters=True, **options)
 
 
 def _check_schema(connection: Connection) -> None:
-    try:
-        revision = current(connection)
-    except DatabaseError as error:
-        raise UnusableStoreError("this is not a database that can be read") from error
+    revision = current(connection)
     if revision is None:
         raise UnusableStoreError("the database has no tables of Lamina's")
     if revision != newest():
         raise UnusableStoreError(f"the tables are those of another release ({revision}): see `lamina-server migrate`")
-
-
-def _is_damage(error: DBAPIError) -> bool:
-    if isinstance(error.orig, sqlite3.Error):
-        code: int | None = getattr(error.orig, "sqlite_errorcode", None)  # none where a text is not UTF-8
-        return code is None or code & _PRIMARY_CODE in _SQLITE_DAMAGED
-    return getattr(error.orig, "sqlstate", None) in _POSTGRESQL_DAMAGED

@@ -22,20 +22,30 @@ from lamina_server.store.sql.queries import verify as queries
 from lamina_server.store.verify.chain import BrokenError, Chain
 from lamina_server.store.verify.inspection import Inspection
 
-VERSIONS_AT_ONCE = 2_048
-"""Headers of one statement: about a megabyte, and 4 KiB more for each long message."""
-VALUES_AT_ONCE = 20_000
-"""Values of one statement, unless one version alone has more."""
-BYTES_AT_ONCE = 32 * 1024 * 1024
-"""How much these values may be at most, unless one version alone has more."""
-ROWS_AT_ONCE = 10_000
-"""Configs, or outcomes of requests, of one statement."""
-
 _BEFORE_ALL = -(2**63)
 """As a version: not 0, so that a row with a number that cannot be is found too."""
 
 Advance = Callable[[int], object]
-"""Is told how many more versions were looked at."""
+"""Called with how many more versions were checked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Portion:
+    """How much one statement reads at most.
+
+    versions    headers: about a megabyte, and 4 KiB more for each long message
+    values      values, unless one version alone has more
+    size_bytes  how large these values may be, unless one version alone has more
+    rows        configs, or outcomes of requests
+    """
+
+    versions: int = 2_048
+    values: int = 20_000
+    size_bytes: int = 32 * 1024 * 1024
+    rows: int = 10_000
+
+
+_PORTION = Portion()
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,21 +68,22 @@ class Finding:
 
 
 class Verification:
-    """One walk, and what it has looked at so far."""
+    """One walk, and what it has checked so far."""
 
-    def __init__(self, inspection: Inspection) -> None:
+    def __init__(self, inspection: Inspection, portion: Portion = _PORTION) -> None:
         self._ask = inspection.ask
+        self._portion = portion
         self.configs = self.versions = self.values = 0
 
     def total(self) -> int:
-        """Count the versions that there are to look at."""
+        """Return how many versions there are to check."""
         ((count,),) = self._ask(queries.version_count())
         return int(count)
 
     def findings(self, advance: Advance) -> Iterator[Finding]:
-        """Look at everything, and yield what is not intact: of each config the first broken version."""
+        """Check everything, and yield what is not intact: of each config the first broken version."""
         after = 0
-        while configs := self._ask(queries.configs(), after=after, limit=ROWS_AT_ONCE):
+        while configs := self._ask(queries.configs(), after=after, limit=self._portion.rows):
             for config in configs:
                 self.configs += 1
                 yield from self._of_config(config, advance)
@@ -96,8 +107,8 @@ class Verification:
     def _walk(self, config: Any, chain: Chain, advance: Advance) -> Iterator[Finding]:
         low = _BEFORE_ALL
         span = {"config_id": config.id, "high": config.head}
-        while rows := _records(self._ask(queries.headers(), low=low, limit=VERSIONS_AT_ONCE, **span)):
-            for batch in _batches(rows):
+        while rows := _records(self._ask(queries.headers(), low=low, limit=self._portion.versions, **span)):
+            for batch in _batches(rows, self._portion):
                 yield from self._take(config, chain, low, batch)
                 low = batch[-1].version
                 advance(len(batch))
@@ -148,7 +159,7 @@ class Verification:
     def _outcomes(self) -> Iterator[Finding]:
         """Look for remembered outcomes that no retry could be answered with."""
         caller = request_id = ""
-        while rows := self._ask(queries.outcomes(), after_caller=caller, after_id=request_id, limit=ROWS_AT_ONCE):
+        while rows := self._ask(queries.outcomes(), after_caller=caller, after_id=request_id, limit=self._portion.rows):
             for row in rows:
                 lost = row.created if row.config_id is None else row.found != row.config_name
                 if lost:
@@ -169,13 +180,13 @@ def _record(fields: tuple[str, ...]) -> Any:
     return namedtuple("Record", fields)  # noqa: PYI024 - its fields are a statement's
 
 
-def _batches(rows: Sequence[Any]) -> Iterator[Sequence[Any]]:
+def _batches(rows: Sequence[Any], portion: Portion) -> Iterator[Sequence[Any]]:
     """Divide versions so that the values of each part are sure to fit: no version's are larger than its whole map."""
     begin = values = size_bytes = 0
     for place, row in enumerate(rows):
         values += row.change_count
         size_bytes += row.size_bytes
-        if place > begin and (values > VALUES_AT_ONCE or size_bytes > BYTES_AT_ONCE):
+        if place > begin and (values > portion.values or size_bytes > portion.size_bytes):
             yield rows[begin:place]
             begin, values, size_bytes = place, row.change_count, row.size_bytes
     yield rows[begin:]

@@ -1,37 +1,23 @@
-"""What the statements of a store have in common: tables, parameters and conditions. Pure.
+"""What the statements of a store have in common, beside models/queries.py: parameters and conditions. Pure.
 
-The parameters of a statement are among these:
+Parameters beside those in models/queries.py:
 
-    config               its name
-    number               a version
-    low, high            the versions in (low, high]
+    numbers              versions
     first_key, end_key   as KeyRange has it
     keys                 texts, as a JSON list
-    limit                rows
 """
 
-from typing import Any, NamedTuple, Self, TypeAlias
+from typing import Any, NamedTuple, Self
 
-from sqlalchemy import BigInteger, ColumnElement, FromClause, Select, Text, bindparam, column, func, select
+from sqlalchemy import BigInteger, ColumnElement, FromClause, Text, bindparam, column
 from sqlalchemy.ext.compiler import compiles
 from sqlalchemy.sql.compiler import SQLCompiler
 from sqlalchemy.sql.functions import FunctionElement
 
 from lamina_server.domain.selection import KeyRange
-from lamina_server.models.tables import NAMES, VALUES
+from lamina_server.models.queries import Conditions
 
-Statement: TypeAlias = Select[*tuple[Any, ...]]
-Conditions: TypeAlias = list[ColumnElement[bool]]
-
-NUMBER = bindparam("number", type_=BigInteger)
-LOW = bindparam("low", type_=BigInteger)
-HIGH = bindparam("high", type_=BigInteger)
-LIMIT = bindparam("limit", type_=BigInteger)
 NUMBERS = bindparam("numbers", type_=BigInteger, expanding=True)
-KEYFRAME = bindparam("keyframe", type_=BigInteger)
-
-# Each statement looks the id up, because a restored backup may have other ids.
-CONFIG = select(NAMES.c.id).where(NAMES.c.name == bindparam("config", type_=Text)).scalar_subquery()
 
 
 class RangeShape(NamedTuple):
@@ -45,11 +31,6 @@ class RangeShape(NamedTuple):
         """Return a range's shape."""
         return cls(key_range.inclusive, key_range.high is not None)
 
-
-# A key in a form that no index has, so that a range of versions is read by the index by version. SQLite would take the
-# index by name, because it has the names in order, and walk the config's whole past. COALESCE also keeps an outer join:
-# a plain comparison would make it an inner join, whose sides the planner may swap.
-KEY = func.coalesce(VALUES.c.name, "")
 
 WHOLE = RangeShape(inclusive=True, bounded=False)
 
@@ -84,8 +65,3 @@ def in_range(name: ColumnElement[str], shape: RangeShape) -> Conditions:
     first, end = bindparam("first_key", type_=Text), bindparam("end_key", type_=Text)
     from_first = name >= first if shape.inclusive else name > first
     return [from_first, name < end] if shape.bounded else [from_first]
-
-
-def originated() -> Conditions:
-    """Return the conditions that a value originated in the versions (low, high] of a config."""
-    return [VALUES.c.config_name_id == CONFIG, VALUES.c.version > LOW, VALUES.c.version <= HIGH]

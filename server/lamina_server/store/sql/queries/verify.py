@@ -1,9 +1,8 @@
 """The statements of `verify`. They go by ids, because a name itself may be damaged. Pure; runs none of them.
 
-Parameters beside those in clauses.py:
+Parameters beside those in models/queries.py:
 
     config_id   the id of a config's name
-    keyframe    the id of a version with lines
     after       an id, or a request's caller and id
 """
 
@@ -11,8 +10,8 @@ from functools import cache
 
 from sqlalchemy import BigInteger, Select, Text, bindparam, exists, func, select, tuple_
 
+from lamina_server.models.queries import HIGH, KEYFRAME, LIMIT, LOW, Statement
 from lamina_server.models.tables import LINES, NAMES, REQUESTS, VALUES, VERSIONS
-from lamina_server.store.sql.queries.clauses import HIGH, KEYFRAME, LIMIT, LOW, Statement
 
 _CONFIG_ID = bindparam("config_id", type_=BigInteger)
 

@@ -11,35 +11,25 @@ from typing import Any
 from sqlalchemy import BigInteger, ColumnElement, Text, and_, bindparam, case, func, literal, or_, select, tuple_
 
 from lamina_server.domain.records import CHANGED_KEYS_LIMIT
-from lamina_server.models.tables import NAMES, REQUESTS, VALUES, VERSIONS
-from lamina_server.store.sql.queries.clauses import (
+from lamina_server.models.queries import (
     CONFIG,
+    HEADER,
     HIGH,
     KEY,
     LIMIT,
     LOW,
     NUMBER,
-    NUMBERS,
     Conditions,
-    RangeShape,
     Statement,
-    in_range,
     originated,
-    wanted_keys,
 )
+from lamina_server.models.tables import NAMES, REQUESTS, VALUES, VERSIONS
+from lamina_server.store.sql.queries.clauses import NUMBERS, RangeShape, in_range, wanted_keys
 
-_IDS = {"id", "config_name_id", "originating_config_id"}
-_HEADER = [each for each in VERSIONS.c if each.name not in _IDS]
-_VALUE = [each for each in VALUES.c if each.name not in _IDS]
+_VALUE = [each for each in VALUES.c if each.name not in {"id", "config_name_id", "originating_config_id"}]
 
 
 # --- versions ---------------------------------------------------------------------------
-
-
-@cache
-def head() -> Statement:
-    """Ask for the newest header."""
-    return _headers().order_by(VERSIONS.c.version.desc()).limit(1)
 
 
 @cache
@@ -122,7 +112,7 @@ def configs(shape: RangeShape) -> Statement:
     created = select(first.c.commit_time_us).where(first.c.config_name_id == NAMES.c.id, first.c.version == 1)
     newest = select(func.max(newer.c.version)).where(newer.c.config_name_id == NAMES.c.id).scalar_subquery()
     return (
-        select(NAMES.c.name, created.scalar_subquery().label("create_time_us"), *_HEADER)
+        select(NAMES.c.name, created.scalar_subquery().label("create_time_us"), *HEADER)
         .select_from(NAMES)
         .join(VERSIONS, and_(VERSIONS.c.config_name_id == NAMES.c.id, VERSIONS.c.version == newest))
         .where(*in_range(NAMES.c.name, shape))
@@ -132,7 +122,7 @@ def configs(shape: RangeShape) -> Statement:
 
 
 def _headers() -> Statement:
-    return select(*_HEADER).where(VERSIONS.c.config_name_id == CONFIG)
+    return select(*HEADER).where(VERSIONS.c.config_name_id == CONFIG)
 
 
 # --- values -----------------------------------------------------------------------------
@@ -257,7 +247,7 @@ def reply() -> Statement:
             REQUESTS.c.config_id,
             REQUESTS.c.created,
             REQUESTS.c.merged,
-            *_HEADER,
+            *HEADER,
         )
         .select_from(REQUESTS)
         .outerjoin(VERSIONS, VERSIONS.c.id == REQUESTS.c.config_id)

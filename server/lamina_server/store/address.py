@@ -1,0 +1,194 @@
+"""A database's address, taken apart: the only place that does so. Opens nothing.
+
+    sqlite:///lamina.db             the file lamina.db in the working directory
+    sqlite:////var/lib/lamina.db    the file /var/lib/lamina.db
+    sqlite://                       memory, for as long as the server runs; so is sqlite:///:memory:
+    postgresql://app@db/lamina      as libpq reads it, with libpq's options: ?sslmode=verify-full
+
+Every part of an address counts: one with a part that would be ignored is refused, with the address that was
+probably meant. No error quotes what may be a password.
+"""
+
+import re
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import MappingProxyType
+from typing import TypeAlias
+from urllib.parse import quote, unquote
+
+MEMORY = ":memory:"
+
+FIXED: Mapping[str, str] = MappingProxyType({"client_encoding": "utf8", "target_session_attrs": "primary"})
+"""The options of PostgreSQL that the server's promises depend on."""
+
+_FORMS = "write sqlite:///FILE or postgresql://USER@HOST/DATABASE"
+_POSTGRESQL = {"postgresql", "postgres", "postgresql+psycopg"}
+_QUOTED = "in a user, password, host or database write @ as %40, : as %3A, / as %2F, ? as %3F and % as %25"
+
+
+class DatabaseAddressError(Exception):
+    """An address cannot be understood, or not all of it. The text says what to write; it quotes no password."""
+
+
+@dataclass(frozen=True, slots=True)
+class SqliteAddress:
+    """A file, as it was named; in memory where the path is None."""
+
+    path: Path | None
+
+    def __str__(self) -> str:
+        """Return where the data is, for people."""
+        return "memory, for as long as this server runs" if self.path is None else str(self.path)
+
+
+@dataclass(frozen=True, slots=True)
+class PostgresqlAddress:
+    """A PostgreSQL database: `parameters` are libpq's, by keyword, the password among them."""
+
+    parameters: Mapping[str, str] = field(repr=False)
+
+    def __str__(self) -> str:
+        """Return host, port, database and user as a URL, as libpq completes them; never the password."""
+        known = _with_defaults(self.parameters)
+        hosts, ports = known.get("host", "").split(","), known.get("port", "").split(",")
+        ports = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)
+        user = known.get("user", "")
+        names = {"database": known.get("dbname", user), "service": known.get("service", "")}
+        options = [f"service={names['service']}"] if names["service"] else []
+        if any(host.startswith(("/", "@")) for host in hosts):  # Unix sockets
+            options += [f"host={','.join(hosts)}", f"port={','.join(ports)}"]
+            places = ""
+        else:
+            places = ",".join(f"{host}:{port}" if port else host for host, port in zip(hosts, ports, strict=True))
+        return f"postgresql://{user}@{places}/{names['database']}" + (f"?{'&'.join(options)}" if options else "")
+
+
+Address: TypeAlias = SqliteAddress | PostgresqlAddress
+
+
+def parse(url: str) -> Address:
+    """Take an address apart.
+
+    Raises DatabaseAddressError.
+    """
+    if not url:
+        raise DatabaseAddressError(f"the database's address is empty: {_FORMS}")
+    if url != url.strip() or not url.isprintable():
+        raise DatabaseAddressError("the database's address begins or ends with a space, or holds a line break")
+    match = re.match(r"([A-Za-z][\w+.-]*):", url)
+    if match is None:
+        raise DatabaseAddressError(f"the database's address is not a URL: {_path_as_url(url)}")
+    scheme, rest = match[1].lower(), url[match.end() :]
+    if scheme == "sqlite":
+        return _sqlite(rest)
+    if scheme in _POSTGRESQL:
+        return _postgresql(rest)
+    kind = scheme.partition("+")[0]
+    if kind == "sqlite" or kind in _POSTGRESQL:
+        raise DatabaseAddressError(f"the server chooses the database's driver itself: write {kind}:// for {scheme}://")
+    raise DatabaseAddressError(f"{scheme!r} is not a database that is known here: {_FORMS}")
+
+
+def _path_as_url(text: str) -> str:
+    """Return the URL of what looks like a file's path; it may be anything, so it is not repeated otherwise."""
+    if text == MEMORY:
+        return "write sqlite:// for a database in memory"
+    return f"write {_file_url(text)}" if re.fullmatch(r"[\w./ -]+\.\w+", text) else _FORMS
+
+
+def _file_url(path: str) -> str:
+    return f"sqlite:///{quote(path)}"
+
+
+def _sqlite(rest: str) -> SqliteAddress:
+    if not rest.startswith("//"):
+        raise DatabaseAddressError(f"a SQLite address has two slashes and a third one before its file: {_meant(rest)}")
+    place, question, options = rest[2:].partition("?")
+    host, _, name = place.partition("/")
+    if "@" in host or ":" in host:
+        text = "a SQLite address has no user, password, host or port"
+        raise DatabaseAddressError(f"{text}: {_meant(MEMORY if host == MEMORY else name)}")
+    if host:
+        text = f"sqlite://{place} has two slashes, which would make {host!r} a host"
+        raise DatabaseAddressError(f"{text}: {_meant(place)}")
+    if question:
+        is_name = options and "=" not in options
+        otherwise = f", or {_file_url(f'{unquote(name)}?{options}')} if the ? belongs to the file"
+        raise DatabaseAddressError(f"a SQLite address takes no options: {_meant(name)}{otherwise if is_name else ''}")
+    if not place or name == MEMORY:
+        return SqliteAddress(None)
+    if not name:
+        raise DatabaseAddressError(f"sqlite:/// names no file (is a variable empty?): {_meant(name)}")
+    if name.endswith("/"):
+        raise DatabaseAddressError(f"sqlite:///{name} names a folder: {_meant(name + 'lamina.db')}")
+    return SqliteAddress(Path(_decoded(name)))
+
+
+def _meant(name: str) -> str:
+    if name in {"", "/"}:
+        return "write sqlite:///lamina.db for a file, or sqlite:// for a database in memory"
+    return "write sqlite:// for a database in memory" if name == MEMORY else f"write sqlite:///{name}"
+
+
+def _decoded(name: str) -> str:
+    if re.search(r"%(?![0-9A-Fa-f]{2})", name):
+        raise DatabaseAddressError(f"a % in a file's name is written as %25: {_meant(quote(name))}")
+    try:
+        decoded = unquote(name, errors="strict")
+    except UnicodeDecodeError:
+        raise DatabaseAddressError(f"the file's name in sqlite:///{name} is not UTF-8") from None
+    if not decoded.isprintable():
+        raise DatabaseAddressError(f"the file's name in sqlite:///{name} holds a line break or the like")
+    return decoded
+
+
+def _postgresql(rest: str) -> PostgresqlAddress:
+    from psycopg import ProgrammingError  # noqa: PLC0415 - a server on SQLite does not need the driver
+    from psycopg.conninfo import conninfo_to_dict  # noqa: PLC0415
+
+    if not rest.startswith("//"):
+        raise DatabaseAddressError(f"a PostgreSQL address has two slashes: {_FORMS}")
+    before, at, _ = rest.partition("@")
+    has_user = at and "/" not in before[2:]
+    if rest.count("@") > (1 if has_user else 0):
+        raise DatabaseAddressError(f"the PostgreSQL address has an @ where none can be: {_QUOTED}")
+    start = len(before) if has_user else 0
+    place, _, query = rest[start:].partition("?")
+    try:
+        parameters = {name: str(value) for name, value in conninfo_to_dict(f"postgresql:{rest}").items()}
+        said = Counter(list(conninfo_to_dict(f"postgresql:{rest[:start]}{place}")))
+    except ProgrammingError as error:  # its words quote the address
+        raise DatabaseAddressError(f"libpq does not understand the PostgreSQL address: {_why(error)}") from None
+    said.update(option.partition("=")[0] for option in query.split("&") if option)
+    _check_options(parameters, said)
+    return PostgresqlAddress(MappingProxyType(parameters))
+
+
+def _why(error: Exception) -> str:
+    unknown = re.search(r'invalid URI query parameter: "(\w+)"', str(error))
+    return f"{unknown[1]!r} is not one of its options" if unknown else _QUOTED
+
+
+def _check_options(parameters: Mapping[str, str], said: Mapping[str, int]) -> None:
+    """Refuse what libpq would overwrite, and what the server would; `said` counts how often each is given."""
+    for name, count in said.items():
+        if count > 1:
+            several = ": write several hosts as host=ONE,OTHER" if name == "host" else ""
+            raise DatabaseAddressError(f"the PostgreSQL address says {name} more than once{several}")
+    for name, value in FIXED.items():
+        if parameters.get(name, value).lower().replace("-8", "8") != value:
+            raise DatabaseAddressError(f"the server needs {name}={value}: leave {name} out of the PostgreSQL address")
+    if not all(port.isascii() and port.isdigit() for port in parameters.get("port", "5432").split(",") if port):
+        raise DatabaseAddressError(f"the port in the PostgreSQL address is not a number: {_QUOTED}")
+
+
+def _with_defaults(parameters: Mapping[str, str]) -> dict[str, str]:
+    """Add what libpq takes from its environment, or by default."""
+    from psycopg.pq import Conninfo  # noqa: PLC0415
+
+    if "service" in parameters:  # a file says the rest
+        return dict(parameters)
+    defaults = {each.keyword.decode(): each.val.decode() for each in Conninfo.get_defaults() if each.val is not None}
+    return {**defaults, **parameters}

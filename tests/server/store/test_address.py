@@ -1,0 +1,131 @@
+"""Addresses of databases: each part counts, or the address is refused with the one that was meant."""
+
+from pathlib import Path
+
+import pytest
+
+from lamina_server.store.address import DatabaseAddressError, PostgresqlAddress, SqliteAddress, parse
+
+NO_FILE = "write sqlite:///lamina.db for a file, or sqlite:// for a database in memory"
+
+
+@pytest.mark.parametrize(
+    ("url", "path"),
+    [
+        ("sqlite:///lamina.db", "lamina.db"),
+        ("sqlite:///data/lamina.db", "data/lamina.db"),
+        ("sqlite:////var/lib/lamina.db", "/var/lib/lamina.db"),
+        ("sqlite:///a%3Fb%25c%C3%A9 d.db", "a?b%cé d.db"),
+        ("sqlite:///a#b&c.db", "a#b&c.db"),
+        ("SQLite:///lamina.db", "lamina.db"),
+        ("sqlite://", None),
+        ("sqlite:///:memory:", None),
+    ],
+)
+def test_a_file_or_memory(url: str, path: str | None) -> None:
+    assert parse(url) == SqliteAddress(None if path is None else Path(path))
+
+
+@pytest.mark.parametrize(
+    ("url", "meant"),
+    [
+        ("", "is empty: write sqlite:///FILE or postgresql://USER@HOST/DATABASE"),
+        ("sqlite:///", f"names no file (is a variable empty?): {NO_FILE}"),
+        ("sqlite:", NO_FILE),
+        ("sqlite:////", "names a folder"),
+        ("sqlite:///data/", "write sqlite:///data/lamina.db"),
+        ("sqlite://lamina.db", "write sqlite:///lamina.db"),
+        ("sqlite://data/lamina.db", "write sqlite:///data/lamina.db"),
+        ("sqlite:lamina.db", "write sqlite:///lamina.db"),
+        ("sqlite:/var/lamina.db", "write sqlite:////var/lamina.db"),
+        ("sqlite://:memory:", "write sqlite:// for a database in memory"),
+        (":memory:", "write sqlite:// for a database in memory"),
+        ("lamina.db", "write sqlite:///lamina.db"),
+        ("/var/lib/lamina.db", "write sqlite:////var/lib/lamina.db"),
+        ("sqlite://ada:canary@host/lamina.db", "no user, password, host or port: write sqlite:///lamina.db"),
+        ("sqlite://host:5432/lamina.db", "no user, password, host or port: write sqlite:///lamina.db"),
+        (
+            "sqlite:///dir/a?b.db",
+            "write sqlite:///dir/a, or sqlite:///dir/a%3Fb.db if the ? belongs to the file",
+        ),
+        ("sqlite:///lamina.db?timeout=3", "takes no options: write sqlite:///lamina.db"),
+        ("sqlite:///lamina.db?key=canary", "takes no options: write sqlite:///lamina.db"),
+        ("sqlite:///lamina.db?", "takes no options: write sqlite:///lamina.db"),
+        ("sqlite://?mode=memory", f"takes no options: {NO_FILE}"),
+        ("sqlite:///100%.db", "write sqlite:///100%25.db"),
+        ("sqlite:///%FF.db", "is not UTF-8"),
+        ("sqlite:///a%0A.db", "holds a line break"),
+        ("sqlite:///lamina.db\n", "begins or ends with a space, or holds a line break"),
+        ("sqlite+pysqlite:///lamina.db", "write sqlite:// for sqlite+pysqlite://"),
+        ("postgresql+asyncpg://ada:canary@db/lamina", "write postgresql:// for postgresql+asyncpg://"),
+        ("mysql://ada:canary@db/lamina", "'mysql' is not a database that is known here: write sqlite:///FILE or"),
+        ("host=db user=ada password=canary", "is not a URL: write sqlite:///FILE or"),
+        ("postgresql:db/lamina", "has two slashes"),
+        ("postgresql://ada:can@ary@db/lamina", "write @ as %40"),
+        ("postgresql://ada:can/ary@db/lamina", "write @ as %40"),
+        ("postgresql://ada:can/a?ry@db/lamina", "write @ as %40"),
+        ("postgresql://ada:canary%@db/lamina", "and % as %25"),
+        ("postgresql://ada:canary/lamina", "the port in the PostgreSQL address is not a number"),
+        ("postgresql://db/lamina?timeout=3", "'timeout' is not one of its options"),
+        ("postgresql://db/lamina?canary", "libpq does not understand"),
+        (
+            "postgresql://db/lamina?host=one&host=other",
+            "says host more than once: write several hosts as host=ONE,OTHER",
+        ),
+        ("postgresql://db/lamina?host=other", "says host more than once"),
+        ("postgresql://ada@db/lamina?sslmode=prefer&sslmode=require", "says sslmode more than once"),
+        ("postgresql://db/lamina?target_session_attrs=any", "the server needs target_session_attrs=primary"),
+        ("postgresql://db/lamina?client_encoding=latin1", "the server needs client_encoding=utf8"),
+    ],
+)
+def test_what_would_be_ignored_is_refused_with_what_was_meant(url: str, meant: str) -> None:
+    with pytest.raises(DatabaseAddressError) as refused:
+        parse(url)
+    assert meant in str(refused.value)
+    assert "can" not in str(refused.value).replace("where none can be", "")
+
+
+@pytest.mark.parametrize(
+    ("url", "parameters", "shown"),
+    [
+        (
+            "postgresql://ada:p%40ss?#@db:6000/lamina",
+            {"user": "ada", "password": "p@ss?#", "host": "db", "port": "6000", "dbname": "lamina"},
+            "postgresql://ada@db:6000/lamina",
+        ),
+        (
+            "POSTGRES://ada@one,other:6000/lamina?sslmode=verify-full&options=-c%20search_path%3Dx",
+            {
+                "user": "ada",
+                "host": "one,other",
+                "port": ",6000",
+                "dbname": "lamina",
+                "sslmode": "verify-full",
+                "options": "-c search_path=x",
+            },
+            "postgresql://ada@one,other:6000/lamina",
+        ),
+        (
+            "postgresql+psycopg://ada@/lamina?host=%2Frun%2Fpg&client_encoding=UTF-8",
+            {"user": "ada", "dbname": "lamina", "host": "/run/pg", "client_encoding": "UTF-8"},
+            "postgresql://ada@/lamina?host=/run/pg&port=5432",
+        ),
+        (
+            "postgresql://?service=prod",
+            {"service": "prod"},
+            "postgresql://@/?service=prod",
+        ),
+    ],
+)
+def test_postgresql_as_libpq_reads_it(url: str, parameters: dict[str, str], shown: str) -> None:
+    address = parse(url)
+    assert isinstance(address, PostgresqlAddress)
+    assert address.parameters == parameters
+    assert str(address) == shown
+    assert "p@ss" not in repr(address)
+
+
+def test_what_the_environment_adds_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name, value in {"PGHOST": "db", "PGPORT": "6000", "PGUSER": "ada", "PGPASSWORD": "canary"}.items():
+        monkeypatch.setenv(name, value)
+    assert str(parse("postgresql://")) == "postgresql://ada@db:6000/ada"

@@ -1,0 +1,219 @@
+"""A database that cannot be used: each cause has its own words, with the place and without the password."""
+
+import errno
+import os
+import re
+import socket
+import sqlite3
+import subprocess
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import psycopg
+import pytest
+
+from lamina_server.store.contract import StoreNotReadyError, UnusableStoreError
+from lamina_server.store.open import open_store
+from lamina_server.store.postgresql.errors import cause_of
+from lamina_server.store.sqlite.errors import SqliteErrors
+from lamina_server.store.verify.inspection import inspecting
+from tests.support import absent
+from tests.support.postgres import Postgres
+
+GUARDED = "local all guarded scram-sha-256\nlocal all barred reject\n"
+
+
+@pytest.fixture(scope="session")
+def guarded(postgres: Postgres) -> Postgres:
+    """A cluster with roles that must show a password (`guarded`), that pg_hba.conf bars, and that may not log in."""
+    with postgres_session(postgres) as session:
+        ((hba,),) = session.execute("SHOW hba_file").fetchall()
+        Path(str(hba)).write_text(GUARDED + Path(str(hba)).read_text())
+        session.execute("CREATE ROLE guarded LOGIN PASSWORD 'right'")
+        session.execute("CREATE ROLE barred LOGIN")
+        session.execute("CREATE ROLE sleeping NOLOGIN")
+        session.execute("CREATE ROLE full_up LOGIN CONNECTION LIMIT 0")
+        session.execute("SELECT pg_reload_conf()")
+    return postgres
+
+
+def postgres_session(postgres: Postgres) -> psycopg.Connection[tuple[object, ...]]:
+    return psycopg.connect(host=str(postgres._base), user="lamina", dbname="postgres", autocommit=True)
+
+
+def url_for(postgres: Postgres, user: str, database: str = "postgres") -> str:
+    return f"postgresql://{user}@/{database}?host={postgres._base}"
+
+
+def refusal(url: str) -> UnusableStoreError:
+    with pytest.raises(UnusableStoreError) as refused:
+        open_store(url).close()
+    with pytest.raises(UnusableStoreError) as by_verify, inspecting(url):
+        pass
+    assert str(by_verify.value) == str(refused.value)
+    return refused.value
+
+
+@pytest.mark.parametrize(
+    ("user", "database", "words", "passes"),
+    [
+        ("guarded:canary", "postgres", "the password is wrong, or there is no such role", False),
+        ("guarded", "postgres", "it asks for a password, and none was given", False),
+        ("nobody", "postgres", "there is no such role", False),
+        ("sleeping", "postgres", "this role may not log in from here: see its LOGIN attribute and pg_hba.conf", False),
+        ("barred", "postgres", "this role may not log in from here: see its LOGIN attribute and pg_hba.conf", False),
+        ("lamina", "none", "there is no such database", False),
+        (
+            "full_up",
+            "postgres",
+            "it has no connection left for this role: see max_connections and CONNECTION LIMIT",
+            True,
+        ),
+    ],
+)
+def test_who_is_not_let_in(guarded: Postgres, user: str, database: str, words: str, passes: bool) -> None:
+    refused = refusal(url_for(guarded, user, database))
+    name = user.partition(":")[0]
+    place = f"postgresql://{name}@/{database}?host={guarded._base}&port=5432"
+    assert str(refused) == f"{place} cannot be used: {words}"
+    assert isinstance(refused, StoreNotReadyError) == passes
+
+
+@contextmanager
+def answering(answer: bytes) -> Iterator[int]:
+    """Answer whatever connects with some bytes; give the port."""
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def serve() -> None:
+            while True:
+                try:
+                    connection, _ = server.accept()
+                except OSError:
+                    return
+                with connection:
+                    connection.recv(1024)
+                    connection.sendall(answer)
+
+        thread = threading.Thread(target=serve)
+        thread.start()
+        yield server.getsockname()[1]
+        server.shutdown(socket.SHUT_RDWR)
+        thread.join()
+
+
+@pytest.mark.parametrize("sslmode", ["prefer", "disable"])
+def test_another_server(sslmode: str) -> None:
+    with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
+        refused = refusal(f"postgresql://ada:canary@127.0.0.1:{port}/lamina?sslmode={sslmode}")
+    place = f"postgresql://ada@127.0.0.1:{port}/lamina"
+    assert str(refused) == f"{place} cannot be used: what answers there is not PostgreSQL"
+    assert not isinstance(refused, StoreNotReadyError)
+
+
+def test_a_server_without_tls() -> None:
+    with answering(b"N") as port:
+        refused = refusal(f"postgresql://ada@127.0.0.1:{port}/lamina?sslmode=require")
+    assert str(refused).endswith("it speaks no TLS, which sslmode asks for")
+
+
+def test_nobody_there() -> None:
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))
+        port = closed.getsockname()[1]
+        for host, words in (
+            (f"127.0.0.1:{port}", "nothing listens there"),
+            (f"localhost:{port}", "nothing listens there"),
+            ("nowhere.invalid:5432", "the host's name does not resolve"),
+        ):
+            refused = refusal(f"postgresql://ada:canary@{host}/lamina")
+            assert str(refused) == f"postgresql://ada@{host}/lamina cannot be used: {words}"
+            assert isinstance(refused, StoreNotReadyError)
+    assert str(refusal("postgresql:///lamina?host=/no/folder&user=ada")).endswith(
+        "there is no such socket: PostgreSQL does not run, or not there"
+    )
+
+
+def test_no_right_to_make_tables(guarded: Postgres, postgres_url: str) -> None:
+    database = postgres_url.rpartition("/")[2].partition("?")[0]
+    with pytest.raises(UnusableStoreError) as refused:
+        open_store(url_for(guarded, "guarded:right", database))
+    assert str(refused.value).endswith("cannot be used: the role lacks a right: permission denied for schema public")
+
+
+def test_a_disk_that_is_full_and_a_lock_that_lasts_have_words() -> None:
+    """Neither can be had here in a moment; other tests fill disks and hold locks for long."""
+    assert cause_of(psycopg.errors.DiskFull()).words == "its disk is full"
+    assert cause_of(psycopg.errors.LockNotAvailable()).passes
+    assert cause_of(psycopg.errors.DuplicateTable()).words == "it failed with DuplicateTable (SQLSTATE 42P07)"
+
+
+def test_words_that_nobody_knows_are_shown_as_they_are() -> None:
+    """A server may speak any language."""
+    text = (
+        'connection to server at "db" (10.0.0.1), port 5432 failed: FATAL:  Passwort-Authentifizierung fehlgeschlagen'
+    )
+    cause = cause_of(psycopg.OperationalError(f"connection failed: {text}"))
+    assert cause.words == "FATAL: Passwort-Authentifizierung fehlgeschlagen"
+    assert cause.passes
+
+
+class TestSqlite:
+    def test_a_folder(self, tmp_path: Path) -> None:
+        with pytest.raises(UnusableStoreError, match=re.escape(f"'{tmp_path}' is a folder")):
+            open_store(f"sqlite:///{tmp_path}")
+
+    def test_a_file_that_another_program_has_locked(self, tmp_path: Path) -> None:
+        path = tmp_path / "lamina.db"
+        with closing(sqlite3.connect(path)) as one, closing(sqlite3.connect(path, timeout=0)) as other:
+            one.execute("BEGIN IMMEDIATE")
+            with pytest.raises(sqlite3.OperationalError) as refused:
+                other.execute("BEGIN IMMEDIATE")
+        unusable = SqliteErrors(path).unusable(refused.value)
+        assert isinstance(unusable, StoreNotReadyError)
+        assert str(unusable) == f"'{path}' cannot be used: another program holds it locked (SQLITE_BUSY)"
+
+    def test_what_this_account_may_not_do(self) -> None:
+        with TemporaryDirectory(prefix="lamina-") as name:  # pytest's own folders let no other account in
+            paths = [Path(name) / folder / "lamina.db" for folder in ("closed", "unwritable", "read-only")]
+            for path, mode in zip(paths, (0o700, 0o555, 0o777), strict=True):
+                path.parent.mkdir()
+                path.parent.chmod(mode)
+            Path(name).chmod(0o755)
+            open_store(f"sqlite:///{paths[2]}").close()
+            paths[2].with_name("lamina.db.lock").chmod(0o666)
+            assert as_nobody(paths) == [
+                f"cannot read '{paths[0]}': Permission denied",
+                f"cannot open '{paths[1]}.lock': Permission denied",
+                f"'{paths[2]}' is read-only for this account",
+            ]
+
+
+def as_nobody(paths: Sequence[Path]) -> Sequence[str]:
+    """Open databases as an account without rights; return what it is told."""
+    if os.geteuid() != 0:
+        absent("another account", "run as root")
+    program = """
+import os, sys
+from lamina_server.store.contract import UnusableStoreError
+from lamina_server.store.open import open_store
+from lamina_server.store.sql.migrations import migrate
+os.setresgid(65534, 65534, 65534)
+os.setresuid(65534, 65534, 65534)
+for path in sys.argv[1:]:
+    try:
+        open_store(f"sqlite:///{path}")
+    except UnusableStoreError as error:
+        print(error)
+"""
+    command = [sys.executable, "-c", program, *map(str, paths)]
+    return subprocess.run(command, capture_output=True, text=True, check=True).stdout.splitlines()
+
+
+def test_each_cause_of_the_system_is_known_by_its_text() -> None:
+    """Libpq quotes the system's own words for an errno."""
+    for number in (errno.ECONNREFUSED, errno.EHOSTUNREACH, errno.ECONNRESET, errno.ETIMEDOUT):
+        assert cause_of(psycopg.OperationalError(f"failed: {os.strerror(number)}")) == cause_of(OSError(number, ""))

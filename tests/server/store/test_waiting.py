@@ -1,0 +1,142 @@
+"""`serve --wait-for-database`: through a start, a recovery and a failover of a real PostgreSQL, and not in vain."""
+
+import json
+import re
+import signal
+import socket
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from structlog.testing import capture_logs
+
+from lamina_server.app import open_database
+from lamina_server.settings import Settings
+from lamina_server.store.contract import StoreNotReadyError
+from lamina_server.store.open import open_store
+from tests.support import absent
+from tests.support.postgres import STOP_SECONDS, Postgres, PostgresAbsentError
+
+END_SECONDS = 4.0
+"""Less than an attempt to connect may take."""
+
+
+@contextmanager
+def serving(url: str, *, seconds: int = 60) -> Iterator[subprocess.Popen[str]]:
+    serve = [sys.executable, "-m", "lamina_server", "serve", "--database", url, "--listen", "localhost:0"]
+    program = [*serve, "--wait-for-database", str(seconds)]
+    with subprocess.Popen(program, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        try:
+            yield process
+        finally:
+            process.kill()
+
+
+def reason(process: subprocess.Popen[str]) -> str:
+    """Return the next reason why the server waits."""
+    assert process.stderr is not None
+    line = json.loads(process.stderr.readline())
+    assert line["event"] == "waiting for the database"
+    return str(line["reason"])
+
+
+class Standby:
+    """A cluster that is off, and follows a primary, which there is none of, once it is on."""
+
+    def __init__(self, postgres: Postgres) -> None:
+        self._postgres = postgres
+        self._data = postgres._base / "data"
+        self.url = postgres.url
+
+    def stop(self, *, answers_reads: bool) -> None:
+        self._postgres._process.send_signal(signal.SIGINT)
+        self._postgres._process.wait(STOP_SECONDS)
+        (self._data / "standby.signal").touch()
+        settings = self._data / "postgresql.auto.conf"
+        settings.write_text(f"hot_standby = {'on' if answers_reads else 'off'}\n")
+
+    def launch(self) -> None:
+        self._postgres._process = self._postgres._launch()
+
+    def until_ready(self) -> None:
+        self._postgres.until_ready()
+
+    def promote(self) -> None:
+        (self._data / "promote").touch()
+        self._postgres._process.send_signal(signal.SIGUSR1)
+
+
+@pytest.fixture
+def standby() -> Iterator[Standby]:
+    try:
+        postgres = Postgres.start(in_memory=True)
+    except PostgresAbsentError as error:
+        absent("PostgreSQL", str(error))
+    with postgres:
+        yield Standby(postgres)
+
+
+@pytest.mark.postgres
+def test_it_waits_through_start_and_recovery(standby: Standby) -> None:
+    standby.stop(answers_reads=False)
+    with serving(standby.url) as process:
+        assert reason(process).endswith("there is no such socket: PostgreSQL does not run, or not there")
+        standby.launch()
+        assert reason(process).endswith("it is starting up, shutting down or recovering")
+        standby.promote()
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("lamina-server ready on ")
+        process.terminate()
+        assert process.wait(STOP_SECONDS) == 0
+
+
+@pytest.mark.postgres
+def test_a_standby_is_named_as_one_until_it_is_promoted(standby: Standby) -> None:
+    standby.stop(answers_reads=True)
+    standby.launch()
+    standby.until_ready()
+    with pytest.raises(StoreNotReadyError, match="it is a standby, which takes no writes: name the primary"):
+        open_store(standby.url)
+    standby.promote()
+    with serving(standby.url) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("lamina-server ready on ")
+
+
+@pytest.mark.postgres
+def test_what_no_waiting_mends_ends_it_at_once(postgres: Postgres) -> None:
+    with serving(postgres.url_of("none")) as process:
+        out, log = process.communicate(timeout=STOP_SECONDS)
+    assert (process.returncode, out) == (1, "")
+    assert re.fullmatch(r"lamina-server: postgresql://\S+ cannot be used: there is no such database\n", log)
+
+
+def test_in_the_end_it_gives_up(tmp_path: Path) -> None:
+    settings = Settings(database=f"postgresql:///lamina?user=ada&host={tmp_path}", wait_for_database_seconds=0.6)
+    with capture_logs() as log, pytest.raises(StoreNotReadyError, match="there is no such socket"):
+        open_database(settings)
+    assert [line["event"] for line in log] == ["waiting for the database"]
+
+
+def test_a_file_that_another_server_still_has_is_waited_for(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/lamina.db"
+    store = open_store(url)
+    with serving(url) as process:
+        assert "is in use by another server" in reason(process)
+        store.close()
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("lamina-server ready on ")
+
+
+def test_a_signal_ends_it_at_once() -> None:
+    """Also while it tries to connect to what takes connections and says nothing."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        port = silent.getsockname()[1]
+        with serving(f"postgresql://ada@127.0.0.1:{port}/lamina") as process:
+            connection, _ = silent.accept()
+            with connection:
+                process.terminate()
+                assert process.wait(END_SECONDS) == 0
