@@ -15,6 +15,7 @@ from lamina_server.models import WRITE_LOCK_ID
 from lamina_server.store.contract import CommitUnknownError, HistoryBrokenError, Store, UnusableStoreError
 from lamina_server.store.open import open_store
 from lamina_server.store.postgresql import database as postgresql
+from lamina_server.store.postgresql.sessions import setup
 from lamina_server.store.sql.store import SqlStore
 from tests.conformance.commits import CONFIG, commit, insert, map_at, values
 from tests.conformance.places import rows_of
@@ -376,6 +377,13 @@ class TestOpening:
         postgresql._check(SimpleNamespace(**safe, **on))
         with pytest.raises(UnusableStoreError, match=text):
             postgresql._check(SimpleNamespace(**{**safe, **on, **found}))
+
+    def test_an_older_server_is_asked_for_nothing_that_it_does_not_know(self) -> None:
+        """Its version is refused in words, and not a parameter of newer ones in PostgreSQL's."""
+        assert "idle_session_timeout" not in setup(130_009, {})
+        assert "idle_session_timeout" in setup(140_000, {})
+        assert "transaction_timeout" not in setup(160_000, {}).replace("idle_in_transaction_session_timeout", "")
+        assert "transaction_timeout" in setup(170_000, {}).replace("idle_in_transaction_session_timeout", "")
 
     @pytest.mark.parametrize("scheme", ["postgresql", "postgres", "postgresql+psycopg"])
     def test_three_url_schemes_are_accepted(self, database_url: str, scheme: str) -> None:

@@ -99,7 +99,7 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - raised in the callers that it concerns
             if len(commands) == 1:
                 return GroupResult([error])
-        _log.warning("batch taken apart", commands=len(commands))
+        _log.warning("group taken apart", commands=len(commands))
         result = GroupResult([])
         for command in commands:
             result.add(self._write([command], heads))

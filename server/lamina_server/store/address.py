@@ -52,7 +52,8 @@ class PostgresqlAddress:
     def __str__(self) -> str:
         """Return host, port, database and user as a URL, as libpq completes them; never the password."""
         known = _with_defaults(self.parameters)
-        hosts, ports = known.get("host", "").split(","), known.get("port", "").split(",")
+        hosts = (known.get("host") or known.get("hostaddr", "")).split(",")
+        ports = known.get("port", "").split(",")
         ports = ports if len(ports) == len(hosts) else ports[:1] * len(hosts)
         user = known.get("user", "")
         names = {"database": known.get("dbname", user), "service": known.get("service", "")}
@@ -61,7 +62,9 @@ class PostgresqlAddress:
             options += [f"host={','.join(hosts)}", f"port={','.join(ports)}"]
             places = ""
         else:
-            places = ",".join(f"{host}:{port}" if port else host for host, port in zip(hosts, ports, strict=True))
+            names_of_hosts = [f"[{host}]" if ":" in host else host for host in hosts]  # IPv6
+            pairs = zip(names_of_hosts, ports, strict=True)
+            places = ",".join(f"{host}:{port}" if port else host for host, port in pairs)
         return f"postgresql://{user}@{places}/{names['database']}" + (f"?{'&'.join(options)}" if options else "")
 
 

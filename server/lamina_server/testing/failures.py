@@ -46,7 +46,7 @@ class _Fault:
 
 
 class FaultInjector(grpc.aio.ServerInterceptor):
-    """FaultInjector that were asked for: each call takes the oldest that is meant for it. Threads may ask, too."""
+    """Ends calls with the faults that a test has added: each call takes the oldest fault that fits it. Thread-safe."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()

@@ -111,6 +111,16 @@ def test_what_would_be_ignored_is_refused_with_what_was_meant(url: str, meant: s
             "postgresql://ada@/lamina?host=/run/pg&port=5432",
         ),
         (
+            "postgresql://ada@/lamina?hostaddr=10.0.0.7",
+            {"user": "ada", "dbname": "lamina", "hostaddr": "10.0.0.7"},
+            "postgresql://ada@10.0.0.7:5432/lamina",
+        ),
+        (
+            "postgresql://ada@[fd00::7]:6000/lamina",
+            {"user": "ada", "host": "fd00::7", "port": "6000", "dbname": "lamina"},
+            "postgresql://ada@[fd00::7]:6000/lamina",
+        ),
+        (
             "postgresql://?service=prod",
             {"service": "prod"},
             "postgresql://@/?service=prod",

@@ -42,14 +42,14 @@ _DEFAULTS: Settings = {
 }
 """What an address may set otherwise."""
 
-_TRANSACTION_TIMEOUT_SINCE = 170_000
+_TIMEOUTS_SINCE = {"idle_session_timeout": 140_000, "transaction_timeout": 170_000}
+"""Timeouts that a pool's connections must not have, and the first version of PostgreSQL that knows each."""
 
 _EVERY_SESSION: Settings = {
     # First, because the operator's timeout may be too short for the other statements of the message.
     "statement_timeout": 0,
     "lock_timeout": 0,
     "idle_in_transaction_session_timeout": 0,
-    "idle_session_timeout": 0,  # a pool keeps its connections
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
     "extra_float_digits": 1,  # 1 or more writes the digits that read back as the same number
@@ -89,10 +89,10 @@ _SYNCHRONOUS_COMMIT = (
     " WHERE current_setting('synchronous_commit') IN ('off', 'local')"
 )
 
-# Not on every platform can a backend notice this.
+# Not on every platform can a backend notice this, and none before version 14, whose refusal comes later.
 _CLIENT_CHECK = (
     f"DO $$ BEGIN SET client_connection_check_interval = {CLIENT_CHECK_MS};"
-    " EXCEPTION WHEN invalid_parameter_value THEN NULL; END $$"
+    " EXCEPTION WHEN invalid_parameter_value OR undefined_object THEN NULL; END $$"
 )
 
 _SUPERUSERS_ONLY = {
@@ -125,7 +125,7 @@ def connect_arguments(
 
 def setup(server_version: int, settings: Settings) -> str:
     """Return the statements that set up a new session, as one message: what every session needs, then `settings`."""
-    timeouts = {"transaction_timeout": 0} if server_version >= _TRANSACTION_TIMEOUT_SINCE else {}
+    timeouts = {name: 0 for name, since in _TIMEOUTS_SINCE.items() if server_version >= since}
     conditional = (_SEARCH_PATH, _SYNCHRONOUS_COMMIT, _AS_SUPERUSER, _CLIENT_CHECK)
     parts = [*_set({**_EVERY_SESSION, **timeouts}), *conditional, *_set(settings)]
     return "; ".join(["BEGIN ISOLATION LEVEL READ COMMITTED", *parts, "COMMIT"])
