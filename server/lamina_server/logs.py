@@ -88,7 +88,7 @@ def _render(_: Any, __: str, event: MutableMapping[str, Any]) -> str:
 
 
 def _name(thing: object) -> str:
-    """Say what something is that JSON has no words for, without saying what is in it."""
+    """Return the type of an object that JSON cannot hold, and nothing of its content."""
     return f"<{type(thing).__name__}>"
 
 

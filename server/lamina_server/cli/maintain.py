@@ -82,9 +82,9 @@ def restore(file: Path, **options: Any) -> None:
     """Write the config in a bundle FILE into a database, with its versions, authors, times and hashes.
 
     `lamina export CONFIG --history FILE` makes bundles. A file that is not as it was exported is refused, and so is one
-    whose config is there already with another past; what is there of the same past is kept, and the rest added. All of
-    it becomes visible at once. A SQLite database must not be in use by a server; on PostgreSQL no server can commit
-    meanwhile.
+    whose config is in the database already with a different history. Of the same history only what is missing is added,
+    and all of it becomes visible at once. A SQLite database must not be in use by a server; on PostgreSQL no server can
+    commit meanwhile.
     """
     from lamina_server.restore.replay import BrokenBundleError  # noqa: PLC0415
     from lamina_server.restore.restore import RestoreRefusedError  # noqa: PLC0415
@@ -119,7 +119,7 @@ def _restore(file: Path, settings: Settings) -> "Restored":
 
 
 def _report(verification: "Verification") -> bool:
-    """Print what is found when it is found, beside a progress bar for people; tell whether anything is broken."""
+    """Print each finding at once, beside a progress bar for people. Return whether anything is broken."""
     broken = False
     gc.disable()  # millions of rows and no cycle among them: looking for some would take a third of the time
     is_for_people = sys.stderr.isatty()

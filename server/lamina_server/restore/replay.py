@@ -1,7 +1,7 @@
-"""A bundle's versions, planned anew as if they were committed now: each must come out with the hash that it has there.
+"""A bundle's versions, planned again as if they were committed now: each must get the hash that the file says.
 
-So a file that is not what was exported is noticed, whatever was changed in it: a value, an author, an order, a count.
-It writes nothing. Held in memory are one version and one map.
+So every change of an exported file is noticed: of a value, an author, an order or a count. Writes nothing. It holds one
+version and one map in memory.
 """
 
 from collections.abc import Callable, Iterable, Iterator
@@ -18,10 +18,10 @@ from lamina_server.wire import values
 from lamina_server.wire.validation import Checker
 
 Advance = Callable[[int], object]
-"""Is told how many more bytes of the file were looked at."""
+"""Called with how many more bytes of the file were read."""
 
 _YEARS_1_TO_9999 = range(-62_135_596_800_000_000, 253_402_300_800_000_000)
-"""In microseconds: the times that the wire has."""
+"""The times that a protobuf Timestamp can have, in microseconds since 1970."""
 
 
 class BrokenBundleError(Exception):
@@ -29,7 +29,7 @@ class BrokenBundleError(Exception):
 
 
 class Replay:
-    """One bundle, and how far it was found intact."""
+    """One bundle, checked version by version."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -38,7 +38,7 @@ class Replay:
         self._head: Version | None = None
 
     def plans(self, file: bundle.Readable, advance: Advance) -> Iterator[Plan]:
-        """Yield each version as what a commit of it would insert; at the end the file was found complete.
+        """Yield for each version what a commit of it would insert. If the iterator ends, the file was complete.
 
         Raises BrokenBundleError.
         """
@@ -114,13 +114,13 @@ class Replay:
             raise self._broken(f"is missing: the file ends with version {bookmark.version}")
 
     def _broken(self, what: str, config: str | None = None) -> BrokenBundleError:
-        """Say what is wrong with the version after the last intact one."""
+        """Return the error about the version after the last intact one."""
         number, name = (1, config) if self._head is None else (self._head.number + 1, self._head.config)
         return BrokenBundleError(f"version {number}{f' of {name!r}' if name else ''} {what}")
 
 
 def _is_of(header: pb.ConfigVersion, made: Plan) -> bool:
-    """Tell whether a header is the one of a version: its hash, and what the hash need not hold."""
+    """Return whether a header is that of a version: its hash, and the fields that the hash does not cover."""
     version, keys = made.version, [each.key for each in made.values[:CHANGED_KEYS_LIMIT]]
     told = (header.hash, header.parent, header.key_count, header.change_count, list(header.changed_keys))
     return told == (version.hash, version.number - 1, version.key_count, version.change_count, keys)

@@ -1,7 +1,7 @@
 """A config out of a bundle into a database, with its versions, authors, times and hashes. Knows no database.
 
-All that is new is written in one transaction, which holds the write lock as a commit does: whoever reads sees nothing
-of it or all, and a file that turns out broken at its end has left nothing. Worked example, a bundle of 5 versions:
+All new versions are written in one transaction, which holds the write lock as a commit does. So a reader sees all of
+them or none, and a file that turns out to be broken at its end leaves nothing. Worked example, a bundle of 5 versions:
 
     the database has          is done
     no such config            versions 1 to 5 are written
@@ -9,7 +9,7 @@ of it or all, and a file that turns out broken at its end has left nothing. Work
     versions 1 to 7 of it     nothing: it has them all
     another version 3         nothing: RestoreRefusedError
 
-Whether it has the same version 3, its hash says, which stands for all before it.
+The hash of version 3 tells whether it is the same: it covers all versions before it.
 """
 
 from collections.abc import Iterator
@@ -29,35 +29,35 @@ from lamina_server.store.sql.writing import SqlWriting
 
 VERSIONS_AT_ONCE = 1_000
 BYTES_AT_ONCE = 8 * 1024 * 1024
-"""What is held before it is inserted: so many versions, and map sizes as an upper bound of what they changed."""
+"""When so many versions, or values of so many bytes, are waiting, they are inserted."""
 
 
 class RestoreRefusedError(Exception):
-    """The database has a config of that name already, with another past."""
+    """The database already has a config of that name, with a different history."""
 
 
 @dataclass(frozen=True, slots=True)
 class Restored:
-    """A config that has all versions of a bundle: `head` is the bundle's last one, of which so many are new."""
+    """The result: `head` is the bundle's last version, and `added` the number of versions that were written."""
 
     head: Version
     added: int
 
 
 def restore(file: bundle.Readable, settings: Settings, advance: Advance) -> Restored:
-    """Write a bundle's versions into the settings' database, as far as it does not have them.
+    """Write those versions of a bundle that the settings' database lacks.
 
     Raises BrokenBundleError, RestoreRefusedError or UnusableStoreError, and then nothing was written.
     """
     plans = Replay(settings).plans(file, advance)
-    first = next(plans, None)  # before the database, which is made where there is none
+    first = next(plans, None)  # first, because opening the database creates it: a broken file must not
     assert first is not None, "a file that ends without a version is broken"
     with closing(open_store(settings.database)) as store:
         return _restore(store, plans, first)
 
 
 def _restore(store: SqlStore, plans: Iterator[Plan], first: Plan) -> Restored:
-    # What is there already is passed over before anybody has to wait for the lock.
+    # The versions that are there already are compared before the lock is taken, so that no server waits meanwhile.
     with store.read() as reading:
         last, is_there = _pass(plans, first, reading.head(first.version.config))
         if is_there:
@@ -68,7 +68,7 @@ def _restore(store: SqlStore, plans: Iterator[Plan], first: Plan) -> Restored:
 
 
 def _pass(plans: Iterator[Plan], last: Plan, head: Version | None) -> tuple[Plan, bool]:
-    """Go on to the first version after a head; tell whether there is none, and then stay at the last one."""
+    """Return the first version after a head, and False; if the bundle has none, its last version, and True."""
     while head is not None and last.version.number <= head.number:
         if last.version.number == head.number and last.version.hash != head.hash:
             raise _refused(head)
@@ -86,7 +86,7 @@ def _check_same(reading: Reading, version: Version) -> None:
 
 
 def _write(writing: SqlWriting, plans: Iterator[Plan], first: Plan, head: Version | None) -> Restored:
-    first, is_there = _pass(plans, first, head)  # others may have committed just now
+    first, is_there = _pass(plans, first, head)  # another server may have committed before the lock was taken
     if is_there:
         _check_same(writing, first.version)
         return Restored(first.version, added=0)
@@ -100,7 +100,7 @@ def _write(writing: SqlWriting, plans: Iterator[Plan], first: Plan, head: Versio
 
 
 class _Inserting:
-    """Inserts versions some at a time, and keyframes as often as the server would write them."""
+    """Inserts versions, several at a time, and keyframes as often as the server would write them."""
 
     def __init__(self, writing: SqlWriting, config: str) -> None:
         self.added = 0
@@ -110,7 +110,7 @@ class _Inserting:
         self._versions = self._bytes = 0
 
     def add(self, planned: Plan) -> None:
-        """Insert a version, sooner or later."""
+        """Insert a version: now, or together with later ones."""
         self._writing.insert(planned)
         self.added += 1
         self._versions += 1

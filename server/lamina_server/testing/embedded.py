@@ -1,14 +1,14 @@
-"""A whole server within another program, in memory, for the tests of what talks to it. Knows no client.
+"""A whole server within another program, in memory, for the tests of its clients. Knows no client.
 
-It is the server, on a real socket; only its parts are put together otherwise than in
-app.serving: a store that nobody keeps, a clock that can be moved, calls that can be made to
-fail. It runs on an event loop and a thread of its own, and touches nothing that is the
-program's: no signals, no configuration of logs, no environment, no working directory.
+It is the real server on a real socket. It differs from app.serving in three parts: its
+store is in memory, its clock can be moved, and its calls can be made to fail. It runs on an
+event loop and a thread of its own, and leaves the program alone: it uses no signals, no
+configuration of logs, no environment and no working directory.
 
     server = EmbeddedServer()
     server.start()          # lamina.connect(server.target) reaches it
-    server.stop()           # nobody is there; what was committed is kept
-    server.start()          # there again, at the same address
+    server.stop()           # refuses connections, and keeps what was committed
+    server.start()          # answers again, at the same address
     server.close()
 """
 
@@ -42,7 +42,7 @@ class MovableClock:
         return system_now_us() + self._ahead_us
 
     def advance(self, seconds: float) -> None:
-        """Move it ahead; ValueError for back, where no server's clock would be believed."""
+        """Move it ahead. Raise ValueError for a negative time: a server's versions never go back in time."""
         if not seconds >= 0:
             raise ValueError(f"a clock cannot go back: {seconds} s")
         self._ahead_us += round(seconds * MICROSECONDS)
@@ -51,9 +51,9 @@ class MovableClock:
 class EmbeddedServer:
     """One server. Its methods block; any thread may call them, one at a time.
 
-    target    where clients reach it, once it has been started; the same for ever
-    clock     what versions are dated by
-    failures  what calls are made to end with
+    target    where clients reach it, once it has been started; it never changes
+    clock     the clock that versions are dated by
+    failures  the faults that calls end with
     """
 
     def __init__(self) -> None:
@@ -70,21 +70,21 @@ class EmbeddedServer:
 
     @property
     def is_running(self) -> bool:
-        """Whether it can be asked for anything: not once it is closed, nor in a process forked from its own."""
+        """Return whether it can be used: not after `close`, and not in a forked process."""
         return self._thread.is_alive()
 
     @property
     def is_down(self) -> bool:
-        """Whether it was stopped, and not started again."""
+        """Return whether it was stopped, and not started again."""
         return self._held is not None
 
     def start(self) -> None:
-        """Listen and answer: on a free port of this machine the first time, and then on that one."""
+        """Listen and answer: the first time on a free port of this machine, later on the same port."""
         self._release()
         self._do(self._start())
 
     def stop(self) -> None:
-        """End all calls and connections, but not a commit that was begun, and refuse new ones. Keeps the port."""
+        """End all calls and connections, finish the commits that have begun, and refuse new ones. Keeps the port."""
         self._do(self._stop())
         self._held = _hold(self.target)
 
@@ -103,7 +103,7 @@ class EmbeddedServer:
         return asyncio.run_coroutine_threadsafe(work, self._loop).result()
 
     async def _start(self) -> None:
-        # Constructed as they are: what is merely called would ask the program's environment for the rest.
+        # Not Settings(): it would read the program's environment.
         listen = self.target or "127.0.0.1:0"
         settings = Settings.model_construct(listen=listen, stop_grace_seconds=STOP_GRACE_SECONDS)
         application = Application(settings, self._store, now_us=self.clock.now_us, interceptors=[self.failures])
@@ -127,7 +127,7 @@ class EmbeddedServer:
 
 
 def _hold(target: str) -> socket.socket:
-    """Keep a port for later: bound and not listened on, it refuses connections, and is nobody else's."""
+    """Reserve a port. It is bound, so no other program gets it, and not listened on, so it refuses connections."""
     host, _, port = target.rpartition(":")
     held = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     held.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)

@@ -1,8 +1,7 @@
-"""Calls that end as somebody wants them to, so that a client's way with errors can be tried. Knows no method's meaning.
+"""Faults on demand: calls end with the errors that a test has asked for. Knows no method's meaning.
 
-It stands between gRPC and the methods, and in no server's way that was not given one: see
-embedded.py. What it lets happen is what the contract lets happen: an error that says that
-nothing was written never follows a write.
+An interceptor between gRPC and the methods. Only the embedded server has one (embedded.py).
+It keeps to the contract: an error that says that nothing was written never follows a write.
 """
 
 import threading
@@ -34,7 +33,7 @@ Continuation: TypeAlias = "Callable[[grpc.HandlerCallDetails], Awaitable[Handler
 
 @dataclass(slots=True)
 class _Fault:
-    """A failure of the next calls of a method, or of any."""
+    """How the next calls of a method, or of any method, end."""
 
     method: str | None
     end: status.Status
@@ -55,18 +54,19 @@ class FaultInjector(grpc.aio.ServerInterceptor):
 
     @property
     def calls(self) -> Counter[str]:
-        """How many calls of each method have come in, as a copy."""
+        """Return how many calls of each method have come in, as a copy."""
         with self._lock:
             return self._calls.copy()
 
     def add(self, method: str | None, *, reason: str | None, code: str | None, times: int, after: bool) -> None:
-        """Let the next calls fail: of one method, or of whichever comes.
+        """Make the next calls fail: those of one method, or, if it is None, of any method.
 
-        reason  as the contract names it; STORE_UNAVAILABLE, where there is no code either
-        code    a status code without any reason, as a proxy on the way would answer
-        after   the call is carried out, and its answer lost
+        reason  a reason of the contract; STORE_UNAVAILABLE if neither a reason nor a code is given
+        code    a status code without a reason, as a proxy would send it
+        times   how many calls fail
+        after   whether the call is carried out first, so that only its answer is lost
 
-        Raises ValueError for what no server would do.
+        Raises ValueError for a failure that no server would have.
         """
         if method is not None and method not in SERVICE.methods_by_name:
             raise ValueError(f"there is no method {method!r}: {', '.join(SERVICE.methods_by_name)}")
@@ -82,14 +82,14 @@ class FaultInjector(grpc.aio.ServerInterceptor):
             self._wanted.append(_Fault(method, end, after, times))
 
     def clear(self) -> None:
-        """Let calls succeed again."""
+        """Remove all faults: calls succeed again."""
         with self._lock:
             self._wanted.clear()
 
     async def intercept_service(  # type: ignore[override] # ours are on raw bytes; gRPC's stub is generic
         self, continuation: Continuation, handler_call_details: grpc.HandlerCallDetails
     ) -> "Handler | None":
-        """Answer in place of a method, or with it, if its failure is wanted."""
+        """Return a handler that fails if a fault fits the call, and else the method's own."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method.removeprefix(_PREFIX)
         if handler is None or method not in SERVICE.methods_by_name:
@@ -139,7 +139,7 @@ def _refusal(reason: Reason) -> status.Status:
 def _ending(
     end: status.Status, answer: Callable[[bytes, Context], Awaitable[bytes]] | None = None
 ) -> Callable[[bytes, Context], Awaitable[bytes]]:
-    """Make a method that ends so, after another has given its answer; if that refuses, its refusal stands."""
+    """Return a method that ends with a status. It calls `answer` first, if there is one; a refusal of that stands."""
 
     async def handle(data: bytes, context: Context) -> bytes:
         if answer is not None:

@@ -154,7 +154,7 @@ class DataMap(MutableMapping[str, Any]):
         self.reset(entries)
 
     def reset(self, entries: dict[str, Entry], edits: Iterable[Change] = ()) -> None:
-        """Go back to what the version held, and to these edits."""
+        """Restore the version's values, and these edits."""
         self._loaded = entries
         self._edits = {change.key: change.value for change in edits}
 

@@ -103,21 +103,21 @@ class SqliteDatabase:
         return range(highest + 1, highest + 1 + count)
 
     def pipeline(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - PostgreSQL's has a use for it
-        """Do nothing: there is no way in between that answers would take."""
+        """Do nothing: SQLite answers in this process, so there is no wait to save."""
         return nullcontext()
 
     def confirm_past(self, connection: Connection) -> None:
-        """Do nothing: whatever was not confirmed has stopped the database."""
+        """Do nothing: a commit that was not confirmed has stopped the database already."""
 
     def insert_new(self, table: Any) -> Insert:
-        """Return a plain INSERT: under the write lock nobody else can have added rows meanwhile."""
+        """Return a plain INSERT: no other process can have added rows."""
         return insert(table)
 
     def notices(self) -> None:
         """Return nothing: there are no other servers."""
 
     def close(self) -> None:
-        """Close the readers' connections, then the writer's, then let go of the lock."""
+        """Close the readers' connections, then the writer's, then release the lock."""
         self._readers.dispose()
         self._writer.dispose()
         self._unlock()
@@ -130,8 +130,8 @@ class SqliteDatabase:
         except sqlite3.Error as error:
             if code_of(error) == sqlite3.SQLITE_FULL and _roll_back(driver):
                 raise DiskFullError from error
-            # A failed fsync may have reached the disk or may yet: the rows were there after reopening.
-            # What this connection and its readers would now say is not known to be durable.
+            # After a failed fsync the rows may be on the disk, now or later: they were there after reopening.
+            # So what this connection and its readers would read now may not be durable.
             self.has_failed = True
             raise StoreFailedError from error
 
@@ -142,7 +142,7 @@ class SqliteDatabase:
             raise self._errors.ours(error)  # noqa: B904 - its cause is set
 
     def _end(self, driver: sqlite3.Connection) -> None:
-        """Roll back what was not committed, and let SQLAlchemy know that its part of it is over."""
+        """Roll back what was not committed, on the driver and in SQLAlchemy."""
         if driver.in_transaction and not _roll_back(driver):
             self.has_failed = True
         if self._writing.in_transaction():
@@ -207,7 +207,7 @@ def _lock(path: Path) -> IO[bytes]:
     """
     lock_path = path.with_name(path.name + ".lock")
     try:
-        if not lock_path.exists():  # where there is one, somebody may have the file open, in this process too
+        if not lock_path.exists():  # else this process may have the file open, and to close it would drop its locks
             _check_place(path)
     except OSError as error:
         raise UnusableStoreError(f"cannot read {str(path)!r}: {error.strerror}") from error
@@ -249,7 +249,7 @@ def _driver(connection: Connection) -> sqlite3.Connection:
 
 
 def _roll_back(driver: sqlite3.Connection) -> bool:
-    """Roll back; tell whether the transaction is over."""
+    """Roll back. Return whether the transaction is over."""
     try:
         driver.rollback()
     except sqlite3.Error:
