@@ -1,5 +1,5 @@
-# What a person does with this repository. `make` alone lists it. Needs python3 (3.11 or newer, with venv) and make;
-# everything else arrives from the lock into .venv, or is skipped with a reason.
+# The commands of this repository. `make` without a target lists them. They need python3 (3.11 or newer, with venv) and
+# make. Everything else is installed from the locks into .venv. A test that needs more is skipped with a reason.
 
 PYTHON ?= python3
 VENV   := .venv
@@ -7,8 +7,8 @@ BIN    := $(VENV)/bin
 PIP    := $(BIN)/python -m pip --quiet --disable-pip-version-check
 UV     := .cache/uv/bin/uv
 
-# Four stamps, so that each change costs only its own step: the environment, what runs, what tests and checks, and what
-# Lamina is measured against.
+# Each step has a stamp, so that a change repeats only its own step. The steps are: the environment, the product, the
+# packages for tests and checks, and the packages for comparisons.
 CREATED   := $(VENV)/.created
 INSTALLED := $(VENV)/.installed
 EQUIPPED  := $(VENV)/.equipped
@@ -20,7 +20,7 @@ ARGS ?=
 .DEFAULT_GOAL := help
 .PHONY: help serve test docs faults torture oldest check fix bench generate lock node clean
 
-help: ## List what can be made.
+help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 serve: $(INSTALLED) ## Start a server on SQLite, with its data in .data/.
@@ -30,21 +30,21 @@ serve: $(INSTALLED) ## Start a server on SQLite, with its data in .data/.
 test: $(EQUIPPED) node ## Run the test suite.
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal --ignore=tests/faults --ignore=tests/docs $(ARGS)
 
-# Apart, because each line of a page starts a Python of its own.
+# Not a part of `make test`, because each line of a page starts its own Python.
 docs: $(EQUIPPED) ## Run every code block of the READMEs, the tutorial and the recipes as they are printed.
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 tests/docs $(ARGS)
 
-# Apart, so that nobody waits for them who has changed a verb's text.
+# Not a part of `make test`, because these tests are slow and most changes do not concern them.
 faults: $(EQUIPPED) ## Run the tests that break disks, databases, networks and servers, in minutes.
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 tests/faults $(ARGS)
 
-torture: $(EQUIPPED) ## Kill servers and databases, cut watches for half an hour, and see that nothing is lost.
+torture: $(EQUIPPED) ## Kill servers and databases and cut watches for half an hour, and check that nothing is lost.
 	$(BIN)/python -m tests.faults $(ARGS)
 
-# The SDK goes into services that still need protobuf 6: its tests once more, in an environment with the floors of
-# `dependencies` in pyproject.toml, against a server in the usual one, on one database. Only what touches gRPC or
-# protobuf can differ there. All else is as locked. The server that lamina.testing runs is in the same process, and has
-# the floors, too.
+# Services that still need protobuf 6 use the SDK. So this runs the SDK's tests again in an environment with the floors
+# of `dependencies` in pyproject.toml. All other packages have their locked versions. The server runs in the usual
+# environment, on one database. Only tests that touch gRPC or protobuf can have another result. The server of
+# lamina.testing is in the same process, so it has the floors too.
 oldest: $(EQUIPPED) ## Test the SDK on the oldest grpcio and protobuf that it accepts.
 	$(PYTHON) -m venv --clear $(OLDEST)
 	sed -nE 's/^([a-z0-9-]+==[^ ;]+).*/\1/p' tests/requirements.lock | grep -vE '^($(FLOORS))=' > $(OLDEST)/constraints.txt
@@ -71,21 +71,21 @@ check: $(EQUIPPED) ## Run every check that is not a test.
 	$(BIN)/buf lint protos
 	$(BIN)/hadolint Dockerfile
 
-fix: $(EQUIPPED) ## Mend what `make check` can mend by itself.
+fix: $(EQUIPPED) ## Repair what `make check` finds, where that is automatic.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/python protos/generate.py
 
-bench: $(RIVALLED) ## Compare with etcd, the floor and full copies; ARGS="--only 3,4".
+bench: $(RIVALLED) ## Compare with etcd, the floor and full copies: ARGS="--only 3,4".
 	$(BIN)/python -m tests.benchmarks $(ARGS)
 
-generate: ## Make the protobuf code anew from the .proto.
+generate: ## Generate the protobuf code from the .proto.
 	$(PYTHON) protos/generate.py
 
-# Universal (any platform and Python from 3.11 on), hashed, and without the address of any registry. The second lock is
-# the first and more, so that one environment serves both; the third adds to that what `make bench` alone needs. With
-# extras, because an old pip takes `coverage[toml]` for another package than a locked `coverage`, and refuses the newest
-# release of it for want of a hash.
+# The locks are for any platform and any Python from 3.11 on. They have hashes, and no address of a registry. The second
+# lock contains the first, so that one environment serves both. The third lock adds what only `make bench` needs. The
+# locks keep extras: an old pip takes `coverage[toml]` for another package than a locked `coverage`, and refuses it
+# because it finds no hash.
 lock: $(UV) ## Resolve the newest dependencies into all locks.
 	$(COMPILE) $(PROJECT) --group build -o requirements.lock
 	$(COMPILE) $(PROJECT) --group dev -c requirements.lock -o tests/requirements.lock
@@ -94,13 +94,13 @@ COMPILE = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 
 	--no-header --no-strip-extras
 PROJECT = pyproject.toml --extra server --extra cli
 
-# The packages of the Node test: only where there is npm, because the test is skipped without.
+# The packages of the Node test. Without npm nothing is installed, and the test is skipped.
 node: tests/e2e/node/node_modules/.package-lock.json
 tests/e2e/node/node_modules/.package-lock.json: tests/e2e/node/package-lock.json
 	@cd $(<D) && { npm ci --no-audit --no-fund --loglevel=error && touch node_modules/.package-lock.json; } \
 		|| echo "no npm here, or no registry behind it: the Node test will be skipped"
 
-clean: ## Remove all that was made here, but the server's data.
+clean: ## Remove everything that was made here, except the server's data.
 	rm -rf $(VENV) .cache .coverage* .hypothesis .mypy_cache .pytest_cache .ruff_cache dist tests/e2e/node/node_modules
 	find client protos server tests -name __pycache__ -prune -exec rm -rf {} +
 
@@ -112,7 +112,7 @@ $(CREATED):
 	$(PYTHON) -m venv --clear $(VENV)
 	@touch $@
 
-# Without isolation: what builds the project is in the lock, so this step needs no network and nothing unlocked.
+# Without isolation: the lock has the build tools, so this step needs no network and no unlocked package.
 $(INSTALLED): requirements.lock pyproject.toml $(CREATED)
 	$(PIP) install --require-hashes -r requirements.lock
 	$(PIP) install --no-deps --no-build-isolation -e .

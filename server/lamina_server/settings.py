@@ -1,8 +1,8 @@
-"""Every setting and limit of the server: its name, unit, default and reason. Knows nothing else of ours.
+"""Every setting and limit of the server: its name, unit, default and reason. Imports no other room.
 
-Each is an environment variable too: `LAMINA_SERVER_` and the name in capitals. A name
-ends in its unit. What the database, the wire or a client depends on for ever (how long a
-key may be, how many bytes trailers hold) is no setting: it is a constant where it is used.
+Each setting is also an environment variable: `LAMINA_SERVER_` and the name in capitals. A
+name ends in its unit. A limit on which the database, the wire or a client depends for ever
+(the length of a key, the size of trailers) is a constant where it is used, and no setting.
 """
 
 from pathlib import Path
@@ -17,12 +17,12 @@ MIB = 1024 * KIB
 class Settings(BaseSettings):
     """The server's settings, as the environment and the command line have them."""
 
-    # Errors must not repeat what was given: a database URL may hold a password.
+    # Errors must not repeat a value: a database URL may contain a password.
     model_config = SettingsConfigDict(
         env_prefix="LAMINA_SERVER_", frozen=True, extra="forbid", hide_input_in_errors=True
     )
 
-    # What it serves, and where.
+    # The database and the address.
     database: str = Field(
         "sqlite:///lamina.db",
         description="The database's address, `sqlite:///FILE` or `postgresql://USER@HOST/DATABASE`. The default is a "
@@ -31,160 +31,184 @@ class Settings(BaseSettings):
     wait_for_database_seconds: float = Field(
         0,
         ge=0,
-        description="How long a start waits for a database that cannot be reached, is starting or recovering, or is "
-        "still in use by another server. What no waiting mends, such as a wrong password, ends it at once",
+        description="How long the start waits for a database that cannot be reached, is starting or recovering, or is "
+        "still in use by another server. If waiting cannot help, for example after a wrong password, the start fails "
+        "at once",
     )
     listen: str = Field(
         "localhost:7440",
-        description="HOST:PORT, or `unix:PATH`; port 0 takes a free one. The default serves this machine alone",
+        description="HOST:PORT, or `unix:PATH`. Port 0 takes any free port. The default serves only this machine",
     )
     insecure_plaintext: bool = Field(
         default=False,
-        description="Serve beyond this machine without TLS, so that everybody on the network can read every "
-        "value. By default the server refuses to",
+        description="Serve other machines without TLS. Then everybody on the network can read every value, so the "
+        "server refuses this by default",
     )
     tls_cert: Path | None = Field(
-        None, description="PEM file of the server's certificate and those between it and the root"
+        None, description="PEM file with the server's certificate and its intermediate certificates"
     )
-    tls_key: Path | None = Field(None, description="PEM file of the certificate's private key")
+    tls_key: Path | None = Field(None, description="PEM file with the certificate's private key")
     tls_client_ca: Path | None = Field(
-        None, description="PEM file of the authorities whose certificates clients must show; none: clients show nothing"
+        None,
+        description="PEM file with the authorities that sign clients' certificates. Without it, clients need no "
+        "certificate",
     )
 
-    # What one request may ask.
+    # Limits of one request.
     request_limit_bytes: int = Field(
-        4 * MIB, ge=KIB, description="Largest request, serialised: what gRPC peers take by default"
+        4 * MIB, ge=KIB, description="Largest request, serialised. gRPC peers accept this size by default"
     )
     receive_limit_bytes: int = Field(
         5 * MIB,
         ge=KIB,
-        description="Largest request that is received at all: above `request_limit_bytes`, so that the refusal "
-        "can have a reason",
+        description="Largest request that the server receives at all. It is larger than `request_limit_bytes`, so "
+        "that the refusal can have a reason",
     )
     value_limit_bytes: int = Field(
-        MIB, ge=1, description="Largest value, in canonical form: a message with one of them stays below 4 MiB"
+        MIB, ge=1, description="Largest value, in canonical form. A message with one such value stays below 4 MiB"
     )
-    change_limit: int = Field(10_000, ge=1, description="Changes of one commit: its transaction stays below a second")
-    read_key_limit: int = Field(10_000, ge=0, description="Read keys of one commit, for the same reason")
+    change_limit: int = Field(10_000, ge=1, description="Changes of one commit. Its transaction stays below a second")
+    read_key_limit: int = Field(
+        10_000, ge=0, description="Read keys of one commit. Its transaction stays below a second"
+    )
     filter_limit: int = Field(
-        1_000, ge=1, description="Keys and prefixes of one read or watch: each is a term of a database query"
+        1_000, ge=1, description="Keys and prefixes of one read or watch. Each is a term of a database query"
     )
 
-    # How large a config may become.
+    # Limits of a config.
     config_key_limit: int = Field(
-        100_000, ge=1, description="Keys of one config: it is a map that every client holds in memory"
+        100_000, ge=1, description="Keys of one config. Every client holds the whole map in memory"
     )
     config_limit_bytes: int = Field(
-        64 * MIB, ge=KIB, description="Keys and values of one config together, for the same reason"
+        64 * MIB,
+        ge=KIB,
+        description="Size of all keys and values of one config. Every client holds the whole map in memory",
     )
 
-    # How large an answer is.
+    # Limits of an answer, and of a watch.
     page_limit_bytes: int = Field(
-        MIB, ge=1, description="A page closes when it passes this: larger messages hold up everybody else's"
+        MIB, ge=1, description="A page ends once it is larger than this. Larger messages would delay other calls"
     )
     page_size_limit: int = Field(
-        10_000, ge=1, description="Entries of one page, also where the request leaves it open: a page of tiny ones"
+        10_000,
+        ge=1,
+        description="Entries of one page, also if the request names no number. It limits pages of tiny entries",
     )
     watch_message_limit_bytes: int = Field(
-        MIB, ge=1, description="A watch's message closes before it passes this, if it holds anything by then"
+        MIB,
+        ge=1,
+        description="A message of a watch ends before it becomes larger than this, unless its first change alone is "
+        "larger",
     )
     watch_read_limit_versions: int = Field(
         10_000,
         ge=1,
-        description="Versions that a watch looks through in one reading: a filter that matches nothing must not "
-        "hold a reader's thread for long",
+        description="Versions that a watch examines in one read. A filter that matches nothing must not occupy a "
+        "reader's thread for long",
     )
     watch_take_limit_seconds: float = Field(
         60,
         gt=0,
-        description="A watch that takes nothing for so long is ended: its client goes on after its cursor, or is gone. "
-        "Longer than a client stops for by itself",
+        description="The server ends a watch that takes nothing for this long. Its client goes on from its cursor, or "
+        "is gone. This is longer than any pause that a client makes by itself",
     )
     bookmark_interval_seconds: float = Field(
-        30, ge=1, description="An idle watch gets a bookmark this often, where its request leaves it open"
+        30, ge=1, description="An idle watch gets a bookmark this often, if its request names no interval"
     )
 
-    # What the process spends.
+    # Limits of the process.
     heads_limit_bytes: int = Field(
         256 * MIB,
         ge=0,
-        description="Maps held in memory, by estimate: what was used least recently goes, and is read again when "
-        "it is asked for. Large enough for a few of the largest configs",
+        description="Maps in memory, estimated. The server drops the least recently used map, and reads it again when "
+        "it is needed. The default holds a few of the largest configs",
     )
     ring_limit_bytes: int = Field(
         64 * MIB,
         ge=0,
-        description="Recent versions held in memory for watches, by estimate: what is older they read from the "
-        "database. Some ten thousand small ones",
+        description="Recent versions in memory for watches, estimated. Watches read older versions from the database. "
+        "The default holds some ten thousand small versions",
     )
     replay_limit_bytes: int = Field(
         32 * MIB,
         ge=0,
-        description="Messages of older versions that are kept for other watches that replay the same: once for each "
-        "of a few dozen at different places",
+        description="Messages of older versions that the server keeps for other watches that replay the same "
+        "versions. The default serves watches at a few dozen different versions",
     )
     flight_limit_bytes: int = Field(
         64 * MIB,
         ge=1,
-        description="Messages of watches that are on their way to clients: beyond half of it they are made small, and "
-        "large ones wait. Some dozens of large ones, however many clients are slow",
+        description="Messages of watches in flight to clients. Beyond half of this limit the server makes messages "
+        "small, and large messages wait. The default allows some dozens of large messages, however many clients are "
+        "slow",
     )
     watch_limit: int = Field(
-        20_000, ge=1, description="Watches of one server: an idle one takes some 30 KiB. More are refused"
+        20_000, ge=1, description="Watches of one server. An idle watch takes some 30 KiB. The server refuses more"
     )
     batch_limit_changes: int = Field(
         10_000,
         ge=1,
-        description="Changes of one transaction, if it holds more than one write: deciding and inserting more would "
-        "make the first of them wait for the last, and other servers for all",
+        description="Changes of one transaction with more than one write. In a larger transaction, the first commit "
+        "would wait for the last, and other servers would wait for all",
     )
     news_interval_seconds: float = Field(
         2,
         gt=0,
-        description="Servers on one PostgreSQL ask this often what others have committed to watched configs, in case "
-        "that a notice was lost: what one costs at most",
+        description="How often servers on one PostgreSQL ask for other servers' commits to watched configs. A lost "
+        "notice delays a watch by this time at most",
     )
     reader_threads: int = Field(
-        4, ge=1, description="Threads that read the database: more only queue for Python's lock and the disk"
+        4,
+        ge=1,
+        description="Threads that read the database. More threads would only wait for Python's lock and the disk",
     )
     stop_grace_seconds: float = Field(
         10,
         ge=0,
-        description="How long the process may take to end after SIGTERM, at least 1 s: less than orchestrators wait. "
-        "Calls under way have all of it but the last 2 s",
+        description="How long the process may take to end after SIGTERM, at least 1 s. This is shorter than "
+        "orchestrators wait. Calls in flight have all of it except the last 2 s",
     )
 
-    # What a connection may do.
-    connection_limit_streams: int = Field(100, ge=1, description="Calls and watches at once on one connection")
+    # Limits of a connection.
+    connection_limit_streams: int = Field(100, ge=1, description="Concurrent calls and watches on one connection")
     connection_limit_watches: int = Field(
         100,
         ge=1,
-        description="Watches at once on one TCP connection, where its streams are not all meant for them",
+        description="Concurrent watches on one TCP connection. A smaller number keeps some of its streams free for "
+        "other calls",
     )
     connection_age_seconds: int = Field(
-        1_800, ge=1, description="Then a connection is renewed, so that load spreads over new servers"
+        1_800, ge=1, description="After this time a connection is renewed, so that load spreads over new servers"
     )
     connection_age_grace_seconds: int = Field(
-        60, ge=1, description="How long its calls may go on after that; watches resume elsewhere"
+        60,
+        ge=1,
+        description="How long the calls of a connection may go on after that. Watches resume on another connection",
     )
     keepalive_seconds: int = Field(
-        20, ge=1, description="A silent connection is asked this often whether its client still lives"
+        20, ge=1, description="How often the server checks on a silent connection that its client is alive"
     )
     keepalive_timeout_seconds: int = Field(
-        10, ge=1, description="How long it may take to answer; then its streams are freed"
+        10,
+        ge=1,
+        description="How long the client may take to answer this check. After that, the server frees its streams",
     )
     ping_interval_limit_seconds: int = Field(
         5,
         ge=1,
-        description="Clients that ping more often than this are cut off; the SDK's ask every 10 s",
+        description="The server cuts off clients that ping more often than this. The SDK pings every 10 s",
     )
     handshake_timeout_seconds: int = Field(
-        10, ge=1, description="A connection that has not finished its TLS and HTTP/2 handshakes by then is closed"
+        10,
+        ge=1,
+        description="The server closes a connection that has not finished its TLS and HTTP/2 handshakes after this "
+        "time",
     )
-    metadata_limit_bytes: int = Field(8 * KIB, ge=KIB, description="Metadata of one call: gRPC's own default")
+    metadata_limit_bytes: int = Field(8 * KIB, ge=KIB, description="Metadata of one call. This is gRPC's own default")
     pending_limit_calls: int = Field(
         20_000,
         ge=1,
-        description="Calls received and not yet begun; beyond it some are refused, beyond twice as many all are. "
-        "gRPC's default of about 1,000 drops watches when thousands come back at once",
+        description="Calls that are received and have not begun. Beyond this limit gRPC refuses some calls, and "
+        "beyond twice the limit it refuses all. gRPC's default of about 1,000 drops watches when thousands come back "
+        "at once",
     )

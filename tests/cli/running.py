@@ -57,7 +57,8 @@ class InProcess:
 def environment_of(target: str, **more: str) -> dict[str, str]:
     """Give the environment of a process that is to find the command and the server."""
     path = f"{LAMINA.parent}{os.pathsep}{os.environ['PATH']}"
-    return {**os.environ, "PATH": path, "LAMINA_TARGET": target, "LAMINA_AUTHOR": "ada", **more}
+    inherited = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}  # a server set it here
+    return {**inherited, "PATH": path, "LAMINA_TARGET": target, "LAMINA_AUTHOR": "ada", **more}
 
 
 def run(

@@ -18,10 +18,10 @@ Unicode normal form C without control characters. Keys are ordered by their byte
 Version fields in requests are `optional`: unset means the head, 0 the empty map.
 
 Errors. Every error carries one google.rpc.ErrorInfo of the domain "lamina" with
-a reason, listed in "Reasons" below; decide by the reason, never by the text. A
-definite error means that this attempt wrote nothing. UNAVAILABLE,
-DEADLINE_EXCEEDED, CANCELLED, UNKNOWN and INTERNAL leave a write open: send it
-again with the same request id and learn what became of it.
+a reason, listed in "Reasons" below. Decide by the reason, never by the text. A
+definite error means that this attempt wrote nothing. After UNAVAILABLE,
+DEADLINE_EXCEEDED, CANCELLED, UNKNOWN and INTERNAL, the outcome of a write is
+unknown: send it again with the same request id to learn the outcome.
 
 Reasons, by status code:
   INVALID_ARGUMENT     BAD_CONFIG_NAME BAD_KEY BAD_VALUE BAD_REQUEST, with a
@@ -33,18 +33,19 @@ Reasons, by status code:
   OUT_OF_RANGE         CURSOR_AHEAD
   DATA_LOSS            CURSOR_FORKED HASH_MISMATCH
   RESOURCE_EXHAUSTED   TOO_LARGE TOO_MANY DISK_FULL
-  UNAVAILABLE          STORE_UNAVAILABLE DRAINING TOO_SLOW (a watch that took
-                       nothing for long; go on after your cursor)
+  UNAVAILABLE          STORE_UNAVAILABLE DRAINING TOO_SLOW (a watch took no
+                       message for too long; go on after your cursor)
   UNAUTHENTICATED      NO_CREDENTIALS BAD_CREDENTIALS
   PERMISSION_DENIED    NOT_ALLOWED
   UNIMPLEMENTED        NOT_IMPLEMENTED
   INTERNAL             BUG
-TOO_LARGE, TOO_MANY and the CURSOR_ reasons say in the ErrorInfo's metadata what
-the limit and the actual size are ("limit", "actual"), or where the head stands
-("head_version", "head_hash" in hexadecimal).
+TOO_LARGE, TOO_MANY and the CURSOR_ reasons have details in the ErrorInfo's
+metadata: the limit and the actual size ("limit", "actual"), or the head's version
+and hash ("head_version", "head_hash" in hexadecimal).
 
-Author. The metadata key "lamina-author" names the author of a write on a server
-without authentication ("anonymous" without it); author_verified is then false.
+Author. On a server without authentication, the metadata key "lamina-author" names
+the author of a write. Without this key the author is "anonymous". author_verified
+is then false.
 """
 
 from collections import abc as _abc
@@ -75,17 +76,17 @@ class _MergePolicyEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MergePoli
     MERGE_POLICY_UNSPECIFIED: _MergePolicy.ValueType  # 0
     """MERGE_DISJOINT."""
     MERGE_DISJOINT: _MergePolicy.ValueType  # 1
-    """Merge by value; see Commit."""
+    """Merges by value; see Commit."""
     REQUIRE_BASE: _MergePolicy.ValueType  # 2
     """The head must be the base, else CONFLICT."""
 
 class MergePolicy(_MergePolicy, metaclass=_MergePolicyEnumTypeWrapper):
-    """How to treat changes whose base is no longer the head."""
+    """What the server does with changes whose base is no longer the head."""
 
 MERGE_POLICY_UNSPECIFIED: MergePolicy.ValueType  # 0
 """MERGE_DISJOINT."""
 MERGE_DISJOINT: MergePolicy.ValueType  # 1
-"""Merge by value; see Commit."""
+"""Merges by value; see Commit."""
 REQUIRE_BASE: MergePolicy.ValueType  # 2
 """The head must be the base, else CONFLICT."""
 Global___MergePolicy: _TypeAlias = MergePolicy  # noqa: Y015
@@ -99,19 +100,19 @@ class _ViewEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_View.ValueType],
     VIEW_UNSPECIFIED: _View.ValueType  # 0
     """ENTRIES."""
     HEADER: _View.ValueType  # 1
-    """The header alone."""
+    """Only the header."""
     ENTRIES: _View.ValueType  # 2
     """The header and the entries."""
     BLAME: _View.ValueType  # 3
     """The header, the entries, and the headers of the versions that set them."""
 
 class View(_View, metaclass=_ViewEnumTypeWrapper):
-    """How much of a version to return."""
+    """The parts of a version to return."""
 
 VIEW_UNSPECIFIED: View.ValueType  # 0
 """ENTRIES."""
 HEADER: View.ValueType  # 1
-"""The header alone."""
+"""Only the header."""
 ENTRIES: View.ValueType  # 2
 """The header and the entries."""
 BLAME: View.ValueType  # 3
@@ -274,7 +275,7 @@ Global___KeyChange: _TypeAlias = KeyChange  # noqa: Y015
 
 @_typing.final
 class ConfigVersion(_message.Message):
-    """One version of a config: its header and, where they were asked for, its entries."""
+    """One version of a config: its header and, if the request asked for them, its entries."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -298,9 +299,9 @@ class ConfigVersion(_message.Message):
     config: _builtins.str
     version: _builtins.int
     parent: _builtins.int
-    """version - 1; 0 has no header of its own."""
+    """version - 1. Version 0 has no header."""
     hash: _builtins.bytes
-    """SHA-256 over the parent's hash, this header and the digests of its changes: two
+    """SHA-256 over the parent's hash, this header and the digests of its changes. Two
     versions with equal hashes have equal pasts. Empty for version 0.
     """
     author: _builtins.str
@@ -312,7 +313,7 @@ class ConfigVersion(_message.Message):
     change_count: _builtins.int
     """How many keys this version changed."""
     source_config: _builtins.str
-    """Where a forked config came from; set on the version 1 of a fork."""
+    """The source of a fork; set on version 1 of a fork."""
     source_version: _builtins.int
     source_hash: _builtins.bytes
     next_page_token: _builtins.str
@@ -380,22 +381,22 @@ class CommitRequest(_message.Message):
     config: _builtins.str
     base_version: _builtins.int
     """The version that the changes were made against; 0 for a config that did not
-    exist. Unset: the head, whatever it is. Beyond the head it is CURSOR_AHEAD.
+    exist. Unset: the head. A base beyond the head is CURSOR_AHEAD.
     """
     base_hash: _builtins.bytes
-    """The hash of the base version. Unchecked where empty; another one than the
+    """The hash of the base version. Not checked if empty. A hash that differs from the
     server's is CURSOR_FORKED.
     """
     message: _builtins.str
-    """Why. At most 4 KiB."""
+    """The reason for the changes. At most 4 KiB."""
     request_id: _builtins.str
-    """1 to 128 bytes, chosen by the caller, one for each commit and all its retries.
+    """1 to 128 bytes, chosen by the caller: one id for a commit and all its retries.
     Ignored with validate_only.
     """
     merge_policy: Global___MergePolicy.ValueType
     validate_only: _builtins.bool
-    """Check and merge, but write nothing. The reply's version then has no number, no
-    hash and no time.
+    """Checks and merges, but writes nothing. The version in the reply then has no
+    number, no hash and no time.
     """
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
@@ -403,7 +404,7 @@ class CommitRequest(_message.Message):
 
     @_builtins.property
     def read_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Keys whose values at the base the changes depend on. At most 10,000."""
+        """Keys on whose values at the base the changes depend. At most 10,000."""
 
     def __init__(
         self,
@@ -438,7 +439,7 @@ class CommitResponse(_message.Message):
     created: _builtins.bool
     """Whether a version was written by this request."""
     merged: _builtins.bool
-    """Whether the head had moved on from the base and the changes were merged onto it."""
+    """Whether the head was newer than the base and the changes were merged onto it."""
     @_builtins.property
     def version(self) -> Global___ConfigVersion:
         """The version that now holds the changes, without entries."""
@@ -460,7 +461,9 @@ Global___CommitResponse: _TypeAlias = CommitResponse  # noqa: Y015
 
 @_typing.final
 class Conflict(_message.Message):
-    """Why a commit was refused. Kept under 4 KiB: see truncated and values_omitted."""
+    """The reason why a commit was refused. Always under 4 KiB: see truncated and
+    values_omitted.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -470,7 +473,7 @@ class Conflict(_message.Message):
     TRUNCATED_FIELD_NUMBER: _builtins.int
     head_version: _builtins.int
     conflict_count: _builtins.int
-    """How many keys are in conflict, listed below or not."""
+    """The number of keys in conflict, with those that are not listed."""
     truncated: _builtins.bool
     """Whether conflicts were left out of the list."""
     @_builtins.property
@@ -495,7 +498,7 @@ Global___Conflict: _TypeAlias = Conflict  # noqa: Y015
 
 @_typing.final
 class KeyConflict(_message.Message):
-    """One key in conflict. A value that is not set stands for a key that does not exist."""
+    """One key in conflict. A value that is not set means that the key does not exist."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -508,7 +511,7 @@ class KeyConflict(_message.Message):
     VALUES_OMITTED_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     their_version: _builtins.int
-    """The version that set, or deleted, theirs."""
+    """The version that set or deleted `theirs`."""
     their_author: _builtins.str
     values_omitted: _builtins.bool
     """A value over 256 bytes was left out. Read it with GetVersion and keys."""
@@ -518,7 +521,7 @@ class KeyConflict(_message.Message):
     def theirs(self) -> Global___Value: ...
     @_builtins.property
     def yours(self) -> Global___Value:
-        """What the request would have set. For a key that was only read: its base."""
+        """The value that the request would have set. For a key that was only read: its base."""
 
     def __init__(
         self,
@@ -556,27 +559,27 @@ class GetVersionRequest(_message.Message):
     version: _builtins.int
     view: Global___View.ValueType
     min_version: _builtins.int
-    """The head must be at least this version, else CURSOR_AHEAD: for clients that
-    must not go back in time.
+    """The head must be at least this version, else CURSOR_AHEAD. This is for clients
+    that must not go back in time.
     """
     page_size: _builtins.int
-    """At most so many entries a page; 0 leaves it to the server. A page also ends when
-    it passes 1 MiB, and holds at least one entry.
+    """The maximal number of entries of a page; with 0 the server decides. A page also
+    ends when it is larger than 1 MiB, and has at least one entry.
     """
     page_token: _builtins.str
-    """From the page before: later pages answer for the version that the first page
-    resolved. All other fields must be the same.
+    """The next_page_token of the previous page. Later pages are of the same version as
+    the first page. All other fields must be the same.
     """
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp:
-        """The newest version committed at or before this time; the empty map before the
-        first.
+        """The newest version committed at or before this time. A time before version 1
+        means the empty map.
         """
 
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only these keys and the keys with these prefixes; everything where both are
-        empty. At most 1,000 together. A key that does not exist is left out.
+        """Only these keys and the keys with these prefixes. If both are empty, everything.
+        At most 1,000 together. A key that does not exist is left out.
         """
 
     @_builtins.property
@@ -705,7 +708,7 @@ Global___DiffVersionsRequest: _TypeAlias = DiffVersionsRequest  # noqa: Y015
 
 @_typing.final
 class Difference(_message.Message):
-    """One key whose value differs. A side that is not set has no such key."""
+    """One key whose value differs. If a side is not set, the key does not exist there."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -768,7 +771,7 @@ class GetKeyHistoryRequest(_message.Message):
     page_size: _builtins.int
     page_token: _builtins.str
     newest_first: _builtins.bool
-    """In version order where false."""
+    """If false, in version order."""
     def __init__(
         self,
         *,
@@ -788,7 +791,7 @@ Global___GetKeyHistoryRequest: _TypeAlias = GetKeyHistoryRequest  # noqa: Y015
 
 @_typing.final
 class KeyHistory(_message.Message):
-    """Every change of one key, or a page of them."""
+    """Every change of one key, or one page of the changes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -819,7 +822,7 @@ Global___KeyHistory: _TypeAlias = KeyHistory  # noqa: Y015
 
 @_typing.final
 class Cursor(_message.Message):
-    """Where a watcher stands: the last version it has seen."""
+    """The position of a watcher: the last version that it has seen."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -827,7 +830,7 @@ class Cursor(_message.Message):
     HASH_FIELD_NUMBER: _builtins.int
     version: _builtins.int
     hash: _builtins.bytes
-    """The hash of that version. Unchecked where empty."""
+    """The hash of that version. Not checked if empty."""
     def __init__(
         self,
         *,
@@ -854,17 +857,18 @@ class WatchKeyHistoryRequest(_message.Message):
     config: _builtins.str
     @_builtins.property
     def keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """Only changes of these keys and of keys with these prefixes; every change where
-        both are empty. At most 1,000 together.
+        """Only changes of these keys and of keys with these prefixes. If both are empty,
+        every change. At most 1,000 together.
         """
 
     @_builtins.property
     def prefixes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def after(self) -> Global___Cursor:
-        """Unset: from now; the first message is then a bookmark that says where. Version
-        0: from the first version. A config that does not exist yet is watched from 0.
-        When all that there was has been sent, a bookmark says so.
+        """Unset: the watch begins at the head, and its first message is a bookmark with the
+        head. Version 0: the watch begins with the first version. A config that does not
+        exist yet is watched from 0. A bookmark follows when all existing versions have
+        been sent.
         """
 
     @_builtins.property
@@ -890,7 +894,7 @@ Global___WatchKeyHistoryRequest: _TypeAlias = WatchKeyHistoryRequest  # noqa: Y0
 
 @_typing.final
 class VersionChanges(_message.Message):
-    """What one version changed, as far as the watch's filter matches; never empty."""
+    """The changes of one version that match the watch's filter. Never empty."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -898,7 +902,7 @@ class VersionChanges(_message.Message):
     CHANGES_FIELD_NUMBER: _builtins.int
     MORE_FIELD_NUMBER: _builtins.int
     more: _builtins.bool
-    """More parts of this version follow; this part is no cursor."""
+    """More parts of this version follow. This part is not a cursor."""
     @_builtins.property
     def version(self) -> Global___ConfigVersion:
         """The header, without entries."""
@@ -948,7 +952,7 @@ Global___Bookmark: _TypeAlias = Bookmark  # noqa: Y015
 
 @_typing.final
 class WatchKeyHistoryResponse(_message.Message):
-    """One or more whole versions, then perhaps a bookmark."""
+    """One or more versions, and perhaps a bookmark after them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -984,14 +988,14 @@ class RevertConfigRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     config: _builtins.str
     to_version: _builtins.int
-    """The version whose map is wanted back. 0 empties the map. Required."""
+    """The version whose map the new version gets. 0 empties the map. Required."""
     base_version: _builtins.int
     """The head that the caller has seen. Required."""
     base_hash: _builtins.bytes
-    """Unchecked where empty."""
+    """Not checked if empty."""
     message: _builtins.str
     request_id: _builtins.str
-    """As for Commit."""
+    """As in CommitRequest."""
     def __init__(
         self,
         *,
@@ -1032,7 +1036,7 @@ class ForkConfigRequest(_message.Message):
     target: _builtins.str
     message: _builtins.str
     request_id: _builtins.str
-    """As for Commit."""
+    """As in CommitRequest."""
     def __init__(
         self,
         *,
@@ -1079,7 +1083,7 @@ Global___ListConfigsRequest: _TypeAlias = ListConfigsRequest  # noqa: Y015
 
 @_typing.final
 class ConfigSummary(_message.Message):
-    """One config, as listed."""
+    """One config in a list."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -1150,7 +1154,7 @@ Global___GetServerInfoRequest: _TypeAlias = GetServerInfoRequest  # noqa: Y015
 
 @_typing.final
 class ServerInfo(_message.Message):
-    """What answers, and as whom it knows the caller."""
+    """The server, and the author that it knows the caller as."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

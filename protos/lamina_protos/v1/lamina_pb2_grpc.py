@@ -92,21 +92,21 @@ class ConfigServiceServicer(object):
     """
 
     def Commit(self, request, context):
-        """Writes the next version of a config from changes made against a base version;
-        the only way to change a key. Creates the config at its first version.
+        """Writes the next version of a config from changes made against a base version.
+        The first commit creates the config.
 
-        Merging is three-way by value, and absence is a value. Where the head has moved
-        on from the base, a changed key conflicts if and only if its value at the head
-        differs both from its value at the base and from yours; a read key conflicts if
-        and only if its value at the head differs from its value at the base. Without a
-        conflict all changes land, together, on top of the head; with one, nothing does.
+        Merging is three-way by value, and absence is a value. If the head is newer than
+        the base, a changed key conflicts if and only if its value at the head differs
+        both from its value at the base and from yours. A read key conflicts if and only
+        if its value at the head differs from its value at the base. Without a conflict,
+        all changes are written together, on top of the head. With a conflict, none is.
 
         Changes that change nothing are dropped. If none is left, the head is returned
         with created = false and no version is written.
 
-        Exactly once: the request id is looked up before any other check. The same
-        caller, request id and content get the same answer for ever, however often they
-        are sent; the same id with other content is REQUEST_ID_REUSED. Refusals are not
+        Exactly once: the server looks up the request id before any other check. The same
+        caller, request id and content always get the same answer, even if they are sent
+        many times. The same id with other content is REQUEST_ID_REUSED. Refusals are not
         remembered.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
@@ -149,27 +149,27 @@ class ConfigServiceServicer(object):
 
         ordered       versions rise
         unique        no version comes twice on a stream
-        atomic        a version's matching changes come in one VersionChanges; only a
-        version too large for a message is split, into consecutive parts
-        of which all but the last say `more`
+        atomic        a version's matching changes come in one VersionChanges. Only a
+        version too large for one message is split into consecutive
+        parts. All parts but the last say `more`
         reliable      no version with a matching change is missing
-        resumable     a watch after any cursor ever received goes on from there, at any
-        server: (version, hash) of a bookmark or of a VersionChanges whose
-        `more` is false. A stream cut within a split version sends that
-        version again from its first part.
+        resumable     a watch after any received cursor goes on from there, at any
+        server. A cursor is the (version, hash) of a bookmark, or of a
+        VersionChanges whose `more` is false. If a stream is cut within
+        a split version, the next one sends the whole version again
         bookmarkable  a bookmark n comes after everything up to version n
 
-        A cursor beyond the head is CURSOR_AHEAD, one whose hash is not that version's
-        is CURSOR_FORKED: the database is not the one the cursor came from. The stream
-        has no end of its own.
+        A cursor beyond the head is CURSOR_AHEAD. A cursor whose hash is not that
+        version's hash is CURSOR_FORKED. In both cases the database does not have the past
+        that the cursor came from. The stream does not end by itself.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RevertConfig(self, request, context):
-        """Writes a new version whose map equals that of an older version. Nothing is
-        merged: the head must be the base, else CONFLICT names what has changed since.
+        """Writes a new version whose map equals the map of an older version. Nothing is
+        merged: the head must be the base, else CONFLICT names the keys changed since.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -177,7 +177,7 @@ class ConfigServiceServicer(object):
 
     def ForkConfig(self, request, context):
         """Makes a new config whose version 1 sets every key of the source as it was at one
-        version, and records where it came from. CONFIG_EXISTS if there is a target.
+        version, and records its source. CONFIG_EXISTS if the target exists already.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -191,7 +191,8 @@ class ConfigServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetServerInfo(self, request, context):
-        """Tells what answers, and as whom it knows the caller. Reads no config.
+        """Returns the server's version, and the author that it knows the caller as. Reads
+        no config.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -18,10 +18,10 @@ Unicode normal form C without control characters. Keys are ordered by their byte
 Version fields in requests are `optional`: unset means the head, 0 the empty map.
 
 Errors. Every error carries one google.rpc.ErrorInfo of the domain "lamina" with
-a reason, listed in "Reasons" below; decide by the reason, never by the text. A
-definite error means that this attempt wrote nothing. UNAVAILABLE,
-DEADLINE_EXCEEDED, CANCELLED, UNKNOWN and INTERNAL leave a write open: send it
-again with the same request id and learn what became of it.
+a reason, listed in "Reasons" below. Decide by the reason, never by the text. A
+definite error means that this attempt wrote nothing. After UNAVAILABLE,
+DEADLINE_EXCEEDED, CANCELLED, UNKNOWN and INTERNAL, the outcome of a write is
+unknown: send it again with the same request id to learn the outcome.
 
 Reasons, by status code:
   INVALID_ARGUMENT     BAD_CONFIG_NAME BAD_KEY BAD_VALUE BAD_REQUEST, with a
@@ -33,18 +33,19 @@ Reasons, by status code:
   OUT_OF_RANGE         CURSOR_AHEAD
   DATA_LOSS            CURSOR_FORKED HASH_MISMATCH
   RESOURCE_EXHAUSTED   TOO_LARGE TOO_MANY DISK_FULL
-  UNAVAILABLE          STORE_UNAVAILABLE DRAINING TOO_SLOW (a watch that took
-                       nothing for long; go on after your cursor)
+  UNAVAILABLE          STORE_UNAVAILABLE DRAINING TOO_SLOW (a watch took no
+                       message for too long; go on after your cursor)
   UNAUTHENTICATED      NO_CREDENTIALS BAD_CREDENTIALS
   PERMISSION_DENIED    NOT_ALLOWED
   UNIMPLEMENTED        NOT_IMPLEMENTED
   INTERNAL             BUG
-TOO_LARGE, TOO_MANY and the CURSOR_ reasons say in the ErrorInfo's metadata what
-the limit and the actual size are ("limit", "actual"), or where the head stands
-("head_version", "head_hash" in hexadecimal).
+TOO_LARGE, TOO_MANY and the CURSOR_ reasons have details in the ErrorInfo's
+metadata: the limit and the actual size ("limit", "actual"), or the head's version
+and hash ("head_version", "head_hash" in hexadecimal).
 
-Author. The metadata key "lamina-author" names the author of a write on a server
-without authentication ("anonymous" without it); author_verified is then false.
+Author. On a server without authentication, the metadata key "lamina-author" names
+the author of a write. Without this key the author is "anonymous". author_verified
+is then false.
 """
 
 from collections import abc as _abc
@@ -78,21 +79,21 @@ class ConfigServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ConfigServiceAsyncStub: ...
     Commit: _grpc.UnaryUnaryMultiCallable[_lamina_pb2.CommitRequest, _lamina_pb2.CommitResponse]
-    """Writes the next version of a config from changes made against a base version;
-    the only way to change a key. Creates the config at its first version.
+    """Writes the next version of a config from changes made against a base version.
+    The first commit creates the config.
 
-    Merging is three-way by value, and absence is a value. Where the head has moved
-    on from the base, a changed key conflicts if and only if its value at the head
-    differs both from its value at the base and from yours; a read key conflicts if
-    and only if its value at the head differs from its value at the base. Without a
-    conflict all changes land, together, on top of the head; with one, nothing does.
+    Merging is three-way by value, and absence is a value. If the head is newer than
+    the base, a changed key conflicts if and only if its value at the head differs
+    both from its value at the base and from yours. A read key conflicts if and only
+    if its value at the head differs from its value at the base. Without a conflict,
+    all changes are written together, on top of the head. With a conflict, none is.
 
     Changes that change nothing are dropped. If none is left, the head is returned
     with created = false and no version is written.
 
-    Exactly once: the request id is looked up before any other check. The same
-    caller, request id and content get the same answer for ever, however often they
-    are sent; the same id with other content is REQUEST_ID_REUSED. Refusals are not
+    Exactly once: the server looks up the request id before any other check. The same
+    caller, request id and content always get the same answer, even if they are sent
+    many times. The same id with other content is REQUEST_ID_REUSED. Refusals are not
     remembered.
     """
     GetVersion: _grpc.UnaryUnaryMultiCallable[_lamina_pb2.GetVersionRequest, _lamina_pb2.ConfigVersion]
@@ -112,32 +113,34 @@ class ConfigServiceStub:
 
       ordered       versions rise
       unique        no version comes twice on a stream
-      atomic        a version's matching changes come in one VersionChanges; only a
-                    version too large for a message is split, into consecutive parts
-                    of which all but the last say `more`
+      atomic        a version's matching changes come in one VersionChanges. Only a
+                    version too large for one message is split into consecutive
+                    parts. All parts but the last say `more`
       reliable      no version with a matching change is missing
-      resumable     a watch after any cursor ever received goes on from there, at any
-                    server: (version, hash) of a bookmark or of a VersionChanges whose
-                    `more` is false. A stream cut within a split version sends that
-                    version again from its first part.
+      resumable     a watch after any received cursor goes on from there, at any
+                    server. A cursor is the (version, hash) of a bookmark, or of a
+                    VersionChanges whose `more` is false. If a stream is cut within
+                    a split version, the next one sends the whole version again
       bookmarkable  a bookmark n comes after everything up to version n
 
-    A cursor beyond the head is CURSOR_AHEAD, one whose hash is not that version's
-    is CURSOR_FORKED: the database is not the one the cursor came from. The stream
-    has no end of its own.
+    A cursor beyond the head is CURSOR_AHEAD. A cursor whose hash is not that
+    version's hash is CURSOR_FORKED. In both cases the database does not have the past
+    that the cursor came from. The stream does not end by itself.
     """
     RevertConfig: _grpc.UnaryUnaryMultiCallable[_lamina_pb2.RevertConfigRequest, _lamina_pb2.CommitResponse]
-    """Writes a new version whose map equals that of an older version. Nothing is
-    merged: the head must be the base, else CONFLICT names what has changed since.
+    """Writes a new version whose map equals the map of an older version. Nothing is
+    merged: the head must be the base, else CONFLICT names the keys changed since.
     """
     ForkConfig: _grpc.UnaryUnaryMultiCallable[_lamina_pb2.ForkConfigRequest, _lamina_pb2.CommitResponse]
     """Makes a new config whose version 1 sets every key of the source as it was at one
-    version, and records where it came from. CONFIG_EXISTS if there is a target.
+    version, and records its source. CONFIG_EXISTS if the target exists already.
     """
     ListConfigs: _grpc.UnaryUnaryMultiCallable[_lamina_pb2.ListConfigsRequest, _lamina_pb2.ListConfigsResponse]
     """Lists the configs whose names begin with a prefix, by name."""
     GetServerInfo: _grpc.UnaryUnaryMultiCallable[_lamina_pb2.GetServerInfoRequest, _lamina_pb2.ServerInfo]
-    """Tells what answers, and as whom it knows the caller. Reads no config."""
+    """Returns the server's version, and the author that it knows the caller as. Reads
+    no config.
+    """
 
 @_typing.type_check_only
 class ConfigServiceAsyncStub(ConfigServiceStub):
@@ -145,21 +148,21 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Commit: _aio.UnaryUnaryMultiCallable[_lamina_pb2.CommitRequest, _lamina_pb2.CommitResponse]  # type: ignore[assignment]
-    """Writes the next version of a config from changes made against a base version;
-    the only way to change a key. Creates the config at its first version.
+    """Writes the next version of a config from changes made against a base version.
+    The first commit creates the config.
 
-    Merging is three-way by value, and absence is a value. Where the head has moved
-    on from the base, a changed key conflicts if and only if its value at the head
-    differs both from its value at the base and from yours; a read key conflicts if
-    and only if its value at the head differs from its value at the base. Without a
-    conflict all changes land, together, on top of the head; with one, nothing does.
+    Merging is three-way by value, and absence is a value. If the head is newer than
+    the base, a changed key conflicts if and only if its value at the head differs
+    both from its value at the base and from yours. A read key conflicts if and only
+    if its value at the head differs from its value at the base. Without a conflict,
+    all changes are written together, on top of the head. With a conflict, none is.
 
     Changes that change nothing are dropped. If none is left, the head is returned
     with created = false and no version is written.
 
-    Exactly once: the request id is looked up before any other check. The same
-    caller, request id and content get the same answer for ever, however often they
-    are sent; the same id with other content is REQUEST_ID_REUSED. Refusals are not
+    Exactly once: the server looks up the request id before any other check. The same
+    caller, request id and content always get the same answer, even if they are sent
+    many times. The same id with other content is REQUEST_ID_REUSED. Refusals are not
     remembered.
     """
     GetVersion: _aio.UnaryUnaryMultiCallable[_lamina_pb2.GetVersionRequest, _lamina_pb2.ConfigVersion]  # type: ignore[assignment]
@@ -179,32 +182,34 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
 
       ordered       versions rise
       unique        no version comes twice on a stream
-      atomic        a version's matching changes come in one VersionChanges; only a
-                    version too large for a message is split, into consecutive parts
-                    of which all but the last say `more`
+      atomic        a version's matching changes come in one VersionChanges. Only a
+                    version too large for one message is split into consecutive
+                    parts. All parts but the last say `more`
       reliable      no version with a matching change is missing
-      resumable     a watch after any cursor ever received goes on from there, at any
-                    server: (version, hash) of a bookmark or of a VersionChanges whose
-                    `more` is false. A stream cut within a split version sends that
-                    version again from its first part.
+      resumable     a watch after any received cursor goes on from there, at any
+                    server. A cursor is the (version, hash) of a bookmark, or of a
+                    VersionChanges whose `more` is false. If a stream is cut within
+                    a split version, the next one sends the whole version again
       bookmarkable  a bookmark n comes after everything up to version n
 
-    A cursor beyond the head is CURSOR_AHEAD, one whose hash is not that version's
-    is CURSOR_FORKED: the database is not the one the cursor came from. The stream
-    has no end of its own.
+    A cursor beyond the head is CURSOR_AHEAD. A cursor whose hash is not that
+    version's hash is CURSOR_FORKED. In both cases the database does not have the past
+    that the cursor came from. The stream does not end by itself.
     """
     RevertConfig: _aio.UnaryUnaryMultiCallable[_lamina_pb2.RevertConfigRequest, _lamina_pb2.CommitResponse]  # type: ignore[assignment]
-    """Writes a new version whose map equals that of an older version. Nothing is
-    merged: the head must be the base, else CONFLICT names what has changed since.
+    """Writes a new version whose map equals the map of an older version. Nothing is
+    merged: the head must be the base, else CONFLICT names the keys changed since.
     """
     ForkConfig: _aio.UnaryUnaryMultiCallable[_lamina_pb2.ForkConfigRequest, _lamina_pb2.CommitResponse]  # type: ignore[assignment]
     """Makes a new config whose version 1 sets every key of the source as it was at one
-    version, and records where it came from. CONFIG_EXISTS if there is a target.
+    version, and records its source. CONFIG_EXISTS if the target exists already.
     """
     ListConfigs: _aio.UnaryUnaryMultiCallable[_lamina_pb2.ListConfigsRequest, _lamina_pb2.ListConfigsResponse]  # type: ignore[assignment]
     """Lists the configs whose names begin with a prefix, by name."""
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_lamina_pb2.GetServerInfoRequest, _lamina_pb2.ServerInfo]  # type: ignore[assignment]
-    """Tells what answers, and as whom it knows the caller. Reads no config."""
+    """Returns the server's version, and the author that it knows the caller as. Reads
+    no config.
+    """
 
 class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     """Versioned key/value maps: commit atomically, read any version, watch without a gap."""
@@ -215,21 +220,21 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _lamina_pb2.CommitRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_lamina_pb2.CommitResponse, _abc.Awaitable[_lamina_pb2.CommitResponse]]:
-        """Writes the next version of a config from changes made against a base version;
-        the only way to change a key. Creates the config at its first version.
+        """Writes the next version of a config from changes made against a base version.
+        The first commit creates the config.
 
-        Merging is three-way by value, and absence is a value. Where the head has moved
-        on from the base, a changed key conflicts if and only if its value at the head
-        differs both from its value at the base and from yours; a read key conflicts if
-        and only if its value at the head differs from its value at the base. Without a
-        conflict all changes land, together, on top of the head; with one, nothing does.
+        Merging is three-way by value, and absence is a value. If the head is newer than
+        the base, a changed key conflicts if and only if its value at the head differs
+        both from its value at the base and from yours. A read key conflicts if and only
+        if its value at the head differs from its value at the base. Without a conflict,
+        all changes are written together, on top of the head. With a conflict, none is.
 
         Changes that change nothing are dropped. If none is left, the head is returned
         with created = false and no version is written.
 
-        Exactly once: the request id is looked up before any other check. The same
-        caller, request id and content get the same answer for ever, however often they
-        are sent; the same id with other content is REQUEST_ID_REUSED. Refusals are not
+        Exactly once: the server looks up the request id before any other check. The same
+        caller, request id and content always get the same answer, even if they are sent
+        many times. The same id with other content is REQUEST_ID_REUSED. Refusals are not
         remembered.
         """
 
@@ -279,19 +284,19 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
 
           ordered       versions rise
           unique        no version comes twice on a stream
-          atomic        a version's matching changes come in one VersionChanges; only a
-                        version too large for a message is split, into consecutive parts
-                        of which all but the last say `more`
+          atomic        a version's matching changes come in one VersionChanges. Only a
+                        version too large for one message is split into consecutive
+                        parts. All parts but the last say `more`
           reliable      no version with a matching change is missing
-          resumable     a watch after any cursor ever received goes on from there, at any
-                        server: (version, hash) of a bookmark or of a VersionChanges whose
-                        `more` is false. A stream cut within a split version sends that
-                        version again from its first part.
+          resumable     a watch after any received cursor goes on from there, at any
+                        server. A cursor is the (version, hash) of a bookmark, or of a
+                        VersionChanges whose `more` is false. If a stream is cut within
+                        a split version, the next one sends the whole version again
           bookmarkable  a bookmark n comes after everything up to version n
 
-        A cursor beyond the head is CURSOR_AHEAD, one whose hash is not that version's
-        is CURSOR_FORKED: the database is not the one the cursor came from. The stream
-        has no end of its own.
+        A cursor beyond the head is CURSOR_AHEAD. A cursor whose hash is not that
+        version's hash is CURSOR_FORKED. In both cases the database does not have the past
+        that the cursor came from. The stream does not end by itself.
         """
 
     @_abc_1.abstractmethod
@@ -300,8 +305,8 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _lamina_pb2.RevertConfigRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_lamina_pb2.CommitResponse, _abc.Awaitable[_lamina_pb2.CommitResponse]]:
-        """Writes a new version whose map equals that of an older version. Nothing is
-        merged: the head must be the base, else CONFLICT names what has changed since.
+        """Writes a new version whose map equals the map of an older version. Nothing is
+        merged: the head must be the base, else CONFLICT names the keys changed since.
         """
 
     @_abc_1.abstractmethod
@@ -311,7 +316,7 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_lamina_pb2.CommitResponse, _abc.Awaitable[_lamina_pb2.CommitResponse]]:
         """Makes a new config whose version 1 sets every key of the source as it was at one
-        version, and records where it came from. CONFIG_EXISTS if there is a target.
+        version, and records its source. CONFIG_EXISTS if the target exists already.
         """
 
     @_abc_1.abstractmethod
@@ -328,6 +333,8 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _lamina_pb2.GetServerInfoRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_lamina_pb2.ServerInfo, _abc.Awaitable[_lamina_pb2.ServerInfo]]:
-        """Tells what answers, and as whom it knows the caller. Reads no config."""
+        """Returns the server's version, and the author that it knows the caller as. Reads
+        no config.
+        """
 
 def add_ConfigServiceServicer_to_server(servicer: ConfigServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -11,8 +11,8 @@ from lamina_server.cli import maintain, serve
 def main() -> None:
     """Serve versioned configuration over gRPC.
 
-    Every option is also an environment variable, LAMINA_SERVER_ and its name; these and all further settings are
-    described in server/README.md.
+    Every option also has an environment variable, such as LAMINA_SERVER_LISTEN. server/README.md describes these and
+    all other settings.
     """
     logs.configure()
 

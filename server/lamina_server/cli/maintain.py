@@ -1,4 +1,4 @@
-"""The commands that look after a database: migrate, backup, verify and restore. Each loads what it alone needs."""
+"""The commands that maintain a database: migrate, backup, verify and restore. Each imports what only it needs."""
 
 import gc
 import sys
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 def migrate(**options: Any) -> None:
     """Make or upgrade a database's tables, and end.
 
-    `serve` does the same when it starts. Use this to do it beforehand, or as another account.
+    `serve` does the same when it starts. Use this command to do it before, or with another account.
     """
     settings = settings_of(options)
     with refusals():
@@ -35,11 +35,12 @@ def migrate(**options: Any) -> None:
 @click.argument("file", type=click.Path(path_type=Path))
 @database_option
 def backup(file: Path, **options: Any) -> None:
-    """Copy a SQLite database into a new FILE, also while a server is using it.
+    """Copy a SQLite database into a new FILE.
 
-    FILE then is a database of its own, with all that was committed when the command began.
+    A server may use the database at the same time. FILE is then a complete database, with all versions that were
+    committed before the command began.
     """
-    # Here, as in verify: what a command needs for itself must not make every server's start longer.
+    # Imported here, as in verify: the modules of one command must not slow down every server's start.
     from lamina_server.store.sqlite.backup import back_up  # noqa: PLC0415
 
     settings = settings_of(options)
@@ -57,10 +58,10 @@ def backup(file: Path, **options: Any) -> None:
 @click.command()
 @database_option
 def verify(**options: Any) -> None:
-    """Check every row of a database against its digests and hashes, and end.
+    """Check every row of a database.
 
-    Names the first broken version of each config, and ends with 1 if there is one. A server may be using the database
-    meanwhile; nothing in it is changed.
+    This compares all rows with their digests and hashes. It names the first broken version of each config, and exits
+    with 1 if there is one. A server may use the database at the same time. The command changes nothing.
     """
     from lamina_server.store.verify.inspection import inspecting  # noqa: PLC0415
     from lamina_server.store.verify.walk import Verification  # noqa: PLC0415
@@ -79,12 +80,12 @@ def verify(**options: Any) -> None:
 @click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @database_option
 def restore(file: Path, **options: Any) -> None:
-    """Write the config in a bundle FILE into a database, with its versions, authors, times and hashes.
+    """Write the config in a bundle FILE into a database.
 
-    `lamina export CONFIG --history FILE` makes bundles. A file that is not as it was exported is refused, and so is one
-    whose config is in the database already with a different history. Of the same history only what is missing is added,
-    and all of it becomes visible at once. A SQLite database must not be in use by a server; on PostgreSQL no server can
-    commit meanwhile.
+    The config keeps its versions, authors, times and hashes. `lamina export CONFIG --history FILE` makes bundles. A
+    file that was changed or damaged is refused. If the config exists already with another past, the file is refused
+    too. If it exists with a part of the same past, the rest is added. All new versions become visible at once. A SQLite
+    database must not be in use by a server. On PostgreSQL, no server can commit during the restore.
     """
     from lamina_server.restore.replay import BrokenBundleError  # noqa: PLC0415
     from lamina_server.restore.restore import RestoreRefusedError  # noqa: PLC0415
@@ -96,7 +97,7 @@ def restore(file: Path, **options: Any) -> None:
         except BrokenBundleError as error:
             click.echo(f"lamina-server: {str(file)!r}: {error}; nothing was written", err=True)
             sys.exit(FAILED)
-        except ServerError as error:  # of a commit that was not confirmed, running this again tells
+        except ServerError as error:  # if a commit was not confirmed, running this again shows its outcome
             click.echo(f"lamina-server: {error}", err=True)
             sys.exit(FAILED)
         except RestoreRefusedError as error:
@@ -110,7 +111,7 @@ def restore(file: Path, **options: Any) -> None:
 def _restore(file: Path, settings: Settings) -> "Restored":
     from lamina_server.restore.restore import restore as restore_bundle  # noqa: PLC0415
 
-    gc.disable()  # as in _report; this process ends after it
+    gc.disable()  # as in _report; the process ends after this
     bar = click.progressbar(
         length=file.stat().st_size, label="restoring", file=sys.stderr, hidden=not sys.stderr.isatty()
     )
@@ -119,9 +120,9 @@ def _restore(file: Path, settings: Settings) -> "Restored":
 
 
 def _report(verification: "Verification") -> bool:
-    """Print each finding at once, beside a progress bar for people. Return whether anything is broken."""
+    """Print each finding at once, with a progress bar on a terminal. Return whether anything is broken."""
     broken = False
-    gc.disable()  # millions of rows and no cycle among them: looking for some would take a third of the time
+    gc.disable()  # millions of rows and no reference cycle: searching for cycles would take a third of the time
     is_for_people = sys.stderr.isatty()
     with click.progressbar(
         length=verification.total(), label="verifying", file=sys.stderr, hidden=not is_for_people

@@ -1,4 +1,4 @@
-"""What the commands of `lamina-server` have in common: their options, and how they refuse."""
+"""The common parts of the `lamina-server` commands: their options, and their errors."""
 
 import sys
 from collections.abc import Callable, Iterator
@@ -27,13 +27,13 @@ def database_option(command: F) -> F:
 
 def wait_option(command: F) -> F:
     """Add --wait-for-database to a command."""
-    text = "How long to wait for a database that is not ready yet. [default: 0]"
+    text = "How long to wait for a database that is not ready. [default: 0]"
     name = "wait_for_database_seconds"
     return click.option("--wait-for-database", name, type=float, metavar="SECONDS", help=text)(command)
 
 
 def settings_of(options: dict[str, Any]) -> Settings:
-    """Return the settings: the options that were given, and the rest from the environment."""
+    """Return the settings: from the given options, and the others from the environment."""
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:

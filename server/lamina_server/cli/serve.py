@@ -19,11 +19,11 @@ from lamina_server.settings import Settings
 
 DEFAULT_TARGET = "localhost:7440"
 SWITCH_SECONDS = 0.0005
-"""How long one thread may keep Python from the others: by default ten times as long, which every commit would feel."""
+"""How long a thread may keep Python's lock while others wait. The default is ten times longer, and delays commits."""
 COLLECTED_AFTER_OBJECTS = 20_000
-"""So many new objects before some cycles are looked for: by default 700, less than dozens of watches make at once."""
+"""How many new objects start a garbage collection. A few dozen watches make more than the default of 700 at once."""
 SHORTEST_END_SECONDS = 1.0
-"""However short the grace is, a commit that was begun is finished if its database answers at once."""
+"""The shortest grace: enough to finish a commit that has begun, if its database answers at once."""
 
 _log = structlog.get_logger(__name__)
 
@@ -31,13 +31,16 @@ _log = structlog.get_logger(__name__)
 @click.command()
 @database_option
 @wait_option
-@click.option("--listen", metavar="HOST:PORT", help="Or unix:PATH; port 0 takes a free one. [default: localhost:7440]")
+@click.option("--listen", metavar="HOST:PORT", help="Or unix:PATH. Port 0: any free port. [default: localhost:7440]")
 @click.option(
-    "--insecure-plaintext", is_flag=True, default=None, help="Serve other machines without TLS: all can read along."
+    "--insecure-plaintext",
+    is_flag=True,
+    default=None,
+    help="Serve other machines without TLS: everybody on the network can read every value.",
 )
-@click.option("--tls-cert", type=click.Path(path_type=Path), help="The server's certificates, PEM.")
-@click.option("--tls-key", type=click.Path(path_type=Path), help="The private key of the certificate, PEM.")
-@click.option("--tls-client-ca", type=click.Path(path_type=Path), help="Authorities of clients' certificates, PEM.")
+@click.option("--tls-cert", type=click.Path(path_type=Path), help="PEM file with the server's certificate.")
+@click.option("--tls-key", type=click.Path(path_type=Path), help="PEM file with the certificate's private key.")
+@click.option("--tls-client-ca", type=click.Path(path_type=Path), help="PEM file with clients' authorities.")
 def serve(**options: Any) -> None:
     """Serve a database until SIGTERM or Ctrl-C."""
     settings = settings_of(options)
@@ -50,14 +53,14 @@ def serve(**options: Any) -> None:
 async def _serve(settings: Settings) -> int:
     """Serve until a signal asks for the end, or the store fails; return the exit code.
 
-    A signal before the server is ready ends the process at once, and so does a second one. The grace ends it in any
-    case.
+    A signal before the server is ready ends the process at once, and so does a second signal. The process always ends
+    within the grace.
     """
     stop: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
 
     def receive(number: signal.Signals) -> None:
         if stop.done():
-            # What was answered is durable and what was not is open: as after any crash.
+            # As after any crash: an answered commit is durable, and the outcome of any other is open.
             os._exit(128 + number)
         stop.set_result(number)
         _end_within(settings.stop_grace_seconds)
@@ -68,8 +71,8 @@ async def _serve(settings: Settings) -> int:
         starting = asyncio.ensure_future(stack.enter_async_context(serving(settings)))
         await asyncio.wait([stop, starting], return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
-            # A thread may be waiting for the database, and cannot be told. Nobody was answered yet, and the database
-            # rolls back what it was about to do: as after any crash.
+            # A thread may be waiting for the database, and nothing can interrupt it. No call was answered yet, and the
+            # database rolls back the open transaction, as after any crash.
             os._exit(_exit_code(stop.result()))
         application = await starting
         target = application.target
@@ -78,7 +81,7 @@ async def _serve(settings: Settings) -> int:
         if stop.done():
             return _exit_code(stop.result())
         _end_within(settings.stop_grace_seconds)
-    text = "the disk did not confirm a commit; after a restart the request id tells whether it happened"
+    text = "the disk did not confirm a commit; after a restart, the same request id shows whether it happened"
     click.echo(f"lamina-server: {text}", err=True)
     return FAILED
 
@@ -90,8 +93,8 @@ def _exit_code(number: signal.Signals) -> int:
 def _end_within(grace_seconds: float) -> None:
     """End the process after the grace, even if threads still wait for a database that does not answer.
 
-    No thread can be made to leave a call of the database's driver, and Python waits for its threads. A thread does
-    this, and not the event loop, because it must also happen after the event loop has ended.
+    Nothing can interrupt a thread in a call of the database's driver, and Python waits for its threads. A timer thread
+    does this instead of the event loop, because it must also work after the event loop has ended.
     """
     timer = threading.Timer(max(grace_seconds, SHORTEST_END_SECONDS), _end_now)
     timer.daemon = True
@@ -99,14 +102,14 @@ def _end_within(grace_seconds: float) -> None:
 
 
 def _end_now() -> None:
-    text = "the database did not answer; a request id tells what became of a commit that was not answered"
+    text = "the database did not answer; if a commit got no answer, send it again with its request id"
     _log.error("ended without the database", reason=text)
     # As safe as any crash: see the second signal.
     os._exit(FAILED)
 
 
 def _hint(target: str, settings: Settings) -> str:
-    """Return lines to paste, for a first try in a checkout with its own environment; elsewhere nothing."""
+    """Return lines to paste for a first try, in a checkout with its own environment; else an empty text."""
     prefix = Path(sys.prefix)
     if not prefix.is_relative_to(Path.cwd()) or settings.tls_cert:
         return ""
