@@ -261,7 +261,7 @@ def test_many_processes_share_one(tmp_path: Path, *, killed: bool) -> None:
     """P18: whoever reads meanwhile finds a whole version, and never an older one than before; also as writers die."""
     cache = Cache(str(tmp_path / "cache"), TARGET)
     spawn = multiprocessing.get_context("spawn")
-    pipes = [spawn.Pipe(duplex=False) for _ in range(4)]
+    pipes = [spawn.Pipe(duplex=False) for _ in range(2)]
     writers = [spawn.Process(target=write, args=(tmp_path / "cache", n, pipe[1])) for n, pipe in enumerate(pipes)]
     for writer in writers:
         writer.start()

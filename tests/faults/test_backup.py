@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.e2e.restoring import Committing, check_prefix, readme_block, stale_cursors_fail, start
+from tests.faults.restoring import Committing, check_prefix, readme_block, stale_cursors_fail, start
 from tests.support.server import ServerProcess
 
 BACKUPS = 2

@@ -12,7 +12,7 @@ from sqlalchemy import make_url
 
 from lamina_server.models import Base
 from lamina_server.models.views import VIEWS
-from tests.e2e.restoring import README, Committing, check_prefix, readme_block, stale_cursors_fail, start
+from tests.faults.restoring import README, Committing, check_prefix, readme_block, stale_cursors_fail, start
 from tests.support.postgres import Postgres, find_bindir
 from tests.support.server import ServerProcess
 
