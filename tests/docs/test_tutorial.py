@@ -43,9 +43,9 @@ class Prompt:
         self._listener.start()
 
     def paste(self, code: str) -> None:
-        """Paste a block, and the empty line with which one ends it there."""
+        """Paste a block as it is printed, with nothing after its last line's end."""
         assert self._python.stdin is not None
-        self._python.stdin.write(f"{code}\n\n")
+        self._python.stdin.write(f"{code}\n")
         self._python.stdin.flush()
 
     def expect(self, lines: list[str]) -> None:

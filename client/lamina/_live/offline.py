@@ -17,7 +17,7 @@ from lamina._flows.session import Session
 from lamina._live.cache import Cache
 from lamina._live.tracking import HeadTracker
 from lamina._mapping.entries import Entries
-from lamina._mapping.values import Value, check_key, dump, encode
+from lamina._mapping.values import Value, check_key, check_text, dump, encode
 from lamina._runtime.log import log
 from lamina._wire.causes import PROXY
 from lamina.errors import LaminaError, NotFoundError, UnavailableError
@@ -43,7 +43,7 @@ def entries_of_default(config: str, default: Mapping[str, Value]) -> Entries:
 
 def read_head(session: Session, cache: Cache, config: str, default: Entries | None) -> Flow[Entries]:
     """Read what a live begins from; with something else to begin from, servers that refuse are not waited for."""
-    has_other = default is not None or cache.has(config)
+    has_other = default is not None or cache.has(check_text(config, "a config's name"))
     return reads.open_config(session, config, create=False, is_impatient=has_other)
 
 

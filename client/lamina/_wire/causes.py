@@ -45,6 +45,7 @@ _REASONS: Final = (
     ("ALPN", "it speaks TLS, but not HTTP/2: is it a Lamina server?"),
     ("andshake", "the TLS handshake failed"),
     ("http1.x", "it speaks HTTP/1, so it is no Lamina server: is the port right?"),
+    ("Expected SETTINGS frame", "it does not speak HTTP/2, so it is no Lamina server: is the port right?"),
     ("HTTP proxy returned response code", "the proxy does not let it pass"),
     ("Permission denied", "this user may not open the socket"),
     ("resolving", "its name cannot be resolved"),

@@ -141,6 +141,8 @@ class TestArguments:
             ({"author": 3}, "author= is text, not int"),
             ({"token": 3}, "token= is text, not int"),
             ({"token": b"x"}, "token= is text, not bytes"),
+            ({"cache_dir": 3}, "cache_dir= is text or a path of text, not int"),
+            ({"cache_dir": b"x"}, "cache_dir= is text or a path of text, not bytes"),
             ({"target": 3}, "target, such as 'localhost:7440', is text, not int"),
             ({"target": b"localhost"}, "target, such as 'localhost:7440', is text, not bytes"),
         ],
@@ -155,6 +157,8 @@ class TestArguments:
         for wrong in (3, "x", [("x", 1)]):
             with pytest.raises(TypeError, match=f"default= is a mapping of keys to values, not {type(wrong).__name__}"):
                 await of(client.live(config_name, default=wrong))
+        with pytest.raises(TypeError, match="a config's name is text, not int"):
+            await of(client.live(3))
 
     async def test_seconds_and_limits(self, cfg: Any, live: Any) -> None:
         with pytest.raises(TypeError, match="timeout= is a number of seconds, not str"):

@@ -22,6 +22,8 @@ from tests.support.tls_peer import Peer
 CA, OTHER = trustme.CA(), trustme.CA()
 TRUSTED, UNTRUSTED = (lamina.TLS(ca=ca.cert_pem.bytes()) for ca in (CA, OTHER))
 HTTP_1 = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
+PAGE = b"<!DOCTYPE HTML>\n<html><title>Error response</title></html>\n"
+"""What Python's http.server answers: a page without a status line."""
 
 
 def secured(name: str, protocol: str = "h2") -> ssl.SSLContext:
@@ -66,6 +68,12 @@ async def test_what_is_not_spoken_there(
         error = await said(sdk.connect(target, tls=tls, timeout=0.3))
         assert f"no answer within 0.3 s: no server answers at {target} (" in error
         assert why in error
+
+
+async def test_a_web_server_that_answers_without_a_status_line(sdk: Sdk) -> None:
+    with Peer(None, PAGE) as peer:
+        error = await said(sdk.connect(f"localhost:{peer.port}", tls=False, timeout=0.3))
+        assert "(it does not speak HTTP/2, so it is no Lamina server: is the port right?)" in error
 
 
 async def test_a_lamina_server_without_tls(sdk: Sdk) -> None:
