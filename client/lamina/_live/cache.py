@@ -149,7 +149,7 @@ def cache_of(cache_dir: CacheDir | None, addresses: Iterable[str]) -> Cache:
     given: object = os.environ.get(_environment.CACHE_DIR) if cache_dir is None else cache_dir
     if isinstance(given, os.PathLike):
         given = os.fspath(given)
-    if not isinstance(given, str | None):
+    if not isinstance(given, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] - for code without a checker
         raise TypeError(f"cache_dir= is text or a path of text, not {type(given).__name__}")
     return Cache(given, ",".join(sorted(addresses)))
 
