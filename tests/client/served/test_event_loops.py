@@ -38,7 +38,7 @@ def run_and_drop(coroutine: Any) -> Any:
         return loop.run_until_complete(coroutine)
 
 
-ENDED = "the event loop that followed app is at version 1 has ended: open the live anew"
+ENDED = "app is at version 1, and the event loop that followed it has ended: open the live anew"
 
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")

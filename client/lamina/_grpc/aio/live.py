@@ -108,7 +108,7 @@ class Live(LiveView, Reader):
 
     def _head(self) -> HeadTracker:
         if self._reminder.alive and self._subscription.loop.is_closed() and self._tracker.failure is None:
-            text = f"the event loop that followed {self._tracker.place} has ended: open the live anew"
+            text = f"{self._tracker.place}, and the event loop that followed it has ended: open the live anew"
             self._tracker.end(InvalidError(text))
         return self._tracker
 
