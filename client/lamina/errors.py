@@ -30,8 +30,9 @@ from lamina.records import Conflict
 class LaminaError(Exception):
     """The base of all errors of this library.
 
-    `reason` is the server's reason code; None if the error did not come from the server. `request_id` is the id of the
-    write that failed, to be found in the server's logs. The text names keys, versions and authors, never values.
+    `reason` is the server's reason code, or "PROXY" if something on the way to the server has refused the call; else
+    None. `request_id` is the id of the write that failed, to be found in the server's logs. The text names keys,
+    versions and authors, never values.
     """
 
     def __init__(self, message: str, *, reason: str | None = None, request_id: str | None = None) -> None:
