@@ -15,7 +15,8 @@
     └ DataLossError                            HASH_MISMATCH
 
 Everything but an UnavailableError is definite: the attempt wrote nothing. After an UnavailableError a write may have
-happened or not; the same verb called again with the same content finds out, and does not write twice.
+happened or not; the same verb called again with the same content finds out, and does not write twice. Call again,
+too, if gRPC or a proxy has refused a try after an earlier one was cut: the earlier one may have been written.
 """
 
 from collections.abc import Mapping

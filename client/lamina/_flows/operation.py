@@ -131,7 +131,7 @@ class _Failures:
         return not self.silences and self._last is None and self.tries >= 2 * self._servers
 
     def __str__(self) -> str:
-        """Say what was last heard of each server."""
+        """Return what was last heard of each server."""
         return "; ".join(dict.fromkeys(map(str, self._heard.values())))
 
 

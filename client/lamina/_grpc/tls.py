@@ -128,6 +128,6 @@ def _why(error: Exception) -> str:
 
 
 def _system_roots() -> bytes | None:
-    """Give the system's roots, because gRPC would trust its own copy of Mozilla's; that one where there are none."""
+    """Return the system's roots, because gRPC would trust its own copy of Mozilla's; that one where there are none."""
     certificates = ssl.create_default_context().get_ca_certs(binary_form=True)
     return "".join(map(ssl.DER_cert_to_PEM_cert, certificates)).encode() or None
