@@ -15,7 +15,8 @@
     └ DataLossError                            HASH_MISMATCH
 
 Everything but an UnavailableError is definite: the attempt wrote nothing. After an UnavailableError a write may have
-happened or not; the same verb called again with the same content finds out, and does not write twice.
+happened or not; the same verb called again with the same content finds out, and does not write twice. Call again,
+too, if gRPC or a proxy has refused a try after an earlier one was cut: the earlier one may have been written.
 """
 
 from collections.abc import Mapping
@@ -30,8 +31,9 @@ from lamina.records import Conflict
 class LaminaError(Exception):
     """The base of all errors of this library.
 
-    `reason` is the server's reason code; None if the error did not come from the server. `request_id` is the id of the
-    write that failed, to be found in the server's logs. The text names keys, versions and authors, never values.
+    `reason` is the server's reason code, or "PROXY" if something on the way to the server has refused the call; else
+    None. `request_id` is the id of the write that failed, to be found in the server's logs. The text names keys,
+    versions and authors, never values.
     """
 
     def __init__(self, message: str, *, reason: str | None = None, request_id: str | None = None) -> None:

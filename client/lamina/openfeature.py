@@ -200,11 +200,11 @@ class LaminaProvider(AbstractProvider):
         return self._resolve(flag_key, default_value, list, dict)
 
     def _resolve(self, flag: str, default: Flag, *kinds: type) -> FlagResolutionDetails[Flag]:
+        if self._process is not None and self._process is not forking.process:
+            self._attend()
         live = self._live
         if live is None:
             return _failed(default, ErrorCode.PROVIDER_NOT_READY, f"{self._config} was not read yet")
-        if self._process is not forking.process:
-            self._attend()
         current, key = live.current, f"{self._prefix}{flag}"
         if key not in current:
             return _failed(default, ErrorCode.FLAG_NOT_FOUND, f"{self._config} has no key {key!r}")

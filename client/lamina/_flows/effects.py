@@ -1,8 +1,8 @@
-"""What a flow may ask of a shell, and what all flows of one client share; it names no gRPC and does no I/O.
+"""What a flow may ask of a shell; it names no gRPC and does no I/O.
 
 A flow is a generator: it yields an effect, is sent the result or thrown the error, and returns what the verb returns.
 Whatever is raised meanwhile is thrown in, Ctrl-C and a task's cancellation too; a flow stops for LaminaErrors alone.
-Two shells run flows, sync.py and aio.py; tests run them against a script.
+Two shells run flows, _grpc/sync and _grpc/aio; tests run them against a script.
 
     reply = yield from operation.ask(GET_VERSION, request)      one call, tried again until the verb's time is over
 """

@@ -12,30 +12,23 @@ from lamina.errors import CursorError, DeadlineError, LaminaError, UnavailableEr
 RETRY_FIRST_SECONDS: Final = 0.05
 """The first pause is drawn from 0 to this: a server that restarts is back before a longer one would end."""
 
-
 RETRY_CEILING_SECONDS: Final = 1.0
 """No pause is longer: a verb has 10 s by default, and should use them."""
-
 
 FIRST_SERVER_SECONDS: Final = 2.0
 """Of several servers, one that does not answer for so long is left for the next: it may be frozen, and say nothing."""
 
-
 LAST_TRY_SECONDS: Final = 0.01
 """With less time left than this, another try is pointless."""
-
 
 BUG_TRIES: Final = 3
 """A defect of the server may pass, but is not worth a verb's whole time."""
 
-
 _LASTING: Final = frozenset({"BUG", PROXY})
 """What another try changes seldom."""
 
-
 TELLING_SECONDS: Final = 1.0
 """That a shorter try had no answer in time says less than what an earlier one has heard."""
-
 
 SECOND_TRY_SECONDS: Final = 0.15
 """An impatient verb's only pause: longer than gRPC keeps a channel from connecting again, so that it is a real try."""
@@ -138,7 +131,7 @@ class _Failures:
         return not self.silences and self._last is None and self.tries >= 2 * self._servers
 
     def __str__(self) -> str:
-        """Say what was last heard of each server."""
+        """Return what was last heard of each server."""
         return "; ".join(dict.fromkeys(map(str, self._heard.values())))
 
 

@@ -182,10 +182,15 @@ def _proxy(name: str) -> str | None:
     excluded = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy") or ""  # noqa: SIM112
     if any(part and host.endswith(part) for part in map(str.strip, excluded.split(","))):
         return None
-    for variable in ("grpc_proxy", "https_proxy", "http_proxy"):
-        if value := os.environ.get(variable):
-            return f"{urlsplit(value).netloc.rpartition('@')[2]} of {variable}"
-    return None
+    # The first one that is there counts, also if it is empty; and gRPC connects through a proxy of HTTP alone.
+    variable = next((name for name in ("grpc_proxy", "https_proxy", "http_proxy") if name in os.environ), None)
+    if variable is None:
+        return None
+    try:
+        proxy = urlsplit(os.environ[variable])
+    except ValueError:
+        return None
+    return f"{proxy.netloc.rpartition('@')[2]} of {variable}" if proxy.scheme == "http" and proxy.netloc else None
 
 
 def _is_ip(text: str) -> bool:

@@ -4,7 +4,7 @@ from collections import deque
 from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Final, Generic, TypeAlias, TypeVar
+from typing import Any, Final, Generic, TypeAlias, TypeVar
 
 import grpc
 
@@ -13,16 +13,10 @@ from lamina._runtime.forking import ForkSafeLock
 from lamina._wire.rpcs import Rpc
 from lamina.errors import InvalidError
 
-if TYPE_CHECKING:
-    pass
-
-
 STREAMS_LIMIT: Final = 100
 """Streams a connection carries, by the server's default: one more would wait, silently, until another ends."""
 
-
 ChannelT = TypeVar("ChannelT", bound=grpc.Channel | grpc.aio.Channel)
-
 
 Owner: TypeAlias = tuple[int, object]
 """A process id, and in asyncio an event loop."""
@@ -38,7 +32,7 @@ class Link(Generic[ChannelT]):
     _methods: dict[str, Any] = field(default_factory=dict[str, Any])
 
     def method(self, rpc: Rpc[Any, Any]) -> Any:
-        """Give the function that makes the call."""
+        """Return the function that makes the call."""
         if rpc.name not in self._methods:
             make = self.channel.unary_stream if rpc.streaming else self.channel.unary_unary
             self._methods[rpc.name] = make(rpc.path, rpc.serialize, rpc.deserialize)
@@ -71,7 +65,7 @@ class Pool(Generic[ChannelT]):
         self._closed = False
 
     def unary(self) -> Link[ChannelT]:
-        """Give the channel for a unary call."""
+        """Return the channel for a unary call."""
         with self._mine():
             address = self._addresses[self._current]
             if self._unary is None or self._unary.address is not address:
@@ -80,7 +74,7 @@ class Pool(Generic[ChannelT]):
             return self._unary
 
     def reserve(self) -> Link[ChannelT]:
-        """Give a channel with room for one more stream, and count it; `release` it after."""
+        """Return a channel with room for one more stream, and count it; `release` it after."""
         with self._mine():
             address = self._addresses[self._current]
             for link in self._streams:
@@ -93,12 +87,12 @@ class Pool(Generic[ChannelT]):
             return link
 
     def release(self, link: Link[ChannelT]) -> ChannelT | None:
-        """Count a stream off; give the channel if it is to be closed now."""
+        """Release a stream; return its channel if that is to be closed now."""
         with self._mine(even_closed=True):
             return link.channel if self._count_off(link) else None
 
     def abandon(self, link: Link[ChannelT]) -> None:
-        """Count off a stream that was left lying, the next time that somebody uses the pool.
+        """Release an abandoned stream on the pool's next use.
 
         Called where garbage is collected, which may be anywhere, in the middle of the pool's own work too: so this
         takes no lock and closes no channel. One that is not needed any more closes with the last reference to it.
@@ -113,12 +107,12 @@ class Pool(Generic[ChannelT]):
                 self._current = (self._current + 1) % len(self._addresses)
 
     def close(self) -> list[ChannelT]:
-        """Refuse calls from now on, and give the channels to be closed."""
+        """Refuse calls from now on; return the channels to close."""
         self._closed = True
         return self.clear()
 
     def clear(self) -> list[ChannelT]:
-        """Give up all channels, and give them to be closed; the next call opens a new one."""
+        """Forget all channels, and return them to be closed; the next call opens a new one."""
         with self._mine(even_closed=True):
             links = [*self._streams, *([self._unary] if self._unary else [])]
             self._streams, self._unary = [], None
@@ -139,7 +133,7 @@ class Pool(Generic[ChannelT]):
             yield
 
     def _count_off(self, link: Link[ChannelT]) -> bool:
-        """Count a stream off; say whether its channel is not needed any more."""
+        """Release a stream; return whether its channel is not needed any more."""
         link.streams -= 1
         if link.streams or link not in self._streams:
             return False

@@ -18,8 +18,8 @@ from lamina._grpc.connection import Address, call_error
 from lamina._wire.causes import UNREACHABLE, rank
 from lamina.errors import LaminaError
 
-LOOK_SECONDS: Final = 0.5
-"""An address that says nothing for so long has no reason to tell."""
+LOOK_SECONDS: Final = 0.8
+"""How long all addresses together may take: less than a fork waits for threads to leave gRPC (forking.py)."""
 ADDRESSES: Final = 4
 AGAIN_SECONDS: Final = 5.0
 """A verb tries again and again: so long a reason is taken to be the same."""
@@ -39,7 +39,7 @@ class SecondLook:
         return address.named is not None and _text(error).startswith(UNREACHABLE)
 
     def explain(self, error: grpc.RpcError, address: Address) -> LaminaError:
-        """Make our error of the most telling reason. Blocks, for some milliseconds as a rule, two seconds at most."""
+        """Make our error of the most telling reason. Blocks, as a rule for some milliseconds, else for LOOK_SECONDS."""
         at, found = self._found.get(address.target, (0.0, None))
         if time.monotonic() - at > AGAIN_SECONDS:
             found = _most_telling(address)
@@ -50,7 +50,9 @@ class SecondLook:
 
 
 def _most_telling(address: Address) -> grpc.RpcError | None:
-    errors = [error for target in _targets(address) if (error := _ask(address, target)) is not None]
+    targets = _targets(address)
+    asked = (_ask(address, target, LOOK_SECONDS / len(targets)) for target in targets)
+    errors = [error for error in asked if error is not None]
     return min(errors, key=lambda error: rank(_text(error)), default=None)
 
 
@@ -69,7 +71,7 @@ def _targets(address: Address) -> list[str]:
     return targets[:ADDRESSES]
 
 
-def _ask(address: Address, target: str) -> grpc.RpcError | None:
+def _ask(address: Address, target: str, seconds: float) -> grpc.RpcError | None:
     """Return why one address cannot be connected to; None if it can, or says nothing."""
     assert address.named is not None
     host, port = address.named
@@ -81,7 +83,7 @@ def _ask(address: Address, target: str) -> grpc.RpcError | None:
     with channel:
         try:
             ask = channel.unary_unary(_PROBE, bytes, bytes)
-            ask(b"", timeout=LOOK_SECONDS)
+            ask(b"", timeout=seconds)
         except grpc.RpcError as error:
             return error if _text(error).startswith(UNREACHABLE) else None
     return None

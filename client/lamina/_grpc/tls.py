@@ -87,7 +87,8 @@ def _check_pair(cert: bytes, key: bytes, shown: str) -> None:
     def refuse() -> str:
         raise InvalidError(f"{shown}: the key is encrypted, and gRPC asks for no password")
 
-    if not hasattr(os, "memfd_create"):  # but on Linux: a key is not written to a disk for this
+    # A key is not written to a disk for this: where files cannot be in memory, as but on Linux, gRPC finds out.
+    if not hasattr(os, "memfd_create") or not os.path.isdir("/dev/fd"):  # noqa: PTH112 - the module's other paths are text
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
     context.set_ciphers("ALL:@SECLEVEL=0")  # how strong they must be is for the server to say
@@ -127,6 +128,6 @@ def _why(error: Exception) -> str:
 
 
 def _system_roots() -> bytes | None:
-    """Give the system's roots, because gRPC would trust its own copy of Mozilla's; that one where there are none."""
+    """Return the system's roots, because gRPC would trust its own copy of Mozilla's; that one where there are none."""
     certificates = ssl.create_default_context().get_ca_certs(binary_form=True)
     return "".join(map(ssl.DER_cert_to_PEM_cert, certificates)).encode() or None

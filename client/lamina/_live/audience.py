@@ -220,5 +220,5 @@ def has_reached(tracker: HeadTracker, version: SupportsIndex) -> bool:
     if tracker.entries.header.number >= number_of(version, tracker.entries.header.config):
         return True
     if tracker.failure is not None:
-        raise tracker.failure
+        raise tracker.failure.with_traceback(None)  # not where it came from, nor where it was raised before
     return False

@@ -143,7 +143,7 @@ def config_info_of(summary: pb.ConfigSummary) -> ConfigInfo:
 
 
 def blame_of(pages: Iterable[pb.ConfigVersion]) -> dict[str, Version]:
-    """Tell by key the version that set its value, from pages read with the view BLAME."""
+    """Return by key the version that set its value, from pages read with the view BLAME."""
     blame: dict[str, Version] = {}
     for page in pages:
         origins: Mapping[int, Version] = {origin.version: version_of(origin) for origin in page.origins}

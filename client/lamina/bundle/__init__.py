@@ -116,8 +116,12 @@ class Bundle(Snapshot):
                 case _:
                     return self._perform(effect)
 
-        while (version := run(walk.step(), perform)) is None:
-            pass
+        try:
+            while (version := run(walk.step(), perform)) is None:
+                pass
+        except LaminaError as error:
+            end_here(error)
+            raise
         return version
 
     def close(self) -> None:

@@ -33,7 +33,7 @@ class Refusal(Exception):  # noqa: N818 - no error of the program's, but its ans
 
 
 def exit_code(error: lamina.LaminaError) -> int:
-    """Give the exit code of one of the SDK's errors."""
+    """Return the exit code of one of the SDK's errors."""
     table: tuple[tuple[type[lamina.LaminaError], int], ...] = (
         (lamina.ConflictError, CONFLICT),
         (lamina.NotFoundError, NOT_FOUND),
@@ -44,7 +44,7 @@ def exit_code(error: lamina.LaminaError) -> int:
 
 
 def explain(error: lamina.LaminaError) -> str:
-    """Say what happened, and where it helps, what to do."""
+    """Return what happened, and where it helps, what to do."""
     if isinstance(error, lamina.ConflictError):
         return "nothing was written: " + ("others have changed what this changes" if error.conflicts else str(error))
     return str(error)

@@ -69,7 +69,7 @@ class _Teller(logging.Handler):
 
 
 def _arguments(options: Chosen) -> dict[str, Any]:
-    """Give what was typed: the SDK itself completes it from the environment."""
+    """Return what was typed: the SDK itself completes it from the environment."""
     values = options.values
     named: dict[str, Any] = {name: values[name] for name in ("target", "timeout", "author") if name in values}
     if "token_file" in values:

@@ -54,7 +54,7 @@ class Steps:
         self._watch.close()
 
     def _replace(self, change: lamina.KeyChange) -> Any:
-        """Give the value before a change, and remember the one after it."""
+        """Return the value before a change, and remember the one after it."""
         old = self._values.pop(change.key, lamina.MISSING)
         if not change.deleted:
             self._values[change.key] = change.value

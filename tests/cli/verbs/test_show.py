@@ -3,6 +3,7 @@
 import json
 
 import lamina
+from lamina.cli.app import VERBS
 from tests.cli.running import InProcess
 
 
@@ -82,10 +83,10 @@ def test_ls_is_configs(cli: InProcess, shop: lamina.Config) -> None:
 
 
 def test_help_fits_a_small_terminal(cli: InProcess) -> None:
-    for arguments in (["--help"], ["help"], ["help", "connection"]):
+    for arguments in (["--help"], ["help"], ["help", "connection"], *(["help", verb] for verb in VERBS)):
         lines = cli.out(*arguments).splitlines()
-        assert len(lines) <= 24
-        assert max(map(len, lines)) <= 80
+        assert len(lines) <= 24, arguments
+        assert max(map(len, lines)) <= 80, arguments
     assert "--prefix" in cli.out("help", "get")
     assert "LAMINA_TARGET" in cli.out("help", "connection")
     assert "did you mean watch?" in cli("help", "wach", code=2).stderr

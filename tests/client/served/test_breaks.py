@@ -271,6 +271,8 @@ def follow():
 
 idle = cfg.watch(after=0)
 assert next(idle).version == 1
+brief = cfg.watch(after=0, timeout=0.5)
+assert next(brief).version == 1  # so the thread that ends it is there, in the parent
 threading.Thread(target=follow, daemon=True).start()
 seen.acquire()  # the watch waits, inside of gRPC
 for number in range(2, 7):
@@ -283,6 +285,8 @@ for number in range(2, 7):
             assert next(own).version == 1
         assert next(idle).version == 2  # one that was open, too
         idle.close()
+        if number == 6:
+            assert [change.version for change in brief] == [2, 3, 4, 5, 6]  # and ends by its silence
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     cfg.refresh()

@@ -1,5 +1,7 @@
 """Flags by OpenFeature's own SDK, out of a config: by its client, its events and its registry."""
 
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -292,6 +294,44 @@ def test_it_comes_to_life_with_a_config_that_is_made_later(client: lamina.Client
     assert ready.next().provider_name == "Lamina"
     assert flags.get_provider_status() is ProviderStatus.READY
     assert flags.get_boolean_value("on", True) is False
+
+
+FORKING = """
+import os, sys, threading
+import lamina
+from lamina.openfeature import LaminaProvider
+from openfeature import api
+from openfeature.event import ProviderEvent
+from openfeature.exception import ProviderNotReadyError
+
+client, name = lamina.connect(sys.argv[1]), sys.argv[2]
+try:
+    api.set_provider_and_wait(LaminaProvider(name, client=client))
+except ProviderNotReadyError:
+    pass
+flags = api.get_client()
+child = os.fork()
+if not child:
+    ready = threading.Event()
+    api.add_handler(ProviderEvent.PROVIDER_READY, lambda _: ready.set())
+    ready.clear()  # the provider before has told that it was
+    assert flags.get_boolean_value("on", False) is False
+    mine = client.config(name, create=True)
+    mine["on"] = True
+    mine.commit()
+    assert ready.wait(30)
+    print(flags.get_boolean_value("on", False), flush=True)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+os._exit(0)
+"""
+
+
+def test_it_comes_to_life_in_a_forked_child(server: ServerProcess, config_name: str) -> None:
+    """Also where there was no config yet when the process forked, as before a web server's workers."""
+    program = [sys.executable, "-W", "ignore", "-c", FORKING, server.target, config_name]
+    done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
+    assert done.stdout == "True\n", done.stderr
 
 
 def test_it_begins_from_a_default_and_goes_on_with_the_config(client: lamina.Client, config_name: str) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 import pytest
 
 import lamina
+import lamina.testing
 from tests.client.live_helpers import put
 from tests.client.sdk import Sdk, entered, of
 
@@ -118,6 +119,36 @@ async def test_a_live_that_waits_in_vain(client: Any, cfg: Any) -> None:
     with pytest.raises(lamina.DeadlineError) as caught:
         await of(live.wait(99, 0.01))
     check_short(caught.value)
+
+
+async def test_a_live_that_has_ended(sdk: Sdk) -> None:
+    """It raises the same error again and again, which was raised first in the background."""
+    with lamina.testing.server() as server:
+        client = sdk.connect(server.target)
+        server.set("app", {"n": 1})
+        live = await of(client.live("app"))
+        server.fail_next("WatchKeyHistory", reason="NOT_ALLOWED")
+        server.disconnect()
+        for _ in range(3):
+            with pytest.raises(lamina.PermissionDeniedError) as caught:
+                await of(live.wait(99))
+            check_short(caught.value)
+        with pytest.raises(lamina.PermissionDeniedError) as caught:
+            live.on_change(print)
+        check_short(caught.value)
+        await of(client.close())
+
+
+async def test_a_verification_that_fails(sdk: Sdk) -> None:
+    with lamina.testing.server() as server:
+        client = sdk.connect(server.target)
+        server.set("app", {"n": 1})
+        cfg = await of(client.config("app"))
+        server.fail_next("WatchKeyHistory", reason="NOT_ALLOWED")
+        with pytest.raises(lamina.PermissionDeniedError) as caught:
+            await of(cfg.verify())
+        check_short(caught.value)
+        await of(client.close())
 
 
 async def test_settings_that_do_not_fit(client: Any, cfg: Any) -> None:

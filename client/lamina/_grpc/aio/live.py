@@ -18,6 +18,7 @@ from lamina._mapping.snapshot import Snapshot
 from lamina._mapping.values import Value
 from lamina._runtime.arguments import checked, seconds
 from lamina._runtime.public import public
+from lamina._runtime.tracebacks import end_here
 from lamina._settings.bound import BindOptions, Bound, OnInvalid, Settings
 from lamina.errors import InvalidError, LaminaError
 
@@ -46,7 +47,11 @@ class Live(LiveView, Reader):
         if not has_reached(self._head(), version):
             self._check_open()
             limit = self._shell.session.timeout_seconds if timeout is None else seconds(timeout, "timeout=")
-            await self._subscription.wait(version, limit, self._check_open)
+            try:
+                await self._subscription.wait(version, limit, self._check_open)
+            except LaminaError as error:
+                end_here(error)
+                raise
 
     async def carried(self, versions: Mapping[str, int]) -> Snapshot:
         """Return the version that a request carries, to be pinned: `live.pin(await live.carried(versions))`.
@@ -63,7 +68,7 @@ class Live(LiveView, Reader):
         raises is logged, and stops neither the others nor the next version.
         """
         if failure := self._head().failure:
-            raise failure
+            raise failure.with_traceback(None)
         self._check_open()
         checked(function, "on_change", awaits=True)
         self._subscription.listen(self._listener, function, self)
@@ -86,7 +91,7 @@ class Live(LiveView, Reader):
         It has looked at a version by the time that the live shows it. Validators run in the event loop, and hold it up.
         """
         if failure := self._head().failure:
-            raise failure
+            raise failure.with_traceback(None)
         self._check_open()
         options = BindOptions(prefix, delimiter, on_invalid, awaits=True)
         bound = Bound(self, self._tracker.entries, settings, options, self._subscription)

@@ -24,6 +24,7 @@ from lamina._runtime import forking
 from lamina._runtime.arguments import checked, seconds
 from lamina._runtime.forking import ForkSafeLock
 from lamina._runtime.public import public
+from lamina._runtime.tracebacks import end_here
 from lamina._settings.bound import BindOptions, Bound, OnInvalid, Settings
 from lamina.errors import InvalidError, LaminaError
 
@@ -60,7 +61,11 @@ class Live(LiveView, Reader):
         elif self._listener.has_seen(version):
             return
         limit = self._shell.session.timeout_seconds if timeout is None else seconds(timeout, "timeout=")
-        self._subscription.wait(version, limit, self._check_open, self._listener)
+        try:
+            self._subscription.wait(version, limit, self._check_open, self._listener)
+        except LaminaError as error:
+            end_here(error)
+            raise
 
     def carried(self, versions: Mapping[str, int]) -> Snapshot:
         """Return the version that a request carries, to be pinned: `live.pin(live.carried(versions))`.
@@ -78,7 +83,7 @@ class Live(LiveView, Reader):
         its traceback, and stops neither the others nor the next version. They are called until this live is closed.
         """
         if failure := self._head().failure:
-            raise failure
+            raise failure.with_traceback(None)
         self._check_open()
         checked(function, "on_change")
         self._subscription.listen(self._listener, function, self)
@@ -101,7 +106,7 @@ class Live(LiveView, Reader):
         After `wait(version)` it has looked at that one. Validators run on a thread of their own.
         """
         if failure := self._head().failure:
-            raise failure
+            raise failure.with_traceback(None)
         self._check_open()
         options = BindOptions(prefix, delimiter, on_invalid)
         bound = Bound(self, self._head().entries, settings, options, self._subscription)

@@ -5,6 +5,8 @@ import time
 from collections.abc import Callable
 from weakref import WeakMethod
 
+from lamina._runtime.forking import ForkSafeLock
+
 
 class SilenceTimer:
     """Rings when a wait lasts for more than so many seconds.
@@ -18,7 +20,7 @@ class SilenceTimer:
         self.rang = False
         self._seconds = seconds
         self._ring = WeakMethod(ring)
-        self._lock = threading.Lock()
+        self._lock = ForkSafeLock()
         self._due: float | None = None
         self._stopped = threading.Event()
         self._thread: threading.Thread | None = None
@@ -28,7 +30,7 @@ class SilenceTimer:
         with self._lock:
             self.rang = False
             self._due = time.monotonic() + self._seconds
-        if self._thread is None:
+        if self._thread is None or not self._thread.is_alive():  # in a forked child it is not
             self._thread = threading.Thread(target=self._watch, name="lamina-watch-timeout", daemon=True)
             self._thread.start()
 

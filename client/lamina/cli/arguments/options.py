@@ -34,7 +34,7 @@ class Chosen:
     typed: dict[str, str | None] = field(default_factory=dict[str, str | None], repr=False)
 
     def output(self, allowed: Sequence[str]) -> str:
-        """Give the output to write; the environment's is a wish, granted by the verbs that have it."""
+        """Return the output to write; the environment's is a wish, granted by the verbs that have it."""
         output: str = self.values.get("output") or "text"
         if output in allowed:
             return output
@@ -43,7 +43,7 @@ class Chosen:
         return "text"
 
     def typed_output(self) -> str | None:
-        """Give the output if it was typed."""
+        """Return the output if it was typed."""
         return self.typed.get("output")
 
     def command_line(self, verb: str, positionals: Sequence[str], options: Sequence[str]) -> str:
@@ -55,7 +55,7 @@ class Chosen:
 
 
 def chosen(ctx: click.Context) -> Chosen:
-    """Give the shared options' values, which parsing has gathered."""
+    """Return the shared options' values, which parsing has gathered."""
     values: Chosen = ctx.meta.setdefault(_META, Chosen())
     return values
 
@@ -190,7 +190,7 @@ def _option(name: str, text: str | None) -> list[str]:
 
 
 def _program() -> str:
-    """Give the name by which this program can be called again from here."""
+    """Return the name by which this program can be called again from here."""
     typed = Path(sys.argv[0])
     if typed.name != "lamina":
         return "lamina"  # python -m, or a test

@@ -95,7 +95,7 @@ def _lines(value: Any) -> list[str]:
 
 
 def _compared(old: list[str], new: list[str]) -> Iterator[tuple[str, str]]:
-    """Give lines with their signs; an ellipsis stands for equal lines that are far from any difference."""
+    """Return lines with their signs; an ellipsis stands for equal lines that are far from any difference."""
     compared = difflib.unified_diff(old, new, n=_CONTEXT_LINES, lineterm="")
     for index, line in enumerate(islice(compared, 2, None)):  # the first two would name files
         if not line.startswith("@@"):

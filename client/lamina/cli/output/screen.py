@@ -132,7 +132,7 @@ def counted(number: int, noun: str) -> str:
 
 @contextmanager
 def screen(*, paged: bool = False) -> Iterator[Screen]:
-    """Give the screen on stdout, behind the pager if that is wanted and somebody looks on."""
+    """Return the screen on stdout, behind the pager if that is wanted and somebody looks on."""
     if not sys.stdout.isatty():
         yield Screen(_console(sys.stdout, colours=_wants_colours(is_terminal=False)), live=False)
         return
@@ -145,13 +145,13 @@ def screen(*, paged: bool = False) -> Iterator[Screen]:
 
 
 def error_screen() -> Screen:
-    """Give the screen on stderr, for what people are to see wherever stdout goes."""
+    """Return the screen on stderr, for what people are to see wherever stdout goes."""
     is_live = sys.stderr.isatty()
     return Screen(_console(sys.stderr, colours=_wants_colours(is_terminal=is_live)), live=is_live)
 
 
 def error_console() -> Console | None:
-    """Give a console on stderr for progress, where somebody looks on."""
+    """Return a console on stderr for progress, where somebody looks on."""
     return Console(stderr=True, no_color=not _wants_colours(is_terminal=True)) if sys.stderr.isatty() else None
 
 
@@ -190,7 +190,7 @@ def _wants_colours(*, is_terminal: bool) -> bool:
 
 
 def _pager() -> list[str] | None:
-    """Give the pager's command; none where it would do nothing, or is not there."""
+    """Return the pager's command; none where it would do nothing, or is not there."""
     try:
         command = shlex.split(os.environ.get("PAGER", "less"))
     except ValueError:

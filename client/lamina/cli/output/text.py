@@ -22,7 +22,7 @@ def write_json(value: Any) -> str:
 
 
 def substitute(value: object) -> str:
-    """Give what stands in JSON for what it has not: base64 for bytes."""
+    """Return what stands in JSON for what it has not: base64 for bytes."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     raise TypeError(f"no value is a {type(value).__name__}")
@@ -65,7 +65,7 @@ def utc(time: datetime) -> str:
 
 
 def _suspect(text: str) -> bool:
-    """Tell quickly that there is nothing to escape, as in nearly every text."""
+    """Return whether a text may hold something to escape, which few do. Quick."""
     return not (text.isascii() and text.isprintable())
 
 

@@ -80,12 +80,12 @@ class _Shell(ShellComplete):
     """What the three have in common."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Give the words before the one at the cursor, and that one, as the program would have got them."""
+        """Return the words before the one at the cursor, and that one, as the program would have got them."""
         words = [" ".join(split_arg_string(word)) for word in self.typed()]
         return words[1:-1], words[-1]
 
     def typed(self) -> list[str]:
-        """Give the words as they were typed."""
+        """Return the words as they were typed."""
         return os.environ["_LAMINA_LINE"].split("\n")
 
     def format_completion(self, item: CompletionItem[Any]) -> str:
@@ -160,7 +160,7 @@ def completion_verb(shell: str) -> None:
 
 
 def _last_word(line: str) -> str:
-    """Give the word at the cursor as it was typed: from the last blank that is neither quoted nor escaped."""
+    """Return the word at the cursor as it was typed: from the last blank that is neither quoted nor escaped."""
     start = 0
     quote = ""
     escaped = False

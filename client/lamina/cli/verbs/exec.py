@@ -33,7 +33,7 @@ _END_SECONDS: Final = 1.0
 """The thread that follows the config has this long to end. It takes milliseconds to see that it should."""
 _NEVER: Final = 2**63 - 1
 """No version has this number: a wait for it lasts until the end."""
-_DAY_SECONDS: Final = 86400.0
+_DAY_SECONDS: Final = 86400
 _SECONDS: Final = Seconds(min=0, max=_DAY_SECONDS)
 _RESTORED: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 """Python ignores these signals, and the command would inherit that."""
@@ -92,9 +92,9 @@ class _Environment:
 @upper_option
 @click.option("--at", "point", type=POINT, help="The map as it was then [now].")
 @click.option("--restart", is_flag=True, help="Restart the command when its environment changes.")
-@click.option("--signal", "number", type=_SignalType(), help="With --restart: it asks for the end [TERM].")
-@click.option("--grace", type=_SECONDS, metavar="SECONDS", help="With --restart: kill it then [10].")
-@click.option("--jitter", type=_SECONDS, metavar="SECONDS", help="With --restart: wait up to this long [0].")
+@click.option("--signal", "number", type=_SignalType(), help="With --restart: asks CMD to end [TERM].")
+@click.option("--grace", type=_SECONDS, metavar="SECONDS", help="With --restart: then kill it [10].")
+@click.option("--jitter", type=_SECONDS, metavar="SECONDS", help="With --restart: wait up to so long [0].")
 @click.pass_context
 def exec_verb(
     ctx: click.Context,
@@ -109,15 +109,13 @@ def exec_verb(
     grace: float | None,
     jitter: float | None,
 ) -> None:
-    """Run a command in place of this process, with the map, or some of its keys, as environment.
+    """Run a command in place of this process, with the map, or some of its keys, as environment: db/host is db_host.
 
-    The variables are those of get -o env, added to this process's own: db/host is db_host. If no server answers within
-    --timeout, the map is that of the last time, from a file in LAMINA_CACHE_DIR. Exit code 126 means that CMD does not
+    If no server answers within --timeout, the map is that of the last time. Exit code 126 means that CMD does not
     start, 127 that there is none.
 
     With --restart, this process stays. When the environment changes, it ends the command and all that this has started,
-    with SIGTERM, and after the grace with SIGKILL; then it starts the command with the newest map. It passes signals
-    on, and ends when the command ends by itself.
+    and starts it with the newest map. It passes signals on, and ends with the command.
     """
     chosen(ctx).output(("text",))
     named = max(len(words) - ctx.meta.get(_COMMAND_WORDS, len(words)), 0)

@@ -25,6 +25,7 @@ from lamina.cli.writing.writer import Write, edit, writer
 
 _PATH = click.Path(dir_okay=False, allow_dash=True)
 _FORMAT = click.Choice(formats.FORMATS)
+_FORMAT_NAMES = ", ".join(formats.FORMATS)
 _EXPORT_OUTPUTS = ("text", *formats.FORMATS)
 
 
@@ -34,7 +35,7 @@ _EXPORT_OUTPUTS = ("text", *formats.FORMATS)
 @click.argument("keys", metavar="[KEY]...", type=KEY, nargs=-1)
 @prefix_option
 @click.option("--at", "point", type=POINT, help="The map as it was then [now].")
-@click.option("--format", "form", type=_FORMAT, help="Format [by suffix, else yaml]; -o too.")
+@click.option("--format", "form", type=_FORMAT, metavar="FORMAT", help=f"{_FORMAT_NAMES} [by suffix, else yaml].")
 @upper_option
 @click.option("--history", is_flag=True, help="All versions, as a bundle.")
 @click.pass_context
@@ -103,10 +104,10 @@ def _typed_format(ctx: click.Context) -> str | None:
 @click.argument("config", type=CONFIG)
 @click.argument("file", type=_PATH)
 @click.option("--replace", is_flag=True, help="Delete the keys that the file does not have.")
-@click.option("--format", "form", type=_FORMAT, help="Format [by FILE's suffix].")
+@click.option("--format", "form", type=_FORMAT, metavar="FORMAT", help=f"{_FORMAT_NAMES} [by FILE's suffix].")
 @click.option("--allow-empty", is_flag=True, help="Take a file that holds no key, too.")
-@click.option("--retype", is_flag=True, help="Let the text of an env file replace a value that is not text.")
-@click.option("--batch", is_flag=True, help="Write several versions if one cannot hold the changes.")
+@click.option("--retype", is_flag=True, help="Let an env file's text replace other values.")
+@click.option("--batch", is_flag=True, help="Write several versions if one cannot hold it all.")
 @writer(creates=True)
 def import_verb(
     write: Write,
@@ -119,14 +120,10 @@ def import_verb(
     retype: bool,
     batch: bool,
 ) -> None:
-    """Set what FILE says, as one new version; - is standard input. No key is deleted without --replace.
+    """Set what FILE says, as one new version; - is standard input.
 
-    Top-level names are keys, and nested values stay JSON. YAML is 1.2: no is text, 0755 is 755. Dates are refused with
-    their line: quote them. An env file holds text alone. A file without any key is refused.
-
-    One version takes at most 10,000 changes and 4 MiB, by the server's defaults. A larger import is refused, and
-    nothing is written. With --batch, it is written as several versions, in key order: readers see the versions in
-    between. If it is cut short, the same command again writes what is left.
+    Top-level names are keys, and nested values stay JSON. In YAML, dates need quotes. A version takes 10,000 changes
+    and 4 MiB by default; with --batch, a larger file becomes several versions.
     """
     form = form or formats.format_of(file)
     if form is None:

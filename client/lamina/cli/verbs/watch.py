@@ -46,9 +46,9 @@ class _AfterType(PointType):
 @click.argument("config", type=CONFIG)
 @click.argument("keys", metavar="[KEY]...", type=KEY, nargs=-1)
 @prefix_option
-@click.option("--after", type=_AfterType(), help="First what came after a point in time or a cursor [only what comes].")
-@click.option("--exec", "command", metavar="CMD", help="Run a shell command for each version instead of printing it.")
-@click.option("--stop-on-error", is_flag=True, help="With --exec: exit with 1 when the command fails [go on].")
+@click.option("--after", type=_AfterType(), help="Begin after a version, a time or a cursor [now].")
+@click.option("--exec", "command", metavar="CMD", help="Run a shell command for each version instead.")
+@click.option("--stop-on-error", is_flag=True, help="With --exec: exit with 1 when CMD fails [go on].")
 @click.option("--grace", type=Seconds(min=0), metavar="SECONDS", help="With --exec: kill it so long after Ctrl-C [5].")
 @click.pass_context
 def watch_verb(
@@ -62,15 +62,14 @@ def watch_verb(
     stop_on_error: bool,
     grace: float | None,
 ) -> None:
-    """Print a line for each change as it is committed, until Ctrl-C: version, time, author, key, old and new value.
+    """Print each change as it is committed, until Ctrl-C. Nothing is missed while the link is down.
 
-    Without KEY and --prefix, every change. Nothing is missed while the link is down. With -o json, one object a line;
-    the last one of each version has the "cursor" from which --after goes on. With --after 0 a config need not exist
-    yet.
+    With -o json, the last object of each version has the "cursor" from which --after goes on. With --after 0 the config
+    need not exist yet.
 
-    With --exec CMD, /bin/sh runs CMD once for each version, in order, never two at once. It has the version as one line
-    of JSON on stdin, and LAMINA_CHANGE_VERSION, _KEYS, _AUTHOR, _MESSAGE, _TIME, _CONFIG and _CURSOR, and for a single
-    KEY _VALUE and _OLD, in its environment. A command that fails is reported, and the watch goes on.
+    With --exec, CMD runs once for each version, in order, never two at once. It has the version as one line of JSON on
+    stdin, and in LAMINA_CHANGE_VERSION, _KEYS, _AUTHOR, _MESSAGE, _TIME, _CONFIG and _CURSOR, and for a single KEY in
+    _VALUE and _OLD.
     """
     output = chosen(ctx).output(("text", "json") if command is None else ("text",))
     for option, is_given in (("--stop-on-error", stop_on_error), ("--grace", grace is not None)):

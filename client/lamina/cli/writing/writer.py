@@ -86,9 +86,7 @@ def writer(*, based: bool = True, creates: bool = False) -> Callable[[Callable[.
             click.option("--exit-code", is_flag=True, help="With --dry-run: exit with 1 if something would change."),
         ]
         if based:
-            options.append(
-                click.option("--base", type=POINT, help="Exit with 3 if others have changed the same keys since V.")
-            )
+            options.append(click.option("--base", type=POINT, help="Exit with 3 if others changed these keys since V."))
         if creates:
             options.append(click.option("--create", is_flag=True, help="Make the config if there is none."))
         for option in reversed(options):

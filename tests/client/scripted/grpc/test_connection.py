@@ -42,6 +42,29 @@ def test_addresses(text: str, target: str, *, local: bool) -> None:
     assert ("grpc.enable_http_proxy", 0) in address.options or not local
 
 
+@pytest.mark.parametrize(
+    ("value", "proxy"),
+    [
+        ("http://ann:secret@proxy:3128/", "proxy:3128 of grpc_proxy"),
+        ("", None),
+        ("proxy:3128", None),
+        ("https://proxy:3128", None),
+        ("http://[::1", None),
+    ],
+)
+def test_a_proxy_that_grpc_takes_from_the_environment(
+    value: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What is there first counts, even if gRPC can make nothing of it."""
+    monkeypatch.setenv("grpc_proxy", value)
+    monkeypatch.setenv("http_proxy", "http://another:1")
+    monkeypatch.delenv("no_grpc_proxy", raising=False)
+    monkeypatch.delenv("no_proxy", raising=False)
+    (address,) = told("far.example").addresses
+    assert address.peer.proxy == proxy
+    assert (address.named is None) == (proxy is not None)
+
+
 def test_several_addresses() -> None:
     assert [address.target for address in told("a:1, localhost ,unix:x").addresses] == [
         "dns:///a:1",
