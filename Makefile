@@ -51,7 +51,7 @@ oldest: $(EQUIPPED) ## Test the SDK on the oldest grpcio and protobuf that it ac
 	$(OLDEST)/bin/python -m pip --quiet --disable-pip-version-check install -c $(OLDEST)/constraints.txt \
 		$$(sed -nE 's/^  "($(FLOORS))>=([0-9.]+).*/\1==\2/p' pyproject.toml) \
 		alembic click gevent hypothesis openfeature-sdk 'psycopg[binary]' pydantic-settings pytest pytest-asyncio \
-		pytest-timeout pytest-xdist sqlalchemy structlog trustme
+		pytest-timeout pytest-xdist ruamel.yaml sqlalchemy structlog tomli-w trustme
 	PYTHONPATH=$(CURDIR)/client:$(CURDIR)/protos:$(CURDIR)/server LAMINA_TEST_SERVER_PYTHON=$(CURDIR)/$(BIN)/python \
 		$(OLDEST)/bin/python -m pytest -k 'not postgresql' $(ON_OLDEST) $(ARGS)
 OLDEST := .cache/oldest
