@@ -45,7 +45,7 @@ def postgres_url(postgres: Postgres) -> Iterator[str]:
     postgres.drop_database(url)
 
 
-ON_SQLITE_UNLESS_CROSSED = ("tests/client/", "tests/server/store/test_verify.py")
+ON_SQLITE_UNLESS_CROSSED = ("tests/client/", "tests/e2e/test_machine_settings.py", "tests/server/store/test_verify.py")
 """Here PostgreSQL repeats what SQLite has shown: only tests marked `crossed` run on both."""
 
 
