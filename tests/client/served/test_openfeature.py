@@ -255,7 +255,7 @@ def test_it_begins_without_a_server_and_is_ready_when_there_is_one(
             cfg.commit()
         server.kill()
         monkeypatch.setenv("LAMINA_TARGET", server.target)
-        monkeypatch.setattr("lamina.openfeature.connect", lambda: lamina.connect(timeout=0.2))
+        monkeypatch.setenv("LAMINA_TIMEOUT", "0.2")
         errors, ready = Heard(ProviderEvent.PROVIDER_ERROR), Heard(ProviderEvent.PROVIDER_READY)
         assert ready.next().provider_name != "Lamina"  # of the provider before
         provider = LaminaProvider("flags")

@@ -16,6 +16,7 @@ from lamina_server.domain.errors import LimitError
 from lamina_server.domain.names import BadNameError
 from lamina_server.domain.values import BadValueError
 from lamina_server.models import ConfigData, ConfigName, ConfigValue, ConfigValueAssociation
+from lamina_server.models.orm import versioning
 from lamina_server.models.orm.data_map import MAP_LIMITS
 
 Committed = Callable[..., ConfigData]
@@ -282,7 +283,7 @@ def test_bad_names_and_messages_are_refused_by_the_constructor(options: dict[str
 def test_a_map_beyond_its_limits_is_refused_by_the_flush(
     committed: Committed, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("lamina_server.models.orm.versioning.MAP_LIMITS", type(MAP_LIMITS)(keys=2, size_bytes=100))
+    monkeypatch.setattr(versioning, "MAP_LIMITS", type(MAP_LIMITS)(keys=2, size_bytes=100))
     config = committed({"a": 1})
     config.data |= {"b": 2, "c": 3}
     with pytest.raises(LimitError, match="3 keys, the limit is 2 keys"):
