@@ -27,8 +27,11 @@ serve: $(INSTALLED) ## Start a server on SQLite, with its data in .data/.
 	@mkdir -p .data
 	@exec $(BIN)/lamina-server serve --database sqlite:///.data/lamina.db $(ARGS)
 
+# One process more than there are cores, because many tests wait for a process or for a moment.
+WORKERS = $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
+
 test: $(EQUIPPED) node ## Run the test suite.
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 --dist=worksteal --ignore=tests/faults --ignore=tests/docs $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 --dist=worksteal --ignore=tests/faults --ignore=tests/docs $(ARGS)
 
 # Not a part of `make test`, because each line of a page starts its own Python.
 docs: $(EQUIPPED) ## Run every code block of the READMEs, the tutorial and the recipes as they are printed.
