@@ -2,18 +2,20 @@
 
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Self, TypeVar
 
 import grpc
 from rich.console import Console
 
-from tests.benchmarks import etcd, floor, machine
-from tests.benchmarks.etcd import Etcd, EtcdAbsentError
+from tests.benchmarks import floor, machine
 from tests.benchmarks.measuring import Call, Samples, in_turn
+from tests.benchmarks.peers import PEERS, etcd
+from tests.benchmarks.peers.etcd import Etcd
+from tests.benchmarks.peers.peer import Peer, PeerAbsentError
 from tests.benchmarks.scale import Scale
 from tests.support.postgres import Postgres, PostgresAbsentError, find_bindir
 from tests.support.server import ServerProcess
@@ -58,7 +60,13 @@ class Bench:
     @cached_property
     def etcd(self) -> Etcd | None:
         """The run's etcd, where this environment has one."""
-        return self._started(lambda: etcd.running(self.folder), EtcdAbsentError)
+        return self._started(lambda: etcd.running(self.folder), PeerAbsentError)
+
+    @cached_property
+    def peers(self) -> Sequence[Peer]:
+        """The run's peers, as far as this machine has them; etcd is the first."""
+        others = (self._started(partial(PEERS[name], self.folder), PeerAbsentError) for name in PEERS if name != "etcd")
+        return [peer for peer in (self.etcd, *others) if peer is not None]
 
     @cached_property
     def etcd_stub(self) -> tuple[Etcd, object] | None:
@@ -93,7 +101,7 @@ class Bench:
         """One row inserted into a SQLite file, and synced."""
         return self._stack.enter_context(floor.synced_inserts(self.folder))
 
-    def in_turn(self, sides: dict[str, Call], *, rounds: int | None = None) -> dict[str, Samples]:
+    def in_turn(self, sides: Mapping[str, Call], *, rounds: int | None = None) -> dict[str, Samples]:
         """Measure sides in turn, at this run's scale."""
         return in_turn(sides, rounds or self.scale.rounds, warm_up=self.scale.warm_up)
 
@@ -102,6 +110,8 @@ class Bench:
         found = {}
         if "etcd" in self.__dict__ and self.etcd:
             found["etcd"] = self.etcd.version
+        if "peers" in self.__dict__:
+            found |= {peer.name.partition(":")[0]: peer.version for peer in self.peers}
         if "postgres" in self.__dict__ and self.postgres:
             found["PostgreSQL"] = machine.postgres_version(find_bindir())
         return found

@@ -89,10 +89,25 @@ async def rates_in_turn(sides: Mapping[str, Sequence[AsyncCall]], rounds: int, s
     """
     samples = {name: Samples(name, RATE) for name in sides}
     for number, (name, callers) in itertools.product(range(1 + rounds), sides.items()):
-        rate = await _rate(callers, seconds)
+        calls, took = await calls_within(callers, seconds)
         if number:
-            samples[name].values.append(rate)
+            samples[name].values.append(calls / took)
     return samples
+
+
+async def calls_within(callers: Sequence[AsyncCall], seconds: float) -> tuple[int, float]:
+    """Let all callers call at once for some time. Return how many calls there were, and the seconds until the last."""
+    started = time.perf_counter()
+    calls = 0
+
+    async def go_on(call: AsyncCall) -> None:
+        nonlocal calls
+        while time.perf_counter() < started + seconds:
+            await call()
+            calls += 1
+
+    await _gather(go_on(call) for call in callers)
+    return calls, time.perf_counter() - started
 
 
 async def at_once(callers: Sequence[AsyncCall], calls: int) -> None:
@@ -115,20 +130,6 @@ def _order(samples: Mapping[str, Samples], rounds: int, warm_up: int) -> Iterato
                 each.values.clear()
         order.shuffle(names)
         yield from names
-
-
-async def _rate(callers: Sequence[AsyncCall], seconds: float) -> float:
-    started = time.perf_counter()
-    calls = 0
-
-    async def go_on(call: AsyncCall) -> None:
-        nonlocal calls
-        while time.perf_counter() < started + seconds:
-            await call()
-            calls += 1
-
-    await _gather(go_on(call) for call in callers)
-    return calls / (time.perf_counter() - started)
 
 
 async def _gather(coroutines: Iterable[Coroutine[Any, Any, None]]) -> None:

@@ -101,10 +101,12 @@ def change(name: str, data: str) -> pb.Change:
     return pb.Change(key=name, value=pb.Value(string=data))
 
 
-def load(stub: ConfigServiceStub, config: str, data: Mapping[str, str], *, at_once: int = CHANGES_AT_ONCE) -> int:
-    """Make a config with this map; return its head's number."""
+def load(
+    stub: ConfigServiceStub, config: str, data: Mapping[str, str], *, at_once: int = CHANGES_AT_ONCE, base: int = 0
+) -> int:
+    """Commit a map to a config, which may be new; return its head's number."""
     changes = [change(*item) for item in data.items()]
-    head = 0
+    head = base
     for start in range(0, len(changes), at_once):
         part = changes[start : start + at_once]
         request = pb.CommitRequest(config=config, base_version=head, changes=part, request_id=uuid.uuid4().hex)

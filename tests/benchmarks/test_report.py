@@ -14,6 +14,7 @@ from tests.benchmarks.bench import Bench
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.figures import Bars, Check, Figure, Verdict, ratio
 from tests.benchmarks.measuring import RATE, Samples, in_turn
+from tests.benchmarks.peers import PEERS
 from tests.benchmarks.scale import QUICK
 
 FAST, SLOW = Samples("ours", values=[1.0, 2.0, 3.0]), Samples("etcd", values=[0.8, 1.0, 9.0])
@@ -31,7 +32,8 @@ def test_there_is_a_case_for_every_figure_that_must_be_reached() -> None:
     storage, watches, sdk = (
         {f"{letter}{number}" for number in range(1, last)} for letter, last in (("", 11), ("W", 8), ("S", 5))
     )
-    assert storage | watches | sdk <= CASES.keys()
+    beside_others = {"K1", "K3", "K6", "K8", "K9"}
+    assert storage | watches | sdk | beside_others <= CASES.keys()
 
 
 @pytest.mark.parametrize(
@@ -112,6 +114,18 @@ def test_one_figure_of_the_sdk_is_measured_on_a_real_server() -> None:
         figure = CASES["S1"](bench)
     assert [len(each.values) for each in figure.samples] == [QUICK.few_rounds] * 4
     assert all(check.value > 0 for check in figure.checks)
+
+
+def test_one_figure_beside_other_servers_is_measured_on_real_ones() -> None:
+    """Beside those that are installed; each that is not is named, with what installs it."""
+    printed = io.StringIO()
+    with Bench(QUICK, Console(file=printed, width=200)) as bench:
+        figure = CASES["K1"](bench)
+        there = {peer.name for peer in bench.peers}
+    named = {each.name for each in figure.samples}
+    assert {"Lamina: SDK", "Lamina: bare stubs", "Lamina: SDK, CPU of the server"} | there <= named
+    assert printed.getvalue().count("left out: ") == len(PEERS) - len(there)
+    assert "Lamina: synced before the answer" in figure.remark
 
 
 def test_audience_is_heard_of_only_when_every_stream_has_brought_the_event() -> None:

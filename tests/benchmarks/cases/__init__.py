@@ -4,7 +4,20 @@ from collections.abc import Callable, Mapping
 from typing import TypeAlias
 
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.cases import commits, crowds, rates, reads, replays, sdk, servers, sizes, starts, watches
+from tests.benchmarks.cases import (
+    choices,
+    commits,
+    crowds,
+    neighbours,
+    rates,
+    reads,
+    replays,
+    sdk,
+    servers,
+    sizes,
+    starts,
+    watches,
+)
 from tests.benchmarks.figures import Figure
 
 Case: TypeAlias = Callable[[Bench], Figure]
@@ -32,6 +45,11 @@ CASES: Mapping[str, Case] = {
     "S3": sdk.opening,
     "S4": sdk.largest,
     "S5": sdk.without_server,
+    "K1": choices.one_caller,
+    "K3": choices.many_callers,
+    "K6": choices.until_called,
+    "K8": neighbours.reads_beside_commits,
+    "K9": neighbours.commits_beside_giants,
     "recipe": sizes.against_full_copies,
     "watch": watches.until_seen,
 }

