@@ -1,4 +1,4 @@
-"""What every test may use. Each folder has a conftest of its own for the rest, so that this one stays small."""
+"""Fixtures for all tests. Each folder has a conftest of its own for the rest, so that this one stays small."""
 
 import os
 from collections.abc import Generator, Iterator
@@ -16,12 +16,12 @@ for _name in [name for name in os.environ if name.startswith("LAMINA_") and not 
 # Nor may tests leave files in their home, or find those of another server that had the same port.
 os.environ["LAMINA_CACHE_DIR"] = ""
 
-# Hundreds of interpreters are started here: each would compile all of Lamina.
+# The tests start hundreds of interpreters. Without this, each would compile all of Lamina.
 os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 
 ServerProcess.forks = True
 
-# No deadline: a shared machine's pause is not a bug. The blob lets anybody repeat a failure.
+# No deadline, because a pause of a shared machine is not a bug. The blob is enough to repeat a failure.
 hypothesis.settings.register_profile("lamina", deadline=None, print_blob=True)
 hypothesis.settings.load_profile("lamina")
 
@@ -50,7 +50,7 @@ ON_SQLITE_UNLESS_CROSSED = ("tests/client/", "tests/e2e/test_machine_settings.py
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Mark what asks for the `postgres` fixture, so that `-m "not postgres"` finds it; drop what would only repeat."""
+    """Mark the tests that use the `postgres` fixture, for `-m "not postgres"`; drop those that only repeat others."""
     for item in items:
         if "postgres" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.postgres)

@@ -1,8 +1,8 @@
 """Compare Lamina in one run with etcd, with the floor, and with storage that copies the whole map.
 
-    make bench                             # all of it, in a quarter of an hour: writes results.md and plots
+    make bench                             # everything, in a quarter of an hour: writes results.md and plots
     make bench ARGS="--only 3,4,W1"        # some figures: prints, and writes nothing
-    make bench ARGS="--quick"              # two minutes that show that all of it works; its figures mean nothing
+    make bench ARGS="--quick"              # shows in two minutes that everything works; its figures mean nothing
 
 The first run makes a database of a million versions, in some minutes, and keeps it in .cache/bench.
 """
@@ -29,12 +29,12 @@ HERE = Path(__file__).parent
 
 
 def main() -> None:
-    """Measure, print, and write what was measured in full."""
+    """Measure and print; write the results of a full run."""
     options = _options()
     for name in [name for name in os.environ if name.startswith("LAMINA_")]:
-        del os.environ[name]  # a developer's own settings must not reach what is measured
-    os.environ["LAMINA_CACHE_DIR"] = ""  # nor what is measured their home
-    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that what was started is stopped, too
+        del os.environ[name]  # a developer's own settings must not affect the measurements
+    os.environ["LAMINA_CACHE_DIR"] = ""  # and the measurements must not write to their home
+    signal.signal(signal.SIGTERM, lambda number, _: sys.exit(128 + number))  # so that everything started is stopped
     console = Console(width=120)
     CACHE.mkdir(parents=True, exist_ok=True)
     facts = machine.describe(CACHE)
@@ -66,7 +66,7 @@ def _draw(figures: Sequence[Figure], folder: Path, console: Console) -> None:
     if find_spec("matplotlib") is None:
         console.print("[yellow]no plots: matplotlib is not installed (`make bench` does that)[/]")
         return
-    from tests.benchmarks import plots  # noqa: PLC0415 - where there is no matplotlib, all the rest works
+    from tests.benchmarks import plots  # noqa: PLC0415 - everything else works without matplotlib
 
     for plot in (plot for figure in figures for plot in figure.plots):
         plots.draw(plot, folder)

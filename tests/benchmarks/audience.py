@@ -1,7 +1,7 @@
-"""Open streams in this very process, and how long it takes until all of them have heard of an event.
+"""Streams in this process, and the time until an event has arrived on all of them.
 
-The same for every side of a comparison: which stubs make a stream and an event, a side
-says itself. Streams and calls go by connections apart, as the SDK has it.
+It is the same for every side of a comparison; a side says which stubs open a stream and
+make an event. Streams and calls have separate connections, as in the SDK.
 """
 
 import asyncio
@@ -16,7 +16,7 @@ import grpc
 from tests.benchmarks.measuring import AsyncCall
 
 EVENT_SECONDS = 120.0
-"""How long one may take: long enough for a server whose last hope is the next bookmark, 30 s later."""
+"""The longest time for an event: enough for a server that sends it only with the next bookmark, 30 s later."""
 OPENING_AT_ONCE = 100
 
 _OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
@@ -24,14 +24,14 @@ _OWN_CONNECTION = [("grpc.use_local_subchannel_pool", 1)]
 
 @dataclass(frozen=True, slots=True)
 class Side:
-    """One server to listen to.
+    """One server to watch.
 
-    target    where the streams go
-    watch     opens a stream, and returns it when all events from then on will come
+    target    the server of the streams
+    watch     opens a stream, and returns it when all later events will come
     change    makes the caller whose calls are the events
-    is_event  whether a message is one, and not a bookmark
-    caller    where the caller calls, if that is another server
-    pid       the server's process, where what it spends is asked for
+    is_event  returns whether a message is an event, and not a bookmark
+    caller    the server that the caller calls, if it is another one
+    pid       the server's process, if its CPU time is measured
     """
 
     target: str
@@ -55,7 +55,7 @@ class Audience:
         self.answered_ms: list[float] = []
 
     async def event(self) -> float:
-        """Make an event; return the milliseconds from before the call until its last stream has heard of it."""
+        """Make an event; return the milliseconds from the start of the call until it has come on the last stream."""
         self._missing = self._size
         self._heard.clear()
         started = time.perf_counter()
@@ -78,7 +78,7 @@ class Audience:
 
 @asynccontextmanager
 async def audience(side: Side, *, streams: int = 1, connections: int = 1) -> AsyncIterator[Audience]:
-    """Open all streams of a side, evenly over so many connections."""
+    """Open all streams of a side, spread evenly over the connections."""
     async with AsyncExitStack() as stack:
 
         async def connect(target: str) -> grpc.aio.Channel:

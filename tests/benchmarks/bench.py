@@ -1,4 +1,4 @@
-"""What the cases of one run share: its scale, its folder, and the rivals, each started when it is first needed."""
+"""Shared by the cases of one run: its scale, its folder, and the rivals, each started when it is first needed."""
 
 import shutil
 import tempfile
@@ -22,13 +22,13 @@ from tests.support.server import ServerProcess
 
 ROOT = Path(__file__).parents[2]
 CACHE = ROOT / ".cache" / "bench"
-"""Of the checkout, so that all is on one real disk: /tmp may be in memory."""
+"""In the checkout, so that everything is on a real disk: /tmp may be in memory."""
 
 T = TypeVar("T")
 
 
 class Bench:
-    """One run. Use it as a context manager, which stops all that was started."""
+    """One run. Use it as a context manager, which stops everything that it has started."""
 
     def __init__(self, scale: Scale, console: Console) -> None:
         self.scale = scale
@@ -46,20 +46,20 @@ class Bench:
         self._stack.close()
 
     def new_database(self) -> Path:
-        """Name a SQLite file that does not exist yet."""
+        """Return the path of a SQLite file that does not exist yet."""
         self._databases += 1
         return self.folder / f"lamina-{self._databases}.db"
 
     @contextmanager
     def server(self, database: Path | str | None = None) -> Iterator[ServerProcess]:
-        """Run a server of ours, on a new SQLite file where none is named."""
+        """Run a server of ours, by default on a new SQLite file."""
         chosen = database or self.new_database()
         with ServerProcess(chosen if isinstance(chosen, str) else f"sqlite:///{chosen}") as server:
             yield server
 
     @cached_property
     def etcd(self) -> Etcd | None:
-        """The run's etcd, where this environment has one."""
+        """The run's etcd, if this environment has one."""
         return self._started(lambda: etcd.running(self.folder), PeerAbsentError)
 
     @cached_property
@@ -78,7 +78,7 @@ class Bench:
 
     @cached_property
     def postgres(self) -> Postgres | None:
-        """The run's PostgreSQL, where this machine has one."""
+        """The run's PostgreSQL, if this machine has one."""
         return self._started(Postgres.start, PostgresAbsentError)
 
     @cached_property

@@ -1,4 +1,4 @@
-"""Thousands of watchers in a process of their own, so that what they cost is not taken for the server's."""
+"""Thousands of watchers in a process of their own, so that their cost is not counted as the server's."""
 
 import json
 import subprocess
@@ -9,7 +9,7 @@ from typing import Any, Self
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """Who watches what.
+    """The watchers, and what they watch.
 
     config            of which every second watcher watches everything, and the others a key each; none: the floor
     first             the number of the first watcher, and so of its key
@@ -44,7 +44,7 @@ class Crowd:
         return self
 
     def __exit__(self, *_: object) -> None:
-        with self._process:  # which waits for the end
+        with self._process:  # its end waits for the process
             self._process.kill()  # ten thousand streams need not be ended one by one
 
     @property

@@ -1,13 +1,13 @@
-"""The process of a crowd: opens thousands of watches, keeps them open, and says what became of them.
+"""The process of a crowd: it opens thousands of watches, keeps them open, and reports on them.
 
-`python -m tests.benchmarks.crowding PLAN` says when all are open, and then answers each
+`python -m tests.benchmarks.crowding PLAN` reports when all are open, and then answers each
 line of its standard input with one line, all in JSON, until that input ends:
 
-    {"count": true}                      the messages since it was last asked: all, and of the watcher with the fewest
-    {"await": VERSION, "keys": [...]}    from now on look out for streams that are new, and for this version
+    {"count": true}                      the messages since the last such line: all, and of the watcher with the fewest
+    {"await": VERSION, "keys": [...]}    wait from now on for a new stream of each watcher, and for this version
     {"resumed": true}                    when each watcher had both (time.monotonic), as soon as all have
 
-The watchers go by the generated stubs and by the SDK's rules: its channel options, as many
+The watchers use the generated stubs with the SDK's rules: its channel options, its number of
 streams on a connection, its pauses before a stream is opened again.
 """
 
@@ -32,11 +32,11 @@ from tests.benchmarks import floor, ours
 from tests.benchmarks.crowd import Plan
 
 LIMIT_SECONDS = 180.0
-"""After that something is broken: what must be reached is a sixth of it."""
+"""After this time something is broken: the goal is a sixth of it."""
 
 
 class _Watcher:
-    """One watcher of the floor: what it hears means nothing."""
+    """One watcher of the floor: its messages have no meaning."""
 
     def __init__(self, watching: "_Watching", channel: grpc.aio.Channel) -> None:
         self._watching = watching
@@ -66,7 +66,7 @@ class _Watcher:
 
     @property
     def reached(self) -> int:
-        """The version up to which it has seen everything."""
+        """The version up to which the watcher has seen everything."""
         return 0
 
     def open(self) -> Any:
@@ -78,7 +78,7 @@ class _Watcher:
         return 0
 
     def matches(self, _keys: Collection[str]) -> bool:
-        """Tell whether it will hear of changes of these keys."""
+        """Return whether the watcher gets changes of these keys."""
         return False
 
 
@@ -124,7 +124,7 @@ class _Watching:
         self._missing = set(self._all)
 
     async def run(self) -> NoReturn:
-        """Open all, and answer until there are no more questions."""
+        """Open all watches, and answer until there are no more questions."""
         started = time.monotonic()
         async with asyncio.TaskGroup() as group:
             for watcher in self._all:
@@ -133,10 +133,10 @@ class _Watching:
             _print({"opened": time.monotonic() - started})
             while line := await asyncio.to_thread(sys.stdin.readline):
                 _print(await self._answer(json.loads(line)))
-            os._exit(0)  # whoever asked is gone
+            os._exit(0)  # the process that asks has ended
 
     def took(self, watcher: _Watcher, event: int) -> None:
-        """Know that a watcher had a message, with this version as its last event."""
+        """Note that a watcher had a message, with this version as its last event."""
         if watcher not in self._missing or not watcher.is_new:
             return
         if event < self._awaited and watcher.matches(self._keys):

@@ -1,4 +1,4 @@
-"""What a case comes to: figures, what they must be and what is aimed at, and the data of plots. Measures nothing."""
+"""The result of a case: figures, their limits and aims, and the data of plots. Measures nothing."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -11,7 +11,7 @@ RATIO = "x"
 
 
 class Verdict(Enum):
-    """Whether a figure is what it must be."""
+    """Whether a figure is within its limit, or within its aim."""
 
     AIM = "aim met"
     MUST = "met"
@@ -20,9 +20,9 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Check:
-    """One figure, held against what it must be and what is aimed at.
+    """One figure, compared with its limit `must` and its aim.
 
-    unit      what the figures are in
+    unit      the unit of all three
     at_least  whether more is better
     """
 
@@ -35,7 +35,7 @@ class Check:
 
     @property
     def verdict(self) -> Verdict:
-        """Tell what is met."""
+        """Return what the figure meets."""
         if self.aim is not None and self._reaches(self.aim):
             return Verdict.AIM
         return Verdict.MUST if self._reaches(self.must) else Verdict.NOT
@@ -70,12 +70,12 @@ Plot: TypeAlias = Lines | Bars
 
 @dataclass(frozen=True, slots=True)
 class Figure:
-    """What one case came to.
+    """The result of one case.
 
-    name      its number in the table of figures that must be reached, or a word where it is information alone
-    samples   what each side came to
-    remark    what one must know to read them
-    reference the side that the others are shown as multiples of
+    name       its number in the table of figures with a limit, or a word if it has none
+    samples    the results of each side
+    remark     what a reader must know
+    reference  the side of which the others are shown as multiples
     """
 
     name: str
@@ -93,7 +93,7 @@ def ratio(what: str, of: Samples, to: Samples, *, must: float, aim: float | None
 
 
 def number(value: float) -> str:
-    """Write a figure with three digits that count.
+    """Return a figure as a text with three significant digits.
 
     >>> number(1234.5), number(12.345), number(1.2345), number(0.012345)
     ('1,234', '12.3', '1.23', '0.012')

@@ -1,14 +1,14 @@
-"""The floor: what nobody who serves gRPC from Python, or writes to a disk, can do without.
+"""The floor: the cost that every gRPC server in Python, and every write to a disk, has at least.
 
 `python -m tests.benchmarks.floor` is a server of the same kind as ours, with the same
 options, whose handlers do nothing:
 
     Empty  returns no bytes
-    Keep   keeps what it was sent
-    Give   returns what was kept
-    Watch  a stream that is open for ever: nothing at once, and whatever anybody tells; with a number of seconds as
-           its request also 48 bytes that often, as many as a bookmark has
-    Tell   tells what it was sent to all these streams
+    Keep   keeps its request
+    Give   returns the kept bytes
+    Watch  a stream that stays open: an empty message at once, and then each request of Send. With a number of seconds
+           as its request, 48 bytes in each such interval instead, as many as a bookmark has
+    Send   sends its request to all these streams
 """
 
 import asyncio
@@ -34,7 +34,7 @@ _BOOKMARK = bytes(48)
 
 
 def server() -> ServerProcess:
-    """Make the server, a process of its own."""
+    """Return the server, which is a process of its own."""
     return ServerProcess.of_program([sys.executable, "-m", "tests.benchmarks.floor"])
 
 
@@ -45,7 +45,7 @@ def empty(channel: grpc.Channel, request: Any) -> Call:
 
 
 def constant(channel: grpc.Channel, request: Any, reply: Any) -> Call:
-    """Return a call that sends a request and gets always the same reply back, which it parses."""
+    """Return a call that sends a request, and parses the reply, which is always the same."""
     channel.unary_unary(_SERVICE + "Keep")(reply.SerializeToString())
     give = channel.unary_unary(_SERVICE + "Give", type(request).SerializeToString, type(reply).FromString)
     return lambda: give(request)
@@ -62,20 +62,20 @@ def empty_callers(channel: grpc.aio.Channel, make: Callable[[], Any], number: in
 
 
 def open_stream(channel: grpc.aio.Channel, interval_seconds: int | None = None) -> Any:
-    """Open a stream, which brings no bytes at once, and bookmarks if asked for, or else what is told."""
+    """Open a stream: an empty message, and then bookmarks at this interval, or without one the requests of Send."""
     return channel.unary_stream(_WATCH, _as_it_is, _as_it_is)(str(interval_seconds or "").encode())
 
 
 async def watch(channel: grpc.aio.Channel) -> Any:
-    """Open a stream that brings what is told; return it when the server has answered."""
+    """Open a stream that brings the requests of Send; return it when the server has answered."""
     stream = open_stream(channel)
     assert await stream.read() == b""
     return stream
 
 
-def telling(channel: grpc.aio.Channel, data: bytes) -> AsyncCall:
-    """Return a call that has the same told to all streams."""
-    method = channel.unary_unary(_SERVICE + "Tell", _as_it_is, _as_it_is)
+def sending(channel: grpc.aio.Channel, data: bytes) -> AsyncCall:
+    """Return a call that sends the same bytes to all streams."""
+    method = channel.unary_unary(_SERVICE + "Send", _as_it_is, _as_it_is)
 
     async def call() -> None:
         await method(data)
@@ -85,7 +85,7 @@ def telling(channel: grpc.aio.Channel, data: bytes) -> AsyncCall:
 
 @contextmanager
 def synced_inserts(folder: Path) -> Iterator[Call]:
-    """Give a call that inserts one row into a SQLite file in this process, and waits for the disk."""
+    """Yield a call that inserts one row into a SQLite file in this process, and waits for the disk."""
     connection = sqlite3.connect(folder / "inserts.db", isolation_level=None)
     connection.execute("PRAGMA journal_mode=WAL")
     connection.execute("PRAGMA synchronous=FULL")
@@ -105,10 +105,10 @@ class _Handlers(grpc.GenericRpcHandler):
 
     def __init__(self) -> None:
         self._kept = b""
-        self._told = b""
-        self._tellings = 0
+        self._sent = b""
+        self._sends = 0
         self._waiting: list[asyncio.Future[None]] = []
-        methods = {"Empty": self._empty, "Keep": self._keep, "Give": self._give, "Tell": self._tell}
+        methods = {"Empty": self._empty, "Keep": self._keep, "Give": self._give, "Send": self._send}
         self._handlers: dict[str, Any] = {
             _SERVICE + name: grpc.unary_unary_rpc_method_handler(method) for name, method in methods.items()
         }
@@ -128,22 +128,22 @@ class _Handlers(grpc.GenericRpcHandler):
         return self._kept
 
     async def _watch(self, data: bytes, context: Any) -> None:
-        seen = self._tellings
+        seen = self._sends
         await context.write(b"")
         while data:
             await asyncio.sleep(float(data))
             await context.write(_BOOKMARK)
         while True:
-            while self._tellings == seen:
+            while self._sends == seen:
                 waiting: asyncio.Future[None] = asyncio.get_running_loop().create_future()
                 self._waiting.append(waiting)
                 await waiting
             seen += 1
-            await context.write(self._told)
+            await context.write(self._sent)
 
-    async def _tell(self, data: bytes, _: Any) -> bytes:
-        self._told = data
-        self._tellings += 1
+    async def _send(self, data: bytes, _: Any) -> bytes:
+        self._sent = data
+        self._sends += 1
         waiting, self._waiting = self._waiting, []
         for each in waiting:
             if not each.done():

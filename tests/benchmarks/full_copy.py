@@ -1,4 +1,4 @@
-"""The published recipe's way of storing: each version is associated with every value that it holds.
+"""The storage of the published recipe: each version is associated with each of its values.
 
 It is our own models, committed by an ORM session, plus the recipe's rows: one association
 for each key at each version, in the same transaction. Kinder than the recipe, which makes
@@ -54,7 +54,7 @@ def stored(path: Path, size: int) -> Iterator[FullCopy]:
     event.listen(engine, "connect", _set_pragmas)
     try:
         Base.metadata.create_all(engine)
-        with Session(engine, expire_on_commit=False) as session:  # else it would read the whole map again each time
+        with Session(engine, expire_on_commit=False) as session:  # else it would read the map again each time
             yield FullCopy(session, size)
             _checkpoint(engine, session)
     finally:

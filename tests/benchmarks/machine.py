@@ -1,4 +1,4 @@
-"""The machine, and the versions of everything that was measured, as far as they explain a figure. Names no host."""
+"""The machine, and the versions of everything measured, as far as they explain a figure. Names no host."""
 
 import os
 import platform
@@ -23,13 +23,13 @@ def describe(folder: Path) -> dict[str, str]:
 
 
 def versions(others: Mapping[str, str]) -> dict[str, str]:
-    """List the versions of all that takes part."""
+    """Return the versions of all programs that take part."""
     packages = {name: _version(name) for name in PACKAGES}
     return {"Python": platform.python_version(), **packages, "SQLite": sqlite3.sqlite_version, **others}
 
 
 def postgres_version(bindir: Path) -> str:
-    """Ask PostgreSQL's binary."""
+    """Return the version of PostgreSQL's program."""
     said = subprocess.run([bindir / "postgres", "--version"], check=True, capture_output=True, text=True).stdout
     return said.split()[2]
 
@@ -47,7 +47,7 @@ def resident_bytes(pid: int) -> int:
 
 
 def cpu_seconds(pid: int) -> float:
-    """Return the time that the cores have spent on a process, all its threads and the system's part included."""
+    """Return the CPU time of a process, with all its threads and with its time in the kernel."""
     fields = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     user, system = fields[11:13]
     return (int(user) + int(system)) / os.sysconf("SC_CLK_TCK")
@@ -69,7 +69,7 @@ def _processor() -> str:
 
 
 def file_system(folder: Path) -> str:
-    """Name the file system, by the longest mount point above the folder."""
+    """Return the name of the file system, by the longest mount point above the folder."""
     try:
         mounts = [line.split() for line in Path("/proc/mounts").read_text(encoding="utf-8").splitlines()]
     except OSError:

@@ -1,4 +1,4 @@
-"""How things are measured: side by side in one run, in turn, warmed up. Knows nothing of what is measured."""
+"""Measures sides in turn in one run, after a warm-up. Knows nothing about the sides."""
 
 import asyncio
 import itertools
@@ -23,7 +23,7 @@ RATE = "/s"
 
 @dataclass(slots=True)
 class Samples:
-    """What one side of a comparison came to: times, of which less is better, or rates."""
+    """The results of one side of a comparison: times, of which less is better, or rates."""
 
     name: str
     unit: str = MILLISECONDS
@@ -36,7 +36,7 @@ class Samples:
 
     @property
     def worst(self) -> float:
-        """The 99th percentile of times; of fewer than a hundred, and of rates, the worst."""
+        """The 99th percentile of times; the worst of rates, and of fewer than a hundred times."""
         if self.unit == RATE:
             return min(self.values)
         if len(self.values) < ENOUGH_FOR_P99:
@@ -44,7 +44,7 @@ class Samples:
         return statistics.quantiles(self.values, n=100)[98]
 
     def time(self, call: Callable[[], object]) -> None:
-        """Call something, and keep how long it took."""
+        """Call a function, and keep how long it took."""
         started = time.perf_counter()
         call()
         self.values.append((time.perf_counter() - started) * 1_000)
@@ -53,8 +53,8 @@ class Samples:
 def in_turn(sides: Mapping[str, Call], rounds: int, *, warm_up: int = WARM_UP_ROUNDS) -> dict[str, Samples]:
     """Call each side once a round, and keep the times.
 
-    Whatever else the machine does meanwhile hits all sides alike. The order is drawn anew for
-    each round, so that none always follows the same other (whose fsync may still be felt).
+    Other work on the machine affects all sides alike. The order is drawn for each round, so
+    that no side always follows the same other one (whose fsync may still have an effect).
     """
     samples = {name: Samples(name) for name in sides}
     for name in _order(samples, rounds, warm_up):
@@ -69,9 +69,9 @@ async def times_in_turn(
     warm_up: int = WARM_UP_ROUNDS,
     limit_seconds: float = math.inf,
 ) -> dict[str, Samples]:
-    """Do the same for asyncio, with calls that tell themselves how many milliseconds something took.
+    """Do the same for asyncio, with calls that return how many milliseconds they measured.
 
-    Where they take so long that the limit passes, there are fewer rounds, and one at least.
+    After the limit there are no more rounds; there is at least one.
     """
     samples = {name: Samples(name) for name in sides}
     deadline = time.monotonic() + limit_seconds
@@ -83,7 +83,7 @@ async def times_in_turn(
 
 
 async def rates_in_turn(sides: Mapping[str, Sequence[AsyncCall]], rounds: int, seconds: float) -> dict[str, Samples]:
-    """Let all callers of a side call at once for some time, then those of the next; keep calls per second.
+    """Have all callers of a side call at once for some time, then those of the next; keep the calls per second.
 
     The first round is a warm-up.
     """
@@ -111,7 +111,7 @@ async def calls_within(callers: Sequence[AsyncCall], seconds: float) -> tuple[in
 
 
 async def at_once(callers: Sequence[AsyncCall], calls: int) -> None:
-    """Let all callers call at once, each so many times."""
+    """Have all callers call at once, each so many times."""
 
     async def go_on(call: AsyncCall) -> None:
         for _ in range(calls):
@@ -121,7 +121,7 @@ async def at_once(callers: Sequence[AsyncCall], calls: int) -> None:
 
 
 def _order(samples: Mapping[str, Samples], rounds: int, warm_up: int) -> Iterator[str]:
-    """Yield whose turn it is; forget what was measured once all are warm."""
+    """Yield the names of the sides in the order of their turns; drop the times of the warm-up."""
     names = list(samples)
     order = random.Random(1)
     for number in range(warm_up + rounds):

@@ -1,4 +1,4 @@
-"""Lamina's side: what is called is the generated stubs, so that the SDK's cost is not taken for the server's."""
+"""Lamina's side: it calls the generated stubs, so that the SDK's cost is not counted as the server's."""
 
 import uuid
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,19 +16,19 @@ if TYPE_CHECKING:
     from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceAsyncStub
 
 CHANGES_AT_ONCE = 10_000
-"""What one commit takes."""
+"""The most keys in one commit."""
 
 _STRIDE = 7_919
-"""A prime: so that changes go all over a map, and no page of the database is always the hot one."""
+"""A prime, so that changes are spread over a map, and no page of the database is always the hot one."""
 
 
 def key(number: int) -> str:
-    """Name a key."""
+    """Return the name of a key."""
     return f"key-{number:06d}"
 
 
 def text(number: int) -> str:
-    """Make a value: 30 bytes, another for each number."""
+    """Return a value of 30 bytes, another one for each number."""
     return f"value {number:024d}"
 
 
@@ -36,17 +36,17 @@ _new_numbers = count(10_000_000)
 
 
 def new_text() -> str:
-    """Make a value that was never made before in this run: setting it is always a change."""
+    """Return a value that is new in this run, so that setting it is always a change."""
     return text(next(_new_numbers))
 
 
 def a_map(size: int) -> dict[str, str]:
-    """Make a map of so many keys."""
+    """Return a map of so many keys."""
     return {key(number): text(number) for number in range(size)}
 
 
 def keys_all_over(size: int) -> Iterator[str]:
-    """Yield the keys of a map for ever, each as often, and never two neighbours."""
+    """Yield the keys of a map for ever, each equally often, and never two neighbours in a row."""
     return (key(number * _STRIDE % size) for number in count())
 
 
@@ -59,7 +59,7 @@ def stub_of(target: str) -> Iterator[ConfigServiceStub]:
 
 
 class Writer:
-    """One caller's commits to a config, each against the version that its last one made, of `width` changes each."""
+    """One caller's commits to a config, of `width` changes each; the base is the version of the commit before."""
 
     def __init__(self, config: str, keys: Iterator[str], *, base: int, width: int = 1) -> None:
         self._config = config
@@ -79,7 +79,7 @@ class Writer:
         )
 
     def learn(self, reply: pb.CommitResponse) -> None:
-        """Take the version that was made as the next base."""
+        """Use the new version as the next base."""
         assert reply.created
         self._base = reply.version.version
 
@@ -122,7 +122,7 @@ def callers(channel: grpc.aio.Channel, config: str, number: int, *, base: int) -
 
 
 async def watch(channel: grpc.aio.Channel, request: pb.WatchKeyHistoryRequest) -> Any:
-    """Open a watch from now; return its stream when the server has said where that is."""
+    """Open a watch from now; return its stream when the server has sent the first bookmark."""
     stream = ConfigServiceStub(channel).WatchKeyHistory(request)
     message = await stream.read()
     assert isinstance(message, pb.WatchKeyHistoryResponse)

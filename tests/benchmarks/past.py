@@ -1,8 +1,8 @@
-"""A database with a long past, made once and kept: through the store's own writing, many versions a transaction.
+"""A database with a long history, made once and kept. The store writes it, many versions in a transaction.
 
-One config, of as many keys as are asked for, all set by version 1. Later versions change
-one key each: every tenth OFTEN, ten of them RARELY, the others any key. Keyframes as often
-as the server would have written them; the round versions lie half-way between two.
+It has one config with the wanted number of keys, all set by version 1. Later versions change
+one key each: every tenth changes OFTEN, ten of them RARELY, the others any key. There are as
+many keyframes as a server would write; the round versions are half-way between two of them.
 """
 
 import hashlib
@@ -28,14 +28,14 @@ OFTEN, RARELY = ours.key(0), ours.key(1)
 OFTEN_EVERY = 10
 RARE_CHANGES = 10
 AT_ONCE = 1_000
-"""Versions of one transaction; for a map of as many keys also those from keyframe to keyframe."""
+"""Versions in one transaction; also the versions between two keyframes of a map with as many keys."""
 
 _AUTHOR = Author("bench")
 _NO_LIMITS = MapLimits(keys=1_000_000, size_bytes=1 << 40)
 
 
 def database(folder: Path, *, versions: int, keys: int) -> Path:
-    """Return the SQLite file; make it where there is none yet, or only an older form of it."""
+    """Return the SQLite file; make it if there is none, or only one of an older form."""
     path = folder / f"past-{versions}-{keys}-{_form()}.db"
     if not path.exists():
         for old in folder.glob(f"past-{versions}-{keys}-*"):
@@ -48,7 +48,7 @@ def database(folder: Path, *, versions: int, keys: int) -> Path:
 
 
 def _form() -> str:
-    """Name the form of the data: whatever changes tables, hashes or this module makes another."""
+    """Return a name of the data's form: each change of the tables, the hashes or this module makes another one."""
     sources = (tables.__file__, triggers.__file__, hashing.__file__, __file__)
     return hashlib.sha256(b"".join(Path(source).read_bytes() for source in sources)).hexdigest()[:12]
 

@@ -10,7 +10,7 @@ from tests.benchmarks.figures import Bars, Lines, Plot, number
 
 SIZE_INCHES = (7.5, 4.2)
 
-# The ids in an SVG are random without a salt; text stays text, so that a difference can be read.
+# Without a salt the ids in an SVG are random. Text stays text, so that a diff can be read.
 mpl.rcParams.update({"svg.hashsalt": "lamina", "svg.fonttype": "none", "font.size": 10, "axes.spines.top": False})
 
 

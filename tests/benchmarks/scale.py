@@ -1,4 +1,4 @@
-"""How much is measured. A full run takes a quarter of an hour; a quick one shows in two minutes that all works."""
+"""The size of a run. A full one takes a quarter of an hour; a quick one shows in two minutes that everything works."""
 
 from dataclasses import dataclass, replace
 
@@ -53,7 +53,7 @@ class Scale:
     largest_keys: tuple[int, int] = (100_000, 3)
 
     def with_rounds(self, rounds: int | None) -> "Scale":
-        """Take another number of rounds."""
+        """Return the same scale with another number of rounds."""
         if rounds is None:
             return self
         few, events, far_events = (min(rounds, each) for each in (self.few_rounds, self.events, self.far_events))

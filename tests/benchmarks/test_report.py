@@ -1,4 +1,4 @@
-"""What `make bench` writes, from made-up figures; and a figure of each kind measured for real, in its quick form."""
+"""The output of `make bench` from synthetic figures, and one figure of each kind, measured in its quick form."""
 
 import asyncio
 import io
@@ -28,7 +28,7 @@ FIGURES = [
 ]
 
 
-def test_there_is_a_case_for_every_figure_that_must_be_reached() -> None:
+def test_there_is_a_case_for_every_figure_with_a_limit() -> None:
     storage, watches, sdk = (
         {f"{letter}{number}" for number in range(1, last)} for letter, last in (("", 11), ("W", 8), ("S", 5))
     )
@@ -51,13 +51,13 @@ def test_verdict(value: float, at_least: bool, expected: Verdict) -> None:
     assert Check("", value, must=must, aim=aim, at_least=at_least).verdict is expected
 
 
-def test_worst_of_times_is_their_99th_percentile_and_of_few_the_longest() -> None:
+def test_the_worst_time_is_the_99th_percentile_or_the_longest_of_few() -> None:
     assert Samples("", values=[*range(1, 1_001)]).worst == pytest.approx(990, abs=1)
     assert SLOW.worst == 9.0
     assert RATES.worst == 1_000.0
 
 
-def test_sides_are_called_in_turn_each_as_often_as_the_other() -> None:
+def test_sides_are_called_in_turn_and_equally_often() -> None:
     called: list[str] = []
     samples = in_turn({name: partial(called.append, name) for name in "abc"}, 20, warm_up=1)
     in_rounds = [called[start : start + 3] for start in range(0, len(called), 3)]
@@ -66,7 +66,7 @@ def test_sides_are_called_in_turn_each_as_often_as_the_other() -> None:
     assert [len(each.values) for each in samples.values()] == [20, 20, 20]
 
 
-def test_document_says_good_and_bad_figures_alike() -> None:
+def test_the_document_has_good_and_bad_figures() -> None:
     text = report.document(
         FIGURES, machine={"disk": "ext4"}, versions={"Python": "3.11", "etcd": "3.5.1"}, date="1 May 2026"
     )
@@ -88,7 +88,7 @@ def test_tables_for_the_terminal() -> None:
 
 
 def test_one_figure_of_storage_is_measured_on_real_servers() -> None:
-    """Against the floor alone where there is no etcd."""
+    """Compared with the floor alone if there is no etcd."""
     printed = io.StringIO()
     with Bench(QUICK, Console(file=printed)) as bench:
         figure = CASES["9"](bench)
@@ -100,7 +100,7 @@ def test_one_figure_of_storage_is_measured_on_real_servers() -> None:
 
 
 def test_one_figure_of_watches_is_measured_on_real_servers() -> None:
-    """That of a watcher among many others, whose process takes part, too."""
+    """The one of a watcher among many others, with their process."""
     scale = replace(QUICK, crowd=(6, 2))
     with Bench(scale, Console(file=io.StringIO())) as bench:
         figure = CASES["W4"](bench)
@@ -109,7 +109,7 @@ def test_one_figure_of_watches_is_measured_on_real_servers() -> None:
 
 
 def test_one_figure_of_the_sdk_is_measured_on_a_real_server() -> None:
-    """That of local reads."""
+    """The one of local reads."""
     with Bench(QUICK, Console(file=io.StringIO())) as bench:
         figure = CASES["S1"](bench)
     assert [len(each.values) for each in figure.samples] == [QUICK.few_rounds] * 4
@@ -128,8 +128,8 @@ def test_one_figure_beside_other_servers_is_measured_on_real_ones() -> None:
     assert "Lamina: synced before the answer" in figure.remark
 
 
-def test_audience_is_heard_of_only_when_every_stream_has_brought_the_event() -> None:
-    """Two streams of one side: the time is that of the later one, and what is no event does not count."""
+def test_an_event_lasts_until_every_stream_has_brought_it() -> None:
+    """With two streams, the time is that of the later one. Messages without an event do not count."""
 
     async def measure() -> tuple[float, float]:
         first, second = _Stream(), _Stream()
@@ -152,7 +152,7 @@ def test_audience_is_heard_of_only_when_every_stream_has_brought_the_event() -> 
 
 
 class _Stream:
-    """A stream that brings what is put into it."""
+    """A stream that brings the messages put into it."""
 
     def __init__(self) -> None:
         self.messages: asyncio.Queue[str] = asyncio.Queue()

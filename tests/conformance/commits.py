@@ -1,4 +1,4 @@
-"""How the suite commits: a plan made of plain Python values, inserted in a writing block."""
+"""Commits for the suite: a plan of plain Python values, inserted in a writing block."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -13,7 +13,7 @@ ADA = Author("ada", verified=True)
 CONFIG = "payments/prod"
 LIMITS = MapLimits(keys=1_000_000, size_bytes=1 << 40)
 DELETED: Any = type("Deleted", (), {"__repr__": lambda _: "DELETED"})()
-"""Stands for a deletion where None would be the value null."""
+"""A deletion; None would be the value null."""
 
 
 _CONSTRUCTORS: Mapping[type, Callable[[Any], Value]] = {

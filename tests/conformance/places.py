@@ -14,7 +14,7 @@ from lamina_server.store.sql.store import SqlStore
 
 
 class Capability(Enum):
-    """What a kind of store may be able to do. The text says why a test of it is skipped elsewhere."""
+    """What a kind of store can do. The text is the reason why a test of it is skipped on other stores."""
 
     KEEPS = "what is in memory goes when it is closed"
     ROWS = "there are no rows that could be damaged"
@@ -24,13 +24,13 @@ class Capability(Enum):
 
 @dataclass(frozen=True)
 class Place:
-    """Where a store is kept. Opened again, it holds the same data if it KEEPS."""
+    """Where a store is. When it is opened again, it has the same data if it KEEPS."""
 
     open: Callable[[], Store]
     capabilities: frozenset[Capability]
 
     def need(self, *capabilities: Capability) -> None:
-        """Skip the test where the store cannot do what it is about."""
+        """Skip the test if the store lacks one of these capabilities."""
         for capability in capabilities:
             if capability not in self.capabilities:
                 pytest.skip(capability.value)
@@ -38,7 +38,7 @@ class Place:
 
 @contextmanager
 def rows_of(store: Store) -> Iterator[Connection]:
-    """Lend a connection on which all is allowed: a failing disk asks neither trigger nor constraint."""
+    """Lend a connection without triggers and constraints: a failing disk does not obey them."""
     assert isinstance(store, SqlStore)
     with store._database.migrating() as engine, engine.begin() as connection:
         lawless = _lawless_postgresql if connection.dialect.name == "postgresql" else _lawless_sqlite
@@ -78,6 +78,6 @@ def _lawless_sqlite(connection: Connection) -> Iterator[None]:
 
 
 def damage(store: Store, statement: str, **parameters: Any) -> None:
-    """Change a store's rows behind its back; at least one must be changed."""
+    """Change rows of a store by SQL; at least one must change."""
     with rows_of(store) as connection:
         assert connection.execute(text(statement), parameters).rowcount > 0

@@ -1,4 +1,4 @@
-"""What a backup of a SQLite file is, and what it leaves alone: the file, its log, its lock and its server's work."""
+"""A backup of a SQLite file: its content, and that it changes neither the file, its log, its lock nor its server."""
 
 import os
 import shutil
@@ -78,7 +78,7 @@ class TestTheCopy:
         assert head_of(target) == 10
 
     def test_a_backup_is_of_one_moment_and_blocks_no_commit(self, store: SqlStore, url: str, folder: Path) -> None:
-        """P12: a commit between two steps neither waits, nor gets into the copy, nor makes the copying begin anew."""
+        """P12: a commit between two steps does not wait, is not in the copy, and does not restart the copying."""
         seen: list[tuple[int, int]] = []
 
         def write(done: int, total: int) -> None:
@@ -98,7 +98,7 @@ class TestTheCopy:
     def test_a_backup_includes_the_log_of_a_crashed_server_and_leaves_the_log_alone(
         self, store: SqlStore, path: Path, folder: Path, tmp_path: Path
     ) -> None:
-        """P1: closing the last connection would checkpoint, were it one that may write."""
+        """P1: to close the last connection would checkpoint the log if that connection could write."""
         crashed = tmp_path / "crashed"
         shutil.copytree(path.parent, crashed)
         (crashed / "lamina.db-shm").unlink()  # as after a power cut
@@ -185,7 +185,7 @@ class TestFailures:
             back_up(url, folder / "none" / "copy.db", nothing)
 
     def test_a_file_that_is_not_a_database_is_refused(self, path: Path, url: str, folder: Path) -> None:
-        path.write_bytes(b"no database, but long enough to be told from one" * 100)
+        path.write_bytes(b"not a database, and long enough to be seen as none" * 100)
         with pytest.raises(UnusableStoreError, match="it is not a SQLite database"):
             back_up(url, folder / "copy.db", nothing)
         path.unlink()
@@ -210,7 +210,7 @@ class TestFailures:
         assert contents(folder) == {}
 
     def test_a_damaged_page_is_refused(self, store: SqlStore, path: Path, url: str, folder: Path) -> None:
-        """P5: no copy is better than one that looks whole."""
+        """P5: a damaged copy that looks whole is worse than none."""
         store.close()
         with path.open("r+b") as file:
             file.seek(-3 * 4096, os.SEEK_END)

@@ -1,4 +1,4 @@
-"""The past: the history of a key, and all changes in order."""
+"""The history of a key, and all changes of a config in order."""
 
 from itertools import islice
 

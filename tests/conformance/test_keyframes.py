@@ -1,4 +1,4 @@
-"""Keyframes change no answer, only what it costs; and a damaged one is passed over."""
+"""Keyframes change no answer, only its cost, and a damaged one is not used."""
 
 from typing import Any
 
@@ -20,7 +20,7 @@ HISTORY: list[dict[str, Any]] = [
 
 
 def answers(reading: Reading) -> list[object]:
-    """Ask for everything that a keyframe could change."""
+    """Return all answers that a keyframe could change."""
     head = reading.head(CONFIG)
     assert head is not None
     filters = [KeyFilter(), KeyFilter(prefixes=("a", "c")), KeyFilter(keys=("b", "d"))]
@@ -96,7 +96,7 @@ def delete(line: str) -> str:
 
 
 def replace(line: str, name: str, version: int) -> str:
-    """Let a line name another value."""
+    """Make a line name another value."""
     other = f"(SELECT id FROM config_value WHERE name = '{name}' AND version = {version})"
     return f"UPDATE {LINES} SET config_value_id = {other} WHERE {_THE_LINE.format(line)}"
 

@@ -20,7 +20,7 @@ ODD_KEYS = [
 
 class TestEntries:
     def test_the_worked_example(self, store: Store) -> None:
-        """The one in the architecture: set, set again, deleted."""
+        """The example of the architecture: set, set again, deleted."""
         commit(store, {"x": 27, "y": 450})
         commit(store, {"x": 28})
         commit(store, {"y": DELETED})
@@ -102,7 +102,7 @@ FILTERS = [
 
 
 def wanted_of(keys: list[str], wanted: KeyFilter) -> list[str]:
-    """Filter as the contract words it, and not as any store does."""
+    """Filter in the contract's words, without the code of a store."""
     return sorted(key for key in keys if key in wanted.keys or any(key.startswith(each) for each in wanted.prefixes))
 
 
@@ -203,7 +203,7 @@ class TestChangedBetween:
         ("low", "high", "expected"),
         [
             (0, 1, ["x", "y"]),
-            (1, 3, ["x"]),  # and back: who asks compares its states
+            (1, 3, ["x"]),  # changed and changed back: the caller compares the states
             (3, 5, ["z"]),
             (0, 5, ["x", "y", "z"]),
             (0, 99, ["x", "y", "z"]),
@@ -219,8 +219,8 @@ class TestChangedBetween:
             assert list(reading.changed_between("nowhere", low, high)) == []
 
 
-def test_iterators_need_not_be_finished(store: Store) -> None:
-    """Whoever stops early, or asks something else in between, gets right answers and leaves no harm."""
+def test_an_iterator_need_not_be_read_to_its_end(store: Store) -> None:
+    """A caller may stop early or ask something else in between: all answers are right, then and later."""
     commit(store, {f"key/{number:05}": number for number in range(3_000)})
     with store.read() as reading:
         one, two = iter(reading.entries(CONFIG, 1)), iter(reading.entries(CONFIG, 1))

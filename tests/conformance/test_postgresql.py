@@ -1,4 +1,4 @@
-"""What PostgreSQL alone has: several servers on one database, and sessions that are cut."""
+"""Tests for PostgreSQL alone: several servers on one database, and sessions that are cut."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -203,7 +203,7 @@ class TestLostSessions:
         assert head_of(store) == 1
 
     def test_a_writer_that_hangs_loses_the_lock(self, database_url: str, other: SqlStore) -> None:
-        """The database ends its session; the other waits no longer than that."""
+        """The database ends its session, and the other server waits no longer than that."""
         hangs = threading.Event()
 
         def hang() -> None:
@@ -258,7 +258,7 @@ class TestWaiting:
         postgres.drop_database(url)
 
     def test_a_reading_block_holds_no_transaction(self, store: SqlStore, operator: Engine) -> None:
-        """It keeps no vacuum from its work, and no failover finds it in the middle."""
+        """It does not hold up vacuum, and a failover cannot interrupt it."""
         commit(store, {"x": 1})
         open_transactions = (
             "SELECT count(*) FROM pg_stat_activity WHERE datname = current_database()"
@@ -291,7 +291,7 @@ def deferred(operator: Engine, body: str) -> Iterator[None]:
 
 class TestCommit:
     def test_it_has_no_timeout(self, store: SqlStore, operator: Engine) -> None:
-        """A standby may be slow; a commit that is cancelled while it waits would pass for a replicated one."""
+        """A standby may be slow, and a commit that is cancelled while it waits would look like a replicated one."""
         body = "IF current_setting('statement_timeout') <> '0' THEN RAISE 'it has a timeout'; END IF;"
         with deferred(operator, body):
             assert commit(store, {"x": 1}).number == 1
@@ -314,7 +314,7 @@ class TestCommit:
             assert commit(store, {"x": 1}).number == 1
 
     def test_a_transaction_that_has_failed_already_is_no_commit(self, store: SqlStore) -> None:
-        """The server answers ROLLBACK to its COMMIT, and calls that a success."""
+        """PostgreSQL answers such a COMMIT with ROLLBACK, without an error."""
 
         def fail_and_go_on() -> None:
             with store._database.writing() as connection, pytest.raises(Exception, match="division by zero"):
@@ -354,7 +354,7 @@ class TestOpening:
         [("off", "on"), ("local", "on"), ("remote_write", "remote_write"), ("remote_apply", "remote_apply")],
     )
     def test_a_commit_waits_for_the_disk_and_for_the_standby(self, postgres: Postgres, theirs: str, ours: str) -> None:
-        """P1, P19: whatever the database's default is; which of the ways to wait is the operator's choice."""
+        """P1, P19: whatever the database's default is; the operator may choose another way to wait."""
 
         def check(url: str) -> None:
             alter_database(url, f"synchronous_commit = {theirs}")
@@ -378,8 +378,8 @@ class TestOpening:
         with pytest.raises(UnusableStoreError, match=text):
             postgresql._check(SimpleNamespace(**{**safe, **on, **found}))
 
-    def test_an_older_server_is_asked_for_nothing_that_it_does_not_know(self) -> None:
-        """Its version is refused in words, and not a parameter of newer ones in PostgreSQL's."""
+    def test_an_older_server_gets_no_parameter_that_it_does_not_know(self) -> None:
+        """So the error is about its version, and not about a parameter that it does not know."""
         assert "idle_session_timeout" not in setup(130_009, {})
         assert "idle_session_timeout" in setup(140_000, {})
         assert "transaction_timeout" not in setup(160_000, {}).replace("idle_in_transaction_session_timeout", "")

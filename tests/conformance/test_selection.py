@@ -1,4 +1,4 @@
-"""A filter as a range and a test: the same keys as the contract's own words, whatever the code points."""
+"""A filter as a range and a test: the same keys as in the contract's words, for all code points."""
 
 from hypothesis import given
 from hypothesis import strategies as st

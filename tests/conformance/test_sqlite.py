@@ -1,4 +1,4 @@
-"""What SQLite alone has: one file for one process, its pragmas, and its errors."""
+"""Tests for SQLite alone: one file for one process, its pragmas, and its errors."""
 
 import sqlite3
 from collections.abc import Callable, Iterator
@@ -152,7 +152,7 @@ class TestConnections:
             connection.exec_driver_sql("INSERT INTO config_name (name) VALUES ('x')")
 
     def test_a_reading_block_holds_no_transaction(self, store: SqlStore) -> None:
-        """Else the write-ahead log could not be emptied while it is open."""
+        """Otherwise the write-ahead log could not be emptied while the block is open."""
         for number in range(3):
             commit(store, {"x": number})
         with store.read() as reading:
@@ -193,7 +193,7 @@ class TestErrors:
         assert commit(store, {"x": 2, "y": "y" * 100_000}).number == 2
 
     def test_a_block_is_lost_even_if_its_error_was_caught(self, store: SqlStore) -> None:
-        """SQLite has rolled back by itself then: what comes after must not be committed alone."""
+        """SQLite has rolled back by itself, so the rest of the block must not be committed alone."""
         (pages,) = writer_of(store).execute("PRAGMA page_count").fetchone()
         writer_of(store).execute(f"PRAGMA max_page_count = {pages + 2}")
 
@@ -212,7 +212,7 @@ class TestErrors:
             assert reading.configs(prefix="", after="", limit=9) == []
 
     def test_the_write_lock_is_taken_when_a_block_begins(self, path: Path, store: SqlStore) -> None:
-        """A transaction that has read already would be refused it, however long it waited."""
+        """A transaction that has read before would not get it, however long it waited."""
         with (
             store.write(),
             closing(sqlite3.connect(path, isolation_level=None, timeout=0)) as other,
@@ -235,7 +235,7 @@ class TestErrors:
     def test_any_other_failed_commit_is_unknown_and_stops_the_store(
         self, path: Path, store: SqlStore, monkeypatch: pytest.MonkeyPatch, *, really: bool
     ) -> None:
-        """What may not be durable is not shown to anybody: only a restart tells."""
+        """A version that may not be durable is shown to no reader; only a restart resolves it."""
         commit(store, {"x": 1})
         with monkeypatch.context() as patch:
             patch.setattr(*self.failing_commit(store, sqlite3.SQLITE_IOERR, really=really))
@@ -275,7 +275,7 @@ class TestErrors:
         return store._database._writer.dialect, "do_commit", commit
 
     def test_a_text_that_is_not_utf8_is_data_loss(self, store: SqlStore) -> None:
-        """P5: what is not UTF-8 never gets as far as its digest."""
+        """P5: a text that is not UTF-8 is found before its digest is compared."""
         commit(store, {"x": "text", "y": 1})
         damage(store, "UPDATE config_value SET string_value = CAST(x'ff' AS TEXT) WHERE name = 'x'")
         with store.read() as reading:

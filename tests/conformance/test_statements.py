@@ -1,4 +1,4 @@
-"""What questions cost, by the databases' own word: indexes alone are walked, and no further for a longer past."""
+"""The cost of queries, by EXPLAIN: they use indexes alone, and a longer history costs no more."""
 
 import re
 from collections.abc import Callable, Iterator, Mapping
@@ -24,8 +24,8 @@ KEYFRAME_EACH_VERSIONS = 250
 TABLES = "config|config_name|config_value|config_value_association|config_request"
 
 
-def live_long(store: Store, *, versions: int) -> None:
-    """Give a store a config with many versions, each of one key, and its keyframes; and a younger one beside it."""
+def fill(store: Store, *, versions: int) -> None:
+    """Fill a store: a config with many versions, each of one key, with keyframes, and another one with fewer."""
     past, other = versions_of(CONFIG), versions_of("other")
     for start in range(0, versions, KEYFRAME_EACH_VERSIONS):
         with store.write() as writing:
@@ -40,7 +40,7 @@ def live_long(store: Store, *, versions: int) -> None:
 
 
 def versions_of(config: str) -> Iterator[Plan]:
-    """Plan one version after the other, without asking a store for what came before."""
+    """Yield the plans of versions, one after the other, without a store."""
     head: Version | None = None
     values: dict[str, Value] = {}
     for number in count(1):
@@ -55,7 +55,7 @@ def versions_of(config: str) -> Iterator[Plan]:
 
 
 def questions(head: int) -> Mapping[str, Callable[[Reading], object]]:
-    """Return what a server asks in its daily work, near the head of a long past and far back in it."""
+    """Return the reads of a server, by name, near the head of a long history and far back in it."""
     prefix = KeyFilter(prefixes=("key/00",))
     keys = KeyFilter(keys=("key/007", "key/070"))
     everything = KeyFilter()
@@ -96,16 +96,16 @@ def questions(head: int) -> Mapping[str, Callable[[Reading], object]]:
 
 ROWS_OF_A_MAP = 5 * 450
 ROWS_OF_OTHERS = 200
-"""Many versions are 3,000. A map costs its keyframe's 200 lines and the 250 values since, a few times over."""
+"""Limits on 3,000 versions. A map costs its keyframe's 200 lines and the 250 values since, a few times over."""
 
 NAMES = list(questions(0))
 SORTED_WHERE_SMALL = "the first changes of many"
-"""PostgreSQL rather sorts a few thousand rows than walk an index and stop; of many, it stops."""
+"""PostgreSQL sorts a few thousand rows rather than stop early in an index; with many rows it stops early."""
 MAPS = {"entries", "a page of entries", "entries by prefix"}
 
 
 def explained(store: SqlStore, ask: Callable[[Reading], object], explain: str) -> list[Any]:
-    """Ask, and return what the database says of each statement that was needed, a row each."""
+    """Make a read, and return the rows of EXPLAIN for each of its statements."""
     with store.read() as reading:
         with said() as statements:
             ask(reading)
@@ -118,12 +118,12 @@ def explained(store: SqlStore, ask: Callable[[Reading], object], explain: str) -
 
 @pytest.fixture(scope="module")
 def sqlite_stores(tmp_path_factory: pytest.TempPathFactory) -> Iterator[list[tuple[SqlStore, int]]]:
-    """Two stores, one with twice as long a past."""
+    """Two stores, the second with twice as many versions."""
     folder: Path = tmp_path_factory.mktemp("statements")
     stores = []
     for versions in (1_500, 3_000):
         store = open_store(f"sqlite:///{folder}/{versions}.db")
-        live_long(store, versions=versions)
+        fill(store, versions=versions)
         stores.append((store, versions))
     yield stores
     for store, _ in stores:
@@ -138,8 +138,8 @@ class TestSqlite:
         assert not [row.detail for row in rows if re.match(rf"SCAN ({TABLES})\b", row.detail)]
 
     @pytest.mark.parametrize("name", NAMES)
-    def test_a_longer_past_costs_no_more(self, sqlite_stores: list[tuple[SqlStore, int]], name: str) -> None:
-        """Counted in the steps of SQLite's virtual machine, which do not depend on the machine that it runs on."""
+    def test_a_longer_history_costs_no_more(self, sqlite_stores: list[tuple[SqlStore, int]], name: str) -> None:
+        """Counted in the steps of SQLite's virtual machine, which are the same on every computer."""
         short, long = (self.steps(store, questions(head)[name]) for store, head in sqlite_stores)
         assert long <= short * 1.1 + 200  # a bisection takes a step or two more
 
@@ -164,14 +164,14 @@ VERSIONS = 3_000
 
 @pytest.fixture(scope="module", params=["statistics", "no statistics"])
 def postgresql_store(request: pytest.FixtureRequest) -> Iterator[SqlStore]:
-    """A store whose planner knows the tables, or knows nothing of them, as after a bulk load."""
+    """A store whose planner has statistics, or has none, as after a bulk load."""
     postgres = request.getfixturevalue("postgres")
     url = postgres.new_database()
     store = open_store(url)
     with store._database.migrating() as engine, engine.begin() as connection:
         for table in TABLES.split("|"):
             connection.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = off)"))
-    live_long(store, versions=VERSIONS)
+    fill(store, versions=VERSIONS)
     if request.param == "statistics":
         _analyse(store)
     yield store
@@ -195,7 +195,7 @@ class TestPostgresql:
 
 
 def nodes_of(plan: Any) -> Iterator[dict[str, Any]]:
-    """Yield the nodes of a plan as EXPLAIN gives it, without those below them."""
+    """Yield each node of a plan from EXPLAIN, without its children."""
     match plan:
         case list():
             for each in plan:
@@ -208,17 +208,17 @@ def nodes_of(plan: Any) -> Iterator[dict[str, Any]]:
 
 
 def touched(node: dict[str, Any]) -> int:
-    """Count the rows of tables and indexes that a node went through, those that it left out as well."""
+    """Count the rows of tables and indexes that a node read, including those that it left out."""
     if "Relation Name" not in node and "Index Name" not in node:
-        return 0  # it works on what other nodes gave it
+        return 0  # it works on the rows of other nodes
     left_out = [each for key, each in node.items() if key.startswith("Rows Removed by")]
     return int(node["Actual Loops"] * (node["Actual Rows"] + sum(left_out)))
 
 
-def test_the_writing_path_walks_indexes_too(tmp_path: Path) -> None:
-    """What a commit asks before and while it writes is among the questions above, or explained here."""
+def test_a_commit_scans_no_table(tmp_path: Path) -> None:
+    """The statements of a commit that are not among the reads above."""
     store = open_store(f"sqlite:///{tmp_path}/lamina.db")
-    live_long(store, versions=500)
+    fill(store, versions=500)
     with said() as statements:
         store.write_keyframe("other")
         with store.write() as writing:

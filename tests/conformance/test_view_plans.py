@@ -1,4 +1,4 @@
-"""What the views cost, by the databases' own word and with no setting of ours: as any tool asks them."""
+"""The cost of the views, by EXPLAIN, on connections with no setting of ours, as any tool has them."""
 
 import re
 import sqlite3
@@ -11,7 +11,7 @@ from sqlalchemy import Connection, create_engine, text
 
 from lamina_server.store.open import open_store
 from tests.conformance.commits import CONFIG
-from tests.conformance.test_statements import KEYS, live_long, nodes_of, touched
+from tests.conformance.test_statements import KEYS, fill, nodes_of, touched
 
 VERSIONS = 3_000
 QUERIES = {
@@ -28,22 +28,22 @@ QUERIES = {
 }
 MAPS = {name for name in QUERIES if "map" in name or name == "head"}
 KEY_HISTORY = {"key history"}
-"""It grows with the changes of its key, as it should: the rest costs the same for a past of any length."""
+"""Its cost grows with the changes of its key, as it should. The others cost the same however long the history is."""
 
 ROWS_OF_A_MAP = 3 * len(KEYS) + 50
-"""The next name, its newest value, and the value's header where that is joined."""
+"""For each key: the next name, its newest value, and the value's header if it is joined."""
 ROWS_OF_OTHERS = 60
 
 
 @pytest.fixture(scope="module")
 def sqlite_paths(tmp_path_factory: pytest.TempPathFactory) -> list[Path]:
-    """Two databases, the second with twice as long a past."""
+    """Two databases, the second with twice as many versions."""
     folder = tmp_path_factory.mktemp("views")
     paths = []
     for versions in (VERSIONS, 2 * VERSIONS):
         paths.append(folder / f"{versions}.db")
         with closing(open_store(f"sqlite:///{paths[-1]}")) as store:
-            live_long(store, versions=versions)
+            fill(store, versions=versions)
     return paths
 
 
@@ -61,7 +61,7 @@ class TestSqlite:
         assert not [line for line in plan if "AUTOMATIC" in line], plan
 
     @pytest.mark.parametrize("name", [name for name in QUERIES if name not in KEY_HISTORY])
-    def test_a_longer_past_costs_no_more(self, sqlite_paths: list[Path], name: str) -> None:
+    def test_a_longer_history_costs_no_more(self, sqlite_paths: list[Path], name: str) -> None:
         short, long = (self.steps(path, QUERIES[name]) for path in sqlite_paths)
         assert long <= short * 1.1 + 200
 
@@ -81,14 +81,14 @@ class TestSqlite:
 
 @pytest.fixture(scope="module", params=["statistics", "no statistics"])
 def postgresql_connection(request: pytest.FixtureRequest) -> Iterator[Connection]:
-    """A connection as others make it, to a database whose planner knows the tables, or knows nothing of them."""
+    """A connection as any tool makes it, to a database whose planner has statistics, or has none."""
     postgres = request.getfixturevalue("postgres")
     url = postgres.new_database()
     engine = create_engine(url, isolation_level="AUTOCOMMIT")
     with closing(open_store(url)) as store, engine.connect() as connection:
         for table in ("config_name", "config", "config_value"):
             connection.execute(text(f"ALTER TABLE {table} SET (autovacuum_enabled = off)"))
-        live_long(store, versions=VERSIONS)
+        fill(store, versions=VERSIONS)
         if request.param == "statistics":
             connection.execute(text("VACUUM ANALYZE"))
         yield connection

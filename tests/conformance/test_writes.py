@@ -34,11 +34,11 @@ from tests.conformance.places import Capability, Place
 
 
 class BoomError(Exception):
-    """What a caller may raise in a block."""
+    """An error that a caller raises in a block."""
 
 
 def everything(reading: Reading) -> object:
-    """Ask a store for all that the tests of this module could have left in it."""
+    """Return everything that the tests of this module could have written to a store."""
     return (
         reading.configs(prefix="", after="", limit=100),
         {config: list(reading.changes(config, after=(0, ""), through=100)) for config in (CONFIG, "other")},
@@ -148,7 +148,7 @@ class TestAtomic:
 
 class TestSerial:
     def test_blocks_of_many_threads_run_one_after_the_other(self, store: Store) -> None:
-        """Each reads a counter and writes it back higher by one, and none is lost."""
+        """Each increments a counter, and no increment is lost."""
         commit(store, {"n": 0})
 
         def count() -> None:
@@ -187,7 +187,7 @@ class TestSerial:
 
 class TestOwnReads:
     def test_every_read_sees_the_inserts_of_its_block(self, store: Store) -> None:
-        """What is asked within the block is answered as it will be after it."""
+        """A read within the block gets the same answer as after it."""
         commit(store, {"x": 1, "y": 1}, now_us=100)
 
         def ask(reading: Reading) -> list[object]:

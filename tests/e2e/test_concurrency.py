@@ -20,7 +20,7 @@ T = TypeVar("T")
 
 @dataclass
 class Outcome:
-    """What one writer was told about one commit, and what it had asked for."""
+    """One writer's commit, and the answer to it."""
 
     keys: dict[str, int]
     version: lamina.Version | None

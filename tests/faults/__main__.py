@@ -1,4 +1,6 @@
-"""Kill servers and databases for long, under load and under watchers, and see that nothing is lost: tests/faults, long.
+"""Kill servers and databases again and again, under load and with watchers, and check that nothing is lost.
+
+This is the long form of tests/faults.
 
     make torture                                       # all of it
     make torture ARGS="--kills 20 --only sqlite"
@@ -8,7 +10,7 @@
     make torture ARGS="--kills 200 --between 100"      # 10,000 commits each
     make torture ARGS="--seed 7 --keep /tmp/torture"   # the same kills as before, histories kept
 
-Ends with 1 if any promise was broken, and then says which, and keeps the histories.
+If a promise was broken, it says which, keeps the histories and exits with 1.
 """
 
 import argparse
@@ -39,13 +41,13 @@ from tests.support.server import ServerProcess
 
 TRIALS = {**watches.TRIALS, **counting.TRIALS}
 KINDS = {"watch": watches.TRIALS, "count": counting.TRIALS}
-"""What `--only` names together."""
+"""Groups of trials that `--only` knows by one name."""
 BACKEND_SHARE, POSTMASTER_SHARE = 0.3, 0.1
 
 
 @dataclass(frozen=True, slots=True)
 class Order:
-    """What was asked for on the command line, of one campaign."""
+    """What the command line asks for, of one campaign."""
 
     folder: Path
     kills: int
@@ -97,7 +99,7 @@ CAMPAIGNS: Mapping[str, Campaign] = {
 
 @contextmanager
 def _bar(console: Console, name: str, kills: int) -> Iterator[Callable[[int], None]]:
-    """Show on a terminal how far it is, and how many commits were acknowledged."""
+    """Show the progress on a terminal, and how many commits were acknowledged."""
     columns = (
         TextColumn("{task.description}"),
         BarColumn(),
@@ -130,7 +132,7 @@ def _torture(name: str, arguments: argparse.Namespace, console: Console) -> Resu
 
 
 def show(results: Mapping[str, Result], console: Console) -> None:
-    """Print what each run came to."""
+    """Print the result of each run."""
     table = Table(title="kill -9 under 16 clients")
     table.add_column("")
     for name in results:
@@ -141,7 +143,7 @@ def show(results: Mapping[str, Result], console: Console) -> None:
 
 
 def _try(name: str, arguments: argparse.Namespace, console: Console) -> Outcome:
-    """Carry out a trial."""
+    """Run a trial."""
     folder = Path(tempfile.mkdtemp(prefix=f"lamina-torture-{name}-", dir=arguments.keep))
     keep = True
     faults = arguments.cuts + arguments.watch_kills if name in CUT_AND_KILLED else 1
@@ -170,8 +172,8 @@ def _try(name: str, arguments: argparse.Namespace, console: Console) -> Outcome:
 
 
 def show_trials(outcomes: Mapping[str, Outcome], console: Console) -> None:
-    """Print what each trial came to."""
-    table = Table("", "", "", title="what watchers and counters went through")
+    """Print the result of each trial."""
+    table = Table("", "", "", title="watchers and counters under faults")
     for name, outcome in outcomes.items():
         for number, (label, figure) in enumerate(outcome.figures.items()):
             table.add_row("" if number else name, label, figure, end_section=number == len(outcome.figures) - 1)
@@ -212,18 +214,18 @@ FIGURES: Mapping[str, Callable[[Result], str]] = {
 
 
 def main() -> None:
-    """Run what was asked for, and print a table."""
+    """Run what the command line asks for, and print a table."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--kills", type=int, default=100, help="on each kind of database")
     parser.add_argument("--between", type=int, default=BETWEEN_MOST, help="most commits between two kills")
     choices = [*CAMPAIGNS, *KINDS, *TRIALS]
     parser.add_argument("--only", choices=choices, action="append", help="default: all; watch: all watch-...")
-    parser.add_argument("--versions", type=int, default=10_000, help="that watchers are told of")
+    parser.add_argument("--versions", type=int, default=10_000, help="that the watchers receive")
     parser.add_argument("--watchers", type=int, default=100)
-    parser.add_argument("--cuts", type=int, default=300, help="on the way of watchers to their servers")
+    parser.add_argument("--cuts", type=int, default=300, help="of the network between watchers and servers")
     parser.add_argument("--watch-kills", type=int, default=20, help="of the servers of watchers")
     parser.add_argument("--seed", type=int, default=secrets.randbelow(1 << 32))
-    parser.add_argument("--keep", type=Path, help="a folder to leave histories and databases in")
+    parser.add_argument("--keep", type=Path, help="a folder in which histories and databases stay")
     arguments = parser.parse_args()
     console = Console()
     asked = arguments.only or [*CAMPAIGNS, *KINDS]

@@ -11,7 +11,7 @@ CONFLICT = "CONFLICT"
 
 
 def _lost(run: Run) -> Iterator[Violation]:
-    """P1: an OK means that the version is there for ever, under its number and hash."""
+    """P1: after an OK the version is there for ever, under its number and hash."""
     for commit in run.history.commits:
         if commit.outcome is not Outcome.OK:
             continue
@@ -23,7 +23,7 @@ def _lost(run: Run) -> Iterator[Violation]:
 
 
 def _doubled(run: Run) -> Iterator[Violation]:
-    """P8: one version for a request id, which is remembered."""
+    """P8: a request id has one version, and is remembered."""
     for request, times in Counter(version.request for version in run.final.versions).items():
         if times > 1:
             yield Violation(Check.DOUBLED, f"{request} has {times} versions")
@@ -38,12 +38,12 @@ def _contiguous(run: Run) -> Iterator[Violation]:
     """P3: versions are exactly 1..head, each the child of the one before."""
     for expected, version in enumerate(run.final.versions, start=1):
         if (version.number, version.parent) != (expected, expected - 1):
-            yield Violation(Check.GAP, f"{version.number} stands where {expected} should")
-            return  # all others are off by as much
+            yield Violation(Check.GAP, f"{version.number} is where {expected} should be")
+            return  # all others would be reported as well
 
 
 def _unasked(run: Run) -> Iterator[Violation]:
-    """P2, P4: what is there was asked for, whole, and was not refused."""
+    """P2, P4: each version was asked for, is whole, and was not refused."""
     for version in run.final.versions:
         attempts = run.attempts.get(version.request)
         if not attempts or attempts[0].changes != version.changes:
@@ -53,10 +53,10 @@ def _unasked(run: Run) -> Iterator[Violation]:
 
 
 def _definitely_refused(attempts: Sequence[Commit]) -> bool:
-    """Tell whether no attempt can have written, nor ever will.
+    """Return whether no attempt has written, and none ever will.
 
-    A conflict is for ever, as no value comes twice: it speaks for the attempts before it, too. Any other refusal
-    speaks for its own attempt alone.
+    A conflict is final, because no value comes twice: it holds for the attempts before it, too. Any other refusal
+    holds for its own attempt alone.
     """
     last = attempts[-1]
     if last.outcome is Outcome.REFUSED and last.reason == CONFLICT:
@@ -65,7 +65,7 @@ def _definitely_refused(attempts: Sequence[Commit]) -> bool:
 
 
 def _ordered(run: Run) -> Iterator[Violation]:
-    """P6: a commit that was asked for when a version was known comes after that version."""
+    """P6: a commit that begins when a version is known gets a later version."""
     for version in run.final.versions:
         attempts = run.attempts.get(version.request)
         known = run.known_before(attempts[0].at) if attempts else 0
@@ -74,7 +74,7 @@ def _ordered(run: Run) -> Iterator[Violation]:
 
 
 def _based(run: Run) -> Iterator[Violation]:
-    """P7, and merging: a required base is the parent; nothing is overwritten that the base did not know."""
+    """P7, and merging: a required base is the parent; no change after the base is overwritten."""
     for version in run.final.versions:
         attempts = run.attempts.get(version.request)
         if not attempts or (base := attempts[0].base) is None:
@@ -88,7 +88,7 @@ def _based(run: Run) -> Iterator[Violation]:
 
 
 def _groundless(run: Run) -> Iterator[Violation]:
-    """P7: a conflict names something that had been asked for by then."""
+    """P7: a conflict is with a commit that had been asked for by then."""
     for commit in run.history.commits:
         if commit.outcome is not Outcome.REFUSED or commit.reason != CONFLICT or commit.ended is None:
             continue
@@ -109,7 +109,7 @@ def _acknowledged_early(run: Run) -> Iterator[Violation]:
 
 
 def _resolved(run: Run) -> Iterator[Violation]:
-    """P8: a commit whose answer was lost has been asked for again until there was one."""
+    """P8: a commit whose answer was lost was sent again until there was an answer."""
     for request, attempts in run.attempts.items():
         if all(attempt.outcome is Outcome.INDETERMINATE for attempt in attempts):
             yield Violation(Check.OPEN, f"{request}, {len(attempts)} attempts, the last: {attempts[-1].reason}")

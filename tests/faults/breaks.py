@@ -1,4 +1,4 @@
-"""Ways to break an imagined history, each with the check that has to find it. Knows no checker but its words."""
+"""Ways to break a synthetic history, each with the check that must find it. Of the checker it knows the names alone."""
 
 from collections.abc import Callable, Iterable
 from dataclasses import replace
@@ -17,13 +17,13 @@ def with_versions(final: Final, versions: Iterable[FinalVersion]) -> Final:
 
 
 def renumbered(final: Final, versions: Iterable[FinalVersion]) -> Final:
-    """Close the gap, as a database would that reuses numbers; each version keeps its hash."""
+    """Give the versions new numbers without gaps, as a database that reuses numbers would; each keeps its hash."""
     fresh = [replace(version, number=n, parent=n - 1) for n, version in enumerate(versions, start=1)]
     return Final(final.source, fresh, {version.request: version.number for version in fresh})
 
 
 def acknowledged(history: History, *, after: float = 0.5) -> Commit:
-    """Give some commit that was answered the first time, from the middle of the run."""
+    """Return a commit from the middle of the run whose first attempt was answered."""
     tried = count_attempts(history)
     found = (c for c in history.commits[int(len(history.commits) * after) :] if c.outcome is Outcome.OK)
     return next(commit for commit in found if tried[commit.request] == 1)
@@ -74,7 +74,7 @@ def forget_a_request(history: History, final: Final) -> Final:
 
 
 def swap(history: History, final: Final) -> Final:
-    """Two versions far from each other change places, and their clients were told so."""
+    """Exchange two versions far from each other; their clients' answers say the same."""
     one, other = 100, len(final.versions) - 100
     new = {one: other, other: one}
     for commit in history.commits:
@@ -111,7 +111,7 @@ def invent(history: History, final: Final) -> Final:
 
 
 def tear(history: History, final: Final) -> Final:
-    """One of the changes of a commit is not there: it was made up of two."""
+    """Have a commit ask for one change more than its version has."""
     torn = acknowledged(history)
     torn.changes = {**torn.changes, "torn": torn.request}
     return final
@@ -151,7 +151,7 @@ def win_on_an_old_base(history: History, final: Final) -> Final:
 
 
 def read_an_old_version(history: History, final: Final) -> Final:
-    """Answer wholly and honestly, from before what others had been told when it was asked for."""
+    """Answer a read with an old version that is whole, although a newer one was known when the read began."""
     call = read(history)
     old = max(1, call.version - 60)
     values = [version.changes[call.key] for version in final.versions[:old] if call.key in version.changes]
@@ -173,7 +173,7 @@ def read_another_value(history: History, final: Final) -> Final:
 
 
 def read_what_is_gone(history: History, final: Final) -> Final:
-    """Shown to a reader, never acknowledged, then lost (P12)."""
+    """Have a read see a version that was never acknowledged and is lost (P12)."""
     call = max((call for call in history.reads if call.outcome is Outcome.OK), key=lambda call: call.version)
     call.version, call.hash = len(final.versions) + 1, hash_of(len(final.versions) + 1)
     return final

@@ -1,4 +1,4 @@
-"""One run: servers under load are hit by one fault after the other, and then all is judged. Knows no kind of fault."""
+"""One run: faults hit servers under load, one after the other; then all is checked. Knows no kind of fault."""
 
 import random
 import time
@@ -20,17 +20,17 @@ from tests.support.server import ServerProcess
 
 CONFIG = "torture/prod"
 WARM_UP, BETWEEN_LEAST, BETWEEN_MOST, AT_LAST = 30, 5, 40, 30
-"""How many commits are acknowledged before the first fault, between two (drawn), and after the last."""
+"""How many commits are acknowledged before the first fault, between two faults (drawn), and after the last."""
 JITTER_SECONDS = 0.01
-"""Drawn on top of the count: else each kill would come just when an answer has left."""
+"""A pause that is drawn in addition: otherwise each kill would come just when an answer has left."""
 RESENT = 100
-"""How many acknowledged commits are sent once more in the end, and must be answered as before."""
+"""How many acknowledged commits are sent again in the end, and must get the same answer."""
 RESOLVING_TRIES = 10
 
 
 @dataclass(frozen=True, slots=True)
 class Struck:
-    """A fault, and when."""
+    """A fault, and its times."""
 
     name: str
     at: int
@@ -39,7 +39,7 @@ class Struck:
 
 @dataclass(slots=True)
 class Result:
-    """What a run came to."""
+    """The result of a run."""
 
     seed: int
     history: History = field(repr=False)
@@ -59,12 +59,12 @@ class Result:
 
     @property
     def resolved(self) -> int:
-        """How many of those got a definite answer in the end."""
+        """How many of the indeterminate commits got a definite answer in the end."""
         open_ = sum(violation.check is Check.OPEN for violation in self.violations)
         return self.indeterminate - open_
 
     def outages_seconds(self) -> list[float]:
-        """Return for each fault how long no commit was acknowledged that was asked for after it."""
+        """Return for each fault how long it took until a commit that began after it was acknowledged."""
         answered = sorted((c.at, c.ended) for c in self.history.commits if c.outcome is Outcome.OK and c.ended)
         return [
             (min(ended for at, ended in answered if at > fault.at) - fault.at) / 1e9
@@ -73,7 +73,7 @@ class Result:
         ]
 
     def explain(self, limit: int = 20) -> str:
-        """Say what is broken, and how to see it again."""
+        """Describe what is broken, and how to repeat the run."""
         counts = ", ".join(f"{number} {name.name}" for name, number in count(self.violations).items())
         first = "\n".join(map(str, self.violations[:limit]))
         return f"seed {self.seed}: {counts}\n{first}"
@@ -81,7 +81,7 @@ class Result:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """What is to be done to whom.
+    """Which faults are to hit which servers.
 
     faults   the kinds, in the order in which they strike
     url      the database of all servers
@@ -100,7 +100,7 @@ class Plan:
 
 
 def run(plan: Plan) -> Result:
-    """Carry out a plan, and judge it."""
+    """Carry out a plan, and check the result."""
     targets = [server.target for server in plan.servers]
     prepare(targets, plan.folder)
     dice = random.Random(plan.seed)
@@ -116,7 +116,7 @@ def run(plan: Plan) -> Result:
 
 
 def judge(url: str, targets: Sequence[str], folder: Path, *, seed: int, healthy: Sequence[Phase] = ()) -> Result:
-    """Resolve what is open, read the final state from everywhere, and check everything."""
+    """Resolve the open commits, read the final state from everywhere, and check everything."""
     before = from_database(url, CONFIG)
     _resolve(targets, folder, random.Random(seed))
     final = from_database(url, CONFIG)
@@ -143,7 +143,7 @@ def _strike(fault: Fault, loads: Loads, dice: random.Random, plan: Plan) -> Stru
 
 
 def _between(struck: Sequence[Struck]) -> list[Phase]:
-    """Return the times between faults, each of which began when somebody had been waited for."""
+    """Return the times between faults; each begins when the fault before it was repaired."""
     return [
         Phase(f"before fault {number}", one.recovered, other.at)
         for number, (one, other) in enumerate(pairwise(struck), start=2)
@@ -151,7 +151,7 @@ def _between(struck: Sequence[Struck]) -> list[Phase]:
 
 
 def _resolve(targets: Sequence[str], folder: Path, dice: random.Random) -> None:
-    """Send again what is open, under the same request ids, until it is answered; and some of what was answered."""
+    """Send the open commits again under their request ids until they are answered, and some that were answered."""
     commits = histories.load(folder).commits
     answered = {commit.request: commit for commit in commits if commit.outcome is not Outcome.INDETERMINATE}
     open_ = {commit.request: commit for commit in commits if commit.request not in answered}

@@ -1,15 +1,14 @@
-"""Judges a run: from what clients were told and from what is there in the end, to the promises that were broken.
+"""Finds the promises that a run has broken, from the answers to its clients and from the final state.
 
-Pure, and knows no server. Every commit writes values that no other writes, so the order of versions needs no search:
-all checks together are linear in the history, but for sorting it by time.
+Pure; knows no server. Every commit writes values that no other writes, so the order of versions needs no search: all
+checks together are linear in the history, except for sorting it by time.
 """
 
 from bisect import bisect_left, bisect_right
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-from tests.faults import acknowledged as written
-from tests.faults import observed as told
+from tests.faults import acknowledged, observed
 from tests.faults.final_state import Final
 from tests.faults.histories import History, Outcome
 from tests.faults.runs import Run
@@ -34,7 +33,8 @@ def check(
     healthy  the times in which nothing was broken
     """
     run = Run(history, final)
-    violations = [violation for validate in (*written.VALIDATORS, *told.VALIDATORS) for violation in validate(run)]
+    validators = (*acknowledged.VALIDATORS, *observed.VALIDATORS)
+    violations = [violation for validate in validators for violation in validate(run)]
     if before is not None:
         violations += _rewritten(before, final)
     return violations + list(_idle(history, healthy))
@@ -53,7 +53,7 @@ def agree(one: Final, other: Final) -> list[Violation]:
 
 
 def _rewritten(before: Final, final: Final) -> Iterator[Violation]:
-    """P5: the past stays as it was."""
+    """P5: no version ever changes."""
     now = {version.number: version for version in final.versions}
     for version in before.versions:
         if now.get(version.number) != version:
@@ -61,7 +61,7 @@ def _rewritten(before: Final, final: Final) -> Iterator[Violation]:
 
 
 def _idle(history: History, healthy: Sequence[Phase]) -> Iterator[Violation]:
-    """See that something succeeded: a run in which nothing happens proves nothing."""
+    """Check that something succeeded: a run in which nothing happens proves nothing."""
     ends = sorted(
         commit.ended for commit in history.commits if commit.outcome is Outcome.OK and commit.ended is not None
     )

@@ -1,6 +1,6 @@
 """One recording client on the generated stubs: every call is in its history before it is sent. Knows no load.
 
-The bare stubs, because the SDK would repeat and merge by itself, and what is to be recorded is each attempt.
+It does not use the SDK, which repeats and merges by itself: each attempt must be recorded.
 """
 
 import itertools
@@ -16,7 +16,7 @@ from lamina_protos.v1 import lamina_pb2_grpc
 from tests.faults.histories import Outcome, Recorder
 
 CALL_SECONDS = 10.0
-"""Longer than any restart takes: who waits for a server that comes back should see it."""
+"""Longer than any restart takes, so that a call that waits for a server outlasts its restart."""
 OPEN = frozenset(
     {
         grpc.StatusCode.UNAVAILABLE,
@@ -27,7 +27,7 @@ OPEN = frozenset(
     }
 )
 CHANNEL_OPTIONS = (
-    ("grpc.enable_retries", 0),  # each attempt is to be seen
+    ("grpc.enable_retries", 0),  # each attempt must be recorded
     ("grpc.initial_reconnect_backoff_ms", 50),
     ("grpc.min_reconnect_backoff_ms", 50),
     ("grpc.max_reconnect_backoff_ms", 500),
@@ -57,7 +57,7 @@ class Intent:
 class Client:
     """Calls the servers in turn, each until it fails, and records.
 
-    known  the newest version that this client was told of
+    known  the newest version in any answer to this client
     """
 
     def __init__(self, config: str, targets: Sequence[str], recorder: Recorder) -> None:
@@ -78,7 +78,7 @@ class Client:
         self.close()
 
     def close(self) -> None:
-        """End what is under way, and close the file."""
+        """Close the channels, which ends the calls under way, and the file."""
         for channel in self._channels:
             channel.close()
         self._recorder.close()
@@ -113,11 +113,11 @@ class Client:
         return self._answer(call, send)
 
     def watch(self) -> Answer:
-        """Record what a watch from the last version known tells, until it ends."""
+        """Record the versions of a watch after the last known version, until it ends."""
         call = self._recorder.watch(self.known)
         request = pb.WatchKeyHistoryRequest(config=self.config, after=pb.Cursor(version=self.known))
         self._watching = replies = self._stub.WatchKeyHistory(request, wait_for_ready=True)
-        if self._cancelled:  # looked at after the call is there to be cancelled: one of the two sees the other
+        if self._cancelled:  # `cancel` sets it before it reads `_watching`, so one of the two threads cancels
             replies.cancel()
         try:
             for reply in replies:
@@ -130,7 +130,7 @@ class Client:
         raise RuntimeError("a watch ended without an error, and has no end of its own")
 
     def cancel(self) -> None:
-        """End the watch, and any further one at once. From any thread."""
+        """End the watch, and any later one at once. Can be called from any thread."""
         self._cancelled = True
         if self._watching is not None:
             self._watching.cancel()
@@ -153,7 +153,7 @@ class Client:
 
 
 def answer_of(error: grpc.RpcError) -> Answer:
-    """Tell what an error leaves a caller with, and its reason: the server's, or else gRPC's own code."""
+    """Return the outcome of a call that ended with an error, and the reason: the server's, or else gRPC's code."""
     ended: Any = error
     code: grpc.StatusCode = ended.code()
     outcome = Outcome.INDETERMINATE if code in OPEN else Outcome.REFUSED

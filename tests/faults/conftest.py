@@ -10,7 +10,7 @@ from tests.support import absent
 from tests.support.postgres import Postgres, PostgresAbsentError
 from tests.support.server import ServerProcess
 
-# Whatever the other tests do: what is broken here is a program of its own, as in production.
+# Other tests fork their servers. A server that is broken here is a program of its own, as in production.
 ServerProcess.forks = False
 
 
@@ -27,7 +27,7 @@ def mortal_postgres() -> Iterator[Postgres]:
 
 @pytest.fixture
 def seed() -> int:
-    """Another one in each run; a failure prints it."""
+    """A new seed for each run; a failure prints it."""
     seed = secrets.randbelow(1 << 32)
     print(f"seed {seed}")
     return seed

@@ -1,4 +1,4 @@
-"""Processes that count in one key by transactions while servers are killed: none may be lost or doubled.
+"""Processes that increment one key by transactions while servers are killed: no increment may be lost or doubled.
 
     python -m tests.faults.counting --target localhost:7440 --config count --times 100
 
@@ -27,14 +27,14 @@ PROCESSES, TIMES, KILLS = 50, 100, 5
 """Of the long form."""
 TIMEOUT_SECONDS = 10.0
 END_SECONDS = 600.0
-"""Far more than any run takes: a process that hangs is a failure, and has to be told from a slow one."""
+"""Far more than any run takes, so that a process which is still running then must be hanging."""
 
 
 @dataclass(frozen=True, slots=True)
 class Counts:
-    """What a run came to: the number that is there in the end, how many versions made it, and how often the link broke.
+    """The result of a run: the number in the end, how many versions made it, and how many answers were lost.
 
-    open  how often an answer stayed away for all of a verb's time, so that a process had to find out
+    open  how often no answer came within the timeout of a call, so that a process had to ask again
     """
 
     counted: int
@@ -43,7 +43,7 @@ class Counts:
 
 
 def run(servers: Sequence[ServerProcess], *, processes: int, times: int, kills: int, seed: int = 0) -> Counts:
-    """Have processes count, and kill servers meanwhile, spread over what is counted."""
+    """Have processes count, and kill servers meanwhile, at counts that are drawn."""
     dice, target = random.Random(seed), ",".join(server.target for server in servers)
     with lamina.connect(target, timeout=TIMEOUT_SECONDS) as client, ExitStack() as stack:
         client.config(CONFIG, create=True).transact(lambda draft: draft.setdefault(KEY, 0))
@@ -96,7 +96,7 @@ def _outcome(servers: Sequence[ServerProcess], order: Order) -> Outcome:
         "counted": f"{counts.counted:,}",
         "versions": f"{counts.versions:,}",
         "kills of a server": f"{KILLS}",
-        "answers that stayed away": f"{counts.open:,}",
+        "answers that did not come": f"{counts.open:,}",
         "seconds": f"{time.monotonic() - began:.0f}",
     }
     is_exact = counts.counted == counts.versions == expected
@@ -104,7 +104,7 @@ def _outcome(servers: Sequence[ServerProcess], order: Order) -> Outcome:
 
 
 def count(config: Any, times: int) -> None:
-    """Count so many times, whatever happens."""
+    """Count so many times, through all errors."""
     for _ in range(times):
         is_open = False
         while True:
@@ -117,7 +117,7 @@ def count(config: Any, times: int) -> None:
             except lamina.UnavailableError as error:
                 is_open = is_open or error.request_id is not None
                 _say(b"?")
-            except lamina.ConflictError:  # what was open has not been written
+            except lamina.ConflictError:  # the open commit was not written
                 config.discard()
                 is_open = False
         _say(b".")

@@ -1,4 +1,4 @@
-"""A small disk of memory, to be filled to the last byte and emptied again."""
+"""A small disk in memory, which can be filled to the last byte and emptied again."""
 
 import subprocess
 from collections.abc import Iterator
@@ -27,7 +27,7 @@ class SmallDisk:
                 filler.truncate(filler.tell() - but_bytes)
 
     def clear(self) -> None:
-        """Give the room back."""
+        """Free the disk again."""
         self._filler.unlink()
 
     @property
@@ -59,5 +59,5 @@ def small_disk(folder: Path, size_bytes: int) -> Iterator[SmallDisk]:
     try:
         yield SmallDisk(folder)
     finally:
-        # Lazily: a test that fails may hold a file of it for a while, and shall not leave the disk behind.
+        # Lazily, because a test that fails may keep a file of it open for a while.
         subprocess.run(["umount", "--lazy", str(folder)], check=True)

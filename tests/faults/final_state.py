@@ -1,4 +1,4 @@
-"""What a config holds when all is over, as plain data for the checker. Knows no server and no database."""
+"""The final state of a config, as plain data for the checker. Knows no server and no database."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class FinalVersion:
-    """One version: which commit it says to be (its message is the request id), and what it changed; None: deleted."""
+    """One version: its commit's request id (which is the version's message), and its changes; None: deleted."""
 
     number: int
     parent: int
@@ -20,7 +20,7 @@ class Final:
     """All versions of the config in the order of their numbers, from one place.
 
     source    where it was read
-    requests  request id -> the version that answers it; None where the place does not tell
+    requests  request id -> the version that answers it; None if the place does not show it
     """
 
     source: str

@@ -1,8 +1,8 @@
-"""What clients did and what they were told, as JSON lines: written as it happens, read back for the checker.
+"""The calls of clients and their answers, as JSON lines: written as they happen, read back for the checker.
 
-Knows no server and no database. One file for each client. The line of an invocation is in the file before the request
-leaves, so that a client which dies has said what it may have caused. Times are nanoseconds of the machine's monotonic
-clock, which all processes of one machine share.
+Knows no server and no database. Each client has a file. The line of a call is in the file before the request leaves, so
+the history of a client that dies has every call that may have had an effect. Times are nanoseconds of the machine's
+monotonic clock, which all processes of one machine share.
 
 Worked example: a commit that was answered, one whose server died, and a read:
 
@@ -24,7 +24,7 @@ from typing import Any
 
 
 class Outcome(StrEnum):
-    """How a call ended, as its client knows. One that has no end in the history is indeterminate."""
+    """How a call ended, as far as its client knows. A call without an end in the history is indeterminate."""
 
     OK = "ok"
     REFUSED = "refused"
@@ -33,10 +33,10 @@ class Outcome(StrEnum):
 
 @dataclass(slots=True, kw_only=True)
 class Call:
-    """What every call has.
+    """The fields of every call.
 
     at       when it was invoked
-    ended    when its answer was there; None: never
+    ended    when its answer came; None: never
     reason   why it was refused or is open
     """
 
@@ -53,8 +53,8 @@ class Call:
 class Commit(Call):
     """One attempt to commit. Attempts under one request id are one commit.
 
-    changes  key -> value, of which no other commit ever writes the same
-    base     the version that it was made against; None: whatever the head is
+    changes  key -> value; no other commit writes the same value
+    base     the version that it was made against; None: the head, whichever that is
     require  whether the head had to be the base
     """
 
@@ -74,14 +74,14 @@ class Read(Call):
 
 @dataclass(slots=True, kw_only=True)
 class Watch(Call):
-    """One session of a watcher. None ends well: it is cut, or cancelled, or refused."""
+    """One session of a watcher. Each is cut, cancelled or refused in the end."""
 
     after: int
 
 
 @dataclass(slots=True, kw_only=True)
 class Seen:
-    """One version that a watcher was told of. A watcher that was cut off has gone on from its last one."""
+    """One version that a watcher received. A watcher that was cut off has gone on after its last one."""
 
     client: str
     at: int
@@ -105,7 +105,7 @@ class Recorder:
     def __init__(self, folder: Path, client: str) -> None:
         self.client = client
         self._calls = 0
-        # Unbuffered: each line is with the kernel when `write` returns, whatever becomes of this process.
+        # Unbuffered: the kernel has each line when `write` returns, even if this process dies then.
         self._file = (folder / f"{client}.jsonl").open("ab", buffering=0)
 
     def commit(self, request: str, changes: Mapping[str, str], *, base: int | None, require: bool) -> int:
@@ -129,7 +129,7 @@ class Recorder:
         self._write(do=outcome, id=call, reason=reason)
 
     def seen(self, version: int, hash_: bytes) -> None:
-        """Note a version that a watch has told of."""
+        """Note a version that a watch has received."""
         self._write(do="seen", version=version, hash=hash_.hex())
 
     def close(self) -> None:
@@ -142,7 +142,7 @@ class Recorder:
         return self._calls
 
     def _write(self, **fields: Any) -> None:
-        # Read here: before the request leaves, and after its answer is there.
+        # The clock is read here: before the request leaves, and after its answer has come.
         line = json.dumps({**fields, "at": time.monotonic_ns()}, separators=(",", ":"))
         self._file.write(line.encode() + b"\n")
 
@@ -157,7 +157,7 @@ def load(folder: Path) -> History:
 
 
 def add(history: History, client: str, lines: Iterable[bytes]) -> None:
-    """Add the lines of one client. A last line that was cut off by the client's death is no line."""
+    """Add the lines of one client. A last line that the client's death has cut off is ignored."""
     calls: dict[int, Call] = {}
     for line in lines:
         if line.endswith(b"\n"):

@@ -1,4 +1,4 @@
-"""strace as a saboteur: it makes system calls of running processes fail, or kills a process as it enters one."""
+"""Faults by strace: it makes system calls of running processes fail, or kills a process as it enters one."""
 
 import shutil
 import subprocess
@@ -17,24 +17,24 @@ _FORBIDDEN = "Operation not permitted"
 
 @dataclass(frozen=True, slots=True)
 class Injection:
-    """A sabotage under way, or over."""
+    """An injection of faults, which is under way or over."""
 
     trace: Path
 
     @property
     def happened(self) -> bool:
-        """Whether any call was sabotaged so far."""
+        """Whether a fault was injected so far."""
         text = self.trace.read_text(encoding="utf-8", errors="replace")
         return "(INJECTED)" in text or "killed by SIGKILL" in text
 
 
 @contextmanager
 def injecting(*pids: int, calls: str, what: str, trace: Path, only: Sequence[Path] = ()) -> Iterator[Injection]:
-    """Sabotage processes, all their threads included, while the block lasts.
+    """Inject faults into processes, with all their threads, while the block lasts.
 
     calls  names of system calls, with commas between them
-    what   what happens at each of them, as strace has it: `error=EIO`, `signal=KILL:when=1`
-    only   of these files alone; they must exist
+    what   the fault, in strace's words: `error=EIO`, `signal=KILL:when=1`
+    only   the files whose calls fail; they must exist
     """
     program = shutil.which("strace")
     if program is None:
@@ -49,7 +49,7 @@ def injecting(*pids: int, calls: str, what: str, trace: Path, only: Sequence[Pat
         _wait_until_attached(process.stderr, len(pids))
         yield Injection(trace)
     finally:
-        process.terminate()  # it lets go of the process, and ends
+        process.terminate()  # strace detaches from the process, and ends
         process.communicate(timeout=END_SECONDS)
 
 

@@ -1,10 +1,10 @@
-"""Clients that commit to one config, read it and watch it, until they are told to stop. Knows no fault.
+"""Clients that commit to one config, read it and watch it until they must stop. Knows no fault.
 
-A process of its own, so that what it recorded does not depend on who judges it:
+They run in a process of their own, so that the test cannot disturb their records:
 
     python -m tests.faults.load --config shop/prod --target localhost:7440 --folder DIR --clients 8 --seed 1
 
-Each commit that was acknowledged is one byte on its standard output. It stops when its standard input ends.
+It writes one byte to its standard output for each acknowledged commit. It stops when its standard input ends.
 """
 
 import argparse
@@ -21,16 +21,16 @@ from tests.faults.histories import Outcome, Recorder
 
 OWN_KEYS, SHARED_KEYS = 4, 16
 READS, DISJOINT, SAME_KEYS = 0.25, 0.70, 0.85
-"""Where the dice say what comes next: a read, a commit of keys of one's own, one of everybody's, one that
-insists on its base."""
+"""Bounds of a drawn number: below the first a client reads, below the second it commits to its own keys, below the
+third to its own and shared keys, and otherwise to a shared key with a required base."""
 LEFT_OPEN = 0.3
-"""How often a client goes on without knowing what became of its commit, and leaves it to be resolved at the end."""
+"""The probability that a client leaves a commit without an answer to be resolved at the end."""
 PAUSE_SECONDS = 0.01, 0.2
-"""Between two attempts: as long as any client waits, so that a database that is gone is not asked all the time."""
+"""The pause between two attempts, so that a database that is gone is not asked all the time."""
 
 
 class Worker:
-    """What one client does, one call after the other."""
+    """The calls of one client, one after the other."""
 
     def __init__(self, client: Client, dice: random.Random, stop: threading.Event) -> None:
         self._client = client
@@ -40,7 +40,7 @@ class Worker:
         self._count = 0
 
     def run(self) -> None:
-        """Work until told to stop."""
+        """Make calls until `stop` is set."""
         while not self._stop.is_set():
             if self._dice.random() < READS:
                 self._read()
@@ -59,7 +59,7 @@ class Worker:
         return Intent(request, {shared: request}, base=self._client.known, require=True)
 
     def _commit(self, intent: Intent) -> None:
-        """Try until the answer is definite, or leave it open."""
+        """Try until the answer is definite, or leave the commit open."""
         while True:
             answer = self._client.commit(intent)
             if answer.outcome is Outcome.OK:
@@ -80,7 +80,7 @@ class Worker:
 
 
 def watch(client: Client, dice: random.Random, stop: threading.Event) -> None:
-    """Follow the config through every cut, until told to stop or told that its past is another."""
+    """Watch the config through every cut, until `stop` is set or the server refuses the cursor."""
     answer = Answer(Outcome.INDETERMINATE)
     while answer.outcome is not Outcome.REFUSED:
         answer = client.watch()
@@ -89,12 +89,12 @@ def watch(client: Client, dice: random.Random, stop: threading.Event) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run some clients, and one that watches, until the end of standard input."""
+    """Run some clients and a watcher until standard input ends."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True)
-    parser.add_argument("--target", required=True, action="append", help="each client begins with another one")
+    parser.add_argument("--target", required=True, action="append", help="the clients begin with different ones")
     parser.add_argument("--folder", required=True, type=Path)
-    parser.add_argument("--name", default="c", help="what the names of these clients begin with")
+    parser.add_argument("--name", default="c", help="the beginning of these clients' names")
     parser.add_argument("--clients", type=int, default=8)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
@@ -114,7 +114,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
 
 
 def make(options: argparse.Namespace, number: int | None) -> Client:
-    """Make one client, or the one that watches."""
+    """Make one client; without a number, the watcher."""
     targets: list[str] = options.target
     turn = (number or 0) % len(targets)
     name = f"{options.name}-watcher" if number is None else f"{options.name}{number}"
@@ -122,7 +122,7 @@ def make(options: argparse.Namespace, number: int | None) -> Client:
 
 
 def dice_of(options: argparse.Namespace, client: Client) -> random.Random:
-    """Make a client's dice: the same for the same seed."""
+    """Return a client's random numbers: the same for the same seed."""
     return random.Random(f"{options.seed} {client.name}")
 
 

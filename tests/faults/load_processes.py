@@ -1,4 +1,4 @@
-"""The processes of a load, from the outside: started, counted, ended. Knows their command line alone."""
+"""Starts the processes of a load, counts their commits, and ends them. Knows their command line alone."""
 
 import subprocess
 import sys
@@ -13,7 +13,7 @@ from tests.faults.progress import Progress
 ROOT = Path(__file__).parents[2]
 PROCESSES, CLIENTS = 2, 16
 END_SECONDS = 30.0
-"""More than the last call of each client may take."""
+"""Longer than the last call of each client may take."""
 
 
 class Loads:
@@ -56,11 +56,11 @@ class Loads:
                 assert process.stdout is not None
                 process.stdout.close()
         if error is None and any(codes):
-            raise RuntimeError(f"the clients' processes ended with {codes}; what they said is above")
+            raise RuntimeError(f"the clients' processes ended with {codes}; their output is above")
 
     @property
     def acknowledged(self) -> int:
-        """How many commits the clients were told of so far."""
+        """How many commits were acknowledged so far."""
         return self._progress.acknowledged
 
     def wait_for(self, more: int) -> None:

@@ -1,6 +1,6 @@
-"""What kills: a server, a backend of its database, the whole database. Knows no history.
+"""Faults that kill: a server, a backend of its database, the whole database. Knows no history.
 
-Each kind kills at once and brings back what does not come back by itself, so that a run can go on.
+Each fault kills at once, and restarts what does not come back by itself, so that a run can go on.
 """
 
 import os
@@ -21,12 +21,12 @@ _BACKENDS = (
     "SELECT pid FROM pg_stat_activity WHERE backend_type = 'walwriter'"
     " OR (datname = current_database() AND application_name = 'lamina-server') ORDER BY pid"
 )
-"""Whoever may be about to write the log. There is always one."""
+"""The processes that may be writing the database's log. There is always one."""
 
 
 @dataclass(frozen=True, slots=True)
 class Fault:
-    """One kind of fault. When `strike` returns, what was hit is up again, or coming up by itself."""
+    """One kind of fault. When `strike` returns, its victim is up again, or comes up by itself."""
 
     name: str
     strike: Callable[[random.Random], None]
@@ -46,7 +46,7 @@ def server_kill(servers: Sequence[ServerProcess], *, postgres: Postgres | None =
 
 
 def backend_kill(postgres: Postgres, url: str) -> Fault:
-    """Kill a backend that serves us: the postmaster then ends all others, and recovers, as after any crash."""
+    """Kill a backend of a server: the postmaster then ends all others, and recovers, as after any crash."""
 
     def strike(dice: random.Random) -> None:
         with suppress(ProcessLookupError):
@@ -56,11 +56,11 @@ def backend_kill(postgres: Postgres, url: str) -> Fault:
 
 
 def backends(postgres: Postgres, url: str) -> list[int]:
-    """Return the process ids of all that write the database's log."""
+    """Return the ids of the processes that write the database's log."""
     database = make_url(url)
     host, user, name = str(database.query["host"]), database.username, database.database
     while True:
-        postgres.until_ready()  # it may still be recovering from the fault before, or be about to
+        postgres.until_ready()  # it may still have to recover from the fault before
         try:
             with psycopg.connect(host=host, user=user, dbname=name, autocommit=True) as connection:
                 return [pid for (pid,) in connection.execute(_BACKENDS)]
@@ -90,7 +90,7 @@ def mixture(
 
 @contextmanager
 def running(servers: Sequence[ServerProcess], folder: Path) -> Iterator[Sequence[ServerProcess]]:
-    """Run servers while the block lasts; what they log goes to `folder`."""
+    """Run servers while the block lasts; their logs go to `folder`."""
     with ExitStack() as stack:
         for number, server in enumerate(servers, start=1):
             server.log_file = folder / f"server-{number}.log"

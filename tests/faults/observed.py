@@ -1,4 +1,4 @@
-"""Validators of what was told: one function for each promise about reads, watches and answers. Pure."""
+"""Validators of what clients observed: one function for each promise about reads, watches and answers. Pure."""
 
 from bisect import bisect_right
 from collections import defaultdict
@@ -14,7 +14,7 @@ BUG = "BUG"
 
 
 def _reads(run: Run) -> Iterator[Violation]:
-    """P6, P12: a read sees all that was known before it began, and what it sees is there for ever."""
+    """P6, P12: a read sees every version that was known before it began, and the version that it sees stays."""
     for read in run.history.reads:
         if read.outcome is not Outcome.OK or read.ended is None:
             continue
@@ -35,7 +35,7 @@ def _value(run: Run, key: str, version: int) -> str | None:
 
 
 def _backward(run: Run) -> Iterator[Violation]:
-    """P13: what one client is told never goes back. A repeated commit may be answered by an old version."""
+    """P13: the versions in the answers to one client never go back. A repeated commit may get an old version."""
     newest: dict[str, int] = defaultdict(int)
     calls: list[Call] = [attempts[0] for attempts in run.attempts.values()]
     for call in sorted([*calls, *run.history.reads], key=invoked):
@@ -46,7 +46,7 @@ def _backward(run: Run) -> Iterator[Violation]:
 
 
 def _watched(run: Run) -> Iterator[Violation]:
-    """P9: a watcher's sessions, one after the other, are the history itself."""
+    """P9: a watcher's sessions together are the whole history, in order."""
     at: dict[str, int] = defaultdict(int)
     for seen in run.history.seen:
         if seen.version != at[seen.client] + 1:
@@ -54,9 +54,9 @@ def _watched(run: Run) -> Iterator[Violation]:
         at[seen.client] = seen.version
         version = run.versions.get(seen.version)
         if version is None or version.hash != seen.hash:
-            yield Violation(Check.WRONG, f"{seen.client} was told another version {seen.version}")
+            yield Violation(Check.WRONG, f"{seen.client} received another version {seen.version}")
         elif run.begun(seen.version) > seen.at:
-            yield Violation(Check.EARLY, f"{seen.client} was told of {seen.version}")
+            yield Violation(Check.EARLY, f"{seen.client} received {seen.version}")
 
 
 def _unexpected(run: Run) -> Iterator[Violation]:

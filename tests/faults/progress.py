@@ -3,15 +3,15 @@
 import threading
 
 PROGRESS_SECONDS = 40.0
-"""Longer than any server takes to come back: after it, nothing moves any more."""
+"""Longer than any server takes to come back: after such a time without a commit, there will be none."""
 
 
 class StalledError(Exception):
-    """Nothing was acknowledged for so long that nothing will be."""
+    """No commit was acknowledged for PROGRESS_SECONDS, so none will be."""
 
 
 class Progress:
-    """Counts what is acknowledged, for whoever waits for it. Shared by threads."""
+    """Counts acknowledged commits, for threads that wait for them. Shared by threads."""
 
     def __init__(self) -> None:
         self.acknowledged = 0
@@ -25,18 +25,21 @@ class Progress:
             self._counted.notify_all()
 
     def fail(self, error: BaseException) -> None:
-        """Let whoever waits know that there is no use in it."""
+        """Make `wait_for` and `check` raise this error."""
         with self._counted:
             self._error = error
             self._counted.notify_all()
 
     def check(self) -> None:
-        """Raise what somebody failed with."""
+        """Raise the error of `fail`, if there is one."""
         if self._error is not None:
             raise self._error
 
     def wait_for(self, more: int) -> None:
-        """Wait until so many more commits are acknowledged; raise StalledError if none is for long, or what failed."""
+        """Wait until so many more commits are acknowledged.
+
+        Raise StalledError if none is for long, or the error of `fail`.
+        """
         with self._counted:
             goal = self.acknowledged + more
             while (before := self.acknowledged) < goal:

@@ -1,11 +1,11 @@
-"""A TCP proxy in front of one server that misbehaves when it is told to, also on open connections. Knows bytes alone.
+"""A TCP proxy in front of one server that misbehaves on command, also on open connections. Knows bytes alone.
 
-It runs in a thread of its own, on asyncio, so that threads and coroutines may use it alike:
+It runs in a thread of its own, on asyncio, so that both threads and coroutines can use it:
 
     with Proxy(server.target) as proxy:
         client = lamina.connect(proxy.target)
-        proxy.switch(Mode(blackholes={Way.UP, Way.DOWN}))    # half-open: nothing comes through, and nobody is told
-        proxy.switch(PASS)                                   # ... and all that was held back arrives after all
+        proxy.switch(Mode(blackholes={Way.UP, Way.DOWN}))    # half-open: nothing comes through, without an error
+        proxy.switch(PASS)                                   # ... and now everything held back arrives
         proxy.reset()
 """
 
@@ -23,16 +23,16 @@ from typing import Any, Self, TypeVar
 
 CHUNK_BYTES = 1 << 16
 CHUNKS = 16
-"""What one way of a connection may hold: little, so that a reader who stops is felt at the other end."""
+"""How much one way of a connection holds: little, so that the sender soon notices when its receiver stops."""
 CALL_SECONDS = 10.0
 _NO_LINGER = struct.pack("ii", 1, 0)
-"""With it, a socket that is closed says RST and not FIN."""
+"""With it, a socket that is closed sends RST and not FIN."""
 
 Result = TypeVar("Result")
 
 
 class Way(Enum):
-    """Where bytes go."""
+    """The direction of bytes."""
 
     UP = "to the server"
     DOWN = "to the client"
@@ -45,11 +45,11 @@ BOTH_WAYS = frozenset(Way)
 class Mode:
     """How a proxy treats all its connections.
 
-    latency_seconds  how long every byte is under way, and up to `jitter_seconds` more; the order stays
-    blackholes       the ways on which bytes are not taken any more, while the connection stays
-    bytes_per_second  how fast bytes come through on each way of a connection; 0 is at once
-    cut_after_bytes  after how many bytes each connection is cut, by way, counted from the switch
-    refuses          whether new connections are refused
+    latency_seconds   how long every byte is delayed, and up to `jitter_seconds` more; the order stays
+    blackholes        the ways on which no bytes are taken any more, while the connection stays
+    bytes_per_second  how fast bytes come through on each way of a connection; 0: without a limit
+    cut_after_bytes   after how many bytes each connection is cut, by way, counted from the switch
+    refuses           whether new connections are refused
     """
 
     latency_seconds: float = 0.0
@@ -64,7 +64,7 @@ PASS = Mode()
 
 
 class Proxy:
-    """One proxy: `target` is where clients reach it, `upstream` (HOST:PORT) may be down and come back."""
+    """One proxy: clients connect to `target`; the server at `upstream` (HOST:PORT) may go down and come back."""
 
     def __init__(self, upstream: str, *, seed: int = 0) -> None:
         port = int(upstream.rpartition(":")[2])
@@ -96,15 +96,15 @@ class Proxy:
         return len(self._links)
 
     def switch(self, mode: Mode) -> None:
-        """Treat all connections so from now on."""
+        """Treat all connections in this mode from now on."""
         self._call(self._switch(mode))
 
     def reset(self) -> int:
-        """End all connections with RST, in both directions; tell how many."""
+        """End all connections with RST, in both directions; return how many."""
         return self._call(self._reset(1.0))
 
     def reset_some(self, share: float) -> int:
-        """End some connections with RST, each with this probability; tell how many."""
+        """End some connections with RST, each with this probability; return how many."""
         return self._call(self._reset(share))
 
     def _call(self, coroutine: Coroutine[Any, Any, Result]) -> Result:
@@ -138,7 +138,7 @@ class Proxy:
         self._listens = False
 
     def _accept(self) -> None:
-        # Not in a task: what a task that is cancelled has just accepted is lost.
+        # Not in a task: if it were cancelled, a connection that it has just accepted would be lost.
         with suppress(BlockingIOError, ConnectionAbortedError):
             client, _ = self._listener.accept()
             link = _Link(self, client)
@@ -162,14 +162,14 @@ class Proxy:
 
 
 class _CutError(Exception):
-    """As many bytes have passed as were to."""
+    """As many bytes have passed as the mode allows."""
 
 
 class _Link:
     """A client's connection to the proxy, and the one from there to the server.
 
     passed  how many bytes went each way since the mode was switched
-    resets  whether its end is an RST
+    resets  whether it ends with RST
     """
 
     def __init__(self, proxy: Proxy, client: socket.socket) -> None:
@@ -180,7 +180,7 @@ class _Link:
         self.resets = True
 
     async def run(self) -> None:
-        """Pass bytes until both sides have said all, or it is cut. Whatever else ends it is an RST for both."""
+        """Pass bytes until both sides have sent all, or it is cut. Any other end sends RST to both."""
         try:
             for end in (self._client, self._server):
                 end.setblocking(False)
@@ -193,7 +193,7 @@ class _Link:
         except* _CutError:
             self.resets = False
         except* OSError:
-            pass  # one of them is gone: the other shall know
+            pass  # one of them is gone: `close` sends RST to the other
 
     def close(self) -> None:
         """Close both sockets."""

@@ -1,4 +1,4 @@
-"""Reads a config's final state from everywhere it can be read: by SQL, and through a server in three ways."""
+"""Reads a config's final state in all ways that there are: by SQL, and through a server in three ways."""
 
 import os
 import subprocess
@@ -43,7 +43,7 @@ def from_database(url: str, config: str) -> Final:
 
 
 def broken_file(url: str) -> list[Violation]:
-    """Let SQLite look through its whole file; PostgreSQL looks at each page as it reads it."""
+    """Have SQLite check its whole file; PostgreSQL checks each page when it reads it."""
     if make_url(url).get_backend_name() != "sqlite":
         return []
     engine = create_engine(_read_only(url))
@@ -56,7 +56,7 @@ def broken_file(url: str) -> list[Violation]:
 
 
 def broken_rows(url: str) -> list[Violation]:
-    """Let the server's own command hold every row to its digest, and every version to its hash."""
+    """Have `lamina-server verify` compare every row with its digest, and every version with its hash."""
     python = os.environ.get("LAMINA_TEST_SERVER_PYTHON", sys.executable)
     verify = [python, "-m", "lamina_server", "verify", "--database", url]
     done = subprocess.run(verify, capture_output=True, text=True, check=False)
@@ -77,7 +77,7 @@ def _from_tables(connection: Connection, config: str) -> Final:
     for origin, key, value in connection.execute(_VALUES, {"config": config}):
         changes.setdefault(origin, {})[key] = value
     versions = [
-        # Tables have no parent's number: it follows from the order.
+        # The tables have no column for the parent: it follows from the order.
         FinalVersion(number, number - 1, bytes(hash_).hex(), message, changes.get(id_, {}))
         for id_, number, hash_, message in connection.execute(_VERSIONS, {"config": config})
     ]
@@ -98,7 +98,7 @@ def compare_everywhere(database: Final, config: str, targets: Sequence[str]) -> 
 
 
 def _from_watch(stub: Any, config: str, head: int, target: str) -> Final:
-    """Follow a watch from 0 up to the head: whole versions with their changes."""
+    """Read a watch from 0 up to the head: whole versions with their changes."""
     request = pb.WatchKeyHistoryRequest(config=config, after=pb.Cursor(version=0))
     versions: list[FinalVersion] = []
     changes: dict[str, str] = {}

@@ -1,4 +1,4 @@
-"""What the tests of backups share: a client that commits all the time, and what must hold after a restore."""
+"""Shared by the tests of backups: a client that commits all the time, and checks of a restored database."""
 
 import re
 import threading
@@ -18,7 +18,7 @@ WAIT_SECONDS = 30.0
 
 
 def readme_block(begins: str, language: str = "sh") -> str:
-    """Return the one block of the server's README that has a line beginning so."""
+    """Return the only block of the server's README with a line that begins with this text."""
     blocks = re.findall(rf"```{language}\n(.*?)\n```", README, re.DOTALL)
     (block,) = [each for each in blocks if re.search(rf"^{re.escape(begins)}", each, re.MULTILINE)]
     return str(block)
@@ -86,7 +86,7 @@ def opened(target: str, config: str = CONFIG) -> Iterator[lamina.Config]:
 
 
 def check_prefix(live: str, restored: str, *, least: int) -> int:
-    """See that a restored config is the beginning of the live one, at least up to a version; return its head."""
+    """Check that a restored config is the beginning of the live one, at least up to a version; return its head."""
     with opened(live) as whole, opened(restored) as part:
         log = list(part.log())
         assert [version.number for version in log] == list(range(len(log), 0, -1))
@@ -101,9 +101,9 @@ def check_prefix(live: str, restored: str, *, least: int) -> int:
 
 @contextmanager
 def stale_cursors_fail(target: str) -> Iterator[None]:
-    """See that who saw a later version than a restored database has is told so, at each call.
+    """Check that each call of a client fails that has seen a later version than a restored database has.
 
-    The block restores an older state of the database than the one that is seen at its beginning.
+    The block must restore an older state of the database than the one at its beginning.
     """
     with lamina.connect(target) as client:
         cfg, commits, reads = client.config(CONFIG), client.config(CONFIG), client.config(CONFIG)
@@ -114,17 +114,17 @@ def stale_cursors_fail(target: str) -> Iterator[None]:
                     break
             cursor = watch.cursor
         yield
-        assert how_it_fails(commits, reads, cursor) == dict.fromkeys(("commit", "read", "watch"), "CURSOR_AHEAD")
+        assert refusals(commits, reads, cursor) == dict.fromkeys(("commit", "read", "watch"), "CURSOR_AHEAD")
         with opened(target) as other:
             assert other.version < cfg.version
             while other.version <= cfg.version:
                 other["another way"] = other.version
                 other.commit("after the restore")
-        assert how_it_fails(commits, reads, cursor) == dict.fromkeys(("commit", "read", "watch"), "CURSOR_FORKED")
+        assert refusals(commits, reads, cursor) == dict.fromkeys(("commit", "read", "watch"), "CURSOR_FORKED")
 
 
-def how_it_fails(commits: lamina.Config, reads: lamina.Config, cursor: str) -> dict[str, str | None]:
-    """Return the reasons with which the server refuses who has seen a version that is gone."""
+def refusals(commits: lamina.Config, reads: lamina.Config, cursor: str) -> dict[str, str | None]:
+    """Return the server's reason for each refused call of a client that has seen a version which is gone."""
     reasons: dict[str, str | None] = {}
     commits["mine"] = "changed"
     with pytest.raises(lamina.CursorError) as refused:

@@ -1,4 +1,4 @@
-"""A history and its final state with the indexes that all validators share. Judges nothing."""
+"""A history and its final state, with the indexes that all validators share. Checks nothing."""
 
 from bisect import bisect_left, bisect_right
 from collections import defaultdict
@@ -21,18 +21,18 @@ class Run:
         self.final = final
         self.versions = {version.number: version for version in final.versions}
         self.numbers = {version.request: version.number for version in final.versions}
-        # In the order of time: a client's own file has them so, but that of whoever resolves them is another.
+        # In the order of time: the attempts that resolve an open commit are in another file than the first ones.
         self.attempts: dict[str, list[Commit]] = {}
         for commit in sorted(history.commits, key=invoked):
             self.attempts.setdefault(commit.request, []).append(commit)
 
     def known_before(self, time: int) -> int:
-        """Return the newest version that anybody had been told of before a time."""
-        position = bisect_left(self._told[0], time)
-        return self._told[1][position - 1] if position else 0
+        """Return the newest version that any client had received before a time."""
+        position = bisect_left(self._known[0], time)
+        return self._known[1][position - 1] if position else 0
 
     def begun(self, version: int) -> int:
-        """When the last of the commits up to a version was first asked for: nobody can have seen it before."""
+        """Return when the last commit up to a version began: no client can have seen the version earlier."""
         return self._begun[bisect_right(self._ordered, version) - 1] if version in self.versions else 0
 
     def changers(self, key: str) -> Sequence[int]:
@@ -40,17 +40,17 @@ class Run:
         return self._changers.get(key, ())
 
     @cached_property
-    def _told(self) -> tuple[list[int], list[int]]:
-        """When somebody was told of a version, and the newest known from then on."""
-        told = [
+    def _known(self) -> tuple[list[int], list[int]]:
+        """The times at which a client received a version, and the newest version known since each."""
+        received = [
             (call.ended, call.version)
             for calls in (self.history.commits, self.history.reads)
             for call in calls
             if call.outcome is Outcome.OK and call.ended is not None
         ]
-        told.extend((seen.at, seen.version) for seen in self.history.seen)
-        told.sort()
-        return [time for time, _ in told], list(accumulate((version for _, version in told), max))
+        received.extend((seen.at, seen.version) for seen in self.history.seen)
+        received.sort()
+        return [time for time, _ in received], list(accumulate((version for _, version in received), max))
 
     @cached_property
     def _ordered(self) -> list[int]:
@@ -58,7 +58,7 @@ class Run:
 
     @cached_property
     def _begun(self) -> list[int]:
-        # A version that nobody asked for is found by another check, and shall not spoil this one.
+        # Another check reports a version that no client asked for; here it counts for nothing.
         attempts = (self.attempts.get(self.versions[number].request) for number in self._ordered)
         return list(accumulate((found[0].at if found else 0 for found in attempts), max))
 
@@ -78,5 +78,5 @@ def following(changers: Sequence[int], after: int) -> int:
 
 
 def invoked(call: Call) -> int:
-    """Tell when a call was invoked: what calls are sorted by."""
+    """Return when a call was invoked, as a key to sort by."""
     return call.at

@@ -1,7 +1,7 @@
-"""Histories as a server without a fault would leave them, made without one: to test the checker on.
+"""Histories as a correct server would leave them, made without a server: the checker is tested on them.
 
-Clients take steps in a random order: they invoke a call, the imagined server carries it out, they hear of it. Between
-two steps of one client others take theirs, so that calls overlap as in a real run.
+Clients take steps in a random order: a client invokes a call, the simulated server carries it out, the client gets the
+answer. Other clients take steps in between, so calls overlap as in a real run.
 """
 
 import random
@@ -13,7 +13,7 @@ from tests.faults.histories import Commit, History, Outcome, Read, Seen
 
 CLIENTS = 16
 LOST_ANSWERS = 0.05
-"""How many calls lose their answer; half of them, their request."""
+"""The share of calls that get no answer; half of them never reach the server."""
 
 
 @dataclass
@@ -27,7 +27,7 @@ class _Server:
         return len(self.versions)
 
     def commit(self, commit: Commit) -> bool:
-        """Carry out a commit that was not there before; tell whether it was accepted."""
+        """Carry out a commit that was not there before; return whether it was accepted."""
         base = self.head if commit.base is None else commit.base
         if commit.require and base != self.head:
             return False
@@ -41,13 +41,13 @@ class _Server:
 
 
 def hash_of(number: int) -> str:
-    """Return the hash that the imagined server gives to a version."""
+    """Return the hash that the simulated server gives to a version."""
     return f"{number:064x}"
 
 
 @dataclass
 class _Client:
-    """One client: its call under way and whether the server has seen to it, and what it knows."""
+    """One client: its call under way, whether the server has carried it out, and the newest version it knows."""
 
     name: str
     call: Commit | Read | None = None
@@ -56,7 +56,7 @@ class _Client:
     calls: int = 0
 
 
-def imagine(calls: int, *, seed: int) -> tuple[History, Final]:
+def simulate(calls: int, *, seed: int) -> tuple[History, Final]:
     """Return the history of at least so many calls, all of them answered in the end, and the final state."""
     dice = random.Random(seed)
     history, server = History(), _Server()
@@ -70,7 +70,7 @@ def imagine(calls: int, *, seed: int) -> tuple[History, Final]:
             time += 1
             _step(client, history, server, time, dice)
     history.seen = [Seen(client="w0", at=time, version=v.number, hash=v.hash) for v in server.versions]
-    return history, Final("imagined", server.versions, server.requests)
+    return history, Final("synthetic", server.versions, server.requests)
 
 
 def _step(client: _Client, history: History, server: _Server, time: int, dice: random.Random) -> None:
@@ -84,7 +84,7 @@ def _step(client: _Client, history: History, server: _Server, time: int, dice: r
         client.done = True
         if lost > LOST_ANSWERS / 2:
             _carry_out(call, server)
-        if lost < LOST_ANSWERS:  # asked again, at once
+        if lost < LOST_ANSWERS:  # sent again at once
             call.ended, call.outcome, call.reason = time, Outcome.INDETERMINATE, "UNAVAILABLE"
             again = replace(call, at=time, ended=None, reason="")
             history.commits.append(again)
@@ -115,7 +115,7 @@ def _read(client: _Client, read: Read, server: _Server, time: int) -> None:
     if not client.done:
         read.version, read.hash = server.head, hash_of(server.head) if server.head else ""
         read.value = server.values.get(read.key, (0, None))[1]
-        # Nothing was ever there: a read that the checker would have no version for.
+        # Before the first version there is none that the checker could compare with.
         read.outcome = Outcome.OK if server.head else Outcome.INDETERMINATE
         client.done = True
         return

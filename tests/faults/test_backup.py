@@ -1,4 +1,4 @@
-"""`lamina-server backup` of a server at work, and what a restored copy does to those who have seen more."""
+"""`lamina-server backup` while a client commits, and restored copies that lack versions which clients have seen."""
 
 import os
 import pty
@@ -28,7 +28,7 @@ def url(tmp_path: Path) -> str:
 
 
 def test_backups_while_a_client_commits(url: str, tmp_path: Path) -> None:
-    """P1, P3, P5: each copy is a whole beginning of the past, with all that was acknowledged before it was begun."""
+    """P1, P3, P5: each copy is a whole beginning of the history, with all that was acknowledged before it began."""
     with ServerProcess(url) as server:
         start(server.target)
         least = []
@@ -47,7 +47,7 @@ def test_backups_while_a_client_commits(url: str, tmp_path: Path) -> None:
                 assert head < committing.acknowledged[-1].number
 
 
-def test_a_restored_copy_knows_no_later_cursor(url: str, tmp_path: Path) -> None:
+def test_a_restored_copy_refuses_later_cursors(url: str, tmp_path: Path) -> None:
     """P10, P13: by the README's commands; first CURSOR_AHEAD, and once other commits were made, CURSOR_FORKED."""
     (tmp_path / ".venv").symlink_to(Path(sys.prefix))
     with ServerProcess(url) as server:
@@ -75,7 +75,7 @@ def run(block: str, folder: Path) -> None:
     assert done.returncode == 0, f"{block}\n{done.stdout}\n{done.stderr}"
 
 
-def test_what_is_refused_and_what_fails_says_so_in_a_line(url: str, tmp_path: Path) -> None:
+def test_refusals_and_failures_are_one_line(url: str, tmp_path: Path) -> None:
     """Exit codes 2 and 1."""
     with ServerProcess(url):
         pass

@@ -1,4 +1,4 @@
-"""The README's way to back up PostgreSQL, as it is printed: dumps and base backups of a database that is written to."""
+"""The README's commands that back up PostgreSQL: dumps and base backups while clients commit."""
 
 import os
 import subprocess
@@ -23,7 +23,7 @@ RESTORED = "lamina_restored"
 
 @pytest.fixture
 def restored_url(postgres: Postgres, postgres_url: str) -> Iterator[str]:
-    """Where the README's commands restore to."""
+    """The database into which the README's commands restore."""
     url = make_url(postgres_url).set(database=RESTORED).render_as_string(hide_password=False)
     yield url
     postgres.drop_database(url)
@@ -46,7 +46,7 @@ def ask(url: str, query: Any) -> list[tuple[Any, ...]]:
 
 
 def check_schema(live: str, restored: str) -> None:
-    """See that a database still takes INSERTs alone, orders by code point, and has its views and sequences."""
+    """Check that a database is still insert-only, orders by code point, and has its views and sequences."""
     for table in Base.metadata.tables:
         for statement in (f"UPDATE {table} SET {{}} = {{}}", f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
             column = next(iter(Base.metadata.tables[table].columns)).name
@@ -64,8 +64,8 @@ def check_schema(live: str, restored: str) -> None:
     )
 
 
-def test_a_dump_of_a_database_that_is_written_to(postgres_url: str, restored_url: str, tmp_path: Path) -> None:
-    """P1, P3, P5: a whole beginning of the past, with all that was acknowledged before, and its triggers."""
+def test_a_dump_while_a_client_commits(postgres_url: str, restored_url: str, tmp_path: Path) -> None:
+    """P1, P3, P5: a whole beginning of the history, with all that was acknowledged before, and its triggers."""
     urls = {"DATABASE": libpq(postgres_url), "RESTORED": libpq(restored_url)}
     with ServerProcess(postgres_url) as server:
         start(server.target)
@@ -80,7 +80,7 @@ def test_a_dump_of_a_database_that_is_written_to(postgres_url: str, restored_url
             assert head < committing.acknowledged[-1].number
 
 
-def test_a_restored_dump_knows_no_later_cursor(postgres_url: str, restored_url: str, tmp_path: Path) -> None:
+def test_a_restored_dump_refuses_later_cursors(postgres_url: str, restored_url: str, tmp_path: Path) -> None:
     """P10, P13: first CURSOR_AHEAD, and once other commits were made, CURSOR_FORKED."""
     urls = {"DATABASE": libpq(postgres_url), "RESTORED": libpq(restored_url)}
     with ServerProcess(postgres_url) as server:
@@ -98,8 +98,8 @@ def test_a_restored_dump_knows_no_later_cursor(postgres_url: str, restored_url: 
         server.start()
 
 
-def test_a_base_backup_of_a_cluster_that_is_written_to(tmp_path: Path) -> None:
-    """P1, P3, P5: the whole cluster's files, with the log written meanwhile."""
+def test_a_base_backup_while_a_client_commits(tmp_path: Path) -> None:
+    """P1, P3, P5: all files of the cluster, with the log that is written in the meantime."""
     with Postgres.start(in_memory=True) as cluster:
         url = cluster.new_database()
         with ServerProcess(url) as server:
@@ -116,7 +116,7 @@ def test_a_base_backup_of_a_cluster_that_is_written_to(tmp_path: Path) -> None:
 
 
 def test_the_readme_names_every_view_and_column(postgres_url: str) -> None:
-    """And all of its queries run, on both databases: tests/server/store/test_views.py."""
+    """The queries of this section run in tests/server/store/test_views.py, on both databases."""
     with ServerProcess(postgres_url):
         columns = ask(
             postgres_url, "SELECT column_name FROM information_schema.columns WHERE table_name LIKE 'lamina%'"

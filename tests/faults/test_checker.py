@@ -11,25 +11,25 @@ from tests.faults.breaks import BREAKS, Break, drop_the_newest, rehash, with_ver
 from tests.faults.checker import Phase, agree, check
 from tests.faults.final_state import Final
 from tests.faults.histories import History, Outcome, Recorder
-from tests.faults.synthetic import imagine
+from tests.faults.synthetic import simulate
 from tests.faults.violations import Check, count
 
 CALLS = 2_000
 SEED = 20_261_126
 MANY_CALLS, MANY_SECONDS = 50_000, 30.0
-"""3 s on an idle core; a hidden square would take minutes."""
+"""3 s on an idle core; quadratic code would take minutes."""
 
 
 def test_an_intact_history_passes() -> None:
-    history, final = imagine(CALLS, seed=SEED)
+    history, final = simulate(CALLS, seed=SEED)
     assert check(history, final, before=with_versions(final, final.versions[:-5])) == []
     outcomes = {commit.outcome for commit in history.commits}
-    assert outcomes == set(Outcome), "the history has nothing of something: this shows too little"
+    assert outcomes == set(Outcome), "the history lacks an outcome, so this shows too little"
 
 
 @pytest.mark.parametrize(("breaks", "expected"), BREAKS, ids=[f"{b.__name__}-{c.name}" for b, c in BREAKS])
-def test_a_broken_history_is_found_out(breaks: Break, expected: Check) -> None:
-    history, final = imagine(CALLS, seed=SEED)
+def test_a_broken_history_is_found(breaks: Break, expected: Check) -> None:
+    history, final = simulate(CALLS, seed=SEED)
     broken = breaks(history, final)
     assert expected in count(check(history, broken))
 
@@ -39,21 +39,21 @@ def test_every_check_is_tested() -> None:
     assert {expected for _, expected in BREAKS} | elsewhere == set(Check)
 
 
-def test_a_past_that_changes_is_found_out() -> None:
+def test_a_version_that_changes_is_found() -> None:
     """P5: what was there when the load ended is there after its open calls were resolved."""
-    history, final = imagine(CALLS, seed=SEED)
+    history, final = simulate(CALLS, seed=SEED)
     assert set(count(check(history, final, before=rehash(history, final)))) == {Check.REWRITTEN}
 
 
-def test_two_places_that_disagree_are_found_out() -> None:
-    history, final = imagine(CALLS, seed=SEED)
+def test_two_places_that_disagree_are_found() -> None:
+    history, final = simulate(CALLS, seed=SEED)
     assert agree(final, replace(final, source="elsewhere")) == []
     assert set(count(agree(final, drop_the_newest(history, final)))) == {Check.DISAGREEMENT}
     assert set(count(agree(final, rehash(history, final)))) == {Check.DISAGREEMENT}
 
 
 def test_a_healthy_phase_without_any_success_fails() -> None:
-    history, final = imagine(CALLS, seed=SEED)
+    history, final = simulate(CALLS, seed=SEED)
     ends = sorted(commit.ended for commit in history.commits if commit.outcome is Outcome.OK and commit.ended)
     assert check(history, final, healthy=[Phase("some", ends[10], ends[20])]) == []
     idle = check(history, final, healthy=[Phase("none", ends[-1] + 1, ends[-1] + 100)])
@@ -88,7 +88,7 @@ def test_a_history_survives_its_file(tmp_path: Path) -> None:
 
 
 def test_checking_is_linear() -> None:
-    history, final = imagine(MANY_CALLS, seed=SEED)
+    history, final = simulate(MANY_CALLS, seed=SEED)
     started = time.perf_counter()
     assert check(history, final) == []
     assert time.perf_counter() - started < MANY_SECONDS

@@ -1,4 +1,4 @@
-"""Runs that must fail: what breaks the promises for certain has to be found, or the other runs show nothing."""
+"""Runs that must fail: if certain damage were not found, the other runs would show nothing."""
 
 import shutil
 import sqlite3
@@ -19,7 +19,7 @@ FILES = ("", "-wal", "-shm")
 
 
 def run_with(between: Callable[[Path], None], path: Path, folder: Path, seed: int, *, older: Path) -> Result:
-    """Run a load, kill the server, keep a copy as `older`; once more, and then do something to the files."""
+    """Run a load and kill the server twice; copy the files to `older` at first, and then change them by `between`."""
     url = f"sqlite:///{path}"
     with ServerProcess(url) as server:
         prepare([server.target], folder)
@@ -45,15 +45,15 @@ def copy(source: Path, target: Path) -> None:
             shutil.copyfile(here, there)
 
 
-def test_a_failover_that_loses_is_reported(tmp_path: Path, folder: Path, seed: int) -> None:
-    """An older copy comes back in place of the database, as after a failover without synchronous replication."""
+def test_a_failover_that_loses_commits_is_reported(tmp_path: Path, folder: Path, seed: int) -> None:
+    """An older copy replaces the database, as after a failover without synchronous replication."""
     path, older = tmp_path / "lamina.db", tmp_path / "older.db"
     result = run_with(lambda path: copy(older, path), path, folder, seed, older=older)
     assert Check.LOST in count(result.violations), result.explain()
 
 
 def test_a_database_that_forgets_request_ids_is_reported(tmp_path: Path, folder: Path, seed: int) -> None:
-    """Without the memory of what was answered, sending it again writes again."""
+    """Without the remembered request ids, a commit that is sent again is written again."""
 
     def forget(path: Path) -> None:
         with closing(sqlite3.connect(path)) as connection:

@@ -1,4 +1,4 @@
-"""A disk without room: writing is refused for sure, everything else goes on, and room is all that it takes to heal."""
+"""A full disk: commits are definitely refused, everything else works, and commits work again once there is room."""
 
 from collections.abc import Iterator
 from pathlib import Path
@@ -19,7 +19,7 @@ from tests.support.server import ServerProcess
 DISK_BYTES = 24 * 1024 * 1024
 LARGE = "x" * 900_000
 TRIES = 1_000
-"""What is left of a page here and there takes a few small commits."""
+"""Pages that are not full yet still take a few small commits."""
 REFUSED = Answer(Outcome.REFUSED, "DISK_FULL")
 
 
@@ -48,7 +48,7 @@ def commit_until_refused(client: Client) -> Answer:
 def test_16_clients_on_a_disk_that_fills_up(
     disk: SmallDisk, url: str, server: ServerProcess, folder: Path, seed: int
 ) -> None:
-    """P1, P2, P3, P8, P9: what is refused is nowhere, what was acknowledged is there, and nobody is ever left open."""
+    """P1, P2, P3, P8, P9: no refused commit is there, every acknowledged one is, and none is left open."""
     pid = server.pid
     prepare([server.target], folder)
     with (
@@ -76,10 +76,10 @@ def test_16_clients_on_a_disk_that_fills_up(
     assert server.pid == pid
     result = judge(url, [server.target], folder, seed=seed)
     assert not result.violations, result.explain()
-    assert not result.indeterminate, "a disk that is full is no reason to leave anybody in doubt"
+    assert not result.indeterminate, "a full disk is no reason to leave a commit open"
 
 
-def test_what_still_fits_is_committed(disk: SmallDisk, url: str, server: ServerProcess, folder: Path) -> None:
+def test_a_commit_that_still_fits_is_written(disk: SmallDisk, url: str, server: ServerProcess, folder: Path) -> None:
     """P2: a large commit is refused and a small one is not; the large one fits later, under the same request id."""
     prepare([server.target], folder)
     large = Intent("c0-large", {"large": f"c0-large {LARGE}"})
@@ -94,8 +94,8 @@ def test_what_still_fits_is_committed(disk: SmallDisk, url: str, server: ServerP
     assert not result.violations, result.explain()
 
 
-def test_what_needs_room_to_begin_says_so(disk: SmallDisk, url: str, tmp_path: Path) -> None:
-    """A new database, and a backup."""
+def test_commands_that_need_room_say_so(disk: SmallDisk, url: str, tmp_path: Path) -> None:
+    """They are a server with a new database, and a backup."""
     other = f"sqlite:///{tmp_path}/other.db"
     open_store(other).close()
     disk.fill()

@@ -1,4 +1,4 @@
-"""EIO from fsync: what the disk has not confirmed is not acknowledged, and the server does not go on over it."""
+"""EIO from fsync: the server acknowledges nothing that the disk has not confirmed, and does not go on after it."""
 
 import time
 from pathlib import Path
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.timeout(120)
 
 LARGE = "x" * 300_000
 CHECKPOINT_COMMITS = 30
-"""Of LARGE values: twice the 4 MB of log after which SQLite checkpoints by itself."""
+"""Commits of LARGE values: twice the 4 MB of log after which SQLite checkpoints by itself."""
 
 
 @pytest.fixture
@@ -28,7 +28,7 @@ def path(tmp_path: Path) -> Path:
 
 
 def test_a_commit_whose_fsync_fails_is_not_acknowledged(tmp_path: Path, path: Path, folder: Path, seed: int) -> None:
-    """P1, P8, P12: no OK, the server ends by itself with 1, and after a restart the request id tells what happened."""
+    """P1, P8, P12: no OK, the server exits with 1, and after a restart the request id resolves the commit."""
     url = f"sqlite:///{path}"
     log = path.with_name(path.name + "-wal")
     with ServerProcess(url) as server:
@@ -52,9 +52,9 @@ def test_a_commit_whose_fsync_fails_is_not_acknowledged(tmp_path: Path, path: Pa
 
 
 def test_a_checkpoint_whose_fsync_fails_loses_nothing(tmp_path: Path, path: Path, folder: Path) -> None:
-    """P1, P5: what was acknowledged is in the log, whatever becomes of the file; a crash afterwards changes nothing.
+    """P1, P5: every acknowledged commit is in the log, even if the file is damaged; a later crash changes nothing.
 
-    Whether the server goes on (SQLite repeats the checkpoint from the log) or ends is open.
+    The server may go on (SQLite repeats the checkpoint from the log) or end.
     """
     url = f"sqlite:///{path}"
     with ServerProcess(url) as server:
@@ -76,7 +76,7 @@ def test_a_checkpoint_whose_fsync_fails_loses_nothing(tmp_path: Path, path: Path
 
 @pytest.mark.postgres
 def test_a_postgresql_whose_fsync_fails(mortal_postgres: Postgres, tmp_path: Path, folder: Path, seed: int) -> None:
-    """P1, P8: PostgreSQL starts over by itself; the server stays, and finds out what became of its commit."""
+    """P1, P8: PostgreSQL restarts by itself; the server stays up, and resolves its open commit."""
     url = mortal_postgres.new_database()
     with running([ServerProcess(url)], folder) as (server,):
         prepare([server.target], folder)
@@ -84,7 +84,7 @@ def test_a_postgresql_whose_fsync_fails(mortal_postgres: Postgres, tmp_path: Pat
             loads.wait_for(WARM_UP)
             pids = backends(mortal_postgres, url)
             with injecting(*pids, calls=SYNC, what=EIO, trace=tmp_path / "trace") as injection:
-                loads.wait_for(AT_LAST)  # on connections to those that came after
+                loads.wait_for(AT_LAST)  # over connections to the new backends
         result = judge(url, [server.target], folder, seed=seed)
     assert injection.happened
     assert not result.violations, result.explain()

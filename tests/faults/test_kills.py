@@ -13,13 +13,13 @@ pytestmark = pytest.mark.timeout(180)  # each takes 20 s on two cores, and more 
 
 KILLS = 6
 SERVER_BACKEND_POSTMASTER_KILLS = {1: (3, 1, 1), 2: (1, 1, 0)}
-"""By the number of servers: four of servers, two of backends, one of the postmaster together."""
+"""By the number of servers. Together: four kills of servers, two of backends, one of the postmaster."""
 
 
 def assert_survived(result: Result, *, kills: int) -> None:
     assert not result.violations, result.explain()
     assert len(result.struck) == kills
-    assert result.indeterminate, "no answer was ever lost: the kills hit nobody"
+    assert result.indeterminate, "no answer was ever lost: the kills hit no call"
 
 
 def test_a_killed_server_on_sqlite(tmp_path: Path, folder: Path, seed: int) -> None:
@@ -35,7 +35,7 @@ def test_a_killed_server_on_sqlite(tmp_path: Path, folder: Path, seed: int) -> N
 def test_killed_servers_backends_and_postmaster_on_postgresql(
     mortal_postgres: Postgres, folder: Path, seed: int, count: int
 ) -> None:
-    """P1, P3, P6, P7, P8, P9: the same with a database that is killed too, and with two servers that share it."""
+    """P1, P3, P6, P7, P8, P9: the same with a database that is also killed, and with two servers that share it."""
     url = mortal_postgres.new_database()
     with running([ServerProcess(url) for _ in range(count)], folder) as servers:
         faults = mixture(servers, mortal_postgres, url, seed, SERVER_BACKEND_POSTMASTER_KILLS[count])

@@ -1,4 +1,4 @@
-"""The server killed at the two moments that matter: before its commit is written, and after, without a reply."""
+"""The server is killed at the two moments that matter: before a commit is written, and after, before the reply."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -35,7 +35,7 @@ class Scene:
         return self.path.with_name(self.path.name + "-wal")
 
     def head(self) -> int:
-        """Ask the tables for the newest version."""
+        """Return the newest version in the tables."""
         return len(from_database(self.url, CONFIG).versions)
 
 
@@ -55,7 +55,7 @@ def scene(tmp_path: Path, folder: Path) -> Iterator[Scene]:
     ("calls", "written"), [(SYNC, True), ("pwrite64", False)], ids=["written-and-not-answered", "not-written"]
 )
 def test_killed_in_a_commit(scene: Scene, folder: Path, tmp_path: Path, calls: str, *, written: bool) -> None:
-    """P2, P3, P8: what was written answers the retry; what was not is written by the retry, without a gap."""
+    """P2, P3, P8: a written commit answers the retry; the retry writes one that was not, without a gap."""
     intent = Intent("c0-last", {"x": "c0-last"}, base=BEFORE, require=True)
     only = [scene.log]
     with injecting(scene.server.pid, calls=calls, what=KILL, trace=tmp_path / "trace", only=only) as injection:

@@ -1,4 +1,4 @@
-"""A PostgreSQL that is frozen, refuses, is slow, and is back: what servers say meanwhile, and how they end."""
+"""A PostgreSQL that is frozen, refuses or is slow: how servers answer meanwhile and afterwards, and how they end."""
 
 import asyncio
 import signal
@@ -26,13 +26,13 @@ CONFIG = "shop/prod"
 ANSWERED = "answered"
 NOT_ANSWERED = {grpc.StatusCode.UNAVAILABLE.name, grpc.StatusCode.DEADLINE_EXCEEDED.name, "STORE_UNAVAILABLE"}
 FROZEN_SECONDS = 1.5
-"""How long a caller waits for a database that says nothing at all."""
+"""The deadline of a call while the database does not answer at all."""
 SLOW_SECONDS = 10.0
-"""And for one that is asked in vain until the server gives up."""
+"""The deadline of a call whose server gives up by itself."""
 BACK_SECONDS = 30.0
 GRACE_SECONDS = 2.0
 MARGIN_SECONDS = 1.0
-"""What the machine may need on top, to end a process."""
+"""How much longer the machine may need to end a process."""
 
 _WAITING = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 
@@ -64,7 +64,7 @@ def refusing(postgres: Postgres, _: str) -> Iterator[None]:
 
 @contextmanager
 def slow(_: Postgres, url: str) -> Iterator[None]:
-    """Make every question wait for a lock, for longer than a server waits."""
+    """Have every statement wait for a lock for longer than a server waits."""
     with connected(url) as operator, operator.transaction():
         operator.execute("LOCK TABLE config, config_name IN ACCESS EXCLUSIVE MODE")
         yield
@@ -83,7 +83,7 @@ def server(url: str) -> Iterator[ServerProcess]:
 
 @asynccontextmanager
 async def stub_of(server: ServerProcess) -> AsyncIterator[Any]:
-    # Reconnects at once, so that a test waits for the server alone.
+    # It reconnects at once, so that a test waits for the server alone.
     options = [("grpc.initial_reconnect_backoff_ms", 100), ("grpc.max_reconnect_backoff_ms", 100)]
     async with grpc.aio.insecure_channel(server.target, options=options) as channel:
         yield ConfigServiceStub(channel)
@@ -96,7 +96,7 @@ async def commit_two(stub: Any) -> pb.ConfigVersion:
 
 
 async def outcomes(stub: Any, head: pb.ConfigVersion, seconds: float) -> Mapping[str, str]:
-    """Ask for everything that may be there or not; all of it is there."""
+    """Make every kind of call for versions that are there, and return the outcomes."""
     base: dict[str, Any] = {"base_version": head.version, "base_hash": head.hash}
     calls = {
         "head": stub.GetVersion(pb.GetVersionRequest(config=CONFIG), timeout=seconds),
@@ -112,7 +112,7 @@ async def outcomes(stub: Any, head: pb.ConfigVersion, seconds: float) -> Mapping
         ),
         "key history": stub.GetKeyHistory(pb.GetKeyHistoryRequest(config=CONFIG, key="x"), timeout=seconds),
         "preview": stub.Commit(commit_request(CONFIG, {"x": 3}, validate_only=True, **base), timeout=seconds),
-        # What changes nothing, so that it can be asked again and again.
+        # These change nothing, so they can be sent again and again.
         "commit": stub.Commit(commit_request(CONFIG, {"x": 2}, **base), timeout=seconds),
         "revert": stub.RevertConfig(
             pb.RevertConfigRequest(
@@ -146,22 +146,22 @@ async def _outcome(call: Any) -> str:
 @pytest.mark.parametrize(
     ("outage", "seconds"), [(frozen, FROZEN_SECONDS), (refusing, SLOW_SECONDS), (slow, SLOW_SECONDS)]
 )
-async def test_who_cannot_ask_says_so(
+async def test_a_server_that_cannot_ask_the_database_says_so(
     mortal_postgres: Postgres, url: str, server: ServerProcess, outage: Outage, seconds: float, is_fresh: bool
 ) -> None:
-    """P2, P10, P13: no answer is made of what a server does not know, during an outage and until the next answer."""
+    """P2, P10, P13: during an outage, and until the database answers, no server answers with what it does not know."""
     async with stub_of(server) as stub:
         head = await commit_two(stub)
         if is_fresh:
             await asyncio.to_thread(server.restart)
             await stub.ListConfigs(pb.ListConfigsRequest(), wait_for_ready=True)  # knows nothing of the config
         with outage(mortal_postgres, url):
-            told = await outcomes(stub, head, seconds)
-        assert set(told.values()) <= NOT_ANSWERED, told
+            found = await outcomes(stub, head, seconds)
+        assert set(found.values()) <= NOT_ANSWERED, found
         async with asyncio.timeout(BACK_SECONDS):
-            while set(told.values()) != {ANSWERED}:
-                told = await outcomes(stub, head, seconds)
-                assert set(told.values()) <= {ANSWERED, *NOT_ANSWERED}, told
+            while set(found.values()) != {ANSWERED}:
+                found = await outcomes(stub, head, seconds)
+                assert set(found.values()) <= {ANSWERED, *NOT_ANSWERED}, found
 
 
 @pytest.mark.parametrize("end", [signal.SIGKILL, signal.SIGTERM])
@@ -194,18 +194,18 @@ async def test_watches_go_on_after_a_frozen_database_and_a_restart(
 async def test_a_server_ends_within_its_grace(
     mortal_postgres: Postgres, server: ServerProcess, number: signal.Signals
 ) -> None:
-    """P1, P8: with a commit, reads and a watch under way; the request id tells what became of the commit."""
+    """P1, P8: with a commit, reads and a watch under way; its request id resolves the commit afterwards."""
     async with stub_of(server) as stub:
         head = await commit_two(stub)
         watch = Watching(stub.WatchKeyHistory(pb.WatchKeyHistoryRequest(config=CONFIG)))
         assert await watch.bookmark() == (head.version, head.hash)
         open_commit = commit_request(CONFIG, {"x": 3})
         with mortal_postgres.frozen():
-            # Longer than a second under way, so the server's threads wait for the database.
-            told = await asyncio.gather(
+            # The calls take longer than a second, so the server's threads wait for the database.
+            outcome, _ = await asyncio.gather(
                 _outcome(stub.Commit(open_commit, timeout=1)), outcomes(stub, head, FROZEN_SECONDS)
             )
-            assert told[0] == grpc.StatusCode.DEADLINE_EXCEEDED.name
+            assert outcome == grpc.StatusCode.DEADLINE_EXCEEDED.name
             began = time.monotonic()
             server.signal(number)
             assert await watch.bookmark() == (head.version, head.hash)

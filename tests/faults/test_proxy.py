@@ -1,4 +1,4 @@
-"""The proxy itself: each way to misbehave, as plain sockets at its two ends see it."""
+"""The proxy itself: each way to misbehave, seen from plain sockets at both ends."""
 
 import select
 import socket
@@ -12,7 +12,7 @@ from tests.faults.proxy import BOTH_WAYS, PASS, Mode, Proxy, Way
 
 CALL_SECONDS = 10.0
 QUIET_SECONDS = 0.1
-"""How long nothing must come where nothing may: the only way to see that."""
+"""How long to wait before nothing counts as received: there is no event to wait for."""
 LATENCY_SECONDS = 0.1
 
 
@@ -106,7 +106,7 @@ def test_a_blackhole_hides_that_a_side_is_gone(scene: Scene) -> None:
 
 
 def test_a_sender_into_a_blackhole_is_pushed_back(scene: Scene) -> None:
-    """Not read means not taken: the sender's buffers fill up, as when packets are lost."""
+    """The proxy does not read, so the sender's buffers fill up, as when packets are lost."""
     client, server = scene.connect()
     with client, server:
         scene.proxy.switch(Mode(blackholes={Way.UP}))
@@ -122,14 +122,14 @@ def test_reset_is_an_rst_for_both_ends(scene: Scene) -> None:
         with end, pytest.raises(ConnectionResetError):
             end.recv(1)
     assert scene.proxy.connections == 0
-    client, server = scene.connect()  # new ones are welcome
+    client, server = scene.connect()  # new connections pass
     with client, server:
         client.sendall(b"x")
         assert receive(server, 1) == b"x"
 
 
 @pytest.mark.parametrize("way", Way)
-def test_every_connection_is_cut_after_so_many_bytes(scene: Scene, way: Way) -> None:
+def test_every_connection_is_cut_after_a_number_of_bytes(scene: Scene, way: Way) -> None:
     scene.proxy.switch(Mode(cut_after_bytes={way: 1_000}))
     for _ in range(2):
         client, server = scene.connect()
@@ -143,7 +143,7 @@ def test_every_connection_is_cut_after_so_many_bytes(scene: Scene, way: Way) -> 
             assert receive(receiver, 999) == b"x"
 
 
-def test_bytes_count_from_the_switch_on(scene: Scene) -> None:
+def test_bytes_are_counted_from_the_switch(scene: Scene) -> None:
     client, server = scene.connect()
     with client, server:
         client.sendall(b"x" * 5_000)
@@ -153,11 +153,11 @@ def test_bytes_count_from_the_switch_on(scene: Scene) -> None:
         assert receive(server, 20) == b"x" * 10
 
 
-def test_refuses_new_connections_and_keeps_the_old(scene: Scene) -> None:
+def test_new_connections_are_refused_and_old_ones_stay(scene: Scene) -> None:
     client, server = scene.connect()
     with client, server:
         scene.proxy.switch(Mode(refuses=True))
-        scene.proxy.switch(Mode(refuses=True))  # twice is as good
+        scene.proxy.switch(Mode(refuses=True))  # a second time changes nothing
         with pytest.raises(ConnectionRefusedError):
             scene.connect()
         client.sendall(b"x")
@@ -169,9 +169,9 @@ def test_refuses_new_connections_and_keeps_the_old(scene: Scene) -> None:
             assert receive(behind, 1) == b"x"
 
 
-def test_a_server_that_is_not_there_is_an_rst(scene: Scene) -> None:
+def test_a_server_that_is_down_is_an_rst(scene: Scene) -> None:
     scene.listener.close()
     host, _, port = scene.proxy.target.rpartition(":")
-    # It may come so soon that it ends the connecting already.
+    # The RST may come so soon that connecting fails.
     with pytest.raises(ConnectionResetError), socket.create_connection((host, int(port)), CALL_SECONDS) as client:
         client.recv(1)

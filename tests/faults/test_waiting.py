@@ -1,4 +1,4 @@
-"""`serve --wait-for-database`: through a start, a recovery and a failover of a real PostgreSQL, and not in vain."""
+"""`serve --wait-for-database`: through a start, a recovery and a failover of a real PostgreSQL, if that can help."""
 
 import json
 import re
@@ -21,7 +21,7 @@ from tests.support import absent
 from tests.support.postgres import STOP_SECONDS, Postgres, PostgresAbsentError
 
 END_SECONDS = 4.0
-"""Less than an attempt to connect may take."""
+"""Shorter than an attempt to connect may take."""
 
 
 @contextmanager
@@ -44,7 +44,7 @@ def reason(process: subprocess.Popen[str]) -> str:
 
 
 class Standby:
-    """A cluster that is off, and follows a primary, which there is none of, once it is on."""
+    """A cluster that runs as a standby, without a primary, from `stop` to `promote`."""
 
     def __init__(self, postgres: Postgres) -> None:
         self._postgres = postgres
@@ -107,21 +107,21 @@ def test_a_standby_is_named_as_one_until_it_is_promoted(standby: Standby) -> Non
 
 
 @pytest.mark.postgres
-def test_what_no_waiting_mends_ends_it_at_once(postgres: Postgres) -> None:
+def test_an_error_that_will_not_pass_ends_it_at_once(postgres: Postgres) -> None:
     with serving(postgres.url_of("none")) as process:
         out, log = process.communicate(timeout=STOP_SECONDS)
     assert (process.returncode, out) == (1, "")
     assert re.fullmatch(r"lamina-server: postgresql://\S+ cannot be used: there is no such database\n", log)
 
 
-def test_in_the_end_it_gives_up(tmp_path: Path) -> None:
+def test_it_gives_up_after_the_time_of_the_setting(tmp_path: Path) -> None:
     settings = Settings(database=f"postgresql:///lamina?user=ada&host={tmp_path}", wait_for_database_seconds=0.6)
     with capture_logs() as log, pytest.raises(StoreNotReadyError, match="there is no such socket"):
         open_database(settings)
     assert [line["event"] for line in log] == ["waiting for the database"]
 
 
-def test_a_file_that_another_server_still_has_is_waited_for(tmp_path: Path) -> None:
+def test_it_waits_for_a_file_that_another_server_uses(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/lamina.db"
     store = open_store(url)
     with serving(url) as process:
@@ -132,7 +132,7 @@ def test_a_file_that_another_server_still_has_is_waited_for(tmp_path: Path) -> N
 
 
 def test_a_signal_ends_it_at_once() -> None:
-    """Also while it tries to connect to what takes connections and says nothing."""
+    """Even while it waits for an answer of a peer that has accepted the connection and says nothing."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with serving(f"postgresql://ada@127.0.0.1:{port}/lamina") as process:

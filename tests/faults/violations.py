@@ -1,4 +1,4 @@
-"""What can be broken, by name, and one such break. Knows neither histories nor how they are judged."""
+"""The checks by name, and one violation. Knows neither histories nor how they are checked."""
 
 from collections import Counter
 from collections.abc import Sequence
@@ -7,26 +7,26 @@ from enum import StrEnum
 
 
 class Check(StrEnum):
-    """What can be broken, by name."""
+    """The checks, each with the text of its violation."""
 
     LOST = "an acknowledged version is lost"
     DOUBLED = "a request id has more than one version"
     GAP = "versions are not exactly 1..head"
     CHANGED = "an acknowledged version has another number or hash now"
-    UNASKED = "a version is there that nobody asked for"
+    UNASKED = "a version is there that no client asked for"
     REFUSED = "a version is there that was refused"
     FORGOTTEN = "a version's request id is not remembered"
     ORDER = "the order of versions contradicts the order in time"
     BASE = "a version was written over changes that its base did not know"
     GROUNDLESS = "a conflict was reported where there is none"
     STALE = "a read did not see what was acknowledged before it"
-    EARLY = "something was seen before anybody asked for it"
-    WRONG = "something else was seen than the version holds"
-    BACKWARD = "a client went back"
+    EARLY = "a version was seen before its commit began"
+    WRONG = "a client saw something that the version does not hold"
+    BACKWARD = "a client got an older version than before"
     WATCH = "a watcher missed a version, or saw it twice"
     OPEN = "an indeterminate commit was never resolved"
-    REWRITTEN = "what was there before the last calls has changed"
-    DISAGREEMENT = "two places tell two histories"
+    REWRITTEN = "a version has changed since the load ended"
+    DISAGREEMENT = "two places show different histories"
     IDLE = "nothing succeeded while nothing was broken"
     UNEXPECTED = "an answer that no fault explains"
 

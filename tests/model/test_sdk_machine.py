@@ -1,4 +1,4 @@
-"""A Hypothesis state machine at the SDK's height: two drafts of one config, against a list of dicts."""
+"""A Hypothesis state machine of the SDK: two drafts of one config are compared with a list of dicts."""
 
 from collections.abc import Iterator
 from typing import Any
@@ -36,7 +36,7 @@ def same(one: Any, other: Any) -> bool:
 
 
 def kind(value: Any) -> type:
-    """Tell the type; a list or dict as it is read is a read-only kind of one."""
+    """Return the type; a list or dict that was read is of a read-only subclass."""
     return next((base for base in (list, dict) if isinstance(value, base)), type(value))
 
 
@@ -84,7 +84,7 @@ class ConfigMachine(RuleBasedStateMachine):
         both = {key for key in mine.keys() & theirs.keys() if not same(mine[key][1], theirs[key][1])}
         try:
             version = cfg.commit("step")
-        except lamina.ConflictError as error:  # and the draft is as it was, which the invariant checks
+        except lamina.ConflictError as error:  # the draft stays as it was: the invariant checks this
             conflicts = set(error.conflicts)
         else:
             conflicts = set()

@@ -1,4 +1,4 @@
-"""A Hypothesis state machine at the store's height: configs of any past, against a list of dicts for each."""
+"""A Hypothesis state machine of the store: its configs are compared with a list of dicts for each."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
@@ -30,7 +30,7 @@ filters = st.builds(
 
 
 class AbortError(Exception):
-    """Raised in a writing block, so that nothing of it stays."""
+    """Raised in a writing block to roll it back."""
 
 
 class StoreMachine(RuleBasedStateMachine):
@@ -43,7 +43,7 @@ class StoreMachine(RuleBasedStateMachine):
     @initialize()
     def begin(self) -> None:
         self.store = self.open()
-        run = next(self.configs)  # a database that goes on has the configs of earlier runs as well
+        run = next(self.configs)  # a database that keeps its data also has the configs of earlier runs
         self.names = [f"run-{run:06}/{name}" for name in ("one", "two")]
         self.maps: dict[str, list[dict[str, Value]]] = {name: [{}] for name in self.names}
         self.changed: dict[str, list[dict[str, Value | None]]] = {name: [{}] for name in self.names}
@@ -156,11 +156,11 @@ class StoreMachine(RuleBasedStateMachine):
         return name, max(0, len(self.maps[name]) - 1 - back)
 
     def origin(self, name: str, key: str, number: int) -> int:
-        """Return the version that last changed a key by then; 0 where none did."""
+        """Return the newest version up to `number` that changed a key; 0 if there is none."""
         return max((n for n in range(number + 1) if key in self.changed[name][n]), default=0)
 
     def check_heads(self, reading: Reading, *, ahead: int | None = None) -> None:
-        """Compare heads, log and list; `ahead` has one version that the model has not got."""
+        """Compare heads, log and list; the config `ahead` has one version more than the model."""
         for which, name in enumerate(self.names):
             number = len(self.maps[name]) - 1 + (which == ahead)
             head = reading.head(name)

@@ -1,4 +1,4 @@
-"""A client with bare stubs for the tests of the server: short ways to say requests, and refusals taken apart."""
+"""A client with bare stubs for the tests of the server: short ways to write requests, and the parts of refusals."""
 
 import itertools
 from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
@@ -21,10 +21,10 @@ from lamina_server.settings import Settings
 from lamina_server.store.contract import Store
 
 DELETED: Any = object()
-"""Stands for a deletion among the values of a commit."""
+"""A deletion among the values of a commit."""
 
 MEMORY_ONLY = pytest.mark.parametrize("store", ["memory"], indirect=True)
-"""For what happens before or after the store, whichever it is."""
+"""For tests that do not depend on the kind of store."""
 
 _ids = itertools.count(1)
 
@@ -33,14 +33,14 @@ _KINDS = {bool: "bool", int: "int64", float: "double", str: "string", bytes: "by
 
 
 def value(plain: Any) -> pb.Value:
-    """Say a value by a Python scalar, or as a message."""
+    """Return the message of a Python scalar; a message stays as it is."""
     if isinstance(plain, pb.Value):
         return plain
     return pb.Value(null=NULL_VALUE) if plain is None else pb.Value(**{_KINDS[type(plain)]: plain})
 
 
 def plain(message: pb.Value) -> Any:
-    """Read a value back."""
+    """Return the Python scalar of a message."""
     kind = message.WhichOneof("kind")
     assert kind is not None
     return None if kind == "null" else getattr(message, kind)
@@ -106,7 +106,7 @@ async def refusal(call: Awaitable[Any]) -> Refusal:
 
 
 class Wire:
-    """A connection to a server: the stub, and what tests say most."""
+    """A connection to a server: the stub, and short forms of the most frequent calls."""
 
     def __init__(self, target: str, application: Application) -> None:
         self.target = target
@@ -116,7 +116,7 @@ class Wire:
         self.stub = ConfigServiceStub(self.channel)
 
     async def stop_server(self) -> None:
-        """Stop the server as SIGTERM would; the connection stays, to hear what it says."""
+        """Stop the server as SIGTERM would; the connection stays open for its answers."""
         if self._is_running:
             self._is_running = False
             await self.application.stop()
@@ -156,7 +156,7 @@ class Watching:
         return message.bookmark.version, message.bookmark.hash
 
     async def parts(self, through: int) -> list[pb.VersionChanges]:
-        """Read until all of a version is there; bookmarks may not run ahead of what they stand for."""
+        """Read until all parts of a version have come; no bookmark may come before the versions up to it."""
         parts: list[pb.VersionChanges] = []
         while not parts or parts[-1].version.version < through or parts[-1].more:
             message = await self.message()

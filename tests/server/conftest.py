@@ -16,7 +16,7 @@ from tests.support.postgres import Postgres
 
 @pytest.fixture(scope="session")
 def postgres_template(postgres: Postgres) -> str:
-    """A PostgreSQL database with our tables, to be copied: making them takes longer than most tests."""
+    """A PostgreSQL database with our tables, as a template: to make the tables takes longer than most tests."""
     url = postgres.new_database()
     open_store(url).close()
     return url
@@ -50,7 +50,7 @@ async def wire(store: Store) -> AsyncIterator[Wire]:
 
 @pytest.fixture
 def operator(postgres_url: str) -> Iterator[Operator]:
-    """An operator of the cluster, and of the database of the test."""
+    """The operator of the cluster and of the test's database."""
     url = make_url(postgres_url)
     engine = create_engine(url.set(database="postgres"), isolation_level="AUTOCOMMIT")
     yield Operator(engine, str(url.database))

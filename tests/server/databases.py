@@ -1,4 +1,4 @@
-"""The databases that tests of the models and migrations run on: real ones of each kind."""
+"""The databases for tests of the models and the migrations: real ones of each kind."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -12,14 +12,14 @@ _POSTGRESQL = pytest.param(POSTGRESQL, marks=pytest.mark.postgres)
 ALL = (SQLITE_FILE, SQLITE_MEMORY, _POSTGRESQL)
 ON_POSTGRESQL = pytest.mark.parametrize("engine", [_POSTGRESQL], indirect=True)
 SHARED = (SQLITE_FILE, _POSTGRESQL)
-"""Those that several connections can be open to."""
+"""The kinds to which several connections can be open."""
 ONE = pytest.mark.parametrize("engine", [SQLITE_MEMORY], indirect=True)
-"""For tests of what is decided before a database hears of it, or after."""
+"""For tests that do not depend on the kind of database."""
 
 
 @contextmanager
 def fresh_engine(kind: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """Give an engine, as plain as the recipe's, over an empty database."""
+    """Yield an engine without any setting of ours, over an empty database."""
     if kind == POSTGRESQL:
         url: str = request.getfixturevalue("postgres_url")
     elif kind == SQLITE_FILE:

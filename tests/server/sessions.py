@@ -1,4 +1,4 @@
-"""The sessions by which servers speak to each other, as an operator sees them, and what a fault may do to them."""
+"""The sessions for the notices between servers, as an operator sees them, and faults of these sessions."""
 
 import os
 import signal
@@ -12,7 +12,7 @@ LISTENING, TELLING = "lamina-server listening", "lamina-server telling"
 
 
 class Operator:
-    """The operator's own connection to the cluster, and what they or a fault may do to our sessions."""
+    """The operator's connection to the cluster, which can kill, refuse and freeze our sessions."""
 
     def __init__(self, engine: Engine, database: str) -> None:
         self._engine = engine
@@ -27,7 +27,7 @@ class Operator:
             assert self._ask("SELECT pg_terminate_backend(:pid, 5000)", pid=pid) == [(True,)]
 
     def allow(self, *, is_allowed: bool) -> None:
-        """Let sessions be opened, or none any more."""
+        """Allow or refuse new sessions."""
         self._ask(f"ALTER DATABASE {self._database} ALLOW_CONNECTIONS {is_allowed}")
 
     @contextmanager

@@ -1,4 +1,4 @@
-"""Nothing is named and missing: methods, reasons, settings."""
+"""Everything that is named is there: methods, reasons, settings."""
 
 import json
 from pathlib import Path
@@ -60,7 +60,7 @@ def test_every_reason_has_the_code_of_the_contract() -> None:
 
 
 def test_every_setting_is_in_the_readme() -> None:
-    """Paste `settings_table()` into the README where this fails."""
+    """If this fails, paste `settings_table()` into the README."""
     assert settings_table() in README.read_text(encoding="utf-8"), settings_table()
 
 

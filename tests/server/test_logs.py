@@ -1,4 +1,4 @@
-"""What the server logs: one JSON object a line, and never a value, whatever happens."""
+"""The server's log: one JSON object a line, and never a value, whatever the error is."""
 
 import json
 import subprocess

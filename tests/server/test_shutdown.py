@@ -1,4 +1,4 @@
-"""The end of a real server process: no reply lost, no watch without its cursor, whatever was under way."""
+"""The end of a real server process: no reply is lost, and every watch gets its cursor."""
 
 import asyncio
 import itertools
@@ -24,7 +24,7 @@ def database(tmp_path: Path) -> str:
 
 
 async def test_sigterm_under_load_loses_no_reply(database: str) -> None:
-    """P1, P2, P8: what was answered is there after a restart; what was not is written once or never."""
+    """P1, P2, P8: an answered commit is there after a restart; any other is written once or never."""
     sent: dict[str, pb.CommitRequest] = {}
     answered: dict[str, pb.CommitResponse] = {}
     refusals: set[grpc.StatusCode] = set()
@@ -90,7 +90,7 @@ async def test_watches_end_with_a_cursor_and_go_on_after_a_restart(database: str
 
 
 async def test_a_second_signal_ends_it_at_once(database: str) -> None:
-    """A watcher that does not read holds up the end, for as long as the grace lasts."""
+    """A watcher that does not read would delay the end by the whole grace period."""
     with ServerProcess(database, LAMINA_SERVER_STOP_GRACE_SECONDS="300") as server:
         async with grpc.aio.insecure_channel(server.target) as channel:
             stub = ConfigServiceStub(channel)

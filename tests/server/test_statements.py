@@ -1,4 +1,4 @@
-"""What the whole server says to its database: INSERT and SELECT, and never on the event loop."""
+"""The statements of the whole server: INSERT and SELECT alone, and never on the event loop."""
 
 from collections.abc import Iterator
 
@@ -11,12 +11,12 @@ from tests.support.statements import Said, said
 
 CONFIG = "shop/prod"
 KEYS = 300
-"""More than the least values of a keyframe, so that one is written too."""
+"""Enough values that a keyframe is written."""
 
 
 @pytest.fixture
 def statements() -> Iterator[list[Said]]:
-    """What is said to any database, and on which thread, from now on."""
+    """The statements to all databases from now on, with their threads."""
     with said() as statements:
         yield statements
 

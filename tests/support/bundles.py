@@ -1,4 +1,4 @@
-"""Bundles made without a server, intact ones and such that somebody has tampered with."""
+"""Bundles made without a server: intact ones, and ones with changed versions."""
 
 import io
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -39,7 +39,7 @@ def change(key: str, value: Any) -> pb.Change:
 
 
 def hashed(versions: list[pb.VersionChanges]) -> list[pb.VersionChanges]:
-    """Give each version the hash that it should have."""
+    """Set each version's hash to the right one."""
     parent_hash = NO_PARENT
     for version in versions:
         header = version.version
@@ -52,7 +52,7 @@ def hashed(versions: list[pb.VersionChanges]) -> list[pb.VersionChanges]:
 
 
 def packed(versions: Sequence[pb.VersionChanges], end: tuple[int, bytes] | None = None) -> bytes:
-    """Make a bundle of versions, be they intact or not."""
+    """Make a bundle of versions, which may be damaged."""
     file = io.BytesIO()
     writer = bundle.Writer(file)
     for version in versions:
@@ -114,7 +114,7 @@ def _change_count(versions: list[pb.VersionChanges]) -> None:
 
 
 def _changed_keys(versions: list[pb.VersionChanges]) -> None:
-    """Change what no hash holds, because it follows from what it holds."""
+    """Change a field that no hash includes, because it follows from others."""
     versions[1].version.changed_keys[0] = "y"
 
 
@@ -141,4 +141,4 @@ TAMPERINGS: Mapping[str, Callable[[list[pb.VersionChanges]], None]] = {
         _parent,
     )
 }
-"""What somebody may have done to version 2 of a history, without a trace but its hash."""
+"""Changes to version 2 of a history that only its hash can reveal."""

@@ -1,4 +1,4 @@
-"""Servers forked from a process that has imported them already: importing takes most of a start. Knows no test.
+"""Servers forked from a process that has imported them already: a start is mostly imports. Knows no test.
 
 `multiprocessing`'s fork server is an interpreter of its own, without the threads and connections of the tests. A fork
 of it is what a started program is: a process, a session, an environment, pipes, signals and an exit code.
@@ -17,13 +17,13 @@ _FORKS.set_forkserver_preload(["lamina_server.cli.main", "lamina_server.store.op
 
 
 class ForkedServer:
-    """`python -m lamina_server` with these arguments; as much of `subprocess.Popen` as is asked of a server."""
+    """`python -m lamina_server` with these arguments; the part of `subprocess.Popen` that tests of a server need."""
 
     def __init__(self, arguments: Sequence[str], environment: Mapping[str, str]) -> None:
         out, out_inner = os.pipe()
         err, err_inner = os.pipe()
         inner = (_Descriptor(out_inner), _Descriptor(err_inner))
-        # A daemon, so that the end of the tests ends what they forgot.
+        # A daemon, so that it ends with the tests even if they forget it.
         self._process = _FORKS.Process(target=_serve, args=(list(arguments), dict(environment), *inner), daemon=True)
         self._process.start()
         os.close(out_inner)
@@ -66,6 +66,6 @@ def _serve(arguments: list[str], environment: dict[str, str], out: _Descriptor, 
     os.environ.clear()
     os.environ.update(environment)
     sys.argv = ["lamina-server", *arguments]
-    from lamina_server.cli.main import main  # noqa: PLC0415 - nothing of the tests needs it
+    from lamina_server.cli.main import main  # noqa: PLC0415 - the tests' own process does not need it
 
     main(arguments, prog_name="lamina-server")

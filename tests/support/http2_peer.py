@@ -40,7 +40,7 @@ class Http2Peer:
 
     def __exit__(self, *_: object) -> None:
         for each in (self._listener, *self._connections):
-            with suppress(OSError):  # closed by the other side already
+            with suppress(OSError):  # the other side has closed it
                 each.shutdown(socket.SHUT_RDWR)
             each.close()
         for thread in self._threads:

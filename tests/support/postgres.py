@@ -32,8 +32,8 @@ DISK = Path("/tmp")
 MEMORY = Path("/dev/shm")
 MEMORY_BYTES = 2 << 30  # a run needs some 150 MiB for each worker; a container often has 64 MiB there
 
-# Words sort differently here than by their bytes, as on most people's databases: a column of ours without COLLATE "C"
-# shows itself. Below PostgreSQL 15 or without ICU initdb refuses this, and the plain C locale serves.
+# Words sort differently here than by their bytes, as on most people's databases, so tests find a column of ours without
+# COLLATE "C". Below PostgreSQL 15 or without ICU, initdb refuses this locale, and the C locale is used.
 LOCALES = (("--locale=C", "--locale-provider=icu", "--icu-locale=en-US"), ("--locale=C",))
 
 
@@ -42,7 +42,7 @@ class PostgresAbsentError(Exception):
 
 
 def _is_bindir(folder: Path) -> bool:
-    """Tell whether `folder` holds PostgreSQL's own programs, not wrapper scripts around them."""
+    """Return whether `folder` holds PostgreSQL's own programs, not wrapper scripts around them."""
     return all(_is_binary(folder / name) for name in ("initdb", "postgres"))
 
 
@@ -54,7 +54,7 @@ def _is_binary(program: Path) -> bool:
 
 
 def _bindirs() -> Iterator[Path]:
-    """Yield the folders in which PostgreSQL's programs may lie, the most deliberate choice first."""
+    """Yield the folders in which PostgreSQL's programs may be, the most explicit choice first."""
     if chosen := os.environ.get("LAMINA_TEST_PG_BINDIR"):
         yield Path(chosen)
     if program := shutil.which("initdb"):
@@ -87,7 +87,7 @@ def _unprivileged(folder: Path) -> dict[str, Any]:
 
 
 def postgresql_address(url: str) -> PostgresqlAddress:
-    """Take a URL of a PostgreSQL database apart."""
+    """Return the parts of a PostgreSQL database's URL."""
     address = parse(url)
     assert isinstance(address, PostgresqlAddress)
     return address
@@ -160,7 +160,7 @@ class Postgres:
         return self._url(name)
 
     def drop_database(self, url: str) -> None:
-        """Remove a database, and throw out whoever is still connected to it."""
+        """Remove a database, and end all connections to it."""
         name = str(make_url(url).database)
         self._execute(sql.SQL("DROP DATABASE IF EXISTS {} WITH (FORCE)").format(sql.Identifier(name)))
 

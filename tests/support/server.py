@@ -17,9 +17,9 @@ import pytest
 from tests.support.forking import ForkedServer
 
 START_SECONDS = 30.0
-"""A machine busy with other tests takes long to start a Python; no test waits for this by design."""
+"""A busy machine takes long to start Python; no test waits for this in the normal case."""
 STOP_SECONDS = 20.0
-"""More than the server gives to the calls that are under way."""
+"""Longer than the server's grace for the calls under way."""
 READY = re.compile(r"^lamina-server ready on (?P<target>\S+), ", re.MULTILINE)
 
 
@@ -50,7 +50,7 @@ class ServerProcess:
 
     @classmethod
     def of_program(cls, program: Sequence[str], *, cwd: Path | None = None) -> Self:
-        """Wait for the ready line of any program that ends up as a server."""
+        """Wait for the ready line of any program that starts a server."""
         server = cls("")
         server._program, server._listen, server._cwd = program, None, cwd
         return server
@@ -101,13 +101,13 @@ class ServerProcess:
         self.target = match["target"]
 
     def stop(self, number: int = signal.SIGTERM, *, expected: int = 0) -> None:
-        """Ask the server to end, wait for it, and see that it ended well."""
+        """Ask the server to end, wait for it, and check its exit code."""
         self.signal(number)
         code = self.wait()
         assert code == expected, f"the server ended with {code}\n{self.log}"
 
     def signal(self, number: int) -> None:
-        """Send a signal to the server; to what runs it, too, where that is another program."""
+        """Send a signal to the server, and to the program that runs it if there is one."""
         with suppress(ProcessLookupError):  # it has ended already: `wait` says how
             os.killpg(self._running.pid, number)
 
@@ -130,10 +130,10 @@ class ServerProcess:
         assert heard, f"not logged: {text}\n{self.log}"
 
     def wait(self) -> int:
-        """Wait for the end of the process, however it comes about; return its exit code."""
+        """Wait until the process has ended for any reason; return its exit code."""
         process = self._running
         code = process.wait(STOP_SECONDS)
-        self._process = None  # only now: one that does not end is still there to be killed
+        self._process = None  # only now: a process that does not end can still be killed
         for reader in self._readers:
             reader.join()
         for stream in (process.stdout, process.stderr):
@@ -143,7 +143,7 @@ class ServerProcess:
 
     def _launched(self, program: Sequence[str]) -> subprocess.Popen[bytes] | ForkedServer:
         environment = {**os.environ, **self._environment}
-        # What Python, its libraries and the system read from an environment, they have read before a fork.
+        # Variables that Python, its libraries or the system read at their start have no effect after a fork.
         if self.forks and program[:3] == [sys.executable, "-m", "lamina_server"] and self._is_ours():
             return ForkedServer(program[3:], environment)
         # A session of its own, so that a Ctrl-C at the tests ends it through `stop` and not by itself.
@@ -165,7 +165,7 @@ class ServerProcess:
         return self._process
 
     def _collect(self, descriptor: int, into: bytearray) -> None:
-        # What is written at once is read at once, so that `printed` holds what follows the ready line.
+        # Lines that are written together are read together, so `printed` also has those after the ready line.
         while chunk := os.read(descriptor, 65536):
             with self._heard:
                 into.extend(chunk)
@@ -176,7 +176,7 @@ class ServerProcess:
             if READY.search(self.printed):
                 self._ready.set()
         if into is self._printed:
-            self._ready.set()  # the end of it: there is nothing to wait for any more
+            self._ready.set()  # the output has ended: there is nothing more to wait for
 
 
 @pytest.fixture(scope="session", params=["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)])
@@ -192,7 +192,7 @@ def server(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFact
 
 @pytest.fixture
 def target(server: ServerProcess) -> str:
-    """Where the session's server is reached."""
+    """The address of the session's server."""
     return server.target
 
 

@@ -1,4 +1,4 @@
-"""What a store says to its database: by way of SQLAlchemy, or of its own prepared statements on the driver."""
+"""Records the statements to databases, from SQLAlchemy and from the store's prepared statements on the driver."""
 
 import threading
 from collections.abc import Callable, Iterator
@@ -12,7 +12,7 @@ from lamina_server.store.sql.prepared import Prepared
 
 
 class Said(NamedTuple):
-    """One statement, with its parameters, and the thread that said it."""
+    """One statement, with its parameters and its thread."""
 
     statement: str
     parameters: Any
@@ -21,7 +21,7 @@ class Said(NamedTuple):
 
 @contextmanager
 def said() -> Iterator[list[Said]]:
-    """Note all statements to any database, from whichever thread, while the block lasts."""
+    """Record all statements to all databases, from all threads, while the block lasts."""
     noted: list[Said] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:

@@ -33,7 +33,7 @@ class Peer:
         with suppress(OSError):  # closed: the test is over
             while True:
                 connection, _ = self._listener.accept()
-                with suppress(OSError), connection:  # a client that does not like it hangs up
+                with suppress(OSError), connection:  # a client that refuses the certificate hangs up
                     self._serve(connection)
 
     def _serve(self, connection: socket.socket) -> None:

@@ -43,7 +43,7 @@ class Replay:
         Raises BrokenBundleError.
         """
         parts: list[pb.VersionChanges] = []
-        told = 0
+        reported = 0
         try:
             for block in bundle.blocks(file):
                 for part in block.parts:
@@ -53,8 +53,8 @@ class Replay:
                         parts = []
                 if block.bookmark is not None:
                     self._check_end(block.bookmark, is_whole=not parts)
-                advance(block.offset + block.size - told)
-                told = block.offset + block.size
+                advance(block.offset + block.size - reported)
+                reported = block.offset + block.size
         except bundle.NotABundleError as error:
             raise BrokenBundleError(str(error)) from error
         except bundle.DamagedError as error:
@@ -122,8 +122,8 @@ class Replay:
 def _is_of(header: pb.ConfigVersion, made: Plan) -> bool:
     """Return whether a header is that of a version: its hash, and the fields that the hash does not cover."""
     version, keys = made.version, [each.key for each in made.values[:CHANGED_KEYS_LIMIT]]
-    told = (header.hash, header.parent, header.key_count, header.change_count, list(header.changed_keys))
-    return told == (version.hash, version.number - 1, version.key_count, version.change_count, keys)
+    found = (header.hash, header.parent, header.key_count, header.change_count, list(header.changed_keys))
+    return found == (version.hash, version.number - 1, version.key_count, version.change_count, keys)
 
 
 def _change(message: pb.Change, checker: Checker) -> Change:

@@ -1,4 +1,4 @@
-"""The cases: one function for each figure, by its number in the table of figures, or a word where it only informs."""
+"""The cases: one function for each figure, by its number in the table of figures, or by a word if it has no goal."""
 
 from collections.abc import Callable, Mapping
 from typing import TypeAlias

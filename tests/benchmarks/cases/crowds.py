@@ -1,4 +1,4 @@
-"""Ten thousand watchers of one server: while nothing happens, while one key changes, and when all come back."""
+"""Ten thousand watchers of one server: while nothing changes, while one key changes, and when all reconnect."""
 
 import asyncio
 import time
@@ -16,11 +16,11 @@ from tests.support.server import ServerProcess
 
 SETTLING_SECONDS = 3.0
 LIMIT_SECONDS = 60.0
-"""Where each event takes so long that the answer is plain, there are fewer."""
+"""After this time there are no more rounds: the result is clear then."""
 
 
 def idle(bench: Bench) -> Figure:
-    """Let ten thousand watchers wait for what does not come, at our server and at an empty one, at the same time."""
+    """Have ten thousand watchers wait without an event, at our server and at an empty one, at the same time."""
     watchers, connections = bench.scale.crowd
     interval, window = bench.scale.idle_seconds
     with ExitStack() as stack:
@@ -58,7 +58,7 @@ def idle(bench: Bench) -> Figure:
 
 
 class _Idle:
-    """A server to which nothing happens, looked at from outside."""
+    """An idle server, measured from outside."""
 
     def __init__(self, name: str, server: ServerProcess) -> None:
         self.target = server.target
@@ -67,16 +67,16 @@ class _Idle:
         self._empty_bytes = machine.resident_bytes(self._pid)
 
     def gather(self, crowd: Crowd) -> None:
-        """Know that its watchers are there."""
+        """Note the crowd of its watchers."""
         self._crowd = crowd
 
     def begin(self) -> None:
-        """Look at it for the first time."""
+        """Begin to measure."""
         self._crowd.ask(count=True)
         self._begun = time.monotonic(), machine.cpu_seconds(self._pid)
 
     def end(self) -> None:
-        """Look at it again."""
+        """End the measurement."""
         seconds = time.monotonic() - self._begun[0]
         self.cpu_percent = (machine.cpu_seconds(self._pid) - self._begun[1]) / seconds * 100
         self.grown_mib = (machine.resident_bytes(self._pid) - self._empty_bytes) / 2**20
@@ -86,7 +86,7 @@ class _Idle:
         assert not answer["lost"], "a stream was lost"
 
     def samples(self) -> Sequence[Samples]:
-        """List what was seen."""
+        """Return the measured values."""
         return [
             Samples(f"{self._name}: growth of memory", "MiB", [self.grown_mib]),
             Samples(f"{self._name}: share of a core", "%", [self.cpu_percent]),
@@ -95,7 +95,7 @@ class _Idle:
 
 
 def of_other_keys(bench: Bench) -> Figure:
-    """Commit to a key with one watcher, while each of ten thousand keys has one, and while no other has."""
+    """Commit to a key with one watcher, while each of ten thousand keys has a watcher, and while no other key has."""
     watchers, connections = bench.scale.crowd
     alone, among = "one watcher alone", f"the same among {watchers:,} of other keys"
     before = f"{alone}, before, on the server that the others come to"

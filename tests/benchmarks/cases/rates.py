@@ -26,7 +26,7 @@ Side: TypeAlias = tuple[str, Callable[[grpc.aio.Channel], Sequence[AsyncCall]]]
 
 
 def against_etcd(bench: Bench) -> Figure:
-    """Let 64 callers commit to one config, put into etcd, and call the empty handler."""
+    """Have 64 callers commit to one config, put into etcd, and call the empty handler."""
     number = bench.scale.callers
     with bench.server() as server:
         request = ours.Writer(CONFIG, ours.keys_all_over(KEYS), base=1).request
@@ -63,7 +63,7 @@ def against_etcd(bench: Bench) -> Figure:
 
 
 def on_postgresql(bench: Bench) -> Figure:
-    """Let 64 callers commit on SQLite and on PostgreSQL, and let pgbench insert rows there."""
+    """Have 64 callers commit on SQLite and on PostgreSQL, and pgbench insert rows in PostgreSQL."""
     title = f"{bench.scale.callers} callers on PostgreSQL and on SQLite"
     if bench.postgres is None:
         return Figure("8", title, [], remark="Not measured: this machine has no PostgreSQL.")

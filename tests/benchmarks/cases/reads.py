@@ -1,4 +1,4 @@
-"""Reads by one caller: whole maps, a key's history, and the smallest there is."""
+"""Reads by one caller: whole maps, a key's history, and the smallest read."""
 
 import lamina
 from lamina_protos.v1 import lamina_pb2 as pb

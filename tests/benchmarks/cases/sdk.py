@@ -1,4 +1,4 @@
-"""The SDK as its users see it: reads of what is here already, its import, and configs that are opened."""
+"""The SDK as its users see it: reads of keys in memory, its import, and the opening of configs."""
 
 import subprocess
 import sys
@@ -18,12 +18,12 @@ from tests.benchmarks.measuring import Call, Samples
 
 CONFIG = "bench/sdk"
 READS_AT_ONCE = 20_000
-"""So many that neither the clock nor the loop around them counts."""
+"""So many that the time of the clock and of the loop does not matter."""
 NANOSECONDS = "ns"
 
 VALUE_BYTES = 600
 LARGEST_KEYS_AT_ONCE = 5_000
-"""Of the largest map: a commit takes 4 MiB."""
+"""Keys in one commit of the largest map: a commit may have 4 MiB."""
 COMMIT_EVERY_SECONDS = 0.02
 
 TIMEOUT_SECONDS = 1.0
@@ -36,14 +36,14 @@ live = connect(sys.argv[1], cache_dir=sys.argv[2], timeout=float(sys.argv[3])).l
 live["{ours.key(0)}"]
 print(imported - began, time.perf_counter() - imported, live.state)
 """
-"""What a new interpreter is told that follows a config."""
+"""The program of a new interpreter that follows a config."""
 
 IMPORT = "import time; before = time.perf_counter(); {}; print(time.perf_counter() - before)"
-"""What a new interpreter is told: how long it takes to start is none of ours."""
+"""The program of a new interpreter that imports: the interpreter's own start is not measured."""
 
 
 def local_reads(bench: Bench) -> Figure:
-    """Read one key of a plain dict of 1,000 and of what the SDK makes of the same map, over and over."""
+    """Read one key of a plain dict of 1,000 keys and of the SDK's objects of the same map, many times."""
     size = 1_000
     plain = ours.a_map(size)
     with bench.server() as server, ours.stub_of(server.target) as stub, lamina.connect(server.target) as client:
@@ -69,7 +69,7 @@ def local_reads(bench: Bench) -> Figure:
 
 
 def imports(bench: Bench) -> Figure:
-    """Import Lamina, what its clients need, and gRPC alone, each in an interpreter of its own."""
+    """Import Lamina, its clients' dependencies, and gRPC alone, each in an interpreter of its own."""
     grpc = "import grpc"
     statements = [
         grpc,
@@ -82,7 +82,7 @@ def imports(bench: Bench) -> Figure:
     for number in range(1 + bench.scale.interpreters):
         for statement, each in samples.items():
             taken = _import(statement)
-            if number:  # the first one compiled what was not compiled yet
+            if number:  # the first import compiles modules
                 each.values.append(taken)
     return Figure(
         "S2",
@@ -98,7 +98,7 @@ def imports(bench: Bench) -> Figure:
 
 
 def opening(bench: Bench) -> Figure:
-    """Open a config of 10,000 keys; open it and read every key; and read the same by bare stubs."""
+    """Open a config of 10,000 keys; open it and read every key; and read the same map by bare stubs."""
     size = 10_000
     with bench.server() as server, ours.stub_of(server.target) as stub, lamina.connect(server.target) as client:
         ours.load(stub, CONFIG, ours.a_map(size))
@@ -121,7 +121,7 @@ def opening(bench: Bench) -> Figure:
 
 
 def largest(bench: Bench) -> Figure:
-    """Open the largest config that the server takes: after its start, once it is held, and while others commit."""
+    """Open the largest config that a server accepts: after its start, again from memory, and while others commit."""
     size, starts = bench.scale.largest_keys
     database = bench.new_database()
     with bench.server(database) as server, ours.stub_of(server.target) as stub:
@@ -132,7 +132,7 @@ def largest(bench: Bench) -> Figure:
         with (
             bench.server(database) as server,
             ours.stub_of(server.target) as stub,
-            lamina.connect(server.target) as client,  # with the timeout that everybody has
+            lamina.connect(server.target) as client,  # with the default timeout
         ):
             opening = partial(client.config, CONFIG)
             cold.time(opening)
@@ -157,7 +157,7 @@ def largest(bench: Bench) -> Figure:
 
 
 def without_server(bench: Bench) -> Figure:
-    """Follow a config in new processes while no server is there, from the last-known-good file of an earlier one."""
+    """Follow a config in new processes without a server, from the last-known-good file of an earlier process."""
     size, starts, cache = 10_000, bench.scale.interpreters, bench.folder / "cache"
     with bench.server() as server, ours.stub_of(server.target) as stub:
         ours.load(stub, CONFIG, ours.a_map(size))
@@ -178,7 +178,7 @@ def without_server(bench: Bench) -> Figure:
 
 
 class _Followed(NamedTuple):
-    """How long a process took, in milliseconds, to import what it needs, and to connect and follow; and what it got."""
+    """The milliseconds in which a process imported Lamina, and connected and followed; and the state that it got."""
 
     imports: float
     live: float
@@ -192,13 +192,13 @@ def _follow(target: str, cache: Path, *, timeout: float) -> _Followed:
 
 
 def _nanoseconds(mapping: Any, key: str) -> float:
-    """Tell how long one read takes."""
+    """Return how many nanoseconds one read takes."""
     seconds = timeit.timeit("mapping[key]", globals={"mapping": mapping, "key": key}, number=READS_AT_ONCE)
     return seconds / READS_AT_ONCE * 1e9
 
 
 def _import(statement: str) -> float:
-    """Tell how many milliseconds a statement takes in a new interpreter."""
+    """Return how many milliseconds a statement takes in a new interpreter."""
     program = [sys.executable, "-c", IMPORT.format(statement)]
     return float(subprocess.run(program, capture_output=True, text=True, check=True).stdout) * 1_000
 
@@ -209,7 +209,7 @@ def _large_map(size: int) -> dict[str, str]:
 
 @contextmanager
 def _meanwhile(call: Call) -> Iterator[None]:
-    """Call over and over, on a thread of its own, while the block lasts."""
+    """Call again and again, in a thread of its own, while the block lasts."""
     over = threading.Event()
 
     def go_on() -> None:

@@ -17,18 +17,18 @@ from tests.support.postgres import DISK
 
 KEYS = 1_000
 LIMIT_SECONDS = 60.0
-"""Where each event takes so long that the answer is plain, there are fewer."""
+"""After this time there are no more rounds: the result is clear then."""
 
 
 def from_one_to_another(bench: Bench) -> Figure:
-    """Commit on one server, and wait for the event at a watcher of another; then cut off what one tells the other."""
+    """Commit on one server, and wait for the event at a watcher of another; then do the same without notices."""
     title = "commit call on one server until the event at a watcher of another, on PostgreSQL"
     if bench.postgres is None:
         return Figure("W6", title, [], remark="Not measured: this machine has no PostgreSQL.")
     url = bench.postgres.new_database()
     with ExitStack() as stack:
         near, far = (stack.enter_context(bench.server(url)).target for _ in range(2))
-        told = _measure(
+        noticed = _measure(
             bench,
             {
                 "watcher of another server": _side("bench/far", watcher=far, caller=near),
@@ -36,14 +36,14 @@ def from_one_to_another(bench: Bench) -> Figure:
             },
         )
         with _no_notices(url):
-            untold = _measure(
+            unnoticed = _measure(
                 bench, {"of another server, notices cut off": _side("bench/cut", watcher=far, caller=near)}
             )
-    event, cut = told["watcher of another server"], untold["of another server, notices cut off"]
+    event, cut = noticed["watcher of another server"], unnoticed["of another server, notices cut off"]
     return Figure(
         "W6",
         title,
-        [*told.values(), cut],
+        [*noticed.values(), cut],
         checks=[
             Check("commit on one server until the event on another, p50", event.median, must=20, aim=5, unit="ms"),
             Check("the same, notices cut off, p50", cut.median, must=3_000, unit="ms"),
@@ -75,7 +75,7 @@ def _measure(bench: Bench, sides: Mapping[str, Side]) -> dict[str, Samples]:
 
 @contextmanager
 def _no_notices(url: str) -> Iterator[None]:
-    """Let nobody notify."""
+    """Remove the function that sends notices while the block lasts."""
     place = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(place, autocommit=True) as connection:
         connection.execute("ALTER FUNCTION pg_catalog.pg_notify(text, text) RENAME TO no_pg_notify")

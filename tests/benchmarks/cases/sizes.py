@@ -1,4 +1,4 @@
-"""What is kept: growth of the file a commit, memory of the server, and both against full copies."""
+"""Space: the growth of the file for each commit, the memory of the server, and both compared with full copies."""
 
 import asyncio
 import random
@@ -18,13 +18,13 @@ from tests.benchmarks.measuring import Samples, at_once
 CONFIG = "bench/growing"
 KEYS = 1_000
 CALLERS = 8
-"""Enough to be done soon, few enough that keyframes find a moment of their own."""
+"""Enough to be done soon, and few enough that there are moments for keyframes."""
 FULL_COPY_ROUNDS = {1_000: 50, 10_000: 10}
-"""Fewer where each takes long."""
+"""Fewer commits if each takes long."""
 
 
 def growth(bench: Bench) -> Figure:
-    """Commit thousands of times, and see what the file has grown by."""
+    """Commit thousands of times, and measure the growth of the file."""
     commits = bench.scale.growth_commits
     database, grown = _grown_by(bench, KEYS, commits)
     lines, versions = (
@@ -85,7 +85,7 @@ def against_full_copies(bench: Bench) -> Figure:
 
 
 def memory(bench: Bench) -> Figure:
-    """Read many configs, and look at the server's memory."""
+    """Read many configs, and measure the server's memory."""
     configs = bench.scale.held_configs
     database = bench.new_database()
     with bench.server(database) as server, ours.stub_of(server.target) as stub:
@@ -105,7 +105,7 @@ def memory(bench: Bench) -> Figure:
 
 
 def _grown_by(bench: Bench, size: int, commits: int) -> tuple[Path, float]:
-    """Commit to a map of `size` keys, one change a time; return the database, and by how much it grew each time."""
+    """Commit to a map of `size` keys, one change each; return the database, and its growth for each commit."""
     database = bench.new_database()
     with bench.server(database) as server, ours.stub_of(server.target) as stub:
         base = ours.load(stub, CONFIG, ours.a_map(size))
@@ -116,7 +116,7 @@ def _grown_by(bench: Bench, size: int, commits: int) -> tuple[Path, float]:
 
 
 async def _commit_often(target: str, commits: int, size: int, base: int) -> None:
-    """Let a few callers change all keys of a map, over and over, each those that are its own."""
+    """Have a few callers change all keys of a map again and again, each its own keys."""
     async with grpc.aio.insecure_channel(target) as channel:
         stub = ConfigServiceStub(channel)
         own = [[ours.key(each) for each in range(first, size, CALLERS)] for first in range(CALLERS)]
@@ -127,12 +127,12 @@ async def _commit_often(target: str, commits: int, size: int, base: int) -> None
 
 
 def _file_bytes(database: Path) -> int:
-    """Add up the files of a database that no server has open."""
+    """Return the size of all files of a database that no server has open."""
     return sum(path.stat().st_size for path in database.parent.glob(f"{database.name}*"))
 
 
 def _used_bytes(database: Path) -> int:
-    """Tell how large a database is, its write-ahead log considered; it may be open."""
+    """Return the size of a database with its write-ahead log; it may be open."""
     return _count(database, "SELECT page_count * page_size FROM pragma_page_count, pragma_page_size")
 
 

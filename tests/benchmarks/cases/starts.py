@@ -1,4 +1,4 @@
-"""A server that starts on a database with a long past, and the first things that it is asked."""
+"""The start of a server on a database with a long history, and its first reads."""
 
 import os
 from contextlib import ExitStack
@@ -44,7 +44,7 @@ def long_past(bench: Bench) -> Figure:
 
 
 class _Start:
-    """How a server is started on a database, and asked."""
+    """Starts a server on a database, and makes the first reads."""
 
     def __init__(self, database: Path, keys: int, middle: int) -> None:
         self._database = database

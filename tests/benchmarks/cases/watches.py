@@ -1,4 +1,4 @@
-"""From a commit to those who wait for it: one watcher, and a thousand, against etcd and the floor."""
+"""From a commit to its watchers: one, and a thousand, compared with etcd and the floor."""
 
 import asyncio
 from collections.abc import Iterator, Mapping
@@ -39,7 +39,7 @@ def one_watcher(bench: Bench) -> Figure:
 
 
 def many_watchers(bench: Bench) -> Figure:
-    """Commit, and wait until the last of a thousand streams has heard of it."""
+    """Commit, and wait until the commit has arrived on the last of a thousand streams."""
     streams, connections = bench.scale.streams
     with _sides(bench) as sides:
         samples = _measure(bench, sides, streams=streams, connections=connections, rounds=bench.scale.events)
@@ -75,7 +75,7 @@ def until_seen(bench: Bench) -> Figure:
 
 
 def watching(target: str, base: int, *, config: str = CONFIG, caller: str | None = None) -> Side:
-    """Watch the one key of a config that is changed; at another server than the caller's, if there is one."""
+    """Watch the key of a config that changes, perhaps at another server than the caller's."""
     request = pb.WatchKeyHistoryRequest(config=config, keys=[WATCHED])
     return Side(
         target,
@@ -113,7 +113,7 @@ def _floor(server: ServerProcess) -> Side:
     return Side(
         server.target,
         watch=floor.watch,
-        change=lambda channel: floor.telling(channel, bytes(200)),  # about as many as an event of ours has
+        change=lambda channel: floor.sending(channel, bytes(200)),  # about as many as an event of ours has
         is_event=bool,
         pid=server.pid,
     )

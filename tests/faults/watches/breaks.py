@@ -1,6 +1,6 @@
-"""Ways to break a watcher's history, each with the guarantee that it breaks: the validators' own test material.
+"""Ways to break a watcher's history, each with the guarantee that it breaks: the validators are tested with them.
 
-Each changes the watcher that it is given, and tells whether it could: not every history has what it needs.
+Each changes the watcher in place, and returns whether it could: not every history has what it needs.
 """
 
 import random
@@ -18,9 +18,9 @@ OTHER_KEY = "zzz"
 
 
 def _wholes(session: Session) -> list[int]:
-    """Return where in a session versions stand that came in one part."""
-    told = session.told
-    return [at for at, item in enumerate(told) if _is_whole(item) and not (at and _says_more(told[at - 1]))]
+    """Return the positions in a session of the versions that came in one part."""
+    items = session.received
+    return [at for at, item in enumerate(items) if _is_whole(item) and not (at and _says_more(items[at - 1]))]
 
 
 def _is_whole(item: Part | Bookmark) -> bool:
@@ -32,7 +32,7 @@ def _says_more(item: Part | Bookmark) -> bool:
 
 
 def _places(watcher: Watcher, dice: random.Random, *, least: int = 1) -> tuple[Session, list[int]]:
-    """Choose a session with at least so many versions that came in one part, and return where they stand."""
+    """Choose a session with at least so many versions that came in one part; return it with their positions."""
     found = [(session, at) for session in watcher.sessions if len(at := _wholes(session)) >= least]
     return dice.choice(found) if found else (Session(None), [])
 
@@ -42,14 +42,14 @@ def _all_changes(watcher: Watcher, truth: Truth) -> Mapping[int, Changes]:
 
 
 def _change(watcher: Watcher, dice: random.Random, change: Callable[[Part], Changes | None]) -> bool:
-    """Give another content to a part for which there is one."""
-    parts = [(s, at, item) for s in watcher.sessions for at, item in enumerate(s.told) if _is_whole(item)]
+    """Replace the changes of a part for which `change` returns others."""
+    parts = [(s, at, item) for s in watcher.sessions for at, item in enumerate(s.received) if _is_whole(item)]
     dice.shuffle(parts)
     for session, at, part in parts:
         assert isinstance(part, Part)
         changes = change(part)
         if changes is not None:
-            session.told[at] = replace(part, changes=changes)
+            session.received[at] = replace(part, changes=changes)
             return True
     return False
 
@@ -58,68 +58,68 @@ def drop(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
     """Skip a version that is not the last of its session."""
     session, places = _places(watcher, dice, least=2)
     if places:
-        del session.told[dice.choice(places[:-1])]
+        del session.received[dice.choice(places[:-1])]
     return bool(places)
 
 
 def drop_the_last(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
     """Leave out the very last version."""
-    told = watcher.sessions[-1].told
+    items = watcher.sessions[-1].received
     last = max(truth.matching(watcher.filter), default=0)
-    places = [at for at, item in enumerate(told) if item.version == last and isinstance(item, Part)]
-    if not places or any(item.version == last for session in watcher.sessions[:-1] for item in session.told):
+    places = [at for at, item in enumerate(items) if item.version == last and isinstance(item, Part)]
+    if not places or any(item.version == last for session in watcher.sessions[:-1] for item in session.received):
         return False
-    del told[places[0] :]
+    del items[places[0] :]
     return True
 
 
 def double(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Tell the same again, at once."""
+    """Send a version again, at once."""
     session, places = _places(watcher, dice)
     if places:
         at = dice.choice(places)
-        session.told.insert(at, session.told[at])
+        session.received.insert(at, session.received[at])
     return bool(places)
 
 
 def double_later(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Tell the same again, at the end of the session."""
+    """Send a version again, at the end of the session."""
     session, places = _places(watcher, dice)
     if places:
-        session.told.append(session.told[dice.choice(places)])
+        session.received.append(session.received[dice.choice(places)])
     return bool(places)
 
 
 def double_a_key(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Tell a key twice in one version."""
+    """Send a key twice in one version."""
     return _change(watcher, dice, lambda part: (*part.changes[:1], *part.changes))
 
 
 def swap(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Tell two versions the wrong way round."""
+    """Send two versions in the wrong order."""
     session, places = _places(watcher, dice, least=2)
     if places:
         at = dice.randrange(len(places) - 1)
         one, other = places[at], places[at + 1]
-        session.told[one], session.told[other] = session.told[other], session.told[one]
+        session.received[one], session.received[other] = session.received[other], session.received[one]
     return bool(places)
 
 
 def swap_keys(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Tell the keys of a version the wrong way round."""
+    """Send the keys of a version in the wrong order."""
     return _change(watcher, dice, lambda part: part.changes[::-1] if len(part.changes) > 1 else None)
 
 
 def split(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Tell a version in two deliveries, with another one in between."""
+    """Send a version in two parts, with another version in between."""
     for session in watcher.sessions:
         places = _wholes(session)
         for one, other in pairwise(places):
-            part = session.told[one]
+            part = session.received[one]
             assert isinstance(part, Part)
             if len(part.changes) > 1:
-                session.told[one] = replace(part, changes=part.changes[:1])
-                session.told.insert(other + 1, replace(part, changes=part.changes[1:]))
+                session.received[one] = replace(part, changes=part.changes[:1])
+                session.received.insert(other + 1, replace(part, changes=part.changes[1:]))
                 return True
     return False
 
@@ -135,24 +135,24 @@ def empty(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
 
 
 def add_a_change(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Tell a change that the version does not have."""
+    """Send a change that the version does not have."""
     return _change(watcher, dice, lambda part: (*part.changes, (OTHER_KEY, "1")))
 
 
 def change_a_value(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Tell another value."""
+    """Send another value."""
     return _change(watcher, dice, lambda part: ((part.changes[0][0], "another"), *part.changes[1:]))
 
 
 def delete(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Tell of a key that was set that it was deleted."""
+    """Send a key as deleted that was set."""
     return _change(
         watcher, dice, lambda part: ((part.changes[0][0], None), *part.changes[1:]) if part.changes[0][1] else None
     )
 
 
 def ignore_the_filter(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Tell all that a version changed, wanted or not."""
+    """Send all changes of a version, wanted or not."""
     everything, matching = _all_changes(watcher, truth), truth.matching(watcher.filter)
     return _change(
         watcher,
@@ -162,13 +162,13 @@ def ignore_the_filter(watcher: Watcher, truth: Truth, dice: random.Random) -> bo
 
 
 def mix_up_watchers(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Tell a version, in its place, of which this watcher wants nothing."""
+    """Send a version, in its place, of which this watcher wants nothing."""
     everything, matching = _all_changes(watcher, truth), truth.matching(watcher.filter)
     for session in watcher.sessions:
         for at in _wholes(session):
-            number = session.told[at].version + 1
+            number = session.received[at].version + 1
             if number in everything and number not in matching:
-                session.told.insert(at + 1, Part(number, truth.hashes[number], everything[number]))
+                session.received.insert(at + 1, Part(number, truth.hashes[number], everything[number]))
                 return True
     return False
 
@@ -176,39 +176,39 @@ def mix_up_watchers(watcher: Watcher, truth: Truth, dice: random.Random) -> bool
 def tear(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
     """Leave out the last part of a version, although the stream goes on."""
     for session in watcher.sessions:
-        for at, item in enumerate(session.told[:-1]):
-            if _is_whole(item) and at and _says_more(session.told[at - 1]):
-                del session.told[at]
+        for at, item in enumerate(session.received[:-1]):
+            if _is_whole(item) and at and _says_more(session.received[at - 1]):
+                del session.received[at]
                 return True
     return False
 
 
 def invent(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Tell a version that nobody finds there in the end."""
-    watcher.sessions[-1].told.append(Part(truth.head + 1, OTHER_HASH, (("a/0", "1"),)))
+    """Send a version that is not there in the end."""
+    watcher.sessions[-1].received.append(Part(truth.head + 1, OTHER_HASH, (("a/0", "1"),)))
     return True
 
 
-def tell_nothing(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Tell nothing at all."""
+def receive_nothing(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
+    """Send nothing at all."""
     due = any(number > (watcher.start.version if watcher.start else 0) for number in truth.matching(watcher.filter))
     watcher.sessions.clear()
     return due
 
 
 def rehash(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Tell another hash of a version."""
+    """Send a version with another hash."""
     session, places = _places(watcher, dice)
     if places:
         at = dice.choice(places)
-        session.told[at] = replace(session.told[at], hash=OTHER_HASH)
+        session.received[at] = replace(session.received[at], hash=OTHER_HASH)
     return bool(places)
 
 
 def rehash_a_bookmark(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Tell another hash in a bookmark."""
+    """Send a bookmark with another hash."""
     for session, at in _bookmarks(watcher):
-        session.told[at] = replace(session.told[at], hash=OTHER_HASH)
+        session.received[at] = replace(session.received[at], hash=OTHER_HASH)
         return True
     return False
 
@@ -222,7 +222,7 @@ def resume_too_late(watcher: Watcher, truth: Truth, dice: random.Random) -> bool
     for session in _later_sessions(watcher):
         places = _wholes(session)
         if places[:1] == [0] and len(places) > 1:
-            del session.told[0]
+            del session.received[0]
             return True
     return False
 
@@ -233,7 +233,7 @@ def resume_too_early(watcher: Watcher, truth: Truth, dice: random.Random) -> boo
     for session in _later_sessions(watcher):
         assert session.after is not None
         if (at := session.after.version) in matching:
-            session.told.insert(0, Part(at, truth.hashes[at], matching[at]))
+            session.received.insert(0, Part(at, truth.hashes[at], matching[at]))
             return True
     return False
 
@@ -241,8 +241,8 @@ def resume_too_early(watcher: Watcher, truth: Truth, dice: random.Random) -> boo
 def resume_within(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
     """Go on with a version where it was cut, instead of from its first part."""
     for session in _later_sessions(watcher):
-        if len(session.told) > 1 and _says_more(session.told[0]):
-            del session.told[0]
+        if len(session.received) > 1 and _says_more(session.received[0]):
+            del session.received[0]
             return True
     return False
 
@@ -263,16 +263,16 @@ def refuse(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
 
 def _bookmarks(watcher: Watcher) -> Iterator[tuple[Session, int]]:
     for session in watcher.sessions:
-        for at, item in enumerate(session.told):
+        for at, item in enumerate(session.received):
             if isinstance(item, Bookmark):
                 yield session, at
 
 
 def bookmark_early(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Send a bookmark before the version that it comes after."""
+    """Send a bookmark before the version that it should follow."""
     for session, at in _bookmarks(watcher):
-        if at and _is_whole(session.told[at - 1]):
-            session.told[at - 1], session.told[at] = session.told[at], session.told[at - 1]
+        if at and _is_whole(session.received[at - 1]):
+            session.received[at - 1], session.received[at] = session.received[at], session.received[at - 1]
             return True
     return False
 
@@ -281,32 +281,32 @@ def bookmark_ahead(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
     """Send a bookmark of a version while others up to it are still to come."""
     session, places = _places(watcher, dice, least=2)
     if places:
-        last = session.told[places[-1]].version
-        session.told.insert(places[0], Bookmark(last, truth.hashes[last]))
+        last = session.received[places[-1]].version
+        session.received.insert(places[0], Bookmark(last, truth.hashes[last]))
     return bool(places)
 
 
 def bookmark_backward(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
     """Send a bookmark of an earlier version than the one before it."""
     for session, at in _bookmarks(watcher):
-        version = session.told[at].version
+        version = session.received[at].version
         if version:
-            session.told.insert(at + 1, Bookmark(version - 1, truth.hashes[version - 1]))
+            session.received.insert(at + 1, Bookmark(version - 1, truth.hashes[version - 1]))
             return True
     return False
 
 
 def bookmark_beyond(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Send a bookmark beyond everything there is."""
-    watcher.sessions[-1].told.append(Bookmark(truth.head + 1, OTHER_HASH))
+    """Send a bookmark beyond the head."""
+    watcher.sessions[-1].received.append(Bookmark(truth.head + 1, OTHER_HASH))
     return True
 
 
 def begin_unannounced(watcher: Watcher, truth: Truth, dice: random.Random) -> bool:
-    """Begin a watch from now without saying where that is."""
+    """Begin a watch from now without the bookmark that says where."""
     for session in watcher.sessions:
-        if session.after is None and len(session.told) > 1 and isinstance(session.told[1], Part):
-            del session.told[0]
+        if session.after is None and len(session.received) > 1 and isinstance(session.received[1], Part):
+            del session.received[0]
             return True
     return False
 
@@ -315,7 +315,7 @@ BREAKS: Sequence[tuple[Break, Guarantee]] = (
     (drop, Guarantee.RELIABLE),
     (drop_the_last, Guarantee.RELIABLE),
     (invent, Guarantee.RELIABLE),
-    (tell_nothing, Guarantee.RELIABLE),
+    (receive_nothing, Guarantee.RELIABLE),
     (double, Guarantee.UNIQUE),
     (double_later, Guarantee.UNIQUE),
     (double_a_key, Guarantee.UNIQUE),

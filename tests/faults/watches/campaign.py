@@ -1,6 +1,6 @@
-"""One run of watchers: they follow a few configs while writers race, streams are cut and servers are killed.
+"""One run of watchers: they watch a few configs while writers race, streams are cut and servers are killed.
 
-Then what each was told is held against the tables. Knows no kind of watcher, and no guarantee by name.
+Then what each has received is compared with the tables. Knows no kind of watcher, and no guarantee by name.
 """
 
 import random
@@ -15,30 +15,30 @@ from tests.faults.proxy import PASS, Proxy
 from tests.faults.reading import broken_rows, from_database
 from tests.faults.violations import Violation
 from tests.faults.watches.cutting import cuts
-from tests.faults.watches.followers import Followers
 from tests.faults.watches.guarantees import Breach, breaches
 from tests.faults.watches.logbook import Logbook
 from tests.faults.watches.records import Cursor, Filter, Part, Truth, Watcher, dump, events
+from tests.faults.watches.watchers import Watchers
 from tests.faults.watches.writers import BLOBS, FOLDERS, RARE_KEY, SMALL_KEYS, Writers
 from tests.support.server import ServerProcess
 
 CONFIGS = ("torture/one", "torture/two", "torture/three")
 CATCH_UP_SECONDS = 60.0
-"""How long the last watcher may take to be told of the last version, after all faults: a stream may be half-open, and
-is then left after 15 s."""
+"""How long the last watcher may take to receive the last version, after all faults: a stream may be half-open, and its
+watcher leaves it after 15 s."""
 _WANT_ALL = (3, 4, 8)
 LARGE_SHARE, LARGE_LEAST = 1 / 500, 3
-"""How many versions are larger than a message."""
+"""The share of versions that are larger than a message, and the least number of them."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Plan:
-    """How much is to be done, and to whom.
+    """How much is to be done, to which servers.
 
     servers   up, over one database, with this URL
     folder    where the histories go if something is wrong
     versions  of all configs together
-    verifies  whether the server's own command also looks through the database in the end
+    verifies  whether `lamina-server verify` also checks the database in the end
     on_fault  called after each fault, with how many versions are acknowledged by then
     """
 
@@ -56,7 +56,7 @@ class Plan:
 
 @dataclass(slots=True)
 class Result:
-    """What a run came to."""
+    """The result of a run."""
 
     seed: int
     watchers: Sequence[Watcher] = field(repr=False)
@@ -69,22 +69,22 @@ class Result:
 
     @property
     def sessions(self) -> int:
-        """How many streams there were; the SDK's own resumptions are not seen."""
+        """How many streams there were; the SDK's own resumptions are not counted."""
         return sum(len(watcher.sessions) for watcher in self.watchers)
 
     @property
     def events(self) -> int:
-        """How many versions were told, each to each watcher."""
+        """How many versions all watchers received."""
         return events(self.watchers)
 
     @property
     def parts(self) -> int:
         """How many parts of versions came that said `more`."""
-        told = (item for watcher in self.watchers for session in watcher.sessions for item in session.told)
-        return sum(isinstance(item, Part) and item.more for item in told)
+        items = (item for watcher in self.watchers for session in watcher.sessions for item in session.received)
+        return sum(isinstance(item, Part) and item.more for item in items)
 
     def explain(self, limit: int = 20) -> str:
-        """Say what is broken, and how to see it again."""
+        """Describe what is broken, and how to repeat the run."""
         first = "\n".join(map(str, self.breaches[:limit]))
         unfinished = ", ".join(self.unfinished) or "none"
         return f"seed {self.seed}: {len(self.breaches)} breaches, not finished: {unfinished}\n{first}"
@@ -101,19 +101,19 @@ def run(plan: Plan) -> Result:
         dice.shuffle(faults)
         writers = stack.enter_context(Writers(CONFIGS, direct, versions=plan.versions, large=large, seed=plan.seed))
         logs = [_logbook(number, writers, dice, plan.seed) for number in range(plan.watchers)]
-        followers = stack.enter_context(Followers(logs, [proxy.target for proxy in proxies]))
-        followers.begin(CATCH_UP_SECONDS)
+        watchers = stack.enter_context(Watchers(logs, [proxy.target for proxy in proxies]))
+        watchers.wait_until_begun(CATCH_UP_SECONDS)
         writers.start()
         between = writers.left // (len(faults) + 1)
         for fault in faults:
-            writers.let_go(between)
+            writers.release(between)
             writers.progress.wait_for(dice.randint(1, between))
             fault.strike(dice)
             plan.on_fault(writers.progress.acknowledged)
         writers.finish()
         for proxy in proxies:
             proxy.switch(PASS)
-        followers.wait(CATCH_UP_SECONDS)
+        watchers.wait(CATCH_UP_SECONDS)
         unfinished = [log.watcher.name for log in logs if not log.done]  # before they are stopped
     return _judged(plan, logs, Counter(fault.name for fault in faults), unfinished)
 
@@ -144,7 +144,7 @@ def _logbook(number: int, writers: Writers, dice: random.Random, seed: int) -> L
 
 
 def _filter(number: int, dice: random.Random) -> Filter:
-    """Draw what a watcher wants. On each config one by the stubs sees all, and so the parts of large versions."""
+    """Draw a filter. On each config a watcher with the stubs wants all keys, and sees the parts of large versions."""
     if number % 10 in _WANT_ALL:
         return Filter()
     kinds = (

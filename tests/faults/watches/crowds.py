@@ -1,4 +1,4 @@
-"""Trials of watchers that cost others: one that reads hardly anything, and thousands that come at once.
+"""Trials of watchers that could slow others down: one that hardly reads, and thousands that come at once.
 
 Each trial returns its figures, and whether they are as promised.
 """
@@ -22,12 +22,12 @@ CONFIG = "torture/crowds"
 MIB = 1 << 20
 GROWTH_BYTES = 16 * MIB
 SLOWER, FLOOR_SECONDS = 2.0, 0.05
-"""How much slower the others may become, and what is always fast enough: below, it is the machine that is measured."""
+"""How much slower the others may become, and what is always fast enough: a lower limit would measure the machine."""
 OTHERS, WARM_UP = 5, 100
 KEYS, BATCH, VALUE_LENGTHS = 60, 6, range(10_000, 50_001, 5_000)
 """Each commit sets a few of the keys to values of these lengths: in a hundred commits it is more than GROWTH_BYTES."""
 _OWN_CONNECTION = (("grpc.use_local_subchannel_pool", 1),)
-# A fixed window, as of a client in another language: grpc's own would grow to megabytes, and hide how slow it reads.
+# A fixed window, as clients in other languages have: grpc's own would grow to megabytes, and hide the slow reads.
 _SMALL_WINDOW = (("grpc.http2.bdp_probe", 0), ("grpc.http2.lookahead_bytes", 65_536))
 
 
@@ -37,8 +37,8 @@ class Slow:
 
     growth_bytes  of the server's memory
     p99_seconds   from the call of a commit to the event at the others
-    behind        how many versions the slow one had not been told of when the last was committed
-    missing       how many of them it was never told of
+    behind        how many versions the slow one had not received when the last was committed
+    missing       how many of them it never received
     """
 
     growth_bytes: tuple[int, int]
@@ -58,7 +58,7 @@ class Slow:
 
     @property
     def is_bearable(self) -> bool:
-        """Whether the others hardly noticed."""
+        """Whether the others became hardly slower."""
         return self.p99_seconds[1] < FLOOR_SECONDS or self.slower < SLOWER
 
 
@@ -98,11 +98,11 @@ def _p99(seconds: list[float]) -> float:
 
 
 class _Crowd:
-    """One that commits, and others that are told of each version before it commits the next."""
+    """One client that commits, and watchers that receive each version before it commits the next."""
 
     def __init__(self, channels: list[grpc.aio.Channel]) -> None:
         self._stub = lamina_pb2_grpc.ConfigServiceStub(channels[0])
-        self._told: asyncio.Queue[float] = asyncio.Queue()
+        self._received: asyncio.Queue[float] = asyncio.Queue()
         self._tasks = [asyncio.create_task(self._follow(channel)) for channel in channels[1:]]
         self.head = 0
 
@@ -114,11 +114,11 @@ class _Crowd:
             began = time.monotonic()
             keys = range(self.head * BATCH, (self.head + 1) * BATCH)
             await _commit(self._stub, self.head, {f"key/{key % KEYS}": _value(key) for key in keys})
-            seconds += [await self._told.get() - began for _ in self._tasks]
+            seconds += [await self._received.get() - began for _ in self._tasks]
         return seconds
 
     async def close(self) -> None:
-        """End all."""
+        """End all watchers."""
         for task in self._tasks:
             task.cancel()
         for ended in await asyncio.gather(*self._tasks, return_exceptions=True):
@@ -129,11 +129,11 @@ class _Crowd:
         request = pb.WatchKeyHistoryRequest(config=CONFIG, after=pb.Cursor(version=0))
         async for message in lamina_pb2_grpc.ConfigServiceStub(channel).WatchKeyHistory(request):
             for _ in message.changes:
-                await self._told.put(time.monotonic())
+                await self._received.put(time.monotonic())
 
 
 class _SlowWatcher:
-    """One that reads when it pleases, and goes on after its cursor should the server lose patience."""
+    """A watcher that reads slowly, and resumes after its cursor if the server ends its stream."""
 
     def __init__(self, channel: grpc.aio.Channel) -> None:
         self._stub = lamina_pb2_grpc.ConfigServiceStub(channel)
@@ -158,7 +158,7 @@ class _SlowWatcher:
             self._cursor = pb.Cursor(version=message.bookmark.version, hash=message.bookmark.hash)
 
     async def read_slowly(self, seconds: float | None) -> None:
-        """Read one message in so many seconds, or none, until it is to hurry."""
+        """Read one message in so many seconds, or none, until `hurry` is set."""
         if seconds is None:
             await self.hurry.wait()
         while not self.hurry.is_set():
@@ -169,7 +169,7 @@ class _SlowWatcher:
                 continue
 
     async def catch_up(self, head: int) -> None:
-        """Read until told of this version."""
+        """Read until this version has come."""
         while self._cursor.version < head:
             await self.read()
         self._stream.cancel()
@@ -180,20 +180,20 @@ class Many:
     """How many watches, opened at once, got their first bookmark and their event, and after how many seconds."""
 
     bookmarked: int
-    told: int
+    received: int
     open_seconds: float
-    told_seconds: float
+    received_seconds: float
 
 
 async def _event(stream: Any) -> Any:
-    """Read the next message that is no mere bookmark: one may be due just now."""
+    """Read the next message with changes: a bookmark may come before it."""
     while (message := await stream.read()).HasField("bookmark") and not message.changes:
         pass
     return message
 
 
 async def many(server: ServerProcess, *, watches: int, connections: int) -> Many:
-    """Open watches all at once over so many connections, and commit once when all are open."""
+    """Open all watches at once over so many connections, and commit once when all are open."""
     async with AsyncExitStack() as stack:
         channels = [await stack.enter_async_context(_channel(server)) for _ in range(connections)]
         stub = lamina_pb2_grpc.ConfigServiceStub(channels[0])
@@ -204,15 +204,15 @@ async def many(server: ServerProcess, *, watches: int, connections: int) -> Many
         streams = [method(request) for method in itertools.islice(itertools.cycle(methods), watches)]
         firsts = await asyncio.gather(*(stream.read() for stream in streams), return_exceptions=True)
         opened = time.monotonic()
-        async with _channel(server) as channel:  # those of the watches may carry all that a connection may
+        async with _channel(server) as channel:  # the watches may use up the streams of their connections
             await _commit(lamina_pb2_grpc.ConfigServiceStub(channel), 2, {"key": "2"})
         seconds = await asyncio.gather(*map(_event, streams), return_exceptions=True)
-        told = time.monotonic()
+        received = time.monotonic()
         for stream in streams:
             stream.cancel()
     bookmarked = sum(isinstance(first, pb.WatchKeyHistoryResponse) and first.bookmark.version == 1 for first in firsts)
     second = [[part.version.version for part in getattr(message, "changes", ())] == [2] for message in seconds]
-    return Many(bookmarked, sum(second), opened - began, told - opened)
+    return Many(bookmarked, sum(second), opened - began, received - opened)
 
 
 def _channel(server: ServerProcess, *options: tuple[str, Any]) -> grpc.aio.Channel:

@@ -1,4 +1,4 @@
-"""What happens to watchers on their way to a server, as faults of a run. Knows the proxies alone.
+"""Faults of the network between watchers and servers. Knows the proxies alone.
 
 Each fault lasts until the next one on the same proxy: nothing here waits.
 """
@@ -53,7 +53,7 @@ def cuts(proxies: Sequence[Proxy], count: int, dice: random.Random) -> list[Faul
 def _fault(kind: str, proxies: Sequence[Proxy]) -> Fault:
     def strike(dice: random.Random) -> None:
         proxy = dice.choice(proxies)
-        proxy.reset_some(SHARE)  # first: what held them back before shall not be the end of all
+        proxy.reset_some(SHARE)  # before the switch: the mode so far may hold the connections back
         proxy.switch(_MODES[kind](dice))
 
     return Fault(kind, strike)

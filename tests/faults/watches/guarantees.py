@@ -1,7 +1,7 @@
-"""Validators of what watchers were told: one function for each guarantee of the watch. Pure.
+"""Validators of what watchers received: one function for each guarantee of the watch. Pure.
 
-Each holds the history of one logical watcher against the versions as they are in the end. What is right does not
-depend on times, nor on what other watchers were told: a filter and a cursor say exactly what has to come.
+Each compares the history of one logical watcher with the versions as they are in the end. Neither times nor other
+watchers matter: a filter and a cursor say exactly what must come.
 """
 
 from bisect import bisect_right
@@ -12,10 +12,20 @@ from enum import StrEnum
 from itertools import pairwise
 
 from tests.faults.clients import OPEN
-from tests.faults.watches.records import Bookmark, Changes, Cursor, Part, Session, Told, Truth, Watcher, assembled
+from tests.faults.watches.records import (
+    Bookmark,
+    Changes,
+    Cursor,
+    Part,
+    ReceivedVersion,
+    Session,
+    Truth,
+    Watcher,
+    assembled,
+)
 
 EXPECTED_ENDS = frozenset({"", *(code.name for code in OPEN), "DRAINING", "STORE_UNAVAILABLE"})
-"""How a stream may end: as a fault has it. Anything definite refuses a cursor that was good."""
+"""How a stream may end because of a fault. Any definite refusal is one of a cursor that was good."""
 
 
 class Guarantee(StrEnum):
@@ -43,7 +53,7 @@ class Breach:
 
 
 class Case:
-    """One watcher and what it should have been told."""
+    """One watcher and what it should have received."""
 
     def __init__(self, watcher: Watcher, truth: Truth) -> None:
         self.watcher = watcher
@@ -63,43 +73,43 @@ class Case:
 
 
 def began(session: Session) -> Cursor | None:
-    """Tell where a session began: at its cursor, or from now, and then its first message says where that was."""
-    if session.after is not None or not session.told:
+    """Return where a session began: at its cursor; without one, where its first message says."""
+    if session.after is not None or not session.received:
         return session.after
-    first = session.told[0]
+    first = session.received[0]
     return Cursor(first.version, first.hash) if isinstance(first, Bookmark) else Cursor(first.version - 1)
 
 
 def ordered(case: Case) -> Iterator[Breach]:
-    """See that versions rise."""
-    for _, told in case.sessions:
-        for one, other in pairwise(told):
+    """Check that versions rise, and the keys of each."""
+    for _, versions in case.sessions:
+        for one, other in pairwise(versions):
             if other.version < one.version:
                 yield case.breach(Guarantee.ORDERED, other.version, f"came after {one.version}")
-        for one in told:
+        for one in versions:
             for (key, _), (following, _) in pairwise(one.changes):
                 if following.encode() < key.encode():
                     yield case.breach(Guarantee.ORDERED, one.version, f"{following} came after {key}")
 
 
 def unique(case: Case) -> Iterator[Breach]:
-    """See that nothing comes twice on a stream."""
-    for _, told in case.sessions:
-        for version, times in Counter(one.version for one in told).items():
+    """Check that nothing comes twice on a stream."""
+    for _, versions in case.sessions:
+        for version, times in Counter(one.version for one in versions).items():
             if times > 1:
                 yield case.breach(Guarantee.UNIQUE, version, f"came {times} times")
-        for one in told:
+        for one in versions:
             for key, times in Counter(key for key, _ in one.changes).items():
                 if times > 1:
                     yield case.breach(Guarantee.UNIQUE, one.version, f"{key} came {times} times")
 
 
 def atomic(case: Case) -> Iterator[Breach]:
-    """See that each version comes with all its matching changes and with nothing else."""
-    for _, told in case.sessions:
-        for one in told:
+    """Check that each version comes with all its matching changes and with nothing else."""
+    for _, versions in case.sessions:
+        for one in versions:
             if one.version not in case.truth.hashes:
-                continue  # another guarantee's
+                continue  # `reliable` reports it
             expected, found = dict(case.expected.get(one.version, ())), dict(one.changes)
             if one.torn:
                 yield case.breach(Guarantee.ATOMIC, one.version, "its last part never came")
@@ -112,20 +122,20 @@ def atomic(case: Case) -> Iterator[Breach]:
 
 
 def reliable(case: Case) -> Iterator[Breach]:
-    """See that every matching version after the start came, and in each session all up to the last that came."""
+    """Check that every matching version after the start came, and in each session all up to its last."""
     ever: set[int] = set()
     gaps: set[int] = set()
-    for session, told in case.sessions:
-        whole = {one.version for one in told if one.whole}
+    for session, versions in case.sessions:
+        whole = {one.version for one in versions if one.whole}
         after = began(session)
         if whole and after is not None:
             gaps.update(set(case.between(after.version, max(whole))) - whole)
         ever |= whole
-        for one in told:
+        for one in versions:
             if one.version not in case.truth.hashes:
                 yield case.breach(Guarantee.RELIABLE, one.version, "is not there in the end")
     if case.start is None:
-        yield case.breach(Guarantee.RELIABLE, case.truth.head, "is not known: the watcher never heard where it stands")
+        yield case.breach(Guarantee.RELIABLE, case.truth.head, "is not known: the watcher never received a position")
     else:
         gaps.update(set(case.between(case.start.version, case.truth.head)) - ever)
     for version in sorted(gaps):
@@ -133,32 +143,32 @@ def reliable(case: Case) -> Iterator[Breach]:
 
 
 def resumable(case: Case) -> Iterator[Breach]:
-    """See that cursors are what they say, were received, and that each session goes on exactly where its own says."""
+    """Check that each cursor was received, names its version's hash, and is exactly where its session goes on."""
     received = {case.watcher.start}
-    for session, told in case.sessions:
+    for session, versions in case.sessions:
         if session.after not in received:
             version = session.after.version if session.after else 0
             yield case.breach(Guarantee.RESUMABLE, version, f"went on after {session.after}, which it never received")
         if session.reason not in EXPECTED_ENDS:
             at = began(session)
             yield case.breach(Guarantee.RESUMABLE, at.version if at else 0, f"ended with {session.reason}")
-        yield from _continued(case, session, told)
-        for item in session.told:
+        yield from _continued(case, session, versions)
+        for item in session.received:
             if case.truth.hashes.get(item.version, item.hash) != item.hash:
                 yield case.breach(Guarantee.RESUMABLE, item.version, f"came with another hash, {item.hash}")
             if isinstance(item, Bookmark) or not item.more:
-                received.discard(None)  # who knows where it stands does not begin from now again
+                received.discard(None)  # a watcher that has a cursor does not begin from now again
                 received.add(Cursor(item.version, item.hash))
 
 
-def _continued(case: Case, session: Session, told: Sequence[Told]) -> Iterator[Breach]:
+def _continued(case: Case, session: Session, versions: Sequence[ReceivedVersion]) -> Iterator[Breach]:
     after = session.after
-    if after is None or not told:
+    if after is None or not versions:
         return
-    for one in told:
+    for one in versions:
         if one.version <= after.version:
             yield case.breach(Guarantee.RESUMABLE, one.version, f"came after the cursor {after.version}")
-    first = next((one for one in told if one.version > after.version), None)
+    first = next((one for one in versions if one.version > after.version), None)
     if first is None:
         return
     due = case.between(after.version, first.version)
@@ -169,15 +179,15 @@ def _continued(case: Case, session: Session, told: Sequence[Told]) -> Iterator[B
 
 
 def bookmarkable(case: Case) -> Iterator[Breach]:
-    """See that bookmarks come after everything up to them, rise, and that nothing they cover comes later."""
+    """Check that bookmarks rise, come after everything up to them, and that nothing up to them comes later."""
     for session in case.watcher.sessions:
-        if session.after is None and session.told and not isinstance(session.told[0], Bookmark):
-            yield case.breach(Guarantee.BOOKMARKABLE, session.told[0].version, "came before the first bookmark")
+        if session.after is None and session.received and not isinstance(session.received[0], Bookmark):
+            yield case.breach(Guarantee.BOOKMARKABLE, session.received[0].version, "came before the first bookmark")
         after = began(session)
         covered = reached = after.version if after else 0
         marked = -1
         whole: set[int] = set()
-        for item in session.told:
+        for item in session.received:
             if isinstance(item, Part):
                 if item.version <= marked:
                     yield case.breach(Guarantee.BOOKMARKABLE, item.version, f"came after the bookmark {marked}")
@@ -205,6 +215,6 @@ VALIDATORS = {
 
 
 def breaches(watcher: Watcher, truth: Truth) -> list[Breach]:
-    """Return everything that is wrong with what one watcher was told, or nothing."""
+    """Return everything that is wrong with what one watcher received, or nothing."""
     case = Case(watcher, truth)
     return [breach for validate in VALIDATORS.values() for breach in validate(case)]

@@ -1,4 +1,4 @@
-"""What one watcher does next and what it was told, without any I/O: the part that all kinds of watchers share."""
+"""What one watcher does next and what it has received, without any I/O: the part that all kinds of watchers share."""
 
 import random
 import threading
@@ -11,18 +11,18 @@ from tests.faults.watches.records import Bookmark, Cursor, Filter, Part, Session
 from tests.faults.watches.writers import END
 
 IMPATIENT, PATIENCE = 0.3, 12
-"""How often a watcher cancels a stream by itself, and after how many messages at most."""
+"""The probability that a watcher cancels a stream by itself, and after how many messages at most."""
 GOES_BACK, OLDER = 0.15, 20
-"""How often one goes on after an older cursor than its last, and how much older, in cursors."""
+"""The probability that a watcher resumes after an older cursor than its last, and how much older, in cursors."""
 BOOKMARK_SECONDS = 1
 
 
 class Logbook:
     """One watcher's record, and its decisions.
 
-    begun    set once it is known after which version it was told of everything
-    done     whether it is over: it was told of the last version, or refused, or stopped
-    cuts     how many of its streams ended by themselves after they had told something
+    begun    set once the version is known after which it must receive everything
+    done     whether it is over: it has received the last version, or was refused, or stopped
+    cuts     how many of its streams ended by themselves after they had brought something
     cancels  how many it cancelled
     """
 
@@ -38,18 +38,18 @@ class Logbook:
 
     @property
     def newest(self) -> Cursor | None:
-        """The last cursor that it received."""
+        """The last cursor that the watcher received."""
         return self._cursors[-1] if self._cursors else None
 
     def stop(self) -> None:
-        """End it, whatever it waits for. From any thread."""
+        """End the watcher, whatever it waits for. Can be called from any thread."""
         self.done = True
         self._cancel()
 
     def cancellable(self, cancel: Callable[[], object]) -> None:
-        """Note how to end what it waits for from now on."""
+        """Note how to cancel what the watcher waits for from now on."""
         self._cancel = cancel
-        if self.done:  # looked at after the cancel is there to be called: one of the two sees the other
+        if self.done:  # `stop` sets it before it reads `_cancel`, so one of the two threads cancels
             cancel()
 
     def open(self) -> pb.WatchKeyHistoryRequest:
@@ -66,17 +66,17 @@ class Logbook:
         return request
 
     def opened(self, after: Cursor | None) -> None:
-        """Note that a session begins, and draw when it shall end."""
+        """Note that a session begins, and draw when the watcher will end it."""
         self.watcher.sessions.append(Session(after))
         self._patience = self.dice.randint(0, PATIENCE) if self.dice.random() < IMPATIENT else None
 
     def start_of_sdk(self) -> str | None:
-        """Write where to begin as the SDK reads it."""
+        """Return the cursor to start at, as a text that the SDK reads."""
         start = self.watcher.start
         return None if start is None else f"{start.version}.{start.hash}".removesuffix(".")
 
     def began(self, cursor: Cursor) -> None:
-        """Note that a session of the SDK begins: one from now does so where its config stands."""
+        """Note that a session of the SDK begins; without a cursor, it begins at the config's head."""
         if self.watcher.start is None:
             self.watcher.start = cursor
             self._cursors.append(cursor)
@@ -84,7 +84,7 @@ class Logbook:
         self.opened(cursor)
 
     def take(self, message: pb.WatchKeyHistoryResponse) -> bool:
-        """Note a message; tell whether to go on with this stream."""
+        """Note a message; return whether to go on with this stream."""
         for part in message.changes:
             header = part.version
             changes = tuple((c.key, None if c.deleted else mark_of(c.value.string)) for c in part.changes)
@@ -95,27 +95,27 @@ class Logbook:
         return self._goes_on()
 
     def take_version(self, version: VersionChanges) -> bool:
-        """Note a version as the SDK gives it; tell whether to go on with this watch."""
+        """Note a version as the SDK returns it; return whether to go on with this watch."""
         self._received(Part(version.version, version.hash, tuple(map(_marked, version.changes))))
         self.done |= version.message == END
         return self._goes_on()
 
     def mark(self, cursor: Cursor) -> None:
-        """Note where the SDK says that it stands: a bookmark may have moved it on."""
+        """Note the SDK's cursor: a bookmark may have moved it."""
         if cursor != self.newest:
             self._received(Bookmark(cursor.version, cursor.hash))
 
     def ended(self, reason: str) -> None:
-        """Note that the stream has ended by itself; one that refuses is the last."""
+        """Note that the stream has ended by itself. After a refusal there is no other stream."""
         if self.done:
             return  # we ended it
         session = self.watcher.sessions[-1]
         session.reason = reason
-        self.cuts += bool(session.told)  # else it was never open, such as at a server that is down
+        self.cuts += bool(session.received)  # otherwise it was never open, for example because the server is down
         self.done |= reason not in EXPECTED_ENDS
 
     def _received(self, item: Part | Bookmark) -> None:
-        self.watcher.sessions[-1].told.append(item)
+        self.watcher.sessions[-1].received.append(item)
         self.begun.set()
         if isinstance(item, Bookmark) or not item.more:
             self._cursors.append(Cursor(item.version, item.hash))

@@ -1,4 +1,4 @@
-"""What watchers asked for and what they were told, as plain data. Knows no server, and judges nothing.
+"""What watchers asked for and what they received, as plain data. Knows no server, and judges nothing.
 
 Worked example: a watcher of the keys below "a/", from the first version on, whose first stream was cut within version 5
 (its parts say `more`), and whose second one, after the last cursor it had received, was sent version 5 again:
@@ -38,7 +38,7 @@ class Cursor:
 
 @dataclass(frozen=True, slots=True)
 class Part:
-    """What one version changed, or a part of that, as it was told."""
+    """What one version changed, or a part of that, as it was received."""
 
     version: int
     hash: str
@@ -48,7 +48,7 @@ class Part:
 
 @dataclass(frozen=True, slots=True)
 class Bookmark:
-    """That everything up to a version has been told."""
+    """A message that everything up to a version has been sent."""
 
     version: int
     hash: str
@@ -62,7 +62,7 @@ class Filter:
     prefixes: tuple[str, ...] = ()
 
     def matches(self, key: str) -> bool:
-        """Tell whether a key is wanted."""
+        """Return whether a key is wanted."""
         if not self.keys and not self.prefixes:
             return True
         return key in self.keys or key.startswith(self.prefixes)
@@ -72,13 +72,13 @@ class Filter:
 class Session:
     """One stream, from when it was opened to its end.
 
-    after   the cursor that it was opened with; None: from now
-    told    what came, in order
-    reason  why it ended: a code or reason; "": its watcher had enough
+    after     the cursor that it was opened with; None: from now
+    received  what came, in order
+    reason    why it ended: a code or reason; "": its watcher ended it
     """
 
     after: Cursor | None
-    told: list[Part | Bookmark] = field(default_factory=list)
+    received: list[Part | Bookmark] = field(default_factory=list)
     reason: str = ""
 
 
@@ -94,8 +94,8 @@ class Watcher:
 
 
 @dataclass(frozen=True, slots=True)
-class Told:
-    """One version as a session told it: its parts together.
+class ReceivedVersion:
+    """One version as a session received it: its parts together.
 
     whole  whether the last part came
     torn   whether it did not, although something else came after
@@ -107,15 +107,15 @@ class Told:
     torn: bool
 
 
-def assembled(session: Session) -> list[Told]:
-    """Put the parts of a session together, each to those of the same version directly before it that say `more`."""
-    found: list[Told] = []
+def assembled(session: Session) -> list[ReceivedVersion]:
+    """Join the parts of a session: each to the parts of the same version directly before it that say `more`."""
+    found: list[ReceivedVersion] = []
     parts: list[Part] = []
-    for item in [*session.told, None]:
+    for item in [*session.received, None]:
         if parts and not (isinstance(item, Part) and parts[-1].more and item.version == parts[-1].version):
             changes = tuple(change for part in parts for change in part.changes)
             whole = not parts[-1].more
-            found.append(Told(parts[-1].version, changes, whole, torn=not whole and item is not None))
+            found.append(ReceivedVersion(parts[-1].version, changes, whole, torn=not whole and item is not None))
             parts = []
         if isinstance(item, Part):
             parts.append(item)
@@ -123,14 +123,14 @@ def assembled(session: Session) -> list[Told]:
 
 
 def mark_of(value: str | None) -> str | None:
-    """Return what stands for a value in a history: itself, or a hash where it is long."""
+    """Return what represents a value in a history: the value, or a hash of it if it is long."""
     if value is None or len(value) <= WHOLE_VALUE_LENGTH:
         return value
     return f"{hashlib.sha256(value.encode()).hexdigest()[:24]}:{len(value)}"
 
 
 class Truth:
-    """All versions of a config as they are in the end, for one filter after the other."""
+    """All versions of a config as they are in the end, and those that match a filter."""
 
     def __init__(self, final: Final) -> None:
         self.hashes = {0: "", **{version.number: version.hash for version in final.versions}}
@@ -154,24 +154,23 @@ class Truth:
 
 
 def dump(watchers: Iterable[Watcher], folder: Path) -> None:
-    """Write histories for a person to read: one file for each watcher, one line for each thing told."""
+    """Write histories for people to read: one file for each watcher, one line for each message."""
     for watcher in watchers:
         lines: list[Mapping[str, object]] = []
         head = {"config": watcher.config, "filter": asdict(watcher.filter), "start": _plain(watcher.start)}
         lines.append(head)
         for session in watcher.sessions:
             lines.append({"after": _plain(session.after)})
-            lines.extend({type(item).__name__.lower(): asdict(item)} for item in session.told)
+            lines.extend({type(item).__name__.lower(): asdict(item)} for item in session.received)
             lines.append({"ended": session.reason})
         text = "".join(f"{json.dumps(line)}\n" for line in lines)
         (folder / f"{watcher.name}.watch.jsonl").write_text(text)
 
 
 def events(watchers: Sequence[Watcher]) -> int:
-    """Count the versions that were told, each to each watcher."""
-    return sum(
-        isinstance(item, Part) and not item.more for w in watchers for session in w.sessions for item in session.told
-    )
+    """Count the versions that all watchers received."""
+    items = (item for watcher in watchers for session in watcher.sessions for item in session.received)
+    return sum(isinstance(item, Part) and not item.more for item in items)
 
 
 def _plain(cursor: Cursor | None) -> object:

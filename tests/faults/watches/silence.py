@@ -1,6 +1,6 @@
-"""Trials of servers and networks that fall silent without a word: how long until it is noticed, at both ends.
+"""Trials of servers and networks that fall silent: how long it takes until both ends notice.
 
-Each trial returns its figures; what they must be is told by whoever runs it.
+Each trial returns its figures; its caller compares them with the limits.
 """
 
 import asyncio
@@ -23,14 +23,14 @@ from tests.support.server import ServerProcess
 
 CONFIG = "torture/silence"
 NOTICED_SECONDS, FREED_SECONDS = 20.0, 45.0
-"""P14, and half-open TCP: by when a client has gone on, and by when the server has given up the stream."""
+"""P14, and half-open TCP: when a client must have gone on, and when the server must have given up the stream."""
 CEILING_SECONDS = 90.0
-"""When nobody waits any longer."""
+"""When the trial gives up."""
 
 
 @dataclass(frozen=True, slots=True)
 class Frozen:
-    """Seconds from SIGSTOP until each SDK's watch had gone on elsewhere, and until a bare stream had ended."""
+    """Seconds from SIGSTOP until each SDK's watch went on at the other server, and until a bare stream ended."""
 
     sdk_seconds: float
     aio_seconds: float
@@ -49,7 +49,7 @@ async def frozen(url: str) -> Frozen:
             async with channel, lamina.aio.connect(both) as awaited:
                 watch = client.config(CONFIG).watch(after=0)
                 aio_watch = (await awaited.config(CONFIG)).watch(after=0)
-                # So they are open, at the first of them.
+                # Both watches are open now, at the first server.
                 assert (next(watch).version, (await anext(aio_watch)).version) == (1, 1)
                 stub = lamina_pb2_grpc.ConfigServiceStub(channel)
                 stream: Any = stub.WatchKeyHistory(pb.WatchKeyHistoryRequest(config=CONFIG))
@@ -91,14 +91,14 @@ async def _seconds_to_the_end(stream: Any, began: float) -> float:
 
 @dataclass(frozen=True, slots=True)
 class HalfOpen:
-    """Seconds from when nothing came through any more until the client had gone on, and the server let go."""
+    """Seconds from the start of the silence until the client went on, and until the server closed its socket."""
 
     resumed_seconds: float
     freed_seconds: float
 
 
 async def half_open(url: str) -> HalfOpen:
-    """Let a connection fall silent in both directions, and stay open; commit by another way."""
+    """Make a connection silent in both directions while it stays open, and commit over another one."""
     with (
         ServerProcess(url) as server,
         Proxy(server.target) as proxy,
@@ -126,7 +126,7 @@ async def half_open(url: str) -> HalfOpen:
 
 
 def sockets(pid: int) -> frozenset[str]:
-    """Return the sockets that a process holds; one that it has closed is not among them, whatever its peer does."""
+    """Return the sockets that a process has open."""
     found = set()
     for entry in Path(f"/proc/{pid}/fd").iterdir():
         try:

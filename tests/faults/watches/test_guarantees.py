@@ -11,18 +11,18 @@ from hypothesis import strategies as st
 
 from tests.faults.watches.breaks import BREAKS, Break
 from tests.faults.watches.guarantees import Guarantee, breaches
-from tests.faults.watches.imagined import FILTERS, final, watcher
 from tests.faults.watches.records import Bookmark, Filter, Part, Truth, Watcher, dump, mark_of
+from tests.faults.watches.synthetic import FILTERS, final, watcher
 
 VERSIONS = 25
 SEEDS = range(60)
 APPLICABLE = 5
-"""How many of these histories each break must at least find something to break in."""
+"""Each break must apply to at least so many of these histories."""
 MANY_VERSIONS, MANY_SECONDS = 10_000, 30.0
-"""A second on an idle core; a hidden square would take minutes."""
+"""A second on an idle core; quadratic code would take minutes."""
 
 
-def imagined(seed: int) -> tuple[Watcher, Truth]:
+def synthetic(seed: int) -> tuple[Watcher, Truth]:
     dice = random.Random(seed)
     truth = Truth(final(dice, VERSIONS))
     return watcher(dice, truth, dice.choice(FILTERS), from_now=seed % 3 == 0), truth
@@ -35,22 +35,23 @@ def test_an_intact_history_passes(dice: random.Random, wanted: Filter, *, from_n
     assert breaches(watcher(dice, truth, wanted, from_now=from_now), truth) == []
 
 
-def test_the_imagined_histories_have_something_of_everything() -> None:
-    watchers = [imagined(seed)[0] for seed in SEEDS]
+def test_the_synthetic_histories_have_all_kinds_of_messages() -> None:
+    watchers = [synthetic(seed)[0] for seed in SEEDS]
     sessions = [session for one in watchers for session in one.sessions]
-    told = [item for session in sessions for item in session.told]
-    assert any(isinstance(item, Part) and item.more for item in told)
-    assert any(isinstance(item, Bookmark) for item in told)
-    assert any(value is None for item in told if isinstance(item, Part) for _, value in item.changes)
-    assert any(session.told and isinstance(last := session.told[-1], Part) and last.more for session in sessions)
+    items = [item for session in sessions for item in session.received]
+    assert any(isinstance(item, Part) and item.more for item in items)
+    assert any(isinstance(item, Bookmark) for item in items)
+    assert any(value is None for item in items if isinstance(item, Part) for _, value in item.changes)
+    lasts = [session.received[-1] for session in sessions if session.received]
+    assert any(isinstance(last, Part) and last.more for last in lasts)
     assert len(sessions) > 2 * len(watchers)
 
 
 @pytest.mark.parametrize(("breaks", "expected"), BREAKS, ids=[f"{b.__name__}-{g.name}" for b, g in BREAKS])
-def test_a_broken_history_is_found_out(breaks: Break, expected: Guarantee) -> None:
+def test_a_broken_history_is_found(breaks: Break, expected: Guarantee) -> None:
     applied = 0
     for seed in SEEDS:
-        whole, truth = imagined(seed)
+        whole, truth = synthetic(seed)
         broken = copy.deepcopy(whole)
         if breaks(broken, truth, random.Random(seed)):
             applied += 1
@@ -64,16 +65,16 @@ def test_every_validator_is_tested() -> None:
 
 
 def test_a_breach_says_who_what_and_where() -> None:
-    whole, truth = imagined(1)
+    whole, truth = synthetic(1)
     last = whole.sessions[-1]
-    gone = next(item for item in reversed(last.told) if isinstance(item, Part))
-    last.told = [item for item in last.told if item.version < gone.version]
+    gone = next(item for item in reversed(last.received) if isinstance(item, Part))
+    last.received = [item for item in last.received if item.version < gone.version]
     (breach,) = breaches(whole, truth)
-    assert (breach.watcher, breach.guarantee, breach.version) == ("imagined", Guarantee.RELIABLE, gone.version)
-    assert str(breach) == f"RELIABLE: imagined, version {gone.version}: is missing"
+    assert (breach.watcher, breach.guarantee, breach.version) == ("synthetic", Guarantee.RELIABLE, gone.version)
+    assert str(breach) == f"RELIABLE: synthetic, version {gone.version}: is missing"
 
 
-def test_long_values_are_told_apart() -> None:
+def test_long_values_are_distinguished() -> None:
     assert mark_of("x" * 80) == "x" * 80
     assert mark_of(None) is None
     marks = {mark_of("x" * 81), mark_of("x" * 80 + "y"), mark_of("x" * 82)}
@@ -81,11 +82,11 @@ def test_long_values_are_told_apart() -> None:
     assert all(mark and len(mark) < 80 for mark in marks)
 
 
-def test_a_history_is_written_for_people(tmp_path: Path) -> None:
-    whole, _ = imagined(3)
+def test_a_history_is_written_as_lines_for_people(tmp_path: Path) -> None:
+    whole, _ = synthetic(3)
     dump([whole], tmp_path)
-    lines = (tmp_path / "imagined.watch.jsonl").read_text().splitlines()
-    assert len(lines) == 1 + sum(2 + len(session.told) for session in whole.sessions)
+    lines = (tmp_path / "synthetic.watch.jsonl").read_text().splitlines()
+    assert len(lines) == 1 + sum(2 + len(session.received) for session in whole.sessions)
 
 
 def test_validating_is_linear() -> None:

@@ -1,4 +1,4 @@
-"""The long forms of the watch's trials, for `make torture`: each gives its figures, and what is not as promised."""
+"""The long forms of the watch's trials, for `make torture`: each returns its figures, and what breaks a promise."""
 
 import asyncio
 from collections.abc import Callable, Mapping, Sequence
@@ -36,7 +36,7 @@ class Order:
 
 @dataclass(slots=True)
 class Outcome:
-    """What a trial came to: its figures by name, and what is not as promised."""
+    """The result of a trial: its figures by name, and what breaks a promise."""
 
     figures: Mapping[str, str]
     broken: list[str] = field(default_factory=list)
@@ -61,7 +61,7 @@ def _run(order: Order, servers: Sequence[ServerProcess], url: str) -> Outcome:
         "seed": str(result.seed),
         "versions": f"{result.versions:,}",
         "watchers": f"{len(result.watchers):,}",
-        "versions told, in all": f"{result.events:,}",
+        "versions received, in all": f"{result.events:,}",
         "parts of split versions": f"{result.parts:,}",
         "cuts on the way": f"{sum(result.struck.values()) - result.struck['server']:,}",
         "streams that were cut": f"{result.streams_cut:,}",
@@ -88,17 +88,17 @@ def _frozen(_: Order) -> Outcome:
     with Postgres.start() as postgres:
         seconds = asyncio.run(frozen(postgres.new_database()))
     noticed = {
-        "the SDK had gone on after": seconds.sdk_seconds,
-        "the SDK's asyncio had gone on after": seconds.aio_seconds,
-        "a stream had ended after": seconds.stub_seconds,
+        "the SDK went on after": seconds.sdk_seconds,
+        "the SDK for asyncio went on after": seconds.aio_seconds,
+        "a stream ended after": seconds.stub_seconds,
     }
     return _within(noticed, dict.fromkeys(noticed, NOTICED_SECONDS))
 
 
 def _half_open(order: Order) -> Outcome:
     seconds = asyncio.run(half_open(order.url))
-    figures = {"the SDK had gone on after": seconds.resumed_seconds, "the server let go after": seconds.freed_seconds}
-    return _within(figures, {"the SDK had gone on after": NOTICED_SECONDS, "the server let go after": FREED_SECONDS})
+    figures = {"the SDK went on after": seconds.resumed_seconds, "the server closed it after": seconds.freed_seconds}
+    return _within(figures, {"the SDK went on after": NOTICED_SECONDS, "the server closed it after": FREED_SECONDS})
 
 
 def _within(seconds: Mapping[str, float], limits: Mapping[str, float]) -> Outcome:
@@ -137,9 +137,9 @@ def _many(order: Order) -> Outcome:
     figures = {
         "watches at once": f"{MANY_WATCHES:,}",
         "got their first bookmark": f"{served.bookmarked:,}, in {served.open_seconds:.1f} s",
-        "got their event": f"{served.told:,}, in {served.told_seconds:.1f} s",
+        "got their event": f"{served.received:,}, in {served.received_seconds:.1f} s",
     }
-    complete = served.bookmarked == served.told == MANY_WATCHES
+    complete = served.bookmarked == served.received == MANY_WATCHES
     return Outcome(figures, [] if complete else ["watches were dropped"])
 
 
@@ -152,4 +152,4 @@ TRIALS: Mapping[str, Callable[[Order], Outcome]] = {
     "watch-many": _many,
 }
 CUT_AND_KILLED = frozenset({"watch-sqlite", "watch-postgresql-2"})
-"""Those to which faults are done one after the other."""
+"""The trials with many faults, one after the other."""

@@ -21,27 +21,27 @@ from tests.faults.progress import Progress
 
 FOLDERS, SHARED = ("a/", "b/", "c/", "d/"), 10
 BLOBS, BLOB_LENGTH = "blob/", 120_000
-"""What a large version sets: twelve together pass the mebibyte of a message by far."""
+"""The keys and values of a large version: its twelve values are much larger than a message of a mebibyte."""
 SMALL_KEYS = tuple(f"{folder}{number}" for folder in FOLDERS for number in range(SHARED))
 BLOB_KEYS = tuple(f"{BLOBS}{number}" for number in range(12))
 RARE_KEY = "rare/key"
-"""Set by the last version alone: its watchers live on bookmarks."""
+"""Set by the last version alone: until then, its watchers get nothing but bookmarks."""
 FIRST_VERSIONS = 20
 PER_CONFIG = 2
 END = "end"
-"""The message of the last version of a config, which changes every key: each watcher is told of it."""
+"""The message of the last version of a config, which changes every key: each watcher receives it."""
 _SIZES = ((0.70, 3), (0.95, 10), (1.0, len(SMALL_KEYS)))
 _DELETED = 0.15
 _PAUSE_SECONDS = 0.05
 
 
 class Writers:
-    """Commit until so many versions are acknowledged in all, from when `start` is called.
+    """Threads that commit from `start` on, until so many versions are acknowledged.
 
-    They are let go step by step, or they would have written all of it while one of two servers comes back.
+    Commits are released step by step: otherwise all of them would be written while one of two servers comes back.
 
     first  the headers of each config's first versions, which are there when the block begins
-    left   how many commits are still to be let go
+    left   how many commits are not released yet
     """
 
     def __init__(self, configs: Sequence[str], targets: Sequence[str], *, versions: int, large: int, seed: int) -> None:
@@ -50,7 +50,7 @@ class Writers:
         self.progress = Progress()
         self._targets = targets
         self._dice = random.Random(f"{seed} writers")
-        # One ticket for each version; those of the large ones are drawn.
+        # There is one ticket for each version; which versions are large is drawn.
         self.left = versions - len(configs) * (FIRST_VERSIONS + 1)
         self._large = frozenset(self._dice.sample(range(self.left), min(large, self.left)))
         self._tickets: queue.SimpleQueue[int | None] = queue.SimpleQueue()
@@ -77,15 +77,15 @@ class Writers:
             self._threads.append(thread)
             thread.start()
 
-    def let_go(self, count: int) -> None:
-        """Let so many more commits be made."""
+    def release(self, count: int) -> None:
+        """Release so many more commits."""
         for _ in range(min(count, self.left)):
             self._tickets.put(next(self._given))
             self.left -= 1
 
     def finish(self) -> None:
         """Wait until all have been acknowledged, and write each config's last version."""
-        self.let_go(self.left)
+        self.release(self.left)
         self._join()
         self.progress.check()
         with _Writer(END, self._targets, self._stop) as writer:
@@ -115,13 +115,13 @@ class Writers:
         drawn = dice.random()
         most = next(most for share, most in _SIZES if drawn < share)
         keys = dice.sample(SMALL_KEYS, dice.randint(1, most))
-        # Never all of them deleted: what changes nothing is no version.
+        # Never all of them: a commit that changes nothing makes no version.
         deleted = [key for key in keys[1:] if dice.random() < _DELETED]
         return {key: None if key in deleted else f"{name}-{ticket}" for key in keys}
 
 
 class _Writer:
-    """One thread's way to the servers, in turn."""
+    """One thread's connections to the servers, which it uses in turn."""
 
     def __init__(self, name: str, targets: Sequence[str], stop: threading.Event) -> None:
         self._name = name

@@ -1,4 +1,4 @@
-"""Heads in memory against a list of dicts, at random: each version that a head still knows has the map that it had."""
+"""Random heads in memory, compared with a list of dicts: each version that a head still has shows the right map."""
 
 from typing import Any
 

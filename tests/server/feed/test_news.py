@@ -1,4 +1,4 @@
-"""What other servers commit, brought to a feed: with any notices lost, and whenever the store answers."""
+"""The commits of other servers reach a feed, even if notices are lost, and whenever the store answers."""
 
 import asyncio
 import random
@@ -37,25 +37,27 @@ def encoded(reading: Reading, version: Version) -> EncodedChanges:
 async def following(
     store: Store, feed: FakeFeed | None = None, *, poll_interval_seconds: float = NEVER_SECONDS, **limits: Any
 ) -> AsyncIterator[tuple[News, FakeFeed]]:
-    """Bring a feed the news of a store, from the store's present head on."""
+    """Run a News that brings a store's new versions to a feed, from the store's present head on."""
     if feed is None:
         feed = FakeFeed(CONFIG)
         with store.read() as reading:
             feed.marks |= reading.head_marks([CONFIG])
     readers = Readers(store, threads=1)
     news = News(store, readers, feed, WireCodec(), poll_interval_seconds=poll_interval_seconds, **limits)
+    before = asyncio.all_tasks()
     news.start()
-    await asyncio.sleep(0)  # it begins to hear
+    tasks = asyncio.all_tasks() - before
+    await asyncio.sleep(0)  # it begins to listen
     try:
         yield news, feed
-        assert all(not task.done() for task in news._tasks)
+        assert not any(task.done() for task in tasks)
     finally:
         await news.stop()
         await readers.close()
 
 
 async def asked(store: SharedStore) -> None:
-    """Wait until a question has read what it is going to answer."""
+    """Wait until a question has read its answer."""
     assert await asyncio.to_thread(store.asked.wait, 30)
 
 
@@ -64,7 +66,7 @@ async def store() -> SharedStore:
     return SharedStore()
 
 
-class TestHearing:
+class TestQuestions:
     async def test_a_notice_brings_what_is_missing_in_order(self, store: SharedStore) -> None:
         commit(store, {"a": 1})
         async with following(store) as (_, feed):
@@ -295,7 +297,7 @@ async def test_an_outage_of_the_database_is_logged_once_and_it_is_asked_again(st
     assert [line["event"] for line in lines] == ["news not read", "news read again"]
 
 
-class TestTelling:
+class TestNotices:
     async def test_commits_while_a_notice_is_sent_share_the_next_one(self, store: SharedStore) -> None:
         async with following(store) as (server, _):
             store.fake_notices.may_tell.clear()
@@ -308,15 +310,15 @@ class TestTelling:
             store.fake_notices.may_tell.set()
         assert store.fake_notices.told == [["a"], ["b", "c", "a"]]
 
-    async def test_the_last_commits_are_told_before_the_end(self, store: SharedStore) -> None:
+    async def test_stop_sends_the_last_notices(self, store: SharedStore) -> None:
         async with following(store) as (server, _):
             server.committed("a")
-        assert store.fake_notices.told == [["a"]]
         assert store.fake_notices.is_closed
         server.committed("b")
-        assert server._telling is None
+        await asyncio.sleep(0)
+        assert store.fake_notices.told == [["a"]]
 
-    async def test_the_end_does_not_wait_for_ever(self, store: SharedStore) -> None:
+    async def test_stop_does_not_wait_for_ever(self, store: SharedStore) -> None:
         store.fake_notices.may_tell.clear()
         async with following(store, last_notices_seconds=0.01) as (server, _):
             server.committed("a")
@@ -327,7 +329,7 @@ async def test_a_store_that_is_not_shared_is_never_asked(store: SharedStore) -> 
     store.is_shared = False
     async with following(store, FakeFeed(CONFIG), poll_interval_seconds=0.001) as (server, _):
         server.committed(CONFIG)
-        assert server._tasks == []
+        assert asyncio.all_tasks() == {asyncio.current_task()}
     assert (store.questions, store.fake_notices.told) == (0, [])
 
 

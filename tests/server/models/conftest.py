@@ -1,4 +1,4 @@
-"""Databases with the models' tables, and what is said to them."""
+"""Databases with the models' tables, and the statements that they get."""
 
 import re
 from collections.abc import Callable, Iterator
@@ -14,7 +14,7 @@ from tests.server import databases
 
 @pytest.fixture(params=databases.ALL)
 def engine(request: pytest.FixtureRequest) -> Iterator[Engine]:
-    """An engine as anybody would make it, with no pragma or setting of ours."""
+    """An engine as any application makes it, with no pragma or setting of ours."""
     with databases.fresh_engine(request.param, request) as engine:
         Base.metadata.create_all(engine)
         yield engine
@@ -49,15 +49,15 @@ def committed(session: Session) -> Callable[..., ConfigData]:
 
 @pytest.fixture
 def statements(engine: Engine) -> Iterator[list[str]]:
-    """Every statement from here on as "SELECT", or as "INSERT" and its table for each row of it; no other may be."""
-    said: list[str] = []
+    """The statements so far: "SELECT", or for each inserted row "INSERT" and its table. Others are an error."""
+    noted: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
         match = re.match(r"SELECT\b|INSERT INTO (\w+)", statement)
         assert match, statement
         rows = len(parameters) if isinstance(parameters, list) else 1
-        said.extend([f"INSERT {match[1]}" if match[1] else "SELECT"] * rows)
+        noted.extend([f"INSERT {match[1]}" if match[1] else "SELECT"] * rows)
 
     event.listen(engine, "before_cursor_execute", note)
-    yield said
+    yield noted
     event.remove(engine, "before_cursor_execute", note)

@@ -1,4 +1,4 @@
-"""`data` against a plain dict: every manner of it, over commits, and every old version as it was."""
+"""`data` compared with a plain dict: every operation, over commits, and every old version unchanged."""
 
 import copy
 import json
@@ -94,7 +94,7 @@ class Walk:
         assert self.config.id == max(self.past)
 
     def keyframe(self) -> None:
-        """Associate every value with the version, as a server does it."""
+        """Write a keyframe of the version, as a server does."""
         self.commit()
         found = [element.config_value for element in self.config.elements.values()]
         rows = [{"config_id": self.config.id, "config_value_id": value.id} for value in found if value]
@@ -109,7 +109,7 @@ class Walk:
 
 
 def exactly(plain: Any) -> str:
-    """Write a value so that nothing is equal but what Lamina holds for equal."""
+    """Return a value as a text that is equal if and only if Lamina takes the values to be equal."""
     return repr(plain) if isinstance(plain, bytes) else json.dumps(plain, sort_keys=True)
 
 
@@ -134,7 +134,7 @@ def test_any_edits_against_a_plain_dict(engine: Engine, steps: list[tuple[Any, .
             assert image(old.data) == map_
 
 
-def test_it_does_what_a_dict_does() -> None:
+def test_it_behaves_like_a_dict() -> None:
     data, same = ConfigData({"b": 2, "a": 1}).data, {"a": 1, "b": 2}
     number: Any = 1
     assert data == same
@@ -187,7 +187,7 @@ def test_subclasses_become_their_base(committed: Committed) -> None:
 
 
 def test_lists_and_dicts_come_out_read_only(committed: Committed, session: Session) -> None:
-    """An edit in place would be lost without a word, so it raises; what makes a new object makes a plain one."""
+    """An edit in place would be lost without an error, so it raises; operations that copy return plain objects."""
     config = committed({"hosts": ["h1"], "db": {"port": 1, "tags": ["t"]}})
     hosts, db = config.data["hosts"], config.data["db"]
     assert isinstance(hosts, list)
@@ -227,7 +227,7 @@ def test_lists_and_dicts_come_out_read_only(committed: Committed, session: Sessi
         assert type(items) is list
 
 
-def test_what_is_assigned_is_copied(committed: Committed, session: Session) -> None:
+def test_an_assigned_value_is_copied(committed: Committed, session: Session) -> None:
     hosts = ["h1"]
     config = committed({"hosts": hosts})
     hosts.append("h2")

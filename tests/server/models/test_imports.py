@@ -1,4 +1,4 @@
-"""Who imports the store or the application gets no ORM; who imports the models gets it when it asks for it."""
+"""Importing the store or the application loads no ORM; `lamina_server.models` loads it when a name first needs it."""
 
 import subprocess
 import sys
@@ -25,7 +25,7 @@ def test_the_server_loads_no_orm_and_registers_no_listener(module: str) -> None:
     assert run(loaded + LISTENERS) == "False False\n[]"
 
 
-def test_a_name_of_the_models_is_loaded_when_it_is_asked_for() -> None:
+def test_a_name_of_the_models_is_loaded_when_it_is_first_used() -> None:
     before = "import sys, lamina_server.models as models; models.lock_writers; print('sqlalchemy.orm' in sys.modules)"
     assert run(f"{before}; models.ConfigData{LISTENERS}") == (
         "False\n['before_flush', 'do_orm_execute', 'after_commit']"
@@ -38,6 +38,6 @@ def test_every_public_name_is_there() -> None:
         assert name in dir(lamina_server.models)
 
 
-def test_another_name_is_not() -> None:
+def test_an_unknown_name_is_an_attribute_error() -> None:
     with pytest.raises(AttributeError, match="no attribute 'ConfigDatum'"):
         _ = lamina_server.models.ConfigDatum  # type: ignore[attr-defined]

@@ -1,4 +1,4 @@
-"""Reading a map: by keyframe or without, past keyframes that are not whole, in few statements, and only if intact."""
+"""Reading a map: with or without keyframes, some of them damaged, in few statements, and only if it is intact."""
 
 from collections.abc import Callable
 from typing import Any
@@ -85,7 +85,7 @@ def test_a_keyframe_changes_no_answer(history: Session) -> None:
         ([("a", 1)], "other"),  # of another config
     ],
 )
-def test_a_keyframe_that_is_not_the_map_is_passed_over(
+def test_a_keyframe_that_is_not_the_map_is_not_used(
     history: Session, lines: list[tuple[str, int]], config: str
 ) -> None:
     associate(history, 3, lines, config)
@@ -120,7 +120,7 @@ def test_a_long_past_takes_few_statements(engine: Engine, statements: list[str])
         (1, 2),
         (60, 2),
         (61, 5),
-    ):  # whether there is a keyframe, what it holds and whether that is right, what is younger
+    ):  # is there a keyframe, what does it hold, is that right, and which values are younger
         with Session(engine) as session:
             row = session.scalars(select(ConfigData).where(ConfigData.version == version)).one()
             statements.clear()
@@ -128,8 +128,8 @@ def test_a_long_past_takes_few_statements(engine: Engine, statements: list[str])
             assert statements == ["SELECT"] * cost
 
 
-def test_a_map_is_read_once(committed: Committed, session: Session, statements: list[str]) -> None:
-    """Versions never change: what was read outlives the commit."""
+def test_a_map_is_read_only_once(committed: Committed, session: Session, statements: list[str]) -> None:
+    """A version never changes, so its map is kept after the commit."""
     config = committed({"x": 1})
     statements.clear()
     assert dict(config.data) == {"x": 1}
@@ -137,7 +137,7 @@ def test_a_map_is_read_once(committed: Committed, session: Session, statements: 
 
 
 def corrupt(engine: Engine, statement: str) -> None:
-    """Change a row as nobody can, short of taking the triggers away."""
+    """Change a row, for which the triggers must be dropped."""
     with engine.begin() as connection:
         for verb in ("update", "delete") if engine.dialect.name == "sqlite" else ():
             connection.execute(text(f"DROP TRIGGER config_value_no_{verb}"))
@@ -161,8 +161,8 @@ def corrupt(engine: Engine, statement: str) -> None:
         ("DELETE FROM config_value WHERE name = 'x'", "the map of 'default' at version 1"),
     ],
 )
-def test_a_map_that_is_not_intact_is_never_shown(engine: Engine, statement: str, words: str) -> None:
-    """P5: what is read is what was written, or an error."""
+def test_a_damaged_map_is_never_returned(engine: Engine, statement: str, words: str) -> None:
+    """P5: a read returns what was written, or raises an error."""
     with Session(engine) as session:
         session.add(ConfigData({"x": 1, "y": "text"}))
         session.commit()
@@ -173,7 +173,7 @@ def test_a_map_that_is_not_intact_is_never_shown(engine: Engine, statement: str,
             dict(config.data)
 
 
-# One database, by the models and by the store
+# One database for the models and for the store
 
 
 @pytest.fixture(params=databases.SHARED)
@@ -182,7 +182,7 @@ def shared(request: pytest.FixtureRequest) -> Any:
         yield engine
 
 
-def test_the_models_read_what_the_store_wrote_and_the_store_what_they_did(shared: Engine) -> None:
+def test_the_models_and_the_store_read_what_the_other_wrote(shared: Engine) -> None:
     url = shared.url.render_as_string(hide_password=False)
     store = open_store(url)
     limits = Limits(keys=100, size_bytes=10_000)

@@ -1,4 +1,4 @@
-"""INSERTs alone: what sessions refuse of our models, and what the databases refuse of anybody."""
+"""The tables are insert-only: sessions refuse other statements on our models, and databases refuse them from all."""
 
 import hashlib
 from collections.abc import Callable
@@ -46,7 +46,7 @@ def change_a_name(_session: Session, config: ConfigData) -> None:
     config.config_name.name = "another"
 
 
-def change_a_message_of_the_past_with_a_number(_session: Session, config: ConfigData) -> None:
+def change_a_message_and_a_number(_session: Session, config: ConfigData) -> None:
     config.message, config.version = "x", 7
 
 
@@ -58,20 +58,20 @@ def delete_a_value(session: Session, _config: ConfigData) -> None:
     session.delete(session.scalars(select(ConfigValue)).one())
 
 
-def make_a_value_up(session: Session, _config: ConfigData) -> None:
+def add_a_value_by_hand(session: Session, _config: ConfigData) -> None:
     columns = {**value_columns(Value.of_integer(1)), "digest": DIGEST}
     session.add(ConfigValue(config_name_id=1, name="y", version=1, originating_config_id=1, **columns))
 
 
-def make_a_keyframe_up(session: Session, _config: ConfigData) -> None:
+def add_a_keyframe_by_hand(session: Session, _config: ConfigData) -> None:
     session.add(ConfigValueAssociation(config_id=1, config_value_id=1))
 
 
-def make_a_request_up(session: Session, _config: ConfigData) -> None:
+def add_a_request_by_hand(session: Session, _config: ConfigData) -> None:
     session.add(ConfigRequest(caller="", request_id="1", digest=DIGEST, config_name="default"))
 
 
-def make_a_name_up(session: Session, _config: ConfigData) -> None:
+def add_a_name_by_hand(session: Session, _config: ConfigData) -> None:
     session.add(ConfigName(name="another"))
 
 
@@ -80,7 +80,7 @@ def add_a_version_again(session: Session, config: ConfigData) -> None:
     session.add(config)
 
 
-def merge_a_new_one(session: Session, _config: ConfigData) -> None:
+def merge_a_new_version(session: Session, _config: ConfigData) -> None:
     session.merge(ConfigData({}, config="another"))
 
 
@@ -91,15 +91,15 @@ def merge_a_new_one(session: Session, _config: ConfigData) -> None:
         change_a_value,
         change_a_hash,
         change_a_name,
-        change_a_message_of_the_past_with_a_number,
+        change_a_message_and_a_number,
         delete_a_version,
         delete_a_value,
-        make_a_value_up,
-        make_a_keyframe_up,
-        make_a_request_up,
-        make_a_name_up,
+        add_a_value_by_hand,
+        add_a_keyframe_by_hand,
+        add_a_request_by_hand,
+        add_a_name_by_hand,
         add_a_version_again,
-        merge_a_new_one,
+        merge_a_new_version,
     ],
 )
 def test_a_flush_refuses(
@@ -148,7 +148,7 @@ def test_a_session_refuses_a_query_that_changes(committed: Committed, session: S
         session.query(ConfigData).update({"message": "x"})
 
 
-def test_what_goes_round_the_session_meets_the_database(committed: Committed, session: Session) -> None:
+def test_the_database_refuses_statements_that_bypass_the_session(committed: Committed, session: Session) -> None:
     committed({"x": 1})
     with pytest.raises(IntegrityError, match="insert-only"):
         session.bulk_update_mappings(ConfigData.__mapper__, [{"id": 1, "message": "x"}])
@@ -157,20 +157,20 @@ def test_what_goes_round_the_session_meets_the_database(committed: Committed, se
         session.connection().execute(update(ConfigData).values(message="x"))
 
 
-class Foreign(DeclarativeBase):
-    """Somebody else's models."""
+class OtherBase(DeclarativeBase):
+    """The base of another application's models."""
 
 
-class Note(Foreign):
-    """A row that changes."""
+class Note(OtherBase):
+    """A model whose rows can be changed."""
 
     __tablename__ = "note"
     id: Mapped[int] = mapped_column(primary_key=True)
     words: Mapped[str]
 
 
-def test_other_peoples_models_change_as_ever(engine: Engine, session: Session) -> None:
-    Foreign.metadata.create_all(engine)
+def test_rows_of_other_models_can_still_be_changed(engine: Engine, session: Session) -> None:
+    OtherBase.metadata.create_all(engine)
     note, config = Note(words="one"), ConfigData({"x": 1})
     session.add_all([note, config])
     session.commit()
@@ -211,8 +211,8 @@ def refuse(engine: Engine, statement: Any, words: str = "insert-only") -> None:
 
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
-def test_a_database_refuses_to_change_and_to_delete(filled: Engine, table: Table) -> None:
-    """Raw SQL on a connection of anybody's, with no setting of ours."""
+def test_a_database_refuses_to_change_and_to_delete_rows(filled: Engine, table: Table) -> None:
+    """With raw SQL on a connection that has none of our settings."""
     before = rows(filled, table)
     assert len(before) == 1
     column = next(iter(table.columns)).name
@@ -220,23 +220,23 @@ def test_a_database_refuses_to_change_and_to_delete(filled: Engine, table: Table
     refuse(filled, f"DELETE FROM {table.name}")
     if filled.dialect.name == "postgresql":
         refuse(filled, f"TRUNCATE {table.name} CASCADE")
-        refuse(filled, f"UPDATE {table.name} SET {column} = {column} WHERE false")  # even where no row is met
+        refuse(filled, f"UPDATE {table.name} SET {column} = {column} WHERE false")  # even if it changes no row
     assert rows(filled, table) == before
 
 
-OTHERWISE = {"id": 77, "name": "another", "version": 88}
+OTHER_VALUES = {"id": 77, "name": "another", "version": 88}
 
 
 def conflicts(table: Table, row: dict[str, Any]) -> list[dict[str, Any]]:
-    """Return rows that meet a row by one of its keys and differ in the others."""
+    """Return rows that have one key in common with a row, and differ in the others."""
     return [
-        {**row, **{name: value for name, value in OTHERWISE.items() if name in row and name not in key}}
+        {**row, **{name: value for name, value in OTHER_VALUES.items() if name in row and name not in key}}
         for key in keys_of(table)
     ]
 
 
 def overwriting(dialect: str, table: Table, row: dict[str, Any]) -> list[Any]:
-    """Return statements that would put a row in the place of the one that it meets."""
+    """Return statements that would replace a row with the same key."""
     if dialect == "sqlite":
         replace = insert(table).values(row).prefix_with("OR REPLACE")
         return [replace, sqlite.insert(table).values(row).on_conflict_do_update(set_=row)]
@@ -250,7 +250,7 @@ def overwriting(dialect: str, table: Table, row: dict[str, Any]) -> list[Any]:
 
 @pytest.mark.parametrize("table", TABLES, ids=lambda table: table.name)
 def test_a_database_refuses_to_insert_over_a_row(filled: Engine, table: Table) -> None:
-    """By whichever of its keys the row is met. On SQLite with recursive_triggers off, where no DELETE trigger fires."""
+    """Whichever of its keys is the same. On SQLite recursive_triggers is off, so no DELETE trigger fires."""
     (before,) = rows(filled, table)
     for row in conflicts(table, dict(zip(table.columns.keys(), before, strict=True))):
         for statement in overwriting(filled.dialect.name, table, row):
@@ -259,7 +259,7 @@ def test_a_database_refuses_to_insert_over_a_row(filled: Engine, table: Table) -
 
 
 @databases.ONE
-def test_sqlite_has_no_way_round_by_the_rowid(filled: Engine) -> None:
+def test_sqlite_refuses_to_replace_a_row_by_its_rowid(filled: Engine) -> None:
     for alias in ("rowid", "_rowid_", "oid"):
         refuse(filled, f"INSERT OR REPLACE INTO config_name ({alias}, name) VALUES (1, 'another')")
         refuse(filled, f"INSERT OR REPLACE INTO config_name ({alias}, name) VALUES ('1', 'another')")
@@ -268,8 +268,8 @@ def test_sqlite_has_no_way_round_by_the_rowid(filled: Engine) -> None:
 
 
 @databases.ON_POSTGRESQL
-def test_postgresql_passes_over_what_is_there(filled: Engine) -> None:
-    """Two servers may write the same keyframe; SQLite refuses that, as it does every INSERT over a row."""
+def test_postgresql_accepts_on_conflict_do_nothing(filled: Engine) -> None:
+    """Two servers may write the same keyframe. SQLite, which has one server, refuses every INSERT over a row."""
     line = postgresql.insert(ConfigValueAssociation).values(config_id=1, config_value_id=1)
     with filled.begin() as connection:
         connection.execute(line.on_conflict_do_nothing())
@@ -281,7 +281,7 @@ def test_postgresql_passes_over_what_is_there(filled: Engine) -> None:
         refuse(filled, merge)
 
 
-def test_the_schema_asserts_what_versions_are(filled: Engine) -> None:
+def test_the_schema_refuses_invalid_versions(filled: Engine) -> None:
     (row,) = rows(filled, CONFIG)
     good = {**dict(zip(CONFIG.columns.keys(), row, strict=True)), "id": 2, "version": 2}
     bad: dict[str, dict[str, Any]] = {
@@ -293,7 +293,7 @@ def test_the_schema_asserts_what_versions_are(filled: Engine) -> None:
         refuse(filled, insert(CONFIG).values({**good, **columns}), constraint)
 
 
-def test_the_schema_asserts_what_values_are(filled: Engine) -> None:
+def test_the_schema_refuses_invalid_values(filled: Engine) -> None:
     row = {"config_name_id": 1, "version": 2, "originating_config_id": 1, "name": "y", "digest": DIGEST}
     bad: list[dict[str, Any]] = [
         {"kind": 7},

@@ -13,8 +13,8 @@ from sqlalchemy.orm import Session
 from sqlalchemy.orm.exc import DetachedInstanceError
 
 from lamina_server.domain.errors import ExistsError
-from lamina_server.models import ConfigData, ConfigName, StaleVersion
-from lamina_server.models.orm import versioning
+from lamina_server.models import ConfigData, ConfigName, StaleVersion, queries
+from lamina_server.models.tables import VERSIONS
 
 Committed = Callable[..., ConfigData]
 
@@ -24,7 +24,7 @@ def versions(session: Session) -> list[tuple[int, dict[str, Any]]]:
     return [(row.version, dict(row.data)) for row in rows]
 
 
-# What is not the head, and what is there already
+# Versions that are not the head, and configs that exist already
 
 
 def test_editing_a_version_that_is_not_the_head(committed: Committed, session: Session) -> None:
@@ -68,7 +68,7 @@ def test_an_autoflush_makes_a_version(committed: Committed, session: Session) ->
     assert versions(session) == [(1, {"x": 1}), (2, {"x": 2}), (3, {"x": 2, "y": 3})]
 
 
-def test_reading_a_version_makes_none(committed: Committed, session: Session) -> None:
+def test_reading_a_version_makes_no_version(committed: Committed, session: Session) -> None:
     config = committed({"x": 1}, config="one")
     committed({"x": 1}, config="two")
     session.expunge_all()
@@ -79,7 +79,7 @@ def test_reading_a_version_makes_none(committed: Committed, session: Session) ->
 
 
 def test_columns_may_be_read_between_an_edit_and_its_flush(committed: Committed, session: Session) -> None:
-    """They are expired after a commit: loading them is not to flush the edit in between."""
+    """They are expired after a commit. Loading them must not flush the edit in between."""
     config = committed({"x": 1})
     config.data["x"] = 2
     assert (config.id, config.version) == (1, 1)
@@ -101,7 +101,7 @@ def test_an_edit_keeps_its_object_alive(committed: Committed, session: Session) 
 
 
 @pytest.mark.parametrize("forget", [Session.rollback, Session.expire_all])
-def test_edits_are_discarded_with_everything_else(
+def test_edits_are_discarded_when_the_session_expires_its_objects(
     committed: Committed, session: Session, forget: Callable[[Session], None]
 ) -> None:
     config = committed({"x": 1})
@@ -130,8 +130,8 @@ def test_a_refused_flush_loses_nothing(committed: Committed, session: Session) -
     assert versions(session) == [(1, {"x": 1}), (2, {"x": 2})]
 
 
-def test_a_failed_flush_leaves_things_as_they_were(committed: Committed, session: Session) -> None:
-    """The database fails after the header was inserted: both objects are what they were before."""
+def test_a_failed_flush_changes_no_object(committed: Committed, session: Session) -> None:
+    """The database fails after the header was inserted."""
     config = committed({"x": 1}, config="one")
     new = ConfigData({"y": 1}, config="two", author="ada", message="first")
     session.add(new)
@@ -229,8 +229,8 @@ def test_savepoints(committed: Committed, session: Session) -> None:
     assert versions(session) == [(1, {"x": 1}), (2, {"x": 7})]
 
 
-def test_another_object_has_taken_the_place(committed: Committed, session: Session) -> None:
-    """What the rollback takes back is a version that another object is by now: it stays away, and says so."""
+def test_a_rollback_while_another_object_is_the_same_version(committed: Committed, session: Session) -> None:
+    """The object stays detached, and an edit of it raises an error that says so."""
     config = committed({"x": 1})
     config.data["x"] = 2
     session.flush()
@@ -246,7 +246,7 @@ def test_another_object_has_taken_the_place(committed: Committed, session: Sessi
     assert versions(session) == [(1, {"x": 1}), (2, {"x": 3})]
 
 
-# Objects on their way between sessions
+# Objects that move between sessions
 
 
 def test_a_detached_version_is_edited_and_added_again(engine: Engine) -> None:
@@ -291,7 +291,7 @@ def test_two_sessions_edit_one_head(shared_engine: Engine) -> None:
 
 
 def test_writers_take_turns(shared_engine: Engine) -> None:
-    """Four threads count together, each until it has won five times: no version is lost, doubled or skipped."""
+    """Four threads each commit five increments of one number: no version is lost, doubled or skipped."""
     writers, times = 4, 5
     with Session(shared_engine) as session:
         session.add(ConfigData({"n": 0}))
@@ -318,16 +318,16 @@ def test_writers_take_turns(shared_engine: Engine) -> None:
 def test_the_schema_refuses_a_number_twice(
     committed: Committed, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The backstop: a head that is not seen, as in a snapshot taken before the lock was."""
+    """If a session does not see the newest head, as in a snapshot that is older than the lock."""
     config = committed({"x": 1})
-    seen = versioning._head(session.connection(), "default")
+    first = queries.head().where(VERSIONS.c.version == 1)
     config.data["x"] = 2
     session.commit()
     old = session.get(ConfigData, 1)
     assert old is not None
     old.data["x"] = 9
     with monkeypatch.context() as patch:
-        patch.setattr(versioning, "_head", lambda *_: seen)
+        patch.setattr(queries, "head", lambda: first)
         with pytest.raises(IntegrityError):
             session.commit()
     session.rollback()

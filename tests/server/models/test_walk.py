@@ -1,4 +1,4 @@
-"""The walk of the recipe that the models generalise, and what one version says of itself."""
+"""SQLAlchemy's recipe for a versioned map, which the models generalise, and the columns of a version."""
 
 import hashlib
 import struct
@@ -15,8 +15,8 @@ Committed = Callable[..., ConfigData]
 FIRST = {"user_name": "twitter", "hash_id": "4fedffca37eaf", "x": 27, "y": 450}
 
 
-def test_the_recipes_demo(engine: Engine, statements: list[str]) -> None:
-    """Its names and meanings: a default config, `id`, `data`, `name`, `value`, the originating ids; INSERTs alone."""
+def test_the_demo_of_the_recipe(engine: Engine, statements: list[str]) -> None:
+    """With the recipe's names: a default config, `id`, `data`, `name`, `value`, the originating ids. INSERTs alone."""
     sess = sessionmaker(engine)()
     config = ConfigData(FIRST)
     sess.add(config)
@@ -45,7 +45,7 @@ def test_the_recipes_demo(engine: Engine, statements: list[str]) -> None:
 
 
 def inserts(statements: list[str]) -> dict[str, int]:
-    """Count the rows inserted by table since the last time."""
+    """Count the rows inserted into each table since the last call."""
     tables = [statement.removeprefix("INSERT ") for statement in statements if statement != "SELECT"]
     statements.clear()
     return {table: tables.count(table) for table in dict.fromkeys(tables)}
@@ -62,7 +62,7 @@ def test_a_version_costs_one_row_and_one_for_each_change(
     assert inserts(statements) == {"config": 1, "config_value": 4}
 
 
-def test_an_equal_value_makes_nothing(committed: Committed, session: Session, statements: list[str]) -> None:
+def test_an_equal_value_makes_no_version(committed: Committed, session: Session, statements: list[str]) -> None:
     config = committed({"x": 1, "list": [1, {"a": 2}]})
     inserts(statements)
     config.data["x"] = 1
@@ -75,7 +75,7 @@ def test_an_equal_value_makes_nothing(committed: Committed, session: Session, st
     assert (inserts(statements), config.version) == ({}, 1)
 
 
-def test_true_and_one_and_one_point_nought_are_three_values(committed: Committed, session: Session) -> None:
+def test_true_and_1_and_1_0_are_three_values(committed: Committed, session: Session) -> None:
     config = committed({"x": 1})
     for version, plain in enumerate([True, 1.0, 1], start=2):
         config.data["x"] = plain
@@ -83,7 +83,7 @@ def test_true_and_one_and_one_point_nought_are_three_values(committed: Committed
         assert (config.version, config.data["x"], type(config.data["x"])) == (version, plain, type(plain))
 
 
-def test_elements_name_values_and_the_rows_that_they_come_from(committed: Committed, session: Session) -> None:
+def test_elements_have_names_values_and_the_rows_of_the_values(committed: Committed, session: Session) -> None:
     config = committed(FIRST)
     config.data["x"] = 28
     session.commit()
@@ -98,22 +98,22 @@ def test_elements_name_values_and_the_rows_that_they_come_from(committed: Commit
         elements["x"] = elements["y"]  # type: ignore[index]
 
 
-def test_author_and_message_are_those_of_one_version(committed: Committed, session: Session) -> None:
+def test_author_and_message_belong_to_one_version(committed: Committed, session: Session) -> None:
     config = committed({"x": 1}, config="payments/prod", author="ada", message="first")
     config.author, config.message = "bob", "second"
-    assert session.scalar(select(func.count(ConfigName.id))) == 1  # an autoflush: there is no version for them yet
+    assert session.scalar(select(func.count(ConfigName.id))) == 1  # an autoflush, which makes no version
     config.data["x"] = 2
     session.commit()
     config.data["x"] = 3
     session.commit()
-    config.author, config.message = "anonymous", ""  # the same once more is an assignment too
+    config.author, config.message = "anonymous", ""  # equal to the last version's, and assigned all the same
     config.message = "no change, no version"
     session.commit()
     rows = session.execute(select(ConfigData.version, ConfigData.author, ConfigData.message).order_by(ConfigData.id))
     assert rows.all() == [(1, "ada", "first"), (2, "bob", "second"), (3, "anonymous", "")]
 
 
-def test_a_message_may_be_said_twice(committed: Committed, session: Session) -> None:
+def test_two_versions_may_have_the_same_message(committed: Committed, session: Session) -> None:
     config = committed({"x": 1}, message="tick")
     config.data["x"], config.message = 2, "tick"
     session.commit()
@@ -144,7 +144,7 @@ def test_an_empty_map_is_a_version(committed: Committed, session: Session) -> No
     assert (tombstone.deleted, tombstone.value) == (True, None)
 
 
-def test_commit_times_rise_whatever_the_clock_does(
+def test_commit_times_rise_even_if_the_clock_goes_back(
     committed: Committed, session: Session, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = committed({"x": 1})
@@ -155,7 +155,7 @@ def test_commit_times_rise_whatever_the_clock_does(
     assert config.commit_time_us == before + 1
 
 
-# The hashes, worked out again from the rows alone
+# The hashes, calculated again from the rows alone
 
 
 def sha256(*fields: bytes | str | int) -> bytes:
@@ -166,7 +166,7 @@ def sha256(*fields: bytes | str | int) -> bytes:
     return hashlib.sha256(b"".join(struct.pack(">Q", len(field)) + field for field in encoded)).digest()
 
 
-def test_digests_and_hashes_are_those_of_the_documents(committed: Committed, session: Session) -> None:
+def test_digests_and_hashes_are_as_documented(committed: Committed, session: Session) -> None:
     first = {"b": True, "i": -2, "f": 0.5, "s": "ü", "y": b"\x00", "n": None, "j": {"b": [1], "a": "é"}}
     config = committed(first, config="payments/prod", author="ada", message="one")
     config.data["i"] = 3

@@ -132,8 +132,8 @@ def test_from_one_server_to_another(place: Place, tmp_path: Path) -> None:
     place.check_intact()
 
 
-def test_what_is_there_already(place: Place) -> None:
-    """The same past is completed or left alone; another one is refused, and nothing is written."""
+def test_versions_that_are_there_already(place: Place) -> None:
+    """The same history is completed or left alone. Another one is refused, and nothing is written."""
     versions = history(COMMITS)
     others = history([*COMMITS[:2], {"y": 451}])
     for data, head, added in (
@@ -159,7 +159,7 @@ def test_what_is_there_already(place: Place) -> None:
     place.check_intact()
 
 
-def test_other_configs_are_none_of_its_business(place: Place) -> None:
+def test_other_configs_stay_as_they_are(place: Place) -> None:
     with closing(open_store(place.url)) as store:
         commit(store, {"x": 1}, config="before")
     restored(place, packed(history(COMMITS)))
@@ -172,7 +172,7 @@ def test_other_configs_are_none_of_its_business(place: Place) -> None:
 
 @pytest.mark.parametrize("name", TAMPERINGS)
 def test_tampering_is_refused(tmp_path: Path, name: str) -> None:
-    """P5: and nothing is visible, not even the version before."""
+    """P5: nothing is visible then, not even the version before."""
     place = Place(f"sqlite:///{tmp_path}/restored.db", tmp_path)
     versions = history(COMMITS)
     TAMPERINGS[name](versions)
@@ -183,7 +183,7 @@ def test_tampering_is_refused(tmp_path: Path, name: str) -> None:
 
 
 def test_a_broken_end_leaves_nothing(place: Place) -> None:
-    """What was inserted before the damage was found goes away with it; on top of a past, only what is new."""
+    """The versions before the damage are rolled back, but not those of an earlier restore."""
     versions = history([{f"k{number % 50}": number} for number in range(2_500)])
     assert len(blocks(packed(versions))) > 3
     versions[-1].version.message = "forged"
@@ -240,8 +240,8 @@ UNFIT: dict[str, tuple[dict[str, Any], str]] = {
 
 
 @pytest.mark.parametrize("name", UNFIT)
-def test_what_no_server_would_have_taken(tmp_path: Path, name: str) -> None:
-    """Right hashes do not make it fit."""
+def test_keys_and_values_that_no_server_accepts_are_refused(tmp_path: Path, name: str) -> None:
+    """Even if the hashes are right."""
     content, why = UNFIT[name]
     place = Place(f"sqlite:///{tmp_path}/restored.db", tmp_path)
     with pytest.raises(BrokenBundleError, match=f"version 1 .*{why}"):
@@ -249,8 +249,8 @@ def test_what_no_server_would_have_taken(tmp_path: Path, name: str) -> None:
     assert not (tmp_path / "restored.db").exists()
 
 
-def test_values_that_are_not_canonical() -> None:
-    """Each would come back as another one, so none has the hash that it should have."""
+def test_values_that_are_not_canonical_are_refused() -> None:
+    """Each would be read back as another one, so the hash cannot match."""
     for value in (
         pb.Value(json='{"b":1, "a":2}'),
         pb.Value(json='{"a":1,"a":1}'),
@@ -273,7 +273,7 @@ def test_values_that_are_not_canonical() -> None:
 
 
 def test_keyframes_are_written_as_a_server_would(place: Place) -> None:
-    """A long past is read from near by, at once and in its middle."""
+    """So a read is fast at once, at the head and in the middle of a long history."""
     versions = history([{f"k{number % 300}": number} for number in range(2_100)])
     assert restored(place, packed(versions)).added == 2_100
     lines = place.count("config_value_association")
@@ -285,20 +285,20 @@ def test_keyframes_are_written_as_a_server_would(place: Place) -> None:
     place.check_intact()
 
 
-def test_a_server_that_runs_tells_its_watchers(postgres_url: str, tmp_path: Path) -> None:
-    """P6, P9: on PostgreSQL, of a config that was not there, and of one that gets its rest."""
+def test_watchers_of_a_running_server_get_the_restored_versions(postgres_url: str, tmp_path: Path) -> None:
+    """P6, P9: on PostgreSQL, of a new config, and of one that gets the rest of its versions."""
     versions = history(COMMITS)
     place = Place(postgres_url, tmp_path)
     with ServerProcess(postgres_url) as server, lamina.connect(server.target) as client:
         empty = client.config(CONFIG, create=True)
         with empty.watch(after=0) as watch:
-            told = iter(watch.versions())
+            received = iter(watch.versions())
             place.restore(packed(versions[:1]))
-            assert next(told).version == 1
+            assert next(received).version == 1
             cfg = client.config(CONFIG)
             assert dict(cfg) == {"x": 27, "y": 450}
             place.restore(packed(versions))
-            assert [next(told).version for _ in range(2)] == [2, 3]
+            assert [next(received).version for _ in range(2)] == [2, 3]
         cfg["z"] = 1
         assert cfg.commit("merged on top").number == 4
         assert cfg.verify().number == 4

@@ -100,7 +100,7 @@ async def test_unknown_fields_are_ignored(wire: Wire) -> None:
 
 
 async def test_a_bug_is_reported_to_the_caller_and_logged(store: Wrapped, wire: Wire) -> None:
-    """The log says where it is; its text, which may quote values, is neither sent nor logged."""
+    """The log has its place in the code. Its text, which may quote values, is neither sent nor logged."""
 
     def fail() -> None:
         raise ValueError(SECRET)

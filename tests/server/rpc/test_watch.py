@@ -80,8 +80,8 @@ async def test_cursors_of_another_epoch(wire: Wire) -> None:
     assert await watch.bookmark() == (1, head.hash)
 
 
-async def test_a_cursor_is_not_held_against_an_answer_from_before_it() -> None:
-    """P9, P10: the question of a watch that has left is still under way, and knows nothing of what came since."""
+async def test_a_cursor_is_not_compared_with_an_older_answer() -> None:
+    """P9, P10: the question of a watch that has left is still under way, and its answer will be older."""
     store = SharedStore()
     store.is_shared = False
     async with running(store, heads_limit_bytes=0, ring_limit_bytes=0) as wire:
@@ -89,7 +89,7 @@ async def test_a_cursor_is_not_held_against_an_answer_from_before_it() -> None:
             early = wire.watch(CONFIG)
             await asyncio.to_thread(store.asked.wait, 30)
             early.cancel()
-            # What is answered on one connection shows that what was sent before it has arrived.
+            # An answer on a connection shows that all that was sent before on it has arrived.
             await wire.commit("an/other", {"a": 1})
             head = (await wire.commit(CONFIG, {"a": 1})).version
             late = wire.watch(CONFIG, after=1)
@@ -99,7 +99,7 @@ async def test_a_cursor_is_not_held_against_an_answer_from_before_it() -> None:
         assert await first == (1, head.hash)
 
 
-async def test_a_cursor_at_a_header_that_is_missing_is_no_cursor_ahead(tmp_path: Path) -> None:
+async def test_a_cursor_whose_header_is_missing_is_data_loss(tmp_path: Path) -> None:
     """P5, P10: a row that was lost below the head is damage, and not a restored backup."""
     url = f"sqlite:///{tmp_path}/lamina.db"
     with closing(open_store(url)) as store:
@@ -113,7 +113,7 @@ async def test_a_cursor_at_a_header_that_is_missing_is_no_cursor_ahead(tmp_path:
 
 
 def lose_header(url: str, number: int) -> None:
-    """Remove a version's header, as damage would: our triggers and keys are in the way of it."""
+    """Remove a version's header, as damage would; triggers and foreign keys must be switched off for it."""
     engine = create_engine(url)
     with engine.begin() as connection:
         triggers = connection.execute(text("SELECT name FROM sqlite_schema WHERE type = 'trigger'")).scalars().all()

@@ -1,6 +1,7 @@
 """The costs of many watches, and of slow ones: shared readings, back-pressure, limits."""
 
 import asyncio
+from collections.abc import MutableMapping
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -110,8 +111,15 @@ async def test_a_version_too_large_for_the_ring_comes_in_order() -> None:
 
 async def test_a_watch_whose_client_takes_nothing_is_ended_and_can_resume() -> None:
     """P15: it is held back, then ended, and loses no version; its messages are counted until its call has ended."""
+    given_up = asyncio.Event()
+
+    def note(_logger: object, _level: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+        if line["event"] == "watch given up":
+            given_up.set()
+        return line
+
     stack = AsyncExitStack()
-    logs = stack.enter_context(capture_logs())
+    stack.enter_context(capture_logs(processors=[note]))
     async with stack, running(MemoryStore(), watch_take_limit_seconds=0.3, watch_limit=2) as wire:
         slow = wire.watch(CONFIG, after=0)
         assert await slow.bookmark() == (0, b"")
@@ -119,9 +127,7 @@ async def test_a_watch_whose_client_takes_nothing_is_ended_and_can_resume() -> N
         for number in range(40):  # far more than the connection's windows take
             await wire.commit(CONFIG, {"a": f"{number}" + "v" * LARGE})
             assert (await other.numbers(number + 1))[-1] == number + 1
-        async with asyncio.timeout(30):
-            while "watch given up" not in [log["event"] for log in logs]:  # noqa: ASYNC110 - a log has no event
-                await asyncio.sleep(0.01)
+        await asyncio.wait_for(given_up.wait(), 30)
         assert (await refusal(wire.watch(CONFIG).message())).reason == "TOO_MANY"
         seen: list[int] = []
         with pytest.raises(grpc.aio.AioRpcError) as ended:

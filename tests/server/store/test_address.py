@@ -78,7 +78,7 @@ def test_a_file_or_memory(url: str, path: str | None) -> None:
         ("postgresql://db/lamina?client_encoding=latin1", "the server needs client_encoding=utf8"),
     ],
 )
-def test_what_would_be_ignored_is_refused_with_what_was_meant(url: str, meant: str) -> None:
+def test_an_ignored_part_is_refused_with_the_address_that_was_meant(url: str, meant: str) -> None:
     with pytest.raises(DatabaseAddressError) as refused:
         parse(url)
     assert meant in str(refused.value)
@@ -135,7 +135,7 @@ def test_postgresql_as_libpq_reads_it(url: str, parameters: dict[str, str], show
     assert "p@ss" not in repr(address)
 
 
-def test_what_the_environment_adds_is_shown(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_parts_from_the_environment_are_shown(monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in {"PGHOST": "db", "PGPORT": "6000", "PGUSER": "ada", "PGPASSWORD": "canary"}.items():
         monkeypatch.setenv(name, value)
     assert str(parse("postgresql://")) == "postgresql://ada@db:6000/ada"

@@ -177,7 +177,7 @@ def test_keyframes_change_no_answer(store: Store) -> None:
 
 
 def test_the_role_is_hostile(url: str) -> None:
-    """Otherwise the tests of this file show nothing."""
+    """If it were not, the tests of this file would show nothing."""
     parts = make_url(url)
     with psycopg.connect(host=str(parts.query["host"]), user=ROLE, dbname=parts.database, autocommit=True) as session:
         for name in ("bytea_output", "extra_float_digits", "search_path", "synchronous_commit", "enable_indexscan"):
@@ -318,7 +318,7 @@ def test_a_superusers_sessions_change_it(plain_url: str) -> None:
 
 
 def test_rows_that_a_policy_hides_are_an_error(plain_url: str) -> None:
-    """Rather than a head that is too old."""
+    """Otherwise the head would be too old."""
     with closing(open_store(plain_url)) as store:
         commit(store, {"x": 1})
     with operating(plain_url) as operator:
@@ -338,7 +338,7 @@ def test_rows_that_a_policy_hides_are_an_error(plain_url: str) -> None:
 
 
 class TestSchemas:
-    def test_the_address_may_name_one(self, plain_url: str) -> None:
+    def test_the_address_may_name_a_schema(self, plain_url: str) -> None:
         """Two sets of tables in one database do not mix."""
         with operating(plain_url) as operator:
             run(operator, "CREATE SCHEMA theirs")
@@ -352,7 +352,7 @@ class TestSchemas:
         with inspecting(in_theirs) as inspection:
             assert list(Verification(inspection).findings(lambda _: None)) == []
 
-    def test_no_second_set_is_made_beside_one_in_another_schema(self, plain_url: str) -> None:
+    def test_no_tables_are_made_beside_those_in_another_schema(self, plain_url: str) -> None:
         """P13: the new tables would be empty, and all configs would seem to be gone."""
         with operating(plain_url) as operator:
             run(operator, "CREATE SCHEMA theirs")
@@ -382,7 +382,7 @@ class TestStandby:
         ):
             commit(store, {"x": 1})
 
-    async def test_the_request_id_tells_what_became_of_it(self, postgres: Postgres, plain_url: str) -> None:
+    async def test_the_request_id_resolves_the_commit(self, postgres: Postgres, plain_url: str) -> None:
         """P1, P8: the answer comes when the standby has the version, and there is one version."""
         with closing(open_store(plain_url)) as store:
             async with running(store) as wire:

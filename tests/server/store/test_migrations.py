@@ -72,7 +72,7 @@ def test_alembic_finds_no_difference(engine: Engine) -> None:
         assert current(connection) == newest()
 
 
-def test_a_database_without_views_is_given_them(engine: Engine) -> None:
+def test_a_database_without_views_gets_them(engine: Engine) -> None:
     migrate(engine)
     whole = schema(engine)
     with engine.begin() as connection:  # as the first migration left it
@@ -84,21 +84,21 @@ def test_a_database_without_views_is_given_them(engine: Engine) -> None:
     assert schema(engine) == whole
 
 
-def test_what_create_all_made_drop_all_removes(engine: Engine) -> None:
+def test_drop_all_removes_what_create_all_made(engine: Engine) -> None:
     Base.metadata.create_all(engine)
-    Base.metadata.create_all(engine)  # and what is there already is passed over
+    Base.metadata.create_all(engine)  # the second call changes nothing
     Base.metadata.drop_all(engine)
     assert {kind for kind, _ in schema(engine)} <= {"function"}
 
 
-def test_a_schema_that_is_there_is_left_alone(engine: Engine) -> None:
+def test_a_second_migration_changes_nothing(engine: Engine) -> None:
     migrate(engine)
     before = schema(engine)
     migrate(engine)
     assert schema(engine) == before
 
 
-def test_what_create_all_made_is_taken_over(engine: Engine) -> None:
+def test_the_tables_of_create_all_are_adopted(engine: Engine) -> None:
     Base.metadata.create_all(engine)
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE theirs (id INTEGER PRIMARY KEY)"))
@@ -114,7 +114,7 @@ def test_what_create_all_made_is_taken_over(engine: Engine) -> None:
 
 
 @pytest.mark.parametrize("lack", ["VIEW lamina_head", "INDEX ix_config_value_config_name_id_version", "trigger"])
-def test_but_not_if_anything_is_missing(engine: Engine, lack: str) -> None:
+def test_the_tables_of_create_all_are_refused_if_anything_is_missing(engine: Engine, lack: str) -> None:
     Base.metadata.create_all(engine)
     if lack == "trigger":
         lack = "TRIGGER config_no_update" if engine.dialect.name == "sqlite" else "TRIGGER config_insert_only ON config"
@@ -126,7 +126,7 @@ def test_but_not_if_anything_is_missing(engine: Engine, lack: str) -> None:
     assert schema(engine) == before
 
 
-def test_a_table_of_somebody_else_is_left_alone(engine: Engine) -> None:
+def test_a_table_of_another_application_is_left_alone(engine: Engine) -> None:
     with engine.begin() as connection:
         connection.execute(text("CREATE TABLE config (id INTEGER PRIMARY KEY, theirs TEXT)"))
     before = schema(engine)

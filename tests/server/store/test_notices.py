@@ -2,10 +2,12 @@
 
 import asyncio
 import logging
+from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from typing import Any
 
+import psycopg
 import pytest
 from structlog.testing import capture_logs
 
@@ -82,7 +84,7 @@ async def make(postgres_url: str) -> AsyncIterator[Callable[..., PostgresqlNotic
 Make = Callable[..., PostgresqlNotices]
 
 
-async def test_a_store_has_them_if_it_is_shared(store: Store) -> None:
+async def test_a_store_has_notices_if_it_is_shared(store: Store) -> None:
     assert (store.notices() is not None) == store.is_shared
 
 
@@ -99,8 +101,8 @@ async def test_each_hears_what_the_others_tell_and_nothing_of_its_own(make: Make
     assert other_ear.heard == ["shop/prod", "with spaces: in it", longest, *(f"c/{n}" for n in range(2_000))]
 
 
-async def test_a_killed_listener_listens_again(make: Make, operator: Operator) -> None:
-    """F18: and says so, because it has missed what was told in between."""
+async def test_a_killed_listening_connection_is_replaced(make: Make, operator: Operator) -> None:
+    """F18: and its server is called, because it has missed the notices in between."""
     one, other = make(), make()
     with capture_logs() as log:
         async with hearing(one) as ear:
@@ -111,14 +113,14 @@ async def test_a_killed_listener_listens_again(make: Make, operator: Operator) -
     assert [line["event"] for line in log] == ["notices not heard", "notices heard again"]
 
 
-async def test_a_frozen_listener_is_noticed_and_left(make: Make, operator: Operator) -> None:
-    """F18: nothing is raised by itself; only a ping has no answer."""
+async def test_a_frozen_listening_connection_is_replaced(make: Make, operator: Operator) -> None:
+    """F18: no error is raised; only the ping gets no answer."""
     one, other = make(ping_interval_seconds=0.2, ping_timeout_seconds=0.5), make()
     with capture_logs() as log:
         async with hearing(one) as ear:
             with operator.frozen(LISTENING):
                 await ear.until(lambda ear: ear.listened >= 2)
-                await told(other, "x", ear)
+                await tell_until_heard(other, "x", ear)
     assert log[0]["event"] == "notices not heard"
     assert str(log[0]["exc_info"]).endswith("cannot be used: it did not answer in time")
 
@@ -134,7 +136,7 @@ async def test_pings_lose_no_notice(make: Make) -> None:
     assert ear.listened == 1
 
 
-async def test_a_teller_that_died_in_its_sleep_is_replaced_at_once(make: Make, operator: Operator) -> None:
+async def test_a_sending_connection_that_died_while_idle_is_replaced_at_once(make: Make, operator: Operator) -> None:
     one, other = make(), make()
     with capture_logs() as log:
         async with hearing(one) as ear:
@@ -145,7 +147,7 @@ async def test_a_teller_that_died_in_its_sleep_is_replaced_at_once(make: Make, o
     assert log == []
 
 
-async def test_a_frozen_teller_is_given_up(make: Make, operator: Operator) -> None:
+async def test_a_frozen_sending_connection_is_given_up(make: Make, operator: Operator) -> None:
     one, other = make(), make(tell_timeout_seconds=1)
     with capture_logs() as log:
         async with hearing(one) as ear:
@@ -153,13 +155,13 @@ async def test_a_frozen_teller_is_given_up(make: Make, operator: Operator) -> No
             with operator.frozen(TELLING):
                 await other.tell(["lost"])
                 assert [line["event"] for line in log] == ["notices not sent"]
-                await told(other, "y", ear)
+                await tell_until_heard(other, "y", ear)
         assert [line["event"] for line in log] == ["notices not sent", "notices sent again"]
     assert ear.heard[0] == "x"
 
 
-async def told(server: PostgresqlNotices, config: str, ear: Ear) -> None:
-    """Tell until it is heard: after a failure it is tried again only after a while, and until then given up."""
+async def tell_until_heard(server: PostgresqlNotices, config: str, ear: Ear) -> None:
+    """Tell of a config again and again: after a failure, nothing is sent for a while."""
     while config not in ear.heard:
         await server.tell([config])
         try:
@@ -168,7 +170,7 @@ async def told(server: PostgresqlNotices, config: str, ear: Ear) -> None:
             continue
 
 
-async def test_who_waits_for_a_frozen_backend_can_be_cancelled(
+async def test_a_wait_for_a_frozen_backend_can_be_cancelled(
     make: Make, operator: Operator, caplog: pytest.LogCaptureFixture
 ) -> None:
     """The driver would ask the database to cancel the statement, and wait for that."""
@@ -179,7 +181,7 @@ async def test_who_waits_for_a_frozen_backend_can_be_cancelled(
         telling = asyncio.create_task(server.tell(["y"]))
         for _ in range(3):
             await asyncio.sleep(0)
-        assert len(asyncio.all_tasks()) == 3  # this one, that one, and the asking
+        assert len(asyncio.all_tasks()) == 3  # the test, `telling`, and its question to the database
         telling.cancel()
         with pytest.raises(asyncio.CancelledError):
             await telling
@@ -187,35 +189,45 @@ async def test_who_waits_for_a_frozen_backend_can_be_cancelled(
     assert [record for record in caplog.records if record.levelno >= logging.WARNING] == []
 
 
-class Counting(PostgresqlNotices):
-    """Counts how often a connection is opened, or tried to."""
+class Connections:
+    """The connections that the driver has opened, and how often each kind was tried, by its application name."""
 
-    tries = 0
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.tries: Counter[str] = Counter()
+        self.opened: list[psycopg.AsyncConnection[Any]] = []
+        self._connect = psycopg.AsyncConnection.connect
+        monkeypatch.setattr(psycopg.AsyncConnection, "connect", self._note)
 
-    async def _connect(self, what: str, settings: Any) -> Any:
-        self.tries += 1
-        return await super()._connect(what, settings)
+    async def _note(self, **arguments: Any) -> psycopg.AsyncConnection[Any]:
+        self.tries[arguments["application_name"]] += 1
+        self.opened.append(await self._connect(**arguments))
+        return self.opened[-1]
 
 
-async def test_a_database_that_is_away_is_told_of_once_and_without_secrets(
-    postgres_url: str, operator: Operator
+@pytest.fixture
+def connections(monkeypatch: pytest.MonkeyPatch) -> Connections:
+    return Connections(monkeypatch)
+
+
+async def test_an_outage_of_the_database_is_logged_once_and_without_secrets(
+    postgres_url: str, operator: Operator, connections: Connections
 ) -> None:
     """Tries go on until it is back, for hearing as for telling."""
     address = postgresql_address(postgres_url.replace("lamina@", "lamina:canary@"))
-    one, other = (Counting(address, backoff_limit_seconds=0.05) for _ in range(2))
+    one, other = (PostgresqlNotices(address, backoff_limit_seconds=0.05) for _ in range(2))
     with capture_logs() as log:
         async with closing(other), hearing(one) as ear:
             await other.tell(["x"])
             operator.allow(is_allowed=False)
             operator.kill(LISTENING)
             operator.kill(TELLING)
-            while min(one.tries, other.tries) < 5:
+            while min(connections.tries[LISTENING], connections.tries[TELLING]) < 5:
                 await other.tell(["lost"])
                 await asyncio.sleep(0)
             assert sorted(line["event"] for line in log) == ["notices not heard", "notices not sent"]
             operator.allow(is_allowed=True)
             await ear.until(lambda ear: ear.listened == 2)
-            await told(other, "y", ear)
+            await tell_until_heard(other, "y", ear)
     assert "lost" not in ear.heard
     assert len(log) == 4
     written = "".join(logs._render(None, "", logs._describe_exception(None, "", {**line})) for line in log)
@@ -223,14 +235,13 @@ async def test_a_database_that_is_away_is_told_of_once_and_without_secrets(
     assert f"{address} cannot be used: the database accepts no connections at present" in written
 
 
-async def test_the_sessions_are_opened_as_the_others_are(make: Make, operator: Operator) -> None:
+async def test_the_sending_connection_has_the_settings_of_all_sessions(make: Make, connections: Connections) -> None:
     """P19 is about commits: a notice alone must wait for no disk and no standby, with the lock of all notices."""
-    server = make()
-    await server.tell(["x"])
-    assert server._teller is not None
+    await make().tell(["x"])
+    (teller,) = connections.opened
     wanted = {"application_name": TELLING, "client_encoding": "UTF8", "synchronous_commit": "off"}
-    found = {name: (await (await server._teller.execute(f"SHOW {name}")).fetchone() or [""])[0] for name in wanted}
+    found = {name: (await (await teller.execute(f"SHOW {name}")).fetchone() or [""])[0] for name in wanted}
     assert found == wanted
-    options = {option.keyword: option.val for option in server._teller.pgconn.info if option.val is not None}
+    options = {option.keyword: option.val for option in teller.pgconn.info if option.val is not None}
     ours = {"keepalives_idle": b"10", "connect_timeout": b"5", "target_session_attrs": b"primary"}
     assert {name.encode(): value for name, value in ours.items()}.items() <= options.items()

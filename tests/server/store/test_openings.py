@@ -75,7 +75,7 @@ def refusal(url: str) -> UnusableStoreError:
         ),
     ],
 )
-def test_who_is_not_let_in(guarded: Postgres, user: str, database: str, words: str, passes: bool) -> None:
+def test_a_role_that_may_not_connect(guarded: Postgres, user: str, database: str, words: str, passes: bool) -> None:
     refused = refusal(url_for(guarded, user, database))
     name = user.partition(":")[0]
     place = f"postgresql://{name}@/{database}?host={guarded._base}&port=5432"
@@ -85,7 +85,7 @@ def test_who_is_not_let_in(guarded: Postgres, user: str, database: str, words: s
 
 @contextmanager
 def answering(answer: bytes) -> Iterator[int]:
-    """Answer whatever connects with some bytes; give the port."""
+    """Answer every connection with some bytes; yield the port."""
     with socket.create_server(("127.0.0.1", 0)) as server:
 
         def serve() -> None:
@@ -106,7 +106,7 @@ def answering(answer: bytes) -> Iterator[int]:
 
 
 @pytest.mark.parametrize("sslmode", ["prefer", "disable"])
-def test_another_server(sslmode: str) -> None:
+def test_a_server_that_is_not_postgresql(sslmode: str) -> None:
     with answering(b"HTTP/1.1 400 Bad Request\r\n\r\n") as port:
         refused = refusal(f"postgresql://ada:canary@127.0.0.1:{port}/lamina?sslmode={sslmode}")
     place = f"postgresql://ada@127.0.0.1:{port}/lamina"
@@ -120,7 +120,7 @@ def test_a_server_without_tls() -> None:
     assert str(refused).endswith("it speaks no TLS, which sslmode asks for")
 
 
-def test_nobody_there() -> None:
+def test_a_server_that_is_not_there() -> None:
     with socket.socket() as closed:
         closed.bind(("127.0.0.1", 0))
         port = closed.getsockname()[1]
@@ -176,7 +176,7 @@ class TestSqlite:
         assert isinstance(unusable, StoreNotReadyError)
         assert str(unusable) == f"'{path}' cannot be used: another program holds it locked (SQLITE_BUSY)"
 
-    def test_what_this_account_may_not_do(self) -> None:
+    def test_files_that_this_account_may_not_use(self) -> None:
         with TemporaryDirectory(prefix="lamina-") as name:  # pytest's own folders let no other account in
             paths = [Path(name) / folder / "lamina.db" for folder in ("closed", "unwritable", "read-only")]
             for path, mode in zip(paths, (0o700, 0o555, 0o777), strict=True):
@@ -193,7 +193,7 @@ class TestSqlite:
 
 
 def as_nobody(paths: Sequence[Path]) -> Sequence[str]:
-    """Open databases as an account without rights; return what it is told."""
+    """Open databases as an account without rights; return the errors."""
     if os.geteuid() != 0:
         absent("another account", "run as root")
     program = """

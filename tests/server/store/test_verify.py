@@ -79,7 +79,7 @@ def filled(kept: Kept) -> Kept:
 
 @pytest.mark.crossed
 def test_an_intact_database(filled: Kept) -> None:
-    """P5: everything is looked at, and nothing is wrong."""
+    """P5: everything is checked, and nothing is found."""
     with inspecting(filled.url) as inspection:
         verification = Verification(inspection)
         looked: list[int] = []
@@ -142,25 +142,25 @@ def test_what_is_broken_is_named(filled: Kept, name: str) -> None:
     assert re.search(what, found[0].what)
 
 
-def test_the_head_gone_and_its_values_left(filled: Kept) -> None:
+def test_a_head_whose_values_are_left_is_missing(filled: Kept) -> None:
     filled.damage("DELETE FROM config WHERE version = 5" + OF)
     found = filled.findings()
     assert [str(one) for one in found] == [
         f"config '{CONFIG}', version 5: is missing, and has values",
-        f"config '{CONFIG}': the outcome of request 'r-1' is no version of it",
+        f"config '{CONFIG}': the outcome of request 'r-1' is not a version of it",
     ]
 
 
 @pytest.mark.crossed
-def test_a_value_with_a_digest_made_for_it(filled: Kept) -> None:
-    """The chain tells what a value's own digest cannot."""
+def test_a_value_whose_digest_was_changed_too_is_found(filled: Kept) -> None:
+    """The hash of its version does not match."""
     digest = value_digest(CONFIG, 2, "integer", Value.of_integer(9)).hex()
     literal = f"X'{digest}'" if filled.url.startswith("sqlite") else f"decode('{digest}', 'hex')"
     filled.damage(VALUE.format(f"int_value = 9, digest = {literal}", "integer", 2))
     assert [str(one) for one in filled.findings()] == [f"config '{CONFIG}', version 2: does not match its hash"]
 
 
-def test_of_many_the_first_in_each_config(filled: Kept) -> None:
+def test_the_first_broken_version_of_each_config_is_named(filled: Kept) -> None:
     for number in (4, 2, 3):
         filled.damage(VERSION.format("author = 'eve'", number))
     filled.damage(f"UPDATE config SET author = 'eve' WHERE config_name_id = {NAME_ID.format('other')}")
@@ -174,17 +174,17 @@ STRAYS = {
     ],
     f"DELETE FROM config WHERE config_name_id = {NAME_ID.format('other')}": ["config 'other', version 1: is missing"],
     f"UPDATE config_request SET config_name = 'other' WHERE config_name = '{CONFIG}'": [
-        "config 'other': the outcome of request 'r-1' is no version of it"
+        "config 'other': the outcome of request 'r-1' is not a version of it"
     ],
     "UPDATE config_request SET created = (1 = 1) WHERE config_id IS NULL": [
-        "config 'nothing': the outcome of request 'r-2' is no version of it"
+        "config 'nothing': the outcome of request 'r-2' is not a version of it"
     ],
 }
 
 
 @pytest.mark.parametrize("statement", STRAYS)
-def test_what_belongs_to_nothing(filled: Kept, statement: str) -> None:
-    """P8: an outcome that no retry could be answered with is found too."""
+def test_rows_that_belong_to_nothing_are_found(filled: Kept, statement: str) -> None:
+    """P8: so are outcomes that cannot answer a retry."""
     filled.damage(statement)
     found = filled.findings()
     assert all(one.breaks for one in found)
@@ -208,15 +208,15 @@ KEYFRAMES = {
 
 
 @pytest.mark.parametrize("name", KEYFRAMES)
-def test_a_keyframe_that_is_not_right_is_a_warning(filled: Kept, name: str) -> None:
-    """It is passed over by every reading, so it breaks no answer."""
+def test_a_damaged_keyframe_is_a_warning(filled: Kept, name: str) -> None:
+    """No read uses it, so no answer is wrong."""
     filled.damage(KEYFRAMES[name])
     ((finding),) = filled.findings()
     assert (finding.config, finding.version, finding.breaks) == (CONFIG, 4 if "another" in name else 3, False)
     assert finding.what.startswith("its keyframe is not its map")
 
 
-def test_a_keyframe_of_nothing_is_a_warning(filled: Kept) -> None:
+def test_a_keyframe_without_a_version_is_a_warning(filled: Kept) -> None:
     filled.damage("UPDATE config_value_association SET config_id = 999")
     ((finding),) = filled.findings()
     assert not finding.breaks
@@ -225,7 +225,7 @@ def test_a_keyframe_of_nothing_is_a_warning(filled: Kept) -> None:
 
 @pytest.mark.crossed
 @pytest.mark.parametrize(("versions", "values", "size_bytes"), [(1, 1, 1), (2, 3, 1 << 20), (3, 1 << 20, 60)])
-def test_in_portions_of_any_size(filled: Kept, versions: int, values: int, size_bytes: int) -> None:
+def test_portions_of_any_size_find_the_same(filled: Kept, versions: int, values: int, size_bytes: int) -> None:
     """Memory is bounded by reading in portions, and where they end makes no difference."""
     portion = Portion(versions, values, size_bytes, rows=1)
     assert filled.findings(portion) == []
@@ -235,8 +235,8 @@ def test_in_portions_of_any_size(filled: Kept, versions: int, values: int, size_
 
 
 @pytest.mark.crossed
-def test_commits_go_on_beside_it(filled: Kept) -> None:
-    """A version that is written meanwhile is neither looked at nor missed."""
+def test_commits_during_the_walk_are_no_findings(filled: Kept) -> None:
+    """A version that is written meanwhile is not checked."""
 
     def commit_more(_versions: int) -> None:
         commit(filled.store, {"x": None}, config="other")
@@ -313,8 +313,8 @@ def test_flipped_bits_in_sqlites_file(tmp_path: Path, wanted: bytes, bit: int) -
     assert printed.startswith(f"broken: config '{CONFIG}', version ")
 
 
-def test_a_database_that_cannot_be_looked_at(tmp_path: Path) -> None:
-    """It is no verdict: the words say what is the matter, and nothing is made."""
+def test_a_database_that_cannot_be_read(tmp_path: Path) -> None:
+    """It is an error and not a finding. The error names the cause, and no file is made."""
     (tmp_path / "text.db").write_text("no database at all, whatever its name says, as it is longer than a header is")
     with closing(sqlite3.connect(tmp_path / "empty.db")) as connection:
         connection.execute("CREATE TABLE other (id INTEGER)")

@@ -179,8 +179,8 @@ def test_times_are_exact(place: Place) -> None:
         "DELETE FROM {} WHERE false",
     ],
 )
-def test_nobody_writes_through_a_view(place: Place, view: str, statement: str) -> None:
-    """P5: nor does who may write to the tables."""
+def test_no_role_can_write_through_a_view(place: Place, view: str, statement: str) -> None:
+    """P5: not even a role that may write to the tables."""
     store, engine = place
     commit(store, {"x": 1})
     if engine.dialect.name == "sqlite":
@@ -192,7 +192,7 @@ def test_nobody_writes_through_a_view(place: Place, view: str, statement: str) -
 
 
 @pytest.mark.postgres
-def test_a_role_needs_no_right_but_on_the_views(postgres_url: str) -> None:
+def test_a_role_needs_rights_on_the_views_alone(postgres_url: str) -> None:
     store, engine = open_store(postgres_url), create_engine(postgres_url)
     commit(store, {"x": 1})
     with engine.begin() as connection:
@@ -213,7 +213,7 @@ def test_a_role_needs_no_right_but_on_the_views(postgres_url: str) -> None:
         store.close()
 
 
-def test_a_sqlite_that_trusts_no_schema_shows_them_too(tmp_path: Path) -> None:
+def test_the_views_work_without_a_trusted_schema(tmp_path: Path) -> None:
     """Some programs switch off functions with side effects in views; ours use none."""
     with closing(open_store(f"sqlite:///{tmp_path}/lamina.db")) as store:
         commit(store, {"x": 0.5, "y": b"1"}, author=ADA)

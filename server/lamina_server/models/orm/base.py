@@ -6,13 +6,13 @@ from lamina_server.models import tables
 
 
 class Base(DeclarativeBase):
-    """The base of our models alone: by it the listeners recognise them."""
+    """The base of our models alone, by which the listeners recognise them."""
 
     metadata = tables.METADATA
 
 
 class ConfigName(Base):
-    """One config: what is listed."""
+    """One config, by its name."""
 
     __table__ = tables.NAMES
     __tablename__ = "config_name"

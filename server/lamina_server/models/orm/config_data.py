@@ -1,4 +1,4 @@
-"""ConfigData: a version whose map is a dict. Knows how to read itself; listeners.py makes it into the next version."""
+"""ConfigData: a version whose map is a dict. It reads its map through its session; listeners.py makes new versions."""
 
 from collections.abc import Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
@@ -31,7 +31,7 @@ MapLike: TypeAlias = Mapping[str, Any] | Iterable[tuple[str, Any]]
 
 @dataclass(frozen=True)
 class Memento:
-    """What a ConfigData was. row holds its columns; None where it was in no database."""
+    """What a ConfigData was. `row` holds its columns; it is None for an object that was in no database."""
 
     row: Mapping[str, Any] | None
     header: Mapping[str, str]
@@ -48,15 +48,15 @@ class ConfigData(Base):
 
     >>> config.data["x"] = 28
 
-    and at the next flush this object becomes version 2, while version 1 stays what it was
-    and is read by its id. Nothing is made where nothing differs. Author and message are
-    those of one version: assign them before the flush that makes it.
+    and at the next flush this object becomes version 2, while version 1 stays as it was
+    and can be read by its id. A flush without changes makes no version. Author and message
+    belong to one version: assign them before the flush that makes it.
 
-    A session's rollback takes the object back to the version that it was. Session.merge
-    knows columns alone: it carries no edits, so add the object itself.
+    A session's rollback makes the object the version again that it was before. Session.merge
+    copies columns alone, without the edits, so add the object itself.
     """
 
-    __allow_unmapped__ = True  # lets the private attributes below be annotated as what they are
+    __allow_unmapped__ = True  # so that the annotations of the private attributes below need no Mapped
 
     __table__ = tables.VERSIONS
     __tablename__ = "config"
@@ -80,13 +80,13 @@ class ConfigData(Base):
 
     _config: str | None = None
     _is_first: bool = False
-    """Made by the constructor, and not flushed yet."""
+    """Whether the constructor has made this, and no flush has inserted it yet."""
     _map: DataMap | None = None
     _header: Mapping[str, str] = MappingProxyType({})
-    """Author and message as assigned for the next version."""
+    """The author and the message that were assigned for the next version."""
     _last_session: ref[Session] | None = None
     _plan: Plan | None = None
-    """What the flush under way is to insert."""
+    """The version that the flush under way must insert."""
 
     def __init__(
         self, data: MapLike, *, config: str = DEFAULT_CONFIG, author: str = ANONYMOUS, message: str = ""
@@ -109,19 +109,19 @@ class ConfigData(Base):
 
     @property
     def data(self) -> DataMap:
-        """The map: a dict as data_map.py describes it, read through the session when it is first needed."""
+        """The map: a dict as described in data_map.py, read through the session when it is first needed."""
         if self._map is None:
             self._map = DataMap(read=self._read, on_edit=self._touch)
         return self._map
 
     @data.setter
     def data(self, data: MapLike) -> None:
-        if data is not self.data:  # it is, after `config.data |= ...`
+        if data is not self.data:  # `config.data |= ...` assigns the same object
             self.data.replace(data)
 
     @property
     def elements(self) -> Mapping[str, "Element"]:
-        """The map's values and where they come from, by key; read-only, and as the map was when asked for it."""
+        """The map's values and their rows, by key: a read-only copy of the map as it is now."""
         return MappingProxyType({key: Element(self, key) for key in self.data})
 
     @validates("author", "message")
@@ -129,20 +129,20 @@ class ConfigData(Base):
         self._header = {**self._header, field: check_author(text) if field == "author" else check_message(text)}
         return text
 
-    # What a flush and a rollback need
+    # For flushes and rollbacks
 
     @property
     def is_first(self) -> bool:
-        """Whether this was made by the constructor, and is in no database yet."""
+        """Whether the constructor has made this, and it is in no database yet."""
         return self._is_first
 
     @property
     def header(self) -> tuple[Author, str]:
-        """The author and the message of the next version. No author is verified here."""
+        """The author, who is never verified here, and the message of the next version."""
         return Author(self._header.get("author", ANONYMOUS)), self._header.get("message", "")
 
     def memento(self) -> Memento:
-        """Return what the object is, for a rollback."""
+        """Return the object's present state, to which a rollback may restore it."""
         row = None if self._is_first else {name: getattr(self, name) for name in _COLUMNS}
         return Memento(row, self._header, self.data.entries, self.data.changes)
 
@@ -155,14 +155,14 @@ class ConfigData(Base):
         self._is_first, self._header, self._plan = False, {}, plan
 
     def take_plan(self) -> Plan:
-        """Return what is to be inserted; only once."""
+        """Return the planned version, only once. Raise InsertOnlyError if there is none."""
         if self._plan is None:
             raise InsertOnlyError(f"{self!r} was not planned")
         plan, self._plan = self._plan, None
         return plan
 
     def restore(self, memento: Memento) -> None:
-        """Become again what a memento holds. Edits of a version are lost; the map of a first one is kept."""
+        """Restore the state of a memento. Edits of a version are lost; those of an object in no database stay."""
         row: Mapping[str, Any] = memento.header if memento.row is None else memento.row
         for name in _COLUMNS:
             set_committed_value(self, name, row.get(name))
@@ -171,13 +171,13 @@ class ConfigData(Base):
         self._header = {} if memento.row else memento.header
 
     def remember_session(self, session: Session) -> None:
-        """Remember which session to attach this to later: in a rollback that would begin a transaction."""
+        """Remember the session for `reattach`: to attach the object within a rollback would begin a transaction."""
         self._last_session = ref(session)
 
     def reattach(self) -> None:
         """Attach this again to the session from which a rollback has detached it.
 
-        Raises DetachedInstanceError if another object is this version in that session by now.
+        Raises DetachedInstanceError if another object has become this version in that session.
         """
         session = self._last_session() if self._last_session else None
         if session is not None and object_session(self) is None:
@@ -188,10 +188,10 @@ class ConfigData(Base):
         self._last_session = None
 
     def load_row(self) -> None:
-        """Load what is expired of the columns now, while no autoflush can come in between.
+        """Load the expired columns now, without an autoflush.
 
-        An autoflush amid loading them would make this object the next version, and the
-        load would then fill it with the row of the last one.
+        An autoflush during the load would make this object the next version, and the load
+        would then fill it with the row of the version before.
         """
         expired = inspect(self).expired_attributes.intersection(_COLUMNS)
         with self._no_autoflush():
@@ -227,8 +227,8 @@ _COLUMNS = tuple(column.name for column in ConfigData.__table__.columns)
 class ConfigValue(Base):
     """One key set to a value, or deleted, by one version. Immutable.
 
-    Which typed column holds the value follows from `kind`: integers and booleans stand
-    in int_value, strings and JSON text in string_value. A tombstone is of kind NULL.
+    `kind` says which typed column holds the value: integers and booleans are in int_value,
+    strings and JSON text in string_value. A tombstone has the kind NULL.
     """
 
     __table__ = tables.VALUES
@@ -251,7 +251,7 @@ class ConfigValue(Base):
 
     @property
     def value(self) -> Any:
-        """The value as plain Python has it; None for a tombstone too, which `deleted` tells from a null."""
+        """The value as a plain Python object. None is a null, or a tombstone if `deleted` is true."""
         value = value_of(self)
         return None if value is None else plain_of_value(value)
 
@@ -275,14 +275,14 @@ class ConfigValueAssociation(Base):
 
     @property
     def value(self) -> Any:
-        """The value as plain Python has it."""
+        """The value as a plain Python object."""
         return self.config_value.value
 
 
 class Element:
-    """One key of a version, with its value, and the row in which that originated.
+    """One key of a version, with its value and the row of the value.
 
-    Stands where the recipe has an association row; Lamina has those for keyframes alone.
+    SQLAlchemy's recipe has an association row in its place. Lamina has such rows for keyframes alone.
     """
 
     def __init__(self, config: ConfigData, name: str) -> None:

@@ -1,13 +1,13 @@
-"""The dict that a version shows, with edits on top that are not flushed yet. Knows no table, session or SQL.
+"""A version's map as a dict, with the edits that are not flushed yet. Knows no table, session or SQL.
 
 Worked example. A version holds `{"x": 27, "y": 450}`:
 
     data["x"] = 28      edits {x: 28}
-    data["x"] = 27      edits {}                  set back: there is nothing to commit
+    data["x"] = 27      edits {}                  the old value again: there is nothing to commit
     del data["y"]       edits {y: None}
     data["z"] = 1       edits {y: None, z: 1}     read as {"x": 27, "z": 1}
 
-A flush of the edits calls `rebase`: then they are part of what the version holds.
+A flush of the edits calls `rebase`, which makes them part of the version's entries.
 """
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
@@ -21,9 +21,9 @@ from lamina_server.domain.values import Value
 from lamina_server.models.orm.plain import plain_of_value, value_of_plain
 
 MAP_LIMITS = MapLimits(keys=100_000, size_bytes=64 * 1024 * 1024)
-"""How large a whole map may become: the default of the public contract."""
+"""The largest map that a version may have: the default of the public contract."""
 VALUE_LIMIT_BYTES = 1024 * 1024
-"""How large one value may be: likewise."""
+"""The largest value: the default of the public contract."""
 
 _ABSENT = object()
 
@@ -31,10 +31,10 @@ _ABSENT = object()
 class DataMap(MutableMapping[str, Any]):
     """A dict of plain Python values, always in the order of its keys.
 
-    It does what a dict does, but for the order, and that lists and dicts come out
-    read-only (see readonly.py). `|`, `copy()` and `dict()` give plain dicts.
+    Apart from the order it behaves like a dict, and it returns lists and dicts as
+    read-only ones (see readonly.py). `|`, `copy()` and `dict()` return plain dicts.
 
-    read     gives the version's entries; called once, when they are first needed
+    read     returns the version's entries; called once, when they are first needed
     on_edit  called before each edit, so that a session learns of it
     """
 
@@ -44,7 +44,7 @@ class DataMap(MutableMapping[str, Any]):
         self._loaded: dict[str, Entry] | None = None
         self._edits: dict[str, Value | None] = {}
 
-    # What a dict does
+    # As a dict
 
     def __getitem__(self, key: str) -> Any:
         value = self._value(key)
@@ -81,7 +81,7 @@ class DataMap(MutableMapping[str, Any]):
     def __eq__(self, other: object) -> bool:
         return dict(self) == (dict(other) if isinstance(other, DataMap) else other)
 
-    __hash__ = None  # type: ignore[assignment]  # it can change, as a dict can
+    __hash__ = None  # type: ignore[assignment]  # it is mutable, as a dict is
 
     def __repr__(self) -> str:
         return repr(dict(self))
@@ -112,27 +112,27 @@ class DataMap(MutableMapping[str, Any]):
         """Make a plain dict with the same items."""
         return dict(self)
 
-    # What a version needs beside that
+    # For its version
 
     @property
     def entries(self) -> dict[str, Entry]:
-        """What the version holds, without the edits."""
+        """The version's entries, without the edits."""
         if self._loaded is None:
             self._loaded = self._read()
         return self._loaded
 
     @property
     def changes(self) -> tuple[Change, ...]:
-        """The edits; each differs from what the version holds."""
+        """The edits; each differs from the version's entry."""
         return tuple(Change(key, value) for key, value in self._edits.items())
 
     @property
     def edited_values(self) -> dict[str, Value]:
-        """What the version holds under the edited keys."""
+        """The version's values of the edited keys."""
         return {key: self.entries[key].value for key in self._edits if key in self.entries}
 
     def is_edited(self, key: str) -> bool:
-        """Return whether a key differs from what the version holds."""
+        """Return whether a key differs from the version's entry."""
         return key in self._edits
 
     def replace(self, data: Mapping[str, Any] | Iterable[tuple[str, Any]]) -> None:
@@ -144,7 +144,7 @@ class DataMap(MutableMapping[str, Any]):
         self.update(wanted)
 
     def rebase(self, version: int) -> None:
-        """Make the edits part of what the version holds, because they have become this version."""
+        """Make the edits part of the entries, because a flush has made them this version."""
         entries = dict(self.entries)
         for key, value in self._edits.items():
             if value is None:
@@ -154,7 +154,7 @@ class DataMap(MutableMapping[str, Any]):
         self.reset(entries)
 
     def reset(self, entries: dict[str, Entry], edits: Iterable[Change] = ()) -> None:
-        """Restore the version's values, and these edits."""
+        """Replace the entries, and the edits."""
         self._loaded = entries
         self._edits = {change.key: change.value for change in edits}
 

@@ -1,11 +1,11 @@
-"""What the models refuse, as exceptions. Knows no model."""
+"""The exceptions of the models. Knows no model."""
 
 
 class InsertOnlyError(Exception):
-    """A row was to be changed, deleted, or added past the flush that makes versions."""
+    """A row would have been changed, deleted, or added other than by a flush of a ConfigData."""
 
 
-class StaleVersion(Exception):  # noqa: N818 - the word of the architecture: it names what the version is
+class StaleVersion(Exception):  # noqa: N818 - the architecture's word
     """A version was edited that is not its config's head; nothing was written.
 
     Roll back, read the head and edit that.

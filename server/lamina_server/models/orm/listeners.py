@@ -1,13 +1,13 @@
-"""What sessions do with our models: make edits into new versions, refuse everything that is not an INSERT.
+"""The listeners by which sessions make edits into new versions, and refuse everything that is not an INSERT.
 
-Listens to every session, and looks only at instances of our Base: it leaves other people's
-models alone. How an edited version becomes the next one, in one flush:
+They listen to every session, but act only on instances of our Base: the models of other
+applications work as before. How an edited version becomes the next one, in one flush:
 
-    before_flush    the writers' lock, the heads, every plan: each of them may refuse, and
-                    nothing has happened yet; then each object leaves its old identity
-                    and is added as a new one (see versioning.py)
-    the flush       INSERT INTO config, and around it config_name and config_value
-    a rollback      takes each object back to the identity and the map that it left
+    before_flush    takes the writers' lock, reads the heads and plans every version; each
+                    step may refuse, and nothing has changed yet. Then each object gives up
+                    its old identity, and is added as a new one (see versioning.py)
+    the flush       INSERT INTO config, with config_name before it and config_value after it
+    a rollback      gives each object its old identity and map again
 """
 
 from typing import Any
@@ -38,7 +38,7 @@ def _added(session: Session) -> list[ConfigData]:
     added = []
     for row in session.new:
         if isinstance(row, ConfigData):
-            if not row.is_first:  # made transient, or by Session.merge
+            if not row.is_first:  # by make_transient or Session.merge
                 raise InsertOnlyError(f"{row!r} cannot be added: add what ConfigData's constructor made, and no copy")
             added.append(row)
         elif isinstance(row, Base):
@@ -59,7 +59,7 @@ def _edited(session: Session) -> list[ConfigData]:
                 )
         elif row.data.changes:
             edited.append(row)
-        elif changed:  # an author or a message without a version yet: keep them from this one's row
+        elif changed:  # author or message of the next version: they must not change this one's row
             session.expire(row, changed)
     return edited
 
@@ -74,7 +74,7 @@ def _refuse_statements(state: ORMExecuteState) -> None:
 
 @event.listens_for(ConfigData, "before_insert")
 def _insert_name(_mapper: Mapper[ConfigData], connection: Connection, config: ConfigData) -> None:
-    if inspect(config).dict.get("config_name_id") is None:  # typed as what it is once it is there
+    if inspect(config).dict.get("config_name_id") is None:  # it is typed as it is in a row, without None
         statement = insert(ConfigName).values(name=config.config).returning(ConfigName.id)
         config.config_name_id = connection.execute(statement).scalar_one()
 

@@ -12,15 +12,15 @@ from lamina_server.models.tables import VERSIONS
 
 
 def read_entries(session: Session | None, version: Version) -> dict[str, Entry]:
-    """Return what a version holds, by key.
+    """Return a version's entries, by key.
 
-    Raises DetachedInstanceError without a session, and HashMismatchError where the database does not hold it intact.
+    Raises DetachedInstanceError without a session, and HashMismatchError if they are not intact in the database.
     """
     if session is None:
         raise DetachedInstanceError(
             f"version {version.number} of {version.config!r} is in no session, and its data was not read while it was"
         )
-    # Not by the session's own methods: reading one version is no reason to flush, and so make another.
+    # Not by the session's own methods, which would flush: a read must not make a version.
     connection = session.connection(bind_arguments={"clause": VERSIONS})
 
     def ask(statement: Statement, **parameters: Any) -> Rows:

@@ -1,4 +1,4 @@
-"""Python objects to values and back, as `data` takes and returns them. Pure; knows no model."""
+"""Converts the Python objects that `data` takes and returns to values and back. Pure; knows no model."""
 
 import json
 from typing import Any
@@ -12,8 +12,8 @@ def value_of_plain(plain: Any) -> Value:  # noqa: PLR0911 - one for each kind
 
     An instance of a subclass becomes one of the base.
 
-    Raises TypeError for any other type, and BadValueError (a ValueError) for what is
-    beyond a value's rules, such as NaN or an integer of more than 64 bits.
+    Raises TypeError for any other type, and BadValueError (a ValueError) for an object
+    that breaks a rule of values, such as NaN or an integer of more than 64 bits.
     """
     match plain:
         case None:
@@ -45,7 +45,7 @@ def plain_of_value(value: Value) -> Any:
 
 
 def _check_types(node: Any, depth: int) -> None:
-    if depth > JSON_DEPTH_LIMIT:  # endless too, where it holds itself; canonical_json refuses it with its own words
+    if depth > JSON_DEPTH_LIMIT:  # perhaps a list that holds itself; canonical_json raises the error
         return
     if isinstance(node, dict):
         for name in node:

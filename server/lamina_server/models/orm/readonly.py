@@ -1,9 +1,9 @@
-"""A list and a dict that refuse to be changed: how JSON values come out of a version. Pure; knows no model.
+"""The read-only list and dict in which a version returns JSON values. Pure; knows no model.
 
-A version never changes, so an edit in place would be lost without a word. They are a
-list and a dict to `isinstance`, `==` and `json.dumps`. What makes a new object makes a
-plain one, all the way down: `copy`, `copy.deepcopy`, `pickle`, `+`, `|`, and `+=` and
-`|=`, so that `config.data["hosts"] += ["h4"]` assigns a new list.
+A version never changes, so an edit in place would be lost without an error. For
+`isinstance`, `==` and `json.dumps` they are a list and a dict. Operations that make a new
+object make a plain one, at every level: `copy`, `copy.deepcopy`, `pickle`, `+`, `|`, and
+`+=` and `|=`, so that `config.data["hosts"] += ["h4"]` assigns a new list.
 """
 
 from collections.abc import Iterable
@@ -11,7 +11,7 @@ from typing import Any, NoReturn, SupportsIndex
 
 
 def freeze(node: Any) -> Any:
-    """Copy parsed JSON with read-only lists and dicts at every level."""
+    """Return a copy of parsed JSON with read-only lists and dicts at every level."""
     if isinstance(node, list):
         return ReadOnlyList(map(freeze, node))
     if isinstance(node, dict):
@@ -20,7 +20,7 @@ def freeze(node: Any) -> Any:
 
 
 def thaw(node: Any) -> Any:
-    """Copy it with plain lists and dicts at every level."""
+    """Return a copy with plain lists and dicts at every level."""
     if isinstance(node, list):
         return list(map(thaw, node))
     if isinstance(node, dict):
@@ -34,7 +34,7 @@ def _refuse(self: object, *_args: object, **_options: object) -> NoReturn:
 
 
 class ReadOnlyList(list[Any]):
-    """A list of a version."""
+    """A list within a version."""
 
     __slots__ = ()
 
@@ -68,7 +68,7 @@ class ReadOnlyList(list[Any]):
 
 
 class ReadOnlyDict(dict[str, Any]):
-    """A dict of a version."""
+    """A dict within a version."""
 
     __slots__ = ()
 

@@ -1,6 +1,6 @@
-"""How an object that is one version becomes the next, and how a rollback takes it back. Knows no event.
+"""How an object becomes the next version, and how a rollback restores it. Knows no event.
 
-Worked example, of one object over one transaction with a savepoint in it:
+Worked example: one object in one transaction with a savepoint.
 
     id 7, version 1       data["x"] = 28, flush:        previous (depth 0, id 7)
     id 8, version 2       savepoint, edit, flush:       previous (depth 0, id 7), (depth 1, id 8)
@@ -26,14 +26,14 @@ from lamina_server.models.orm.errors import StaleVersion
 from lamina_server.models.rows import version_of
 
 _PREVIOUS = "lamina.previous"
-"""The key in Session.info of what the objects were before the open transaction's flushes, oldest first."""
+"""The key in Session.info of the states before the open transaction's flushes, oldest first."""
 _DETACHED = "lamina.detached"
 """The key in Session.info of the objects to attach when the next transaction begins."""
 
 
 @dataclass(frozen=True)
 class _Previous:
-    """What an object was before it became a version; depth counts the savepoints around that."""
+    """The state of an object before it became a version; `depth` counts the savepoints around that flush."""
 
     config: ConfigData
     was: Memento
@@ -43,7 +43,7 @@ class _Previous:
 def next_versions(session: Session, configs: Sequence[ConfigData]) -> None:
     """Make each object the next version of its config; the flush under way inserts it.
 
-    Raises StaleVersion, ExistsError or LimitError; no object has changed then.
+    Raises StaleVersion, ExistsError or LimitError before any object has changed.
     """
     connection = session.connection(bind_arguments={"mapper": inspect(ConfigData)})
     lock_writers(connection)
@@ -63,7 +63,7 @@ def next_versions(session: Session, configs: Sequence[ConfigData]) -> None:
 
 
 def restore_rolled_back(session: Session, transaction: SessionTransaction) -> None:
-    """Make each object again what it was before the transaction or savepoint that is now rolled back."""
+    """Restore each object to its state before the transaction or savepoint that is rolled back."""
     depth = _depth(transaction)
     previous: list[_Previous] = session.info.get(_PREVIOUS, [])
     oldest: dict[ConfigData, Memento] = {}
@@ -71,25 +71,25 @@ def restore_rolled_back(session: Session, transaction: SessionTransaction) -> No
         one = previous.pop()
         oldest[one.config] = one.was
     for config, was in oldest.items():
-        if inspect(config).transient:  # else its owner has taken it out of the session
+        if inspect(config).transient:  # otherwise the application has expunged it
             config.restore(was)
             if was.row:
                 make_transient_to_detached(config)
                 config.remember_session(session)
                 session.info.setdefault(_DETACHED, []).append(config)
-    if session.in_transaction():  # else attaching an object would begin one that the caller has not asked for
+    if session.in_transaction():  # otherwise attaching an object would begin one
         reattach(session)
 
 
 def reattach(session: Session) -> None:
     """Attach again the objects that a rollback has detached."""
     for config in session.info.pop(_DETACHED, []):
-        if inspect(config).key not in session.identity_map:  # else it stays detached, and raises when it is edited
+        if inspect(config).key not in session.identity_map:  # otherwise it stays detached, and an edit raises
             config.reattach()
 
 
 def forget_committed(session: Session) -> None:
-    """Forget what objects were before a committed transaction; a savepoint's go to the transaction around it."""
+    """Forget the states before a committed transaction; those of a savepoint pass to the transaction around it."""
     depth = _depth(session.get_nested_transaction())
     previous: list[_Previous] = session.info.pop(_PREVIOUS, [])
     if depth:

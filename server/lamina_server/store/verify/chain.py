@@ -99,8 +99,8 @@ class Chain:
         return digest
 
     def _check_counts(self, version: Version, changes: int) -> None:
-        told = (version.change_count, version.key_count, version.size_bytes)
+        recorded = (version.change_count, version.key_count, version.size_bytes)
         counted = (changes, len(self._live), self._size_bytes)
-        if told != counted:
-            texts = ["{} changes, {} keys and {} bytes".format(*counts) for counts in (told, counted)]
+        if recorded != counted:
+            texts = ["{} changes, {} keys and {} bytes".format(*counts) for counts in (recorded, counted)]
             raise BrokenError(version.number, f"tells of {texts[0]}, and has {texts[1]}")

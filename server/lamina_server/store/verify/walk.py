@@ -1,11 +1,11 @@
-"""The walk over a whole database that finds the first broken version of each config. Reads, and changes nothing.
+"""The walk over a whole database that finds the first broken version of each config. It changes nothing.
 
-It may go on beside a server: a config is walked up to the head that it had when its turn came, and below a head nothing
-ever changes. What it holds in memory are some versions with their values, and the keys of one map.
+It may run beside a server: each config is checked up to the head that it has when its turn comes, and below a head
+nothing ever changes. Memory holds some versions with their values, and the keys of one map.
 
-Worked example: config `a` has versions 1 to 5,000, and somebody has edited a value of version 3. The walk takes the
-headers of 1 to 2,048 and then as many of their values as are sure to fit; version 3's value does not match its digest,
-which is the one finding of `a`. Then comes config `b`.
+Worked example: config `a` has versions 1 to 5,000, and somebody has edited a value of version 3. The walk reads the
+headers of 1 to 2,048, and then as many of their values as fit. The value of version 3 does not match its digest: this
+is the only finding of `a`. Then the walk checks config `b`.
 """
 
 from collections import namedtuple
@@ -23,7 +23,7 @@ from lamina_server.store.verify.chain import BrokenError, Chain
 from lamina_server.store.verify.inspection import Inspection
 
 _BEFORE_ALL = -(2**63)
-"""As a version: not 0, so that a row with a number that cannot be is found too."""
+"""The version to begin after: not 0, so that rows with a negative number are found too."""
 
 Advance = Callable[[int], object]
 """Called with how many more versions were checked."""
@@ -33,9 +33,9 @@ Advance = Callable[[int], object]
 class Portion:
     """How much one statement reads at most.
 
-    versions    headers: about a megabyte, and 4 KiB more for each long message
-    values      values, unless one version alone has more
-    size_bytes  how large these values may be, unless one version alone has more
+    versions    headers: about a megabyte, and up to 4 KiB more for each long message
+    values      values, unless a single version has more
+    size_bytes  the size of these values, unless a single version's are larger
     rows        configs, or outcomes of requests
     """
 
@@ -52,8 +52,7 @@ _PORTION = Portion()
 class Finding:
     """Something that is not as it was written.
 
-    breaks  whether an answer would be wrong or missing; a keyframe that is not right costs time alone, as every
-            reading passes it over
+    breaks  whether an answer would be wrong or missing; a damaged keyframe only costs time, because no read uses it
     """
 
     what: str
@@ -68,7 +67,7 @@ class Finding:
 
 
 class Verification:
-    """One walk, and what it has checked so far."""
+    """One walk, with the numbers of what it has checked so far."""
 
     def __init__(self, inspection: Inspection, portion: Portion = _PORTION) -> None:
         self._ask = inspection.ask
@@ -81,7 +80,7 @@ class Verification:
         return int(count)
 
     def findings(self, advance: Advance) -> Iterator[Finding]:
-        """Check everything, and yield what is not intact: of each config the first broken version."""
+        """Check everything, and yield what is not intact: for each config its first broken version."""
         after = 0
         while configs := self._ask(queries.configs(), after=after, limit=self._portion.rows):
             for config in configs:
@@ -101,8 +100,8 @@ class Verification:
         except HashMismatchError as error:
             yield Finding(str(error), config.name, chain.number + 1)
         except (ArithmeticError, AttributeError, TypeError, ValueError):  # SQLite takes a text for a number
-            yield Finding("has a column of a type that cannot be", config.name, chain.number + 1)
-        advance(config.head - chain.number)  # what was left out, so that the end of the bar is the end
+            yield Finding("has a column of a wrong type", config.name, chain.number + 1)
+        advance(config.head - chain.number)  # the versions that were not checked, so that the progress reaches its end
 
     def _walk(self, config: Any, chain: Chain, advance: Advance) -> Iterator[Finding]:
         low = _BEFORE_ALL
@@ -130,7 +129,7 @@ class Verification:
             self.versions += 1
             self.values += len(mine)
             if row.id in keyframes and not self._is_keyframe(row.id, chain):
-                what = "its keyframe is not its map; it is passed over, which costs time and nothing else"
+                what = "its keyframe is not its map; reads do not use it, which costs time and nothing else"
                 yield Finding(what, config.name, row.version, breaks=False)
 
     def _is_keyframe(self, id_: int, chain: Chain) -> bool:
@@ -147,7 +146,7 @@ class Verification:
             raise BrokenError(beyond, "is missing, and has values")
 
     def _strays(self) -> Iterator[Finding]:
-        """Look for what belongs to nothing, so that no walk comes across it."""
+        """Look for rows without a config or version, which the walk over configs does not find."""
         for kind in ("version", "value"):
             ((id_,),) = self._ask(queries.without_config(kind))
             if id_ is not None:
@@ -157,18 +156,18 @@ class Verification:
             yield Finding(f"there is a keyframe of a version that is not there (config_id {id_})", breaks=False)
 
     def _outcomes(self) -> Iterator[Finding]:
-        """Look for remembered outcomes that no retry could be answered with."""
+        """Look for remembered outcomes that cannot answer a retry."""
         caller = request_id = ""
         while rows := self._ask(queries.outcomes(), after_caller=caller, after_id=request_id, limit=self._portion.rows):
             for row in rows:
                 lost = row.created if row.config_id is None else row.found != row.config_name
                 if lost:
-                    yield Finding(f"the outcome of request {row.request_id!r} is no version of it", row.config_name)
+                    yield Finding(f"the outcome of request {row.request_id!r} is not a version of it", row.config_name)
             caller, request_id = rows[-1].caller, rows[-1].request_id
 
 
 def _records(rows: Rows) -> list[Any]:
-    """Make named tuples of rows: each of their columns is read some times, and that is twice as fast there."""
+    """Return rows as named tuples: each column is read several times, which is twice as fast with them."""
     if not rows:
         return []
     make: Callable[[Any], Any] = _record(rows[0]._fields)._make
@@ -177,11 +176,11 @@ def _records(rows: Rows) -> list[Any]:
 
 @cache
 def _record(fields: tuple[str, ...]) -> Any:
-    return namedtuple("Record", fields)  # noqa: PYI024 - its fields are a statement's
+    return namedtuple("Record", fields)  # noqa: PYI024 - its fields are the columns of a statement
 
 
 def _batches(rows: Sequence[Any], portion: Portion) -> Iterator[Sequence[Any]]:
-    """Divide versions so that the values of each part are sure to fit: no version's are larger than its whole map."""
+    """Divide versions so that the values of each part fit: a version's values are no larger than its whole map."""
     begin = values = size_bytes = 0
     for place, row in enumerate(rows):
         values += row.change_count

@@ -1,7 +1,7 @@
-"""Watchers of four kinds that follow their configs through everything: bare stubs and SDK, threads and asyncio.
+"""Watchers of four kinds, which watch their configs through all faults: bare stubs and SDK, threads and asyncio.
 
-Those on the bare stubs change servers with every stream, and take their cursor along. Those of the SDK resume by
-themselves; now and then one is closed, and another goes on after its cursor.
+A watcher on the bare stubs opens each stream at the next server, after its last cursor. The SDK resumes by itself; now
+and then a watcher closes the SDK's watch, and opens another one after its cursor.
 """
 
 import asyncio
@@ -22,12 +22,12 @@ from tests.faults.clients import CHANNEL_OPTIONS, answer_of
 from tests.faults.watches.logbook import Logbook, parse
 
 PAUSE_SECONDS = 0.2
-"""Before a stream is opened anew, at most: a server that is down is not asked all the time."""
+"""The longest pause before a stream is opened again, so that a server that is down is not asked all the time."""
 STOP_SECONDS = 20.0
 
 
-def follow(log: Logbook, targets: Sequence[str]) -> None:
-    """Follow by the stubs, in a thread."""
+def watch_by_stubs(log: Logbook, targets: Sequence[str]) -> None:
+    """Watch with the stubs, in a thread."""
     pause = threading.Event()
     with ExitStack() as stack:
         channels = [
@@ -49,8 +49,8 @@ def follow(log: Logbook, targets: Sequence[str]) -> None:
             pause.wait(log.dice.uniform(0, PAUSE_SECONDS))
 
 
-def follow_by_sdk(log: Logbook, targets: Sequence[str]) -> None:
-    """Follow by the SDK, in a thread."""
+def watch_by_sdk(log: Logbook, targets: Sequence[str]) -> None:
+    """Watch with the SDK, in a thread."""
     with lamina.connect(",".join(_turned(log, targets))) as client:
         config = None
         wanted = log.watcher.filter
@@ -74,8 +74,8 @@ def follow_by_sdk(log: Logbook, targets: Sequence[str]) -> None:
             log.mark(parse(after))
 
 
-async def follow_in_asyncio(log: Logbook, targets: Sequence[str]) -> None:
-    """Follow by the stubs, in a task."""
+async def watch_by_stubs_in_asyncio(log: Logbook, targets: Sequence[str]) -> None:
+    """Watch with the stubs, in a task."""
     channels = [grpc.aio.insecure_channel(target, options=CHANNEL_OPTIONS) for target in _turned(log, targets)]
     try:
         for channel in itertools.cycle(channels):
@@ -96,8 +96,8 @@ async def follow_in_asyncio(log: Logbook, targets: Sequence[str]) -> None:
             await channel.close()
 
 
-async def follow_by_sdk_in_asyncio(log: Logbook, targets: Sequence[str]) -> None:
-    """Follow by the SDK, in a task."""
+async def watch_by_sdk_in_asyncio(log: Logbook, targets: Sequence[str]) -> None:
+    """Watch with the SDK, in a task."""
     async with lamina.aio.connect(",".join(_turned(log, targets))) as client:
         config = None
         wanted = log.watcher.filter
@@ -120,9 +120,9 @@ async def follow_by_sdk_in_asyncio(log: Logbook, targets: Sequence[str]) -> None
             log.mark(parse(after))
 
 
-async def _cancellable(log: Logbook, following: Coroutine[Any, Any, None]) -> None:
-    """Let a task be ended from another thread."""
-    task = asyncio.create_task(following)
+async def _cancellable(log: Logbook, watching: Coroutine[Any, Any, None]) -> None:
+    """Run a watcher as a task that its logbook can end from another thread."""
+    task = asyncio.create_task(watching)
     loop = asyncio.get_running_loop()
     log.cancellable(lambda: loop.call_soon_threadsafe(task.cancel))
     await asyncio.wait([task])
@@ -131,13 +131,13 @@ async def _cancellable(log: Logbook, following: Coroutine[Any, Any, None]) -> No
 
 
 def _turned(log: Logbook, targets: Sequence[str]) -> list[str]:
-    """Begin with another server for each watcher."""
+    """Return the servers in an order that differs from watcher to watcher."""
     turn = log.dice.randrange(len(targets))
     return [*targets[turn:], *targets[:turn]]
 
 
-class Followers:
-    """All watchers of a run, from when the block begins until each was told of its config's last version."""
+class Watchers:
+    """All watchers of a run, from the start of the block until each has received its config's last version."""
 
     def __init__(self, logs: Sequence[Logbook], targets: Sequence[str]) -> None:
         self.logs = logs
@@ -153,7 +153,7 @@ class Followers:
             if number % 10 in _IN_THREADS:
                 self._ends.append(self._pool.submit(_IN_THREADS[number % 10], log, self._targets))
                 continue
-            kind = follow_by_sdk_in_asyncio if number % 10 in _BY_SDK_IN_ASYNCIO else follow_in_asyncio
+            kind = watch_by_sdk_in_asyncio if number % 10 in _BY_SDK_IN_ASYNCIO else watch_by_stubs_in_asyncio
             self._ends.append(asyncio.run_coroutine_threadsafe(_cancellable(log, kind(log, self._targets)), self._loop))
         return self
 
@@ -171,16 +171,20 @@ class Followers:
         with asyncio.Runner(loop_factory=lambda: self._loop) as runner:  # it also waits for what gRPC leaves behind
             runner.run(self._ended.wait())
 
-    def begin(self, seconds: float) -> None:
-        """Wait until all have begun: who begins from now on, once the last version is there, would wait for ever."""
+    def wait_until_begun(self, seconds: float) -> None:
+        """Wait until all have begun: a watch from now that begins after the last version would wait for ever."""
         for log in self.logs:
-            assert log.begun.wait(seconds), f"{log.watcher.name} was told nothing for {seconds} s"
+            assert log.begun.wait(seconds), f"{log.watcher.name} received nothing for {seconds} s"
 
     def wait(self, seconds: float) -> None:
-        """Wait until all have been told of the last version, or for so long."""
+        """Wait until all have received the last version, or for so long."""
         wait(self._ends, seconds)
 
 
-_IN_THREADS: dict[int, Callable[[Logbook, Sequence[str]], None]] = {0: follow, 1: follow_by_sdk, 5: follow}
+_IN_THREADS: dict[int, Callable[[Logbook, Sequence[str]], None]] = {
+    0: watch_by_stubs,
+    1: watch_by_sdk,
+    5: watch_by_stubs,
+}
 _BY_SDK_IN_ASYNCIO = (2, 6)
-"""Which of ten watchers are of which kind: two of threads by the stubs, one by the SDK; in asyncio, five and two."""
+"""The kinds of ten watchers: in threads two with the stubs and one with the SDK; in asyncio five and two."""

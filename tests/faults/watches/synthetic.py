@@ -1,7 +1,7 @@
-"""Histories as a watch without a fault would leave them, made without one: to test the validators on.
+"""Histories as a correct watch would leave them, made without a server: the validators are tested on them.
 
-An imagined server tells each version that matches in one part or, where it is large, in several; bookmarks come in
-between; streams are cut anywhere, and go on after the last cursor or now and then after an older one.
+A simulated server sends each version that matches in one part or, if it is large, in several. Bookmarks come in
+between. Streams are cut anywhere, and go on after the last cursor, or now and then after an older one.
 """
 
 import random
@@ -19,27 +19,27 @@ FILTERS = (
     Filter(keys=("a/2",), prefixes=("b/", "c/1")),
 )
 DELETED, BOOKMARKED, CUT, GOES_BACK, LARGE = 0.2, 0.3, 0.1, 0.2, 0.5
-"""Of changes, deletions; of versions, those after which a bookmark comes, and a cut; of cuts, those after which an
-older cursor is taken; of versions with enough changes, those that are too large for one part."""
+"""Probabilities: that a change is a deletion; that a bookmark follows a version; that a cut does; that a stream goes on
+after an older cursor; and that a version with enough changes is too large for one part."""
 OLDER = 8
 """How far back an older cursor may be, in cursors."""
 PART = 2
-"""Changes of one part, where there are several."""
+"""The changes of one part of a large version."""
 
 
 def final(dice: random.Random, versions: int) -> Final:
-    """Imagine the versions of a config."""
+    """Make the versions of a config."""
     made = []
     for number in range(1, versions + 1):
         keys = dice.sample(KEYS, dice.randint(1, 6))
         changes = {key: None if dice.random() < DELETED else f"{number}-{key}" for key in keys}
         made.append(FinalVersion(number, number - 1, f"{number:064x}", str(number), changes))
-    return Final("imagined", made)
+    return Final("synthetic", made)
 
 
 @dataclass
-class _Imagined:
-    """A watcher under way."""
+class _Simulation:
+    """A watcher under way, and its server."""
 
     watcher: Watcher
     truth: Truth
@@ -71,7 +71,7 @@ class _Imagined:
         return True
 
     def _version(self, session: Session, version: int) -> bool:
-        """Tell a version, in one part or in several; tell whether it came through."""
+        """Send a version, in one part or in several; return whether all of it arrived."""
         changes = self.truth.matching(self.watcher.filter)[version]
         size = PART if self.dice.random() < LARGE else len(changes)
         parts = [changes[first : first + size] for first in range(0, len(changes), size)]
@@ -82,7 +82,7 @@ class _Imagined:
         return True
 
     def _receive(self, session: Session, item: Part | Bookmark) -> None:
-        session.told.append(item)
+        session.received.append(item)
         if isinstance(item, Bookmark) or not item.more:
             self.cursors.append(Cursor(item.version, item.hash))
 
@@ -97,11 +97,11 @@ class _Imagined:
 
 
 def watcher(dice: random.Random, truth: Truth, wanted: Filter, *, from_now: bool = False) -> Watcher:
-    """Imagine one watcher that followed a config to its end."""
+    """Make one watcher that has watched a config to its end."""
     start = None
     if not from_now:
         version = dice.choice([0, dice.randint(0, truth.head)])
         start = Cursor(version, truth.hashes[version])
-    made = Watcher("imagined", "shop/prod", wanted, start)
-    _Imagined(made, truth, dice, [start] if start else []).run()
+    made = Watcher("synthetic", "shop/prod", wanted, start)
+    _Simulation(made, truth, dice, [start] if start else []).run()
     return made
