@@ -1,8 +1,54 @@
-"""Tracebacks that end at the user's line: how a failed verb works inside helps nobody who reads one."""
+"""Tracebacks that end at the user's line: how a failed verb works inside helps nobody who reads one.
 
-from typing import Final
+An error that was meant is shortened: a `raise` statement of this library raised it, or a function that the user handed
+over. An error that this library stumbled over, such as an AttributeError, is a defect. It keeps all its frames, so that
+whoever reports it shows where it is.
+"""
+
+from collections import ChainMap
+from collections.abc import Callable, Iterator
+from dis import opmap
+from functools import wraps
+from inspect import isawaitable, iscoroutinefunction
+from types import FunctionType, TracebackType
+from typing import Any, Final, TypeVar
+
+Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PACKAGE: Final = __name__.partition(".")[0]
+_RAISE: Final = opmap["RAISE_VARARGS"]
+"""What a `raise` statement is compiled to."""
+_SHORTENED_OPERATORS: Final = frozenset({"__setitem__", "__delitem__"})
+_LEFT_ALONE: Final = frozenset({"get"})
+"""What is called as often as `[]`, and raises nothing."""
+
+
+def short(function: Function) -> Function:
+    """Have a function, or a coroutine function, show no frame of this library but one when it raises a meant error."""
+    call: Any = _short_coroutine(function) if iscoroutinefunction(function) else _short_call(function)
+    _wrappers.add(call)
+    shortened: Function = call
+    return shortened
+
+
+def shorten_methods(it: type) -> None:
+    """Make each public method of a class short, also those that it has from other classes of this library."""
+    members = ChainMap(*(dict(vars(base)) for base in it.__mro__))
+    for name, method in members.items():
+        is_public = (not name.startswith("_") or name in _SHORTENED_OPERATORS) and name not in _LEFT_ALONE
+        if is_public and isinstance(method, FunctionType) and _is_ours(method.__module__) and method not in _wrappers:
+            setattr(it, name, short(method))
+
+
+def call_users(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function that the user handed over: what it raises is meant."""
+    return function(*arguments)
+
+
+async def await_users(function: Callable[..., Any], *arguments: Any) -> Any:
+    """Call a function or a coroutine function that the user handed over: what it raises is meant."""
+    result = function(*arguments)
+    return await result if isawaitable(result) else result
 
 
 def end_here(error: BaseException) -> None:
@@ -14,13 +60,66 @@ def end_here(error: BaseException) -> None:
 
     Other people's frames stay: a function that the user handed over may have raised the error.
     """
-    last = error.__traceback__
-    assert last is not None, "an error that was raised has a traceback"
-    each = last.tb_next
-    while each is not None:
-        following = each.tb_next
-        if each.tb_frame.f_globals.get("__name__", "").partition(".")[0] != _PACKAGE:
-            last.tb_next = each
-            last = each
-        each = following
-    last.tb_next = None
+    assert error.__traceback__ is not None, "an error that was raised has a traceback"
+    error.__traceback__.tb_next = _of_others(error)
+
+
+_USERS: Final = frozenset({call_users.__code__, await_users.__code__})
+_wrappers: Final = set[Any]()
+
+
+def _short_call(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            return function(*arguments, **options)
+        except Exception as error:
+            if not _is_meant(error):
+                raise
+            raise error.with_traceback(_of_others(error))  # noqa: B904 - it is the same error
+
+    return call
+
+
+def _short_coroutine(function: Callable[..., Any]) -> Callable[..., Any]:
+    @wraps(function)
+    async def call(*arguments: Any, **options: Any) -> Any:
+        try:
+            return await function(*arguments, **options)
+        except Exception as error:
+            if not _is_meant(error):
+                raise
+            raise error.with_traceback(_of_others(error))  # noqa: B904 - it is the same error
+
+    return call
+
+
+def _is_meant(error: BaseException) -> bool:
+    """Return whether an error was raised on purpose: by a `raise` of this library's, or by a function of the user's."""
+    last = [entry for entry in _entries(error) if _is_ours_at(entry)][-1]
+    code = last.tb_frame.f_code
+    return code in _USERS or (code.co_code[last.tb_lasti] == _RAISE and not isinstance(error, AssertionError))
+
+
+def _of_others(error: BaseException) -> TracebackType | None:
+    """Return a traceback of those frames that are not this library's, below the frame that has caught the error."""
+    first: TracebackType | None = None
+    for entry in reversed(list(_entries(error))[1:]):
+        if not _is_ours_at(entry):
+            entry.tb_next, first = first, entry
+    return first
+
+
+def _entries(error: BaseException) -> Iterator[TracebackType]:
+    entry = error.__traceback__
+    while entry is not None:
+        yield entry
+        entry = entry.tb_next
+
+
+def _is_ours_at(entry: TracebackType) -> bool:
+    return _is_ours(entry.tb_frame.f_globals.get("__name__", ""))
+
+
+def _is_ours(module: str) -> bool:
+    return module.partition(".")[0] == _PACKAGE
