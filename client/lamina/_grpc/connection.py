@@ -23,9 +23,18 @@ if TYPE_CHECKING:
 _DNS: Final = "dns:///"
 DEFAULT_TARGET: Final = "localhost:7440"
 DEFAULT_PORT: Final = 7440
-DEFAULT_TIMEOUT_SECONDS: Final = 10.0
-"""What `connect` has for its `timeout`. By being this very object it says that none was given, so that LAMINA_TIMEOUT
-counts: None would be taken for "for ever"."""
+
+
+class DefaultTimeout(float):
+    """The seconds that `connect` has for its `timeout`: its type says that none was given, so LAMINA_TIMEOUT counts.
+
+    A number, so that help shows how long it is: None would be taken for "for ever".
+    """
+
+    __slots__ = ()
+
+
+DEFAULT_TIMEOUT_SECONDS: Final = DefaultTimeout(10.0)
 TOO_SLOW: Final = "TOO_SLOW"
 """The reason that a watch ends for when this end did not take from it: a server that is well says so."""
 MEGABYTE: Final = 1 << 20
@@ -111,10 +120,12 @@ def connection(
     target = target if target is not None else _environment.text(_environment.TARGET) or DEFAULT_TARGET
     token = token if token is not None else _environment.token()
     tls = _checked_tls(tls=tls)
-    if timeout is DEFAULT_TIMEOUT_SECONDS and (given := _environment.timeout()) is not None:
+    if isinstance(timeout, DefaultTimeout) and (given := _environment.timeout()) is not None:
         timeout = given
     timeout = seconds(timeout, "timeout=")
     author = author if author is not None else _environment.text(_environment.AUTHOR)
+    if author is not None and not author.strip():
+        raise InvalidError(f"author={author!r} names nobody: give a name, or None for this system's user")
     addresses = tuple(_address(part.strip(), tls=tls) for part in target.split(","))
     if not 0 < timeout <= _TIMEOUT_LIMIT_SECONDS:
         raise InvalidError(f"timeout={timeout!r}: a verb needs some seconds, and at most a year")
@@ -123,7 +134,7 @@ def connection(
         # A server that knows its callers refuses to be told an author, so none is told it unasked.
         author = _os_user()
     metadata = [("authorization", f"Bearer {_token(token)}")] if token is not None else []
-    metadata += [("lamina-author", quote_author(author))] if author else []
+    metadata += [("lamina-author", quote_author(author))] if author is not None else []
     return Connection(target, addresses, tuple(metadata), timeout)
 
 
