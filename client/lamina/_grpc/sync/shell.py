@@ -152,14 +152,15 @@ class Shell:
                 return link.method(call.rpc)(call.request, timeout=call.timeout_seconds, metadata=self._metadata)
             except grpc.RpcError as error:
                 failure = self._failed(link, error)
+                if self._second_look.is_needed(error, link.address):
+                    failure = self._second_look.explain(error, link.address)
             except ValueError:  # closed for a fork, or by another thread, just now
                 failure = UnavailableError("the connection was closed")
         raise failure
 
     def _failed(self, link: Link[grpc.Channel], error: grpc.RpcError) -> LaminaError:
         """Return our error for gRPC's, and turn to another server if that one may do better."""
-        is_unclear = self._second_look.is_needed(error, link.address)
-        mapped = (self._second_look.explain if is_unclear else call_error)(error, link.address)
+        mapped = call_error(error, link.address)
         if another_may_do_better(mapped):
             self._pool.failed(link)
         return mapped
