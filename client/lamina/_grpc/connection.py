@@ -12,7 +12,8 @@ import grpc
 
 from lamina import _environment
 from lamina._grpc.tls import TLS
-from lamina._runtime.arguments import check_text, seconds
+from lamina._mapping.values import check_text
+from lamina._runtime.arguments import seconds
 from lamina._wire.causes import Peer
 from lamina._wire.status import error_of
 from lamina.errors import CursorError, InvalidError, LaminaError, UnavailableError
@@ -114,18 +115,18 @@ def connection(
     Reads files at most: nothing is sent.
     """
     _environment.tell_unknown()
-    check_text(target, f"target, such as {DEFAULT_TARGET!r},")
-    check_text(token, "token=")
-    check_text(author, "author=")
+    for what, given in ((f"target, such as {DEFAULT_TARGET!r},", target), ("token=", token), ("author=", author)):
+        if given is not None:
+            check_text(given, what)
     target = target if target is not None else _environment.text(_environment.TARGET) or DEFAULT_TARGET
     token = token if token is not None else _environment.token()
     tls = _checked_tls(tls=tls)
-    if isinstance(timeout, DefaultTimeout) and (given := _environment.timeout()) is not None:
-        timeout = given
+    if isinstance(timeout, DefaultTimeout) and (of_environment := _environment.timeout()) is not None:
+        timeout = of_environment
     timeout = seconds(timeout, "timeout=")
     author = author if author is not None else _environment.text(_environment.AUTHOR)
     if author is not None and not author.strip():
-        raise InvalidError(f"author={author!r} names nobody: give a name, or None for this system's user")
+        raise InvalidError(f"author={author!r} names nobody: give a name, or leave it out")
     addresses = tuple(_address(part.strip(), tls=tls) for part in target.split(","))
     if not 0 < timeout <= _TIMEOUT_LIMIT_SECONDS:
         raise InvalidError(f"timeout={timeout!r}: a verb needs some seconds, and at most a year")
@@ -134,7 +135,7 @@ def connection(
         # A server that knows its callers refuses to be told an author, so none is told it unasked.
         author = _os_user()
     metadata = [("authorization", f"Bearer {_token(token)}")] if token is not None else []
-    metadata += [("lamina-author", quote_author(author))] if author is not None else []
+    metadata += [("lamina-author", quote_author(author))] if author else []
     return Connection(target, addresses, tuple(metadata), timeout)
 
 

@@ -151,6 +151,9 @@ def test_only_the_default_timeout_leaves_it_to_the_environment(connect: Any, mon
         ({"timeout": None}, "timeout= is a number of seconds, not None"),
         ({"author": ""}, "author='' names nobody"),
         ({"author": " "}, "author=' ' names nobody"),
+        ({"author": "ada\0"}, r"author= holds U\+0000"),
+        ({"author": "\ud800"}, "author= holds a lone surrogate"),
+        ({"target": "a\0b"}, r"target, such as 'localhost:7440', holds U\+0000"),
     ],
 )
 @pytest.mark.parametrize("connect", [lamina.connect, aio.connect])
