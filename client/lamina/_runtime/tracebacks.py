@@ -1,8 +1,8 @@
 """Tracebacks that end at the user's line: how a failed verb works inside helps nobody who reads one.
 
 An error that was meant is shortened: a `raise` statement of this library raised it, or a function that the user handed
-over. An error that this library stumbled over, such as an AttributeError, is a defect. It keeps all its frames, so that
-whoever reports it shows where it is.
+over, or the system, for a file that the user named. An error that this library stumbled over, such as an
+AttributeError, is a defect. It keeps all its frames, so that a report of it shows where it is.
 """
 
 from collections import ChainMap
@@ -95,7 +95,9 @@ def _short_coroutine(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 def _is_meant(error: BaseException) -> bool:
-    """Return whether an error was raised on purpose: by a `raise` of this library's, or by a function of the user's."""
+    """Return whether an error is no defect of this library: see the top of this module."""
+    if isinstance(error, OSError):
+        return True
     last = [entry for entry in _entries(error) if _is_ours_at(entry)][-1]
     code = last.tb_frame.f_code
     return code in _USERS or (code.co_code[last.tb_lasti] == _RAISE and not isinstance(error, AssertionError))

@@ -6,6 +6,7 @@ A new verb is missing in BAD until it has a bad argument there, and its tracebac
 import inspect
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from lamina import aio, sync
 from tests.client.live_helpers import put
 from tests.client.sdk import Sdk, entered, of
 from tests.client.served.test_tracebacks import check_short, frames_of_ours
+from tests.support.bundles import history, packed
 
 READER: dict[str, list[Callable[[Any], Any]]] = {
     "at": [lambda it: it.at("1"), lambda it: it.at(-1)],
@@ -80,6 +82,11 @@ BAD: dict[str, dict[str, list[Callable[[Any], Any]]]] = {
     },
     "Watch": {},
     "Snapshot": {"get": READER["get"], "origin": READER["origin"]},
+    "Bundle": {name: calls for name, calls in READER.items() if name != "watch"}
+    | {
+        "__delitem__": [lambda bundle: bundle.__delitem__("n")],
+        "__setitem__": [lambda bundle: bundle.__setitem__("n", 1)],
+    },
     "Bound": {"on_change": [lambda bound: bound.on_change(3)]},
 }
 CONNECTING: list[dict[str, Any]] = [
@@ -116,6 +123,14 @@ class BrokenDict(dict[str, Any]):
         raise KeyError("broken")
 
 
+@pytest.fixture
+def bundle(tmp_path: Path) -> Iterator[lamina.Bundle]:
+    path = tmp_path / "app.lamina"
+    path.write_bytes(packed(history([{"n": 1}])))
+    with lamina.open(path) as opened:
+        yield opened
+
+
 def verbs_with_arguments(kind: type) -> Iterator[str]:
     for name, member in inspect.getmembers(kind, inspect.isfunction):
         is_public = not name.startswith("_") or name in {"__setitem__", "__delitem__"}
@@ -134,11 +149,12 @@ def test_each_verb_is_here(module: Any) -> None:
 
 
 @pytest.mark.parametrize("kind", BAD)
-async def test_a_refused_argument(client: Any, config_name: str, kind: str) -> None:
+async def test_a_refused_argument(client: Any, config_name: str, kind: str, bundle: lamina.Bundle) -> None:
     cfg = await of(client.config(config_name, create=True))
     await put(cfg, n=1)
     live = await of(client.live(config_name))
-    objects = {"Client": client, "Config": cfg, "Live": live, "Snapshot": live.current, "Bound": live.bind(Settings)}
+    objects = {"Client": client, "Config": cfg, "Live": live, "Bundle": bundle}
+    objects |= {"Snapshot": live.current, "Bound": live.bind(Settings)}
     for calls in BAD[kind].values():
         for call in calls:
             with pytest.raises((TypeError, lamina.InvalidError, KeyError)) as caught:
@@ -151,6 +167,17 @@ async def test_a_refused_connection(sdk: Sdk, options: dict[str, Any]) -> None:
     with pytest.raises((TypeError, lamina.InvalidError)) as caught:
         sdk.connect(**{"target": "localhost", **options})
     check_short(caught.value)
+
+
+def test_a_refused_file(tmp_path: Path) -> None:
+    (tmp_path / "text").write_text("none")
+    for path in (tmp_path / "none", tmp_path, tmp_path / "text"):
+        with pytest.raises((OSError, lamina.InvalidError)) as caught:
+            lamina.open(path)
+        check_short(caught.value)
+    with pytest.raises(lamina.InvalidError) as refused:
+        lamina.TLS(ca=str(tmp_path / "none"))
+    assert len(frames_of_ours(refused.value)) <= 2
 
 
 @pytest.mark.parametrize("kind", [AttributeError, KeyError, AssertionError])
