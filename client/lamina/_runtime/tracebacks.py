@@ -5,17 +5,22 @@ over, or the system, for a file that the user named. An error that this library 
 AttributeError, is a defect. It keeps all its frames, so that a report of it shows where it is.
 """
 
+# ruff: noqa: B904 - an error that is raised again is its own cause, and users see that line
+
 from collections import ChainMap
 from collections.abc import Callable, Iterator
 from dis import opmap
 from functools import wraps
 from inspect import isawaitable, iscoroutinefunction
+from itertools import dropwhile, zip_longest
 from types import FunctionType, TracebackType
 from typing import Any, Final, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
 
 _PACKAGE: Final = __name__.partition(".")[0]
+_RUNNERS: Final = frozenset({"asyncio", "concurrent"})
+"""What runs this library's own functions in other threads."""
 _RAISE: Final = opmap["RAISE_VARARGS"]
 """What a `raise` statement is compiled to."""
 _SHORTENED_OPERATORS: Final = frozenset({"__setitem__", "__delitem__"})
@@ -36,7 +41,12 @@ def shorten_methods(it: type) -> None:
     members = ChainMap(*(dict(vars(base)) for base in it.__mro__))
     for name, method in members.items():
         is_public = (not name.startswith("_") or name in _SHORTENED_OPERATORS) and name not in _LEFT_ALONE
-        if is_public and isinstance(method, FunctionType) and _is_ours(method.__module__) and method not in _wrappers:
+        if (
+            is_public
+            and isinstance(method, FunctionType)
+            and method.__module__.partition(".")[0] == _PACKAGE
+            and method not in _wrappers
+        ):
             setattr(it, name, short(method))
 
 
@@ -76,7 +86,7 @@ def _short_call(function: Callable[..., Any]) -> Callable[..., Any]:
         except Exception as error:
             if not _is_meant(error):
                 raise
-            raise error.with_traceback(_of_others(error))  # noqa: B904 - it is the same error
+            raise _shortened(error)
 
     return call
 
@@ -89,7 +99,7 @@ def _short_coroutine(function: Callable[..., Any]) -> Callable[..., Any]:
         except Exception as error:
             if not _is_meant(error):
                 raise
-            raise error.with_traceback(_of_others(error))  # noqa: B904 - it is the same error
+            raise _shortened(error)
 
     return call
 
@@ -103,13 +113,17 @@ def _is_meant(error: BaseException) -> bool:
     return code in _USERS or (code.co_code[last.tb_lasti] == _RAISE and not isinstance(error, AssertionError))
 
 
+def _shortened(error: Exception) -> Exception:
+    return error.with_traceback(_of_others(error))
+
+
 def _of_others(error: BaseException) -> TracebackType | None:
     """Return a traceback of those frames that are not this library's, below the frame that has caught the error."""
-    first: TracebackType | None = None
-    for entry in reversed(list(_entries(error))[1:]):
-        if not _is_ours_at(entry):
-            entry.tb_next, first = first, entry
-    return first
+    below = [entry for entry in list(_entries(error))[1:] if not _is_ours_at(entry)]
+    others = list(dropwhile(lambda entry: _package_at(entry) in _RUNNERS, below))
+    for entry, following in zip_longest(others, others[1:]):
+        entry.tb_next = following
+    return others[0] if others else None
 
 
 def _entries(error: BaseException) -> Iterator[TracebackType]:
@@ -120,8 +134,9 @@ def _entries(error: BaseException) -> Iterator[TracebackType]:
 
 
 def _is_ours_at(entry: TracebackType) -> bool:
-    return _is_ours(entry.tb_frame.f_globals.get("__name__", ""))
+    return _package_at(entry) == _PACKAGE
 
 
-def _is_ours(module: str) -> bool:
-    return module.partition(".")[0] == _PACKAGE
+def _package_at(entry: TracebackType) -> str:
+    name: str = entry.tb_frame.f_globals.get("__name__", "")
+    return name.partition(".")[0]
