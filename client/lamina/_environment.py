@@ -1,10 +1,13 @@
 """The variables that a client is completed from: the one place that reads them, for the SDK and the command line.
 
-What an argument says wins. A name that begins with LAMINA_ and means nothing is told once, with the nearest that does.
+What an argument says wins. A name that begins with LAMINA_ and means nothing is told once, with one
+that looks like it.
 """
 
 import os
-from collections.abc import Mapping
+from collections.abc import Generator, Mapping
+from contextlib import contextmanager
+from contextvars import ContextVar
 from difflib import get_close_matches
 from typing import Final
 
@@ -21,6 +24,10 @@ AUTHOR: Final = "LAMINA_AUTHOR"
 CACHE_DIR: Final = "LAMINA_CACHE_DIR"
 OUTPUT: Final = "LAMINA_OUTPUT"
 
+_PREFIX: Final = "LAMINA_"
+_ALIKE: Final = 0.5
+"""Half of both names, in difflib's measure: CA looks like TLS_CA."""
+
 NAMES: Final = (TARGET, TOKEN, TOKEN_FILE, *TLS_FILES.values(), PLAINTEXT, TIMEOUT, AUTHOR, CACHE_DIR, OUTPUT)
 _OTHERS: Final = ("LAMINA_SERVER_", "LAMINA_CHANGE_", "LAMINA_EXEC_", "LAMINA_BISECT_", "LAMINA_TEST_")
 """How the names begin that the server has, that commands are given, and that the tests of Lamina itself have."""
@@ -30,23 +37,39 @@ _SWITCHES: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("", "0", "false", "no", "off"), False),
 }
 
+_variables: Final = ContextVar[Mapping[str, str]]("variables", default=os.environ)
 _told: set[str] = set()
+
+
+@contextmanager
+def ignored() -> Generator[None, None, None]:
+    """Have the block complete nothing from the environment, as if it were empty."""
+    token = _variables.set({})
+    try:
+        yield
+    finally:
+        _variables.reset(token)
 
 
 def text(name: str) -> str | None:
     """Return what a variable says; None if it is not there or empty."""
-    return os.environ.get(name) or None
+    return given(name) or None
+
+
+def given(name: str) -> str | None:
+    """Return what a variable says, also if it is empty; None if it is not there."""
+    return _variables.get().get(name)
 
 
 def timeout() -> float | None:
     """Return the seconds of LAMINA_TIMEOUT; InvalidError for what is no number."""
-    given = text(TIMEOUT)
-    if given is None:
+    seconds = text(TIMEOUT)
+    if seconds is None:
         return None
     try:
-        return float(given)
+        return float(seconds)
     except ValueError:
-        raise InvalidError(f"{TIMEOUT}={given!r} is not a number of seconds") from None
+        raise InvalidError(f"{TIMEOUT}={seconds!r} is not a number of seconds") from None
 
 
 def token() -> str | None:
@@ -77,16 +100,22 @@ def tls_files() -> dict[str, str]:
 
 def is_plaintext() -> bool:
     """Return whether LAMINA_PLAINTEXT asks for no TLS; InvalidError for what is neither yes nor no."""
-    given = os.environ.get(PLAINTEXT, "")
-    if (switch := _SWITCHES.get(given.lower())) is None:
-        raise InvalidError(f"{PLAINTEXT}={given!r} is neither 1 nor 0")
+    wish = given(PLAINTEXT) or ""
+    if (switch := _SWITCHES.get(wish.lower())) is None:
+        raise InvalidError(f"{PLAINTEXT}={wish!r} is neither 1 nor 0")
     return switch
 
 
 def tell_unknown() -> None:
     """Log a warning for each variable that looks like one of Lamina's and is none; once in a process."""
-    for name in os.environ:
-        if name.startswith("LAMINA_") and name not in {*NAMES, *_told} and not name.startswith(_OTHERS):
+    for name in _variables.get():
+        if name.startswith(_PREFIX) and name not in {*NAMES, *_told} and not name.startswith(_OTHERS):
             _told.add(name)
-            nearest = get_close_matches(name, NAMES, 1, 0.0)[0]
-            log.warning("the environment has %s, which means nothing: is it %s?", name, nearest)
+            log.warning("the environment has %s, which means nothing%s", name, _question(name))
+
+
+def _question(name: str) -> str:
+    """Ask for a name that looks like this one, if there is one. What all names begin with makes none look alike."""
+    ends = [known.removeprefix(_PREFIX) for known in NAMES]
+    close = get_close_matches(name.removeprefix(_PREFIX), ends, 1, _ALIKE)
+    return f": is it {_PREFIX}{close[0]}?" if close else ""

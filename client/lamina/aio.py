@@ -25,13 +25,13 @@ from lamina._mapping.entries import Entries
 from lamina._mapping.values import Value
 from lamina._runtime.arguments import checked
 from lamina._runtime.copies import Uncopyable
-from lamina._runtime.tracebacks import end_here
-from lamina.errors import LaminaError
+from lamina._runtime.public import public
 from lamina.records import ConfigInfo, Conflict, ServerInfo, Version
 
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
 
 
+@public("lamina.aio")
 def connect(
     target: str | None = None,
     *,
@@ -50,6 +50,7 @@ def connect(
     return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses)))
 
 
+@public("lamina.aio")
 class Client(Uncopyable):
     """As `lamina.Client`. Tasks may share it; in another event loop, or after a fork, it connects anew."""
 
@@ -79,11 +80,7 @@ class Client(Uncopyable):
         All lives of one config share one stream. `close` it, or the client, to end that. When its event loop ends, what
         it shows stays, its state is STALE, and `error` says so.
         """
-        try:
-            return await self._lives.open(name, default)
-        except LaminaError as error:
-            end_here(error)
-            raise
+        return await self._lives.open(name, default)
 
     async def server_info(self) -> ServerInfo:
         """Ask which release of the server answers, and as whom it knows this client. Shows that a server is there."""
@@ -108,6 +105,7 @@ class Client(Uncopyable):
         return f"<Client {self.target!r}>"
 
 
+@public("lamina.aio")
 class Config(Reader, Draft):
     """As `lamina.Config`: a config's draft with its verbs. For one task at a time."""
 
@@ -142,7 +140,7 @@ class Config(Reader, Draft):
 
         InvalidError if there are changes already; at the block's end what `commit` raises.
         """
-        await self._shell.run(writes.begin_edit(self._shell.session, self._stage))
+        await self._shell.run(writes.begin_edit(self._shell.session, self._stage, message))
         try:
             yield self
         except BaseException:

@@ -24,8 +24,6 @@ from lamina._mapping.values import Value
 from lamina._runtime.arguments import checked
 from lamina._runtime.copies import Uncopyable
 from lamina._runtime.public import public
-from lamina._runtime.tracebacks import end_here
-from lamina.errors import LaminaError
 from lamina.records import ConfigInfo, Conflict, ServerInfo, Version
 
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
@@ -90,11 +88,7 @@ class Client(Uncopyable):
 
         All lives of one config share one stream. `close` it, or the client, to end that.
         """
-        try:
-            return self._lives.open(name, default)
-        except LaminaError as error:
-            end_here(error)
-            raise
+        return self._lives.open(name, default)
 
     def server_info(self) -> ServerInfo:
         """Ask which release of the server answers, and as whom it knows this client. Shows that a server is there."""
@@ -159,13 +153,12 @@ class Config(Reader, Draft):
 
         InvalidError if there are changes already.
         """
-        self._shell.run(writes.begin_edit(self._shell.session, self._stage))
+        self._shell.run(writes.begin_edit(self._shell.session, self._stage, message))
         try:
             yield self
         except BaseException:
             self.discard()
             raise
-        # Not by `commit`, so that an error's traceback is as short as that of any verb.
         flow = writes.commit(self._shell.session, self._stage, message, merge=merge, dry_run=False)
         self._shell.run(flow)
 

@@ -7,7 +7,6 @@ It is the real server behind real gRPC, in this process, ready in milliseconds, 
 With pytest there are the fixtures `lamina_server` and `lamina_config`, for each test a server of its own.
 """
 
-import os
 import sys
 from collections import Counter
 from collections.abc import Generator, Mapping
@@ -15,6 +14,8 @@ from contextlib import ExitStack, contextmanager
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING, Any, Final
 
+from lamina import _environment
+from lamina._live.cache import CacheDir
 from lamina._mapping.values import Value
 from lamina.records import Version
 from lamina.sync import Client, connect
@@ -31,8 +32,9 @@ _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 class Server:
     """A server that a test controls. `lamina.testing.server()` and the fixture `lamina_server` give one."""
 
-    def __init__(self, embedded: "EmbeddedServer") -> None:
+    def __init__(self, embedded: "EmbeddedServer", cache_dir: CacheDir = "") -> None:
         self._embedded = embedded
+        self._cache_dir = cache_dir
         self._clients = ExitStack()
         self._own: Client | None = None
 
@@ -54,11 +56,12 @@ class Server:
     def connect(self, **options: Any) -> Client:
         """Connect a client, with the options of `lamina.connect`, that is closed with the server.
 
-        Without a `cache_dir` or LAMINA_CACHE_DIR it keeps no files: some later test's server may have the same port.
+        What is not given is not read from the environment either, which says what other servers need.
         """
-        options.setdefault("cache_dir", os.environ.get("LAMINA_CACHE_DIR", ""))
-        options.setdefault("tls", False)  # whatever the environment says of other servers
-        return self._clients.enter_context(connect(self.target, **options))
+        options.setdefault("cache_dir", self._cache_dir)
+        with _environment.ignored():
+            client = connect(self.target, **options)
+        return self._clients.enter_context(client)
 
     def set(self, config: str, values: Mapping[str, Value], message: str = "") -> Version:
         """Commit these keys of a config, as somebody else would, and leave its others; make it if there is none."""
@@ -135,13 +138,14 @@ class Server:
 
 
 @contextmanager
-def server() -> Generator[Server, None, None]:
+def server(*, cache_dir: CacheDir = "") -> Generator[Server, None, None]:
     """Run a server in memory, empty and on a free port, while the block lasts.
 
-    ModuleNotFoundError if the extra `lamina[server]` is not installed.
+    Clients that it connects keep their last-known-good files in `cache_dir`, by default none: some later test's server
+    may have the same port. ModuleNotFoundError if the extra `lamina[server]` is not installed.
     """
     embedded = _start()
-    running = Server(embedded)
+    running = Server(embedded, cache_dir)
     try:
         yield running
     finally:

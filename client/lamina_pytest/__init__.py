@@ -20,12 +20,14 @@ def lamina_server(  # noqa: PLR0206 - ruff takes a fixture for a property
 ) -> Iterator["Server"]:
     """A Lamina server in memory (`lamina.testing.Server`), empty, for this test alone; needs `lamina[server]`.
 
-    LAMINA_CACHE_DIR is a folder of this test's: last-known-good files are none of another server's on the same port.
+    Last-known-good files are in a folder of this test's, which LAMINA_CACHE_DIR names: another server on the same port
+    has left none there.
     """
     from lamina import testing  # noqa: PLC0415 - see above
 
-    monkeypatch.setenv("LAMINA_CACHE_DIR", str(tmp_path / "lamina-cache"))
-    with testing.server() as server:
+    folder = str(tmp_path / "lamina-cache")
+    monkeypatch.setenv("LAMINA_CACHE_DIR", folder)
+    with testing.server(cache_dir=folder) as server:
         yield server
 
 

@@ -46,11 +46,18 @@ def test_closed_and_full_streams(target: str, shop: lamina.Config) -> None:
         program = ["sh", "-c", line.replace("CONFIG", shop.name)]
         return subprocess.run(program, env=environment_of(target), capture_output=True, text=True, check=False)
 
-    assert shell("lamina get CONFIG >&-").returncode == 0
+    closed = shell("lamina get CONFIG >&-")
+    assert (closed.returncode, closed.stderr) == (1, "lamina: standard output is closed\n")
     assert shell("lamina get CONFIG nope 2>&-").returncode == 4
     assert shell("lamina set CONFIG in=@- <&-").returncode == 2  # it is no empty text
     full = shell("lamina get CONFIG >/dev/full")
     assert (full.returncode, full.stderr) == (1, "lamina: No space left on device\n")
+    help_closed, help_full = shell("lamina --help >&-"), shell("lamina --version >/dev/full")
+    assert (help_closed.returncode, help_closed.stderr) == (1, "lamina: standard output is closed\n")
+    assert (help_full.returncode, help_full.stderr) == (1, "lamina: No space left on device\n")
+    exported = shell("lamina export CONFIG /dev/stdout >&-")
+    assert (exported.returncode, "written" in exported.stderr) == (1, False)
+    assert shell("lamina export CONFIG /dev/null >&-").returncode == 0  # it prints nothing
 
 
 def test_output_is_utf_8_in_every_locale(target: str, shop: lamina.Config) -> None:

@@ -26,6 +26,7 @@ from lamina._mapping.merge import merge
 from lamina._mapping.stage import StagedChanges, applied, changes_of
 from lamina._mapping.values import Stored, check_text, encode
 from lamina._runtime.arguments import checked, finished
+from lamina._runtime.tracebacks import call_users
 from lamina._wire.causes import PROXY
 from lamina._wire.messages import PagedEntries, version_of
 from lamina._wire.rpcs import COMMIT, FORK_CONFIG, REVERT_CONFIG, Rpc
@@ -72,8 +73,9 @@ def refresh(session: Session, stage: StagedChanges, resolve: Resolve) -> Flow[No
     yield from _move_to_head(operation, stage, resolve)
 
 
-def begin_edit(session: Session, stage: StagedChanges) -> Flow[None]:
-    """Stand at the head with nothing staged."""
+def begin_edit(session: Session, stage: StagedChanges, message: str) -> Flow[None]:
+    """Stand at the head with nothing staged; refuse a message that could not be committed."""
+    check_text(message, "a message")
     _refuse_changes(stage, "edit")
     yield from refresh(session, stage, None)
     _refuse_changes(stage, "edit")
@@ -119,6 +121,7 @@ def revert(session: Session, stage: StagedChanges, keys: tuple[str, ...], to: Po
     _refuse_within(stage)
     _refuse_changes(stage, "revert")
     operation, message = Operation(session), check_text(message, "a message")
+    keys = tuple(check_text(key, "a key") for key in keys)
     number = yield from resolve(operation, stage.base.header.config, to)
     request = yield from _revert_request(operation, stage, keys, number, message)
     if stage.unresolved is not None and not _same(stage.unresolved, request):
@@ -246,10 +249,11 @@ def _rebase(
     conflicts = yield from describe(operation, head.header, merged.conflicts, base, staged)
     if resolve is None:
         raise conflict_error(head.header.config, conflicts, head.header.number)
-    return merged.staged | {key: _decided(finished(resolve(conflict)), key) for key, conflict in conflicts.items()}
+    return merged.staged | {key: _decided(resolve, conflict, key) for key, conflict in conflicts.items()}
 
 
-def _decided(value: Any, key: str) -> Stored | Missing:
+def _decided(resolve: Callable[[Conflict], Any], conflict: Conflict, key: str) -> Stored | Missing:
+    value = finished(call_users(resolve, conflict))
     return MISSING if value is MISSING else encode(value, key=key)
 
 

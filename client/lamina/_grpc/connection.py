@@ -12,7 +12,8 @@ import grpc
 
 from lamina import _environment
 from lamina._grpc.tls import TLS
-from lamina._runtime.arguments import check_text, seconds
+from lamina._mapping.values import check_text
+from lamina._runtime.arguments import seconds
 from lamina._wire.causes import Peer
 from lamina._wire.status import error_of
 from lamina.errors import CursorError, InvalidError, LaminaError, UnavailableError
@@ -23,9 +24,18 @@ if TYPE_CHECKING:
 _DNS: Final = "dns:///"
 DEFAULT_TARGET: Final = "localhost:7440"
 DEFAULT_PORT: Final = 7440
-DEFAULT_TIMEOUT_SECONDS: Final = 10.0
-"""What `connect` has for its `timeout`. By being this very object it says that none was given, so that LAMINA_TIMEOUT
-counts: None would be taken for "for ever"."""
+
+
+class DefaultTimeout(float):
+    """The seconds that `connect` has for its `timeout`: its type says that none was given, so LAMINA_TIMEOUT counts.
+
+    A number, so that help shows how long it is: None would be taken for "for ever".
+    """
+
+    __slots__ = ()
+
+
+DEFAULT_TIMEOUT_SECONDS: Final = DefaultTimeout(10.0)
 TOO_SLOW: Final = "TOO_SLOW"
 """The reason that a watch ends for when this end did not take from it: a server that is well says so."""
 MEGABYTE: Final = 1 << 20
@@ -105,16 +115,18 @@ def connection(
     Reads files at most: nothing is sent.
     """
     _environment.tell_unknown()
-    check_text(target, f"target, such as {DEFAULT_TARGET!r},")
-    check_text(token, "token=")
-    check_text(author, "author=")
+    for what, given in ((f"target, such as {DEFAULT_TARGET!r},", target), ("token=", token), ("author=", author)):
+        if given is not None:
+            check_text(given, what)
     target = target if target is not None else _environment.text(_environment.TARGET) or DEFAULT_TARGET
     token = token if token is not None else _environment.token()
     tls = _checked_tls(tls=tls)
-    if timeout is DEFAULT_TIMEOUT_SECONDS and (given := _environment.timeout()) is not None:
-        timeout = given
+    if isinstance(timeout, DefaultTimeout) and (of_environment := _environment.timeout()) is not None:
+        timeout = of_environment
     timeout = seconds(timeout, "timeout=")
     author = author if author is not None else _environment.text(_environment.AUTHOR)
+    if author is not None and not author.strip():
+        raise InvalidError(f"author={author!r} names nobody: give a name, or leave it out")
     addresses = tuple(_address(part.strip(), tls=tls) for part in target.split(","))
     if not 0 < timeout <= _TIMEOUT_LIMIT_SECONDS:
         raise InvalidError(f"timeout={timeout!r}: a verb needs some seconds, and at most a year")

@@ -1,7 +1,8 @@
 """Why nothing could be connected to behind a name with several addresses: gRPC tells of the last address alone.
 
 Often that is "connection refused" by an address where nothing listens, while the other one has an untrusted certificate
-or speaks another protocol. So each address is asked by itself, by gRPC too, and the most telling reason is kept.
+or speaks another protocol. So each address is asked by itself, by gRPC too, and the most telling reason is kept. Only
+verbs ask: a stream that finds no server is opened again, and nobody is told why.
 
 Worked example: "config.example" has two addresses. At the first a server has a certificate for another name; the second
 one refuses. gRPC says "connection refused". After the second look the error says that the certificate is not for this

@@ -146,7 +146,7 @@ class Cache:
 
 def cache_of(cache_dir: CacheDir | None, addresses: Iterable[str]) -> Cache:
     """Return the cache of a client of these addresses; see `lamina.connect` for the folder. No I/O."""
-    given: object = os.environ.get(_environment.CACHE_DIR) if cache_dir is None else cache_dir
+    given: object = _environment.given(_environment.CACHE_DIR) if cache_dir is None else cache_dir
     if isinstance(given, os.PathLike):
         given = os.fspath(given)
     if not isinstance(given, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] - for code without a checker

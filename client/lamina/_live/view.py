@@ -125,6 +125,8 @@ class LiveView(Uncopyable):
         return held
 
     def _carried(self, session: Session, versions: Mapping[str, int]) -> Flow[Entries]:
+        if not isinstance(versions, Mapping):  # pyright: ignore[reportUnnecessaryIsInstance] - for who has no checker
+            raise TypeError(f"carried takes a mapping of configs to versions, not {type(versions).__name__}")
         is_linked = self.state is LiveState.LIVE
         return self._pins.carried(session, self._shown(), versions.get(self.name), is_linked=is_linked)
 

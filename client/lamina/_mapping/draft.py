@@ -8,8 +8,6 @@ from lamina._mapping.snapshot import ConfigMapping, counted
 from lamina._mapping.stage import StagedChanges
 from lamina._mapping.values import Stored, Value, check_key, encode
 from lamina._runtime.copies import Uncopyable
-from lamina._runtime.tracebacks import end_here
-from lamina.errors import InvalidError
 from lamina.records import MISSING, Change, Missing
 
 
@@ -57,7 +55,9 @@ class Draft(Uncopyable, ConfigMapping, MutableMapping[str, Any]):
 
     def setdefault(self, key: str, default: Value = None) -> Any:
         """Return a key's value; if there is none, set this one first."""
-        return super().setdefault(key, default)
+        if key not in self:
+            self[key] = default
+        return self[key]
 
     def popitem(self) -> tuple[str, Any]:
         """Remove the last key in order and return it with its value; KeyError if there is none."""
@@ -81,12 +81,8 @@ class Draft(Uncopyable, ConfigMapping, MutableMapping[str, Any]):
         return key in self._stage
 
     def __setitem__(self, key: str, value: Value) -> None:
-        try:
-            key = check_key(key)
-            self._stage.put(key, encode(value, key=key))
-        except (TypeError, InvalidError) as error:
-            end_here(error)
-            raise
+        key = check_key(key)
+        self._stage.put(key, encode(value, key=key))
 
     def __delitem__(self, key: str) -> None:
         if self._stage.in_transaction:  # which is another one where somebody else has deleted it

@@ -22,15 +22,9 @@ def checked(function: Function, what: str, *, awaits: bool = False) -> Function:
     return function
 
 
-def check_text(value: object, what: str) -> None:
-    """Raise TypeError for what is neither text nor None."""
-    if not isinstance(value, str | None):
-        raise TypeError(f"{what} is text, not {type(value).__name__}")
-
-
 def seconds(value: object, what: str) -> float:
-    """Return a number of seconds as a float; raise TypeError for what is no number."""
-    if isinstance(value, str) or not isinstance(value, SupportsFloat):
+    """Return a number of seconds as a float; raise TypeError for what is no number, such as True."""
+    if isinstance(value, str | bool) or not isinstance(value, SupportsFloat):
         raise TypeError(f"{what} is a number of seconds, not {_described(value)}")
     return float(value)
 

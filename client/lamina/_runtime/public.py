@@ -1,19 +1,27 @@
-"""The module that users import a class or function from, which is not always the one that holds its code."""
+"""What users import: the module that they import it from, and where tracebacks end."""
 
 from collections.abc import Callable
-from typing import TypeVar
+from types import FunctionType
+from typing import Any, TypeVar
+
+from lamina._runtime.tracebacks import short, shorten_methods
 
 T = TypeVar("T")
 
 
 def public(module: str) -> Callable[[T], T]:
-    """Make a decorator that names the module from which users import a class or function.
+    """Make a decorator for a class or function that users import from a module, which may not hold its code.
 
-    Tracebacks and reprs show that name, and pickles look there: none of them depends on where the code lies.
+    Tracebacks and reprs show that module, and pickles look there: none of them depends on where the code lies. The
+    traceback of an error ends at the user's call of the function, or of one of the class's methods.
     """
 
-    def name(it: T) -> T:
+    def decorated(it: T) -> T:
         it.__module__ = module
-        return it
+        if isinstance(it, type):
+            shorten_methods(it)
+        whole: Any = short(it) if isinstance(it, FunctionType) else it
+        named: T = whole
+        return named
 
-    return name
+    return decorated

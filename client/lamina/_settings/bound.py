@@ -22,7 +22,6 @@ from lamina._runtime.arguments import checked
 from lamina._runtime.copies import Uncopyable
 from lamina._runtime.log import log
 from lamina._runtime.public import public
-from lamina._runtime.tracebacks import end_here
 from lamina._settings.defects import log_defect
 from lamina._settings.shapes import Filling, Path, Shape, ShapeError
 from lamina.errors import InvalidError, SettingsError
@@ -123,11 +122,7 @@ class Bound(Uncopyable, Generic[T_co]):
         if options.on_invalid is not None:
             checked(options.on_invalid, "on_invalid=", awaits=options.awaits)
         self._notifier = notifier
-        try:
-            self._shown = _Shown(self._made(entries), entries.header.number, None)
-        except SettingsError as error:
-            end_here(error)
-            raise
+        self._shown = _Shown(self._made(entries), entries.header.number, None)
         self.seen = entries
         self.is_over = False
         if options.on_invalid is not None:

@@ -17,11 +17,10 @@ from lamina._flows.run import run
 from lamina._flows.session import Session
 from lamina._mapping.snapshot import Snapshot
 from lamina._runtime.public import public
-from lamina._runtime.tracebacks import end_here
+from lamina._runtime.tracebacks import short
 from lamina._streams.verify import ChainWalk
 from lamina.bundle.answers import Answers
 from lamina.bundle.index import BundleIndex
-from lamina.errors import LaminaError
 from lamina.records import Change, KeyChange, Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
@@ -116,12 +115,8 @@ class Bundle(Snapshot):
                 case _:
                     return self._perform(effect)
 
-        try:
-            while (version := run(walk.step(), perform)) is None:
-                pass
-        except LaminaError as error:
-            end_here(error)
-            raise
+        while (version := run(walk.step(), perform)) is None:
+            pass
         return version
 
     def close(self) -> None:
@@ -157,12 +152,9 @@ class Bundle(Snapshot):
         def __delitem__(self, key: object) -> NoReturn:
             self[key] = None
 
+    @short
     def _run(self, flow: Flow[Result]) -> Result:
-        try:
-            return run(flow, self._perform)
-        except (LaminaError, KeyError) as error:
-            end_here(error)
-            raise
+        return run(flow, self._perform)
 
     def _iterate(self, listing: reads.Listing[Item]) -> Iterator[Item]:
         while (page := self._run(listing.next_page())) is not None:

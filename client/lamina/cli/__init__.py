@@ -24,13 +24,14 @@ def main() -> None:
 
 
 def _prepare_streams() -> None:
-    """Write UTF-8 whatever the locale, as files and other programs expect it; what was closed leads nowhere.
+    """Write UTF-8 whatever the locale, as files and other programs expect it.
 
-    Standard input that was closed cannot be read: an end that comes at once would be taken for an empty file.
+    Standard input that was closed cannot be read, as an end that comes at once would be taken for an empty file; and
+    what is written to a closed standard output fails, as it would be lost. Messages are not worth failing for.
     """
     nowhere = Path(os.devnull)
     sys.stdin = sys.stdin or nowhere.open("w", encoding="utf-8")
-    sys.stdout = sys.stdout or nowhere.open("w", encoding="utf-8")
+    sys.stdout = sys.stdout or os.fdopen(os.open(nowhere, os.O_RDONLY), "w", encoding="utf-8")
     sys.stderr = sys.stderr or nowhere.open("w", encoding="utf-8")
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, TextIOWrapper):

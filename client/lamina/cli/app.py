@@ -5,6 +5,7 @@ verb no more than what `--help` says about it.
 """
 
 import os
+import sys
 from importlib import import_module
 from itertools import zip_longest
 from typing import Any, Final, NamedTuple
@@ -13,7 +14,7 @@ import click
 
 from lamina.cli.arguments.options import CONTEXT_SETTINGS, shared_options
 from lamina.cli.arguments.spelling import did_you_mean
-from lamina.cli.errors import boundary
+from lamina.cli.errors import boundary, report_of_system
 from lamina.cli.quiet import quiet_grpc
 
 COMPLETION_VARIABLE: Final = "_LAMINA_COMPLETE"
@@ -118,10 +119,19 @@ class App(click.Group):
         return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run; or, where a shell asks for completions, learn first how to talk with it."""
+        """Run; or, where a shell asks for completions, learn first how to talk with it.
+
+        Help and versions are printed outside of any verb, so what was not written is noticed here.
+        """
         if COMPLETION_VARIABLE in os.environ:
             import_module("lamina.cli.verbs.completion")
-        return super().main(*args, **{"complete_var": COMPLETION_VARIABLE, **extra})
+        try:
+            try:
+                return super().main(*args, **{"complete_var": COMPLETION_VARIABLE, **extra})
+            finally:
+                sys.stdout.flush()
+        except OSError as error:
+            sys.exit(report_of_system(error))
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb; whatever it raises ends here."""

@@ -5,6 +5,7 @@
 It must not know what the verbs do, and no text made here holds a value: those of a conflict stand in its table.
 """
 
+import errno
 import os
 import sys
 from collections.abc import Iterator
@@ -79,14 +80,19 @@ def boundary(ctx: click.Context) -> Iterator[None]:
     except KeyboardInterrupt:
         _let_go_of_stdout()
         ctx.exit(INTERRUPTED)
-    except BrokenPipeError:  # whoever read this has had enough
-        _let_go_of_stdout()
-        ctx.exit(0)
     except OSError as error:
-        _let_go_of_stdout()
-        where = f"{error.filename}: " if error.filename else ""
-        tell(f"{where}{error.strerror or error}")
-        ctx.exit(REFUSED)
+        ctx.exit(report_of_system(error))
+
+
+def report_of_system(error: OSError) -> int:
+    """Tell one of the system's errors, let go of stdout, and return the exit code."""
+    _let_go_of_stdout()
+    if isinstance(error, BrokenPipeError):  # whoever read this has had enough
+        return 0
+    where = f"{error.filename}: " if error.filename else ""
+    is_closed = error.errno == errno.EBADF and not where
+    tell("standard output is closed" if is_closed else f"{where}{error.strerror or error}")
+    return REFUSED
 
 
 def _flushed() -> Iterator[None]:

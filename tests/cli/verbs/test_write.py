@@ -84,10 +84,15 @@ def test_undo_line_can_be_pasted(cli: InProcess, client: lamina.Client, config_n
     assert head(client, config_name) == {}
 
 
-def test_undo_line_has_what_was_typed_even_if_it_is_empty(cli: InProcess, shop: lamina.Config) -> None:
-    undo = undo_line(cli.out("set", shop.name, "a=1", "--author", ""))
-    assert undo[-2:] == ["--author", ""]
-    assert "author" not in cli(*undo).stderr
+def test_undo_line_has_what_was_typed_with_its_blanks(cli: InProcess, shop: lamina.Config) -> None:
+    undo = undo_line(cli.out("set", shop.name, "a=1", "--author", " ada b"))
+    assert undo[-2:] == ["--author", " ada b"]
+    cli(*undo)
+
+
+def test_an_empty_author_is_refused(cli: InProcess, shop: lamina.Config) -> None:
+    refused = cli("set", shop.name, "a=1", "--author", "", code=2)
+    assert refused.stderr == "lamina: author='' names nobody: give a name, or leave it out\n"
 
 
 def test_undo_line_names_the_program_as_it_was_called(config_name: str, target: str, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 import lamina
-from lamina import errors, testing
+from lamina import _environment, errors, testing
 from tests.client.live_helpers import SECONDS, put, reach, until
 from tests.client.sdk import Sdk, beside, following, listed, of
 
@@ -430,3 +430,28 @@ def test_the_plugin_costs_nobody_anything(other_run: pytest.Pytester) -> None:
     result = other_run.runpytest_subprocess("-p", "lamina_pytest", timeout=SECONDS)
     result.assert_outcomes(passed=1, failed=1)
     result.stdout.fnmatch_lines("*lamina.testing needs the server's extra*pip install 'lamina?server?'*")
+
+
+def test_its_clients_take_nothing_from_the_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """It says how to reach other servers, and would make a developer's test differ from everybody else's."""
+    folder = tmp_path / "of-the-developer"
+    for name in _environment.NAMES:
+        monkeypatch.setenv(name, "bad")
+    monkeypatch.setenv("LAMINA_AUTHOR", "developer")
+    monkeypatch.setenv("LAMINA_CACHE_DIR", str(folder))
+    with testing.server() as server:
+        client = server.connect()
+        cfg = client.config("app", create=True)
+        cfg["n"] = 1
+        assert cfg.commit().author != "developer"
+        with client.live("app") as live:
+            server.set("app", {"n": 2})
+            live.wait(2)
+    assert not folder.exists()
+
+
+def test_its_clients_keep_files_where_they_are_told_to(tmp_path: Path) -> None:
+    with testing.server(cache_dir=tmp_path / "kept") as server:
+        server.set("app", {"n": 1})
+        server.connect().live("app").close()
+        assert any((tmp_path / "kept").iterdir())

@@ -99,9 +99,11 @@ async def test_a_config_that_is_not_there(client: Any, config_name: str) -> None
 async def test_a_server_that_is_not_there(sdk: Sdk) -> None:
     """The last try's error is in the text, so it is not shown as a cause once more."""
     client = sdk.connect("localhost:1", timeout=0.1)
-    with pytest.raises(lamina.DeadlineError, match="no server answers at localhost:1") as caught:
-        await of(client.config("app"))
-    check_short(caught.value)
+    for opening in (client.config, client.live):
+        with pytest.raises(lamina.DeadlineError, match="no server answers at localhost:1") as caught:
+            await of(opening("app"))
+        check_short(caught.value)
+        assert len(caught.traceback) <= 3, "nor frames of what runs this library in a thread"
 
 
 async def test_a_watch_that_ends(cfg: Any) -> None:

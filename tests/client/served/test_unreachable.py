@@ -14,6 +14,7 @@ import pytest
 import trustme
 
 import lamina
+import lamina.testing
 from tests.client.sdk import Sdk, of
 from tests.support import absent
 from tests.support.server import ServerProcess
@@ -154,3 +155,27 @@ def may(command: list[str]) -> bool:
         return subprocess.run(command, capture_output=True, check=False).returncode == 0
     except FileNotFoundError:
         return False
+
+
+async def test_only_a_verb_that_fails_asks_each_address_why(sdk: Sdk, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A live that finds no server tells nobody, and opens its stream again without that delay."""
+    asked: list[Any] = []
+    look_up = socket.getaddrinfo
+
+    def noted(host: Any, *arguments: Any, **options: Any) -> Any:
+        asked.append(host)
+        return look_up(host, *arguments, **options)
+
+    with lamina.testing.server() as server:
+        server.set("app", {"n": 1})
+        port = server.target.rpartition(":")[2]
+        client, other = sdk.connect(f"localhost:{port}"), sdk.connect(f"127.0.0.1:{port}", timeout=0.5)
+        live = await of(client.live("app"))
+        monkeypatch.setattr(socket, "getaddrinfo", noted)
+        with server.down():
+            await said(other)  # meanwhile the live has tried in vain
+            assert live.state == "STALE"
+            assert not asked
+            await said(sdk.connect(f"localhost:{port}", timeout=0.3))
+            assert asked == ["localhost"]
+        await sdk.close()

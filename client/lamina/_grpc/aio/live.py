@@ -18,7 +18,6 @@ from lamina._mapping.snapshot import Snapshot
 from lamina._mapping.values import Value
 from lamina._runtime.arguments import checked, seconds
 from lamina._runtime.public import public
-from lamina._runtime.tracebacks import end_here
 from lamina._settings.bound import BindOptions, Bound, OnInvalid, Settings
 from lamina.errors import InvalidError, LaminaError
 
@@ -47,11 +46,7 @@ class Live(LiveView, Reader):
         if not has_reached(self._head(), version):
             self._check_open()
             limit = self._shell.session.timeout_seconds if timeout is None else seconds(timeout, "timeout=")
-            try:
-                await self._subscription.wait(version, limit, self._check_open)
-            except LaminaError as error:
-                end_here(error)
-                raise
+            await self._subscription.wait(version, limit, self._check_open)
 
     async def carried(self, versions: Mapping[str, int]) -> Snapshot:
         """Return the version that a request carries, to be pinned: `live.pin(await live.carried(versions))`.

@@ -1,7 +1,6 @@
 """Runs flows over grpc.aio: makes the calls, waits, and holds the channels. sync/shell.py is for threads."""
 
 import asyncio
-import inspect
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
@@ -18,7 +17,7 @@ from lamina._grpc import gevent
 from lamina._grpc.connection import Address, Connection, another_may_do_better, call_error
 from lamina._grpc.pool import Link, Owner, Pool
 from lamina._grpc.second_look import SecondLook
-from lamina._runtime.tracebacks import end_here
+from lamina._runtime.tracebacks import await_users, short
 from lamina._wire.rpcs import Rpc
 from lamina.errors import LaminaError, UnavailableError
 
@@ -54,13 +53,10 @@ class Shell:
         self._second_look = SecondLook()
         self._watches: WeakSet[Closable] = WeakSet()
 
+    @short
     async def run(self, flow: Flow[Result]) -> Result:
         """Do what a verb's flow asks for until it returns."""
-        try:
-            return await run(flow, self.perform)
-        except (LaminaError, KeyError) as error:
-            end_here(error)
-            raise
+        return await run(flow, self.perform)
 
     async def iterate(self, listing: Listing[Item]) -> AsyncIterator[Item]:
         """Read a listing as it is iterated over."""
@@ -76,8 +72,7 @@ class Shell:
             case Sleep(seconds):
                 return await asyncio.sleep(seconds)
             case Invoke(function, argument):
-                result = function(argument)
-                return await result if inspect.isawaitable(result) else result
+                return await await_users(function, argument)
             case Open() | Receive():
                 raise AssertionError("only a watch has a stream")
 

@@ -3,10 +3,9 @@
 from lamina._grpc.aio.runner import StreamRunner
 from lamina._grpc.aio.shell import Shell
 from lamina._mapping.entries import Entries
-from lamina._runtime.tracebacks import end_here
 from lamina._streams.verify import ChainWalk
 from lamina._streams.watch import WatchEnded
-from lamina.errors import DeadlineError, LaminaError
+from lamina.errors import DeadlineError
 from lamina.records import Version
 
 
@@ -22,9 +21,6 @@ async def walk_chain(shell: Shell, base: Entries) -> Version:
             pass
     except WatchEnded:
         raise DeadlineError(f"{walk.place}; the server was silent for too long") from None
-    except LaminaError as error:
-        end_here(error)
-        raise
     finally:
         await runner.close()
     return version

@@ -24,7 +24,6 @@ from lamina._runtime import forking
 from lamina._runtime.arguments import checked, seconds
 from lamina._runtime.forking import ForkSafeLock
 from lamina._runtime.public import public
-from lamina._runtime.tracebacks import end_here
 from lamina._settings.bound import BindOptions, Bound, OnInvalid, Settings
 from lamina.errors import InvalidError, LaminaError
 
@@ -61,11 +60,7 @@ class Live(LiveView, Reader):
         elif self._listener.has_seen(version):
             return
         limit = self._shell.session.timeout_seconds if timeout is None else seconds(timeout, "timeout=")
-        try:
-            self._subscription.wait(version, limit, self._check_open, self._listener)
-        except LaminaError as error:
-            end_here(error)
-            raise
+        self._subscription.wait(version, limit, self._check_open, self._listener)
 
     def carried(self, versions: Mapping[str, int]) -> Snapshot:
         """Return the version that a request carries, to be pinned: `live.pin(live.carried(versions))`.

@@ -19,7 +19,7 @@ from lamina._grpc.pool import Link, Owner, Pool
 from lamina._grpc.second_look import SecondLook
 from lamina._runtime.arguments import finished
 from lamina._runtime.forking import ForkGate, ForkSafeLock
-from lamina._runtime.tracebacks import end_here
+from lamina._runtime.tracebacks import call_users, short
 from lamina._wire.rpcs import Rpc
 from lamina.errors import LaminaError, UnavailableError
 
@@ -63,13 +63,10 @@ class Shell:
         self._lock = ForkSafeLock()
         self._watches: WeakSet[Closable] = WeakSet()
 
+    @short
     def run(self, flow: Flow[Result]) -> Result:
         """Do what a verb's flow asks for until it returns."""
-        try:
-            return run(flow, self.perform)
-        except (LaminaError, KeyError) as error:
-            end_here(error)
-            raise
+        return run(flow, self.perform)
 
     def iterate(self, listing: Listing[Item]) -> Iterator[Item]:
         """Read a listing as it is iterated over."""
@@ -84,7 +81,7 @@ class Shell:
             case Sleep(seconds):
                 return time.sleep(seconds)
             case Invoke(function, argument):
-                return finished(function(argument))
+                return finished(call_users(function, argument))
             case Open() | Receive():
                 raise AssertionError("only a watch has a stream")
 
@@ -155,14 +152,15 @@ class Shell:
                 return link.method(call.rpc)(call.request, timeout=call.timeout_seconds, metadata=self._metadata)
             except grpc.RpcError as error:
                 failure = self._failed(link, error)
+                if self._second_look.is_needed(error, link.address):
+                    failure = self._second_look.explain(error, link.address)
             except ValueError:  # closed for a fork, or by another thread, just now
                 failure = UnavailableError("the connection was closed")
         raise failure
 
     def _failed(self, link: Link[grpc.Channel], error: grpc.RpcError) -> LaminaError:
         """Return our error for gRPC's, and turn to another server if that one may do better."""
-        is_unclear = self._second_look.is_needed(error, link.address)
-        mapped = (self._second_look.explain if is_unclear else call_error)(error, link.address)
+        mapped = call_error(error, link.address)
         if another_may_do_better(mapped):
             self._pool.failed(link)
         return mapped

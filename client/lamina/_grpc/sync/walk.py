@@ -3,10 +3,9 @@
 from lamina._grpc.sync.runner import StreamRunner
 from lamina._grpc.sync.shell import Shell
 from lamina._mapping.entries import Entries
-from lamina._runtime.tracebacks import end_here
 from lamina._streams.verify import ChainWalk
 from lamina._streams.watch import Receiver, WatchEnded
-from lamina.errors import DeadlineError, LaminaError
+from lamina.errors import DeadlineError
 from lamina.records import Version
 
 
@@ -23,9 +22,6 @@ def walk_chain(shell: Shell, base: Entries, then: Receiver | None = None) -> Ver
             pass
     except WatchEnded:
         raise DeadlineError(f"{walk.place}; the server was silent for too long") from None
-    except LaminaError as error:
-        end_here(error)
-        raise
     finally:
         runner.close()
     return version

@@ -553,9 +553,9 @@ class TestRefresh:
         config, ours = draft(), session()
         config["x"] = 28
         with pytest.raises(lamina.InvalidError, match=r"edit needs a draft without changes, this one has 1 \('x'\)"):
-            Script().run(writes.begin_edit(ours, config._stage))
+            Script().run(writes.begin_edit(ours, config._stage, ""))
         config.discard()
-        Script(page(4, {"x": 1}), header(3)).run(writes.begin_edit(ours, config._stage))
+        Script(page(4, {"x": 1}), header(3)).run(writes.begin_edit(ours, config._stage, ""))
         assert config.version == 4
 
 

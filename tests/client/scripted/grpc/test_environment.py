@@ -1,6 +1,9 @@
 """The variables that a client is completed from: arguments win, and a name that means nothing is told."""
 
+import copy
+import inspect
 import logging
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -112,3 +115,48 @@ def test_a_name_that_means_nothing_is_told_once(
         "the environment has LAMINA_CA, which means nothing: is it LAMINA_TLS_CA?",
         "the environment has LAMINA_TOKENFILE, which means nothing: is it LAMINA_TOKEN_FILE?",
     ]
+
+
+def test_only_a_name_that_looks_like_it_is_asked_for(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    for name in ("LAMINA_FOO", "LAMINA_TOKEM", "LAMINA_"):
+        monkeypatch.setenv(name, "secret")
+    with caplog.at_level(logging.WARNING, "lamina"):
+        lamina.connect()
+    assert sorted(record.getMessage() for record in caplog.records) == [
+        "the environment has LAMINA_, which means nothing",
+        "the environment has LAMINA_FOO, which means nothing",
+        "the environment has LAMINA_TOKEM, which means nothing: is it LAMINA_TOKEN?",
+    ]
+
+
+@pytest.mark.parametrize("connect", [lamina.connect, aio.connect])
+def test_only_the_default_timeout_leaves_it_to_the_environment(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Also where the default went through somebody else's hands; and help shows it as the number that it is."""
+    default = inspect.signature(connect).parameters["timeout"].default
+    assert repr(default) == "10.0"
+    monkeypatch.setenv("LAMINA_TIMEOUT", "2.5")
+    assert connect(timeout=copy.deepcopy(default))._shell.session.timeout_seconds == 2.5
+    assert connect(timeout=pickle.loads(pickle.dumps(default)))._shell.session.timeout_seconds == 2.5
+    assert connect(timeout=10.0)._shell.session.timeout_seconds == 10
+    monkeypatch.delenv("LAMINA_TIMEOUT")
+    assert connect()._shell.session.timeout_seconds == 10
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        ({"timeout": True}, "timeout= is a number of seconds, not bool"),
+        ({"timeout": None}, "timeout= is a number of seconds, not None"),
+        ({"author": ""}, "author='' names nobody"),
+        ({"author": " "}, "author=' ' names nobody"),
+        ({"author": "ada\0"}, r"author= holds U\+0000"),
+        ({"author": "\ud800"}, "author= holds a lone surrogate"),
+        ({"target": "a\0b"}, r"target, such as 'localhost:7440', holds U\+0000"),
+    ],
+)
+@pytest.mark.parametrize("connect", [lamina.connect, aio.connect])
+def test_arguments_that_cannot_be_meant(connect: Any, options: dict[str, Any], said: str) -> None:
+    with pytest.raises((TypeError, lamina.InvalidError), match=said):
+        connect(**options)
