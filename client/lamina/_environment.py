@@ -1,6 +1,6 @@
-"""The variables that a client is completed from: the one place that reads them, for the SDK and the command line.
+"""The environment variables of a client. Only this file reads them, for the SDK and the command line.
 
-What an argument says wins. A name that begins with LAMINA_ and means nothing is told once, with the nearest that does.
+An argument wins over a variable. An unknown name that begins with LAMINA_ is logged once, with the nearest known name.
 """
 
 import os
@@ -23,7 +23,7 @@ OUTPUT: Final = "LAMINA_OUTPUT"
 
 NAMES: Final = (TARGET, TOKEN, TOKEN_FILE, *TLS_FILES.values(), PLAINTEXT, TIMEOUT, AUTHOR, CACHE_DIR, OUTPUT)
 _OTHERS: Final = ("LAMINA_SERVER_", "LAMINA_CHANGE_", "LAMINA_EXEC_", "LAMINA_BISECT_", "LAMINA_TEST_")
-"""How the names begin that the server has, that commands are given, and that the tests of Lamina itself have."""
+"""Prefixes of names that others use: the server, commands that `lamina` runs, and the tests of Lamina itself."""
 
 _SWITCHES: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
@@ -34,12 +34,12 @@ _told: set[str] = set()
 
 
 def text(name: str) -> str | None:
-    """Return what a variable says; None if it is not there or empty."""
+    """Return a variable's value; None if it is not set or empty."""
     return os.environ.get(name) or None
 
 
 def timeout() -> float | None:
-    """Return the seconds of LAMINA_TIMEOUT; InvalidError for what is no number."""
+    """Return the seconds of LAMINA_TIMEOUT; InvalidError if it is no number."""
     given = text(TIMEOUT)
     if given is None:
         return None
@@ -50,14 +50,14 @@ def timeout() -> float | None:
 
 
 def token() -> str | None:
-    """Return the token that LAMINA_TOKEN holds, else the file of LAMINA_TOKEN_FILE; InvalidError for a bad file."""
+    """Return the token in LAMINA_TOKEN, else the one in the file LAMINA_TOKEN_FILE; InvalidError for a bad file."""
     path = text(TOKEN_FILE)
     return text(TOKEN) or (path and read_token(path, TOKEN_FILE))
 
 
 def read_token(path: str | os.PathLike[str], source: str) -> str:
-    """Read a file that holds a token; InvalidError, naming the path and where it comes from, if it holds none."""
-    from pathlib import Path  # noqa: PLC0415 - for files alone
+    """Read a file that holds a token; InvalidError, with the path and its origin, if it holds none."""
+    from pathlib import Path  # noqa: PLC0415 - only for files
 
     try:
         found = Path(path).read_text(encoding="utf-8").strip()
@@ -76,7 +76,7 @@ def tls_files() -> dict[str, str]:
 
 
 def is_plaintext() -> bool:
-    """Return whether LAMINA_PLAINTEXT asks for no TLS; InvalidError for what is neither yes nor no."""
+    """Return whether LAMINA_PLAINTEXT asks for no TLS; InvalidError if the value is neither yes nor no."""
     given = os.environ.get(PLAINTEXT, "")
     if (switch := _SWITCHES.get(given.lower())) is None:
         raise InvalidError(f"{PLAINTEXT}={given!r} is neither 1 nor 0")
@@ -84,7 +84,7 @@ def is_plaintext() -> bool:
 
 
 def tell_unknown() -> None:
-    """Log a warning for each variable that looks like one of Lamina's and is none; once in a process."""
+    """Log a warning for each variable that looks like one of Lamina's but is none; once in a process."""
     for name in os.environ:
         if name.startswith("LAMINA_") and name not in {*NAMES, *_told} and not name.startswith(_OTHERS):
             _told.add(name)

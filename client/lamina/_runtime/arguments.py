@@ -1,4 +1,4 @@
-"""Checks of what users hand over, made when it comes, so that a mistake is told where it was made."""
+"""Checks of the users' arguments, made in the call itself, so that an error points at the mistake."""
 
 import inspect
 from collections.abc import Callable, Coroutine
@@ -23,13 +23,13 @@ def checked(function: Function, what: str, *, awaits: bool = False) -> Function:
 
 
 def check_text(value: object, what: str) -> None:
-    """Raise TypeError for what is neither text nor None."""
+    """Raise TypeError for an argument that is neither text nor None."""
     if not isinstance(value, str | None):
         raise TypeError(f"{what} is text, not {type(value).__name__}")
 
 
 def seconds(value: object, what: str) -> float:
-    """Return a number of seconds as a float; raise TypeError for what is no number."""
+    """Return a number of seconds as a float; raise TypeError if it is no number."""
     if isinstance(value, str) or not isinstance(value, SupportsFloat):
         raise TypeError(f"{what} is a number of seconds, not {_described(value)}")
     return float(value)

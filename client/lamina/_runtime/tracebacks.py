@@ -1,4 +1,4 @@
-"""Tracebacks that end at the user's line: how a failed verb works inside helps nobody who reads one."""
+"""Tracebacks that end at the user's line: the inner frames of a failed verb do not help the user."""
 
 from typing import Final
 

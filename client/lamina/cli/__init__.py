@@ -1,4 +1,4 @@
-"""The `lamina` command's way in; it must not import what only the extra brings before it knows that it is there."""
+"""The entry point of `lamina`. It must not import modules of the extra before it has checked that they exist."""
 
 import os
 import sys
@@ -19,14 +19,14 @@ def main() -> None:
         from lamina.cli.app import app  # noqa: PLC0415 - after the check above
 
         app.main(prog_name="lamina")
-    except KeyboardInterrupt:  # so early, or so late, that the command itself could not see it
+    except KeyboardInterrupt:  # before or after the command itself could handle it
         sys.exit(130)
 
 
 def _prepare_streams() -> None:
-    """Write UTF-8 whatever the locale, as files and other programs expect it; what was closed leads nowhere.
+    """Write UTF-8 in every locale, as files and other programs expect; a closed stream discards its output.
 
-    Standard input that was closed cannot be read: an end that comes at once would be taken for an empty file.
+    A closed standard input raises an error when it is read: otherwise it would look like an empty file.
     """
     nowhere = Path(os.devnull)
     sys.stdin = sys.stdin or nowhere.open("w", encoding="utf-8")
