@@ -1,5 +1,5 @@
 # The server in a container. It keeps its SQLite file in the volume /data and listens on every address of the container,
-# so it starts only once it has been told how to protect the wire: with TLS files, or by saying that plaintext is meant.
+# so it starts only with a choice of protection: TLS files, or --insecure-plaintext.
 #
 #   docker run -p 7440:7440 -v lamina:/data lamina serve --insecure-plaintext
 #   docker run -p 7440:7440 -e LAMINA_SERVER_DATABASE=postgresql://… -v ./tls:/tls:ro lamina serve --tls-cert … --tls-key …

@@ -1,7 +1,7 @@
 """Lamina: configuration that remembers every version. `lamina.connect()` is for threads, `lamina.aio` for asyncio.
 
-A name is brought from its module when it is first asked for: to import Lamina costs next to nothing, and gRPC is loaded
-by whoever connects, only the client that is used.
+A name is imported from its module on first use. So importing Lamina is cheap, `connect` loads gRPC, and a client that
+is not used is never loaded.
 """
 
 from importlib import import_module
@@ -83,10 +83,10 @@ _MODULES = {
     "records": ("MISSING", "Change", "ConfigInfo", "Conflict", "KeyChange", "ServerInfo", "Version", "VersionChanges"),
     "sync": ("Client", "Config", "Live", "Watch", "connect"),
 }
-"""Where names live. What ends with Error is in errors; `aio` is a module itself."""
+"""The module of each name. Names that end with Error are in `errors`; `aio` is a module itself."""
 
 
-if not TYPE_CHECKING:  # a checker would believe that there is every name
+if not TYPE_CHECKING:  # otherwise a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
         if name not in __all__:

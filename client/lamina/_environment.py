@@ -1,7 +1,7 @@
-"""The variables that a client is completed from: the one place that reads them, for the SDK and the command line.
+"""The environment variables of a client. Only this file reads them, for the SDK and the command line.
 
-What an argument says wins. A name that begins with LAMINA_ and means nothing is told once, with one
-that looks like it.
+An argument wins over a variable. An unknown name that begins with LAMINA_ is logged once, with a known name that looks
+like it.
 """
 
 import os
@@ -30,7 +30,7 @@ _ALIKE: Final = 0.5
 
 NAMES: Final = (TARGET, TOKEN, TOKEN_FILE, *TLS_FILES.values(), PLAINTEXT, TIMEOUT, AUTHOR, CACHE_DIR, OUTPUT)
 _OTHERS: Final = ("LAMINA_SERVER_", "LAMINA_CHANGE_", "LAMINA_EXEC_", "LAMINA_BISECT_", "LAMINA_TEST_")
-"""How the names begin that the server has, that commands are given, and that the tests of Lamina itself have."""
+"""Prefixes of names that others use: the server, commands that `lamina` runs, and the tests of Lamina itself."""
 
 _SWITCHES: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
@@ -52,17 +52,17 @@ def ignored() -> Generator[None, None, None]:
 
 
 def text(name: str) -> str | None:
-    """Return what a variable says; None if it is not there or empty."""
+    """Return a variable's value; None if it is not set or empty."""
     return given(name) or None
 
 
 def given(name: str) -> str | None:
-    """Return what a variable says, also if it is empty; None if it is not there."""
+    """Return a variable's value, which may be empty; None if it is not set."""
     return _variables.get().get(name)
 
 
 def timeout() -> float | None:
-    """Return the seconds of LAMINA_TIMEOUT; InvalidError for what is no number."""
+    """Return the seconds of LAMINA_TIMEOUT; InvalidError if it is no number."""
     seconds = text(TIMEOUT)
     if seconds is None:
         return None
@@ -73,14 +73,14 @@ def timeout() -> float | None:
 
 
 def token() -> str | None:
-    """Return the token that LAMINA_TOKEN holds, else the file of LAMINA_TOKEN_FILE; InvalidError for a bad file."""
+    """Return the token in LAMINA_TOKEN, else the one in the file LAMINA_TOKEN_FILE; InvalidError for a bad file."""
     path = text(TOKEN_FILE)
     return text(TOKEN) or (path and read_token(path, TOKEN_FILE))
 
 
 def read_token(path: str | os.PathLike[str], source: str) -> str:
-    """Read a file that holds a token; InvalidError, naming the path and where it comes from, if it holds none."""
-    from pathlib import Path  # noqa: PLC0415 - for files alone
+    """Read a file that holds a token; InvalidError, with the path and its origin, if it holds none."""
+    from pathlib import Path  # noqa: PLC0415 - only for files
 
     try:
         found = Path(path).read_text(encoding="utf-8").strip()
@@ -99,7 +99,7 @@ def tls_files() -> dict[str, str]:
 
 
 def is_plaintext() -> bool:
-    """Return whether LAMINA_PLAINTEXT asks for no TLS; InvalidError for what is neither yes nor no."""
+    """Return whether LAMINA_PLAINTEXT asks for no TLS; InvalidError if the value is neither yes nor no."""
     wish = given(PLAINTEXT) or ""
     if (switch := _SWITCHES.get(wish.lower())) is None:
         raise InvalidError(f"{PLAINTEXT}={wish!r} is neither 1 nor 0")
@@ -107,7 +107,7 @@ def is_plaintext() -> bool:
 
 
 def tell_unknown() -> None:
-    """Log a warning for each variable that looks like one of Lamina's and is none; once in a process."""
+    """Log a warning for each variable that looks like one of Lamina's but is none; once in a process."""
     for name in _variables.get():
         if name.startswith(_PREFIX) and name not in {*NAMES, *_told} and not name.startswith(_OTHERS):
             _told.add(name)

@@ -1,6 +1,6 @@
 """The client for asyncio: connect, Client and Config. sync.py is the same for threads, name by name.
 
-Awaited are the verbs that talk to a server; reading a config, staging changes, `changes`, `discard` and `origin` are
+The verbs that call a server are awaited. Reading a config, staging changes, `changes`, `discard` and `origin` are
 plain. `configs`, `log`, `history` and a watch are for `async for`; a client, `edit` and a watch for `async with`.
 The arguments, results and errors of each verb are described at length in sync.py.
 """
@@ -52,7 +52,7 @@ def connect(
 
 @public("lamina.aio")
 class Client(Uncopyable):
-    """As `lamina.Client`. Tasks may share it; in another event loop, or after a fork, it connects anew."""
+    """As `lamina.Client`. Tasks may share it; in another event loop, or after a fork, it connects again."""
 
     _instead = "connect again where it is needed"
 
@@ -83,11 +83,11 @@ class Client(Uncopyable):
         return await self._lives.open(name, default)
 
     async def server_info(self) -> ServerInfo:
-        """Ask which release of the server answers, and as whom it knows this client. Shows that a server is there."""
+        """Return the release of the server that answers, and the author that it has for this client."""
         return await self._shell.run(reads.server_info(self._shell.session))
 
     def configs(self, prefix: str = "") -> AsyncIterator[ConfigInfo]:
-        """List the configs whose names begin so, by name, reading page by page."""
+        """List the configs whose names begin with `prefix`, by name, reading page by page."""
         return self._shell.iterate(reads.configs(self._shell.session, prefix))
 
     async def close(self) -> None:

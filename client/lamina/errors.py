@@ -16,7 +16,7 @@
 
 Everything but an UnavailableError is definite: the attempt wrote nothing. After an UnavailableError a write may have
 happened or not; the same verb called again with the same content finds out, and does not write twice. Call again,
-too, if gRPC or a proxy has refused a try after an earlier one was cut: the earlier one may have been written.
+too, if gRPC or a proxy refused a try after the connection of an earlier one was lost: the earlier try may have written.
 """
 
 from collections.abc import Mapping
@@ -31,7 +31,7 @@ from lamina.records import Conflict
 class LaminaError(Exception):
     """The base of all errors of this library.
 
-    `reason` is the server's reason code, or "PROXY" if something on the way to the server has refused the call; else
+    `reason` is the server's reason code, or "PROXY" if a proxy on the way to the server has refused the call; else
     None. `request_id` is the id of the write that failed, to be found in the server's logs. The text names keys,
     versions and authors, never values.
     """
@@ -51,8 +51,8 @@ class InvalidError(LaminaError, ValueError):
 class SettingsError(InvalidError):
     """A version of a config does not fit the settings that are bound to it.
 
-    `problems` has for each key what kind of mistake it is, with the type that the class expects there, such as
-    "missing (expected str)". An empty key, or the prefix that is bound, stands for all of them together. Neither
+    `problems` has, for each key, the kind of problem and the type that the class expects, such as
+    "missing (expected str)". An empty key, or the bound prefix, stands for the object as a whole. Neither
     `problems` nor the text holds a value.
     """
 
@@ -77,9 +77,9 @@ class NotFoundError(LaminaError, LookupError):
 
 @public("lamina")
 class ConflictError(LaminaError):
-    """Others have changed what this draft changes, or depends on. Nothing was written; the draft is as it was.
+    """Others have changed keys that this draft changes or depends on. Nothing was written; the draft is unchanged.
 
-    `conflicts` has for each key its value before, its value now at version `head`, and the value that you wanted. Go on
+    `conflicts` has, for each key, its value before, its value at version `head`, and the value that you wanted. Go on
     with `config.refresh(resolve=...)` and commit again, or with `config.discard()`.
     """
 
@@ -104,7 +104,7 @@ class UnavailableError(LaminaError, ConnectionError):
 
 @public("lamina")
 class DeadlineError(UnavailableError, TimeoutError):
-    """The client's `timeout` passed before there was an answer."""
+    """The client's `timeout` has passed without an answer."""
 
 
 @public("lamina")
@@ -119,7 +119,7 @@ class PermissionDeniedError(LaminaError, PermissionError):
 
 @public("lamina")
 class LimitError(LaminaError):
-    """Something is larger, or more, than the server takes. `limit` and `actual` are None if the server did not say."""
+    """A size or a number is above the server's limit. `limit` and `actual` are None if the server did not name them."""
 
     def __init__(
         self,
@@ -137,14 +137,14 @@ class LimitError(LaminaError):
 
 @public("lamina")
 class ExistsError(LaminaError):
-    """There is a config of that name already."""
+    """A config with that name exists already."""
 
 
 @public("lamina")
 class CursorError(LaminaError):
     """The server's past is not the one that this client has seen, for instance after a backup was restored.
 
-    `cursor` is where this client stands; `head` is the server's newest version, None if the server did not say.
+    `cursor` is this client's position; `head` is the server's newest version, None if the server did not name it.
     """
 
     def __init__(
@@ -163,7 +163,7 @@ class CursorError(LaminaError):
 
 @public("lamina")
 class DataLossError(LaminaError):
-    """The stored data is not what was committed: the server, or `verify`, has found this out."""
+    """The stored data is not what was committed. The server or `verify` has found this."""
 
 
 REASONS: Final[Mapping[str, type[LaminaError]]] = MappingProxyType(
@@ -215,4 +215,4 @@ CODES: Final[Mapping[str, type[LaminaError]]] = MappingProxyType(
         "ABORTED": UnavailableError,
     }
 )
-"""The error of each status code that came without a reason: from gRPC itself, or from something on the way."""
+"""The error of each status code without a reason: from gRPC itself, or from a proxy on the way."""

@@ -3,14 +3,14 @@
     openfeature.api.set_provider(LaminaProvider("flags/prod"))
     openfeature.api.get_client().get_boolean_value("new-checkout", False)
 
-A flag's key is a config's key, and its value the flag's, the same for everybody: evaluation contexts are not looked at.
-Evaluating makes no call and waits for nothing, so the asynchronous methods are the same ones.
+A flag's key is a config's key, with the key's value, the same for everybody: evaluation contexts are ignored.
+An evaluation makes no call and never waits, so the asynchronous methods are the same ones.
 
-    value            as stored; an integer for a float flag becomes one, and nothing else becomes anything
+    value            as stored; an integer becomes a float for a float flag, and nothing else is converted
     variant          the flag's origin, the version that set its value: "17". The same variant is the same value
     reason           STATIC while the live is LIVE; else STALE: possibly out of date
     flag metadata    config, version (shown), origin; and flagSetId, OpenFeature's own name for the config
-    error code       FLAG_NOT_FOUND, TYPE_MISMATCH, or PROVIDER_NOT_READY as long as the config was never read
+    error code       FLAG_NOT_FOUND, TYPE_MISMATCH, or PROVIDER_NOT_READY until the config was read
 """
 
 import threading
@@ -32,25 +32,25 @@ from lamina.records import VersionChanges
 from lamina.sync import Client, Live, connect
 
 STATE_SECONDS: Final = 0.5
-"""Polling interval of the link's state, which has no event, and the pause between two tries to begin."""
+"""The polling interval of the live's state, which has no event, and the pause between two tries to begin."""
 
 _NOT_YET: Final = (UnavailableError, NotFoundError)
-"""What may be otherwise soon: a server that is away, a config that is still to be made."""
+"""Errors that may soon be over: there is no server, or no such config yet."""
 
 Flag = TypeVar("Flag")
 
 
 class LaminaProvider(AbstractProvider):
-    """Serves the keys of one config as flags, and tells of changes as they are committed.
+    """Serves the keys of one config as flags, and emits an event when flags change.
 
-    `prefix` is put before a flag's key to make it a config's key, so that flags may lie beside other settings. Without
-    a `client` it connects, as `lamina.connect()` does, and closes that again; a client that it is given stays open.
+    `prefix` and a flag's key together are a config's key, so that flags may lie beside other settings. Without a
+    `client` it connects, as `lamina.connect()` does, and closes that client again; a client that was given stays open.
 
-    `initialize` waits for the client's `timeout` at most. If no server answered by then, or if there is no such config
-    yet, it fails, as OpenFeature wants it, and goes on trying: PROVIDER_READY comes later, and until then flags have
-    the defaults of those who ask for them. With `default` it begins from that instead, as `client.live` does, and its
-    flags are STALE until there is a version of the config. Any other error is definite: PROVIDER_FATAL, or, if the
-    config was followed already, PROVIDER_ERROR, and flags stay as they were last.
+    `initialize` waits for the client's `timeout` at most. If no server has answered by then, or if there is no such
+    config yet, it fails, as OpenFeature requires, and tries again in the background: PROVIDER_READY comes later, and
+    until then flags have the caller's defaults. With `default` it begins from that instead, as `client.live` does, and
+    its flags are STALE until there is a version of the config. Any other error is definite: PROVIDER_FATAL, or, if the
+    config was followed already, PROVIDER_ERROR, and flags keep their last values.
 
     Within `with client.live(config).pin():`, of the same client, flags are of the pinned version, too.
     """
@@ -67,7 +67,7 @@ class LaminaProvider(AbstractProvider):
         self._config = config
         self._default = default
         if default is not None:
-            entries_of_default(config, default)  # refuses now what could not be one
+            entries_of_default(config, default)  # refuses a bad default now
         self._prefix = prefix
         self._given = client
         self._client = client
@@ -76,14 +76,14 @@ class LaminaProvider(AbstractProvider):
         self._over = threading.Event()
         self._process: object = None
 
-    # --- its life, as OpenFeature leads it ------------------------------------------------------
+    # --- the life cycle, which OpenFeature controls ---------------------------------------------
 
     def get_metadata(self) -> Metadata:
         """Return the provider's name."""
         return Metadata(name="Lamina")
 
     def initialize(self, evaluation_context: EvaluationContext) -> None:
-        """Read the config and begin to follow it."""
+        """Read the config and start following it."""
         self.shutdown()
         self._over = threading.Event()
         try:
@@ -97,7 +97,7 @@ class LaminaProvider(AbstractProvider):
         self._attend()
 
     def shutdown(self) -> None:
-        """Follow no more, and close what it opened."""
+        """Stop following, and close what it opened."""
         self._over.set()
         self._close()
 
@@ -116,7 +116,7 @@ class LaminaProvider(AbstractProvider):
             self._client.close()
             self._client = None
 
-    # --- what it tells --------------------------------------------------------------------------
+    # --- events ---------------------------------------------------------------------------------
 
     def _changed(self, version: VersionChanges) -> None:
         keys = [change.key for change in version.changes if change.key.startswith(self._prefix)]
@@ -126,7 +126,7 @@ class LaminaProvider(AbstractProvider):
             self.emit_provider_configuration_changed(ProviderEventDetails(flags_changed=flags, metadata=metadata))
 
     def _attend(self) -> None:
-        """Start the thread that polls the link's state; a forked child starts its own with the first flag it reads."""
+        """Start the thread that polls the live's state; a forked child starts its own with the first flag it reads."""
         self._process = forking.process
         threading.Thread(target=self._look_after, args=(self._over,), name="lamina-openfeature", daemon=True).start()
 
@@ -139,16 +139,16 @@ class LaminaProvider(AbstractProvider):
             except LaminaError as error:
                 if over.is_set():
                     return
-                # A fatal one would put flags to their defaults. What was read is still the best that is known.
+                # A fatal error would reset flags to their defaults. The values that were read are still better.
                 code = ErrorCode.PROVIDER_FATAL if self._live is None else ErrorCode.GENERAL
                 self.emit_provider_error(ProviderEventDetails(message=str(error), error_code=code))
                 return
 
     def _look(self, over: threading.Event) -> None:
-        """Emit an event if the link's state has changed since the last look. Try again to begin, if that failed."""
+        """Emit an event if the live's state has changed since the last poll. If `initialize` failed, try again."""
         if self._live is None:
             self._open()
-            if over.is_set():  # meanwhile, and it found nothing to close
+            if over.is_set():  # it has ended in the meantime, with nothing to close
                 self._close()
                 return
             self.emit_provider_ready(ProviderEventDetails())
@@ -164,7 +164,7 @@ class LaminaProvider(AbstractProvider):
             self.emit_provider_ready(ProviderEventDetails())
         self._is_stale = is_stale
 
-    # --- what it is asked for -------------------------------------------------------------------
+    # --- evaluation -----------------------------------------------------------------------------
 
     def resolve_boolean_details(
         self, flag_key: str, default_value: bool, evaluation_context: EvaluationContext | None = None
@@ -212,7 +212,7 @@ class LaminaProvider(AbstractProvider):
         origin = current.origin(key)
         if float in kinds and type(value) is int:
             value = float(value)
-        # Not just an instance: True is none of the whole numbers. Lists and dicts that are read are subclasses.
+        # Not only isinstance: True is an int in Python. Lists and dicts that are read are subclasses.
         if isinstance(value, bool) is not (bool in kinds) or not isinstance(value, kinds):
             named = " or ".join(kind.__name__ for kind in kinds)
             stored = type(value).__name__.removeprefix("Frozen").lower()

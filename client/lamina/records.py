@@ -1,4 +1,4 @@
-"""What the verbs return: frozen records of versions, changes and conflicts, in Python's types; they know no wire."""
+"""What the verbs return: frozen records of versions, changes and conflicts, with Python's types."""
 
 import copyreg
 from dataclasses import dataclass, field
@@ -12,7 +12,7 @@ from lamina._runtime.public import public
 class _Missing(Enum):
     """The type of MISSING: an enum, so that type checkers narrow by `is lamina.MISSING`."""
 
-    __module__ = "lamina"  # where `pickle` finds it, see below
+    __module__ = "lamina"  # where `pickle` finds it
 
     MISSING = "MISSING"
 
@@ -24,7 +24,7 @@ class _Missing(Enum):
 
 
 MISSING: Final = _Missing.MISSING
-"""Stands for no value: the key does not exist, which is not the same as a key that holds None. Falsy."""
+"""Stands for no value: the key does not exist, in contrast to a key with the value None. Falsy."""
 
 copyreg.pickle(_Missing, lambda missing: missing.name)  # copies and pickles are `lamina.MISSING` itself
 
@@ -55,7 +55,7 @@ class Version:
     changed_keys: tuple[str, ...] = field(default=(), repr=False)
     """The first 100 keys that this version changed."""
     source_config: str | None = field(default=None, repr=False)
-    """Where a fork came from: on its version 1."""
+    """The source of a fork, on the fork's version 1."""
     source_version: int | None = field(default=None, repr=False)
 
     def __index__(self) -> int:
@@ -94,7 +94,7 @@ class KeyChange:
 @public("lamina")
 @dataclass(frozen=True, slots=True)
 class VersionChanges:
-    """What one version changed, as far as a watch's filter matches, in key order."""
+    """The changes of one version that match a watch's filter, in key order."""
 
     version: int
     changes: tuple[KeyChange, ...]
@@ -107,7 +107,7 @@ class VersionChanges:
 @public("lamina")
 @dataclass(frozen=True, slots=True)
 class Conflict:
-    """One key that others changed. `base` is its value before, `theirs` now, `yours` as you wanted; MISSING if none.
+    """One key that others changed. `base` is its value before, `theirs` now, `yours` the one you wanted; or MISSING.
 
     `version` is the number of the version that set or deleted `theirs`, and `author` committed it.
     """
@@ -123,7 +123,7 @@ class Conflict:
 @public("lamina")
 @dataclass(frozen=True, slots=True)
 class ConfigInfo:
-    """One config, as listed: its head's number, and when that was committed."""
+    """One listed config: its head's number, and when that was committed."""
 
     name: str
     head: int
@@ -135,7 +135,7 @@ class ConfigInfo:
 @public("lamina")
 @dataclass(frozen=True, slots=True)
 class ServerInfo:
-    """What answered: its release, and the author that this client's writes have there."""
+    """The server that answered: its release, and the author of this client's writes there."""
 
     version: str
     author: str

@@ -43,11 +43,12 @@ def connect(
 
     `target` is "host:port", several of them with commas between, or "unix:path"; else localhost:7440. `tls` None is
     plaintext for this machine and TLS with the system's roots for any other; False is plaintext, True or a `lamina.TLS`
-    is TLS. `timeout` is in seconds, for each verb with all its retries and pages. `author` names who commits, on a
-    server that does not authenticate: else this system's user. `cache_dir` is where what is followed is kept, for
-    `live` to begin from while no server can be reached; else `lamina` in the user's cache directory; "" keeps nothing.
+    is TLS. `timeout` is in seconds, for each verb with all its retries and pages. `author` is the author of commits, on
+    a server that does not authenticate: by default this system's user. `cache_dir` is the folder of the last-known-good
+    files, from which `live` begins while no server can be reached: by default `lamina` in the user's cache directory;
+    "" turns them off.
 
-    What is not given is read from LAMINA_TARGET, LAMINA_TOKEN or LAMINA_TOKEN_FILE, LAMINA_TLS_CA, LAMINA_TLS_CERT and
+    Missing arguments are read from LAMINA_TARGET, LAMINA_TOKEN or LAMINA_TOKEN_FILE, LAMINA_TLS_CA, LAMINA_TLS_CERT and
     LAMINA_TLS_KEY or LAMINA_PLAINTEXT, LAMINA_TIMEOUT, LAMINA_AUTHOR and LAMINA_CACHE_DIR.
     """
     way = connection(target, token=token, tls=tls, timeout=timeout, author=author)
@@ -56,7 +57,7 @@ def connect(
 
 @public("lamina")
 class Client(Uncopyable):
-    """A way to one server, or several over one database. Threads may share it, and it survives a fork."""
+    """A client of one server, or of several over one database. Threads may share it, and it survives a fork."""
 
     _instead = "connect again where it is needed"
 
@@ -83,7 +84,7 @@ class Client(Uncopyable):
         If no server can be reached, it begins from the last-known-good file in `cache_dir`, else from `default`, else
         it raises UnavailableError. Servers that refuse are tried twice before that; a server that says nothing has the
         client's `timeout`. If there is no such config, it begins from `default`, if one is given. Its `state` is
-        OFFLINE then, which is logged, and it moves on by itself as soon as there is a server and the config. Any other
+        OFFLINE then, which is logged, and it moves to the head when there is a server and the config. Any other
         error is raised.
 
         All lives of one config share one stream. `close` it, or the client, to end that.
@@ -91,11 +92,11 @@ class Client(Uncopyable):
         return self._lives.open(name, default)
 
     def server_info(self) -> ServerInfo:
-        """Ask which release of the server answers, and as whom it knows this client. Shows that a server is there."""
+        """Return the release of the server that answers, and the author that it has for this client."""
         return self._shell.run(reads.server_info(self._shell.session))
 
     def configs(self, prefix: str = "") -> Iterator[ConfigInfo]:
-        """List the configs whose names begin so, by name, reading page by page."""
+        """List the configs whose names begin with `prefix`, by name, reading page by page."""
         return self._shell.iterate(reads.configs(self._shell.session, prefix))
 
     def close(self) -> None:

@@ -1,10 +1,10 @@
-"""A Lamina server in memory for the tests of your own code; it knows the SDK, and of the server just how to start it.
+"""A Lamina server in memory, for the tests of your own code; it knows the SDK, and how to start a server.
 
     with lamina.testing.server() as server:
         cfg = server.connect().config("payments/prod", create=True)
 
 It is the real server behind real gRPC, in this process, ready in milliseconds, and it needs the extra `lamina[server]`.
-With pytest there are the fixtures `lamina_server` and `lamina_config`, for each test a server of its own.
+With pytest there are the fixtures `lamina_server` and `lamina_config`; each test has its own server.
 """
 
 import sys
@@ -30,7 +30,7 @@ _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
 class Server:
-    """A server that a test controls. `lamina.testing.server()` and the fixture `lamina_server` give one."""
+    """A server that a test controls, from `lamina.testing.server()` or the fixture `lamina_server`."""
 
     def __init__(self, embedded: "EmbeddedServer", cache_dir: CacheDir = "") -> None:
         self._embedded = embedded
@@ -45,18 +45,18 @@ class Server:
 
     @property
     def calls(self) -> Counter[str]:
-        """How many calls of each method of the wire have come in, retries included: `server.calls["Commit"]`."""
+        """The number of received calls of each method, with retries: `server.calls["Commit"]`."""
         return self._embedded.failures.calls
 
     @property
     def now(self) -> datetime:
-        """What the server's clock says; a version committed next is dated by it."""
+        """The time of the server's clock, which dates the next version."""
         return _EPOCH + timedelta(microseconds=self._embedded.clock.now_us())
 
     def connect(self, **options: Any) -> Client:
-        """Connect a client, with the options of `lamina.connect`, that is closed with the server.
+        """Connect a client, with the options of `lamina.connect`; it is closed with the server.
 
-        What is not given is not read from the environment either, which says what other servers need.
+        No option is completed from the environment, whose variables are for other servers.
         """
         options.setdefault("cache_dir", self._cache_dir)
         with _environment.ignored():
@@ -64,7 +64,7 @@ class Server:
         return self._clients.enter_context(client)
 
     def set(self, config: str, values: Mapping[str, Value], message: str = "") -> Version:
-        """Commit these keys of a config, as somebody else would, and leave its others; make it if there is none."""
+        """Commit these keys of a config as another client, and leave its other keys; create the config if needed."""
         if self._own is None:
             self._own = self.connect(author="lamina.testing")
         theirs = self._own.config(config, create=True)
@@ -80,7 +80,7 @@ class Server:
         times: int = 1,
         after: bool = False,
     ) -> None:
-        """Make the next calls fail: so many `times`, those of one method, or of any.
+        """Make the next calls fail, `times` times, of one method or of any.
 
         `method` is one of the wire's: "Commit", "RevertConfig", "ForkConfig", "GetVersion" (opening, refreshing and
         reading), "ListVersions", "DiffVersions", "GetKeyHistory", "WatchKeyHistory", "ListConfigs",
@@ -88,11 +88,11 @@ class Server:
 
         `reason` is a reason code, such as "DISK_FULL" or "NOT_ALLOWED"; without one, "STORE_UNAVAILABLE", which the
         SDK tries again until its `timeout`. `code` instead is a bare status such as "UNKNOWN", as from a proxy on the
-        way. With `after`, the call is carried out first and its answer lost: what was written stays written.
+        way. With `after`, the call is carried out first and its answer is lost: a write stays written.
 
         Several of these calls take effect one after the other; `recover` drops what is left of them. ValueError for
-        what the server never does, such as refusing what it has written. For a conflict, `set` the key that your code
-        changes.
+        a failure that no server has, such as a refusal of a commit that was written. For a conflict, `set` the key
+        that your code changes.
         """
         self._embedded.failures.add(method, reason=reason, code=code, times=times, after=after)
 
@@ -101,7 +101,7 @@ class Server:
         self._embedded.failures.clear()
 
     def disconnect(self) -> None:
-        """Cut all connections now, with their calls and watches. Who connects again finds all data as it was."""
+        """Cut all connections now, with their calls and watches. All data stays."""
         with self.down():
             pass
 
@@ -118,16 +118,16 @@ class Server:
         try:
             yield
         finally:
-            if self._embedded.is_running:  # not closed meanwhile
+            if self._embedded.is_running:  # unless it was closed in the meantime
                 self._embedded.start()
 
     def advance(self, seconds: float) -> None:
-        """Move the server's clock ahead: what is committed later is dated later. Nothing sleeps, nothing times out."""
+        """Advance the server's clock, which dates later commits. Nothing sleeps, and nothing times out."""
         self._embedded.clock.advance(seconds)
 
     def close(self) -> None:
-        """End it, and the clients that it connected. A process forked from the server's own ends nothing."""
-        # As Python goes, the program has forgotten it, and its thread, that is stopped by then, would never answer.
+        """End the server, and the clients that it connected. In a forked child, do nothing."""
+        # At Python's exit, the program has forgotten to close it: its thread is stopped by then and would never answer.
         if sys.is_finalizing() or not self._embedded.is_running:
             return
         self._clients.close()
@@ -153,7 +153,7 @@ def server(*, cache_dir: CacheDir = "") -> Generator[Server, None, None]:
 
 
 def _start() -> "EmbeddedServer":
-    # Here, because the server is an extra, and takes longer to import than it takes to start.
+    # Imported here, because the server is an extra, and its import takes longer than its start.
     try:
         from lamina_server.testing.embedded import EmbeddedServer  # noqa: PLC0415
     except ModuleNotFoundError as error:

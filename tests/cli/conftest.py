@@ -1,4 +1,4 @@
-"""A server for these tests, on SQLite, for commands see no difference; and ways to run commands."""
+"""A server for these tests, and ways to run commands. It runs on SQLite: commands see no difference."""
 
 from collections.abc import Iterator
 
@@ -13,20 +13,20 @@ __all__ = ["config_name"]
 
 @pytest.fixture(scope="session")
 def target(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
-    """Where one server for the whole run is reached; use a `config_name` of your own on it."""
+    """The address of one server for the whole run; each test uses its own `config_name`."""
     with ServerProcess(f"sqlite:///{tmp_path_factory.mktemp('cli') / 'lamina.db'}") as server:
         yield server.target
 
 
 @pytest.fixture
 def cli(target: str) -> InProcess:
-    """The command, run in this process as ada: quick, and good for all that needs no real pipe or terminal."""
+    """The command, run in this process as ada: fast, for tests that need no real pipe or terminal."""
     return InProcess(target)
 
 
 @pytest.fixture
 def client(target: str) -> Iterator[lamina.Client]:
-    """The SDK, as bob: to prepare what commands find, and to look at what they did."""
+    """The SDK, as bob: it prepares configs for commands, and checks what the commands did."""
     with lamina.connect(target, author="bob") as client:
         yield client
 

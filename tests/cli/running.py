@@ -1,4 +1,4 @@
-"""Ways to run the command: within this process, as a process of its own, and on a terminal of its own."""
+"""Ways to run the command: in this process, as a separate process, and on a separate terminal."""
 
 import fcntl
 import os
@@ -28,12 +28,12 @@ from tests.support import absent
 
 LAMINA = Path(sys.executable).with_name("lamina")
 WAIT_SECONDS = 30.0
-"""Far above what anything here needs: a busy machine is no failure."""
+"""A limit far above what anything here needs, so that a busy machine is no failure."""
 _DRESSING = re.compile(r"\a|\x1b\[[0-9;?]*[a-zA-Z]|\x1b[=>]|\x1b\][^\a]*\a|\r")
 
 
 class InProcess:
-    """Runs the command line here, and sees that it exits as expected."""
+    """Runs the command in this process, and asserts its exit code."""
 
     def __init__(self, target: str) -> None:
         self.environment: dict[str, str | None] = {"LAMINA_TARGET": target, "LAMINA_AUTHOR": "ada"}
@@ -42,7 +42,7 @@ class InProcess:
         return self._run(arguments, code, stdin, environment)
 
     def out(self, *arguments: str, stdin: str | bytes = "", **environment: str) -> str:
-        """Give what it prints where all goes well."""
+        """Return what it prints if it succeeds."""
         return self._run(arguments, 0, stdin, environment).stdout
 
     def _run(self, arguments: tuple[str, ...], code: int, stdin: str | bytes, environment: dict[str, str]) -> Result:
@@ -55,9 +55,10 @@ class InProcess:
 
 
 def environment_of(target: str, **more: str) -> dict[str, str]:
-    """Give the environment of a process that is to find the command and the server."""
+    """Return the environment in which a process finds the command and the server."""
     path = f"{LAMINA.parent}{os.pathsep}{os.environ['PATH']}"
-    inherited = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}  # a server set it here
+    # A server in this process set it.
+    inherited = {name: value for name, value in os.environ.items() if name != "GRPC_VERBOSITY"}
     return {**inherited, "PATH": path, "LAMINA_TARGET": target, "LAMINA_AUTHOR": "ada", **more}
 
 
@@ -78,9 +79,9 @@ def run(
 
 
 def on_terminal(*arguments: str, target: str, code: int = 0, **environment: str) -> tuple[str, str]:
-    """Run the command in this process, but onto a terminal, 100 columns wide; give what it showed, plain and raw.
+    """Run the command in this process on a terminal, 100 columns wide; return what it showed, plain and raw.
 
-    A pager that it starts writes elsewhere: that takes a `Terminal`.
+    A pager that it starts does not write to this terminal: use a `Terminal` for that.
     """
     master, inner = pty.openpty()
     shown = bytearray()
@@ -103,7 +104,7 @@ def on_terminal(*arguments: str, target: str, code: int = 0, **environment: str)
 
 
 def _drain(master: int, into: bytearray) -> None:
-    with suppress(OSError):  # how Linux says that nobody has the terminal any more
+    with suppress(OSError):  # on Linux, this means that no process has the terminal any more
         while data := os.read(master, 65536):
             into.extend(data)
 
@@ -112,7 +113,7 @@ def _drain(master: int, into: bytearray) -> None:
 def started(
     *arguments: str | Path, target: str, program: Sequence[str | Path] = (LAMINA,), **environment: str
 ) -> "Iterator[subprocess.Popen[str]]":
-    """Run the command until the test is done with it. `env` undoes that a background job ignores ^C."""
+    """Run the command for the duration of the block. `env` resets ^C, which background jobs ignore."""
     process = subprocess.Popen(
         ["env", "--default-signal=INT", *program, *arguments],
         stdin=subprocess.DEVNULL,
@@ -127,18 +128,18 @@ def started(
             yield process
         finally:
             process.kill()
-            # What it started, too, in whatever group: a command of `exec` may be deaf to what ends `exec`.
+            # Kill its children in other groups too: a command of `exec` may ignore the signals that end `exec`.
             subprocess.run(["pkill", "-KILL", "-s", str(process.pid)], check=False)
 
 
 def line_of(process: "subprocess.Popen[str]") -> str:
-    """Wait for the next line that it prints."""
+    """Wait for the next line of output, and return it."""
     assert process.stdout is not None
     return process.stdout.readline()
 
 
 def end_of(process: "subprocess.Popen[str]", number: int | None = None) -> tuple[int, str, str]:
-    """Send a signal, and wait until all that could still write is gone; give exit code, stdout and stderr."""
+    """Send a signal, and wait until no process can still write; return exit code, stdout and stderr."""
     if number is not None:
         process.send_signal(number)
     assert process.stdout is not None
@@ -148,9 +149,9 @@ def end_of(process: "subprocess.Popen[str]", number: int | None = None) -> tuple
 
 
 class Terminal:
-    """A program on a terminal of its own, 100 columns wide: what it shows, and keys for it.
+    """A program on a separate terminal, 100 columns wide: it has its output, and presses keys.
 
-    Waits for what is to be seen, never for a time.
+    It waits for text, never for a time.
     """
 
     def __init__(self, *program: str | Path, target: str, **environment: str) -> None:
@@ -159,7 +160,7 @@ class Terminal:
                 absent(tool, f"it is in {remedy}")
         self._master, inner = pty.openpty()
         fcntl.ioctl(inner, termios.TIOCSWINSZ, struct.pack("HHHH", 40, 100, 0, 0))
-        # setsid gives it the terminal as its own, so that ^C reaches it; env undoes that a background job ignores ^C.
+        # With setsid, ^C in the terminal reaches it. `env` resets ^C, which background jobs ignore.
         prefix = ["setsid", "--ctty", "env", "--default-signal=INT"]
         self._process = subprocess.Popen(
             [*prefix, *program],
@@ -173,11 +174,11 @@ class Terminal:
 
     @property
     def shown(self) -> str:
-        """All that was shown so far, without colours and cursor movements."""
+        """The text that was shown so far, without colours and cursor movements."""
         return _DRESSING.sub("", self.raw)
 
     def until(self, text: str) -> str:
-        """Wait until a text has been shown; give all that was."""
+        """Wait until a text has been shown; return everything that was shown."""
         end = time.monotonic() + WAIT_SECONDS
         while text not in self.shown:
             ready, _, _ = select.select([self._master], [], [], max(end - time.monotonic(), 0))
@@ -189,11 +190,11 @@ class Terminal:
         os.write(self._master, keys.encode())
 
     def forget(self) -> None:
-        """Begin anew with what is shown."""
+        """Forget what was shown so far."""
         self.raw = ""
 
     def wait(self) -> int:
-        """Wait for its end; give its exit code."""
+        """Wait for its end, and return its exit code."""
         while self._read():
             pass
         return self._process.wait(WAIT_SECONDS)
@@ -201,7 +202,7 @@ class Terminal:
     def _read(self) -> bool:
         try:
             data = os.read(self._master, 65536)
-        except OSError:  # how Linux says that nobody has the terminal any more
+        except OSError:  # on Linux, this means that no process has the terminal any more
             return False
         self.raw += data.decode(errors="replace")
         return bool(data)
@@ -217,6 +218,6 @@ class Terminal:
 
 
 def conflict_line(result: "Result | subprocess.CompletedProcess[str]", key: str) -> str:
-    """Give a key's line of the table of conflicts."""
+    """Return a key's line of the table of conflicts."""
     (line,) = [line for line in result.stderr.splitlines() if line.startswith(f"  {key} ")]
     return line

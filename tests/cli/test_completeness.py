@@ -1,4 +1,4 @@
-"""Nothing of the SDK is out of the command line's reach unseen, and each of its errors has an exit code."""
+"""The command line covers every verb of the SDK or has a reason not to, and each error has an exit code."""
 
 import inspect
 from collections.abc import MutableMapping
@@ -57,7 +57,7 @@ EXIT_CODES = {
 }
 
 
-def test_each_verb_of_the_sdk_has_one_here_or_a_reason() -> None:
+def test_each_verb_of_the_sdk_has_a_command_or_a_reason() -> None:
     public = {name for kind in (lamina.Client, lamina.Config) for name in dir(kind) if not name.startswith("_")}
     assert public - set(dir(MutableMapping)) - {"popitem"} <= VERBS_OF_THE_SDK.keys() | EXCEPTIONS.keys()
     assert set(VERBS_OF_THE_SDK.values()) <= VERBS.keys()
@@ -71,7 +71,7 @@ def test_each_error_has_an_exit_code() -> None:
 
 
 @pytest.mark.parametrize("kind", EXIT_CODES)
-def test_each_error_ends_in_one_text_without_a_traceback(
+def test_each_error_is_printed_without_a_traceback(
     kind: type[lamina.LaminaError], capsys: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(click.exceptions.Exit) as ended, errors.boundary(click.Context(app)):
@@ -82,17 +82,17 @@ def test_each_error_ends_in_one_text_without_a_traceback(
     assert "what happened\\x1b[31m\n" in said
 
 
-def test_many_conflicts_are_counted(capsys: pytest.CaptureFixture[str]) -> None:
+def test_only_some_of_many_conflicts_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     conflicts = {f"k{n:02}": lamina.Conflict(f"k{n:02}", 1, lamina.MISSING, 3, 7, "") for n in range(12)}
     with pytest.raises(click.exceptions.Exit), errors.boundary(click.Context(app)):
         raise lamina.ConflictError("moved on", conflicts=conflicts)
     lines = capsys.readouterr().err.splitlines()
     assert lines[1].split() == ["key", "base", "theirs", "yours", "changed", "by"]
-    assert lines[2] == "  k00  1             3      somebody in version 7"  # theirs has none
+    assert lines[2] == "  k00  1             3      somebody in version 7"  # their side has no value
     assert lines[-1] == "  and 2 more"
 
 
-def test_no_option_or_argument_has_the_name_of_a_shared_one() -> None:
+def test_no_option_or_argument_has_the_name_of_a_shared_option() -> None:
     for name in VERBS:
         command = app.get_command(click.Context(app), name)
         assert isinstance(command, Verb)
@@ -100,7 +100,7 @@ def test_no_option_or_argument_has_the_name_of_a_shared_one() -> None:
         assert len(names) == len(set(names)), name
 
 
-def test_the_outputs_that_the_group_takes_are_those_of_the_verbs() -> None:
+def test_the_group_accepts_the_outputs_of_all_verbs() -> None:
     commands = [app.get_command(click.Context(app), name) for name in VERBS]
     outputs = {output for command in commands if isinstance(command, Verb) for output in command.outputs}
     (option,) = [parameter for parameter in app.params if parameter.name == "output"]

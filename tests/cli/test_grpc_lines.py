@@ -1,4 +1,4 @@
-"""gRPC's own lines stand on no terminal, unless somebody asks for them."""
+"""gRPC's own log lines are not printed unless GRPC_VERBOSITY asks for them."""
 
 import socket
 import ssl
@@ -20,7 +20,9 @@ def untrusted() -> ssl.SSLContext:
 
 
 @pytest.mark.parametrize(("asked", "begins"), [({}, False), ({"GRPC_VERBOSITY": "INFO"}, True)])
-def test_of_the_command(untrusted: ssl.SSLContext, tmp_path: Path, asked: dict[str, str], begins: bool) -> None:
+def test_the_command_prints_grpc_s_lines_only_on_demand(
+    untrusted: ssl.SSLContext, tmp_path: Path, asked: dict[str, str], begins: bool
+) -> None:
     ca = tmp_path / "ca.pem"
     trustme.CA().cert_pem.write_to_path(str(ca))
     with Peer(untrusted) as peer:
@@ -33,24 +35,25 @@ def test_of_the_command(untrusted: ssl.SSLContext, tmp_path: Path, asked: dict[s
     assert begins or all(line.startswith("lamina: ") for line in done.stderr.splitlines())
 
 
-def test_a_command_of_exec_does_not_inherit_that(target: str, config_name: str) -> None:
+def test_a_command_of_exec_does_not_inherit_the_variable(target: str, config_name: str) -> None:
     run("set", config_name, "x=1", "--create", target=target)
     shown = run("exec", config_name, "--", "sh", "-c", "echo ${GRPC_VERBOSITY-unset}", target=target)
     assert shown.stdout == "unset\n"
 
 
 @pytest.mark.parametrize(("asked", "begins"), [("NONE", False), ("INFO", True), (None, False)])
-def test_of_the_server(asked: str | None, begins: bool, tmp_path: Path) -> None:
-    """A client that speaks no TLS to a server that does."""
+def test_the_server_prints_grpc_s_lines_only_on_demand(asked: str | None, begins: bool, tmp_path: Path) -> None:
+    """A client without TLS connects to a server with TLS."""
     own, cert, key = trustme.CA().issue_cert("localhost"), tmp_path / "cert.pem", tmp_path / "key.pem"
     own.cert_chain_pems[0].write_to_path(str(cert))
     own.private_key_pem.write_to_path(str(key))
-    environment = {"PYTHONUNBUFFERED": "1"} if asked is None else {"GRPC_VERBOSITY": asked}  # so it is a new process
+    # With any setting, a new process is started.
+    environment = {"PYTHONUNBUFFERED": "1"} if asked is None else {"GRPC_VERBOSITY": asked}
     with ServerProcess("sqlite://", "--tls-cert", str(cert), "--tls-key", str(key), **environment) as server:
         host, _, port = server.target.rpartition(":")
         with socket.create_connection((host, int(port))) as client:
             client.sendall(b"GET / HTTP/1.1\r\n\r\n")
             while client.recv(1 << 16):
-                pass  # until it hangs up
+                pass  # until the server hangs up
         server.stop()
         assert ("Handshake failed" in server.log) == begins, server.log

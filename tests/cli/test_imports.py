@@ -1,4 +1,4 @@
-"""The command line stands on the SDK's public names alone, as anybody's program would."""
+"""The command line imports only public names of the SDK, as a user's program would."""
 
 import ast
 from collections.abc import Iterator
@@ -35,7 +35,7 @@ def used(tree: ast.AST) -> set[str]:
     }
 
 
-def test_it_imports_public_names_alone() -> None:
+def test_the_command_line_imports_only_public_names() -> None:
     trees = {path.name: ast.parse(path.read_text(encoding="utf-8")) for path in SOURCES}
     assert len(trees) > 20
     wrong = {name: module for name, tree in trees.items() for module in imported(tree) if not is_allowed(module)}

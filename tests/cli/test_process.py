@@ -1,4 +1,4 @@
-"""The installed command as a process: streams, pipes, Ctrl-C, locales, what it imports, and doing without the extra."""
+"""The installed command as a process: streams, pipes, Ctrl-C, locales, imports, and an install without the extra."""
 
 import signal
 import socket
@@ -14,12 +14,12 @@ from tests.cli.running import LAMINA, WAIT_SECONDS, environment_of, line_of, run
 HEAVY = {"rich", "ruamel", "tomli_w"}
 
 
-def test_ctrl_c_while_waiting_for_a_server() -> None:
+def test_ctrl_c_ends_a_command_that_waits_for_a_server() -> None:
     with socket.create_server(("127.0.0.1", 0)) as silent:
         silent.settimeout(WAIT_SECONDS)
         target = f"127.0.0.1:{silent.getsockname()[1]}"
         with started("--timeout", "30", "log", "a", target=target) as process:
-            connection, _ = silent.accept()  # now it waits for an answer that never comes
+            connection, _ = silent.accept()  # the command now waits for an answer that never comes
             with connection:
                 process.send_signal(signal.SIGINT)
                 _, said = process.communicate(timeout=WAIT_SECONDS)
@@ -41,7 +41,7 @@ def test_a_closed_pipe_ends_quietly(target: str, shop: lamina.Config, output: st
         assert process.wait(WAIT_SECONDS) == 0
 
 
-def test_closed_and_full_streams(target: str, shop: lamina.Config) -> None:
+def test_closed_and_full_streams_have_exit_codes(target: str, shop: lamina.Config) -> None:
     def shell(line: str) -> "subprocess.CompletedProcess[str]":
         program = ["sh", "-c", line.replace("CONFIG", shop.name)]
         return subprocess.run(program, env=environment_of(target), capture_output=True, text=True, check=False)
@@ -49,7 +49,7 @@ def test_closed_and_full_streams(target: str, shop: lamina.Config) -> None:
     closed = shell("lamina get CONFIG >&-")
     assert (closed.returncode, closed.stderr) == (1, "lamina: standard output is closed\n")
     assert shell("lamina get CONFIG nope 2>&-").returncode == 4
-    assert shell("lamina set CONFIG in=@- <&-").returncode == 2  # it is no empty text
+    assert shell("lamina set CONFIG in=@- <&-").returncode == 2  # a closed stream is no empty text
     full = shell("lamina get CONFIG >/dev/full")
     assert (full.returncode, full.stderr) == (1, "lamina: No space left on device\n")
     help_closed, help_full = shell("lamina --help >&-"), shell("lamina --version >/dev/full")
@@ -73,12 +73,12 @@ def test_the_module_is_the_same_command(target: str) -> None:
     assert done.stdout == run("--help", target=target).stdout
 
 
-def test_version(target: str) -> None:
+def test_version_prints_the_version(target: str) -> None:
     assert run("--version", target=target).stdout.startswith("lamina 0.")
 
 
 @pytest.mark.parametrize("missing", ["click", "rich", "ruamel.yaml", "ruamel", "tomli_w"])
-def test_without_the_extra_it_says_what_to_install(missing: str) -> None:
+def test_without_the_extra_the_error_says_what_to_install(missing: str) -> None:
     code = f"""
 import sys
 sys.modules[{missing!r}] = None
@@ -94,7 +94,7 @@ finally:
     assert done.stdout == "[]\n"
 
 
-def test_help_imports_nothing_that_is_slow() -> None:
+def test_help_imports_no_slow_module() -> None:
     code = f"""
 import sys
 from lamina.cli.app import app

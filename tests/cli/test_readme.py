@@ -1,4 +1,4 @@
-"""The command line's README says all that the commands have, and nothing that they have not."""
+"""The command line's README has every verb, option, variable and exit code, and no others."""
 
 import re
 from collections.abc import Iterable
@@ -17,7 +17,7 @@ from lamina.cli.arguments.options import SharedOption, shared_options
 README = (Path(lamina.cli.__file__).parent / "README.md").read_text(encoding="utf-8")
 WRITERS = {"-m", "--message", "--dry-run", "--exit-code", "--base"}
 GIVEN = ("LAMINA_CHANGE_", "LAMINA_EXEC_", "LAMINA_BISECT_")
-"""Variables that commands are given, and no `lamina` reads."""
+"""Variables that commands receive, and that `lamina` does not read."""
 HELP = {"-h", "--help"}
 
 
@@ -32,14 +32,14 @@ def synopsis(name: str) -> str:
 
 
 def section(heading: str) -> str:
-    """Give what stands below a heading, up to the next one."""
+    """Return the text below a heading, up to the next one."""
     _, found, rest = README.partition(f"\n{heading}\n")
     assert found, f"no heading {heading}"
     return re.split(r"\n##", rest, maxsplit=1)[0]
 
 
 def tabled(text: str) -> set[str]:
-    """Give the options that begin a row of a table."""
+    """Return the options that begin a row of a table."""
     rows = re.findall(r"^\| (`-.*?) \|", text, re.MULTILINE)
     return {option for row in rows for option in re.findall(r"`(--?[a-z-]+)", row)}
 
@@ -61,21 +61,21 @@ def test_no_other_verb_has_a_section() -> None:
     assert set(re.findall(r"^### `lamina ([a-z]+)", README, re.MULTILINE)) == set(VERBS)
 
 
-def test_what_all_have_in_common() -> None:
+def test_the_readme_has_the_shared_options() -> None:
     assert tabled(section("## Writing")) == WRITERS
     assert tabled(section("## Connection")) == names(shared_options(from_environment=True))
     for option in {*names(app.params), *HELP} - tabled(section("## Connection")):
         assert f"{option}`" in section("## Connection"), option
 
 
-def test_environment() -> None:
+def test_the_readme_has_the_environment_variables() -> None:
     named = set(re.findall(r"LAMINA_[A-Z_]+", README))
     assert {name for name in named if not name.startswith(GIVEN)} == set(_environment.NAMES)
     by_options = {str(option.envvar) for option in shared_options(from_environment=True) if option.envvar}
-    assert by_options == set(_environment.NAMES) - {_environment.TOKEN, _environment.CACHE_DIR}  # no arguments
+    assert by_options == set(_environment.NAMES) - {_environment.TOKEN, _environment.CACHE_DIR}  # these have no option
 
 
-def test_exit_codes() -> None:
+def test_the_readme_has_the_exit_codes() -> None:
     codes = {errors.REFUSED, errors.USAGE, errors.CONFLICT, errors.NOT_FOUND, errors.UNAVAILABLE, errors.INTERRUPTED}
     assert {int(code) for code in re.findall(r"^\| (\d+) \|", section("## Exit codes"), re.MULTILINE)} == {0, *codes}
 
@@ -83,5 +83,5 @@ def test_exit_codes() -> None:
 @pytest.mark.parametrize("name", VERBS)
 def test_help_explains_each_verb(name: str) -> None:
     text = verb(name).get_help(click.Context(verb(name), info_name=name))
-    assert "\\b" not in text  # click's mark, as it stands in a docstring
+    assert "\\b" not in text  # click's mark in a docstring
     assert VERBS[name][1]

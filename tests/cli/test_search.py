@@ -1,4 +1,4 @@
-"""The search by itself: first bad versions among skipped ones, and sets that nothing can be taken from."""
+"""The search alone: the first bad version, with skipped ones, and the smallest set of bad keys."""
 
 from itertools import combinations
 from math import ceil, log2
@@ -12,7 +12,7 @@ GOOD, BAD, SKIPPED = Verdict.GOOD, Verdict.BAD, Verdict.SKIPPED
 
 
 @given(good=st.integers(0, 10**6), rising=st.integers(1, 10**6), data=st.data())
-def test_the_first_bad_one_by_halving(good: int, rising: int, data: st.DataObject) -> None:
+def test_the_first_bad_number_is_found_by_halving(good: int, rising: int, data: st.DataObject) -> None:
     bad = good + rising
     first = data.draw(st.integers(good + 1, bad))
     asked: list[int] = []
@@ -28,8 +28,8 @@ def test_the_first_bad_one_by_halving(good: int, rising: int, data: st.DataObjec
 
 
 @given(verdicts=st.lists(st.sampled_from(Verdict), max_size=40))
-def test_a_step_whatever_the_verdicts(verdicts: list[Verdict]) -> None:
-    """It need not be the only step: from a good one to a bad one, between which nothing could be told."""
+def test_a_step_from_good_to_bad_is_found_for_any_verdicts(verdicts: list[Verdict]) -> None:
+    """It finds a good version and a later bad one, and every version between them was skipped."""
     row = [GOOD, *verdicts, BAD]
     asked: list[int] = []
 
@@ -43,13 +43,13 @@ def test_a_step_whatever_the_verdicts(verdicts: list[Verdict]) -> None:
     assert len(set(asked)) == len(asked)
 
 
-def test_without_anything_between() -> None:
+def test_neighbours_need_no_search() -> None:
     assert first_bad(3, 4, lambda _number: SKIPPED) == Step(3, 4)
 
 
 @given(number=st.integers(1, 12), data=st.data())
-def test_no_single_thing_can_be_taken_out(number: int, data: st.DataObject) -> None:
-    """Even if the judge is of no system at all: each set has a verdict of its own."""
+def test_no_item_can_be_removed_from_the_result(number: int, data: st.DataObject) -> None:
+    """Each set may have a random verdict."""
     things = list(range(number))
     verdicts: dict[frozenset[int], Verdict] = {frozenset(things): BAD, frozenset(): GOOD}
     asked: list[frozenset[int]] = []
@@ -64,12 +64,12 @@ def test_no_single_thing_can_be_taken_out(number: int, data: st.DataObject) -> N
     assert found == sorted(found)
     assert verdicts[frozenset(found)] is BAD
     for taken in found:
-        assert verdicts[frozenset(found) - {taken}] is not BAD  # so it was asked, or is the empty set
+        assert verdicts[frozenset(found) - {taken}] is not BAD  # so the judge has tried it, or it is the empty set
     assert len(set(asked)) == len(asked)
 
 
 @given(number=st.integers(1, 60), culprits=st.sets(st.integers(0, 59), min_size=1, max_size=5))
-def test_things_that_are_bad_together(number: int, culprits: set[int]) -> None:
+def test_items_that_are_only_bad_together_are_found(number: int, culprits: set[int]) -> None:
     culprits = {culprit % number for culprit in culprits}
     asked = 0
 
@@ -83,6 +83,6 @@ def test_things_that_are_bad_together(number: int, culprits: set[int]) -> None:
         assert asked <= 2 * ceil(log2(number))
 
 
-def test_any_two_of_four() -> None:
+def test_any_two_of_four_items_are_found() -> None:
     bad = set(map(frozenset, combinations("abcd", 2)))
     assert len(smallest_bad("abcd", lambda part: BAD if any(part >= pair for pair in bad) else GOOD)) == 2

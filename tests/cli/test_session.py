@@ -1,4 +1,4 @@
-"""What the connection's options and the environment make of the client."""
+"""The client is made from the connection's options and the environment."""
 
 from pathlib import Path
 from typing import Any
@@ -17,7 +17,7 @@ AS_CLIENT = {"metadata": {"lamina-author": "ada", "authorization": "Bearer t0ken
 
 @pytest.fixture
 def clients(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
-    """What each client of a verb was made with; none of them gets anywhere."""
+    """The arguments of each client that a verb makes; `connect` then fails."""
     made: list[dict[str, Any]] = []
     connect = lamina.connect
 
@@ -55,7 +55,7 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
         (["--tls-cert", "CERT"], [], {"LAMINA_TLS_KEY": "KEY"}, {"tls": {"cert": "CERT", "key": "KEY"}}),
     ],
 )
-def test_options_and_environment(
+def test_the_client_is_made_from_options_and_environment(
     clients: list[dict[str, Any]],
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
@@ -76,12 +76,12 @@ def test_options_and_environment(
     assert clients == [DEFAULTS | expected]
 
 
-def test_a_token_is_no_argument(clients: list[dict[str, Any]]) -> None:
+def test_a_token_is_not_accepted_as_an_option(clients: list[dict[str, Any]]) -> None:
     InProcess(TARGET)("log", "config", "--token", "t0ken", code=2)
     assert clients == []
 
 
-def test_a_variable_that_means_nothing_is_told_to_people(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_misspelled_variable_is_reported(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAMINA_TIMEOT", "7")
     said = InProcess("localhost:1")("log", "config", "--timeout", "0.1", code=5).stderr
     assert "lamina: the environment has LAMINA_TIMEOT, which means nothing: is it LAMINA_TIMEOUT?" in said

@@ -1,4 +1,4 @@
-"""Things that tests of the client need made: entries, versions, a script of replies."""
+"""Builders for the tests of the client: entries, versions, a script of replies."""
 
 from collections.abc import Callable, Mapping
 from datetime import UTC, datetime
@@ -49,7 +49,7 @@ def page(number: int, content: Mapping[str, Any], **fields: Any) -> pb.ConfigVer
 
 
 def entries(content: Mapping[str, Any], *, version: int = 1, origins: Mapping[str, int] | None = None) -> Entries:
-    """Make a version's entries; an origin is that version unless told otherwise."""
+    """Make a version's entries; the origin is that version unless `origins` has another."""
     origins = origins or {}
     messages = {key: entry(key, content[key], origins.get(key, version)) for key in sorted(content)}
     return Entries(version_of(header(version)), messages)
@@ -71,15 +71,15 @@ def session(
     servers: int = 1,
     uniform: Callable[[float, float], float] = lambda _low, high: high,
 ) -> Session:
-    """Make a session without chance: every pause is as long as it may be, request ids count up."""
+    """Make a session without randomness: every pause has its full length, and request ids count up."""
     ids = iter(range(1, 1000))
     return Session(timeout, clock=Clock(), uniform=uniform, new_request_id=lambda: f"id-{next(ids)}", servers=servers)
 
 
 class Script:
-    """Runs a flow against what a server would answer, in order, and keeps what it was asked.
+    """Runs a flow against a list of answers, in order, and keeps the requests.
 
-    An answer is a message, an error to raise, or a function of the request that gives either.
+    An answer is a message, an error to raise, or a function that makes one of these from the request.
     """
 
     def __init__(self, *answers: Any) -> None:
@@ -103,7 +103,7 @@ class Script:
             return value
 
     def done(self) -> None:
-        """Assert that everything was asked for."""
+        """Assert that the flow has taken every answer."""
         assert self.answers == []
 
     def _perform(self, effect: Effect, session: Session | None) -> Any:

@@ -13,7 +13,7 @@ __all__ = ["config_name", "sdk", "server", "target"]
 
 @pytest.fixture(params=["sync", "aio"])
 async def sdk(request: pytest.FixtureRequest) -> AsyncIterator[Sdk]:
-    """One of the two clients, behind one manner of use; what it connected is closed after the test."""
+    """One of the two clients, used in the same way; its connections are closed after the test."""
     made = Sdk(request.param)
     yield made
     await made.close()

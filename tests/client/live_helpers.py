@@ -1,4 +1,4 @@
-"""What the tests of lives say most: commit and wait, and a callback that notes what it is called with."""
+"""Helpers for the tests of lives: commit and wait, and a callback that records its calls."""
 
 import asyncio
 import threading
@@ -13,7 +13,7 @@ from lamina._live.cache import Cache
 from tests.client.sdk import Sdk, of
 
 SECONDS = 30
-"""Far more than anything takes here."""
+"""A limit far above what anything takes here."""
 
 
 async def put(cfg: Any, **values: Any) -> lamina.Version:
@@ -24,7 +24,7 @@ async def put(cfg: Any, **values: Any) -> lamina.Version:
 
 
 async def reach(live: Any, version: Any) -> None:
-    """Wait as a user would; a blocking one in a thread."""
+    """Wait for a version as a user would; a blocking wait runs in a thread."""
     if isinstance(live, lamina.Live):
         await asyncio.to_thread(live.wait, version, SECONDS)
     else:
@@ -39,7 +39,7 @@ async def put_and_reach(live: Any, cfg: Any, **values: Any) -> lamina.Version:
 
 @asynccontextmanager
 async def until(is_so: Callable[[], bool]) -> AsyncIterator[None]:
-    """Wait, after the block, until something is so, which nothing tells of."""
+    """Wait, after the block, until a condition holds for which there is no event."""
     yield
     async with asyncio.timeout(SECONDS):
         while not is_so():  # noqa: ASYNC110 - a state has no event
@@ -47,13 +47,13 @@ async def until(is_so: Callable[[], bool]) -> AsyncIterator[None]:
 
 
 def lives_of(client: Any, **options: Any) -> Any:
-    """Make a registry of lives beside a client's own, with limits of its own; `open(name, None)` follows a config."""
+    """Make a second registry of lives for a client, with other limits; `open(name, None)` follows a config."""
     registry = LiveRegistry if isinstance(client, lamina.Client) else AioLiveRegistry
     return registry(client._shell, Cache("", ""), **options)
 
 
 class Noted:
-    """A callback that notes what it is called with, and tells when so many calls have come."""
+    """A callback that records its calls; `numbers` waits for a number of them."""
 
     def __init__(self, sdk: Sdk) -> None:
         self.versions: list[lamina.VersionChanges] = []

@@ -1,4 +1,4 @@
-"""One manner of use for both clients, so that each test says once what both must do."""
+"""One way to use both clients, so that each test is written once."""
 
 import asyncio
 import inspect
@@ -18,7 +18,7 @@ class Sdk:
         self._clients: list[Any] = []
 
     def connect(self, target: str, **options: Any) -> Any:
-        """Connect, and close it with the test."""
+        """Connect a client, which is closed with the test."""
         module: Any = lamina if self.kind == "sync" else aio
         client = module.connect(target, **options)
         self._clients.append(client)
@@ -30,19 +30,19 @@ class Sdk:
 
 
 async def of(result: Any) -> Any:
-    """Give the result of a verb, awaited or not."""
+    """Return the result of a verb, awaited or not."""
     return await result if inspect.isawaitable(result) else result
 
 
 def beside(sdk: Sdk, verb: Callable[..., Any], *arguments: Any, **options: Any) -> "asyncio.Task[Any]":
-    """Start a verb and go on: a blocking one in a thread."""
+    """Start a verb in a task; a blocking verb runs in a thread."""
     if sdk.kind == "sync":
         return asyncio.create_task(asyncio.to_thread(verb, *arguments, **options))
     return asyncio.create_task(of(verb(*arguments, **options)))
 
 
 async def listed(iterator: Any, number: int | None = None) -> list[Any]:
-    """Take so many items, or all; what blocks is waited for in a thread."""
+    """Take `number` items, or all; a blocking iterator runs in a thread."""
     items: list[Any] = []
     while number is None or len(items) < number:
         try:

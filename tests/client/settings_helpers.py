@@ -1,4 +1,4 @@
-"""What a config comes to as settings, without a server: an object, or what is wrong by key."""
+"""Settings made from a config without a server: the object, or the problems by key."""
 
 from typing import Any
 
@@ -7,12 +7,12 @@ from lamina._settings.shapes import Filling, ShapeError
 
 
 def filled(settings: type, config: dict[str, Any]) -> dict[str, Any]:
-    """Give what an object would be made of."""
+    """Return the tree of values that an object would be made from."""
     return Filling(form_of(settings).shape, "", "/").tree(config)
 
 
 def fitted(settings: type, config: dict[str, Any]) -> tuple[Any, dict[str, str]]:
-    """Make an object; or None, and the kinds of what is wrong."""
+    """Make an object; if that fails, return None and the kinds of the problems, by key."""
     form, problems = form_of(settings), dict[str, str]()
     filling = Filling(form.shape, "", "/")
     try:

@@ -1,4 +1,4 @@
-"""Whatever is public says what it is: every name, and every method and property of a class, in both clients."""
+"""Every public name, method and property of both clients has a docstring."""
 
 import inspect
 from collections.abc import Iterator
@@ -19,13 +19,13 @@ MODULES = [
 
 
 def own_names(module: ModuleType) -> list[str]:
-    """Give a module's public names; where it has no list of them, what it defines."""
+    """Return a module's public names: its `__all__`, or the names that it defines."""
     found = [name for name, value in vars(module).items() if getattr(value, "__module__", "") == module.__name__]
     return getattr(module, "__all__", None) or [name for name in found if not name.startswith("_")]
 
 
 def public() -> Iterator[tuple[str, Any]]:
-    """Give all that has a docstring of its own: no plain values, such as a type alias."""
+    """Yield everything that can have a docstring of its own: no plain values, such as a type alias."""
     for name in MODULES:
         module = import_module(name)
         yield name, module
@@ -49,16 +49,16 @@ def members(path: str, kind: type) -> Iterator[tuple[str, Any]]:
 PUBLIC = dict(public())
 
 
-def test_all_of_it_is_looked_at() -> None:
+def test_the_public_names_are_found_in_both_clients() -> None:
     some = {"lamina.Config.commit", "lamina.aio.Config.commit", "lamina.Live.age", "lamina.Bound.current"}
     assert {*some, "lamina.testing.Server.fail_next", "lamina.carry.to_baggage", "lamina.LimitError"} <= PUBLIC.keys()
 
 
-def says_something(path: str) -> bool:
-    """Tell whether there is a docstring: a dataclass's own signature says nothing."""
+def has_docstring(path: str) -> bool:
+    """Return whether a person wrote a docstring: that of a dataclass is its signature."""
     text = inspect.getdoc(PUBLIC[path])
     return text is not None and text != "" and not text.startswith(f"{path.rpartition('.')[2]}(")
 
 
-def test_all_of_it_has_a_docstring() -> None:
-    assert not [path for path in PUBLIC if not says_something(path)]
+def test_every_public_name_has_a_docstring() -> None:
+    assert not [path for path in PUBLIC if not has_docstring(path)]

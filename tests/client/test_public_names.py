@@ -1,4 +1,4 @@
-"""What users see of where names come from: in pickles, reprs and tracebacks, the modules that they import from."""
+"""Pickles, reprs and tracebacks name the public modules, from which users import."""
 
 import copy
 import io
@@ -55,7 +55,7 @@ ERRORS = [
 
 
 def public() -> Iterator[tuple[str, Any]]:
-    """Give every public class and function, with the module that has it."""
+    """Yield every public class and function, with the module that has it."""
     for module in MODULES:
         for name in own_names(import_module(module)):
             value = getattr(import_module(module), name)
@@ -63,7 +63,7 @@ def public() -> Iterator[tuple[str, Any]]:
                 yield module, value
 
 
-def test_every_public_name_says_a_public_module() -> None:
+def test_every_public_name_has_a_public_module() -> None:
     assert {value.__module__ for _, value in public()} <= set(MODULES)
     for module, value in public():
         assert getattr(import_module(value.__module__), value.__qualname__) is value, (module, value)
@@ -72,7 +72,7 @@ def test_every_public_name_says_a_public_module() -> None:
     assert repr(lamina.NotFoundError) == "<class 'lamina.NotFoundError'>"
 
 
-def test_every_annotation_of_a_public_name_can_be_read() -> None:
+def test_the_annotations_of_public_names_can_be_resolved() -> None:
     for _, value in public():
         assert get_type_hints(value) is not None
         if isclass(value):
@@ -80,8 +80,8 @@ def test_every_annotation_of_a_public_name_can_be_read() -> None:
             assert all(get_type_hints(member) for member in own)
 
 
-class Loading(pickle.Unpickler):
-    """Loads a pickle, and notes what that imports."""
+class ImportRecorder(pickle.Unpickler):
+    """Loads a pickle and records what it imports."""
 
     def __init__(self, pickled: bytes) -> None:
         super().__init__(io.BytesIO(pickled))
@@ -93,11 +93,11 @@ class Loading(pickle.Unpickler):
 
 
 def loaded(pickled: bytes) -> Any:
-    """Load a pickle; what it imports must be public, of Lamina or of Python."""
+    """Load a pickle, and assert that it imports only public names of Lamina and of Python."""
     of_python = {"datetime", "builtins", "__builtin__", "copyreg", "_codecs"}
     texts = [str(argument) for _, argument, _ in pickletools.genops(pickled)]
     assert not [text for text in texts if text.startswith(("lamina.", "lamina_"))]
-    loading = Loading(pickled)
+    loading = ImportRecorder(pickled)
     it = loading.load()
     assert {name for module, name in loading.imported if module == "lamina"} <= set(lamina.__all__)
     assert {module for module, _ in loading.imported} <= {"lamina", *of_python}
@@ -111,12 +111,12 @@ def test_a_record_s_pickle_names_nothing_private(it: Any, protocol: int) -> None
     assert copy.deepcopy(it) == it
 
 
-def test_missing_comes_back_as_itself() -> None:
+def test_missing_is_unpickled_as_the_same_object() -> None:
     assert loaded(pickle.dumps([lamina.MISSING]))[0] is lamina.MISSING
     assert copy.copy(lamina.MISSING) is lamina.MISSING
 
 
-def test_a_snapshot_comes_back_with_its_version_and_origins() -> None:
+def test_a_snapshot_is_unpickled_with_its_version_and_origins() -> None:
     again = loaded(pickle.dumps(SNAPSHOT))
     assert again.to_dict() == SNAPSHOT.to_dict()
     assert (again.config, again.version, again.origin("n")) == ("app", 2, 2)
@@ -130,7 +130,7 @@ def test_an_error_s_pickle_names_nothing_private(error: lamina.LaminaError) -> N
     assert vars(again) == vars(error)
 
 
-def test_every_error_is_here() -> None:
+def test_the_list_above_has_every_error() -> None:
     assert {type(error).__name__ for error in ERRORS} == {name for name in lamina.__all__ if name.endswith("Error")}
 
 

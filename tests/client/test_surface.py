@@ -1,4 +1,4 @@
-"""What is public: the names, and that both clients have the same ones with the same signatures."""
+"""The public names: both clients have the same names with the same signatures."""
 
 import copy
 import inspect
@@ -18,7 +18,7 @@ from lamina_protos.v1 import lamina_pb2 as pb
 from tests.support.bundles import history, packed
 
 
-def test_the_public_names() -> None:
+def test_the_public_names_are_sorted_and_can_be_imported() -> None:
     assert set(lamina.__all__) <= set(dir(lamina))
     assert all(getattr(lamina, name) is not None for name in lamina.__all__)
     with pytest.raises(AttributeError, match="'lamina' has no attribute 'conect'"):
@@ -27,8 +27,8 @@ def test_the_public_names() -> None:
     assert aio.__all__ == sync.__all__
 
 
-def test_to_import_it_loads_nothing_else() -> None:
-    """Neither gRPC nor protobuf, until they are needed; and the client that is not used never."""
+def test_importing_it_loads_neither_grpc_nor_protobuf() -> None:
+    """They are loaded when they are needed. A client that is not used is never loaded."""
     assert loaded("import lamina") == []
     assert loaded("import lamina; lamina.MISSING, lamina.NotFoundError") == []
     assert loaded("import lamina; lamina.connect") == ["grpc", "google.protobuf"]
@@ -45,14 +45,14 @@ def test_a_bundle_is_read_without_grpc(tmp_path: Path) -> None:
 
 
 def loaded(statements: str) -> list[str]:
-    """Tell which of what is large a new process has loaded after some statements."""
+    """Return which of the large modules a new process has loaded after some statements."""
     large = ["grpc", "google.protobuf", "lamina.aio"]
     program = f"{statements}; import sys; print(*[name for name in {large} if name in sys.modules])"
     ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     return ended.stdout.split()
 
 
-# What differs, and only in how it is entered or iterated over.
+# The only names that differ: how an object is entered, and how it is iterated over.
 ALIKE = {
     "__aenter__": "__enter__",
     "__aexit__": "__exit__",
@@ -107,7 +107,7 @@ AWAITED = {
 }
 
 
-def test_what_is_awaited() -> None:
+def test_these_methods_are_awaited() -> None:
     found = set()
     for kind in (aio.Client, aio.Config, aio.Live, aio_verbs.Reader, aio.Watch):
         found |= {name for name, member in members(kind).items() if inspect.iscoroutinefunction(member)}
@@ -123,7 +123,7 @@ def test_every_verb_of_the_wire_has_a_typed_call() -> None:
     assert rpcs.COMMIT.deserialize(pb.CommitResponse(created=True).SerializeToString()).created
 
 
-def test_missing_is_itself_everywhere() -> None:
+def test_missing_stays_one_object_in_copies_and_pickles() -> None:
     assert repr(lamina.MISSING) == "lamina.MISSING"
     assert not lamina.MISSING
     assert copy.deepcopy(lamina.MISSING) is lamina.MISSING

@@ -22,7 +22,7 @@ RUN = {"python", "sh"}
 
 
 def blocks(readme: str) -> list[tuple[str, str]]:
-    """Return the (language, code) of the blocks to run; one that cannot be says why in a comment before it."""
+    """Return the (language, code) of the blocks to run; a comment before a block can exclude it, with a reason."""
     text = (ROOT / readme).read_text(encoding="utf-8")
     found = [match for match in BLOCK.finditer(text) if match["language"] in RUN]
     return [(match["language"], match["code"]) for match in found if not NOT_RUN.search(match["before"])]
@@ -37,7 +37,7 @@ def server(tmp_path: Path) -> ServerProcess:
 @pytest.mark.parametrize("readme", READMES)
 def test_blocks_run_as_printed(readme: str, server: ServerProcess, tmp_path: Path) -> None:
     with server:
-        # Blocks of Python that follow each other are one session at the prompt; `make` has a test of its own below.
+        # Consecutive Python blocks are one session at the prompt. `make` has its own test below.
         found = [block for block in blocks(readme) if not block[1].startswith("make ")]
         for language, group in groupby(found, key=itemgetter(0)):
             codes = [code for _, code in group]
@@ -49,7 +49,7 @@ def test_blocks_run_as_printed(readme: str, server: ServerProcess, tmp_path: Pat
 
 
 def run(program: list[str], folder: Path, server: ServerProcess) -> None:
-    """Run a block in an empty folder that has the checkout's .venv, as the README's reader has."""
+    """Run a block in an empty folder with the checkout's .venv, as the README's readers do."""
     venv = folder / ".venv"
     if not venv.exists():
         venv.symlink_to(Path(sys.prefix))
@@ -58,8 +58,8 @@ def run(program: list[str], folder: Path, server: ServerProcess) -> None:
     assert done.returncode == 0, f"{program[-1]}\n{done.stdout}\n{done.stderr}"
 
 
-def test_the_two_commands(tmp_path: Path) -> None:
-    """`make serve` gets ready and names the lines to try; `make test` is what is running here."""
+def test_make_serve_starts_a_server(tmp_path: Path) -> None:
+    """`make serve` starts and prints the lines to try; `make test` runs this test."""
     code = dict.fromkeys(code for language, code in blocks("README.md") if code.startswith("make "))
     commands = [line.split("#")[0].split() for block in code for line in block.splitlines()]
     assert commands == [["make", "serve"], ["make", "test"]]
@@ -67,5 +67,6 @@ def test_the_two_commands(tmp_path: Path) -> None:
     with ServerProcess.of_program(["make", "--silent", "serve", f"ARGS={arguments}"], cwd=ROOT) as server:
         assert server.target in server.printed
         assert "import lamina" in server.printed
-        server.stop(signal.SIGINT, expected=-signal.SIGINT)  # Ctrl-C ends make so; that the server ended well is logged
+        # Ctrl-C ends make like this; the log shows that the server ended well.
+        server.stop(signal.SIGINT, expected=-signal.SIGINT)
         assert '"stopping"' in server.log

@@ -1,4 +1,4 @@
-"""Every recipe is followed as it is printed: its files are written, its commands run, against a server of its own."""
+"""Every recipe works as it is printed: its files are written and its commands run, against a separate server."""
 
 import os
 import re
@@ -22,14 +22,14 @@ SECTIONS = {match["title"]: match["text"] for match in SECTION.finditer(RECIPES)
 
 @pytest.fixture
 def server() -> Iterator[ServerProcess]:
-    """A recipe depends on no other: each begins with an empty server."""
+    """An empty server for each recipe: no recipe depends on another."""
     with ServerProcess("sqlite://") as process:
         yield process
 
 
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("title", SECTIONS)
-def test_recipe(title: str, server: ServerProcess, tmp_path: Path) -> None:
+def test_a_recipe_works_as_printed(title: str, server: ServerProcess, tmp_path: Path) -> None:
     try:
         follow(title, server, tmp_path)
     finally:
@@ -39,7 +39,7 @@ def test_recipe(title: str, server: ServerProcess, tmp_path: Path) -> None:
 
 
 def follow(title: str, server: ServerProcess, folder: Path) -> None:
-    """Do what a recipe says."""
+    """Follow a recipe step by step."""
     blocks = list(BLOCK.finditer(SECTIONS[title]))
     assert {block["language"] for block in blocks} == {"python", "sh"}
     installs = [block for block in blocks if block["before"].startswith("<!-- not run: ")]
@@ -54,7 +54,7 @@ def follow(title: str, server: ServerProcess, folder: Path) -> None:
 
 
 def run(code: str, server: ServerProcess, folder: Path) -> None:
-    """Run commands; their output goes to a file, which a daemon that is left over does not hold open."""
+    """Run commands. Their output goes to a file: a remaining daemon would hold a pipe open."""
     path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
     environment = {**os.environ, "PATH": path, "LAMINA_TARGET": server.target, "PYTHONPATH": python_path(folder)}
     with (folder / "said").open("w+", encoding="utf-8") as said:

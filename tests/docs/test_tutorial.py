@@ -1,4 +1,4 @@
-"""The tutorial is pasted at Python's prompt, block by block, and prints what it says."""
+"""The tutorial is pasted at Python's prompt, block by block, and prints the shown results."""
 
 import os
 import re
@@ -22,7 +22,7 @@ SECONDS = 60
 
 
 class Prompt:
-    """Python's prompt: what is pasted there, what it prints, and what it complains of."""
+    """Python's prompt, with its output and its errors."""
 
     def __init__(self, folder: Path) -> None:
         self._complaints = folder / "complaints"
@@ -43,20 +43,20 @@ class Prompt:
         self._listener.start()
 
     def paste(self, code: str) -> None:
-        """Paste a block as it is printed, with nothing after its last line's end."""
+        """Paste a block as it is printed, without another line break after its last line."""
         assert self._python.stdin is not None
         self._python.stdin.write(f"{code}\n")
         self._python.stdin.flush()
 
     def expect(self, lines: list[str]) -> None:
-        """Wait until so many lines have been printed: they are these."""
+        """Wait until as many lines have been printed, and assert that they are these."""
         with self._heard:
             self._heard.wait_for(lambda: len(self._printed) >= len(lines), SECONDS)
             printed, self._printed = self._printed, []
         assert printed == lines, self.complaints()
 
     def complaints(self) -> str:
-        """Give what stands on its stderr, without the prompts."""
+        """Return its stderr without the prompts."""
         text = self._complaints.read_text(encoding="utf-8")
         return re.sub(r"^(?:>>> |\.\.\. )+", "", text, flags=re.MULTILINE)
 
@@ -74,7 +74,7 @@ class Prompt:
         if error[0] is not None:
             self._python.kill()
         assert self._python.stdin is not None
-        self._python.stdin.close()  # which is how one leaves it
+        self._python.stdin.close()  # the end of input ends the prompt
         self._python.wait(SECONDS)
         self._listener.join()
 
@@ -86,9 +86,9 @@ def server() -> Iterator[ServerProcess]:
 
 
 @pytest.mark.timeout(180)
-def test_it_prints_what_it_says(server: ServerProcess, tmp_path: Path) -> None:
+def test_the_tutorial_prints_the_shown_results(server: ServerProcess, tmp_path: Path) -> None:
     with Prompt(tmp_path) as prompt:
-        prompt.paste("import sys; sys.displayhook = lambda value: None")  # no block stands on what a statement shows
+        prompt.paste("import sys; sys.displayhook = lambda value: None")  # no block depends on the display of a value
         for block in BLOCK.finditer(TUTORIAL):
             if block["language"] == "python":
                 prompt.paste(block["code"].replace(PRINTED_TARGET, server.target))

@@ -1,7 +1,7 @@
-"""What is no use of the SDK, for type checkers alone: mypy and pyright read it, nobody runs it.
+"""Wrong uses of the SDK, for type checkers only: mypy and pyright read this file, and it is never run.
 
-Each line with an `ignore` is a mistake that both checkers have to find: they complain where there is none to ignore.
-Beside it stands what is right and looks much like it.
+Each line with an `ignore` is a mistake that both checkers must find: they complain about an `ignore` without one.
+Beside it are right uses that look similar.
 """
 
 # pyright: reportUnnecessaryTypeIgnoreComment=true
@@ -51,8 +51,8 @@ def values(cfg: lamina.Config, other: aio.Config) -> None:
     cfg["x"] = {1: "one"}  # type: ignore[dict-item]
     assert_type(cfg.setdefault("x", 5), Any)
     cfg.setdefault("x", object())  # type: ignore[arg-type]
-    # mypy takes a module's `DEFAULTS = {"x": 1, "hosts": []}` for a dict[str, object], which `update` and `|=` have to
-    # take: what is in it is checked when it is set.
+    # For mypy, a module's `DEFAULTS = {"x": 1, "hosts": []}` is a dict[str, object], so `update` and `|=` must
+    # accept it: the values are checked when they are set.
     cfg.update([("x", 1)], y=2.5)
     cfg.update({"x": 1, "hosts": ["a"]})
     cfg |= {"x": 1, "hosts": ["a"]}
@@ -131,7 +131,7 @@ def living(live: lamina.Live) -> None:
 
     def of_nothing() -> None: ...
 
-    def told(version: lamina.VersionChanges) -> None: ...
+    def on_version(version: lamina.VersionChanges) -> None: ...
 
     with live as same:
         assert_type(same, lamina.Live)
@@ -141,11 +141,11 @@ def living(live: lamina.Live) -> None:
     live.get(5)  # type: ignore[arg-type]
     print(live[5])  # type: ignore[index]
     live["x"] = 1  # type: ignore[index]
-    number: int = live.on_change(told)  # type: ignore[assignment]
+    number: int = live.on_change(on_version)  # type: ignore[assignment]
     print(number)
     live.bind(Settings, prefix=5)  # type: ignore[arg-type]
     live.bind(Settings, delimiter=5)  # type: ignore[arg-type]
-    live.bind(Settings, on_invalid=told)  # type: ignore[arg-type]
+    live.bind(Settings, on_invalid=on_version)  # type: ignore[arg-type]
     live.on_change(of_a_change)  # type: ignore[type-var]
     live.on_change(of_nothing)  # type: ignore[type-var]
     live.wait("3")  # type: ignore[arg-type]
@@ -248,12 +248,12 @@ async def living_with_asyncio(live: aio.Live) -> None:
     await live.carried("app@17")  # type: ignore[arg-type]
     live.bind(int)  # type: ignore[type-var]
 
-    async def told(version: lamina.VersionChanges) -> None: ...
+    async def on_version(version: lamina.VersionChanges) -> None: ...
 
     async def of_a_change(change: lamina.KeyChange) -> None: ...
 
     assert_type(await live.carried({"app": 17}), lamina.Snapshot)
-    number: int = live.on_change(told)  # type: ignore[assignment]
+    number: int = live.on_change(on_version)  # type: ignore[assignment]
     print(number)
     live.bind(Settings, prefix=5)  # type: ignore[arg-type]
     live.bind(Settings, delimiter=5)  # type: ignore[arg-type]

@@ -1,6 +1,6 @@
-"""Typical use of the SDK, for type checkers alone: mypy and pyright read it, nobody runs it.
+"""Typical use of the SDK, for type checkers only: mypy and pyright read this file, and it is never run.
 
-An `ignore` here stands where a mistake must be found: both checkers complain where there is none to ignore.
+An `ignore` marks a mistake that both checkers must find: they complain about an `ignore` without a mistake.
 """
 
 # pyright: reportUnnecessaryTypeIgnoreComment=true

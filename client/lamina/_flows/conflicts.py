@@ -22,15 +22,15 @@ from lamina.records import MISSING, Conflict, Missing, Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
 DELETIONS_LIMIT: Final = 100
-"""For so many deleted keys the history is read, with a call each. Of more, the error does not say who deleted them."""
+"""The author of a deletion is looked up for this many keys, with a call for each. For more keys, the error omits it."""
 NAMED_KEYS: Final = 10
-"""So many keys an error's text names."""
+"""The number of keys that an error's text names."""
 
 
 def conflict_error(
     config: str, conflicts: Mapping[str, Conflict], head: int, request_id: str | None = None
 ) -> ConflictError:
-    """Make the error, its text naming keys, versions and authors and saying what to do next."""
+    """Make the error. Its text names keys, versions and authors, and says what to do next."""
     named = [f"{one.key!r} (version {one.version} by {one.author or '?'})" for one in conflicts.values()]
     if len(named) > NAMED_KEYS:
         named[NAMED_KEYS:] = [f"{len(named) - NAMED_KEYS} more"]
@@ -101,7 +101,7 @@ def _deletion(operation: Operation, head: Version, key: str) -> Flow[tuple[int, 
 def _conflicting(
     operation: Operation, stage: StagedChanges, request: pb.CommitRequest | pb.RevertConfigRequest, head: Version
 ) -> Flow[Collection[str]]:
-    """Find anew the keys that the server refused, by the rule that it refused them by."""
+    """Find the keys that the server refused again, by the same rule."""
     if isinstance(request, pb.CommitRequest) and request.merge_policy == pb.MERGE_DISJOINT:
         staged = {change.key: _of(change) for change in request.changes}
         messages = yield from _read(operation, head.config, head.number, staged.keys() | set(request.read_keys))
@@ -128,7 +128,7 @@ def _read(operation: Operation, config: str, number: int, keys: Collection[str])
 
 
 def _named(keys: Collection[str]) -> list[str]:
-    """Name the keys to read; none, for the whole map, where there are too many to be named."""
+    """Return the keys to name in a request; none, which means the whole map, if there are too many."""
     return sorted(keys) if len(keys) <= READ_KEYS_LIMIT else []
 
 
@@ -152,7 +152,7 @@ def _of(change: pb.Change) -> Stored | Missing:
 
 
 class _Found:
-    """Values that were found, as something to look keys up in."""
+    """Values that were read, in which a merge can look keys up."""
 
     def __init__(self, values: Mapping[str, Stored]) -> None:
         self._values = values

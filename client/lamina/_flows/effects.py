@@ -1,10 +1,10 @@
 """What a flow may ask of a shell; it names no gRPC and does no I/O.
 
 A flow is a generator: it yields an effect, is sent the result or thrown the error, and returns what the verb returns.
-Whatever is raised meanwhile is thrown in, Ctrl-C and a task's cancellation too; a flow stops for LaminaErrors alone.
+Every error is thrown into the flow, Ctrl-C and a task's cancellation too; a flow catches only LaminaErrors.
 Two shells run flows, _grpc/sync and _grpc/aio; tests run them against a script.
 
-    reply = yield from operation.ask(GET_VERSION, request)      one call, tried again until the verb's time is over
+    reply = yield from operation.ask(GET_VERSION, request)      one call, retried until the verb's timeout
 """
 
 from collections.abc import Callable, Generator
@@ -20,7 +20,7 @@ Reply = TypeVar("Reply")
 
 
 class Call(NamedTuple):
-    """Make one unary call, within so many seconds, and give its reply."""
+    """Make one unary call with a timeout, and return its reply."""
 
     rpc: Rpc[Any, Any]
     request: Any
@@ -28,26 +28,26 @@ class Call(NamedTuple):
 
 
 class Sleep(NamedTuple):
-    """Wait so many seconds."""
+    """Wait for a number of seconds."""
 
     seconds: float
 
 
 class Open(NamedTuple):
-    """Open a watch's stream in place of the one before."""
+    """Open a watch's stream, in place of the previous one."""
 
     request: pb.WatchKeyHistoryRequest
 
 
 class Receive:
-    """Wait for the open stream's next message and give it; its end, too, is an UnavailableError."""
+    """Wait for the open stream's next message, and return it; the stream's end is an UnavailableError too."""
 
     __slots__ = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Invoke:
-    """Call a function of the user's; for asyncio it may be a coroutine function. What it raises is thrown in."""
+    """Call a function of the user; for asyncio it may be a coroutine function. Its error is thrown into the flow."""
 
     function: Callable[[Any], Any]
     argument: Any

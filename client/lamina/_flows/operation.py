@@ -10,34 +10,34 @@ from lamina._wire.rpcs import Rpc
 from lamina.errors import CursorError, DeadlineError, LaminaError, UnavailableError
 
 RETRY_FIRST_SECONDS: Final = 0.05
-"""The first pause is drawn from 0 to this: a server that restarts is back before a longer one would end."""
+"""The first pause is drawn from 0 to this: a server that restarts may be back before a longer pause ends."""
 
 RETRY_CEILING_SECONDS: Final = 1.0
-"""No pause is longer: a verb has 10 s by default, and should use them."""
+"""No pause is longer: a verb has 10 s by default, and should use them for tries."""
 
 FIRST_SERVER_SECONDS: Final = 2.0
-"""Of several servers, one that does not answer for so long is left for the next: it may be frozen, and say nothing."""
+"""If there are several servers, the next one is tried after this time: a frozen server never answers."""
 
 LAST_TRY_SECONDS: Final = 0.01
 """With less time left than this, another try is pointless."""
 
 BUG_TRIES: Final = 3
-"""A defect of the server may pass, but is not worth a verb's whole time."""
+"""An error of the server may be temporary, but is not worth a verb's whole time."""
 
 _LASTING: Final = frozenset({"BUG", PROXY})
-"""What another try changes seldom."""
+"""Reasons that another try seldom changes."""
 
 TELLING_SECONDS: Final = 1.0
-"""That a shorter try had no answer in time says less than what an earlier one has heard."""
+"""A try that was shorter than this and had no answer does not replace the reason that an earlier try found."""
 
 SECOND_TRY_SECONDS: Final = 0.15
-"""An impatient verb's only pause: longer than gRPC keeps a channel from connecting again, so that it is a real try."""
+"""An impatient verb's only pause. It is longer than gRPC's pause before it connects again, so both tries are real."""
 
 
 class Operation:
-    """One verb under way: all its calls and their retries share the client's `timeout`.
+    """One running verb: all its calls and their retries share the client's `timeout`.
 
-    An impatient verb has something else to go on with. It gives up once each server has refused two tries at once;
+    An impatient verb has a fallback. It gives up when each server has refused two tries at once;
     for a server that is silent it waits like any other.
     """
 
@@ -49,8 +49,8 @@ class Operation:
     def ask(self, rpc: Rpc[Request, Reply], request: Request) -> Flow[Reply]:
         """Call until there is a definite answer, pausing longer and longer, each pause drawn from 0 to its ceiling.
 
-        The very same request is sent each time, request id included, so a write happens once however often it is sent.
-        Until each server was tried once there is no pause.
+        The same request is sent each time, with the same request id, so a write happens once even if it is sent often.
+        There is no pause until each server was tried once.
         """
         failures = _Failures(self.session.servers)
         while True:
@@ -68,7 +68,7 @@ class Operation:
                     log.info("%s; trying again for %.0f s", error, left)
             except LaminaError as error:
                 if failures.tries and error.reason == PROXY:
-                    error.reason = None  # a proxy knows nothing of an earlier try, which may have written
+                    error.reason = None  # the proxy does not know whether an earlier try has written
                 raise _marked(error, request) from None
             else:
                 return reply
@@ -83,9 +83,9 @@ class Operation:
     def _share(self, silences: int) -> float:
         """Return how many seconds a try may take, so that one silent server leaves time for the others.
 
-        With one server, all the time there is. With two and 10 s: at most 2 s for the first, then 4 s for the second,
-        which may just be slow, and half of what is left for each further one. Only tries that ran out of their time
-        count: beside a server that is down, one that is slow has its 4 s, too.
+        With one server, a try has all the remaining time. With two and 10 s: at most 2 s for the first, then 4 s for
+        the second, which may just be slow, and half of the remaining time for each further try. Only tries that ran out
+        of their time count: if one server is down, a slow one still has its 4 s.
         """
         left, servers = max(self._left(), 0.0), self.session.servers
         if servers == 1:
@@ -101,7 +101,7 @@ class Operation:
 
 
 class _Failures:
-    """The tries of a call that had no answer: how many, how many of them had silence, and what was heard."""
+    """The failed tries of a call: their number, how many of them met silence, and the reasons."""
 
     def __init__(self, servers: int) -> None:
         self.tries = 0
@@ -111,7 +111,7 @@ class _Failures:
         self._last: str | None = None
 
     def add(self, error: UnavailableError, seconds: float) -> None:
-        """Note the failure of a try that had so many seconds."""
+        """Record the failure of a try, and how many seconds it had."""
         is_silence = isinstance(error, DeadlineError)
         turn = self.tries % self._servers
         if seconds >= TELLING_SECONDS or not is_silence or turn not in self._heard:
@@ -122,16 +122,16 @@ class _Failures:
 
     @property
     def are_lasting(self) -> bool:
-        """Whether another try would bring the same."""
+        """Whether another try would fail in the same way."""
         return self._last in _LASTING and self.tries >= BUG_TRIES
 
     @property
     def are_refusals(self) -> bool:
-        """Whether each server has refused two tries at once, without a word of its own."""
+        """Whether each server has refused two tries at once, without a reason."""
         return not self.silences and self._last is None and self.tries >= 2 * self._servers
 
     def __str__(self) -> str:
-        """Return what was last heard of each server."""
+        """Return the last reason of each server."""
         return "; ".join(dict.fromkeys(map(str, self._heard.values())))
 
 

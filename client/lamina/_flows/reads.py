@@ -39,11 +39,11 @@ Reply = TypeVar("Reply", bound=Any)
 
 
 READ_KEYS_LIMIT: Final = 1_000
-"""Keys that a request may name, by the wire contract; for more, the whole map is read."""
+"""The number of keys that a request may name, by the wire contract; for more, the whole map is read."""
 SMALL_MAP_KEYS: Final = 1_000
-"""Up to here a whole map is about one page, so reading it anew costs no more than finding out what changed."""
+"""A map of up to this many keys is about one page, so reading it again costs no more than finding what changed."""
 CATCH_UP_VERSIONS: Final = 100
-"""Up to here the versions in between are listed to learn which keys changed; beyond, a large map is read anew."""
+"""Up to this many versions are listed to find the changed keys; for more, a large map is read again."""
 
 
 def open_config(session: Session, config: str, *, create: bool, is_impatient: bool = False) -> Flow[Entries]:
@@ -58,7 +58,7 @@ def open_config(session: Session, config: str, *, create: bool, is_impatient: bo
 
 
 def at(session: Session, base: Entries, point: Point) -> Flow[Entries]:
-    """Read the map as it was; what is at hand costs no call."""
+    """Read the map as it was; the base itself and version 0 cost no call."""
     config = base.header.config
     number = None if isinstance(point, datetime) else number_of(point, config)
     if number == base.header.number:
@@ -152,7 +152,7 @@ def configs(session: Session, prefix: str) -> Listing[ConfigInfo]:
 
 
 def server_info(session: Session) -> Flow[ServerInfo]:
-    """Ask what answers."""
+    """Ask which server answers."""
     return server_info_of((yield from Operation(session).ask(GET_SERVER_INFO, pb.GetServerInfoRequest())))
 
 
@@ -174,7 +174,7 @@ def newest(operation: Operation, base: Entries) -> Flow[Entries]:
 
 
 def advance(operation: Operation, base: Entries, header: Version) -> Flow[Entries]:
-    """Read the entries of a later version by what changed in between, where that is the lesser part."""
+    """Read the entries of a later version: only the changed ones, if they are few."""
     config, behind = header.config, header.number - base.header.number
     if not behind:
         return base

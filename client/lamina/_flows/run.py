@@ -7,13 +7,13 @@ from lamina._flows.effects import Effect, Flow, Result
 
 
 def run(flow: Flow[Result], perform: Callable[[Effect], Any]) -> Result:
-    """Do what a flow asks for until it returns; what goes wrong is for the flow to decide."""
+    """Perform a flow's effects until it returns; errors are thrown into the flow."""
     try:
         effect = next(flow)
         while True:
             try:
                 result = perform(effect)
-            except BaseException as error:  # noqa: BLE001 - the flow is where it is raised
+            except BaseException as error:  # noqa: BLE001 - it is raised in the flow
                 effect = flow.throw(error)
             else:
                 effect = flow.send(result)

@@ -1,4 +1,4 @@
-"""What a client knows of the server's past, shared by all its verbs."""
+"""The versions that a client has seen, shared by all its verbs."""
 
 import os
 import random
@@ -14,7 +14,7 @@ from lamina.records import Version
 class Horizon:
     """The newest version of each config that this client has seen anywhere. Shared by threads.
 
-    Head reads demand at least that version, so that one client never goes back, whatever server it asks.
+    Head reads demand at least that version, so that one client never goes back, on any server.
     """
 
     def __init__(self) -> None:
@@ -43,7 +43,7 @@ def forked(config: str, number: int, known: str, head: int) -> CursorError:
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """What all verbs of one client share. Tests bring their own clock and random numbers.
+    """The state that all verbs of one client share. Tests pass their own clock and random numbers.
 
     `servers` is how many addresses there are: a failed try leads to the next one.
     """

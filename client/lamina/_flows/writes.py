@@ -1,8 +1,9 @@
-"""The verbs that write, as sans-IO flows: commit, refresh, revert, fork, and what settles an open write.
+"""The verbs that write, as sans-IO flows: commit, refresh, revert, fork; and how an open write is resolved.
 
 A write is open from before it is first sent until its outcome is known: an UnavailableError, Ctrl-C or a cancelled task
-leave it on the stage, with its request id. The same content written again goes out under that id, so the server answers
-for the first time; before other content is written, the open one is settled, and the stage stands on its outcome.
+leave it on the stage, with its request id. The same content written again is sent with that id, so the server answers
+as it did the first time. Before other content is written, the open write is resolved, and the stage stands on its
+outcome.
 
 Worked example: over version 1, {x: 28} is committed and the link breaks. The user also sets y and commits again. The
 open request {x: 28} is sent again: it became version 2 the first time, and the server says so. The stage moves on to
@@ -36,15 +37,15 @@ from lamina.records import MISSING, Conflict, Missing, Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
 Resolve: TypeAlias = Literal["theirs", "yours"] | Callable[[Conflict], Any] | None
-"""How to settle conflicts: by one side, or by a function of each; None raises them."""
+"""How to resolve conflicts: with one side, or with a function of each conflict; None raises them."""
 Write: TypeAlias = pb.CommitRequest | pb.RevertConfigRequest
 
 CONTENTION_SECONDS: Final = 0.01
-"""The first pause of a transaction that lost against another is drawn from 0 to this: about as long as one takes."""
+"""The first pause after a transaction lost against another is drawn from 0 to this: about the time of a transaction."""
 
 
 def commit(session: Session, stage: StagedChanges, message: str, *, merge: bool, dry_run: bool) -> Flow[Version]:
-    """Write what is staged; the stage then stands on the new version, others' changes included."""
+    """Commit the staged changes; the stage then stands on the new version, with the changes of others."""
     _refuse_within(stage)
     operation, message = Operation(session), check_text(message, "a message")
     request = _commit_request(stage, stage.staged, message, merge=merge)
@@ -61,7 +62,7 @@ def commit(session: Session, stage: StagedChanges, message: str, *, merge: bool,
 
 
 def refresh(session: Session, stage: StagedChanges, resolve: Resolve) -> Flow[None]:
-    """Carry what is staged to the head."""
+    """Move the staged changes to the head."""
     if resolve not in (None, "theirs", "yours"):
         if not callable(resolve):
             raise TypeError("resolve= takes 'theirs', 'yours' or a function of a Conflict")
@@ -74,7 +75,7 @@ def refresh(session: Session, stage: StagedChanges, resolve: Resolve) -> Flow[No
 
 
 def begin_edit(session: Session, stage: StagedChanges, message: str) -> Flow[None]:
-    """Stand at the head with nothing staged; refuse a message that could not be committed."""
+    """Move to the head; refuse if anything is staged, or if the message could not be committed."""
     check_text(message, "a message")
     _refuse_changes(stage, "edit")
     yield from refresh(session, stage, None)
@@ -82,11 +83,11 @@ def begin_edit(session: Session, stage: StagedChanges, message: str) -> Flow[Non
 
 
 def transact(session: Session, stage: StagedChanges, invoke: Invoke, message: str) -> Flow[Version]:
-    """Have a function change the draft, and write that; where others changed what it read, run it on the new head.
+    """Let a function change the draft, and commit it; if others changed what it read, run it again on the new head.
 
-    Each try has the whole of the verb's time, and there is no limit of tries: each that fails means that somebody
-    else's commit succeeded. What the function raises discards the draft; an open write stays for `commit`. The details
-    of a conflict are not read, because the function runs again in any case.
+    Each try has the verb's whole time, and the number of tries has no limit: each failure means that somebody else's
+    commit succeeded. If the function raises, the draft is discarded; an open write stays for `commit`. The details of a
+    conflict are not read, because the function runs again in any case.
     """
     message = check_text(message, "a message")
     _refuse_changes(stage, "transact")
@@ -159,7 +160,7 @@ def fork(session: Session, stage: StagedChanges, target: str, at: Point | None, 
 
 
 def _write(operation: Operation, stage: StagedChanges, request: Write) -> Flow[Version]:
-    """Send a write, and tell both sides of a conflict."""
+    """Send a write; a conflict is raised with both sides."""
     try:
         return (yield from _send(operation, stage, request))
     except ReportedConflictError as error:
@@ -167,7 +168,7 @@ def _write(operation: Operation, stage: StagedChanges, request: Write) -> Flow[V
 
 
 def _send(operation: Operation, stage: StagedChanges, request: Write) -> Flow[Version]:
-    """Send a write, under the open one's id where it is the same, and stand on its outcome."""
+    """Send a write, with the open write's id if it is the same, and stand on its outcome."""
     resumed = stage.unresolved is not None
     if stage.unresolved is None:
         request.request_id = operation.session.new_request_id()
@@ -184,7 +185,7 @@ def _send(operation: Operation, stage: StagedChanges, request: Write) -> Flow[Ve
 
 
 def _resolve_open_write(operation: Operation, stage: StagedChanges, resolve: Resolve) -> Flow[Version | None]:
-    """Learn what became of the open write, and carry to it what was staged since; None if it was refused."""
+    """Resolve the open write, and move later staged changes onto its version; return None if it was refused."""
     request = stage.unresolved
     assert request is not None
     try:
@@ -192,13 +193,13 @@ def _resolve_open_write(operation: Operation, stage: StagedChanges, resolve: Res
     except LaminaError as error:
         if _leaves_open(error, resumed=True):
             raise
-        stage.unresolved = None  # refused, so never written: what is staged will get an answer of its own
+        stage.unresolved = None  # refused, so never written: the staged changes are sent as a new write
         return None
     landed = yield from _entries_after(operation, stage, request, reply)
     own = request.changes if isinstance(request, pb.CommitRequest) else ()
     base = applied(stage.base, version_of(reply.version), own)
-    # Of the keys in the open write, those that the draft had changed may have been set back since. A revert's were not
-    # the draft's: they are what they became.
+    # Keys of the open write that the draft had changed may have been set back since. The keys of a revert were not
+    # changes of the draft, so they keep their new values.
     wanted = {key: stage.stored(key) for key in stage.staged.keys() | stage.unresolved_keys}
     staged = {key: value for key, value in wanted.items() if value != base.stored(key)}
     stage.rebase(landed, (yield from _rebase(operation, stage, base, landed, staged, resolve=resolve)))
@@ -209,7 +210,7 @@ def _resolve_open_write(operation: Operation, stage: StagedChanges, resolve: Res
 def _entries_after(
     operation: Operation, stage: StagedChanges, request: Write, reply: pb.CommitResponse
 ) -> Flow[Entries]:
-    """Make the entries of the version that a write ended in: without a call, where it alone made the difference."""
+    """Make the entries of the version that a write made: without a call, if nobody else committed in between."""
     header = version_of(reply.version)
     operation.session.horizon.saw(header)
     alone = reply.created and not reply.merged and header.parent == stage.base.header.number
@@ -217,7 +218,7 @@ def _entries_after(
         return applied(stage.base, header, request.changes)
     try:
         return (yield from advance(operation, stage.base, header))
-    except LaminaError as error:  # of a write all the same: whoever catches this can tell that there is one to resume
+    except LaminaError as error:  # so the caller sees that there is a write to resume
         error.request_id = request.request_id
         raise
 
@@ -258,7 +259,7 @@ def _decided(resolve: Callable[[Conflict], Any], conflict: Conflict, key: str) -
 
 
 def _preview(operation: Operation, stage: StagedChanges, request: pb.CommitRequest) -> Flow[Version]:
-    """Have a commit checked and merged, but not written."""
+    """Let the server check and merge a commit without writing it."""
     if not request.changes:
         return (yield from read_header(operation, request.config)) if request.base_version else stage.base.header
     request.validate_only = True
@@ -305,7 +306,7 @@ def _revert_request(
 
 
 def _same(open_write: Any, request: Any) -> bool:
-    """Return whether two requests ask for the same, apart from their ids."""
+    """Return whether two requests are equal except for their ids."""
     if type(open_write) is not type(request):
         return False
     other = type(request)()
@@ -317,8 +318,8 @@ def _same(open_write: Any, request: Any) -> bool:
 def _leaves_open(error: LaminaError, *, resumed: bool) -> bool:
     """Return whether a write may have happened. Only an error with the server's reason says that it did not.
 
-    An error without one is from gRPC or from something on the way, and an earlier try may have reached the server. A
-    proxy that refuses a request has not let it through; but it does not know what came of a write that is resumed.
+    An error without a reason is from gRPC or a proxy, and an earlier try may have reached the server. A proxy that
+    refuses a request has not passed it on; but it does not know the outcome of a write that is resumed.
     """
     if isinstance(error, UnavailableError) or error.reason is None:
         return True
@@ -330,7 +331,7 @@ def _rpc_of(request: Write) -> Rpc[Any, pb.CommitResponse]:
 
 
 def _refuse_within(stage: StagedChanges) -> None:
-    """Refuse what would move the draft while a transaction's function runs: what it has read would be forgotten."""
+    """Refuse to move the draft while a transaction's function runs: the draft would forget what was read."""
     if stage.is_running:
         text = "within transact a draft is read and changed: transact itself refreshes and commits it"
         raise InvalidError(text, reason="BAD_REQUEST")

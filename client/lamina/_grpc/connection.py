@@ -1,4 +1,4 @@
-"""How to reach a server: addresses, TLS, channel options, metadata, and which channel a call goes by.
+"""How to reach a server: addresses, TLS, channel options and metadata.
 
 Channels of grpc and grpc.aio are alike as far as this module looks at them, so it serves both shells; it runs nothing.
 """
@@ -27,9 +27,9 @@ DEFAULT_PORT: Final = 7440
 
 
 class DefaultTimeout(float):
-    """The seconds that `connect` has for its `timeout`: its type says that none was given, so LAMINA_TIMEOUT counts.
+    """The default of `connect`'s `timeout`. Its type says that none was given, so that LAMINA_TIMEOUT counts.
 
-    A number, so that help shows how long it is: None would be taken for "for ever".
+    It is a number, because help shows it; None would look like "for ever".
     """
 
     __slots__ = ()
@@ -37,11 +37,11 @@ class DefaultTimeout(float):
 
 DEFAULT_TIMEOUT_SECONDS: Final = DefaultTimeout(10.0)
 TOO_SLOW: Final = "TOO_SLOW"
-"""The reason that a watch ends for when this end did not take from it: a server that is well says so."""
+"""The reason with which a server ends a watch if this client takes its messages too slowly."""
 MEGABYTE: Final = 1 << 20
 
 _PLAIN: Final = frozenset(range(ord(" "), ord("~") + 1)) - {ord("%")}
-"""What metadata takes as it is."""
+"""The characters that metadata takes as they are."""
 _HOST_AND_PORT: Final = re.compile(r"(?:\[(?P<bracketed>[^]]+)\]|(?P<host>[^][:/\s]+))(?::(?P<port>[0-9]+))?")
 
 OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
@@ -51,16 +51,16 @@ OPTIONS: Final[tuple[tuple[str, Any], ...]] = (
     ("grpc.keepalive_timeout_ms", 5_000),
     ("grpc.http2.ping_timeout_ms", 5_000),
     ("grpc.keepalive_permit_without_calls", 1),
-    ("grpc.http2.max_pings_without_data", 0),  # 0: no limit; else the pings of a silent watch would be held back
-    # A server that restarts is found again soon. An attempt may hang for 5 s, not 20, before the next one.
+    ("grpc.http2.max_pings_without_data", 0),  # 0: no limit; otherwise a silent watch would stop sending pings
+    # So that a server that restarts is found again soon, an attempt may hang for 5 s, not 20, before the next one.
     ("grpc.initial_reconnect_backoff_ms", 100),
     ("grpc.min_reconnect_backoff_ms", 5_000),
     ("grpc.max_reconnect_backoff_ms", 10_000),
-    # Retrying is the flows' business: they keep the request id, the deadline and the dice.
+    # The flows do the retrying: they keep the request id, the deadline and the random pauses.
     ("grpc.enable_retries", 0),
     # A page or a watch's message is near 1 MiB, or holds one value. A server may be set to larger ones.
     ("grpc.max_receive_message_length", 64 * MEGABYTE),
-    # Each channel has a connection of its own, or all watches would share one, and its limit of streams.
+    # Each channel has its own connection. Otherwise all watches would share one, and its limit of streams.
     ("grpc.use_local_subchannel_pool", 1),
 )
 
@@ -75,12 +75,12 @@ class Address:
 
     @property
     def options(self) -> tuple[tuple[str, Any], ...]:
-        """The channel options; no proxy leads to this very machine, whatever the environment says."""
+        """The channel options; a connection to this machine never goes through a proxy of the environment."""
         return (*OPTIONS, ("grpc.enable_http_proxy", 0)) if self.local else OPTIONS
 
     @property
     def named(self) -> tuple[str, int] | None:
-        """The host and the port, where a name is looked up and connected to without a proxy."""
+        """The host and the port, if the address is a name that is resolved here and reached without a proxy."""
         if not self.target.startswith(_DNS) or self.peer.proxy is not None:
             return None
         host, port = _host_and_port(self.target.removeprefix(_DNS))
@@ -88,18 +88,18 @@ class Address:
 
     @property
     def peer(self) -> Peer:
-        """Who is asked, for people."""
+        """The peer of a call, for error texts."""
         name = self.target.removeprefix(_DNS)
         return Peer(name, is_tls=self.tls is not None, proxy=None if self.local else _proxy(name))
 
 
 _TIMEOUT_LIMIT_SECONDS: Final = 366 * 86400.0
-"""Far beyond it, gRPC takes a deadline for one that is over, and what tries again would do so for ever."""
+"""Far above this limit, gRPC treats a deadline as already over, and a retry would go on for ever."""
 
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """All that a client was told about how to connect."""
+    """All settings of a client's connection."""
 
     target: str
     addresses: tuple[Address, ...]
@@ -110,9 +110,9 @@ class Connection:
 def connection(
     target: str | None, *, token: str | None, tls: TLS | bool | None, timeout: float, author: str | None
 ) -> Connection:
-    """Check what `connect` was given, and complete it from the environment; InvalidError for what cannot be meant.
+    """Check the arguments of `connect`, and complete them from the environment; InvalidError for a bad value.
 
-    Reads files at most: nothing is sent.
+    It may read files, and sends nothing.
     """
     _environment.tell_unknown()
     for what, given in ((f"target, such as {DEFAULT_TARGET!r},", target), ("token=", token), ("author=", author)):
@@ -132,7 +132,7 @@ def connection(
         raise InvalidError(f"timeout={timeout!r}: a verb needs some seconds, and at most a year")
     identified = token is not None or (isinstance(tls, TLS) and tls.cert is not None)
     if author is None and not identified:
-        # A server that knows its callers refuses to be told an author, so none is told it unasked.
+        # A server that authenticates its callers refuses an author from the client, so it gets one only on demand.
         author = _os_user()
     metadata = [("authorization", f"Bearer {_token(token)}")] if token is not None else []
     metadata += [("lamina-author", quote_author(author))] if author else []
@@ -140,9 +140,9 @@ def connection(
 
 
 def quote_author(author: str) -> str:
-    """Write an author's name as metadata takes it: UTF-8, percent-encoded but for printable ASCII other than "%".
+    """Encode an author's name for metadata: UTF-8, with percent signs for all but printable ASCII other than "%".
 
-    The server decodes it, so "50%" travels as "50%25" and "Zoë" as "Zo%C3%AB".
+    The server decodes it, so "50%" is sent as "50%25" and "Zoë" as "Zo%C3%AB".
     """
     try:
         encoded = author.strip().encode()
@@ -158,7 +158,7 @@ def call_error(error: grpc.RpcError, address: Address) -> LaminaError:
 
 
 def another_may_do_better(error: LaminaError) -> bool:
-    """Return whether another server may answer otherwise: this one did not answer, or lacks what was seen before."""
+    """Return whether another server may answer: this one did not answer, or lacks a version that was seen before."""
     if isinstance(error, CursorError):
         return error.reason == "CURSOR_AHEAD"
     return isinstance(error, UnavailableError) and error.reason != TOO_SLOW
@@ -186,15 +186,15 @@ def _host_and_port(text: str) -> tuple[str, int]:
 
 
 def _proxy(name: str) -> str | None:
-    """Return the proxy that gRPC finds in the environment, and its variable; never a password that stands there."""
-    from urllib.parse import urlsplit  # noqa: PLC0415 - for what cannot be reached
+    """Return the proxy that gRPC takes from the environment, and its variable; never a password in its URL."""
+    from urllib.parse import urlsplit  # noqa: PLC0415 - only for a server that cannot be reached
 
     host, _ = _host_and_port(name)
-    # gRPC reads these names in small letters alone.
+    # gRPC reads these names only in lower case.
     excluded = os.environ.get("no_grpc_proxy") or os.environ.get("no_proxy") or ""  # noqa: SIM112
     if any(part and host.endswith(part) for part in map(str.strip, excluded.split(","))):
         return None
-    # The first one that is there counts, also if it is empty; and gRPC connects through a proxy of HTTP alone.
+    # The first variable that is set counts, even if it is empty; and gRPC supports only HTTP proxies.
     variable = next((name for name in ("grpc_proxy", "https_proxy", "http_proxy") if name in os.environ), None)
     if variable is None:
         return None
@@ -224,7 +224,7 @@ def _ip(text: str) -> "IPv4Address | IPv6Address | None":
 
 
 def _checked_tls(*, tls: TLS | bool | None) -> TLS | bool | None:
-    """Return what `tls=` says, else what the environment does."""
+    """Return the value of `tls=`, else the one of the environment."""
     if isinstance(tls, TLS | bool):
         return tls
     if tls is not None:
@@ -252,7 +252,7 @@ def _token(token: str) -> str:
 
 
 def _os_user() -> str | None:
-    from getpass import getuser  # noqa: PLC0415 - for who does not say an author
+    from getpass import getuser  # noqa: PLC0415 - only if no author is given
 
     try:
         return getuser()

@@ -1,4 +1,4 @@
-"""Under gevent's monkey patching: have gRPC wait as gevent does, or refuse what cannot work there.
+"""gevent's monkey patching: let gRPC wait as gevent does, or refuse what cannot work.
 
 gRPC waits in C, where gevent cannot switch to another greenlet: the thread that follows a config, which gevent turns
 into a greenlet, would stop the whole process. gRPC has support for gevent that has to be switched on before a channel
@@ -25,8 +25,8 @@ def is_patched() -> bool:
 def guarded(open_channel: Callable[[Place], ChannelT]) -> Callable[[Place], ChannelT]:
     """Return `open_channel`, switching gRPC's support for gevent on before the first channel where it is needed.
 
-    The channel function raises InvalidError if the process was patched after this call: the client has real locks then,
-    for which a greenlet would stop all others.
+    The channel function raises InvalidError if the process was patched after this call: the client then has real locks,
+    and a greenlet that waits for one would stop all others.
     """
     was_patched = is_patched()
 

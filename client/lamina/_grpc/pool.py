@@ -1,4 +1,4 @@
-"""Which channel a call goes by, and moving on to another server."""
+"""Which channel a call uses, and the change to another server."""
 
 from collections import deque
 from collections.abc import Callable, Generator, Sequence
@@ -14,7 +14,7 @@ from lamina._wire.rpcs import Rpc
 from lamina.errors import InvalidError
 
 STREAMS_LIMIT: Final = 100
-"""Streams a connection carries, by the server's default: one more would wait, silently, until another ends."""
+"""The streams of a connection, by the server's default: another one would wait silently until one of them ends."""
 
 ChannelT = TypeVar("ChannelT", bound=grpc.Channel | grpc.aio.Channel)
 
@@ -24,7 +24,7 @@ Owner: TypeAlias = tuple[int, object]
 
 @dataclass(eq=False, slots=True)
 class Link(Generic[ChannelT]):
-    """One channel, the address it leads to, and how many streams it carries."""
+    """One channel, its address, and the number of its streams."""
 
     channel: ChannelT
     address: Address
@@ -42,8 +42,8 @@ class Link(Generic[ChannelT]):
 class Pool(Generic[ChannelT]):
     """The channels of one client, opened when they are first needed. Shared by threads.
 
-    All unary calls go by one channel. Watches have channels apart, so that large reads do not hold them up, each with
-    as many streams as a connection carries. All lead to one address until that fails; then to the next, in turn.
+    All unary calls use one channel. Watches have other channels, so that large reads do not delay them, each with
+    as many streams as a connection carries. All use one address until that fails; then the next one, in turn.
 
     A channel belongs to the process, and in asyncio the event loop, that opened it: `owner` tells them apart. In a
     forked child the parent's channels are kept, unused, for ever: to close one could hang.
@@ -74,7 +74,7 @@ class Pool(Generic[ChannelT]):
             return self._unary
 
     def reserve(self) -> Link[ChannelT]:
-        """Return a channel with room for one more stream, and count it; `release` it after."""
+        """Return a channel with room for one more stream, and count the stream; call `release` at its end."""
         with self._mine():
             address = self._addresses[self._current]
             for link in self._streams:
@@ -94,13 +94,13 @@ class Pool(Generic[ChannelT]):
     def abandon(self, link: Link[ChannelT]) -> None:
         """Release an abandoned stream on the pool's next use.
 
-        Called where garbage is collected, which may be anywhere, in the middle of the pool's own work too: so this
-        takes no lock and closes no channel. One that is not needed any more closes with the last reference to it.
+        Called by the garbage collector, which may run anywhere, even in the middle of the pool's own work. So this
+        takes no lock and closes no channel. A channel that is no longer needed closes with the last reference to it.
         """
         self._abandoned.append(link)
 
     def failed(self, link: Link[ChannelT]) -> None:
-        """Go on with the next address, unless somebody has done so already, or the channel was given up."""
+        """Change to the next address, unless another call has done so already or the channel is no longer used."""
         with self._mine(even_closed=True):
             ours = link is self._unary or link in self._streams
             if ours and self._addresses[self._current] is link.address:
@@ -112,7 +112,7 @@ class Pool(Generic[ChannelT]):
         return self.clear()
 
     def clear(self) -> list[ChannelT]:
-        """Forget all channels, and return them to be closed; the next call opens a new one."""
+        """Forget all channels, and return them to the caller, who closes them; the next call opens a new one."""
         with self._mine(even_closed=True):
             links = [*self._streams, *([self._unary] if self._unary else [])]
             self._streams, self._unary = [], None

@@ -1,8 +1,8 @@
-"""Why nothing could be connected to behind a name with several addresses: gRPC tells of the last address alone.
+"""Why no connection to a name with several addresses succeeded: gRPC reports only the last address.
 
-Often that is "connection refused" by an address where nothing listens, while the other one has an untrusted certificate
-or speaks another protocol. So each address is asked by itself, by gRPC too, and the most telling reason is kept. Only
-verbs ask: a stream that finds no server is opened again, and nobody is told why.
+Often that is "connection refused" by an address where nothing listens, while another one has an untrusted certificate
+or speaks another protocol. So each address is tried alone, with gRPC too, and the most helpful reason is kept. Only
+verbs do so: a stream that finds no server is opened again, and its error is shown nowhere.
 
 Worked example: "config.example" has two addresses. At the first a server has a certificate for another name; the second
 one refuses. gRPC says "connection refused". After the second look the error says that the certificate is not for this
@@ -20,13 +20,13 @@ from lamina._wire.causes import UNREACHABLE, rank
 from lamina.errors import LaminaError
 
 LOOK_SECONDS: Final = 0.8
-"""How long all addresses together may take: less than a fork waits for threads to leave gRPC (forking.py)."""
+"""How long all addresses together may take: less than a fork waits until threads have left gRPC (forking.py)."""
 ADDRESSES: Final = 4
 AGAIN_SECONDS: Final = 5.0
-"""A verb tries again and again: so long a reason is taken to be the same."""
+"""A verb tries again and again: for this long, the reason is assumed to be the same."""
 
 _PROBE: Final = "/grpc.health.v1.Health/Check"
-"""What is asked: any server may be asked that, and no token goes along."""
+"""The call that is tried: any server answers it, and it carries no token."""
 
 
 class SecondLook:
@@ -36,11 +36,11 @@ class SecondLook:
         self._found: dict[str, tuple[float, grpc.RpcError | None]] = {}
 
     def is_needed(self, error: grpc.RpcError, address: Address) -> bool:
-        """Return whether another reason may hide behind the one that gRPC gives."""
+        """Return whether gRPC's reason may hide another one."""
         return address.named is not None and _text(error).startswith(UNREACHABLE)
 
     def explain(self, error: grpc.RpcError, address: Address) -> LaminaError:
-        """Make our error of the most telling reason. Blocks, as a rule for some milliseconds, else for LOOK_SECONDS."""
+        """Make our error from the most helpful reason. Blocks for some milliseconds, or for LOOK_SECONDS at most."""
         at, found = self._found.get(address.target, (0.0, None))
         if time.monotonic() - at > AGAIN_SECONDS:
             found = _most_telling(address)
@@ -58,9 +58,9 @@ def _most_telling(address: Address) -> grpc.RpcError | None:
 
 
 def _targets(address: Address) -> list[str]:
-    """Return what gRPC calls each address of a name.
+    """Return gRPC's form of each address of a name.
 
-    For "localhost" gRPC knows addresses of its own, and may have met another one than the system has.
+    For "localhost", gRPC has its own addresses, which may differ from the system's.
     """
     assert address.named is not None
     host, port = address.named
@@ -73,7 +73,7 @@ def _targets(address: Address) -> list[str]:
 
 
 def _ask(address: Address, target: str, seconds: float) -> grpc.RpcError | None:
-    """Return why one address cannot be connected to; None if it can, or says nothing."""
+    """Return why the connection to one address fails; None if it succeeds, or if there is no answer."""
     assert address.named is not None
     host, port = address.named
     options = (*address.options, ("grpc.default_authority", f"{host}:{port}"), ("grpc.ssl_target_name_override", host))

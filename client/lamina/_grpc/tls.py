@@ -1,4 +1,4 @@
-"""How to speak TLS: whom to trust, and who this client is. What cannot be used is refused where it is given."""
+"""TLS settings: the trusted roots and the client's certificate. Bad files are refused when they are given."""
 
 import os
 import re
@@ -38,7 +38,7 @@ class TLS:
         self._read()
 
     def credentials(self) -> grpc.ChannelCredentials:
-        """Read the files; UnavailableError if they are not of use any more, since they may be replaced just now."""
+        """Read the files; UnavailableError if they became unusable, because they may just be being replaced."""
         try:
             ca, cert, key = self._read()
         except InvalidError as error:
@@ -55,7 +55,7 @@ class TLS:
 
 
 def _lasting(source: Pem | None, name: str) -> Pem | None:
-    """Return what can be read again: the content, where the file is a pipe; TypeError for what is neither."""
+    """Return a source that can be read again: the content instead of a pipe; TypeError for any other type."""
     if source is None or isinstance(source, bytes):
         return source
     if not isinstance(source, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance] - for who has no checker
@@ -82,16 +82,16 @@ def _checked_ca(source: Pem | None) -> bytes | None:
 
 
 def _check_pair(cert: bytes, key: bytes, shown: str) -> None:
-    """Raise InvalidError unless a certificate and its key can be used together. Python reads them from files alone."""
+    """Raise InvalidError unless a certificate and its key belong together. Python reads them only from files."""
 
     def refuse() -> str:
         raise InvalidError(f"{shown}: the key is encrypted, and gRPC asks for no password")
 
-    # A key is not written to a disk for this: where files cannot be in memory, as but on Linux, gRPC finds out.
+    # A key is never written to a disk for this. On systems without files in memory, gRPC reports a bad key later.
     if not hasattr(os, "memfd_create") or not os.path.isdir("/dev/fd"):  # noqa: PTH112 - the module's other paths are text
         return
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
-    context.set_ciphers("ALL:@SECLEVEL=0")  # how strong they must be is for the server to say
+    context.set_ciphers("ALL:@SECLEVEL=0")  # the server decides how strong they must be
     try:
         with os.fdopen(os.memfd_create("cert"), "wb") as cert_file, os.fdopen(os.memfd_create("key"), "wb") as key_file:
             for file, content in ((cert_file, cert), (key_file, key)):
@@ -106,7 +106,7 @@ def _check_pair(cert: bytes, key: bytes, shown: str) -> None:
 def _content(source: Pem) -> bytes:
     if isinstance(source, bytes):
         return source
-    from pathlib import Path  # noqa: PLC0415 - for files alone
+    from pathlib import Path  # noqa: PLC0415 - only for files
 
     try:
         return Path(source).read_bytes()
@@ -128,6 +128,6 @@ def _why(error: Exception) -> str:
 
 
 def _system_roots() -> bytes | None:
-    """Return the system's roots, because gRPC would trust its own copy of Mozilla's; that one where there are none."""
+    """Return the system's roots; None, for gRPC's own copy of Mozilla's, if the system has none."""
     certificates = ssl.create_default_context().get_ca_certs(binary_form=True)
     return "".join(map(ssl.DER_cert_to_PEM_cert, certificates)).encode() or None

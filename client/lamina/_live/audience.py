@@ -20,16 +20,16 @@ from lamina.errors import LaminaError
 from lamina.records import VersionChanges
 
 CALLBACKS_BEHIND: Final = 1_000
-"""So many versions may wait for callbacks. Beyond that the map waits too, so that memory does not fill up."""
+"""At most this many versions wait for callbacks. Then the map waits too, so that memory does not fill up."""
 
 ENDING_SECONDS: Final = 1.0
-"""How long `close` waits for what runs in the background: the stream is cancelled by then, and a file soon written."""
+"""How long `close` waits for the background: the stream is cancelled by then, and a file is soon written."""
 
 
 class Binding(Protocol):
     """An object of settings that follows a live.
 
-    seen     the entries that it has looked at last
+    seen     the entries that it has seen last
     is_over  whether its live is closed: it stays as it is
     """
 
@@ -42,9 +42,9 @@ class Binding(Protocol):
 
 
 class Notification(NamedTuple):
-    """The functions of something bound, and what to call them with.
+    """The callbacks of bound settings, and their arguments.
 
-    what  what the user calls that, such as "on_change"
+    what  the public name of the callback, such as "on_change"
     """
 
     what: str
@@ -57,28 +57,28 @@ class Notification(NamedTuple):
         """Yield the calls one by one, until the live is closed."""
         for function in self.functions:
             if not self.binding.is_over:
-                # Its object, if it is a method, may be the settings, whose values are not for a log.
+                # A method's object may be the settings, and their values must not be logged.
                 name = getattr(function, "__qualname__", type(function).__qualname__)
                 yield DueCall(function, self.arguments, f"{self.what}: {name}", self.version)
 
 
 class Notifier(Protocol):
-    """What calls the functions of something bound."""
+    """Calls the callbacks of bound settings."""
 
     def begin_calling(self) -> None:
-        """Be ready to call."""
+        """Prepare to call."""
         ...
 
     def tell(self, notification: Notification, /) -> None:
-        """Call these functions after those that wait already."""
+        """Queue these calls after those that already wait."""
         ...
 
 
 class Callback(NamedTuple):
-    """A function to call, the version that was shown already when it was added, and the live that it was given to.
+    """A function, the version that was shown when it was added, and its live.
 
     The reference keeps that live from being collected: the functions of `client.live(name).on_change(function)` are
-    called although nobody else has the live.
+    called even if nothing else refers to the live.
     """
 
     function: Callable[[VersionChanges], Any]
@@ -87,7 +87,7 @@ class Callback(NamedTuple):
 
 
 class Listener:
-    """One live, as the others know it: the functions to call for it and what is bound to it, until it is closed."""
+    """One live's callbacks and bound settings, until it is closed."""
 
     __slots__ = ("bindings", "callbacks")
 
@@ -97,21 +97,21 @@ class Listener:
         self.bindings: tuple[Binding, ...] = ()
 
     def add(self, callback: Callback) -> None:
-        """Have a function called with what comes."""
+        """Add a callback."""
         self.callbacks = (*self.callbacks, callback)
 
     def bind(self, binding: Binding) -> None:
-        """Have something bound look at what comes."""
+        """Add bound settings."""
         self.bindings = (*self.bindings, binding)
 
     def close(self) -> None:
-        """Call nothing any more, and leave what is bound as it is."""
+        """Drop the callbacks, and leave bound settings as they are."""
         for binding in self.bindings:
             binding.is_over = True
         self.callbacks, self.bindings = (), ()
 
     def has_seen(self, version: SupportsIndex) -> bool:
-        """Return whether all that is bound has looked at a version, or a later one."""
+        """Return whether all bound settings have seen a version, or a later one."""
         number = operator.index(version)
         return all(binding.seen.header.number >= number for binding in self.bindings)
 
@@ -119,7 +119,7 @@ class Listener:
 class DueCall(NamedTuple):
     """One call to make now.
 
-    name  what to call the function in a log
+    name  the function's name for the log
     """
 
     function: Callable[..., Any]
@@ -128,7 +128,7 @@ class DueCall(NamedTuple):
     version: int
 
     def failed(self) -> None:
-        """Report what the function has raised, with its traceback."""
+        """Log the function's error, with its traceback."""
         log.exception("%s failed at version %d", self.name, self.version)
 
 
@@ -145,22 +145,22 @@ class Audience:
 
     @property
     def has_functions(self) -> bool:
-        """Whether there is anything to call or to bind."""
+        """Whether there are callbacks or bound settings."""
         return any(listener.callbacks or listener.bindings for listener in self.listeners)
 
     @property
     def has_bindings(self) -> bool:
-        """Whether something is bound."""
+        """Whether there are bound settings."""
         return any(listener.bindings for listener in self.listeners)
 
     @property
     def is_behind(self) -> bool:
-        """Whether so much waits to be called that nothing more may come."""
+        """Whether so many calls wait that the map must wait too."""
         return len(self._due) > self._callbacks_behind
 
     @property
     def is_due(self) -> bool:
-        """Whether something waits to be called."""
+        """Whether calls wait."""
         return bool(self._due)
 
     def join(self, listener: Listener) -> None:
@@ -174,16 +174,16 @@ class Audience:
         return not self.listeners
 
     def behind(self, entries: Entries) -> list[Binding]:
-        """Return what is bound and has not looked at these entries."""
+        """Return the bound settings that have not seen these entries."""
         every = (binding for listener in self.listeners for binding in listener.bindings)
         return [binding for binding in every if binding.seen is not entries]
 
     def put(self, due: Iterable[Due]) -> None:
-        """Have calls made, after those that wait already."""
+        """Queue calls, after those that already wait."""
         self._due.extend(due)
 
     def take(self) -> Due:
-        """Return what has waited longest."""
+        """Return the calls that have waited longest."""
         return self._due.popleft()
 
     def forget_due(self) -> None:
@@ -191,24 +191,24 @@ class Audience:
         self._due.clear()
 
     def calls(self, due: Due) -> Iterator[DueCall]:
-        """Yield the calls to make, one after the other; a live that is closed meanwhile is left out."""
+        """Yield the calls to make, one after the other, without those of a live that is closed in the meantime."""
         if isinstance(due, Notification):
             yield from due.calls()
         elif version := _readable(due):
             for listener in self.listeners:
                 for callback in listener.callbacks:
-                    if version.version > callback.since and listener.callbacks:  # not closed meanwhile
+                    if version.version > callback.since and listener.callbacks:  # unless it was closed in the meantime
                         function = callback.function
                         yield DueCall(function, (version,), f"on_change: {function!r}", version.version)
 
 
 def _readable(received: ReceivedVersion) -> VersionChanges | None:
-    """Return the record that callbacks are called with. A value that this client does not know is only logged."""
+    """Return the record for callbacks; None, with a log, if it has a value that this client does not know."""
     try:
         return version_changes_of(*received)
     except LaminaError:
         header = received.header
-        log.exception("on_change: version %d of %s cannot be told", header.version, header.config)
+        log.exception("on_change: version %d of %s cannot be read", header.version, header.config)
         return None
 
 
@@ -220,5 +220,5 @@ def has_reached(tracker: HeadTracker, version: SupportsIndex) -> bool:
     if tracker.entries.header.number >= number_of(version, tracker.entries.header.config):
         return True
     if tracker.failure is not None:
-        raise tracker.failure.with_traceback(None)  # not where it came from, nor where it was raised before
+        raise tracker.failure.with_traceback(None)  # without the frames of earlier raises
     return False

@@ -1,8 +1,8 @@
 """The last-known-good files of followed configs, from which a live begins if no server answers. Knows no client.
 
-There is one for each target and config: a line of JSON that says what it is, then the version's message. It is written
-beside, synced and renamed, so that a reader finds a whole one. The folder is locked meanwhile, and the file that is
-there is looked at first, so that among many processes it never goes backward. Its modification time is when a server
+There is one for each target and config: a label, which is a line of JSON, and then the version's message. A new file
+is written beside it, synced and renamed, so that a reader always finds a whole file. The folder is locked for that, and
+the old file is read first, so that many processes never write an older version. The modification time is when a server
 last said that this version is the head.
 
 Worked example: of two processes one has seen version 9, the other 10. In either order of writing, the file ends with
@@ -29,7 +29,7 @@ from lamina._wire.messages import PagedEntries, header_of, version_of
 from lamina.records import Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
-# What only lives need is loaded within functions: a client that just reads connects the sooner.
+# Modules that only lives need are imported in functions, so that a client that only reads connects sooner.
 if TYPE_CHECKING:
     from pathlib import Path
 
@@ -40,8 +40,8 @@ CacheDir: TypeAlias = str | os.PathLike[str]
 
 FORMAT: Final = 1
 FORSAKEN_SECONDS: Final = 120.0
-"""A later version that no server has confirmed for so long is of a past that is gone. A live confirms it each 30 s; a
-server that hears of commits by another one is a few seconds behind at most."""
+"""If no server has confirmed a later version for this long, a backup was restored. A live confirms it every 30 s, and a
+server learns about commits of another one within a few seconds."""
 
 _LABEL_BYTES: Final = 1 << 16
 _NAME_CHARACTERS: Final = 80
@@ -81,7 +81,7 @@ class Cache:
             return None
 
     def has(self, config: str) -> bool:
-        """Return whether there is a file of a config, of whatever use."""
+        """Return whether there is a file of a config, even an unusable one."""
         return self._folder is not None and self._path(self._folder, config).exists()
 
     def load(self, config: str) -> CachedVersion | None:
@@ -159,12 +159,12 @@ def _digest(data: bytes) -> str:
 
 
 def _checked(file: BinaryIO) -> tuple[dict[str, Any], bytes, float]:
-    """Read a file's label and body, and when it was known to be the head; ValueError if it is not as it was written."""
+    """Read a file's label and body, and when it was known to be the head; ValueError if it is damaged."""
     status = os.fstat(file.fileno())
     if sys.platform != "win32" and (status.st_uid not in {os.geteuid(), 0} or status.st_mode & _OTHERS_MAY_WRITE):
         raise ValueError("others than its owner, who runs this, may have written it")
     line, body = file.readline(_LABEL_BYTES), file.read()
-    label: dict[str, Any] = json.loads(line)  # or whatever it is
+    label: dict[str, Any] = json.loads(line)  # if it is an object at all
     try:
         is_whole = label["sha256"] == _digest(body)
     except (KeyError, TypeError):
@@ -175,7 +175,7 @@ def _checked(file: BinaryIO) -> tuple[dict[str, Any], bytes, float]:
 
 
 def _is_current(path: "Path", header: Version, known_at: float) -> bool:
-    """Return whether a file holds this version, or a later one. If this one, note when it was the head.
+    """Return whether a file holds this version or a later one. For this one, record when it was the head.
 
     A damaged file is to be written again, even if it names the same version.
     """
@@ -184,7 +184,7 @@ def _is_current(path: "Path", header: Version, known_at: float) -> bool:
             label, _, confirmed_at = _checked(file)
             number, has_same_past = int(label["version"]), label["hash"] == header.hash
     except (OSError, ValueError, KeyError, TypeError):
-        return False  # none, or one that is of no use
+        return False  # there is no file, or it is unusable
     if number == header.number and has_same_past:
         if known_at > confirmed_at:
             os.utime(path, (known_at, known_at))
@@ -195,11 +195,11 @@ def _is_current(path: "Path", header: Version, known_at: float) -> bool:
 
 
 def _replace(path: "Path", content: bytes, known_at: float) -> None:
-    # Always the same name, since it is locked: what a killed process leaves is not left for ever.
+    # The name is always the same, which the lock allows: so the file of a killed process does not stay for ever.
     beside = path.with_suffix(".new")
     flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
     with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
-        beside.chmod(0o600)  # if one was there already
+        beside.chmod(0o600)  # if the file existed already
         file.write(content)
         file.flush()
         os.fsync(file.fileno())
@@ -219,7 +219,7 @@ def _locked(folder: "Path") -> Generator[None, None, None]:
         try:
             yield
         finally:
-            os.fsync(descriptor)  # the new name, too
-            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a child forked meanwhile has the descriptor, and would hold it
+            os.fsync(descriptor)  # syncs the new name too
+            fcntl.flock(descriptor, fcntl.LOCK_UN)  # a forked child has the descriptor too, and would hold the lock
     finally:
         os.close(descriptor)

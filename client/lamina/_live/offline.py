@@ -1,8 +1,8 @@
-"""A live without a server: what it begins from, and what it keeps while a server answers. The shells say when.
+"""A live without a server: it begins from a file or a default; while a server answers, it writes the file.
 
-Worked example: version 7 is followed, and kept. The servers go away, and so does this process. The next process is
-refused twice, or waits for its `timeout` where nothing even refuses it. Then it finds 7 in the file, and shows it,
-OFFLINE. A server is back, with version 9: the stream goes on after 7.
+Worked example: a live shows version 7 and writes it. The servers stop, and this process ends. The next process is
+refused twice, or waits for its `timeout` if nothing even refuses it. Then it finds 7 in the file, and shows it,
+OFFLINE. When a server is back, with version 9, the stream continues after 7.
 """
 
 import math
@@ -28,8 +28,8 @@ CONFIRMED_SECONDS: Final = 10.0
 """How often, at most, the file of a version that stays the head is confirmed."""
 
 RESTING: Final = 10
-"""After a write nothing is written for so many times as long: a config that changes all the time costs a tenth of a
-core, or a disk, at most."""
+"""After a write, the pause is this many times as long as the write: a config that always changes costs a tenth of a
+core, or of a disk, at most."""
 
 
 def entries_of_default(config: str, default: Mapping[str, Value]) -> Entries:
@@ -42,7 +42,7 @@ def entries_of_default(config: str, default: Mapping[str, Value]) -> Entries:
 
 
 def read_head(session: Session, cache: Cache, config: str, default: Entries | None) -> Flow[Entries]:
-    """Read what a live begins from; with something else to begin from, servers that refuse are not waited for."""
+    """Read the head for a live. If there is a file or a default, it does not wait for servers that refuse."""
     has_other = default is not None or cache.has(check_text(config, "a config's name"))
     return reads.open_config(session, config, create=False, is_impatient=has_other)
 
@@ -50,7 +50,7 @@ def read_head(session: Session, cache: Cache, config: str, default: Entries | No
 def start_offline(
     session: Session, cache: Cache, config: str, default: Entries | None, error: LaminaError
 ) -> HeadTracker:
-    """Begin from the file or the default, as no server answers or has the config; without either raise the error."""
+    """Begin from the file or the default, as no server answers or has the config; without either, raise the error."""
     is_unreached = isinstance(error, UnavailableError) or error.reason == PROXY
     if not is_unreached and not isinstance(error, NotFoundError):
         raise error
@@ -82,7 +82,7 @@ class CacheWriter:
         return self._cache.is_on
 
     def is_due(self, tracker: HeadTracker) -> bool:
-        """Return whether there is something to keep: another version, or the same that is still the head."""
+        """Return whether a write is due: for another version, or to confirm that the same one is still the head."""
         if tracker.is_offline or tracker.failure is not None:
             return False
         return tracker.entries.header != self._header or tracker.known_at - self._known_at >= CONFIRMED_SECONDS
@@ -90,14 +90,14 @@ class CacheWriter:
     def keep(self, tracker: HeadTracker) -> float:
         """Write the file; return how many seconds to rest. A failure is logged; the next version is tried again."""
         began = time.monotonic()
-        # Before the entries, which may be swapped meanwhile: what is written was the head then, or later.
+        # Read before the entries, which another thread may swap: the written version was the head then or later.
         self._known_at, known_at = tracker.known_at, time.time() - tracker.age
         entries = tracker.entries
         self._header = entries.header
         try:
             self._cache.keep(entries, known_at)
-        except Exception as error:  # noqa: BLE001 - whatever it is, what is followed goes on
-            if (complaint := f"{type(error).__name__}: {error}") != self._complaint:  # or each version would log it
+        except Exception as error:  # noqa: BLE001 - no error may stop the live
+            if (complaint := f"{type(error).__name__}: {error}") != self._complaint:  # log it once
                 config = entries.header.config
                 log.warning("%s: its last-known-good file cannot be written: %s", config, complaint)
                 self._complaint = complaint

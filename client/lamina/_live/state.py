@@ -1,4 +1,4 @@
-"""How a live stands to the server."""
+"""The state of a live."""
 
 from enum import StrEnum
 
@@ -7,11 +7,11 @@ from lamina._runtime.public import public
 
 @public("lamina")
 class LiveState(StrEnum):
-    """How new what a live shows is. Equal to their names as text."""
+    """How current a live's version is. Each state equals its name as text."""
 
     LIVE = "LIVE"
     """Its stream is open and has caught up: a change arrives within a moment."""
     STALE = "STALE"
-    """The link is lost, closed, ended by an error, or catching up: what it shows was the head `age` seconds ago."""
+    """The stream is lost, closed, ended by an error, or catching up: the version was the head `age` seconds ago."""
     OFFLINE = "OFFLINE"
-    """What it shows is of a last-known-good file, or the default: no server has been reached since it was opened."""
+    """The version is from a last-known-good file or the default: the live has not reached a server yet."""

@@ -1,10 +1,10 @@
-"""A config's head as it is followed: one whole version at a time, and how new it is known to be. Pure; no I/O.
+"""A config's head while a live follows it: one whole version at a time, and when it was known to be the head. No I/O.
 
 Two shells run it, _grpc/sync and _grpc/aio, over one watch's stream for all lives of a config.
 
 Worked example: the head is version 7 when it is opened. A message brings versions 8 and 9: `entries` is first 7's map,
-then 9's, never anything in between. The link breaks: STALE, still with 9, and `age` grows. It is back, and the first
-message, a bookmark at 9, says that nothing was missed: LIVE, and the age is 0 again.
+then 9's, never anything in between. The link breaks: STALE, still with 9, and `age` grows. It comes back, and the
+first message, a bookmark at 9, shows that nothing was missed: LIVE, and the age is 0 again.
 """
 
 import math
@@ -30,7 +30,7 @@ from lamina_protos.v1 import lamina_pb2 as pb
 
 
 class ReceivedVersion(NamedTuple):
-    """A version that came, and what it changed."""
+    """A new version, and its changes."""
 
     header: pb.ConfigVersion
     changes: list[pb.Change]
@@ -41,7 +41,7 @@ class HeadTracker:
 
     entries     the whole map; replaced, never changed
     known_at    when a server last said that this is the head, by the session's clock
-    part_at     when a part of a version last came that is not whole yet, by the same clock
+    part_at     when the last part of a version that is not whole yet arrived, by the same clock
     is_offline  whether the entries came from a file, or are a default, which is version 0, instead of from a server
     failure     the definite error that has ended it
     """
@@ -49,7 +49,7 @@ class HeadTracker:
     def __init__(
         self, session: Session, entries: Entries, *, known_at: float | None = None, is_offline: bool = False
     ) -> None:
-        """Begin at a version. It is the head just now, unless `known_at` says when it was."""
+        """Begin at a version. It is the head now, unless `known_at` says when it was."""
         self._session = session
         self._config = entries.header.config
         self.entries = entries
@@ -57,21 +57,21 @@ class HeadTracker:
         self.part_at = -math.inf
         self.is_offline = is_offline
         self.failure: LaminaError | None = None
-        # Whether the stream has nothing of the server's past to go on after.
+        # Whether there is no version of the server after which the stream could continue.
         self._is_lost = is_offline and not entries.header.number
         request = pb.WatchKeyHistoryRequest(config=self._config, after=cursor_at(entries.header))
         self.stream = WatchStream(session, request, self, locate=self._read_head if self._is_lost else None)
         self._latest = entries
         self._parts: list[pb.Change] = []
         self._received: list[ReceivedVersion] = []
-        # Whether the stream has told all that there was when it began: what comes from then on is the head.
+        # Whether the stream has sent all versions that existed when it began: each later version is the head.
         self._is_caught_up = known_at is None
         self._is_held_up = False
         self._process = forking.process
 
     @property
     def state(self) -> LiveState:
-        """How new the entries are."""
+        """How current the entries are."""
         if self.is_offline:
             return LiveState.OFFLINE
         is_live = self._is_caught_up and not self._is_held_up and self._process is forking.process
@@ -84,7 +84,7 @@ class HeadTracker:
 
     @property
     def shown_already(self) -> int:
-        """The number of the newest version that a function which is added now must not be called with.
+        """The newest version number that a function added now must not receive.
 
         Offline any version may follow: after a backup was restored, even one of a lower number.
         """
@@ -92,14 +92,14 @@ class HeadTracker:
 
     @property
     def place(self) -> str:
-        """How far it has come, for a message."""
+        """The position, for an error's text."""
         return f"{self._config} is at version {self.entries.header.number}"
 
     def step(self) -> Flow[list[ReceivedVersion]]:
-        """Take one message, or pause; return the versions that came, which `entries` include by then."""
+        """Take one message, or pause; return the new versions, which `entries` include by then."""
         try:
             if (yield from self.stream.step()):
-                self._show_latest(is_head=self._is_caught_up)  # all that one message brought, at once
+                self._show_latest(is_head=self._is_caught_up)  # all versions of one message at once
         except NotFoundError:
             if not self.is_offline:
                 raise
@@ -118,26 +118,26 @@ class HeadTracker:
         return received
 
     def at_rest(self) -> "HeadTracker":
-        """Return a copy that goes on showing the same."""
+        """Return a copy that keeps showing the same version."""
         rest = HeadTracker(self._session, self.entries, known_at=self.known_at, is_offline=self.is_offline)
         rest.end(self.failure)
         return rest
 
     def end(self, failure: LaminaError | None = None) -> None:
-        """Follow no more."""
+        """Stop following."""
         self.failure = failure
         self._is_caught_up = False
 
     @contextmanager
     def held_up(self) -> Generator[None, None, None]:
-        """Mark the tracker as held up for the duration of the block: nothing that comes is taken."""
+        """Mark the tracker as held up for the duration of the block: no message is taken."""
         self._is_held_up = True
         try:
             yield
         finally:
             self._is_held_up = False
 
-    # --- what the stream brings ------------------------------------------------------------------
+    # --- messages of the stream -----------------------------------------------------------------
 
     def part(self, part: pb.VersionChanges) -> None:
         """Join the parts of a version; apply it with the last one. `step` shows it."""
@@ -170,7 +170,7 @@ class HeadTracker:
         self._parts = []
         self._is_caught_up = False
 
-    # --- where there is nothing to go on after ------------------------------------------------------
+    # --- without a version to continue after --------------------------------------------------------
 
     def _begin_again(self) -> None:
         self._is_lost = True
@@ -178,7 +178,7 @@ class HeadTracker:
         self.stream.locate_by(self._read_head)
 
     def _read_head(self) -> Flow[pb.Cursor]:
-        """Go on with the server's head, whatever was shown; the difference is what functions are called with."""
+        """Continue with the server's head, whatever was shown; callbacks receive the difference."""
         head = yield from read_entries(Operation(self._session), self._config)
         self._received.append(ReceivedVersion(header_of(head.header), head.changes_since(self.entries)))
         self._latest = head
@@ -186,7 +186,7 @@ class HeadTracker:
         return cursor_at(head.header)
 
     def _show_latest(self, *, is_head: bool) -> None:
-        """Show what a server has told, or has confirmed to be in its past."""
+        """Show entries that a server has sent, or has confirmed."""
         if self.is_offline:
             self._session.horizon.saw(self._latest.header)
         self.entries = self._latest

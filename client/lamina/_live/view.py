@@ -1,4 +1,4 @@
-"""What both clients' lives show."""
+"""The reading side of a live, for both clients."""
 
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager
@@ -19,7 +19,7 @@ OnChange = TypeVar("OnChange", bound=Callable[[VersionChanges], Any])
 
 
 class LiveView(Uncopyable):
-    """What both kinds of a live show, without a lock and without a call."""
+    """What both kinds of live show, without a lock and without a call."""
 
     __slots__ = ("__weakref__", "_pins", "_tracker")
 
@@ -34,7 +34,7 @@ class LiveView(Uncopyable):
 
     @property
     def current(self) -> Snapshot:
-        """One whole version: read several keys of it, and they belong together."""
+        """One whole version: several keys that are read from it belong together."""
         return Snapshot(self._shown())
 
     @property
@@ -72,7 +72,7 @@ class LiveView(Uncopyable):
         """Show one version for the length of a `with` block: the newest, or the one that `at` or `carried` returned.
 
         The pin holds in the thread or asyncio task that runs the block, and in tasks that are begun in it, for every
-        live of this config in this client; everybody else goes on with the head. Pins nest. `state`, `age`, `error`,
+        live of this config in this client; all others see the head. Pins nest. `state`, `age`, `error`,
         `wait` and `on_change` are about the head, always. It is a plain `with` in `lamina.aio` as well: no server is
         asked.
         """
@@ -89,11 +89,11 @@ class LiveView(Uncopyable):
         try:
             if self._pins.in_use:
                 return self._shown().value(key)
-            # All in one frame. Where `_head` has to be asked, as in a forked child, nothing was read.
+            # All in one frame: a call is slow. The read cache is empty if `_head` must run, as in a forked child.
             cache = self._tracker.entries.read_cache
             return cache[key] if key in cache else self._head().entries.value(key)
         except KeyError:
-            raise KeyError(key) from None  # a traceback that ends here
+            raise KeyError(key) from None  # so that the traceback ends here
 
     def __contains__(self, key: object) -> bool:
         if self._pins.in_use:
@@ -108,11 +108,11 @@ class LiveView(Uncopyable):
         return f"<{type(self).__name__} {tracker.entries.header.config!r} version {self.version}, {self.state}>"
 
     def _head(self) -> HeadTracker:
-        """Return the tracker. The client for threads notices here that the process was forked."""
+        """Return the tracker. Here, the client for threads notices that the process was forked."""
         return self._tracker
 
     def _shown(self) -> Entries:
-        """Return what is shown here and now: what the running thread or task has pinned, else the newest version."""
+        """Return the entries to show: the pin of the running thread or task, else the newest version."""
         if self._pins.in_use and (held := self._pins.held()) is not None:
             return held
         return self._head().entries

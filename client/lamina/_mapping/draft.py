@@ -12,7 +12,7 @@ from lamina.records import MISSING, Change, Missing
 
 
 class Draft(Uncopyable, ConfigMapping, MutableMapping[str, Any]):
-    """A config as this client would have it: a mutable mapping in key order, over one version.
+    """A config with this client's changes: a mutable mapping in key order, over one version.
 
     Nothing here talks to a server. Assignments check and copy; `changes` lists what a commit would send.
     """
@@ -36,11 +36,11 @@ class Draft(Uncopyable, ConfigMapping, MutableMapping[str, Any]):
 
     @property
     def changes(self) -> dict[str, Change]:
-        """What is staged, by key in order: values before and after, MISSING where there is none."""
+        """The staged changes, by key in order: the values before and after, MISSING where there is none."""
         return {key: Change(*self._stage.old_and_new(key)) for key in sorted(self._stage.staged)}
 
     def discard(self) -> None:
-        """Drop what is staged; the draft is again as the version it is based on."""
+        """Drop the staged changes; the draft equals its base version again."""
         self._stage.discard()
 
     def origin(self, key: str) -> int:
@@ -66,13 +66,13 @@ class Draft(Uncopyable, ConfigMapping, MutableMapping[str, Any]):
         raise KeyError(f"{self.name} has no keys")
 
     def __getitem__(self, key: str) -> Any:
-        cache = self._stage.read_cache  # all in one frame: a call costs more than the two looks
+        cache = self._stage.read_cache  # all in one frame: a call costs more than the two lookups
         if key in cache:
             return cache[key]
         try:
             return self._stage.read(key)
         except KeyError:
-            raise KeyError(key) from None  # a traceback that ends here
+            raise KeyError(key) from None  # so that the traceback ends here
 
     def __contains__(self, key: object) -> bool:
         if key in self._stage.read_cache:
@@ -85,7 +85,7 @@ class Draft(Uncopyable, ConfigMapping, MutableMapping[str, Any]):
         self._stage.put(key, encode(value, key=key))
 
     def __delitem__(self, key: str) -> None:
-        if self._stage.in_transaction:  # which is another one where somebody else has deleted it
+        if self._stage.in_transaction:  # the last key is another one if somebody else has deleted it
             self._note_read(key)
         if key not in self._stage:
             raise KeyError(key)

@@ -1,13 +1,13 @@
-"""A version's whole map as it came over the wire, immutable; each next version shares what it did not change.
+"""A version's whole map, as wire messages, immutable; each later version shares the unchanged part.
 
 Worked example: version 1 has 50,000 keys in one dict. Version 2, x = 28, is made of the same dict and the overlay
-{x: 28}, version 3, without y, of the same dict and the overlay {x: 28, y: none}. So a commit copies what was changed
-lately and not the map. When an overlay has grown too large to be copied each time, the next version gets a dict of its
-own, and an empty overlay. Nothing that was handed out ever changes, so threads may share all of it.
+{x: 28}, version 3, without y, of the same dict and the overlay {x: 28, y: none}. So a commit copies the recent changes
+and not the map. When an overlay has grown too large to be copied each time, the next version gets its own dict and an
+empty overlay. A version never changes, so threads may share all of it.
 
-Values are decoded when they are first read. What was decoded is kept beside the dict that it came from, and goes with
-it to later versions: a large value that is read all the time is not decoded once for each commit of some other key.
-What was read of one version is kept with that, too, in a plain dict, so that reading it again is one look into that.
+Values are decoded when they are first read. Decoded values are kept beside the dict that they came from, and later
+versions share them: a large value that is read often is not decoded again after each commit of another key.
+The values read from one version are also kept with it, in a plain dict, so that the next read is a single lookup.
 """
 
 from collections.abc import Collection, Iterator, Mapping
@@ -18,15 +18,15 @@ from lamina.records import MISSING, Missing, Version, unwritten
 from lamina_protos.v1 import lamina_pb2 as pb
 
 Overlay: TypeAlias = Mapping[str, pb.Entry | None]
-"""Changes by key; None where there is no such key any more."""
+"""Changes by key; None for a deleted key."""
 
 _NOTHING: Final[Overlay] = {}
 
 
 class Entries:
-    """The whole map of one version, immutable. Keeps the wire's messages and decodes each on its first access.
+    """The whole map of one version, immutable. It keeps the wire's messages and decodes each on its first access.
 
-    `read_cache` has the values that were read already, by key; hot paths look there before they ask for a `value`.
+    `read_cache` has the values that were read already, by key; hot paths look there before they call `value`.
     """
 
     __slots__ = ("_decoded", "_messages", "_order", "_overlaid", "_overlay", "_size", "header", "read_cache")
@@ -34,7 +34,7 @@ class Entries:
     _order: Collection[str] | None
 
     def __init__(self, header: Version, messages: Mapping[str, pb.Entry]) -> None:
-        """Take the messages in key order, which is the order of their bytes and of Python's text alike."""
+        """Take the messages in key order, which is the same by bytes and by Python's text."""
         self.header = header
         self._fill(messages, {}, _NOTHING, {}, len(messages), messages)
 
@@ -45,7 +45,7 @@ class Entries:
 
     @classmethod
     def from_bytes(cls, header: Version, content: bytes) -> "Entries":
-        """Make what `to_bytes` was called on."""
+        """Make the entries that `to_bytes` has written."""
         return cls(header, {entry.key: entry for entry in pb.ConfigVersion.FromString(content).entries})
 
     def __len__(self) -> int:
@@ -56,7 +56,7 @@ class Entries:
         if order is None:
             kept = [key for key in self._messages if key not in self._overlay]
             kept += [key for key, message in self._overlay.items() if message is not None]
-            order = self._order = sorted(kept)  # two sorted runs, near enough: that costs hardly more than copying them
+            order = self._order = sorted(kept)  # two sorted runs, almost: this costs hardly more than a copy
         return iter(order)
 
     def __contains__(self, key: object) -> bool:
@@ -91,7 +91,7 @@ class Entries:
         return message.origin_version
 
     def messages(self) -> Iterator[pb.Entry]:
-        """Return the entries as they came, in key order."""
+        """Return the messages, in key order."""
         return map(self._message, self)
 
     def changes_since(self, other: "Entries") -> list[pb.Change]:
@@ -109,9 +109,9 @@ class Entries:
             if grows:
                 size, order = size + grows, None
         messages, overlay = self._messages, {**self._overlay, **changes}
-        # Copied at one go each, as other threads may be reading, and so decoding, meanwhile.
+        # Each is copied in one step, because other threads may read, and so decode, at the same time.
         decoded, overlaid = self._decoded, _without(dict(self._overlaid), changes)
-        # Then copying the overlay each time and the map once in a while cost about the same.
+        # With this limit, the copies of the overlay cost about as much as the rare copy of the map.
         if len(overlay) ** 2 > 2 * len(messages):
             decoded = {**_without(dict(decoded), overlay), **overlaid}
             messages, overlay, overlaid = _merged(messages, overlay), {}, {}
@@ -131,10 +131,10 @@ class Entries:
         return same
 
     def to_bytes(self) -> bytes:
-        """Return the entries as the wire has them: a ConfigVersion with nothing else in it."""
+        """Return the entries in wire format: a ConfigVersion with nothing else in it."""
         return pb.ConfigVersion(entries=self.messages()).SerializeToString()
 
-    def _fill(  # noqa: PLR0917 - what makes up an object, given once
+    def _fill(  # noqa: PLR0917 - an object's fields, given once
         self,
         messages: Mapping[str, pb.Entry],
         decoded: dict[str, Any],
@@ -143,9 +143,9 @@ class Entries:
         size: int,
         order: Collection[str] | None,
     ) -> None:
-        """Take what makes up the map: a dict shared with other versions, and what is different from it.
+        """Set the fields: a dict that other versions share, and the differences from it.
 
-        `decoded` and `overlaid` are what was decoded of these two. `order` has the keys in order; with None the first
+        `decoded` and `overlaid` are the decoded values of these. `order` has the keys in order; with None, the first
         iteration finds it. It may be the dict itself, if its keys are in order.
         """
         self._messages = messages
@@ -154,7 +154,7 @@ class Entries:
         self._overlaid = overlaid
         self._size = size
         self._order = order
-        # Where there is no overlay, the same dict serves.
+        # Without an overlay, the same dict is used.
         self.read_cache = {} if overlay else decoded
 
     def _find(self, key: Any) -> pb.Entry | None:

@@ -1,9 +1,9 @@
-"""Read-only list and dict: how lists and dicts come back from a config; they know nothing of one.
+"""The read-only list and dict that are read from a config. They know nothing of configs.
 
-They are a list and a dict to `isinstance`, `==` and `json.dumps`. What would change one in place raises TypeError and
-says what to do instead, because the config would not notice. Whatever makes a new object makes a plain one, through and
-through: `+`, `|`, `copy.copy`, `copy.deepcopy`, `pickle`; and `+=`, `*=` and `|=`, so that `config["hosts"] += ["h4"]`
-assigns a new, plain list.
+They are a list and a dict for `isinstance`, `==` and `json.dumps`. A method that would change one in place raises
+TypeError and says what to do instead, because the config would not notice the change. Operations that make a new object
+make plain ones at every level: `+`, `|`, `copy.copy`, `copy.deepcopy`, `pickle`; and `+=`, `*=` and `|=`, so that
+`config["hosts"] += ["h4"]` assigns a new, plain list.
 """
 
 from collections.abc import Iterable, Mapping
@@ -61,7 +61,7 @@ class FrozenList(list[Any]):
         return self * times
 
     def copy(self) -> list[Any]:
-        """Make a plain, deep copy."""
+        """Return a plain, deep copy."""
         return cast("list[Any]", thaw(self))
 
     __copy__ = copy
@@ -99,7 +99,7 @@ class FrozenDict(dict[str, Any]):
         return {**thaw(self), **dict(other)}
 
     def copy(self) -> dict[str, Any]:
-        """Make a plain, deep copy."""
+        """Return a plain, deep copy."""
         return cast("dict[str, Any]", thaw(self))
 
     __copy__ = copy

@@ -1,4 +1,4 @@
-"""The three-way merge by value, as the server does it; pure, and told of no server.
+"""The three-way merge by value, as the server does it; pure, it knows no server.
 
 Absence is a value. Worked example, base {a: 1, b: 1, c: 1}, yours {a: 2, b: 2, c: 2}, theirs {a: 1, b: 3, c: 2}:
 a was changed by you alone and stays changed; b by both, differently: a conflict; c by both alike: nothing is left to
@@ -15,7 +15,7 @@ from lamina.records import Missing
 
 
 class Lookup(Protocol):
-    """What can be asked for a key's stored value."""
+    """Anything that returns a key's stored value."""
 
     def stored(self, key: str) -> Stored | Missing:
         """Return the key's value, or MISSING."""
@@ -24,7 +24,7 @@ class Lookup(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class Merge:
-    """What is left of the staged changes over the new head, and the keys in conflict, in order.
+    """The remaining staged changes over the new head, and the keys in conflict, in order.
 
     A conflicting key that was changed is among `staged` too, with your value.
     """
@@ -34,7 +34,7 @@ class Merge:
 
 
 def merge(base: Lookup, head: Lookup, staged: Mapping[str, Stored | Missing], read: AbstractSet[str]) -> Merge:
-    """Carry changes staged over `base` to `head`. Keys of `read` must not have changed in between."""
+    """Move changes staged over `base` to `head`. Keys in `read` must not have changed in between."""
     left = {key: yours for key, yours in staged.items() if yours != head.stored(key)}
     candidates = left.keys() | read
     conflicts = tuple(key for key in sorted(candidates) if head.stored(key) != base.stored(key))

@@ -13,7 +13,7 @@ from lamina.records import Missing, Version
 
 
 class ConfigMapping(Mapping[str, Any]):
-    """What Snapshot and Draft share with a dict beyond a Mapping: `|`, `reversed`, and equality by kind and value."""
+    """What Snapshot and Draft have beyond a Mapping, like a dict: `|`, `reversed`, and equality by kind and value."""
 
     __slots__ = ()
 
@@ -21,7 +21,7 @@ class ConfigMapping(Mapping[str, Any]):
     def _stored(self, key: str) -> Stored | Missing: ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Make a deep, plain, mutable copy: for YAML, for pickle, for editing."""
+        """Return a deep, plain, mutable copy, for YAML, pickle or editing."""
         return {key: thaw(value) if type(value) in READ_ONLY else value for key, value in self.items()}
 
     def __reversed__(self) -> Iterator[str]:
@@ -51,7 +51,7 @@ class ConfigMapping(Mapping[str, Any]):
         try:
             return self._stored(key) == encode(other[key], key=key)
         except (TypeError, InvalidError):
-            return False  # what cannot be a value equals none
+            return False  # an object that cannot be a value equals none
 
 
 @public("lamina")
@@ -81,13 +81,13 @@ class Snapshot(ConfigMapping):
         return self._entries.origin(key)
 
     def __getitem__(self, key: str) -> Any:
-        cache = self._entries.read_cache  # all in one frame: a call costs more than the two looks
+        cache = self._entries.read_cache  # all in one frame: a call costs more than the two lookups
         if key in cache:
             return cache[key]
         try:
             return self._entries.value(key)
         except KeyError:
-            raise KeyError(key) from None  # a traceback that ends here
+            raise KeyError(key) from None  # so that the traceback ends here
 
     def __contains__(self, key: object) -> bool:
         return key in self._entries.read_cache or key in self._entries

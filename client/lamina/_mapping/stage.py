@@ -1,7 +1,7 @@
 """The changes staged over a version's entries, as stored values; pure, and no mapping: draft.py makes it one.
 
 Worked example: over the entries {x: 27, y: 450} of version 1, putting x=28, then y=MISSING, then x=27 again leaves the
-one staged change {y: MISSING}: what equals the base is no change.
+one staged change {y: MISSING}: a value that equals the base is no change.
 """
 
 from bisect import bisect_left, insort
@@ -15,18 +15,18 @@ from lamina.records import MISSING, Missing, Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
 READ_KEYS_DECLARED: Final = 10_000
-"""Keys that a commit may declare, by the wire contract; a transaction that read more depends on the whole map."""
+"""The number of keys that a commit may declare; a transaction that read more depends on the whole map."""
 
 
 class StagedChanges:
-    """What a draft holds: a base version, the changes staged over it, and the keys read from it.
+    """A draft's state: a base version, the changes staged over it, and the keys read from it.
 
     read_cache       values read since the draft stands on this base, by key; hot paths look there before `read`
     keys_read        keys of the base that were read
-    in_transaction   all that was read is declared, changed or not, until the transaction is committed or discarded
-    is_running       the transaction's function runs: what it has read stays declared even if it discards its changes
-    unresolved       a write whose outcome is not known, with its request id; writes.py settles it before any other
-    unresolved_keys  keys that were staged when that write began: a revert's keys are none of the draft's
+    in_transaction   all read keys are declared, changed or not, until the transaction is committed or discarded
+    is_running       the transaction's function runs: its reads stay declared even if it discards its changes
+    unresolved       a write with an unknown outcome, and its request id; writes.py resolves it before any other
+    unresolved_keys  keys that were staged when that write began; the keys of a revert are not staged
     """
 
     __slots__ = (
@@ -53,10 +53,10 @@ class StagedChanges:
         self.unresolved_fork: pb.ForkConfigRequest | None = None
         self.unresolved_keys: frozenset[str] = frozenset()
         self.in_transaction = self.is_running = False
-        self._has_read_all = False  # which keys there are, so that a new one would have made a difference
+        self._has_read_all = False  # the set of keys was read, so a new key would have made a difference
         self.read_cache: dict[str, Any] = {}
-        self._reshaped = False  # whether keys were staged or deleted, so that they may not be the base's
-        self._order: list[str] | None = None  # the keys in order, once somebody iterated over them
+        self._reshaped = False  # keys were staged or deleted, so the set of keys may differ from the base
+        self._order: list[str] | None = None  # the keys in order, after the first iteration
         self._size = len(base)
 
     def __len__(self) -> int:
@@ -68,11 +68,11 @@ class StagedChanges:
         if self._order is None:
             added = [key for key, new in self.staged.items() if new is not MISSING and key not in self.base]
             self._order = sorted([*(key for key in self.base if self.staged.get(key) is not MISSING), *added])
-        # A copy, as what is iterated over may be staged away meanwhile.
+        # A copy, because a change during the iteration may remove keys.
         return iter(self._order.copy())
 
     def __contains__(self, key: object) -> bool:
-        # A key of another type than text is in neither.
+        # A key that is not text is in neither.
         staged = self.staged.get(key)  # type: ignore[call-overload]
         return key in self.base if staged is None else staged is not MISSING
 
@@ -107,21 +107,21 @@ class StagedChanges:
         return old, (MISSING if self.staged[key] is MISSING else self.value(key))
 
     def note_read(self, key: str) -> None:
-        """Remember that the draft depends on the base's value of a key, unless it is the draft's own by now."""
+        """Remember that the draft depends on the base's value of a key, unless the key is staged."""
         if key not in self.staged:
             self.keys_read.add(key)
 
     def note_read_all(self) -> None:
-        """Remember that the draft depends on which keys there are."""
+        """Remember that the draft depends on the set of keys."""
         self._has_read_all = True
 
     def begin_transaction(self) -> None:
-        """Declare all that is read from now on, by the function that begins to run."""
+        """Begin a transaction: all keys that are read from now on are declared."""
         self.keys_read, self.read_cache, self.in_transaction, self._has_read_all = set(), {}, True, False
         self.is_running = True
 
     def put(self, key: str, new: Stored | Missing) -> None:
-        """Stage a value, or MISSING to delete; what equals the base is no change."""
+        """Stage a value, or MISSING to delete; a value that equals the base is no change."""
         was_there = key in self
         self.read_cache.pop(key, None)
         if new == self.base.stored(key):
@@ -132,7 +132,7 @@ class StagedChanges:
             self._reorder(key, added=not was_there)
 
     def discard(self) -> None:
-        """Forget what was staged, a write whose outcome is not known, and, unless `is_running`, what was read."""
+        """Forget the staged changes, the unresolved write and, unless `is_running`, the reads."""
         self.unresolved = None
         if self.is_running:
             for key in list(self.staged):
@@ -141,7 +141,7 @@ class StagedChanges:
             self.rebase(self.base, {})
 
     def rebase(self, base: Entries, staged: Mapping[str, Stored | Missing]) -> None:
-        """Stand on another base with these changes; of the keys read, those that are still changed stay declared."""
+        """Move to another base with these changes; of the keys read, those that are still changed stay declared."""
         read, self.in_transaction, self._has_read_all = self.keys_read, False, False
         self.base, self.staged, self.read_cache = base, {}, {}
         self._reshaped, self._order, self._size = False, None, len(base)
@@ -150,7 +150,7 @@ class StagedChanges:
         self.keys_read = read & self.staged.keys()
 
     def declared_reads(self) -> list[str]:
-        """List the keys that a commit declares: those both read and changed, in a transaction all that were read."""
+        """Return the keys that a commit declares: those both read and changed; in a transaction, all that were read."""
         read = self.keys_read if self.in_transaction else self.keys_read & self.staged.keys()
         return sorted(key for key in read if key in self.base or _can_be(key))
 
@@ -172,7 +172,7 @@ class StagedChanges:
 
 
 def _can_be(key: str) -> bool:
-    """Return whether a text that was looked up can be a key at all: no other will ever have a value."""
+    """Return whether a text can be a key: no other text ever has a value."""
     try:
         check_key(key)
     except InvalidError:
@@ -181,7 +181,7 @@ def _can_be(key: str) -> bool:
 
 
 def applied(base: Entries, header: Version, changes: Iterable[pb.Change]) -> Entries:
-    """Make the entries of the version `header` that made just these changes to its parent, `base`."""
+    """Make the entries of the version `header`, which makes exactly these changes to its parent, `base`."""
 
     def entry(change: pb.Change) -> pb.Entry | None:
         if change.deleted:

@@ -1,4 +1,4 @@
-"""What a value may be, when two are equal, and how one travels; it knows neither configs nor gRPC.
+"""Values: their types, when two are equal, and their wire format; it knows neither configs nor gRPC.
 
 The server has code of its own for the same rules (`domain/values.py`), on purpose: a client that used the server's
 would prove nothing when it verifies a hash. Tests of both read the same examples, protos/vectors.json.
@@ -24,8 +24,8 @@ from lamina.errors import InvalidError, LaminaError
 from lamina_protos.v1 import lamina_pb2 as pb
 
 Value: TypeAlias = bool | int | float | str | bytes | list[Any] | dict[str, Any] | None
-"""What a key can be set to. Lists and dicts hold these too, but for bytes. The names in a dict are text, and come back
-sorted, whatever their order was."""
+"""The types that a key can be set to. Lists and dicts hold these too, except bytes. The names in a dict are text, and
+are read back in sorted order."""
 
 Kind: TypeAlias = Literal["null", "bool", "int64", "double", "string", "bytes", "json"]
 
@@ -37,7 +37,7 @@ INTEGER_BITS: Final = 64
 
 _UNKNOWN_KIND: Final = "the server sent a kind of value that this client does not know: upgrade it"
 
-# A place inside a value, for error texts: the place around it and the index or name. Text is made of it when needed.
+# A place inside a value, for error texts: the place around it and the index or name. It becomes text only when needed.
 _Place: TypeAlias = "tuple[_Place, int | str] | str"
 
 
@@ -53,9 +53,9 @@ class Stored:
 
 
 def encode(value: object, *, key: str) -> Stored:
-    """Check, copy and canonicalise what `key` is to hold.
+    """Check, copy and canonicalise a value for `key`.
 
-    TypeError for a type that no kind holds, InvalidError for a number, text or depth that the wire does not take.
+    TypeError for an unsupported type, InvalidError for a number, text or depth that the wire cannot hold.
     """
     if isinstance(value, list | dict):
         plain = _plain_json(value, f"the value of {key!r}", 1)
@@ -72,7 +72,7 @@ def decode(stored: Stored) -> Any:
 
 
 def load(message: pb.Value) -> Stored:
-    """Take a value from the wire. The server keeps and sends canonical forms alone."""
+    """Return a value of the wire in canonical form. The server keeps and sends only canonical forms."""
     kind = message.WhichOneof("kind")
     if kind is None:
         raise LaminaError(_UNKNOWN_KIND)
@@ -83,7 +83,7 @@ def read(message: pb.Value) -> Any:
     """Return a value of the wire as users read it: `decode(load(message))` without the object in between."""
     text = message.string
     if text:
-        return text  # most are text, and this asks protobuf once
+        return text  # most values are text, and this calls protobuf once
     kind = message.WhichOneof("kind")
     if kind == "json":
         return _freeze(json.loads(message.json))
@@ -100,7 +100,7 @@ def dump(stored: Stored) -> pb.Value:
 
 
 def check_key(key: object) -> str:
-    """Return the key as plain text; TypeError if it is no text, InvalidError that names the limit if it is bad."""
+    """Return the key as plain text; TypeError if it is no text, InvalidError with the limit if it is bad."""
     if not isinstance(key, str):
         raise TypeError(f"keys are text, not {type(key).__name__}")
     key = str.__str__(key)
@@ -119,7 +119,7 @@ def check_key(key: object) -> str:
 
 
 def check_text(text: object, what: str) -> str:
-    """Return a name or message as plain text. TypeError if it is no text, InvalidError for what UTF-8 cannot hold."""
+    """Return a name or message as plain text. TypeError if it is no text, InvalidError if UTF-8 cannot hold it."""
     if not isinstance(text, str):
         raise TypeError(f"{what} is text, not {type(text).__name__}")
     return _plain_text(text, what, reason="BAD_REQUEST")
@@ -135,7 +135,7 @@ _SCALAR_KINDS: Final[dict[type, Kind]] = {
 
 
 def _plain_json(value: Any, place: _Place, depth: int) -> Any:
-    """Copy lists and dicts, and all they hold, as their base types."""
+    """Copy lists and dicts, and their content, as their base types."""
     if is_list(value):
         _check_depth(depth, place)
         return [_plain_json(item, (place, index), depth + 1) for index, item in enumerate(value)]
@@ -157,7 +157,7 @@ def _plain_name(name: object, place: _Place) -> str:
 
 
 def _plain_scalar(value: object, place: _Place) -> bool | int | float | str | None:
-    """Reduce a subclass, such as a StrEnum's member, to its base; check what the wire would refuse."""
+    """Reduce a subclass, such as a StrEnum's member, to its base; check it against the wire's limits."""
     if value is None or isinstance(value, bool):
         return value
     if isinstance(value, str):
@@ -223,7 +223,7 @@ def _hint(value: object) -> str:
     return ": values are None, bool, int, float, str, bytes, and lists and dicts of these"
 
 
-# By name, so that none of these has to be imported.
+# By name, so that none of these modules has to be imported.
 _HINTS: Final = {
     ("builtins", "tuple"): "a list",
     ("builtins", "set"): "a list, such as sorted(value)",

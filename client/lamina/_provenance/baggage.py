@@ -1,11 +1,11 @@
-"""The W3C's `baggage` header: read and written by the letter of its grammar. Pure; it knows nothing of configs.
+"""The W3C's `baggage` header, read and written exactly by its grammar. Pure; it knows nothing of configs.
 
     baggage: user=ada%20b;ttl=60,lamina=payments/prod@17
 
-A header is members with commas between; a member is a key, a value and properties. Of a value what is not printable
-ASCII, and the quote, comma, semicolon, backslash and percent sign, is percent-encoded as UTF-8; a key never is. The
-same header sent twice is one, with a comma between. Source: "Propagation format for distributed context: Baggage", W3C,
-the chapter on the HTTP header's format.
+A header is members with commas between; a member is a key, a value and properties. In a value, all but printable ASCII
+is percent-encoded as UTF-8, and so are the quote, comma, semicolon, backslash and percent sign; a key never is. If the
+header is sent twice, both together are one header, with a comma between. Source: "Propagation format for distributed
+context: Baggage", W3C, the chapter on the HTTP header's format.
 """
 
 import re
@@ -15,9 +15,9 @@ from typing import Final
 from urllib.parse import quote, unquote
 
 MEMBERS_LIMIT: Final = 64
-"""So many members everybody on the way has to pass on, and no more."""
+"""The number of members that every service must pass on."""
 BYTES_LIMIT: Final = 8192
-"""So many bytes of a header everybody on the way has to pass on, and no more."""
+"""The number of bytes of a header that every service must pass on."""
 
 _NAME: Final = r"[!#$%&'*+\-.^_`|~0-9A-Za-z]+"
 _OCTETS: Final = r"[\x21\x23-\x2b\x2d-\x3a\x3c-\x5b\x5d-\x7e]*"
@@ -27,12 +27,12 @@ _MEMBER: Final = re.compile(
     rf"(?P<key>{_NAME}){_SPACE}={_SPACE}(?P<value>{_OCTETS})(?P<properties>(?:{_SPACE};{_SPACE}{_PROPERTY})*)"
 )
 _SAFE: Final = "!#$&'()*+-./:<=>?@[]^_`{|}~"
-"""What a value may hold as it is, beside letters and digits. Not the percent sign, that is an encoding's."""
+"""The characters beside letters and digits that a value holds unencoded. The percent sign begins an encoding."""
 
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """One member. `encoded`, and the properties, are as in the header: somebody else's go on as they came."""
+    """One member. `encoded` and the properties are as in the header, so that other services' members pass unchanged."""
 
     key: str
     encoded: str
@@ -40,7 +40,7 @@ class Member:
 
     @property
     def value(self) -> str:
-        """The value as text; what is no UTF-8 in it becomes U+FFFD."""
+        """The value as text; bytes that are no UTF-8 become U+FFFD."""
         return unquote(self.encoded, errors="replace")
 
     def __str__(self) -> str:
@@ -48,7 +48,7 @@ class Member:
 
 
 def member(key: str, value: str) -> Member:
-    """Make a member of any text. The key is the writer's to choose, a token as in RFC 7230."""
+    """Make a member from any text. The key must be a token as in RFC 7230."""
     return Member(key, quote(value, safe=_SAFE))
 
 
@@ -68,5 +68,5 @@ def build(members: Iterable[Member]) -> str:
 
 
 def fits(members: list[Member]) -> bool:
-    """Return whether everybody on the way has to pass it on, by the standard's limits."""
+    """Return whether a header is within the standard's limits, so that every service must pass it on."""
     return len(members) <= MEMBERS_LIMIT and len(build(members)) <= BYTES_LIMIT

@@ -8,7 +8,7 @@ from typing import Final, Protocol
 from lamina._runtime.public import public
 
 CONFIGS_LIMIT: Final = 64
-"""Configs named in one text: more are not read."""
+"""The number of configs in one text; further ones are not read."""
 
 _NAMED: Final = re.compile(
     r"(?P<config>[A-Za-z0-9][A-Za-z0-9._-]*(?:/[A-Za-z0-9][A-Za-z0-9._-]*)*)@(?P<version>[1-9][0-9]{0,18})", re.ASCII
@@ -17,7 +17,7 @@ _VERSION_LIMIT: Final = 2**63 - 1
 
 
 class Versioned(Protocol):
-    """What has a name and shows a version: a Live of either client, or a Config."""
+    """An object with a name and a version: a Live of either client, or a Config."""
 
     @property
     def name(self) -> str:
@@ -34,10 +34,10 @@ class Versioned(Protocol):
 class ProvenanceFilter(logging.Filter):
     """Puts the versions in force into log records: `record.lamina` is `payments/prod@17`, several with commas between.
 
-    Within `live.pin()` that is the pinned version. A record that has one already keeps it, so that a queue's listener
-    does not overwrite the version of the place that logged it. Nothing is ever filtered out. Put it on a handler, since
-    a logger's filters do not see what its children log. `attribute` names the record's attribute; without lives it is
-    "":
+    Within `live.pin()` that is the pinned version. A record that has the attribute already keeps it, so that a queue's
+    listener does not overwrite the version of the place that logged it. No record is ever dropped. Put it on a handler,
+    because a logger's filters do not see the records of its children. `attribute` names the record's attribute, which
+    is "" without lives:
 
         handler.addFilter(lamina.ProvenanceFilter(live))
         handler.setFormatter(logging.Formatter("%(levelname)s %(lamina)s %(message)s"))
@@ -49,7 +49,7 @@ class ProvenanceFilter(logging.Filter):
         self._attribute = attribute
 
     def add(self, *lives: Versioned) -> None:
-        """Name these, too: lives that are opened after logging was set up."""
+        """Add lives, such as those that are opened after logging was set up."""
         self._lives = (*self._lives, *lives)
 
     def filter(self, record: logging.LogRecord) -> bool:
@@ -70,7 +70,7 @@ def written(versions: Mapping[str, int]) -> str:
 
 
 def read(text: str) -> dict[str, int]:
-    """Read what `written` wrote. What is no config and version is left out, and so is a config with two versions."""
+    """Read what `written` wrote. Other text is left out, and so is a config with two versions."""
     versions: dict[str, int] = {}
     contradicted: set[str] = set()
     for part in text.split(",", CONFIGS_LIMIT)[:CONFIGS_LIMIT]:

@@ -1,4 +1,4 @@
-"""Checks of what users hand over, made when it comes, so that a mistake is told where it was made."""
+"""Checks of the users' arguments, made in the call itself, so that an error points at the mistake."""
 
 import inspect
 from collections.abc import Callable, Coroutine
@@ -23,7 +23,7 @@ def checked(function: Function, what: str, *, awaits: bool = False) -> Function:
 
 
 def seconds(value: object, what: str) -> float:
-    """Return a number of seconds as a float; raise TypeError for what is no number, such as True."""
+    """Return a number of seconds as a float; raise TypeError if it is no number; True is none."""
     if isinstance(value, str | bool) or not isinstance(value, SupportsFloat):
         raise TypeError(f"{what} is a number of seconds, not {_described(value)}")
     return float(value)

@@ -1,9 +1,9 @@
-"""What makes a client survive a fork: a lock that a child finds free, and a gate that is closed while a process forks.
+"""How a client survives a fork: a lock that is free in the child, and a gate that is closed while the process forks.
 
-gRPC can be used in a forked child, by new channels, unless some thread of the parent was inside of gRPC at that very
-moment: with a watch waiting, one child in ten crashed or hung. So all threads leave gRPC before a fork: all channels
-are closed, which ends the calls that wait on them, and no thread enters until the fork is over. Calls are then made
-again and watches resume, as after any cut.
+A forked child can use gRPC with new channels, unless a thread of the parent was inside gRPC during the fork: with a
+waiting watch, one child in ten crashed or hung. So all threads leave gRPC before a fork: all channels are closed, which
+ends their waiting calls, and no thread enters until the fork is over. Then the calls are made again, and the watches
+resume, as after any lost connection.
 """
 
 import os
@@ -18,11 +18,11 @@ LEAVING_SECONDS: Final = 1.0
 """How long a fork waits for threads to leave: they notice the end of a channel within milliseconds."""
 
 SETTLING_SECONDS: Final = 0.05
-"""How long gRPC's own threads, which cannot be waited for, get to clear away what was closed."""
+"""The time for gRPC's own threads to clean up closed channels; there is no way to wait for them."""
 
 
 class ForkSafeLock:
-    """A lock that is free in a forked child, even if another thread of the parent held it at that moment."""
+    """A lock that is free in a forked child, even if another thread of the parent held it during the fork."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -37,7 +37,7 @@ class ForkSafeLock:
         self._lock.release()
 
     def renew(self) -> None:
-        """Be free, as in a child: it has none of the parent's threads, and no other has begun yet."""
+        """Free the lock in a child, which has none of the parent's threads and no others yet."""
         self._lock = threading.Lock()
 
 
@@ -76,7 +76,7 @@ class ForkGate:
             self._changed.notify_all()
 
     def close(self) -> None:
-        """Let no thread in any more, and wait until all are out. If none is inside, the channels stay as they are."""
+        """Close the gate, and wait until all threads are out. If none is inside, the channels stay open."""
         with self._changed:
             self._is_closed = True
             if not self._inside:
@@ -93,14 +93,14 @@ class ForkGate:
             self._changed.notify_all()
 
     def renew(self) -> None:
-        """Be open and empty, as in a child: it has none of the parent's threads."""
+        """Open and empty the gate in a child, which has none of the parent's threads."""
         self._changed = threading.Condition()
         self._is_closed = False
         self._inside = 0
 
 
 process = object()
-"""Stands for this process: a forked child has another one. Comparing it costs less than asking for a process id."""
+"""Identifies this process: a forked child has another object. Comparing it is cheaper than asking for a process id."""
 
 _gates: WeakSet[ForkGate] = WeakSet()
 
@@ -120,7 +120,7 @@ def _begin_process() -> None:
         lock.renew()
 
 
-if hasattr(os, "register_at_fork"):  # not where there is no fork
+if hasattr(os, "register_at_fork"):  # some systems have no fork
     os.register_at_fork(after_in_child=_begin_process)
     os.register_at_fork(
         before=_each(ForkGate.close), after_in_parent=_each(ForkGate.open), after_in_child=_each(ForkGate.renew)

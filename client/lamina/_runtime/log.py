@@ -3,4 +3,4 @@
 import logging
 
 log = logging.getLogger("lamina")
-"""Where it is told what a caller may not see: what goes wrong in the background, and what is being tried again."""
+"""The logger for events that no caller sees: errors in the background, and retries."""

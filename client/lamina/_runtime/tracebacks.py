@@ -1,8 +1,8 @@
-"""Tracebacks that end at the user's line: how a failed verb works inside helps nobody who reads one.
+"""Tracebacks that end at the user's line: the inner frames of a failed verb do not help the user.
 
-An error that was meant is shortened: a `raise` statement of this library raised it, or a function that the user handed
-over, or the system, for a file that the user named. An error that this library stumbled over, such as an
-AttributeError, is a defect. It keeps all its frames, so that a report of it shows where it is.
+An intended error is shortened: one that a `raise` statement of this library has raised, or a function of the user's, or
+the system for a file that the user has named. Any other error, such as an AttributeError, is a defect of this library.
+It keeps all its frames, so that a report shows where it is.
 """
 
 # ruff: noqa: B904 - an error that is raised again is its own cause, and users see that line
@@ -29,7 +29,7 @@ _LEFT_ALONE: Final = frozenset({"get"})
 
 
 def short(function: Function) -> Function:
-    """Have a function, or a coroutine function, show no frame of this library but one when it raises a meant error."""
+    """Make a function, or a coroutine function, show only one of our frames when it raises an intended error."""
     call: Any = _short_coroutine(function) if iscoroutinefunction(function) else _short_call(function)
     _wrappers.add(call)
     shortened: Function = call

@@ -1,11 +1,11 @@
-"""Settings bound to a live: the object that a version was made into, swapped for that of a later one which fits.
+"""Settings bound to a live: an object made from a version, replaced whenever a later version fits.
 
-Pure: the subscriptions of _grpc say when to look at a version, and call the functions. It knows neither pydantic nor
-what else makes the objects: a form does.
+Pure: the subscriptions of _grpc pass the versions, and call the callbacks. A form makes the objects, so this module
+does not know pydantic.
 
-Worked example: version 7 fits, and is `current`. Version 8 has a text for a port: `current` and `version` stay as they
-are, `error` names the key, `on_invalid` is called, `state` is STALE. Version 9 fits: `current` is made of it, `error`
-is None, and the functions of `on_change` are called with 7's object and 9's.
+Worked example: version 7 fits, and is `current`. Version 8 has text for a port: `current` and `version` stay as they
+are, `error` names the key, `on_invalid` is called, `state` is STALE. Version 9 fits: `current` is made from it, `error`
+is None, and the callbacks of `on_change` get the objects of 7 and 9.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -27,11 +27,11 @@ from lamina._settings.shapes import Filling, Path, Shape, ShapeError
 from lamina.errors import InvalidError, SettingsError
 
 SHOWN_PROBLEMS: Final = 10
-"""An error's text names so many, to stay readable; `problems` has them all."""
+"""The number of problems in an error's text; `problems` has them all."""
 
 
 _OF_NO_TYPE: Final = frozenset({"value_error", "assertion_error", "extra_forbidden"})
-"""Mistakes that another type would not mend."""
+"""Kinds of problems that another type would not solve."""
 
 
 class DataclassLike(Protocol):
@@ -55,7 +55,7 @@ OnInvalid: TypeAlias = Callable[[SettingsError], Any]
 
 
 class BindOptions(NamedTuple):
-    """What else `bind` was told."""
+    """The other arguments of `bind`."""
 
     prefix: str
     delimiter: str
@@ -65,7 +65,7 @@ class BindOptions(NamedTuple):
 
 
 class Form(Protocol[T_co]):
-    """A class of settings: what names it takes, and how an object is made; ShapeError if what came does not fit."""
+    """A class of settings: the names that it takes, and how an object is made; ShapeError if the values do not fit."""
 
     shape: Shape
 
@@ -73,7 +73,7 @@ class Form(Protocol[T_co]):
 
 
 class _Shown(NamedTuple, Generic[T]):
-    """What a bound shows: replaced at one go."""
+    """What a bound shows; replaced as a whole."""
 
     current: T
     version: int
@@ -112,7 +112,7 @@ class Bound(Uncopyable, Generic[T_co]):
         options: BindOptions,
         notifier: Notifier,
     ) -> None:
-        self._live = live  # which goes on for as long as this is kept
+        self._live = live  # so the live goes on while this object exists
         self._settings = settings
         self._form = form_of(settings)
         self._filling = Filling(self._form.shape, options.prefix, options.delimiter)
@@ -130,30 +130,30 @@ class Bound(Uncopyable, Generic[T_co]):
 
     @property
     def current(self) -> T_co:
-        """The settings: one object, of one whole version. Read several fields of it, and they belong together."""
+        """The settings: one object, made from one whole version, so its fields belong together."""
         return self._shown.current
 
     @property
     def version(self) -> int:
-        """The number of the version that `current` was made of."""
+        """The number of the version that `current` was made from."""
         return self._shown.version
 
     @property
     def error(self) -> SettingsError | None:
-        """Why a newer version is not current; None once one fits again."""
+        """Why a newer version is not current; None when a version fits again."""
         return self._shown.error
 
     @property
     def state(self) -> LiveState:
-        """As the live's, and STALE while a newer version does not fit."""
+        """The live's state; STALE while a newer version does not fit."""
         state = self._live.state
         return LiveState.STALE if state is LiveState.LIVE and self._shown.error is not None else state
 
     def on_change(self, function: Callable[[T_co, T_co], Result]) -> Callable[[T_co, T_co], Result]:
-        """Call a function with the old settings and the new, whenever a version fits and they differ; a decorator too.
+        """Call a function with the old and the new settings, whenever they differ; may be used as a decorator.
 
-        Called where the live's functions are, one after the other and in order, until the live is closed. What one
-        raises is logged and stops nothing.
+        It is called like the live's callbacks, in order and one after the other, until the live is closed. Its errors
+        are logged and stop nothing.
         """
         if self.is_over:
             raise InvalidError("this live is closed")
@@ -163,22 +163,22 @@ class Bound(Uncopyable, Generic[T_co]):
         return function
 
     def look(self, entries: Entries) -> None:
-        """Show a version if it fits, and report it if not. Raises nothing: no caller would see it."""
+        """Show a version if it fits, and report it if not. Raise nothing: no caller would see it."""
         shown, version = self._shown, entries.header.number
         try:
             current = self._made(entries)
         except SettingsError as error:
-            # Without its traceback, whose frames would keep the whole map for as long as this is shown.
+            # Without its traceback, whose frames would keep the whole map in memory as long as this is shown.
             self._shown = _Shown(shown.current, shown.version, error.with_traceback(None))
             log.error("%s; version %d is kept", error, shown.version)
             if self._on_invalid is not None:
                 self._notifier.tell(Notification("on_invalid", (self._on_invalid,), (error,), version, self))
         else:
             self._shown = _Shown(current, version, None)
-            # Taken after the swap: a function that comes too late for this one was added when it was shown already.
+            # Taken after the swap: a function that is added later was added when this version was already shown.
             if (functions := tuple(self._functions)) and _differ(shown.current, current):
                 self._notifier.tell(Notification("on_change", functions, (shown.current, current), version, self))
-        self.seen = entries  # last: who waits for it finds the rest
+        self.seen = entries  # last: a thread that waits for it finds everything else ready
 
     def _made(self, entries: Entries) -> T_co:
         config = Snapshot(entries)
@@ -187,12 +187,12 @@ class Bound(Uncopyable, Generic[T_co]):
             return made
         except ShapeError as misfit:
             places = misfit.places
-        except BaseException as error:  # the user's validators: whatever they raise, it does not fit
+        except BaseException as error:  # the user's validators: after any error, the version does not fit
             if _is_ctrl_c(error):
                 raise
             log_defect(self._settings, error)
             places = (((), type(error).__name__),)
-        # Out of the `except`, as what was raised may hold values, and would be kept as the context of this.
+        # Outside the `except`: the validators' error may hold values, and would become the context of this one.
         raise self._unfit(config, places)
 
     def _unfit(self, config: Snapshot, places: Iterable[tuple[Path, str]]) -> SettingsError:
@@ -205,14 +205,14 @@ class Bound(Uncopyable, Generic[T_co]):
                 kinds.append(kind)
             if kind not in _OF_NO_TYPE and (of_type := self._filling.expected_at(path)):
                 expected[key] = f" (expected {of_type})"
-        told = {key: ", ".join(kinds) + expected.get(key, "") for key, kinds in problems.items()}
-        texts = [f"{key or '(all keys)'}: {problem}" for key, problem in list(told.items())[:SHOWN_PROBLEMS]]
-        more = [f"and {len(told) - len(texts)} more"] * (len(told) > len(texts))
+        described = {key: ", ".join(kinds) + expected.get(key, "") for key, kinds in problems.items()}
+        texts = [f"{key or '(all keys)'}: {problem}" for key, problem in list(described.items())[:SHOWN_PROBLEMS]]
+        more = [f"and {len(described) - len(texts)} more"] * (len(described) > len(texts))
         return SettingsError(
             f"version {config.version} of {config.config} does not fit {self._settings.__qualname__}: "
             + "; ".join(texts + more),
             version=config.version,
-            problems=told,
+            problems=described,
         )
 
     def __repr__(self) -> str:
@@ -221,7 +221,7 @@ class Bound(Uncopyable, Generic[T_co]):
 
 def form_of(settings: Any) -> Form[Any]:
     """Return how objects of a class are made; TypeError for a class that is neither a model nor a dataclass."""
-    # What makes them is loaded when it is needed; pydantic has been by then.
+    # The form is imported only when it is needed; pydantic is loaded by then.
     if isinstance(settings, type) and hasattr(settings, "__pydantic_validator__"):
         from lamina._settings.models import ModelForm  # noqa: PLC0415
 
@@ -234,7 +234,7 @@ def form_of(settings: Any) -> Form[Any]:
 
 
 def _described(it: object) -> str:
-    return repr(it) if isinstance(it, type) else f"an object of {type(it)!r}"  # which may be of values
+    return repr(it) if isinstance(it, type) else f"an object of {type(it)!r}"  # whose repr may hold values
 
 
 def _differ(one: object, other: object) -> bool:

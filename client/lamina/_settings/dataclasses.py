@@ -1,7 +1,7 @@
-"""Dataclasses as settings: their annotations are checked for real, without any library. Knows no configs.
+"""Dataclasses as settings: their annotations are checked, without any library. Knows no configs.
 
-Types are exact, as values are: True is no int and 1 is no text. Only an int is taken for a float, and becomes one. The
-kinds of mistakes have pydantic's names, where it has one.
+Types are exact, as for values: True is no int and 1 is no text. Only an int is accepted for a float, and becomes one.
+The kinds of problems have pydantic's names, if it has one.
 """
 
 import builtins
@@ -30,18 +30,18 @@ from lamina._settings.shapes import ANYTHING, Path, Shape, ShapeError, written
 T = TypeVar("T")
 
 Forms = dict[type, "DataclassForm[Any]"]
-"""Those made already: a dataclass may hold itself."""
+"""The forms made so far: a dataclass may contain itself."""
 
 
 class Checked(NamedTuple):
-    """What an annotation comes to: `check` gives the value, or raises ShapeError; `below` is its shape."""
+    """The meaning of an annotation: `check` returns the value, or raises ShapeError; `below` is its shape."""
 
     check: Callable[[Any], Any]
     below: Shape | None = None
 
 
 class DataclassForm(Generic[T]):
-    """How an object of one dataclass is made of what is nested. TypeError for an annotation that is not supported."""
+    """Makes objects of one dataclass from nested values. TypeError for an annotation that is not supported."""
 
     def __init__(self, settings: type[T], forms: Forms | None = None) -> None:
         forms = {} if forms is None else forms
@@ -61,7 +61,7 @@ class DataclassForm(Generic[T]):
                     self._required.add(field.name)
 
     def make(self, tree: Mapping[str, Any]) -> T:
-        """Make an object, or raise ShapeError with all that is wrong."""
+        """Make an object, or raise ShapeError with all problems."""
         arguments: dict[str, Any] = {}
         places: list[tuple[Path, str]] = []
         for name, checked in self._checks.items():
@@ -76,15 +76,15 @@ class DataclassForm(Generic[T]):
             raise ShapeError(places)
         try:
             return self._settings(**arguments)
-        except (ValueError, AssertionError) as error:  # the user's, in __post_init__: it says that they do not fit
+        except (ValueError, AssertionError) as error:  # raised in the user's __post_init__: the values do not fit
             kind = "value_error" if isinstance(error, ValueError) else "assertion_error"
-        except Exception as error:  # noqa: BLE001 - a defect of the user's, there or in a default_factory
+        except Exception as error:  # noqa: BLE001 - a defect in the user's code, there or in a default_factory
             log_defect(self._settings, error)
             kind = type(error).__name__
         raise _misfit(kind)
 
     def check(self, value: Any) -> T:
-        """Make an object of a dict."""
+        """Make an object from a dict."""
         if not is_dict(value):
             raise _misfit("dataclass_type")
         return self.make(value)
@@ -119,7 +119,7 @@ def _checked(annotation: Any, place: str, forms: Forms) -> Checked:
 
 
 def _of_annotation(annotation: Any, place: str, forms: Forms) -> Checked | None:
-    """Check what is no container, or is one of several."""
+    """Make the check of a type that is no container, or of a union."""
     origin, arguments = get_origin(annotation), get_args(annotation)
     if annotation is Any:
         return Checked(_as_it_is, ANYTHING)
@@ -179,7 +179,7 @@ def _of_type(kind: type, mistake: str) -> Callable[[Any], Any]:
 
 
 def _one_of(choices: Iterable[Any], mistake: str) -> Callable[[Any], Any]:
-    """Take any of these, a member of an enum by its value: that is what a config can hold."""
+    """Accept any of these values; a member of an enum by its value, which is what a config can hold."""
     values: dict[tuple[type, Any], Any] = {}
     for each in choices:
         value = each.value if isinstance(each, enum.Enum) else each
@@ -225,7 +225,7 @@ def _each(items: Any, check_item: Callable[[Any], Any]) -> dict[Any, Any]:
 
 
 def _any_of(members: list[Checked]) -> Checked:
-    """Take what the first member makes of a value without another type, else what the first makes of it at all."""
+    """Make the check of a union: the first type that keeps a value as it is wins, else the first that accepts it."""
     shapes = [member.below for member in members if member.below is not None]
 
     def check(value: Any) -> Any:

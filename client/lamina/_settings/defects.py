@@ -1,4 +1,4 @@
-"""Mistakes in a class of settings itself, such as a validator that fails where it should judge."""
+"""Defects in a class of settings itself, such as a validator that fails instead of giving a verdict."""
 
 import traceback
 

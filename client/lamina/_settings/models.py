@@ -1,4 +1,4 @@
-"""Pydantic's models and dataclasses as settings, and the shapes of names that they take. Needs pydantic; no configs."""
+"""Pydantic's models and dataclasses as settings, and the names that they take. Needs pydantic; knows no configs."""
 
 from collections.abc import Mapping
 from dataclasses import fields, is_dataclass
@@ -24,11 +24,11 @@ from lamina._settings.shapes import ANYTHING, Shape, ShapeError, written
 T = TypeVar("T")
 
 Shapes = dict[type, Shape]
-"""Those made already: a model may hold itself."""
+"""The shapes made so far: a model may contain itself."""
 
 
 class ModelForm(Generic[T]):
-    """How an object of one model is made of what is nested."""
+    """Makes objects of one model from nested values."""
 
     def __init__(self, settings: type[T]) -> None:
         self.shape = shape_of(settings)
@@ -36,14 +36,14 @@ class ModelForm(Generic[T]):
         self._has_init = getattr(settings, "__pydantic_custom_init__", False)
 
     def make(self, tree: Mapping[str, Any]) -> T:
-        """Make an object, or raise ShapeError with all that is wrong."""
+        """Make an object, or raise ShapeError with all problems."""
         if self._has_init:
-            # To a BaseSettings these would be options, such as a file to read: no config's author decides on that.
+            # A BaseSettings would take these as options, such as a file to read. A config must not decide that.
             tree = {name: value for name, value in tree.items() if name in self.shape.below or name[:1] != "_"}
         try:
             return self._validate(tree)
         except ValidationError as error:
-            # Neither inputs, nor what a message may say of them.
+            # Neither the inputs nor the messages, which may hold them.
             found = error.errors(include_url=False, include_context=False, include_input=False)
         raise ShapeError((each["loc"], each["type"]) for each in found)
 
@@ -52,7 +52,7 @@ def shape_of(settings: Any, shapes: Shapes | None = None) -> Shape:
     """Return the shape of a model or a dataclass: the names that it takes, with those of nested ones."""
     shapes = {} if shapes is None else shapes
     if settings not in shapes:
-        shape = shapes[settings] = Shape({})  # first, in case that it holds itself
+        shape = shapes[settings] = Shape({})  # first, because it may contain itself
         if issubclass(settings, RootModel):
             root = _below(settings.model_fields["root"].annotation, shapes) or ANYTHING
             shape.below, shape.extras = root.below, root.extras
@@ -96,13 +96,13 @@ def _taken(name: str, field: FieldInfo, config: Mapping[str, Any]) -> list[tuple
 
 
 def _looks_first(settings: Any) -> bool:
-    """Return whether a validator sees the input before it is sorted into fields: it may want other names, too."""
+    """Return whether a validator sees the input before the fields do: it may take other names too."""
     validators = settings.__pydantic_decorators__.model_validators.values()
     return any(each.info.mode in {"before", "wrap"} for each in validators)
 
 
 def _below(annotation: Any, shapes: Shapes) -> Shape | None:
-    """Return what keys below a field of this type may fill; None for a field whose value comes whole."""
+    """Return the shape that keys below a field of this type fill; None for a field that takes one whole value."""
     annotation = _unwrapped(annotation)
     if get_origin(annotation) in {Union, UnionType}:
         found = [shape for each in get_args(annotation) if (shape := _below(each, shapes)) is not None]

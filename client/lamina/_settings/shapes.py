@@ -1,8 +1,8 @@
-"""How the flat keys of a config fill what is nested: `db/host` is `host` within `db`. Pure; knows shapes, no classes.
+"""How the flat keys of a config fill nested settings: `db/host` is `host` within `db`. Pure; knows no classes.
 
 Worked example: a shape has `db`, and below it `host` and `port`. The config {"db": {"host": "h1", "port": 5},
-"db/port": 6, "motd": "hi"} gives {"db": {"host": "h1", "port": 6}}: a dict fills what is nested as well, a key of its
-own counts more than the dict, and `motd` is dropped, as the shape does not have it.
+"db/port": 6, "motd": "hi"} gives {"db": {"host": "h1", "port": 6}}: a dict fills nested settings too, a separate key
+wins over the dict, and `motd` is dropped, because the shape does not have it.
 """
 
 import inspect
@@ -14,18 +14,18 @@ from lamina._mapping.values import check_text
 from lamina.errors import InvalidError
 
 Path: TypeAlias = tuple[int | str, ...]
-"""A place within what is nested: the names on the way there, and the indexes in lists."""
+"""A place within nested settings: the names on the way there, and the indexes in lists."""
 
 
 Extras: TypeAlias = Literal["dropped", "flat", "nested"]
 
 
 class Shape:
-    """What a class takes, by the names that it takes it under.
+    """The names that a class takes, and what each stands for.
 
-    below     of each name, the shape of what keys below it may fill; None where its value comes whole
-    expected  of each name, its type as the class has it, for people
-    extras    what becomes of other names: "dropped"; "flat", given as they are, to be refused by name; or "nested"
+    below     for each name, the shape that keys below it fill; None if it takes one whole value
+    expected  for each name, its type in the class, for people
+    extras    what happens to other names: "dropped"; "flat", passed on as they are and refused by name; or "nested"
     """
 
     __slots__ = ("below", "expected", "extras")
@@ -41,7 +41,7 @@ ANYTHING: Final = Shape({}, "nested")
 
 
 class ShapeError(Exception):
-    """What is nested does not fit: of each place, the kind of mistake. No user sees it, and it holds no values."""
+    """The nested values do not fit: the kind of problem of each place. No user sees it, and it holds no values."""
 
     def __init__(self, places: Iterable[tuple[Path, str]]) -> None:
         super().__init__()
@@ -62,7 +62,7 @@ def written(annotation: Any) -> str:
 
 
 class Filling:
-    """How a shape is filled from the keys that begin with a prefix, with a delimiter between names."""
+    """Fills a shape from the keys that begin with a prefix, with a delimiter between names."""
 
     def __init__(self, shape: Shape, prefix: str, delimiter: str) -> None:
         self._shape = shape
@@ -70,7 +70,7 @@ class Filling:
         self._delimiter = check_text(delimiter, "a delimiter")
         if not delimiter:
             raise InvalidError("a delimiter is empty", reason="BAD_REQUEST")
-        # Where all keys that count are known, a config of thousands need not be gone through at each version.
+        # If all relevant keys are known, it need not go through a config of thousands of keys for each version.
         self._keys: set[str] = set()
         self._open: tuple[str, ...] = ()
         self._plan(shape, prefix, ())
@@ -89,9 +89,9 @@ class Filling:
         return tree
 
     def key_of(self, path: Path, config: Mapping[str, Any]) -> str:
-        """Name the key that a place was filled from, or would have been; the prefix for all of it.
+        """Return the key that fills a place, whether it exists or not; the prefix for the whole object.
 
-        What lies inside of one key's value is not named: names in there are part of the value.
+        A place inside a key's value is not named: names in there are part of the value.
         """
         names = [str(step) for step in path]
         for count in range(len(names), 0, -1):
@@ -111,7 +111,7 @@ class Filling:
         return expected
 
     def _plan(self, shape: Shape, prefix: str, around: tuple[Shape, ...]) -> None:
-        """Note which keys count; where there is no end of them, how they begin."""
+        """Record which keys count; if their number is unlimited, record their prefix."""
         if shape.extras != "dropped" or any(each is shape for each in around):
             self._open += (prefix,)
             return
@@ -130,11 +130,11 @@ def _known(names: list[str], shape: Shape | None) -> Iterable[str]:
 
 
 def _names(rest: str, shape: Shape, delimiter: str) -> list[str] | None:
-    """Part a key into names, as far as the shape goes; None for what it has no place for."""
-    if rest in shape.below:  # also a name with the delimiter in it, such as the alias of a field
+    """Split a key into names, as far as the shape goes; None if the shape has no place for it."""
+    if rest in shape.below:  # also for a name that contains the delimiter, such as a field's alias
         return [rest]
     parts, is_below = rest.split(delimiter), False
-    # The longest name first: with "_" between names, `main_db` is one all the same, and `main_db_host` lies below it.
+    # The longest name first: with "_" as delimiter, `main_db` is still one name, and `main_db_host` is below it.
     for count in range(len(parts) - 1, 0, -1):
         name = delimiter.join(parts[:count])
         if inner := shape.below.get(name):

@@ -1,8 +1,8 @@
-"""One config's versions compared with each other in order, as they come over the wire or out of a bundle; pure.
+"""One config's versions, compared with each other in order, from the wire or a bundle; pure.
 
-Worked example: version 1 sets x and y, version 2 sets x, version 3 deletes y. Of 1, two digests are kept: {x, y}; of 2
-one, over the first: {x, y}; of 3 none, y goes: {x}. Each version's hash is made of the last one's and of its own
-digests, and its key count is 2, 2 and 1.
+Worked example: version 1 sets x and y, version 2 sets x, version 3 deletes y. After 1, the digests of {x, y} are kept;
+after 2, x has a new one; after 3, only that of x is left. Each version's hash is made from its parent's hash and its
+own digests, and the key counts are 2, 2 and 1.
 """
 
 from collections.abc import Mapping
@@ -15,22 +15,22 @@ from lamina.records import MISSING
 from lamina_protos.v1 import lamina_pb2 as pb
 
 CHANGED_KEYS: Final = 100
-"""A header names so many of its changed keys, by the wire contract."""
+"""The number of changed keys that a header names, by the wire contract."""
 
 
 class Chain:
-    """The versions that were found intact so far, and the newest digest of each key in the map that they make."""
+    """The intact versions so far, and the newest digest of each key in their map."""
 
     def __init__(self, config: str) -> None:
         self._config = config
         self._header: pb.ConfigVersion | None = None
         self._live: dict[str, bytes] = {}
-        self._digests: list[tuple[str, bytes | None]] = []  # of the version under way, by key; None is a deletion
+        self._digests: list[tuple[str, bytes | None]] = []  # of the current version, by key; None is a deletion
         self._hashed: list[bytes] = []
 
     @property
     def header(self) -> pb.ConfigVersion | None:
-        """The newest version that was found intact; None before the first."""
+        """The newest intact version; None before the first."""
         return self._header
 
     @property
@@ -45,7 +45,7 @@ class Chain:
 
     @property
     def place(self) -> tuple[int, int]:
-        """How far it has come: the newest intact version, and how many changes there are of the one under way."""
+        """The position: the newest intact version, and the number of changes of the next one so far."""
         return self.number, len(self._hashed)
 
     def add(self, part: pb.VersionChanges) -> None:
@@ -65,7 +65,7 @@ class Chain:
             self._end_version(header)
 
     def forget_parts(self) -> None:
-        """Drop the parts of a version that was cut in between: it arrives again, whole."""
+        """Drop the parts of a version whose stream broke: it arrives again, whole."""
         self._digests, self._hashed = [], []
 
     def broken(self, number: int, what: str) -> DataLossError:

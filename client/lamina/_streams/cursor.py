@@ -16,7 +16,7 @@ _CURSOR: Final = re.compile(r"([0-9]{1,19})(?:\.([0-9a-f]{64}))?", re.ASCII)
 
 
 def parse_cursor(text: str) -> pb.Cursor:
-    """Return the cursor that a text says; InvalidError if it says none."""
+    """Parse a cursor; InvalidError if the text is none."""
     match = _CURSOR.fullmatch(text)
     if match is None:
         raise InvalidError(f"{text!r} is no cursor: they are as watch.cursor gives them", reason="BAD_REQUEST")
@@ -29,7 +29,7 @@ def format_cursor(cursor: pb.Cursor) -> str:
 
 
 def cursor_at(version: Version) -> pb.Cursor:
-    """Return the cursor that stands at a version."""
+    """Return the cursor of a version."""
     return pb.Cursor(version=version.number, hash=bytes.fromhex(version.hash))
 
 

@@ -1,7 +1,7 @@
-"""Digests of values and hashes of versions, computed from what came over the wire; pure. See protos/HASHING.md.
+"""Digests of values and hashes of versions, computed from wire messages; pure. See protos/HASHING.md.
 
-The server has code of its own for the same on purpose: shared code would agree with itself whatever it did. A change
-here or there breaks the chain of every config there is.
+The server has its own code for this on purpose: shared code would always agree with itself. A change here or there
+breaks the chain of every existing config.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""What a watch has received and its user has not taken yet.
+"""The changes that a watch has received and its user has not taken yet.
 
 Two places are kept apart. The stream's *position* is the last version that arrived whole: the next stream resumes
 there. The *cursor* is the last version that the user has taken whole: another watch, perhaps in another process,
@@ -28,7 +28,7 @@ from lamina_protos.v1 import lamina_pb2 as pb
 
 
 def listed(prefix: object) -> list[str]:
-    """Return one prefix, or several, as a list; without the empty one, which every key has."""
+    """Return one prefix, or several, as a list, without the empty prefix, which every key has."""
     if not isinstance(prefix, Iterable):
         raise TypeError(f"prefix= is text, or several, not {type(prefix).__name__}")
     several = [prefix] if isinstance(prefix, str) else cast("Iterable[str]", prefix)
@@ -57,18 +57,18 @@ class WatchQueue:
         )
         self._cursor: pb.Cursor | None = None
         if isinstance(after, datetime):
-            timestamp_of(after)  # refuses a naive one now, not when the watch begins
+            timestamp_of(after)  # refuses a time without a zone now, not when the watch begins
             self.stream = WatchStream(session, request, self, locate=lambda: self._find(base.config, after))
         else:
             self.stream = WatchStream(session, request, self)
             self._cursor = self.stream.position
         self._ready: deque[VersionChanges | pb.Cursor] = deque()
-        self._taken = 0  # how many changes of the first version that is ready
+        self._taken = 0  # the number of changes taken from the first ready version
         self._parts: list[pb.Change] = []
 
     @property
     def cursor(self) -> str:
-        """The last version taken whole; empty until a watch after a time has found which version that is."""
+        """The last version taken whole; empty until a watch after a time has found its version."""
         return "" if self._cursor is None else format_cursor(self._cursor)
 
     def next_change(self) -> Flow[KeyChange]:
@@ -81,7 +81,7 @@ class WatchQueue:
         return change
 
     def next_version(self) -> Flow[VersionChanges]:
-        """Take a whole version, which moves the cursor. Changes of it that were taken already are in it again."""
+        """Take a whole version, which moves the cursor. It includes changes that were already taken one by one."""
         version = yield from self._first_ready()
         self._finish(version)
         return version
@@ -118,7 +118,7 @@ class WatchQueue:
             try:
                 yield from self.stream.step()
             except CursorError as error:
-                error.cursor = self.cursor  # the stream's position may be ahead of what was taken
+                error.cursor = self.cursor  # the stream's position may be ahead of the taken changes
                 raise
         first = self._ready[0]
         assert isinstance(first, VersionChanges)

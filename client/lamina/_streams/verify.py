@@ -1,8 +1,8 @@
-"""The walk along a config's hash chain: a receiver of the same stream as a watch's, which holds one map.
+"""The walk along a config's hash chain: it receives a watch's stream, and holds one map.
 
 Every version from 1 on is hashed again, from its parent's hash, its header and its changes, and compared with the hash
-in its header (chain.py). The last hash is compared with the one of the version that the config stands on, and the map
-that the config shows with the newest digest of each key. So a hash that was noted elsewhere proves the whole past.
+in its header (chain.py). The last hash is compared with the one of the config's version, and the config's map with the
+newest digest of each key. So a hash that was noted elsewhere proves the whole past.
 """
 
 from typing import Final
@@ -20,7 +20,7 @@ from lamina.records import Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
 BOOKMARK_SECONDS: Final = 1
-"""As often as a server sends them: a bookmark shows at once that something was left out before it."""
+"""As often as a server sends them: a bookmark shows at once if a version before it is missing."""
 
 
 class ChainWalk:
@@ -43,7 +43,7 @@ class ChainWalk:
 
     @property
     def place(self) -> str:
-        """How far it has come, for an error's text."""
+        """The position, for an error's text."""
         return f"{self._config} was verified up to version {self._chain.number} of {self._last}"
 
     def step(self) -> Flow[Version | None]:
@@ -69,7 +69,7 @@ class ChainWalk:
                 self._then.part(part)
 
     def bookmark(self, cursor: pb.Cursor) -> None:
-        """Raise DataLossError if something before the bookmark did not arrive."""
+        """Raise DataLossError if a version before the bookmark did not arrive."""
         if self._chain.number < min(cursor.version, self._last):
             raise self._chain.broken(self._chain.number + 1, "was left out")
 
@@ -86,7 +86,7 @@ class ChainWalk:
     def _begin(self) -> Flow[None]:
         """Check that the server's past is long enough, and add a first version that changed nothing.
 
-        A fork of an empty map has such a version: a stream tells only of changes.
+        A fork of an empty map has such a version, and a stream has only changes.
         """
         request = pb.GetVersionRequest(config=self._config, version=1, view=pb.HEADER, min_version=self._last)
         header = yield from Operation(self._session).ask(GET_VERSION, request)
@@ -95,7 +95,7 @@ class ChainWalk:
             self.stream.move_to(pb.Cursor(version=header.version, hash=header.hash))
 
     def _finished(self) -> Version:
-        """Compare what the config shows with the end of the chain."""
+        """Compare the config's map with the end of the chain."""
         header, live = self._chain.header, self._chain.live
         assert header is not None
         if header.hash.hex() != self._base.header.hash:

@@ -3,7 +3,7 @@
 The *position* is the last version that arrived whole: the next stream resumes after it. A receiver takes what arrives.
 
 Worked example: a message brings versions 4, 5 and the first part of 6, then the link breaks. The position is 5, the
-receiver is told to drop its part of 6, and the next stream, after 5, sends 6 again from its first part.
+receiver drops its part of 6, and the next stream, after 5, sends 6 again from its first part.
 """
 
 from collections.abc import Callable
@@ -24,43 +24,43 @@ one: after a server was killed, thousands of watchers come back, and must not co
 is tried before the first pause, since one of them may be up already."""
 
 AHEAD_TRIES: Final = 3
-"""After so many answers that its position is ahead of the head, a watch believes that versions were lost. One such
-answer may come from a wrong server that has the address for a moment, or from one of several that lost its database."""
+"""After this many answers that its position is ahead of the head, a watch concludes that versions were lost. A single
+answer may come from a wrong server at the address, or from one of several servers that lost its database."""
 
 _ROUNDS: Final = 16
-"""After so many doublings a pause is far beyond its ceiling. More of them would overflow a float."""
+"""After this many doublings a pause is far above its ceiling. More of them would overflow a float."""
 
 Locate: TypeAlias = Callable[[], Flow[pb.Cursor]]
 """A flow that asks a server where to begin."""
 
 
 class WatchEnded(Exception):  # noqa: N818 - it is no error
-    """The loop is over: closed, or silent for too long. Raised by what runs a stream; no user sees it."""
+    """The loop has ended: closed, or silent for too long. Raised by the stream's runner; no user sees it."""
 
 
 class Receiver(Protocol):
-    """What takes the versions that a stream brings. An error that it raises ends the step, and the stream."""
+    """Receives the versions of a stream. An error that it raises ends the step, and the stream."""
 
     def part(self, part: pb.VersionChanges, /) -> None:
         """Take a version, or a part of one that is split: `more` is set on all parts but the last.
 
-        Versions arrive in order. One that arrived before may come again, and is not new then.
+        Versions arrive in order. A version may arrive again; then it is not new.
         """
         ...
 
     def bookmark(self, cursor: pb.Cursor, /) -> None:
-        """Learn that the receiver has been given everything up to this cursor."""
+        """Take a bookmark: everything up to this cursor has arrived."""
         ...
 
     def interrupted(self) -> None:
-        """Learn that the stream is lost. A version that arrived in part will arrive again, whole."""
+        """Handle the loss of the stream. A version that arrived in part will arrive again, whole."""
         ...
 
 
 class WatchStream:
     """One stream of a config's changes that is opened again whenever it breaks, until an error is definite.
 
-    request   what is watched; its `after` is where the stream begins, unless `locate` finds that out
+    request   what is watched; the stream begins at its `after`, unless `locate` finds the position
     position  the last version that arrived whole, or that a bookmark named; 0 until `locate` has found one
     """
 
@@ -92,7 +92,7 @@ class WatchStream:
             return (yield from self._advance())
         except LaminaError as error:
             if self._is_open and self._session.clock() - self._opened_at >= REOPEN_CEILING_SECONDS:
-                self._failures = 0  # a stream that lasted so long worked, even if an idle config moved nothing on
+                self._failures = 0  # a stream that lasted this long worked, even if an idle config had no changes
             self.drop()
             if isinstance(error, CursorError):
                 error.cursor = format_cursor(self.position)
@@ -110,25 +110,25 @@ class WatchStream:
             yield Sleep(self._session.uniform(0, ceiling))
 
     def drop(self) -> None:
-        """Forget the stream, which the shell has closed or lost. The next step opens one after the position."""
+        """Forget the stream, which the shell has closed or lost. The next step opens another one after the position."""
         self._is_open = False
         self._receiver.interrupted()
 
     def locate_by(self, locate: Locate) -> None:
-        """Drop the stream, and begin again where this flow says."""
+        """Drop the stream, and begin again at the position that this flow finds."""
         self.drop()
         self._locate = locate
 
     def move_to(self, position: pb.Cursor) -> None:
-        """Go on after a version that arrived whole, or that the receiver knows from elsewhere."""
+        """Continue after a version that arrived whole, or that the receiver knows from elsewhere."""
         self.position = position
         self._failures = 0  # a server answers again
 
     def _is_passing(self, error: LaminaError) -> bool:
         if isinstance(error, CursorError):
             return self._may_be_wrong(error)
-        # A watch that was let in before is refused because there are many right now, or by a proxy that has lost its
-        # server: soon it may be let in again.
+        # A watch that was accepted before is refused because there are too many right now, or by a proxy that has lost
+        # its server: it may soon be accepted again.
         is_refused_for_now = self._was_let_in and error.reason in {"TOO_MANY", PROXY}
         return is_refused_for_now or isinstance(error, UnavailableError)
 

@@ -1,7 +1,7 @@
 """What gRPC's texts mean, in words that say what to do: one table for the SDK and the command line. Pure.
 
-gRPC itself, or a proxy on the way, ends a call without a word of the server's. gRPC has a text for it that is made for
-those who know gRPC; a proxy's HTTP status comes as such a text, too.
+gRPC itself, or a proxy, can end a call without the server's answer. gRPC's texts for this are made for people who know
+gRPC; a proxy's HTTP status is such a text too.
 """
 
 import re
@@ -18,15 +18,15 @@ from lamina.errors import (
 )
 
 PROXY: Final = "PROXY"
-"""The reason of an error by which something on the way refuses a call, and would refuse it again."""
+"""The reason of an error if a proxy refuses a call, and would refuse it again."""
 
 UNREACHABLE: Final = "failed to connect to all addresses"
-"""How gRPC begins where it could connect to no address of a name; what follows is told of the last address alone."""
+"""The beginning of gRPC's text if it could connect to no address of a name; the rest is about the last address only."""
 
 
 @dataclass(frozen=True, slots=True)
 class Peer:
-    """Who was asked: an address as a user writes it, whether TLS is spoken, and the proxy that leads there."""
+    """The peer of a call: its address as the user writes it, whether TLS is used, and the proxy on the way."""
 
     name: str = "the target"
     is_tls: bool = False
@@ -59,21 +59,21 @@ _REASONS: Final = (
     ("FD Shutdown", "the connection was lost"),
     ("Connection refused", "connection refused"),
 )
-"""What a text has in it, and what that means. The first one counts: the most telling ones stand first."""
+"""Parts of gRPC's texts, and their meaning. The first match counts: the most helpful ones come first."""
 
 _LOST: Final = "the connection was lost"
 _HUNG_UP: Final = "it hung up at once: does it speak TLS? tls=True, TLS(ca=...) or --tls-ca"
 _STATUS: Final = re.compile(r"http2 header with status: (\d{3})")
 _NO_STATUS: Final = ("No status received", "Stream removed (Data frame with END_STREAM flag received)")
 _TOO_LARGE: Final = re.compile(r"larger than max \((\d+) vs\.? (\d+)\)")
-"""How gRPC says it of a message that it does not even take."""
+"""gRPC's text about a message that is too large."""
 
 _PASSING: Final = frozenset({408, 421, 425, 429})
 """HTTP statuses below 500 that say "try again"."""
 
 
 def cause(code: str, text: str, peer: Peer) -> LaminaError | None:
-    """Return the error of a status that gRPC or a proxy made, None where the status code alone has to do."""
+    """Return the error for a status that gRPC or a proxy made; None if only the status code is known."""
     if answered := _STATUS.search(text):
         return _answered(int(answered[1]), peer)
     if text.startswith(_NO_STATUS):
@@ -104,14 +104,14 @@ def rank(text: str) -> int:
 
 def _why(text: str, peer: Peer) -> str:
     meaning = next((meaning for sign, meaning in _REASONS if sign in text), text)
-    # Once a connection was there, it is lost; before, a server that speaks TLS hangs up on who does not.
+    # The connection is lost; or, if there was none yet, a server with TLS hangs up on a client without it.
     return _HUNG_UP if meaning == _LOST and text.startswith(UNREACHABLE) and not peer.is_tls else meaning
 
 
 def _answered(status: int, peer: Peer) -> LaminaError:
-    """Return the error of an HTTP status: a Lamina server always answers with 200, so it is somebody else's."""
+    """Return the error of an HTTP status. A Lamina server always answers with 200, so it is another program's."""
     http = f"(HTTP {status})"
-    if status >= 500 or status in _PASSING:  # noqa: PLR2004 - as RFC 9110 has them
+    if status >= 500 or status in _PASSING:  # noqa: PLR2004 - server errors, by RFC 9110
         return UnavailableError(f"a proxy before {peer} could not get an answer {http}")
     match status:
         case 413:

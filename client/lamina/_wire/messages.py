@@ -1,4 +1,4 @@
-"""Messages of the wire as records, and points in time as messages; it decides nothing and calls nobody."""
+"""Wire messages as records, and points in time as messages; it decides nothing and makes no call."""
 
 from bisect import bisect_right
 from collections.abc import Iterable, Iterator, Mapping
@@ -34,7 +34,7 @@ def version_of(header: pb.ConfigVersion) -> Version:
 
 
 def header_of(version: Version) -> pb.ConfigVersion:
-    """Make the message of a version's record, as it came."""
+    """Make the message of a version's record."""
     header = pb.ConfigVersion(
         version=version.number,
         config=version.config,
@@ -54,10 +54,10 @@ def header_of(version: Version) -> pb.ConfigVersion:
 
 
 class PagedEntries(Mapping[str, pb.Entry]):
-    """The entries of a version's pages by key, in key order as they come.
+    """The entries of a version's pages, by key in key order.
 
-    Just where each one is: as objects of Python's, those of a large map would keep the garbage collector busy, which
-    took longer than all the rest of opening one.
+    It keeps only positions: the Python objects of a large map would keep the garbage collector busy, which took longer
+    than all the rest of opening the map.
     """
 
     def __init__(self, pages: Iterable[pb.ConfigVersion]) -> None:
@@ -116,7 +116,7 @@ def differences_of(pages: Iterable[pb.DiffVersionsResponse]) -> dict[str, Change
 
 
 def conflict_of(conflict: pb.KeyConflict) -> Conflict:
-    """Make the record of one conflict; a value that was left out is MISSING."""
+    """Make the record of one conflict; an omitted value is MISSING."""
     return Conflict(
         key=conflict.key,
         base=_side(conflict, "base"),
@@ -128,7 +128,7 @@ def conflict_of(conflict: pb.KeyConflict) -> Conflict:
 
 
 def server_info_of(info: pb.ServerInfo) -> ServerInfo:
-    """Make the record of what answers."""
+    """Make the record of a server."""
     return ServerInfo(version=info.version, author=info.author, author_verified=info.author_verified)
 
 

@@ -1,4 +1,4 @@
-"""The call table: for each method of the service its path and how its messages travel, derived from the descriptor."""
+"""The call table: for each method of the service its path and its message types, derived from the descriptor."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -42,7 +42,7 @@ RPCS: Final[Mapping[str, Rpc[Any, Any]]] = MappingProxyType(
     {method.name: _rpc(method) for method in _SERVICE.methods},
 )
 
-# The same by name and with their types, which a descriptor cannot tell a type checker.
+# The same by name and with types, which a type checker cannot find in a descriptor.
 COMMIT: Final[Rpc[pb.CommitRequest, pb.CommitResponse]] = RPCS["Commit"]
 GET_VERSION: Final[Rpc[pb.GetVersionRequest, pb.ConfigVersion]] = RPCS["GetVersion"]
 LIST_VERSIONS: Final[Rpc[pb.ListVersionsRequest, pb.ListVersionsResponse]] = RPCS["ListVersions"]

@@ -1,7 +1,7 @@
-"""The status that a call ended with, as an error of the tree; told of codes by their names, it knows no gRPC.
+"""The status of a call, as an error of the tree; it takes codes by their names and knows no gRPC.
 
-The server sends its reason and its details as a google.rpc.Status in the trailing metadata. What has none came from
-gRPC itself or from something on the way, and is told apart by its code.
+The server sends its reason and its details as a google.rpc.Status in the trailing metadata. A status without
+them is from gRPC itself or a proxy, and only its code counts.
 """
 
 from collections.abc import Iterable
@@ -21,7 +21,7 @@ _DETAILS_KEY = "grpc-status-details-bin"
 
 
 class ReportedConflictError(ConflictError):
-    """A conflict as the server reported it, some of it perhaps left out. Not for users: flows make it whole first."""
+    """A conflict as the server reported it, perhaps incomplete. Not for users: flows complete it first."""
 
     def __init__(self, message: str, detail: pb.Conflict) -> None:
         conflicts = {conflict.key: conflict_of(conflict) for conflict in detail.conflicts}
@@ -30,15 +30,15 @@ class ReportedConflictError(ConflictError):
 
 
 def error_of(code: str, text: str, trailers: Iterable[Any], peer: Peer | None = None) -> LaminaError:
-    """Make the error of a status code's name, its text, and the (key, value) pairs of the trailing metadata.
+    """Make the error from a status code's name, its text, and the (key, value) pairs of the trailing metadata.
 
-    `peer` is who was asked: where the server itself has said nothing, the error names it.
+    If the server itself has not answered, the error names the `peer`.
     """
     details = _details(trailers)
     info = ErrorInfo()
     if not _unpack(details, info) or info.domain != _DOMAIN:
         return cause(code, text, peer or Peer()) or _of_code(code, text)
-    # A reason that this client does not know yet still has a code that it knows.
+    # If this client does not know the reason yet, it still knows the code.
     kind = REASONS.get(info.reason) or CODES.get(code, LaminaError)
     if kind is ConflictError:
         detail = pb.Conflict()
@@ -58,7 +58,7 @@ def _details(trailers: Iterable[Any]) -> Status:
             try:
                 return Status.FromString(value)
             except DecodeError:
-                break  # not ours, then: the code alone decides
+                break  # not from our server: only the code counts
     return Status()
 
 

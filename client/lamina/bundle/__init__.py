@@ -1,7 +1,7 @@
 """A config's whole past in one file: `lamina.open` reads it, without any server, and `export` writes one.
 
-A Bundle's verbs are a Config's, run by the same flows: a few lines answer their calls from the file. Nothing of a file
-has to be waited for, so there is one class for threads and asyncio alike. gRPC is loaded with `export` alone.
+A Bundle has the verbs of a Config, run by the same flows, and answers their calls from the file. A file needs no
+waiting, so there is one class for both threads and asyncio. Only `export` loads gRPC.
 """
 
 import math
@@ -135,7 +135,7 @@ class Bundle(Snapshot):
     def __reduce_ex__(self, _protocol: SupportsIndex) -> tuple[Any, ...]:
         return object.__new__, (Snapshot,), self.__getstate__()
 
-    if not TYPE_CHECKING:  # a type checker is to refuse what a Bundle does not have
+    if not TYPE_CHECKING:  # so that a type checker refuses what a Bundle does not have
 
         def __getattr__(self, name: str) -> NoReturn:
             if name in _OF_A_SERVER:
@@ -168,19 +168,19 @@ class Bundle(Snapshot):
                 raise AssertionError("a file is there at once, and only verify reads it like a stream")
 
 
-if not TYPE_CHECKING:  # a checker would believe that there is every name
+if not TYPE_CHECKING:  # otherwise a type checker would accept any name
 
     def __getattr__(name: str) -> Any:
         if name != "export":
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        from lamina.bundle.exporter import export  # noqa: PLC0415 - with gRPC, which a file does not need
+        from lamina.bundle.exporter import export  # noqa: PLC0415 - it loads gRPC, which a file does not need
 
         globals()[name] = export
         return export
 
 
 def _as_streamed(message: pb.WatchKeyHistoryResponse) -> pb.WatchKeyHistoryResponse:
-    """Leave out a version 1 without changes, of which no stream tells."""
+    """Leave out a version 1 without changes, which no stream contains."""
     if message.changes and message.changes[0].version.version == 1 and not message.changes[0].changes:
         del message.changes[0]
     return message

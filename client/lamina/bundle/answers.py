@@ -1,7 +1,7 @@
-"""What a server would answer of one config, from a bundle: so that the flows that ask one work on a file as they are.
+"""Answers the calls for one config from a bundle, as a server would, so that the same flows also work on a file.
 
-It knows those calls alone that reading verbs make of a config that is there, and no page is larger than it needs to be:
-a list has pages of PAGE_ITEMS, as it may be long and its reader may stop; a map and a difference have one.
+It knows only the calls that reading verbs make. A list has pages of PAGE_ITEMS, because it may be long and its reader
+may stop; a map and a difference have one page.
 """
 
 from collections.abc import Callable, Iterable, Mapping
@@ -17,7 +17,7 @@ PAGE_ITEMS: Final = 500
 
 
 class Answers:
-    """Answers calls."""
+    """Answers calls from a bundle's index."""
 
     def __init__(self, past: BundleIndex) -> None:
         self._past = past
@@ -73,7 +73,7 @@ class Answers:
             if one is None or other is None or load(one) != load(other):
                 difference = reply.differences.add(key=key, to=other)
                 if one is not None:
-                    getattr(difference, "from").CopyFrom(one)  # which is no name in Python
+                    getattr(difference, "from").CopyFrom(one)  # a keyword in Python
         return reply
 
     def _values(self, keys: Iterable[str], number: int) -> Mapping[str, pb.Value]:

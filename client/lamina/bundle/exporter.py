@@ -1,6 +1,6 @@
-"""Writes a config's past into a bundle as it comes over a watch's stream. It knows neither the file's format nor calls.
+"""Writes a config's past from a watch's stream into a bundle. It knows neither the file's format nor calls.
 
-Each hash is checked, and the file has its name only once all of it was found intact.
+Each hash is checked, and the file gets its name only when everything was found intact.
 """
 
 import os
@@ -55,7 +55,7 @@ def export(
 
 
 class BundleExport:
-    """The receiver that writes each version into a bundle, once a walk has found it intact."""
+    """Writes each version into a bundle when a walk has found it intact."""
 
     def __init__(self, writer: bundle.Writer, advance: Callable[[int], object]) -> None:
         self._writer = writer
@@ -72,7 +72,7 @@ class BundleExport:
             self._advance(1)
 
     def bookmark(self, cursor: pb.Cursor) -> None:
-        """Write nothing."""
+        """Ignore a bookmark."""
 
     def interrupted(self) -> None:
         """Drop the parts of a version that will arrive again."""

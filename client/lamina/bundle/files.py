@@ -1,4 +1,4 @@
-"""Write a file under a name that a user gave: as a whole, or as a stream where that name is of no file of its own."""
+"""Write to a path that a user gave: a regular file as a whole, anything else as a stream."""
 
 import errno
 import os
@@ -13,18 +13,18 @@ from typing import IO, Final
 _DESCRIPTORS: Final = re.compile(r"/proc/[0-9]+(/task/[0-9]+)?/fd|/dev/fd")
 """Folders whose names are open files: /dev/stdout is a link into one."""
 _LINKS_LIMIT: Final = 40
-"""Linux follows no more symbolic links one after the other."""
+"""Linux follows at most this many symbolic links in a chain."""
 
 
 @contextmanager
 def written(path: str | os.PathLike[str], *, private: bool = False) -> Generator[IO[bytes], None, None]:
-    """Open a file for writing that has its name only once the block has ended well; else nothing of it is left.
+    """Open a file for writing. It gets its name when the block ends without an error; otherwise nothing of it is left.
 
-    A file that is replaced passes on its owner and mode; a new `private` one is readable by its owner alone. A symbolic
-    link stays, and its target is replaced. Other hard links keep the old content.
+    A new file takes the owner and mode of the one that it replaces; a new `private` file is readable only by its owner.
+    A symbolic link stays, and its target is replaced. Other hard links keep the old content.
 
-    The name may be of an open descriptor (/dev/stdout, /dev/fd/3, `>(...)`), of a device or a pipe. These are written
-    as a stream, after what they hold: what was written before an error stays there.
+    The path may also be an open descriptor (/dev/stdout, /dev/fd/3, `>(...)`), a device or a pipe. These are written as
+    a stream, after their content: the part that was written before an error stays.
 
     Raises OSError with the name.
     """
@@ -59,7 +59,7 @@ def written(path: str | os.PathLike[str], *, private: bool = False) -> Generator
 
 
 def _followed(path: Path) -> Path:
-    """Follow symbolic links, but for those of descriptors: the path that these tell may be of another file by now."""
+    """Follow symbolic links, except those of descriptors: their path may be another file by now."""
     for _ in range(_LINKS_LIMIT):
         target = Path(os.path.realpath(path.parent)) / path.name
         if _is_descriptor(target) or not target.is_symlink():
@@ -73,10 +73,10 @@ def _is_descriptor(target: Path) -> bool:
 
 
 def _stream(target: Path, path: str | os.PathLike[str]) -> IO[bytes]:
-    """Open what is no regular file of its own. A descriptor of this process is doubled, so its position counts."""
+    """Open a stream. A descriptor of this process is duplicated, so that its position is used."""
     for printed in (sys.stdout, sys.stderr):
         with suppress(OSError, ValueError, AttributeError):  # closed, or None
-            printed.flush()  # what was printed before comes before
+            printed.flush()  # earlier output of this process comes first
     own = {f"/proc/{os.getpid()}/fd", "/dev/fd"}
     try:
         if str(target.parent) in own and target.name.isdecimal():
@@ -93,7 +93,7 @@ def _create(path: Path, mode: int) -> int:
 def _keep_owner_and_mode(descriptor: int, status: os.stat_result) -> None:
     if sys.platform == "win32":
         return
-    with suppress(PermissionError):  # only root can give a file away; the content is the writer's anyway
+    with suppress(PermissionError):  # only root can change a file's owner
         os.fchown(descriptor, status.st_uid, status.st_gid)
     os.fchmod(descriptor, stat.S_IMODE(status.st_mode))
 
@@ -101,10 +101,10 @@ def _keep_owner_and_mode(descriptor: int, status: os.stat_result) -> None:
 def _replace(beside: Path, target: Path, path: str | os.PathLike[str]) -> None:
     try:
         beside.replace(target)
-    except OSError as error:  # a file that is mounted by itself, as containers have them, cannot be replaced
+    except OSError as error:  # a single file that is mounted, as in containers, cannot be replaced
         raise _named(error, path) from None
 
 
 def _named(error: OSError, path: str | os.PathLike[str]) -> OSError:
-    """Make the same error about the name that was given, instead of one that nobody asked for."""
+    """Return the same error with the path that the user gave, instead of an internal one."""
     return OSError(error.errno, error.strerror, os.fspath(path))

@@ -1,14 +1,14 @@
-"""A bundle's versions, found in its file when they are asked for; it knows no flow and makes no call.
+"""A bundle's versions, read from its file on demand; it knows no flow and makes no call.
 
-Opening reads the file once, and keeps where things are: 8 bytes for each change there ever was, some hundred for each
-key and each block of 64 KiB. Worked example: three versions, of which the first sets x and y, the second x, and the
-third deletes y, and which all lie in one block:
+Opening reads the file once, and keeps positions: 8 bytes for each change, and some hundred for each key and each block
+of 64 KiB. Worked example: three versions in one block; the first sets x and y, the second sets x, and the third deletes
+y:
 
     blocks    starts [1], at offset 37
-    changed   x: [2, 4]    y: [2, 7]       twice the version, and one more where it deleted the key
+    changed   x: [2, 4]    y: [2, 7]       twice the version's number, plus one for a deletion
 
-The map at version 2 is, of each key, the last change not above 5: x as version 2 set it, and y as version 1. Reading it
-unpacks the blocks that these versions lie in; the last few are kept. Threads and forked children may share it.
+The map at version 2 has, for each key, the last change not above 5: x from version 2, and y from version 1. Reading it
+unpacks the blocks of these versions; the last few blocks are kept. Threads and forked children may share it.
 """
 
 import os
@@ -28,16 +28,16 @@ from lamina_protos import bundle
 from lamina_protos.v1 import lamina_pb2 as pb
 
 BLOCKS_KEPT: Final = 16
-"""Of 64 KiB, or as large as a part of a version is."""
+"""The number of unpacked blocks that are kept: each has 64 KiB, or one part of a version."""
 
 
 _YEARS_1_TO_9999: Final = range(-62_135_596_800, 253_402_300_800)
-"""In seconds: the times that the wire has, and that Python can tell."""
+"""The times, in seconds, that both the wire and Python can hold."""
 _SECOND_NANOS: Final = 1_000_000_000
 
 
 class BundleIndex:
-    """One config's versions 1 to `head`. Raises OSError where there is no such file, InvalidError where it is none."""
+    """One config's versions 1 to `head`. Raises OSError if there is no such file, InvalidError if it is no bundle."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
@@ -73,15 +73,15 @@ class BundleIndex:
         return parts[bisect_right(parts, microseconds, key=_microseconds) - 1].version.version
 
     def all_keys(self) -> Iterable[str]:
-        """Return all keys that there ever were, in no order."""
+        """Return all keys that ever existed, in no order."""
         return self._changed
 
     def changed(self, key: str) -> Sequence[int]:
-        """Return the versions that changed a key, rising."""
+        """Return the versions that changed a key, in ascending order."""
         return [place >> 1 for place in self._changed.get(key, ())]
 
     def last_change(self, key: str, number: int) -> int:
-        """Return the version that changed a key last, up to a version; 0 if none did."""
+        """Return the last version up to a given one that changed a key; 0 if none did."""
         return self._last(key, number) >> 1
 
     def origin(self, key: str, number: int) -> int:
@@ -90,7 +90,7 @@ class BundleIndex:
         return 0 if place & 1 else place >> 1
 
     def changes(self, places: Iterable[tuple[int, str]]) -> Iterator[tuple[pb.ConfigVersion, pb.Change]]:
-        """Read some changes, each named by its version and its key, in order of version, with its version's header."""
+        """Read some changes, given by version and key, in version order, each with its version's header."""
         for number, group in groupby(sorted(places), key=itemgetter(0)):
             keys = {key for _, key in group}
             for part in self._parts(number):
@@ -100,7 +100,7 @@ class BundleIndex:
                         yield header, change
 
     def messages(self) -> Iterator[pb.WatchKeyHistoryResponse]:
-        """Read all there is, from the beginning, as a watch after version 0 would bring it."""
+        """Read everything from the beginning, as a watch after version 0 would send it."""
         reached = 0
         try:
             for block in bundle.blocks(_Reader(self._file.fileno())):
@@ -111,7 +111,7 @@ class BundleIndex:
         raise self._lost(reached + 1, "the file ends there")
 
     def _index(self) -> None:
-        """Find out where everything is, and see that it is complete."""
+        """Find the positions of everything, and check that the file is complete."""
         reached: pb.ConfigVersion | None = None
         try:
             for block in bundle.blocks(_Reader(self._file.fileno())):
@@ -159,8 +159,8 @@ class BundleIndex:
         return places[place - 1] if place else 0
 
     def _parts(self, number: int) -> Iterator[pb.VersionChanges]:
-        """Read what a version consists of."""
-        place = max(bisect_left(self._starts, number) - 1, 0)  # it may begin within the block before
+        """Read the parts of a version."""
+        place = max(bisect_left(self._starts, number) - 1, 0)  # it may begin in the block before
         while place < len(self._starts) and self._starts[place] <= number:
             parts = self._block(place)
             begin = bisect_left(parts, number, key=_number)
@@ -186,7 +186,7 @@ class BundleIndex:
                     chain = chain or Chain(part.version.config)
                     chain.add(part)
         except (LaminaError, ArithmeticError, ValueError):
-            pass  # whatever it is, it was not there when the hash was made
+            pass  # any error means that the content is not what was hashed
         header = None if chain is None else chain.header
         self.config = self.config or ("it" if header is None else header.config)
         return self._lost(1 if header is None else header.version + 1, why)
@@ -197,14 +197,14 @@ class BundleIndex:
 
 
 class _Reader:
-    """A file from its beginning, apart from wherever others read in it."""
+    """A file, read from its beginning with its own position."""
 
     def __init__(self, descriptor: int) -> None:
         self._descriptor = descriptor
         self._offset = 0
 
     def read(self, size: int, /) -> bytes:
-        """Read on."""
+        """Read the next bytes."""
         data = os.pread(self._descriptor, size, self._offset)
         self._offset += len(data)
         return data

@@ -1,4 +1,4 @@
-"""The `lamina` command's way in; it must not import what only the extra brings before it knows that it is there."""
+"""The entry point of `lamina`. It must not import modules of the extra before it has checked that they exist."""
 
 import os
 import sys
@@ -19,15 +19,15 @@ def main() -> None:
         from lamina.cli.app import app  # noqa: PLC0415 - after the check above
 
         app.main(prog_name="lamina")
-    except KeyboardInterrupt:  # so early, or so late, that the command itself could not see it
+    except KeyboardInterrupt:  # before or after the command itself could handle it
         sys.exit(130)
 
 
 def _prepare_streams() -> None:
-    """Write UTF-8 whatever the locale, as files and other programs expect it.
+    """Write UTF-8 in every locale, as files and other programs expect.
 
-    Standard input that was closed cannot be read, as an end that comes at once would be taken for an empty file; and
-    what is written to a closed standard output fails, as it would be lost. Messages are not worth failing for.
+    To read a closed standard input is an error: otherwise it would look like an empty file. To write to a closed
+    standard output is an error, too: otherwise the result would be lost. A closed standard error discards messages.
     """
     nowhere = Path(os.devnull)
     sys.stdin = sys.stdin or nowhere.open("w", encoding="utf-8")

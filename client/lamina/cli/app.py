@@ -1,7 +1,7 @@
 """The command's frame: its verbs by name, and the options that stand before or after a verb.
 
-It imports a verb's module only when that verb runs, so that `lamina --help` and completion are quick, and knows of a
-verb no more than what `--help` says about it.
+It imports a verb's module only when that verb runs, so that `lamina --help` and completion are fast. Of a verb, it
+knows only its line in `--help`.
 """
 
 import os
@@ -18,11 +18,11 @@ from lamina.cli.errors import boundary, report_of_system
 from lamina.cli.quiet import quiet_grpc
 
 COMPLETION_VARIABLE: Final = "_LAMINA_COMPLETE"
-"""By this the shells' scripts ask; not a setting."""
+"""The shells' completion scripts set this variable; it is no setting."""
 
 
 class VerbLine(NamedTuple):
-    """What `--help` says of a verb. `text` is short: two verbs share a line of 80 columns."""
+    """A verb's entry in `--help`. `text` is short: two verbs share a line of 80 columns."""
 
     module: str
     text: str
@@ -90,7 +90,7 @@ class App(click.Group):
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """Find the verb, or name those that look like it."""
+        """Find the verb, or suggest similar names."""
         name = args[0]
         if self.get_command(ctx, name) is None and not name.startswith("-"):
             raise click.UsageError(f"there is no verb {name!r}{did_you_mean(name, [*VERBS, *ALIASES])}", ctx)
@@ -107,21 +107,21 @@ class App(click.Group):
                 formatter.write(f"{left:<40}{right}".rstrip() + "\n")
 
     def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
-        """Write the closing lines as they are."""
+        """Write the closing lines without wrapping."""
         del ctx
         formatter.write(_EPILOG)
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[Any]:
         """Complete a verb's name without importing the verbs."""
-        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only while completing
+        from click.shell_completion import CompletionItem  # noqa: PLC0415 - only for completion
 
         verbs = [CompletionItem(name, help=line.text) for name, line in VERBS.items() if name.startswith(incomplete)]
         return verbs + click.Command.shell_complete(self, ctx, incomplete)
 
     def main(self, *args: Any, **extra: Any) -> Any:
-        """Run; or, where a shell asks for completions, learn first how to talk with it.
+        """Run the command; for completion, load the shells' formats first.
 
-        Help and versions are printed outside of any verb, so what was not written is noticed here.
+        Help and versions are printed outside of any verb, so their write errors are handled here.
         """
         if COMPLETION_VARIABLE in os.environ:
             import_module("lamina.cli.verbs.completion")
@@ -134,14 +134,14 @@ class App(click.Group):
             sys.exit(report_of_system(error))
 
     def invoke(self, ctx: click.Context) -> Any:
-        """Run the verb; whatever it raises ends here."""
+        """Run the verb, and handle all its errors."""
         with boundary(ctx):
             return super().invoke(ctx)
 
 
 def _print_version(ctx: click.Context, _parameter: click.Parameter, value: bool) -> None:  # noqa: FBT001 - click's
     if value and not ctx.resilient_parsing:
-        from importlib.metadata import version  # noqa: PLC0415 - slow, and seldom wanted
+        from importlib.metadata import version  # noqa: PLC0415 - slow, and seldom needed
 
         print(f"lamina {version('lamina')}")
         ctx.exit()

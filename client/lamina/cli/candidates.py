@@ -1,6 +1,6 @@
-"""What can stand where a config, a key or an assignment is asked for, told by the server itself.
+"""Candidates for completion: configs, keys and assignments, read from the server.
 
-Completion is a courtesy: it has a second, and whatever goes wrong, it says nothing at all.
+Completion has one second, and prints nothing if anything fails.
 """
 
 from collections.abc import Callable, Iterable
@@ -16,13 +16,13 @@ from lamina.cli.arguments.options import chosen
 from lamina.cli.session import connected
 
 _TIMEOUT_SECONDS: Final = 1.0
-"""Longer, and whoever pressed Tab would think that the shell hangs; unless the line itself has a --timeout."""
+"""After a longer wait the shell would seem to hang. A --timeout in the completed line replaces it."""
 _OFFERED: Final = 200
-"""More than anybody reads; a shell asks before it lists so many."""
+"""More than anybody reads; a shell asks before it lists this many."""
 
 
 class _Asked(click.ParamType[str]):
-    """Text for which the server can name candidates."""
+    """An argument for which the server has candidates."""
 
     name = "text"
 
@@ -30,13 +30,13 @@ class _Asked(click.ParamType[str]):
         self._candidates = candidates
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem[str]]:
-        """Ask the server; silence is an answer too."""
+        """Ask the server; return no candidates if anything fails."""
         del param
         try:
             limit: dict[str, Any] = {} if "timeout" in chosen(ctx).typed else {"timeout": _TIMEOUT_SECONDS}
             with connected(ctx, **limit) as client:
                 offered = list(islice(self._candidates(client, ctx, incomplete), _OFFERED))
-        except Exception:  # noqa: BLE001 - a traceback in the middle of somebody's command line helps nobody
+        except Exception:  # noqa: BLE001 - a traceback in the middle of a command line helps nobody
             return []
         return [CompletionItem(candidate) for candidate in offered]
 
@@ -51,7 +51,7 @@ def _keys(client: lamina.Client, ctx: click.Context, incomplete: str) -> Iterabl
 
 
 def _assignments(client: lamina.Client, ctx: click.Context, incomplete: str) -> Iterable[str]:
-    """Offer each key with the separator that suits what it holds."""
+    """Offer each key with the separator for its type."""
     for key, value in client.config(_config(ctx)).items():
         start = escape_key(key) + ("=" if isinstance(value, str) else ":=")
         if start.startswith(incomplete):
@@ -67,4 +67,4 @@ CONFIG: Final = _Asked(_configs)
 KEY: Final = _Asked(_keys)
 ASSIGNMENT: Final = _Asked(_assignments)
 COMMAND: Final = click.Path(readable=False)
-"""Words of another program's command line, taken as they are: what can be completed are files."""
+"""The words of another program's command line, as they are; files can be completed."""

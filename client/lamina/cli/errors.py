@@ -1,4 +1,4 @@
-"""What went wrong, for people and for scripts: each of the SDK's errors as a text and an exit code, in one table.
+"""Errors for people and for scripts: each of the SDK's errors as a text and an exit code, in one table.
 
     0 done   1 failed or refused   2 bad usage   3 conflict   4 not found   5 unavailable   130 Ctrl-C
 
@@ -45,30 +45,30 @@ def exit_code(error: lamina.LaminaError) -> int:
 
 
 def explain(error: lamina.LaminaError) -> str:
-    """Return what happened, and where it helps, what to do."""
+    """Return what happened and, if it helps, what to do."""
     if isinstance(error, lamina.ConflictError):
         return "nothing was written: " + ("others have changed what this changes" if error.conflicts else str(error))
     return str(error)
 
 
 def tell(text: str) -> None:
-    """Write a line to people, wherever stdout goes. What cannot be said is not worth failing for."""
+    """Write a line to stderr. If that fails, go on."""
     with suppress(OSError):
         click.echo("lamina: " + escape(text, keep_layout=True), err=True)
 
 
 def report(error: lamina.LaminaError) -> None:
-    """Tell one of the SDK's errors, with all that there is to see of a conflict."""
+    """Print one of the SDK's errors; for a conflict, with its table."""
     tell(explain(error))
     if isinstance(error, lamina.ConflictError):
-        from lamina.cli.output.conflicts import print_conflicts  # noqa: PLC0415 - and rich with it, which takes its time
+        from lamina.cli.output.conflicts import print_conflicts  # noqa: PLC0415 - it imports rich, which is slow
 
         print_conflicts(error)
 
 
 @contextmanager
 def boundary(ctx: click.Context) -> Iterator[None]:
-    """Turn whatever the verb within raises into a text and an exit code."""
+    """Turn any error of the verb in the block into a text and an exit code."""
     try:
         yield from _flushed()
     except Refusal as refusal:
@@ -78,16 +78,16 @@ def boundary(ctx: click.Context) -> Iterator[None]:
         report(error)
         ctx.exit(exit_code(error))
     except KeyboardInterrupt:
-        _let_go_of_stdout()
+        _discard_stdout()
         ctx.exit(INTERRUPTED)
     except OSError as error:
         ctx.exit(report_of_system(error))
 
 
 def report_of_system(error: OSError) -> int:
-    """Tell one of the system's errors, let go of stdout, and return the exit code."""
-    _let_go_of_stdout()
-    if isinstance(error, BrokenPipeError):  # whoever read this has had enough
+    """Print an error of the system, discard what stdout still holds, and return the exit code."""
+    _discard_stdout()
+    if isinstance(error, BrokenPipeError):  # the reader has closed the pipe
         return 0
     where = f"{error.filename}: " if error.filename else ""
     is_closed = error.errno == errno.EBADF and not where
@@ -96,7 +96,7 @@ def report_of_system(error: OSError) -> int:
 
 
 def _flushed() -> Iterator[None]:
-    """Let the verb run, and write all that it printed while a closed pipe or a full disk can still be answered for."""
+    """Run the verb, and flush its output while a closed pipe or a full disk can still be handled."""
     try:
         yield
     except click.exceptions.Exit:
@@ -105,8 +105,8 @@ def _flushed() -> Iterator[None]:
     sys.stdout.flush()
 
 
-def _let_go_of_stdout() -> None:
-    """Point stdout nowhere, or Python would try to write what is left when it ends, and complain."""
+def _discard_stdout() -> None:
+    """Redirect stdout to nowhere: otherwise Python would try to write the rest at its end, and print an error."""
     with suppress(OSError, ValueError, AttributeError):
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, sys.stdout.fileno())

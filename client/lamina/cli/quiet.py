@@ -1,4 +1,4 @@
-"""gRPC's own lines on stderr, which are for its developers: not written unless somebody has asked for them."""
+"""gRPC's own log lines on stderr, which are for its developers: written only if GRPC_VERBOSITY asks for them."""
 
 import os
 from collections.abc import Iterator
@@ -10,9 +10,9 @@ _VARIABLE: Final = "GRPC_VERBOSITY"
 
 @contextmanager
 def quiet_grpc() -> Iterator[None]:
-    """Have gRPC write nothing if the block is what loads it, which is when it reads its variable.
+    """Turn gRPC's log off if gRPC is imported in the block: it reads its variable then.
 
-    The variable is taken away again, since the commands that a verb starts have the same environment.
+    The variable is removed again, because commands that a verb starts inherit the environment.
     """
     if _VARIABLE in os.environ:
         yield

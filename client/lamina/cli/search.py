@@ -1,7 +1,6 @@
-"""Finds what broke: the first bad one of a row, and the smallest bad part of a set; knows no configs and no commands.
+"""Finds what broke: the first bad number of a row, and the smallest bad part of a set; knows no configs or commands.
 
-A judge tells of a number, or of a set of things that are changed together, whether that is good or bad, or cannot be
-told. It is asked of the same no more than once.
+A judge decides whether a number, or a set of items, is good or bad, or skips it. It gets each of them only once.
 """
 
 from collections.abc import Callable, Collection, Hashable, Iterator, Sequence
@@ -14,7 +13,7 @@ Thing = TypeVar("Thing", bound=Hashable)
 
 
 class Verdict(Enum):
-    """What a judge says."""
+    """A judge's decision."""
 
     GOOD = "good"
     BAD = "bad"
@@ -23,7 +22,7 @@ class Verdict(Enum):
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Where good turns into bad: the nearest numbers that could be told. All between them, if any, were skipped."""
+    """The step from good to bad: the nearest decided numbers. All numbers between them were skipped."""
 
     good: int
     bad: int
@@ -32,7 +31,7 @@ class Step:
 def first_bad(good: int, bad: int, judge: Callable[[int], Verdict]) -> Step:
     """Find a step from good to bad between a good number and a higher bad one, by halving.
 
-    Where a number cannot be told, the next one to it is asked for.
+    If a number is skipped, the next one is tried.
     """
     skipped: set[int] = set()
     while (number := _nearest_to_middle(good, bad, skipped)) is not None:
@@ -47,11 +46,11 @@ def first_bad(good: int, bad: int, judge: Callable[[int], Verdict]) -> Step:
 
 
 def smallest_bad(things: Sequence[Thing], judge: Callable[[frozenset[Thing]], Verdict]) -> list[Thing]:
-    """Find a part of bad things that is bad, while it is not without any single one of its own, in their order.
+    """Find a bad part of a set, in order, that is not bad without any single item.
 
-    All of them are taken to be bad, and none of them not to be. This is ddmin, of Zeller and Hildebrandt: "Simplifying
-    and Isolating Failure-Inducing Input", 2002. It judges about 2 log2(n) parts where one thing is to blame, and some
-    n² at the worst.
+    The whole set must be bad, and the empty set good. This is ddmin, of Zeller and Hildebrandt: "Simplifying and
+    Isolating Failure-Inducing Input", 2002. It judges about 2 log2(n) parts if one item is to blame, and some n² at
+    worst.
     """
     judged = cache(judge)
 
@@ -82,7 +81,7 @@ def _nearest_to_middle(good: int, bad: int, skipped: Collection[int]) -> int | N
 
 
 def _parts(things: Sequence[Thing], number: int) -> Iterator[list[Thing]]:
-    """Cut things into so many parts of nearly the same size."""
+    """Divide items into a number of parts of nearly the same size."""
     for index in range(number):
         yield list(things[index * len(things) // number : (index + 1) * len(things) // number])
 

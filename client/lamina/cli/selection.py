@@ -1,4 +1,4 @@
-"""Some of a map's keys, chosen by name or by how they begin. Asks no server."""
+"""Some of a map's keys, chosen by name or by prefix. Asks no server."""
 
 from collections.abc import Collection, Iterable
 from typing import Any
@@ -18,7 +18,7 @@ upper_option = click.option("--upper", is_flag=True, help="Upper-case names in e
 def selected(snapshot: lamina.Snapshot, keys: Collection[str], prefixes: Collection[str]) -> dict[str, Any]:
     """Return a plain copy of the entries with one of the keys or prefixes, in key order; of all where neither is given.
 
-    Refuses a key that the map does not have, with the names that look alike, and a prefix with which no key begins.
+    Refuses a missing key, with similar names, and a prefix with which no key begins.
     """
     missing = [key for key in keys if key not in snapshot]
     if missing:

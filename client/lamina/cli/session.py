@@ -1,4 +1,4 @@
-"""One client of the SDK for one verb, connected as the shared options say; it knows nothing of verbs or output."""
+"""One client of the SDK for one verb, connected by the shared options; it knows no verbs and no output."""
 
 import logging
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ from lamina.cli.errors import NOT_FOUND, REFUSED, Refusal, tell
 from lamina.cli.quiet import quiet_grpc
 
 _COMPARED_CONFIGS: Final = 1_000
-"""A name is compared with so many configs: one page of the list, or a few."""
+"""A name is compared with this many configs: one page of the list, or a few."""
 
 
 @contextmanager
 def connected(ctx: click.Context, *, quiet: bool = False, **more: Any) -> Iterator[lamina.Client]:
     """Yield a client, and close it after the verb.
 
-    `more` goes to `lamina.connect` and wins over the options. With `quiet`, waiting for a server is not told.
+    `more` goes to `lamina.connect` and wins over the options. With `quiet`, it prints nothing while it waits.
     """
     with nullcontext() if quiet else _told(), _client(ctx, more) as client:
         try:
@@ -37,7 +37,7 @@ def connected(ctx: click.Context, *, quiet: bool = False, **more: Any) -> Iterat
 
 
 def similar_config(client: lamina.Client, name: str) -> str:
-    """Return a question that names configs with a similar name; empty where there is none, or no answer."""
+    """Return a question with similar names of configs; empty if there is none, or no answer."""
     with suppress(lamina.LaminaError):
         return did_you_mean(name, (info.name for info in islice(client.configs(), _COMPARED_CONFIGS)))
     return ""
@@ -50,7 +50,7 @@ def _client(ctx: click.Context, more: dict[str, Any]) -> lamina.Client:
 
 @contextmanager
 def _told() -> Iterator[None]:
-    """Tell what the SDK logs, so that nobody waits for a server that is not there without knowing."""
+    """Print what the SDK logs, so that people know that a command waits for a server."""
     log = logging.getLogger("lamina")
     handler, level = _Teller(), log.level
     log.addHandler(handler)
@@ -64,12 +64,12 @@ def _told() -> Iterator[None]:
 
 class _Teller(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
-        """Write a record as any other word to people."""
+        """Write a record like the other lines on stderr."""
         tell(record.getMessage())
 
 
 def _arguments(options: Chosen) -> dict[str, Any]:
-    """Return what was typed: the SDK itself completes it from the environment."""
+    """Return the typed options: the SDK itself completes them from the environment."""
     values = options.values
     named: dict[str, Any] = {name: values[name] for name in ("target", "timeout", "author") if name in values}
     if "token_file" in values:

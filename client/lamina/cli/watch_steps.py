@@ -1,7 +1,7 @@
-"""What a watch brings, step by step: each version with the values before it. It knows nothing of what is done with it.
+"""A watch's versions, step by step, each with the old values. It does not know what its caller does with them.
 
-The values before come from the map as it was where the watch begins, read once, and then from the watch itself: so they
-are known whatever happens to the link or the server meanwhile. Only those of watched keys are kept.
+The old values come from the map at the beginning of the watch, which is read once, and then from the watch itself: so
+they are known even if the server is lost in the meantime. Only those of watched keys are kept.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,31 +12,31 @@ from typing import Any, TypeAlias
 import lamina
 
 Start: TypeAlias = int | datetime | str | None
-"""Where a watch begins, as it was typed: a version, a time, a cursor, or None for the head."""
+"""The typed beginning of a watch: a version, a time, a cursor, or None for the head."""
 
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One version as far as it is watched: its changes, each with the value before; and the cursors around it."""
+    """One version's watched changes, each with the old value, and the cursors before and after it."""
 
     version: lamina.VersionChanges
     changes: Sequence[tuple[lamina.KeyChange, Any]]
     before: str
-    """From here the version comes again."""
+    """After this cursor, the version is sent again."""
     cursor: str
-    """From here what comes after it."""
+    """After this cursor, the next version is sent."""
 
 
 class Steps:
-    """A watch's steps. `cursor` is where to go on: it moves when a step has been dealt with, not when it is taken."""
+    """A watch's steps. `cursor` is where to continue: it moves when a step was handled, not when it is taken."""
 
     def __init__(self, cfg: lamina.Config, keys: Sequence[str], prefixes: Sequence[str], start: Start) -> None:
         if isinstance(start, datetime):
-            start = _number_at(cfg, start)  # what it means is decided once, for the map and the watch alike
+            start = _number_at(cfg, start)  # resolved once, for both the map and the watch
         self._watch = cfg.watch(*keys, prefix=prefixes, after=start)
         self.cursor = self._watch.cursor
         number = int(self.cursor.partition(".")[0])  # a cursor begins with its version
-        # One that is ahead of the head has no map, and the watch itself has the right words for it.
+        # A cursor ahead of the head has no map, and the watch itself raises the right error.
         entries = {} if isinstance(start, str) and number > cfg.version else cfg.at(number)
         named, begins = frozenset(keys), tuple(filter(None, prefixes))  # an empty prefix asks for nothing
         self._values = {
@@ -50,11 +50,11 @@ class Steps:
             self.cursor = self._watch.cursor
 
     def close(self) -> None:
-        """End the loop, from whatever thread."""
+        """End the loop, from any thread."""
         self._watch.close()
 
     def _replace(self, change: lamina.KeyChange) -> Any:
-        """Return the value before a change, and remember the one after it."""
+        """Return the old value of a change, and remember the new one."""
         old = self._values.pop(change.key, lamina.MISSING)
         if not change.deleted:
             self._values[change.key] = change.value
@@ -62,7 +62,7 @@ class Steps:
 
 
 def _number_at(cfg: lamina.Config, time: datetime) -> int:
-    """Return the number of the newest version at a time; 0, after which a watch tells everything, before the first."""
+    """Return the number of the newest version at a time; 0 if there is none, and the watch has all changes."""
     try:
         return cfg.at(time).version
     except lamina.NotFoundError:

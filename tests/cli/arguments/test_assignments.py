@@ -1,4 +1,4 @@
-"""What `lamina set` is told, taken apart."""
+"""The assignments of `lamina set`, parsed."""
 
 import json
 import re
@@ -44,7 +44,7 @@ def read(path: str) -> bytes:
         ("é😀=x y", "é😀", "x y"),
     ],
 )
-def test_parse(argument: str, key: str, value: Any) -> None:
+def test_an_assignment_is_parsed(argument: str, key: str, value: Any) -> None:
     assignment = parse(argument, read)
     assert (assignment.key, assignment.value) == (key, value)
     assert type(assignment.value) is type(value)
@@ -68,13 +68,13 @@ def test_parse(argument: str, key: str, value: Any) -> None:
         ("key=@picture.png", "not UTF-8"),
     ],
 )
-def test_refusals_name_the_key_and_never_the_value(argument: str, says: str) -> None:
+def test_a_refusal_names_the_key_and_never_the_value(argument: str, says: str) -> None:
     with pytest.raises(NotationError, match=re.escape(says)) as refusal:
         parse(argument, read)
     assert SECRET not in str(refusal.value)
 
 
-def test_no_key_twice() -> None:
+def test_a_key_given_twice_is_refused() -> None:
     with pytest.raises(NotationError, match="a is set twice"):
         parse_all(["a=1", "b=2", "a:=3"], read)
 
@@ -94,7 +94,7 @@ def test_advice_repeats_no_more_than_a_number(argument: str, advice: str) -> Non
     assert parse(argument, read).advice == advice
 
 
-def test_repr_hides_the_value() -> None:
+def test_a_repr_hides_the_value() -> None:
     assert SECRET not in repr(parse(f"password={SECRET}", read))
 
 

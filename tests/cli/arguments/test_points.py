@@ -14,7 +14,7 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 @pytest.fixture
 def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """A terminal in Berlin."""
+    """Set the terminal's time zone to Berlin."""
     monkeypatch.setenv("TZ", "Europe/Berlin")
     time.tzset()
     yield
@@ -41,7 +41,7 @@ def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
         ("2026-11-23 09:30:00+01:00", datetime(2026, 11, 23, 9, 30, tzinfo=timezone(timedelta(hours=1)))),
     ],
 )
-def test_parse(text: str, point: int | datetime) -> None:
+def test_a_point_is_parsed(text: str, point: int | datetime) -> None:
     assert parse_point(text, now=NOW) == point
 
 
@@ -51,11 +51,11 @@ def test_parse(text: str, point: int | datetime) -> None:
     [
         ("2026-11-23T09:30:00", datetime(2026, 11, 23, 8, 30, tzinfo=UTC)),
         ("2026-11-23 09:30", datetime(2026, 11, 23, 8, 30, tzinfo=UTC)),
-        ("2026-11-23", datetime(2026, 11, 22, 23, 0, tzinfo=UTC)),  # that day begins
+        ("2026-11-23", datetime(2026, 11, 22, 23, 0, tzinfo=UTC)),  # the beginning of that day
         ("2026-07-01T09:30:00", datetime(2026, 7, 1, 7, 30, tzinfo=UTC)),  # summer time
     ],
 )
-def test_without_a_zone_it_is_the_terminals(text: str, utc: datetime) -> None:
+def test_a_time_without_a_zone_is_in_the_terminal_s_zone(text: str, utc: datetime) -> None:
     point = parse_point(text, now=NOW)
     assert isinstance(point, datetime)
     assert point.tzinfo is not None
@@ -78,6 +78,6 @@ def test_without_a_zone_it_is_the_terminals(text: str, utc: datetime) -> None:
         ("2026-02-03T25:00:00Z", "no time that exists"),
     ],
 )
-def test_refusals(text: str, says: str) -> None:
+def test_a_bad_point_is_refused(text: str, says: str) -> None:
     with pytest.raises(PointError, match=re.escape(says)):
         parse_point(text, now=NOW)

@@ -1,4 +1,4 @@
-"""Env files: sh, bash and python-dotenv read what is written, and what is taken, just as it is meant."""
+"""Env files: Lamina, sh, bash and python-dotenv read them alike."""
 
 import re
 import shutil
@@ -22,7 +22,7 @@ TEXTS = st.text(CHARACTERS) | st.text(st.characters(exclude_categories=["Cs"], e
 
 
 def read_by_all(file: Path, names: list[str]) -> dict[str, dict[str, str | None]]:
-    """Return what each reader finds in a file under these names."""
+    """Return the values of these names that each reader finds in a file."""
     found: dict[str, dict[str, str | None]] = {"python-dotenv": dotenv_values(file)}
     script = f". '{file}'\n" + "".join(f'printf "%s\\0" "${name}"\n' for name in names)
     for program in SHELLS:
@@ -33,7 +33,7 @@ def read_by_all(file: Path, names: list[str]) -> dict[str, dict[str, str | None]
 
 
 def all_read(written: str, expected: dict[str, str]) -> None:
-    """See that each reader, and `load`, finds the same in a file."""
+    """Assert that each reader, and `load`, finds the same values in a file."""
     with TemporaryDirectory() as folder:
         file = Path(folder) / "some.env"
         file.write_bytes(written.encode())
@@ -63,7 +63,7 @@ WRITTEN = {
 }
 
 
-def test_what_is_written_is_read_alike_by_all() -> None:
+def test_every_reader_reads_what_is_written() -> None:
     entries = {f"V{index}": text for index, text in enumerate(WRITTEN)}
     written = dump("env", entries)
     assert written == "".join(f"V{index}={form}\n" for index, form in enumerate(WRITTEN.values()))
@@ -72,7 +72,7 @@ def test_what_is_written_is_read_alike_by_all() -> None:
 
 @settings(max_examples=25)
 @given(st.lists(TEXTS, max_size=40))
-def test_whatever_can_be_written_is_read_alike_by_all(texts: list[str]) -> None:
+def test_every_reader_reads_any_text_that_is_written(texts: list[str]) -> None:
     entries = {f"V{index}": text for index, text in enumerate(texts) if is_written(text)}
     all_read(dump("env", entries), entries)
 
@@ -86,7 +86,7 @@ def is_written(text: str) -> bool:
 
 
 @pytest.mark.parametrize("text", ["${HOME}", "a\r\nb", "\r", "it's $5", "'`", "C:\\dir\\", "$\\\\"])
-def test_a_text_that_readers_would_not_read_alike_is_not_written(text: str) -> None:
+def test_a_text_that_readers_would_read_differently_is_not_written(text: str) -> None:
     with pytest.raises(FormatError, match="env cannot hold A: sh, bash and python-dotenv would not read") as refusal:
         dump("env", {"A": text})
     assert text not in str(refusal.value)
@@ -98,10 +98,10 @@ def test_a_text_that_readers_would_not_read_alike_is_not_written(text: str) -> N
 
 @settings(max_examples=25)
 @given(st.lists(st.tuples(st.sampled_from(["", "export ", " "]), st.text(CHARACTERS, max_size=12)), max_size=60))
-def test_whatever_is_taken_is_read_alike_by_all(values: list[tuple[str, str]]) -> None:
+def test_every_reader_reads_any_line_that_is_accepted(values: list[tuple[str, str]]) -> None:
     lines = [f"{begin}V{index}={text}\n" for index, (begin, text) in enumerate(values)]
     taken = [line for line in lines if is_taken(line)]
-    written = "".join(taken).replace("\r\n", "\n")  # a shell would take the carriage return for text
+    written = "".join(taken).replace("\r\n", "\n")  # a shell would read the carriage return as text
     all_read(written, load("env", written.encode()))
 
 
@@ -127,7 +127,7 @@ J=#x
 """
 
 
-def test_files_as_people_write_them() -> None:
+def test_files_of_people_are_read() -> None:
     expected = {
         "A": "1", "B": "x # y", "C": "", "D": 'a "b" \\ c', "E": "multi\nline", "F": "a#b", "G": "http://h:80/?q=*",
         "H": r"C:\Users\me", "I": r"\d+", "J": "#x",
@@ -169,7 +169,7 @@ def test_files_as_people_write_them() -> None:
         (SECRET, "not NAME=value"),
     ],
 )
-def test_what_readers_disagree_about_is_refused_with_its_line_and_without_its_value(line: str, says: str) -> None:
+def test_a_line_that_readers_read_differently_is_refused_without_its_value(line: str, says: str) -> None:
     text = f"# a comment\n\nZ=1\n{line}\n"
     with pytest.raises(FormatError, match=rf"^line 4: (A: )?.*{re.escape(says)}") as refusal:
         load("env", text.encode())
@@ -190,7 +190,7 @@ def test_all_bad_lines_are_named_at_once() -> None:
         load("env", b"bad\n" * 2000)
 
 
-def test_only_text_under_names_of_variables_comes_back() -> None:
+def test_only_text_under_names_of_variables_is_exported() -> None:
     with pytest.raises(FormatError, match="env cannot hold bad: it is not text"):
         dump("env", {"bad": 1})
     with pytest.raises(FormatError, match="env cannot hold bad/name: it is no name"):
@@ -200,7 +200,7 @@ def test_only_text_under_names_of_variables_comes_back() -> None:
 ANYTHING: dict[str, Any] = {"db/host": "h1", "8080": True, "list": [1, {"a": "it's"}], "f": 1.5, "b": b"hi"}
 
 
-def test_for_a_shell_anything_is_text() -> None:
+def test_an_environment_has_every_value_as_text() -> None:
     assert shell(ANYTHING) == 'db_host=h1\n_8080=true\nlist="[1,{\\"a\\":\\"it\'s\\"}]"\nf=1.5\nb=aGk=\n'
     with pytest.raises(FormatError, match=re.escape("a.b and a/b would both be the variable a_b")):
         shell({"a.b": "1", "a/b": "2"})
@@ -208,7 +208,7 @@ def test_for_a_shell_anything_is_text() -> None:
         shell({"n": None})
 
 
-def test_upper_case_names() -> None:
+def test_names_can_be_put_in_upper_case() -> None:
     written = dump_upper(ANYTHING)
     expected = {"DB_HOST": "h1", "_8080": "true", "LIST": '[1,{"a":"it\'s"}]', "F": "1.5", "B": "aGk="}
     all_read(written, expected)
@@ -219,7 +219,7 @@ def test_upper_case_names() -> None:
         dump_upper({"price": "it's $5"})
 
 
-def test_keys_of_which_no_name_is_left_are_named() -> None:
+def test_a_key_without_a_usable_name_is_named() -> None:
     with pytest.raises(FormatError, match="env cannot hold 日本, 価格: no letter or digit of ASCII"):
         shell({"a": "1", "日本": "2", "価格": "3"})
     with pytest.raises(FormatError, match="env cannot hold _: no letter or digit"):

@@ -1,4 +1,4 @@
-"""Files of four formats: what comes out goes in again as it was, and what would not is refused by name."""
+"""Four file formats: an exported map is imported without loss, and a value that would be lost is refused."""
 
 import re
 from typing import Any
@@ -44,24 +44,24 @@ def typed(value: Any) -> Any:
     return [typed(item) for item in value] if isinstance(value, list) else (type(value), value)
 
 
-def comes_back(form: str, entries: dict[str, Any]) -> None:
+def check_round_trip(form: str, entries: dict[str, Any]) -> None:
     written = dump(form, entries)
     assert typed(load(form, written.encode())) == typed(entries), written
 
 
 @given(st.dictionaries(KEYS, nested(PLAIN | st.none()) | st.binary()))
-def test_yaml_comes_back(entries: dict[str, Any]) -> None:
-    comes_back("yaml", entries)
+def test_yaml_makes_a_round_trip(entries: dict[str, Any]) -> None:
+    check_round_trip("yaml", entries)
 
 
 @given(st.dictionaries(KEYS, nested(PLAIN | st.none())))
-def test_json_comes_back(entries: dict[str, Any]) -> None:
-    comes_back("json", entries)
+def test_json_makes_a_round_trip(entries: dict[str, Any]) -> None:
+    check_round_trip("json", entries)
 
 
 @given(st.dictionaries(KEYS, nested(PLAIN)))
-def test_toml_comes_back(entries: dict[str, Any]) -> None:
-    comes_back("toml", entries)
+def test_toml_makes_a_round_trip(entries: dict[str, Any]) -> None:
+    check_round_trip("toml", entries)
 
 
 @pytest.mark.parametrize(
@@ -173,20 +173,20 @@ SECRET = "hunter2"
         ("toml", f'a = 1\nb = "{SECRET}', "line 2: unterminated string"),
     ],
 )
-def test_what_cannot_be_read_is_refused_with_its_line_and_without_its_value(form: str, text: str, says: str) -> None:
+def test_a_bad_file_is_refused_with_its_line_and_without_its_value(form: str, text: str, says: str) -> None:
     with pytest.raises(FormatError, match=re.escape(says)) as refusal:
         load(form, text.encode())
     assert SECRET not in str(refusal.value)
 
 
 @pytest.mark.parametrize("form", formats.FORMATS)
-def test_bytes_that_are_no_text(form: str) -> None:
+def test_bytes_that_are_no_text_are_refused(form: str) -> None:
     with pytest.raises(FormatError, match="line 2: not UTF-8"):
         load(form, b"a: 1\n\xff")
 
 
 @pytest.mark.parametrize("form", formats.FORMATS)
-def test_a_byte_order_mark_is_no_content(form: str) -> None:
+def test_a_byte_order_mark_is_ignored(form: str) -> None:
     assert load(form, b"\xef\xbb\xbf" + dump(form, {"a": "b"}).encode()) == {"a": "b"}
 
 
@@ -199,7 +199,7 @@ def test_a_byte_order_mark_is_no_content(form: str) -> None:
         ("json", {"bad": SECRET.encode()}, "JSON cannot hold bad"),
     ],
 )
-def test_what_a_format_cannot_hold_is_named(form: str, entries: dict[str, Any], says: str) -> None:
+def test_a_value_that_a_format_cannot_hold_is_named(form: str, entries: dict[str, Any], says: str) -> None:
     with pytest.raises(FormatError, match=re.escape(says)) as refusal:
         dump(form, entries)
     assert SECRET not in str(refusal.value)
@@ -217,5 +217,5 @@ def test_yaml_is_pleasant_to_read() -> None:
     [("a.yaml", "yaml"), ("a.YML", "yaml"), ("d/a.toml", "toml"), ("a.json", "json"), ("a.env", "env"), (".env", "env"),
      ("a.txt", None), ("-", None), ("env", None)],
 )  # fmt: skip
-def test_format_by_suffix(path: str, form: str | None) -> None:
+def test_the_suffix_decides_the_format(path: str, form: str | None) -> None:
     assert format_of(path) == form

@@ -1,4 +1,4 @@
-"""What people see: colours, times, the pager and progress, on a real terminal."""
+"""The output on a real terminal: colours, times, the pager and progress."""
 
 import json
 import shlex
@@ -35,13 +35,15 @@ def test_diff_has_colours_for_old_and_new(target: str, shop: lamina.Config) -> N
 
 
 @pytest.mark.parametrize(("no_color", "term"), [("1", "xterm"), ("", "dumb")])
-def test_without_colours(target: str, shop: lamina.Config, no_color: str, term: str) -> None:
+def test_no_color_and_a_dumb_terminal_turn_colours_off(
+    target: str, shop: lamina.Config, no_color: str, term: str
+) -> None:
     for arguments in (["log"], ["diff"], ["blame"], ["get"], ["set", "a=b", "--dry-run"]):
         line = [arguments[0], shop.name, *arguments[1:]]
         assert ESCAPE not in on_terminal(*line, target=target, NO_COLOR=no_color, TERM=term)[1]
 
 
-def test_color_is_forced_and_forbidden(cli: InProcess, target: str, shop: lamina.Config) -> None:
+def test_colours_can_be_forced_and_turned_off(cli: InProcess, target: str, shop: lamina.Config) -> None:
     """--color decides, then NO_COLOR, then FORCE_COLOR, then the terminal."""
     assert ESCAPE in cli.out("diff", shop.name, "--color=always")
     assert ESCAPE in cli.out("diff", shop.name, FORCE_COLOR="1")
@@ -52,7 +54,7 @@ def test_color_is_forced_and_forbidden(cli: InProcess, target: str, shop: lamina
 
 
 def test_value_and_message_survive_a_long_author(target: str, config_name: str) -> None:
-    """A cell that is cut ends in an ellipsis, and so can be seen to be cut."""
+    """A cell that is cut ends in an ellipsis."""
     author = "a-service-with-a-very-long-name@a-team.example.com"
     with lamina.connect(target, author=author) as client:
         cfg = client.config(config_name, create=True)
@@ -72,15 +74,15 @@ def test_value_and_message_survive_a_long_author(target: str, config_name: str) 
 @pytest.mark.parametrize(
     ("widths", "room", "expected"), [([3, 4], 80, [3, 4]), ([3, 50, 60], 43, [3, 20, 20]), ([9, 9], 1, [1, 1])]
 )
-def test_columns_share_what_room_there_is(widths: list[int], room: int, expected: list[int]) -> None:
+def test_columns_share_the_width(widths: list[int], room: int, expected: list[int]) -> None:
     assert fitted(widths, room) == expected
 
 
-def test_an_empty_no_color_means_nothing(target: str, shop: lamina.Config) -> None:
+def test_an_empty_no_color_is_ignored(target: str, shop: lamina.Config) -> None:
     assert ESCAPE in on_terminal("diff", shop.name, target=target, NO_COLOR="")[1]
 
 
-def test_long_lines_end_in_an_ellipsis_where_the_rest_can_be_had(target: str, shop: lamina.Config) -> None:
+def test_long_lines_end_in_an_ellipsis(target: str, shop: lamina.Config) -> None:
     shop["long"] = "x" * 300
     shop.commit("m" * 300 + "\nmore")
     for verb in ("log", "blame"):
@@ -90,7 +92,9 @@ def test_long_lines_end_in_an_ellipsis_where_the_rest_can_be_had(target: str, sh
 
 
 @pytest.mark.parametrize(("verb", "paged"), [("log", True), ("diff", True), ("blame", True), ("get", False)])
-def test_the_pager(target: str, shop: lamina.Config, tmp_path: Path, verb: str, *, paged: bool) -> None:
+def test_long_output_goes_to_the_pager(
+    target: str, shop: lamina.Config, tmp_path: Path, verb: str, *, paged: bool
+) -> None:
     pager, seen = tmp_path / "pager", tmp_path / "seen"
     pager.write_text(f'#!/bin/sh\n{{ echo "paged $1 LESS=$LESS"; cat; }} >{seen}\n', encoding="utf-8")
     pager.chmod(0o755)
@@ -105,13 +109,13 @@ def test_the_pager(target: str, shop: lamina.Config, tmp_path: Path, verb: str, 
 
 
 @pytest.mark.parametrize("pager", ["", "cat", "/no/such/pager", "'", "false"])
-def test_pagers_that_are_none(target: str, shop: lamina.Config, pager: str) -> None:
+def test_without_a_usable_pager_the_output_is_printed(target: str, shop: lamina.Config, pager: str) -> None:
     text, _ = on_terminal("log", shop.name, target=target, PAGER=pager)
-    assert ("first settings" in text) is (pager != "false")  # one that reads nothing: its owner's wish
+    assert ("first settings" in text) is (pager != "false")  # `false` reads nothing, and its user wanted that
 
 
-def test_ctrl_c_is_the_pagers(target: str, shop: lamina.Config, tmp_path: Path) -> None:
-    """A pager handles ^C itself, and the command waits for it: else two programs would read the keyboard."""
+def test_the_pager_handles_ctrl_c(target: str, shop: lamina.Config, tmp_path: Path) -> None:
+    """A pager handles ^C itself, and the command waits for it. Otherwise two programs would read the keyboard."""
     pager = tmp_path / "pager"
     pager.write_text(
         "#!/bin/sh\nexec 3</dev/tty\ntrap 'echo still here' INT\ncat\nread a <&3\nread a <&3\necho got $a\n", "utf-8"
@@ -126,30 +130,30 @@ def test_ctrl_c_is_the_pagers(target: str, shop: lamina.Config, tmp_path: Path) 
         assert terminal.wait() in {0, 130}
 
 
-def test_less_ends_by_itself_where_all_fits(target: str, shop: lamina.Config) -> None:
+def test_less_ends_by_itself_if_everything_fits(target: str, shop: lamina.Config) -> None:
     with Terminal(LAMINA, "log", shop.name, target=target, PAGER="less") as terminal:
         assert terminal.wait() == 0
         assert "first settings" in terminal.shown
 
 
-def test_nothing_acts_on_the_terminal(target: str, shop: lamina.Config) -> None:
+def test_output_cannot_control_the_terminal(target: str, shop: lamina.Config) -> None:
     shop["evil"] = "\x1b]0;title\a\x1b[31m\u202e\x9b\n\tsecond line"
     shop.commit("\x1b]0;title\a\u202e")
     for arguments in (["get", "evil"], ["get"], ["log"], ["diff"], ["blame"], ["history", "evil"]):
         raw = on_terminal(arguments[0], shop.name, *arguments[1:], target=target, NO_COLOR="1")[1]
         assert not set(raw) & set("\x1b\a\u202e\x9b")
     for output in ("json", "yaml", "toml", "env"):
-        code = 1 if output in {"toml", "env"} else 0  # they cannot hold null
+        code = 1 if output in {"toml", "env"} else 0  # these formats have no null
         raw = on_terminal("get", shop.name, "-o", output, target=target, code=code)[1]
         assert not set(raw) & set("\x1b\a\u202e\x9b")
 
 
-def test_bytes_are_not_for_a_terminal(target: str, shop: lamina.Config) -> None:
+def test_bytes_are_not_printed_to_a_terminal(target: str, shop: lamina.Config) -> None:
     assert "-o json" in on_terminal("get", shop.name, "blob", target=target, code=1)[0]
     assert on_terminal("get", shop.name, "blob", "-o", "json", target=target)[0] == '"AP8="\n'
 
 
-def test_watch_on_a_terminal(target: str, shop: lamina.Config) -> None:
+def test_watch_prints_for_people_on_a_terminal(target: str, shop: lamina.Config) -> None:
     with Terminal(LAMINA, "watch", shop.name, target=target) as terminal:
         terminal.until(f"watching {shop.name} from version 2, Ctrl-C ends it")
         shop["timeout"] = 60
@@ -169,7 +173,7 @@ def test_import_shows_progress(target: str, config_name: str, tmp_path: Path) ->
     assert f"importing into {config_name}" in text
     assert "/10100 keys" in text
     assert text.splitlines()[-2] == f"{config_name} is now version 2 (10,100 added)"
-    assert "\x1b[2K" in raw  # the bar is gone in the end
+    assert "\x1b[2K" in raw  # the bar is removed at the end
 
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -191,16 +195,16 @@ NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
         (6 * 86400, "6 days ago"),
     ],
 )
-def test_ago(seconds: int, said: str) -> None:
+def test_a_recent_time_is_relative(seconds: int, said: str) -> None:
     assert ago(NOW - timedelta(seconds=seconds), NOW) == said
 
 
-def test_long_ago_is_a_date() -> None:
+def test_an_old_time_is_a_date() -> None:
     then = NOW - timedelta(days=7)
     assert ago(then, NOW) == then.astimezone().strftime("%Y-%m-%d %H:%M")
 
 
-def test_a_history_shows_how_far_it_is(target: str, shop: lamina.Config, tmp_path: Path) -> None:
+def test_the_export_of_a_history_shows_progress(target: str, shop: lamina.Config, tmp_path: Path) -> None:
     text, _ = on_terminal("export", shop.name, str(tmp_path / "shop.lamina"), "--history", target=target)
     assert f"exporting {shop.name}"[:20] in text
     assert "versions" in text

@@ -1,4 +1,4 @@
-"""JSON and plain text: nothing lost, nothing that a terminal would obey."""
+"""JSON and plain text: nothing is lost, and no escape sequence reaches a terminal."""
 
 import json
 from datetime import UTC, datetime, timedelta, timezone
@@ -29,16 +29,16 @@ TEXT = st.text(st.characters(exclude_categories=["Cs"]))
         ("lone\udcff", r"lone\udcff"),
     ],
 )
-def test_escape(text: str, escaped: str) -> None:
+def test_control_characters_are_escaped(text: str, escaped: str) -> None:
     assert escape(text) == escaped
 
 
-def test_layout_can_stay() -> None:
+def test_line_breaks_and_tabs_can_stay() -> None:
     assert escape("a\n\tb\r\x1b", keep_layout=True) == "a\n\tb\\r\\x1b"
 
 
 @given(TEXT)
-def test_nothing_that_acts_passes(text: str) -> None:
+def test_no_control_character_is_left(text: str) -> None:
     assert not set(escape(text)) & set(map(chr, [*range(32), *range(127, 160)]))
 
 
@@ -63,11 +63,11 @@ def test_escaped_json_is_the_same_json(value: Any) -> None:
         ({"b": [1, 2], "a": None}, '{"a": null, "b": [1, 2]}'),
     ],
 )
-def test_show(value: Any, text: str) -> None:
+def test_a_value_is_shown_as_text(value: Any, text: str) -> None:
     assert show(value) == text
 
 
-def test_canonical_json() -> None:
+def test_json_is_canonical() -> None:
     assert write_json({"b": [1, 2.0], "a": "ü"}) == '{"a":"ü","b":[1,2.0]}'
     assert write_json(b"\0\1") == '"AAE="'
 

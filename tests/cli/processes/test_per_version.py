@@ -1,4 +1,4 @@
-"""`lamina watch --exec`: a command for each version, what it is given, and how it ends."""
+"""`lamina watch --exec`: one command for each version, its input, and its end."""
 
 import json
 import re
@@ -19,13 +19,13 @@ SHOW = shlex.join(
         "import json, os, sys; print(json.dumps([dict(os.environ), json.load(sys.stdin.buffer)]), flush=True)",
     ]
 )
-"""A command that prints its environment and what stands on its stdin."""
+"""A command that prints its environment and its stdin."""
 FOREVER = "echo started; sleep 1000; echo never"
 ASKED = "print('asked', flush=True)"
 
 
 def python(*lines: str) -> str:
-    """Give a command that runs these lines. It waits for a signal by `sigwait`: in a shell one could slip by."""
+    """Return a command that runs these lines. They wait for a signal with `sigwait`; a shell could miss it."""
     block = (
         "import signal as s",
         "s.pthread_sigmask(s.SIG_BLOCK, {s.SIGINT, s.SIGTERM})",
@@ -34,8 +34,8 @@ def python(*lines: str) -> str:
     return shlex.join([sys.executable, "-c", "\n".join([*block, *lines])])
 
 
-def test_once_for_each_version_in_order_and_never_two_at_once(target: str, shop: lamina.Config) -> None:
-    """P9, P4: the whole version, however many keys it has."""
+def test_commands_run_once_for_each_version_in_order_and_one_at_a_time(target: str, shop: lamina.Config) -> None:
+    """P9, P4: each command has the whole version, even with many keys."""
     for number in range(3, 13):
         shop |= {"a": number, "b": -number}
         shop.commit()
@@ -48,8 +48,8 @@ def test_once_for_each_version_in_order_and_never_two_at_once(target: str, shop:
             assert line_of(process) == f"end {number}\n"
 
 
-def test_what_a_command_is_given(target: str, config_name: str) -> None:
-    """The version whole on stdin, the short of it in the environment, and nothing of a watch around this one."""
+def test_a_command_has_the_version_on_stdin_and_in_its_environment(target: str, config_name: str) -> None:
+    """The whole version is on stdin, a summary in the environment, and no variable comes from an outer watch."""
     with lamina.connect(target, author="grace o'ñ") as client:
         cfg = client.config(config_name, create=True)
         cfg |= {"gone": 1, "a b": b"\x00\xff"}
@@ -89,7 +89,7 @@ def test_what_a_command_is_given(target: str, config_name: str) -> None:
 
 
 def test_a_single_key_has_its_values_in_the_environment(target: str, shop: lamina.Config) -> None:
-    """What the system would not take is left out, not cut short, and nobody has to read stdin."""
+    """A value that is too long for the environment is left out, not cut. The command need not read stdin."""
     fits = "é" + "x" * (128 * 1024 - len("LAMINA_CHANGE_VALUE=é".encode()) - len(b"\0"))
     for value in (fits, fits + "x", "", {"b": 1, "a": "é"}):
         shop["timeout"] = value
@@ -102,11 +102,14 @@ def test_a_single_key_has_its_values_in_the_environment(target: str, shop: lamin
     json_text = '{"a":"é","b":1}'
     assert lines[:2] == ["none → 30", "30 → 45"]
     assert lines[2:4] == [f"45 → {fits}", f"{fits} → none"]
-    assert lines[4:] == [f"{fits}x → ", f" → {json_text}", f"{json_text} → none"]  # the other name is shorter
+    # The name of the other variable is shorter.
+    assert lines[4:] == [f"{fits}x → ", f" → {json_text}", f"{json_text} → none"]
 
 
-def test_a_command_writes_in_its_own_name(target: str, client: lamina.Client, shop: lamina.Config) -> None:
-    """The variables are none that `lamina` reads: the author of a change is not the author of what follows from it."""
+def test_a_command_does_not_commit_as_the_author_of_the_change(
+    target: str, client: lamina.Client, shop: lamina.Config
+) -> None:
+    """`lamina` does not read these variables: the author of a change is not the author of the command's commits."""
     command = f"{LAMINA} set {shop.name} seen:=$LAMINA_CHANGE_VERSION"
     with started("watch", shop.name, "timeout", "--after", "1", "--exec", command, target=target) as process:
         assert line_of(process).startswith(f"{shop.name} is now version 3")
@@ -126,8 +129,8 @@ def test_a_command_that_fails_is_reported_and_the_watch_goes_on(target: str, sho
         assert process.stderr.readline() == "lamina: version 3: the command was ended by SIGKILL\n"
 
 
-def test_stop_on_error(target: str, shop: lamina.Config) -> None:
-    """It names the cursor from which the version comes again."""
+def test_stop_on_error_ends_the_watch(target: str, shop: lamina.Config) -> None:
+    """The message names the cursor from which this version is sent again."""
     watch = (
         "watch",
         shop.name,
@@ -144,7 +147,7 @@ def test_stop_on_error(target: str, shop: lamina.Config) -> None:
         assert line_of(process) == "2\n"
 
 
-def test_bad_usage(target: str, shop: lamina.Config) -> None:
+def test_bad_options_are_refused(target: str, shop: lamina.Config) -> None:
     assert run("watch", shop.name, "--stop-on-error", target=target).returncode == 2
     assert "--grace is for --exec" in run("watch", shop.name, "--grace", "1", target=target).stderr
     assert run("watch", shop.name, "--exec", "true", "-o", "json", target=target).returncode == 2
@@ -154,15 +157,15 @@ def test_bad_usage(target: str, shop: lamina.Config) -> None:
     ("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM), (signal.SIGHUP, -signal.SIGHUP)]
 )
 def test_a_signal_ends_the_command_too(target: str, shop: lamina.Config, number: int, expected: int) -> None:
-    """Nothing that the command started lives on, and its version comes again."""
+    """No process of the command stays, and the version is sent again next time."""
     with started("watch", shop.name, "--after", "1", "--exec", FOREVER, target=target) as process:
         assert line_of(process) == "started\n"
-        code, printed, said = end_of(process, number)  # with the pipe's end: an orphan would hold it
+        code, printed, said = end_of(process, number)  # waits for the pipe's end, which an orphan would hold open
     assert (code, printed) == (expected, "")
     assert said == "lamina: to go on from here: --after 1\n"
 
 
-def test_a_command_that_ends_well_when_asked_is_done(target: str, shop: lamina.Config) -> None:
+def test_a_version_is_done_if_its_command_ends_with_0_after_a_signal(target: str, shop: lamina.Config) -> None:
     command = "trap 'exit 0' INT; " + python("s.sigwait({s.SIGINT})", "print('finished')")
     with started("watch", shop.name, "--after", "1", "--exec", command, target=target) as process:
         assert line_of(process) == "started\n"
@@ -171,8 +174,8 @@ def test_a_command_that_ends_well_when_asked_is_done(target: str, shop: lamina.C
     assert said.startswith("lamina: to go on from here: --after 2.")
 
 
-def test_what_the_shell_leaves_behind_is_waited_for(target: str, shop: lamina.Config) -> None:
-    """A shell may die at once while what it ran still tidies up."""
+def test_the_watch_waits_for_processes_that_the_shell_left(target: str, shop: lamina.Config) -> None:
+    """A shell may end at once while its commands still clean up."""
     command = "{ " + python("s.sigwait({s.SIGTERM})", "s.sigtimedwait({s.SIGINT}, 0.3)", "print('tidy')") + "; } >&2"
     with started("watch", shop.name, "--after", "1", "--exec", command, target=target) as process:
         assert process.stderr is not None
@@ -181,7 +184,7 @@ def test_what_the_shell_leaves_behind_is_waited_for(target: str, shop: lamina.Co
     assert (code, said) == (-signal.SIGTERM, "tidy\nlamina: to go on from here: --after 1\n")
 
 
-def test_a_command_that_will_not_end_is_killed_when_asked_again(target: str, shop: lamina.Config) -> None:
+def test_a_second_signal_kills_a_command(target: str, shop: lamina.Config) -> None:
     command = python("s.sigwait({s.SIGINT})", ASKED, "s.pause()")
     arguments = ("watch", shop.name, "--after", "1", "--grace", "1000", "--exec", command)
     with started(*arguments, target=target) as process:
@@ -192,7 +195,7 @@ def test_a_command_that_will_not_end_is_killed_when_asked_again(target: str, sho
     assert (code, printed, said) == (130, "", "lamina: to go on from here: --after 1\n")
 
 
-def test_a_command_that_will_not_end_is_killed_in_the_end(target: str, shop: lamina.Config) -> None:
+def test_a_command_that_does_not_end_is_killed(target: str, shop: lamina.Config) -> None:
     arguments = ("watch", shop.name, "--after", "1", "--grace", "0.05", "--exec", python("s.pause()"))
     with started(*arguments, target=target) as process:
         assert line_of(process) == "started\n"
@@ -201,7 +204,7 @@ def test_a_command_that_will_not_end_is_killed_in_the_end(target: str, shop: lam
 
 
 def test_ctrl_c_at_a_terminal_reaches_the_command_once(target: str, shop: lamina.Config) -> None:
-    """The terminal gives it; and there the command may ask for something, too."""
+    """The terminal sends it; and the command may read from the terminal."""
     asking = "print('got', open('/dev/tty').readline(), flush=True)"
     counting = "print('asked', [s.sigwait({s.SIGINT}), s.sigtimedwait({s.SIGINT}, 0.2)].count(None))"
     command = "exec " + python(asking, counting, "raise SystemExit(1)")

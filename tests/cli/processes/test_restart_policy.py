@@ -1,4 +1,4 @@
-"""When a command is restarted, asked to end, and killed: the machine by itself, with a clock of the test's own."""
+"""When a command is restarted, asked to end, and killed: the state machine alone, with a clock of the test."""
 
 import signal
 
@@ -18,27 +18,27 @@ def supervisor(jitter: float = 0, grace: float = 10) -> RestartPolicy[str]:
     return made
 
 
-def test_a_change_restarts() -> None:
+def test_a_change_restarts_the_command() -> None:
     machine = supervisor()
     assert machine.changed("b", 100) == []
     assert machine.passed(100) == [TERM]
-    assert machine.ended(-15) == []  # what it started may live on
+    assert machine.ended(-15) == []  # processes that it started may still run
     assert machine.gone() == [Start("b")]
     assert machine.deadline is None
     assert machine.ended(3) == [End(3)]
 
 
-def test_what_does_not_end_within_the_grace_is_killed() -> None:
+def test_a_command_that_does_not_end_within_the_grace_is_killed() -> None:
     machine = supervisor()
     machine.changed("b", 100)
     machine.passed(100)
     assert machine.deadline == 110
     assert machine.passed(109.9) == []
     assert machine.passed(110) == [KILL]
-    assert machine.ended(-9) == [Start("b")]  # not waiting for what has left its group
+    assert machine.ended(-9) == [Start("b")]  # does not wait for processes that have left the group
 
 
-def test_what_the_command_left_behind_is_killed() -> None:
+def test_processes_that_the_command_left_are_killed() -> None:
     machine = supervisor()
     machine.changed("b", 100)
     machine.passed(100)
@@ -46,7 +46,7 @@ def test_what_the_command_left_behind_is_killed() -> None:
     assert machine.passed(110) == [KILL, Start("b")]
 
 
-def test_changes_during_jitter_and_grace_are_one() -> None:
+def test_changes_during_jitter_and_grace_are_one_restart() -> None:
     machine = supervisor(jitter=5)
     machine.changed("b", 100)
     machine.changed("c", 104)
@@ -59,7 +59,7 @@ def test_changes_during_jitter_and_grace_are_one() -> None:
     assert machine.deadline is None
 
 
-def test_what_is_taken_back_during_the_jitter_restarts_nothing() -> None:
+def test_a_change_that_is_reverted_during_the_jitter_restarts_nothing() -> None:
     machine = supervisor(jitter=5)
     machine.changed("b", 100)
     machine.changed("a", 101)
@@ -67,13 +67,13 @@ def test_what_is_taken_back_during_the_jitter_restarts_nothing() -> None:
     assert machine.passed(200) == []
 
 
-def test_a_command_that_ends_during_the_jitter_has_ended_by_itself() -> None:
+def test_a_command_that_ends_during_the_jitter_is_not_restarted() -> None:
     machine = supervisor(jitter=5)
     machine.changed("b", 100)
     assert machine.ended(4) == [End(4)]
 
 
-def test_a_signal_for_the_end_ends_it() -> None:
+def test_a_terminating_signal_ends_the_command() -> None:
     machine = supervisor()
     assert machine.signalled(signal.SIGTERM, 100) == [TERM]
     assert machine.signalled(signal.SIGTERM, 105) == [TERM]
@@ -83,17 +83,17 @@ def test_a_signal_for_the_end_ends_it() -> None:
     assert machine.ended(-9) == [End(-9)]
 
 
-def test_a_signal_for_the_end_while_it_is_restarted() -> None:
+def test_a_terminating_signal_during_a_restart_ends_the_command() -> None:
     machine = supervisor()
     machine.changed("b", 100)
     machine.passed(100)
     assert machine.signalled(signal.SIGINT, 105) == [Send(signal.SIGINT)]
-    assert machine.deadline == 110  # the grace has begun already
+    assert machine.deadline == 110  # the grace period has begun already
     machine.ended(-15)
     assert machine.gone() == [End(-15)]
 
 
-def test_other_signals_are_the_commands_business() -> None:
+def test_other_signals_are_passed_to_the_command() -> None:
     machine = supervisor()
     assert machine.signalled(signal.SIGHUP, 100) == [Send(signal.SIGHUP)]
     assert machine.deadline is None
@@ -102,7 +102,7 @@ def test_other_signals_are_the_commands_business() -> None:
 
 
 class Machine(RuleBasedStateMachine):
-    """Any events in any order, against what whoever looks at the command alone can see."""
+    """Any events in any order; the checks use only what can be seen of the command from outside."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -171,7 +171,7 @@ class Machine(RuleBasedStateMachine):
 
     @invariant()
     def nothing_is_forgotten(self) -> None:
-        """See that a command that is behind has something coming: a deadline, or the end that it was asked for."""
+        """Assert that an outdated command has a deadline, or was asked to end."""
         if not self.over and self.newest != self.started:
             assert self.machine.deadline is not None or self.asked or self.killed
         if not self.over and self.asked and not self.killed:

@@ -1,4 +1,4 @@
-"""`lamina bisect`: versions that break a script, and the keys that do."""
+"""`lamina bisect`: it finds the version that breaks a script, and the keys."""
 
 import json
 import shlex
@@ -14,7 +14,7 @@ from tests.cli.running import LAMINA, InProcess, end_of, line_of, run, started
 
 @pytest.fixture
 def pool(client: lamina.Client, config_name: str) -> lamina.Config:
-    """A config of nine versions: `size` is the number of each; the sixth sets nine other keys, too."""
+    """A config with nine versions: `size` is the version's number, and version 6 also sets nine other keys."""
     cfg = client.config(config_name, create=True)
     for number in range(1, 10):
         cfg["size"] = number
@@ -25,7 +25,7 @@ def pool(client: lamina.Client, config_name: str) -> lamina.Config:
 
 
 def counting(tmp_path: Path, condition: str) -> tuple[list[str], Path]:
-    """Give a command that is good while a Python condition of `entries` holds, and the file where it notes its runs."""
+    """Return a command that is good while a Python condition on `entries` holds, and the file that counts its runs."""
     noted = tmp_path / "noted"
     code = (
         "import json, os, sys",
@@ -38,8 +38,8 @@ def counting(tmp_path: Path, condition: str) -> tuple[list[str], Path]:
     return [sys.executable, "-c", "\n".join(code)], noted
 
 
-def test_the_version_and_its_keys(target: str, pool: lamina.Config, tmp_path: Path) -> None:
-    """Two keys of the sixth version break it together; nothing is tried twice, and all is told."""
+def test_the_version_and_its_keys_are_found(target: str, pool: lamina.Config, tmp_path: Path) -> None:
+    """Two keys of version 6 break it together. Nothing is tried twice, and every try is printed."""
     command, noted = counting(tmp_path, "sys.exit(entries.get('k3') == 3 and entries.get('k7') == 7)")
     done = run("bisect", pool.name, "1", "9", "--", *command, target=target)
     assert done.returncode == 0, done.stderr
@@ -50,10 +50,10 @@ def test_the_version_and_its_keys(target: str, pool: lamina.Config, tmp_path: Pa
     assert changes == ["+ k3  3", "+ k7  7"]
     assert last == f"2 of 12 changed keys to blame, {len(runs)} runs"
     assert len({json.dumps(entries, sort_keys=True) for entries, _ in runs}) == len(runs)
-    told = [line for line in done.stderr.splitlines() if line != "noise"]
-    assert told[:2] == ["lamina: version 1: good", "lamina: version 9: bad"]
-    assert "lamina: version 6: bad" in told
-    assert "lamina: 2 of 12 keys (k3, k7): bad" in told or "keys (k3, k7)" not in done.stderr
+    printed = [line for line in done.stderr.splitlines() if line != "noise"]
+    assert printed[:2] == ["lamina: version 1: good", "lamina: version 9: bad"]
+    assert "lamina: version 6: bad" in printed
+    assert "lamina: 2 of 12 keys (k3, k7): bad" in printed or "keys (k3, k7)" not in done.stderr
     whole = runs[0][1]
     assert (whole["size"], whole["LAMINA_BISECT_VERSION"], whole["LAMINA_BISECT_CONFIG"]) == ("1", "1", pool.name)
     assert "LAMINA_BISECT_KEYS" not in whole
@@ -64,17 +64,17 @@ def test_the_version_and_its_keys(target: str, pool: lamina.Config, tmp_path: Pa
     assert not Path(some["LAMINA_BISECT_FILE"]).exists()
 
 
-def test_as_json(cli: InProcess, pool: lamina.Config, tmp_path: Path) -> None:
+def test_the_result_as_json(cli: InProcess, pool: lamina.Config, tmp_path: Path) -> None:
     command, noted = counting(tmp_path, "sys.exit(entries['size'] >= 3)")
     output = json.loads(cli("bisect", pool.name, "1", "9", "-o", "json", "--", *command).stdout)
     runs = len(noted.read_text(encoding="utf-8").splitlines())
     assert output.pop("version")["number"] == 3
     assert output == {"skipped": [], "changes": {"size": {"old": 2, "new": 3}}, "runs": runs}
-    assert runs == 5  # 1 9 5 3 2: its only key needs none
+    assert runs == 5  # versions 1 9 5 3 2; one changed key needs no further run
 
 
 def test_equal_maps_are_tried_once(cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path) -> None:
-    """A version like an earlier one needs no run; 1, 1.0 and true are three values, and bytes are no text."""
+    """A map equal to an earlier one is not tried again; 1, 1.0 and true are different, and so are bytes and text."""
     cfg = client.config(config_name, create=True)
     for value in (1, 2, 1, 2, 1, True, 1.0, "AA==", b"\x00", "bad"):
         cfg["x"] = value
@@ -85,7 +85,7 @@ def test_equal_maps_are_tried_once(cli: InProcess, client: lamina.Client, config
     assert [repr(value) for value in runs] == ["1", "'bad'", "1.0", "'AA=='", "'AA=='"]
 
 
-def test_skipped_versions(cli: InProcess, pool: lamina.Config, tmp_path: Path) -> None:
+def test_versions_can_be_skipped(cli: InProcess, pool: lamina.Config, tmp_path: Path) -> None:
     command, _ = counting(tmp_path, "sys.exit(125 if 4 <= entries['size'] <= 6 else entries['size'] > 4)")
     done = cli("bisect", pool.name, "1", "9", "--", *command)
     assert done.stdout.splitlines()[0] == (
@@ -112,7 +112,7 @@ def test_skipped_versions(cli: InProcess, pool: lamina.Config, tmp_path: Path) -
         ),
     ],
 )
-def test_what_cannot_be_searched(
+def test_a_search_that_cannot_begin_or_continue_is_an_error(
     cli: InProcess, pool: lamina.Config, tmp_path: Path, condition: str, said: str
 ) -> None:
     command, _ = counting(tmp_path, condition)
@@ -121,7 +121,7 @@ def test_what_cannot_be_searched(
     assert f"lamina: {said}" in done.stderr
 
 
-def test_other_failures(cli: InProcess, pool: lamina.Config) -> None:
+def test_bad_usage_and_failing_commands_are_errors(cli: InProcess, pool: lamina.Config) -> None:
     for good, bad in (("2", "1"), ("2", "2")):
         assert "GOOD must be older than BAD" in cli("bisect", pool.name, good, bad, "--", "true", code=2).stderr
     cli("bisect", pool.name, "1", "99", "--", "true", code=4)
@@ -134,7 +134,7 @@ def test_other_failures(cli: InProcess, pool: lamina.Config) -> None:
     assert done.stderr.endswith("lamina: version 10: a.b and a/b would both be the variable a_b\n")
 
 
-def test_from_nothing_with_deletions(cli: InProcess, client: lamina.Client, config_name: str) -> None:
+def test_deleted_keys_and_version_0_can_be_searched(cli: InProcess, client: lamina.Client, config_name: str) -> None:
     cfg = client.config(config_name, create=True)
     cfg |= {"a": 1, "b": 1}
     cfg.commit()
@@ -148,7 +148,7 @@ def test_from_nothing_with_deletions(cli: InProcess, client: lamina.Client, conf
 
 
 @pytest.mark.parametrize(("number", "expected"), [(signal.SIGINT, 130), (signal.SIGTERM, -signal.SIGTERM)])
-def test_a_signal_ends_all_of_the_command(
+def test_a_signal_ends_the_command_and_its_children(
     target: str, pool: lamina.Config, tmp_path: Path, number: int, expected: int
 ) -> None:
     lines = ("import subprocess", "child = subprocess.Popen(['sleep', '1000'])", "print('started', flush=True)")
@@ -157,5 +157,5 @@ def test_a_signal_ends_all_of_the_command(
     arguments = ("bisect", pool.name, "1", "9", "--", *command)
     with started(*arguments, target=target, program=program, TMPDIR=str(tmp_path)) as process:
         assert line_of(process) == "started\n"
-        assert end_of(process, number)[0] == expected  # with the pipe's end: an orphan would hold it
+        assert end_of(process, number)[0] == expected  # waits for the pipe's end, which an orphan would hold open
     assert list(tmp_path.iterdir()) == []

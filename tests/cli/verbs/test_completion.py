@@ -1,4 +1,4 @@
-"""Tab pressed in the shells that people use, with keys that shells make something of."""
+"""Tab completion in the usual shells, with keys that have special characters."""
 
 import shutil
 import subprocess
@@ -12,10 +12,10 @@ from tests.cli.running import InProcess, Terminal, environment_of
 from tests.support import absent
 
 PATIENT = "--timeout 30"
-"""In a line that is completed: completion itself waits for a second only, and test machines are slow."""
+"""An option in each completed line: without it, completion waits for one second only, too short on a slow machine."""
 BASH = r"""
 eval "$(lamina completion bash)"
-compopt() { :; }  # works only where somebody presses Tab
+compopt() { :; }  # works only after a real press of Tab
 for COMP_LINE; do
     COMP_POINT=${#COMP_LINE} COMPREPLY=()
     _lamina_complete lamina
@@ -30,7 +30,7 @@ def shell(name: str) -> str:
 
 
 def offered(program: list[str], lines: list[str], target: str, **environment: str) -> list[list[str]]:
-    """Give what a shell's script offers for each line."""
+    """Return what a shell's script offers for each line."""
     variables = environment_of(target, **environment)
     done = subprocess.run([*program, *lines], env=variables, capture_output=True, text=True, check=True)
     assert done.stderr == ""
@@ -39,19 +39,19 @@ def offered(program: list[str], lines: list[str], target: str, **environment: st
 
 @pytest.fixture
 def keys(shop: lamina.Config) -> str:
-    """A config's name; its keys have what shells make something of."""
+    """The name of a config whose keys have characters that are special in shells."""
     shop |= {"db:host": "h", "db:port": 1, "db path": "p", "$db": 1, "a*": 1, "x=y": 1}
     shop.commit()
     return shop.name
 
 
-def test_bash_with_all_that_it_makes_something_of(target: str, keys: str) -> None:
+def test_bash_completes_special_characters(target: str, keys: str) -> None:
     get, put = f"lamina get {PATIENT} {keys} ", f"lamina set {PATIENT} {keys} "
     expected = {
         get + r"\$": [r"\$db"],
-        get + "a": [r"a\*"],  # and no file
+        get + "a": [r"a\*"],  # and no file name
         get + "db": [r"db\ path", "db:host", "db:port"],
-        get + "db:": ["host", "port"],  # the rest is there already: bash breaks words at :
+        get + "db:": ["host", "port"],  # without "db:", because bash breaks words at :
         get + r"db\ ": [r"db\ path"],
         get + "'db ": ["db path"],
         put + "'db:": ["db:host=", "db:port:="],
@@ -62,14 +62,14 @@ def test_bash_with_all_that_it_makes_something_of(target: str, keys: str) -> Non
     assert dict(zip(expected, found, strict=True)) == expected
 
 
-def test_bash(target: str, keys: str, tmp_path: Path) -> None:
+def test_bash_completes_on_tab(target: str, keys: str, tmp_path: Path) -> None:
     (tmp_path / "settings file.yaml").touch()
     with Terminal(shell("bash"), "--norc", "--noprofile", "-i", target=target, INPUTRC="/dev/null") as bash:
         bash.press(f"PS1='$ '; cd {tmp_path}; " + 'eval "$(lamina completion bash)"; echo re""ady\n')
         bash.until("\nready")
         bash.press(f"lamina set {PATIENT} {keys} timeo\t")
         bash.until("timeout:=")
-        bash.press("50 -m 'by tab' && echo do\"\"ne\n")  # no blank came between
+        bash.press("50 -m 'by tab' && echo do\"\"ne\n")  # completion added no space
         bash.until("\ndone")
         bash.press(f"lamina get {PATIENT} {keys} db:po\t")
         bash.until("db:port ")
@@ -78,7 +78,7 @@ def test_bash(target: str, keys: str, tmp_path: Path) -> None:
     assert lamina.connect(target).config(keys)["timeout"] == 50
 
 
-def test_zsh(target: str, keys: str, tmp_path: Path) -> None:
+def test_zsh_completes_on_tab(target: str, keys: str, tmp_path: Path) -> None:
     with Terminal(shell("zsh"), "-f", "-i", target=target) as zsh:
         zsh.press(f"PS1='$ '; autoload -U compinit; compinit -u -d {tmp_path}/dump; ")
         zsh.press('eval "$(lamina completion zsh)"; echo re""ady\n')
@@ -94,7 +94,7 @@ def test_zsh(target: str, keys: str, tmp_path: Path) -> None:
     assert lamina.connect(target).config(keys)["timeout"] == 50
 
 
-def test_fish(target: str, keys: str, tmp_path: Path) -> None:
+def test_fish_completes_on_tab(target: str, keys: str, tmp_path: Path) -> None:
     (tmp_path / "settings.yaml").touch()
     expected = {
         f"lamina get {PATIENT} {keys} db": ["db path", "db:host", "db:port"],
@@ -111,7 +111,7 @@ def test_fish(target: str, keys: str, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("name", SHELLS)
-def test_each_script_is_good_in_its_shell(cli: InProcess, name: str, tmp_path: Path) -> None:
+def test_each_script_has_valid_syntax(cli: InProcess, name: str, tmp_path: Path) -> None:
     script = tmp_path / "script"
     script.write_text(cli.out("completion", name), encoding="utf-8")
     subprocess.run([shell(name), "-n", script], check=True)

@@ -1,4 +1,4 @@
-"""`lamina edit`: a script stands for the editor, and for whoever sits at it."""
+"""`lamina edit`: a script stands for the editor and its user."""
 
 import json
 import re
@@ -22,7 +22,7 @@ file = pathlib.Path(path)
 
 
 class Editor:
-    """Writes the scripts that stand for editors, and keeps the temporary folder where files are edited."""
+    """Writes scripts that stand for editors, and has the temporary folder in which files are edited."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder / "tmp"
@@ -30,7 +30,7 @@ class Editor:
         self._script = folder / "the editor.py"
 
     def __call__(self, *lines: str, arguments: str = "") -> dict[str, str]:
-        """Give the environment in which these lines are the editor; they have `file` and `arguments`."""
+        """Return the environment in which these lines are the editor; they have `file` and `arguments`."""
         self._script.write_text("\n".join([SEEN, *lines]), encoding="utf-8")
         command = f"{sys.executable} {shlex.quote(str(self._script))} {arguments}"
         return {"EDITOR": command, "VISUAL": "", "TMPDIR": str(self.folder)}
@@ -49,22 +49,22 @@ class Editor:
 
 @pytest.fixture
 def editor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Editor:
-    """Scripts return at once, and are taken for editors that have waited."""
+    """An editor whose scripts return at once and count as editors that have waited."""
     monkeypatch.setattr(edit, "AT_ONCE_SECONDS", 0.0)
     made = Editor(tmp_path)
     monkeypatch.setattr("tempfile.tempdir", str(made.folder))
     return made
 
 
-def way_on(said: str) -> list[str]:
-    """Give the arguments of the line that goes on."""
+def resume_line(said: str) -> list[str]:
+    """Return the arguments of the printed line that resumes the edit."""
     (line,) = re.findall(r"^(?:lamina: )?to go on with what was edited: lamina (.*)$", said, re.MULTILINE)
     return shlex.split(line)
 
 
 @pytest.mark.parametrize("form", ["yaml", "toml"])
-def test_what_is_changed_is_written(cli: InProcess, shop: lamina.Config, editor: Editor, form: str) -> None:
-    """As one version of what differs: a key set, one new, one taken out; and the file goes."""
+def test_changes_in_the_editor_are_committed(cli: InProcess, shop: lamina.Config, editor: Editor, form: str) -> None:
+    """It is one version with the differences: one key set, one new, one deleted; and the file is removed."""
     del shop["none"], shop["blob"]
     shop.commit()
     old, new = {
@@ -85,8 +85,10 @@ def test_what_is_changed_is_written(cli: InProcess, shop: lamina.Config, editor:
     assert list(editor.folder.iterdir()) == []
 
 
-def test_the_editor_and_its_file(cli: InProcess, shop: lamina.Config, editor: Editor, tmp_path: Path) -> None:
-    """VISUAL before EDITOR, with arguments; the file is the user's alone, and what lies beside it goes too."""
+def test_the_editor_is_chosen_and_its_file_is_private(
+    cli: InProcess, shop: lamina.Config, editor: Editor, tmp_path: Path
+) -> None:
+    """VISUAL wins over EDITOR. Only the user can read the file, and files beside it are removed too."""
     seen = tmp_path / "seen"
     environment = editor(
         "modes = [path.stat().st_mode & 0o777 for path in (file, file.parent)]",
@@ -107,8 +109,10 @@ def test_the_editor_and_its_file(cli: InProcess, shop: lamina.Config, editor: Ed
 
 
 @pytest.mark.parametrize("form", ["yaml", "toml"])
-def test_nothing_is_retyped(cli: InProcess, client: lamina.Client, config_name: str, editor: Editor, form: str) -> None:
-    """What was not touched is as it was, of whatever type."""
+def test_unchanged_values_keep_their_types(
+    cli: InProcess, client: lamina.Client, config_name: str, editor: Editor, form: str
+) -> None:
+    """A value that was not edited keeps its type."""
     cfg = client.config(config_name, create=True)
     cfg |= {"a": 1, "b": 1.0, "c": True, "d": "1", "e": 2**63 - 1, "f": -(2**63), "g": 1e300, "h": 5e-324, "i": "no"}
     cfg |= {"j": [], "k": {}, "l": {"x": [{"y": 1.0}]}, "m": "a\r\nb\n", "n": "2026-11-23", "o": " x\u2028"}
@@ -119,13 +123,15 @@ def test_nothing_is_retyped(cli: InProcess, client: lamina.Client, config_name: 
     assert "nothing to change" in cli.out("edit", config_name, "--format", form, **environment)
 
 
-def test_what_toml_cannot_hold_opens_no_editor(cli: InProcess, shop: lamina.Config, editor: Editor) -> None:
+def test_no_editor_is_opened_for_values_that_toml_cannot_hold(
+    cli: InProcess, shop: lamina.Config, editor: Editor
+) -> None:
     said = cli("edit", shop.name, "--format", "toml", code=1, **editor("raise SystemExit('opened')")).stderr
     assert said == "lamina: TOML cannot hold blob: it is bytes (YAML can); --format yaml\n"
     assert list(editor.folder.iterdir()) == []
 
 
-def test_what_others_change_meanwhile_stays(
+def test_changes_of_others_during_the_edit_stay(
     cli: InProcess, client: lamina.Client, shop: lamina.Config, editor: Editor, target: str
 ) -> None:
     meanwhile = f"import subprocess; subprocess.run([{str(LAMINA)!r}, 'set', {shop.name!r}, 'motd=hi'], check=True)"
@@ -145,10 +151,10 @@ def test_a_conflict_keeps_the_file(
     assert conflict_line(conflict, "timeout") == "  timeout  45    90      60     ada in version 3"
     (kept,) = editor.kept
     assert "timeout: 60" in kept.read_text(encoding="utf-8")
-    again = way_on(said)
+    again = resume_line(said)
     assert again == ["edit", shop.name, "--resume", str(kept), "--base", "2", "-m", "it's slow"]
-    assert way_on(cli(*again, code=3, **editor()).stderr) == again
-    cli(*again, code=0, **editor.replacing("timeout: 60", "timeout: 90"))  # theirs taken over
+    assert resume_line(cli(*again, code=3, **editor()).stderr) == again
+    cli(*again, code=0, **editor.replacing("timeout: 60", "timeout: 90"))  # their value is the new base
     head = client.config(shop.name)
     assert (head.version, head["motd"], head["timeout"]) == (4, "hi", 90)
     assert next(head.log(limit=1)).message == "it's slow"
@@ -166,14 +172,16 @@ def test_a_conflict_keeps_the_file(
         ('"": 1\n', "key"),
     ],
 )
-def test_what_is_no_map_is_kept(cli: InProcess, shop: lamina.Config, editor: Editor, text: str, reason: str) -> None:
+def test_a_file_that_is_no_map_is_kept(
+    cli: InProcess, shop: lamina.Config, editor: Editor, text: str, reason: str
+) -> None:
     said = cli("edit", shop.name, code=2, **editor(f"file.write_text({text!r})")).stderr
     (kept,) = editor.kept
     assert said.startswith(f"lamina: {kept}: ")
     assert reason in said.splitlines()[0].partition(f"{kept}: ")[2]
     assert kept.read_text(encoding="utf-8") == text
     assert stat.S_IMODE(kept.stat().st_mode) == 0o600
-    again = way_on(said)
+    again = resume_line(said)
     assert "is now version 3" in cli.out(*again, **editor("file.write_text('timeout: 60')"))
     assert list(editor.folder.iterdir()) == []
 
@@ -183,9 +191,9 @@ def test_an_editor_that_fails_writes_nothing(cli: InProcess, shop: lamina.Config
     assert re.fullmatch(r"lamina: nothing was written: \S+ exited with 3\n", said)
     assert list(editor.folder.iterdir()) == []
     said = cli("edit", shop.name, code=1, **editor("file.write_text('timeout: 1')", "raise SystemExit(3)")).stderr
-    assert way_on(said)[:4] == ["edit", shop.name, "--resume", str(editor.kept[0])]
-    # Resumed, and given up again without a change: what was written before is still there.
-    assert way_on(cli(*way_on(said), code=1, **editor("raise SystemExit(3)")).stderr) == way_on(said)
+    assert resume_line(said)[:4] == ["edit", shop.name, "--resume", str(editor.kept[0])]
+    # Resumed and given up again without a change: the earlier text is still in the file.
+    assert resume_line(cli(*resume_line(said), code=1, **editor("raise SystemExit(3)")).stderr) == resume_line(said)
     assert editor.kept[0].read_text(encoding="utf-8") == "timeout: 1"
     assert cli("edit", shop.name, code=1, **editor("file.unlink()")).stderr.startswith("lamina: nothing was written: ")
     before = editor.kept
@@ -199,17 +207,17 @@ def test_an_editor_that_fails_writes_nothing(cli: InProcess, shop: lamina.Config
     assert shop.version == next(shop.log(limit=1)).number
 
 
-def test_an_editor_that_returns_at_once_is_told_to_wait(
+def test_an_editor_that_returns_at_once_gets_a_hint(
     cli: InProcess, shop: lamina.Config, editor: Editor, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """Its window may be open still: what is saved there must not be lost."""
+    """Its window may still be open, and what is saved there must not be lost."""
     monkeypatch.setattr(edit, "AT_ONCE_SECONDS", 60.0)
     said = cli("edit", shop.name, code=1, EDITOR="true", VISUAL="").stderr
     assert "returned at once" in said
     assert "--wait" in said
     (file,) = editor.kept
     file.write_text(file.read_text().replace("timeout: 45", "timeout: 50"))
-    assert "is now version 3" in cli.out(*way_on(said), EDITOR="true", VISUAL="")
+    assert "is now version 3" in cli.out(*resume_line(said), EDITOR="true", VISUAL="")
     assert list(editor.folder.iterdir()) == []
 
 
@@ -223,18 +231,18 @@ def test_the_shell_runs_the_editor_as_it_does_for_git(
     assert "there is no editor nowhere" in cli("edit", shop.name, code=1, EDITOR="nowhere", VISUAL="").stderr
 
 
-def test_a_dry_run_shows_and_keeps(cli: InProcess, shop: lamina.Config, editor: Editor) -> None:
+def test_a_dry_run_shows_the_diff_and_keeps_the_file(cli: InProcess, shop: lamina.Config, editor: Editor) -> None:
     result = cli(
         "edit", shop.name, "--dry-run", "--exit-code", code=1, **editor.replacing("timeout: 45", "timeout: 60")
     )
     assert result.stdout == "~ timeout  45 → 60\n"
-    again = way_on(result.stderr)
+    again = resume_line(result.stderr)
     assert "is now version 3 (1 changed)" in cli.out(*again, **editor())
     assert cli.out("edit", shop.name, "--dry-run", **editor()) == ""
     assert list(editor.folder.iterdir()) == []
 
 
-def test_a_new_config(cli: InProcess, client: lamina.Client, config_name: str, editor: Editor) -> None:
+def test_edit_can_create_a_config(cli: InProcess, client: lamina.Client, config_name: str, editor: Editor) -> None:
     assert "--create makes it" in cli("edit", config_name, code=4, **editor()).stderr
     assert "nothing to change" in cli.out("edit", config_name, "--create", **editor())
     add = editor("file.write_text(file.read_text() + 'a: 1\\n')")
@@ -242,15 +250,17 @@ def test_a_new_config(cli: InProcess, client: lamina.Client, config_name: str, e
     assert client.config(config_name) == {"a": 1}
 
 
-def test_an_older_version(cli: InProcess, client: lamina.Client, shop: lamina.Config, editor: Editor) -> None:
-    """It is edited as it was; whoever changed the same since is not overwritten."""
+def test_an_older_version_can_be_edited(
+    cli: InProcess, client: lamina.Client, shop: lamina.Config, editor: Editor
+) -> None:
+    """The older version is edited, and a key that others changed since is a conflict."""
     cli("edit", shop.name, "--base", "1", code=3, **editor.replacing("timeout: 30", "timeout: 31"))
     cli("edit", shop.name, "--base", "1", code=0, **editor.replacing("ratio: 0.5", "ratio: 0.6"))
     head = client.config(shop.name)
     assert (head["ratio"], head["timeout"]) == (0.6, 45)
 
 
-def test_bad_usage(cli: InProcess, shop: lamina.Config, editor: Editor, tmp_path: Path) -> None:
+def test_bad_options_are_refused(cli: InProcess, shop: lamina.Config, editor: Editor, tmp_path: Path) -> None:
     file = tmp_path / "mine.json"
     file.write_text("{}", encoding="utf-8")
     assert "--base" in cli("edit", shop.name, "--resume", str(file), code=2, **editor()).stderr
@@ -259,7 +269,7 @@ def test_bad_usage(cli: InProcess, shop: lamina.Config, editor: Editor, tmp_path
     cli("edit", shop.name, "--format", "json", code=2, **editor())
 
 
-def test_a_file_of_ones_own_stays(cli: InProcess, shop: lamina.Config, editor: Editor, tmp_path: Path) -> None:
+def test_a_file_given_by_the_user_stays(cli: InProcess, shop: lamina.Config, editor: Editor, tmp_path: Path) -> None:
     file = tmp_path / "mine.toml"
     file.write_text("timeout = 60\n", encoding="utf-8")
     output = cli.out("edit", shop.name, "--resume", str(file), "--base", "2", "-o", "json", **editor())
@@ -267,7 +277,7 @@ def test_a_file_of_ones_own_stays(cli: InProcess, shop: lamina.Config, editor: E
     assert file.exists()
 
 
-def test_ctrl_c_is_the_editors(target: str, shop: lamina.Config, editor: Editor) -> None:
+def test_the_editor_handles_ctrl_c(target: str, shop: lamina.Config, editor: Editor) -> None:
     environment = editor(
         "import signal",
         "signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})",

@@ -1,4 +1,4 @@
-"""`lamina exec`: a command with the map as environment, in this process's place or restarted with each new map."""
+"""`lamina exec`: a command with the map as its environment, run once or restarted with each new map."""
 
 import ast
 import json
@@ -23,11 +23,11 @@ _LINES = (
     "child.wait()",
 )
 FOREVER = (sys.executable, "-c", "\n".join(_LINES))
-"""A command with a child: whoever ends the one alone leaves the other with the pipe."""
+"""A command with a child: if only the command is ended, the child still holds the pipe."""
 
 
 def waiting(*lines: str) -> tuple[str, ...]:
-    """Give a command that runs these lines after it has said of which version it is. It waits by `sigwait`."""
+    """Return a command that prints its version and then runs these lines. They wait with `sigwait`."""
     block = (
         "import os, signal as s",
         "every = {s.SIGINT, s.SIGTERM, s.SIGHUP, s.SIGUSR1}",
@@ -39,15 +39,15 @@ def waiting(*lines: str) -> tuple[str, ...]:
 
 @pytest.fixture
 def small(client: lamina.Client, config_name: str) -> lamina.Config:
-    """A config at version 1, of one key."""
+    """A config at version 1, with one key."""
     cfg = client.config(config_name, create=True)
     cfg["timeout"] = 30
     cfg.commit()
     return cfg
 
 
-def test_the_environment(target: str, client: lamina.Client, config_name: str) -> None:
-    """As `get -o env` has it, over what is there, in UTF-8 whatever the locale."""
+def test_the_map_is_the_command_s_environment(target: str, client: lamina.Client, config_name: str) -> None:
+    """It has the variables of `get -o env` over the inherited ones, in UTF-8 in every locale."""
     cfg = client.config(config_name, create=True)
     cfg |= {"db/host": "it's\nñ", "9": 1.5, "on": True, "list": [1, {"b": "é"}], "blob": b"\x00\xff", "HOME": "/x"}
     cfg.commit()
@@ -63,8 +63,8 @@ def test_the_environment(target: str, client: lamina.Client, config_name: str) -
     assert json.loads(then.stdout)["on"] == "true"
 
 
-def test_a_selection_of_keys(cli: InProcess, target: str, client: lamina.Client, config_name: str) -> None:
-    """By name and by prefix, which stays a part of the names; in upper case with --upper."""
+def test_keys_can_be_selected(cli: InProcess, target: str, client: lamina.Client, config_name: str) -> None:
+    """Keys are selected by name and by prefix, the prefix stays in the names, and --upper makes upper case."""
     cfg = client.config(config_name, create=True)
     cfg |= {"db/host": "h1", "db/port": 5432, "dbx": "no", "timeout": 30, "日本": "no"}
     cfg.commit()
@@ -81,7 +81,7 @@ def test_a_selection_of_keys(cli: InProcess, target: str, client: lamina.Client,
     cli("exec", cfg.name, "timeout", "--", code=2)
 
 
-def test_what_is_not_selected_restarts_nothing(target: str, small: lamina.Config) -> None:
+def test_a_key_that_is_not_selected_restarts_nothing(target: str, small: lamina.Config) -> None:
     arguments = (
         "exec",
         small.name,
@@ -104,8 +104,8 @@ def test_what_is_not_selected_restarts_nothing(target: str, small: lamina.Config
     assert said == "lamina: version 3: the command is started again\n"
 
 
-def test_the_command_takes_its_place(target: str, small: lamina.Config) -> None:
-    """The process, its signals, its exit code; nothing of Python's is left to it."""
+def test_the_command_replaces_the_process(target: str, small: lamina.Config) -> None:
+    """The command has the process, its signals and its exit code, and no settings of Python."""
     command = ("sh", "-c", "echo $$; grep SigIgn /proc/$$/status; ls /proc/$$/fd | wc -l; exec sleep 1000")
     with started("exec", small.name, "--", *command, target=target) as process:
         assert line_of(process) == f"{process.pid}\n"
@@ -117,7 +117,7 @@ def test_the_command_takes_its_place(target: str, small: lamina.Config) -> None:
     assert run("exec", "--", small.name, "printf", "%s", "-o", target=target).stdout == "-o"
 
 
-def test_what_does_not_start(target: str, small: lamina.Config, tmp_path: Path) -> None:
+def test_a_command_that_cannot_start_is_an_error(target: str, small: lamina.Config, tmp_path: Path) -> None:
     for restart in ((), ("--restart",)):
         done = run("exec", small.name, *restart, "--", "no-such-command", target=target)
         assert (done.returncode, done.stderr) == (
@@ -127,10 +127,10 @@ def test_what_does_not_start(target: str, small: lamina.Config, tmp_path: Path) 
     assert run("exec", small.name, "--", tmp_path, target=target).returncode == 126
 
 
-def test_maps_that_are_no_environment(
+def test_a_map_that_is_no_environment_is_refused(
     cli: InProcess, target: str, small: lamina.Config, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.delattr("os.execvpe")  # this process is that of the tests
+    monkeypatch.delattr("os.execvpe")  # otherwise it would replace the process of the tests
     for entries, said in (
         ({"a/b": 1, "a-b": 1}, "a-b and a/b would both be the variable a_b"),
         ({"n": None}, "env cannot hold n: it has no null"),
@@ -144,12 +144,12 @@ def test_maps_that_are_no_environment(
         for restart in ((), ("--restart",)):
             assert said in cli("exec", small.name, *restart, "--", "true", code=1).stderr
     small.clear()
-    small["long"] = "x" * 131_066  # with its name, = and the end, 128 KiB
+    small["long"] = "x" * 131_066  # 128 KiB with its name, "=" and the final NUL
     small.commit()
     assert run("exec", small.name, "--", "true", target=target).returncode == 0
 
 
-def test_bad_usage(cli: InProcess, small: lamina.Config, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_bad_options_are_refused(cli: InProcess, small: lamina.Config, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("os.execvpe")
     for arguments in (
         ("--grace", "1", "--", "true"),
@@ -170,26 +170,27 @@ def test_bad_usage(cli: InProcess, small: lamina.Config, monkeypatch: pytest.Mon
     cli("exec", f"{small.name}-none", "--", "true", code=4)
 
 
-def test_it_is_restarted_with_each_new_environment(target: str, small: lamina.Config) -> None:
-    """With all that it has started."""
+def test_the_command_is_restarted_with_each_new_environment(target: str, small: lamina.Config) -> None:
+    """Its children are ended too."""
     with started("exec", small.name, "--restart", "--jitter", "0.01", "--", *FOREVER, target=target) as process:
         assert line_of(process) == "1 30\n"
         small["timeout"] = 45
         small.commit()
         assert line_of(process) == "2 45\n"
-        code, printed, said = end_of(process, signal.SIGTERM)  # with the pipe's end: an orphan would hold it
+        # This waits for the pipe's end, which an orphan would hold open.
+        code, printed, said = end_of(process, signal.SIGTERM)
     assert (code, printed) == (-signal.SIGTERM, "")
     assert said == "lamina: version 2: the command is started again\n"
 
 
 def test_the_same_environment_restarts_nothing(target: str, small: lamina.Config) -> None:
-    """The text is that of the number. Whether there was a restart shows in which signal comes first."""
+    """The new text equals the old number. The first signal that arrives shows whether there was a restart."""
     command = waiting("while True: print(s.sigwait(every).name, flush=True)")
     with started("exec", small.name, "--restart", "--", *command, target=target) as process:
         assert line_of(process) == "1\n"
         small["timeout"] = "30"
         small.commit()
-        small["timeout"] = None  # told, so whatever came before it has arrived
+        small["timeout"] = None  # this is printed, so earlier versions have arrived
         small.commit()
         assert process.stderr is not None
         assert "version 3: env cannot hold timeout" in process.stderr.readline()
@@ -197,7 +198,7 @@ def test_the_same_environment_restarts_nothing(target: str, small: lamina.Config
         assert line_of(process) == "SIGUSR1\n"
 
 
-def test_the_signal_of_ones_choice(target: str, small: lamina.Config) -> None:
+def test_the_signal_can_be_chosen(target: str, small: lamina.Config) -> None:
     command = waiting("print(s.sigwait(every).name, flush=True)")
     with started("exec", small.name, "--restart", "--signal", "usr1", "--", *command, target=target) as process:
         assert line_of(process) == "1\n"
@@ -206,7 +207,7 @@ def test_the_signal_of_ones_choice(target: str, small: lamina.Config) -> None:
         assert [line_of(process), line_of(process)] == ["SIGUSR1\n", "2\n"]
 
 
-def test_one_that_does_not_end_is_killed_after_the_grace(target: str, small: lamina.Config) -> None:
+def test_a_command_that_does_not_end_is_killed_after_the_grace(target: str, small: lamina.Config) -> None:
     command = waiting("s.pause()")
     with started("exec", small.name, "--restart", "--grace", "0.1", "--", *command, target=target) as process:
         assert line_of(process) == "1\n"
@@ -216,8 +217,8 @@ def test_one_that_does_not_end_is_killed_after_the_grace(target: str, small: lam
         assert end_of(process, signal.SIGINT)[0] == 128 + signal.SIGKILL
 
 
-def test_what_changes_during_the_grace_is_one_restart(target: str, small: lamina.Config) -> None:
-    """It takes its time until USR1, which is passed on; by then there are two more versions."""
+def test_changes_during_the_grace_are_one_restart(target: str, small: lamina.Config) -> None:
+    """The command goes on until USR1, which is passed on; by then there are two more versions."""
     command = waiting("s.sigwait({s.SIGTERM})", "print('asked', flush=True)", "s.sigwait({s.SIGUSR1})")
     with started("exec", small.name, "--restart", "--grace", "1000", "--", *command, target=target) as process:
         assert line_of(process) == "1\n"
@@ -226,7 +227,7 @@ def test_what_changes_during_the_grace_is_one_restart(target: str, small: lamina
         assert line_of(process) == "asked\n"
         small["timeout"] = 60
         small.commit()
-        small["timeout"] = None  # told on stderr, so whatever came before it has arrived
+        small["timeout"] = None  # this is printed on stderr, so earlier versions have arrived
         small.commit()
         assert process.stderr is not None
         assert process.stderr.readline().startswith("lamina: version 4: env cannot hold timeout: it has no null; ")
@@ -248,12 +249,12 @@ def test_signals_are_passed_on(target: str, small: lamina.Config) -> None:
 
 
 @pytest.mark.parametrize(("script", "expected"), [("exit 7", 7), ("kill -TERM $$", -15), ("kill -KILL $$", 137)])
-def test_one_that_ends_by_itself_ends_it(target: str, small: lamina.Config, script: str, expected: int) -> None:
+def test_exec_ends_with_its_command(target: str, small: lamina.Config, script: str, expected: int) -> None:
     assert run("exec", small.name, "--restart", "--", "sh", "-c", script, target=target).returncode == expected
 
 
-def test_it_follows_through_restarts_of_the_server(config_name: str, tmp_path: Path) -> None:
-    """And where the past that was seen is gone, as after a restored backup, it goes on with what is there."""
+def test_exec_follows_through_restarts_of_the_server(config_name: str, tmp_path: Path) -> None:
+    """If the server has lost its database, it continues with the new one."""
     database = tmp_path / "lamina.db"
 
     def put(timeout: int) -> None:
@@ -282,8 +283,8 @@ def test_it_follows_through_restarts_of_the_server(config_name: str, tmp_path: P
     assert f"; the command runs on, and {config_name} is asked for again\n" in said
 
 
-def test_it_starts_while_no_server_does(config_name: str, tmp_path: Path) -> None:
-    """With what it had the last time, and says so; restarted, it goes on when a server is there."""
+def test_exec_starts_without_a_server(config_name: str, tmp_path: Path) -> None:
+    """It starts from its last-known-good file and says so, and continues when a server answers."""
     environment = {"LAMINA_CACHE_DIR": str(tmp_path / "cache"), "LAMINA_TIMEOUT": "0.3"}
     with ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}") as server:
         cfg = lamina.connect(server.target).config(config_name, create=True)
@@ -308,8 +309,8 @@ def test_it_starts_while_no_server_does(config_name: str, tmp_path: Path) -> Non
         assert (nothing.returncode, nothing.stdout) == (5, "")
 
 
-def test_at_a_terminal(target: str, small: lamina.Config) -> None:
-    """The command has the terminal: it can read, ^C reaches it once, and ^Z stops all of it until fg."""
+def test_the_command_has_the_terminal(target: str, small: lamina.Config) -> None:
+    """The command has the terminal: it can read, ^C reaches it once, and ^Z stops it and its children until fg."""
     bash = shutil.which("bash") or absent("bash", "apt install bash")
     reading = "import os\nwhile True: print('v' + os.environ['LAMINA_EXEC_VERSION'], 'got', input(), flush=True)"
     line = shlex.join([str(LAMINA), "exec", small.name, "--restart", "--", sys.executable, "-c", reading])

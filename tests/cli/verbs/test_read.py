@@ -49,13 +49,14 @@ def test_get_a_map_in_each_output(cli: InProcess, shop: lamina.Config) -> None:
     assert cli.out("get", shop.name).splitlines()[:2] == ['hosts    ["h1", "h2"]', 'limits   {"cpu": 4}']
 
 
-def test_output_stands_before_or_after_the_verb_and_in_the_environment(cli: InProcess, shop: lamina.Config) -> None:
+def test_output_is_given_before_or_after_the_verb_or_in_the_environment(cli: InProcess, shop: lamina.Config) -> None:
     expected = cli.out("get", shop.name, "-o", "json")
     assert cli.out("-o", "json", "get", shop.name) == expected
     assert cli.out("--output=yaml", "get", "-o", "json", shop.name) == expected  # the verb's own wins
     assert cli.out("get", shop.name, LAMINA_OUTPUT="json") == expected
     assert cli.out("get", shop.name, "-o", "json", LAMINA_OUTPUT="yaml") == expected
-    assert cli.out("log", shop.name, LAMINA_OUTPUT="yaml") == cli.out("log", shop.name)  # a wish that log has not
+    # `log` has no such output, so it ignores the variable.
+    assert cli.out("log", shop.name, LAMINA_OUTPUT="yaml") == cli.out("log", shop.name)
     assert cli.out("get", shop.name, "blob", "-o", "json") == '"AP8="\n'
     cli("log", shop.name, "-o", "yaml", code=2)
     assert "it takes text, json" in cli("-o", "yaml", "log", shop.name, code=2).stderr
@@ -71,7 +72,7 @@ def test_missing_things_exit_with_4(cli: InProcess, shop: lamina.Config) -> None
     assert cli("history", shop.name, "nope", "-o", "json", code=4).stdout == ""
 
 
-def test_log(cli: InProcess, shop: lamina.Config) -> None:
+def test_log_lists_versions(cli: InProcess, shop: lamina.Config) -> None:
     newest, oldest = cli.out("log", shop.name).splitlines()
     assert newest.split("  ")[0] == "2"
     assert newest.endswith("  bob  timeout  the payment provider is slow today")
@@ -98,7 +99,7 @@ def test_history_is_in_version_order(cli: InProcess, shop: lamina.Config) -> Non
     assert cli.out("history", shop.name, "timeout", "-n", "0") == ""
 
 
-def test_blame(cli: InProcess, shop: lamina.Config) -> None:
+def test_blame_lists_the_origin_of_each_key(cli: InProcess, shop: lamina.Config) -> None:
     found = json.loads(cli.out("blame", shop.name, "-o", "json"))
     assert {key: version["number"] for key, version in found.items()} == {**dict.fromkeys(shop, 1), "timeout": 2}
     assert set(found["name"]) == VERSION_NAMES
@@ -106,7 +107,7 @@ def test_blame(cli: InProcess, shop: lamina.Config) -> None:
     assert line.endswith("  bob  timeout  45  the payment provider is slow today")
 
 
-def test_configs(cli: InProcess, shop: lamina.Config) -> None:
+def test_configs_lists_configs(cli: InProcess, shop: lamina.Config) -> None:
     (found,) = json.loads(cli.out("configs", shop.name, "-o", "json"))
     assert (found["name"], found["head"]) == (shop.name, 2)
     assert set(found) == {"name", "head", "time", "created"}
@@ -116,7 +117,7 @@ def test_configs(cli: InProcess, shop: lamina.Config) -> None:
     assert cli.out("configs", "tests/none", "-o", "json") == "[]\n"
 
 
-def test_diff(cli: InProcess, shop: lamina.Config) -> None:
+def test_diff_shows_old_and_new_values(cli: InProcess, shop: lamina.Config) -> None:
     assert cli.out("diff", shop.name) == "~ timeout  30 → 45\n"
     assert cli.out("diff", shop.name, "1") == "~ timeout  30 → 45\n"
     assert cli.out("diff", shop.name, "2", "1") == "~ timeout  45 → 30\n"
@@ -148,13 +149,13 @@ def test_diff_compares_long_values_line_by_line(cli: InProcess, config_name: str
     ]  # fmt: skip
 
 
-def test_names_and_values_cannot_act_on_a_terminal(cli: InProcess, config_name: str) -> None:
+def test_names_and_values_cannot_control_a_terminal(cli: InProcess, config_name: str) -> None:
     cli("set", config_name, "k=\x1b[31m\u202e\x9b", "-m", "\x1b]0;t\a", "--create", "--author", "m\u202ey")
     printed = "".join(cli.out(verb, config_name) for verb in ("get", "log", "blame", "diff"))
     printed += cli.out("history", config_name, "k") + cli.out("get", config_name, "-o", "json")
     assert not set(printed) & set("\x1b\u202e\x9b\a")
     assert r"\u001b[31m\u202e\u009b" in printed
-    assert cli.out("get", config_name, "k") == "\x1b[31m\u202e\x9b\n"  # bare means bare, into a pipe
+    assert cli.out("get", config_name, "k") == "\x1b[31m\u202e\x9b\n"  # a pipe gets the bare value
 
 
 def test_bad_names_are_bad_usage(cli: InProcess, shop: lamina.Config) -> None:
@@ -165,7 +166,7 @@ def test_bad_names_are_bad_usage(cli: InProcess, shop: lamina.Config) -> None:
     cli("get", code=2)
 
 
-def test_without_a_server(cli: InProcess, target: str) -> None:
+def test_without_a_server_it_is_an_error_with_the_reason(cli: InProcess, target: str) -> None:
     assert "localhost:1" not in cli("log", "a", "--target", target, code=4).stderr
     refused = cli("--timeout", "0.2", "log", "a", "--target", "localhost:1", code=5)
     gone = "no server answers at localhost:1 (connection refused)"
@@ -177,7 +178,7 @@ def test_without_a_server(cli: InProcess, target: str) -> None:
     assert "Traceback" not in refused.output
 
 
-def test_connection_options(cli: InProcess, shop: lamina.Config, target: str) -> None:
+def test_connection_options_reach_the_client(cli: InProcess, shop: lamina.Config, target: str) -> None:
     assert "together" in cli("log", shop.name, "--tls-cert", __file__, code=2).stderr
     assert "exclude" in cli("log", shop.name, "--tls-ca", __file__, "--plaintext", code=2).stderr
     cli("log", shop.name, "--plaintext")
@@ -189,7 +190,9 @@ def test_connection_options(cli: InProcess, shop: lamina.Config, target: str) ->
 
 
 @pytest.mark.parametrize("content", [b"", b" \n", b"\xff"])
-def test_a_token_file_without_a_token(cli: InProcess, tmp_path_factory: pytest.TempPathFactory, content: bytes) -> None:
+def test_a_token_file_without_a_token_is_refused(
+    cli: InProcess, tmp_path_factory: pytest.TempPathFactory, content: bytes
+) -> None:
     path = tmp_path_factory.mktemp("token") / "token"
     path.write_bytes(content)
     assert "holds no token" in cli("log", "a", "--token-file", str(path), code=1).stderr

@@ -1,4 +1,4 @@
-"""show, status, help and version; diff between two configs; names that were mistyped."""
+"""show, status, help and version; diff between two configs; mistyped names."""
 
 import json
 
@@ -7,7 +7,7 @@ from lamina.cli.app import VERBS
 from tests.cli.running import InProcess
 
 
-def test_show_tells_who_when_why_and_what(cli: InProcess, shop: lamina.Config) -> None:
+def test_show_prints_author_time_message_and_changes(cli: InProcess, shop: lamina.Config) -> None:
     text = cli.out("show", shop.name, "2")
     assert text.splitlines()[0] == f"{shop.name} version 2"
     assert "bob" in text
@@ -23,7 +23,7 @@ def test_show_as_json_is_the_version_with_its_changes(cli: InProcess, shop: lami
     assert {**logged, "changes": shown["changes"]} == shown
 
 
-def test_show_refuses_what_is_no_version(cli: InProcess, shop: lamina.Config) -> None:
+def test_show_refuses_a_bad_version(cli: InProcess, shop: lamina.Config) -> None:
     assert "empty map" in cli("show", shop.name, "0", code=4).stderr
     assert "version 9" in cli("show", shop.name, "9", code=4).stderr
 
@@ -78,7 +78,7 @@ def test_get_takes_keys_and_prefixes(cli: InProcess, shop: lamina.Config) -> Non
     assert "has no key x" in cli("get", shop.name, "x", "timeout", code=4).stderr
 
 
-def test_ls_is_configs(cli: InProcess, shop: lamina.Config) -> None:
+def test_ls_is_an_alias_of_configs(cli: InProcess, shop: lamina.Config) -> None:
     assert cli.out("ls", shop.name) == cli.out("configs", shop.name) != ""
 
 

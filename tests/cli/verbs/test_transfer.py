@@ -1,4 +1,4 @@
-"""export and import: the same map comes back, large ones in batches, and nothing by halves."""
+"""export and import: a map makes a round trip, a large one in batches, and files are replaced as a whole."""
 
 import json
 import os
@@ -32,7 +32,9 @@ TRICKY = {
 
 
 @pytest.mark.parametrize("form", ["yaml", "toml", "json"])
-def test_comes_back(cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path, form: str) -> None:
+def test_a_map_makes_a_round_trip(
+    cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path, form: str
+) -> None:
     cfg = client.config(config_name, create=True)
     cfg |= {**TRICKY, "n": 5, "f": 5.0, "b": True, "list": [1, {"a": [], "b": {}}], "dict": {"x": {"y": "z"}}}
     cfg |= {"blob": b"\0\xff", "none": None} if form == "yaml" else {}
@@ -42,14 +44,16 @@ def test_comes_back(cli: InProcess, client: lamina.Client, config_name: str, tmp
     cli("import", f"{config_name}-copy", path, "--create")
     assert client.config(f"{config_name}-copy") == cfg
     assert "nothing to change" in cli.out("import", config_name, path, "--replace")
-    # Through a pipe as well.
+    # A pipe works too.
     data = cli("export", config_name, "--format", form).stdout_bytes
     assert data == cli("export", config_name, "-o", form).stdout_bytes == Path(path).read_bytes()
     cli("import", f"{config_name}-pipe", "-", "--format", form, "--create", stdin=data)
     assert client.config(f"{config_name}-pipe") == cfg
 
 
-def test_env_comes_back(cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path) -> None:
+def test_text_makes_a_round_trip_through_env(
+    cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path
+) -> None:
     cfg = client.config(config_name, create=True)
     cfg |= {name.upper().replace(": WITH # ", "_"): text for name, text in TRICKY.items()}
     cfg.commit()
@@ -61,7 +65,7 @@ def test_env_comes_back(cli: InProcess, client: lamina.Client, config_name: str,
     assert client.config(f"{config_name}-copy") == cfg
 
 
-def test_what_a_format_cannot_hold(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
+def test_a_value_that_a_format_cannot_hold_is_refused(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
     path = tmp_path / "shop.toml"
     path.write_text("before", encoding="utf-8")
     assert "TOML cannot hold blob" in cli("export", shop.name, str(path), code=1).stderr
@@ -70,7 +74,7 @@ def test_what_a_format_cannot_hold(cli: InProcess, shop: lamina.Config, tmp_path
     assert "JSON cannot hold blob" in cli("export", shop.name, "-o", "json", code=1).stderr
 
 
-def test_a_selection_of_keys(cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path) -> None:
+def test_keys_can_be_selected(cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path) -> None:
     cfg = client.config(config_name, create=True)
     cfg |= {"db/host": "h1", "db/port": 5432, "dbx": "no", "timeout": 30}
     cfg.commit()
@@ -90,7 +94,7 @@ def test_a_selection_of_keys(cli: InProcess, client: lamina.Client, config_name:
         assert "not for it" in cli("export", cfg.name, str(path), "--history", *option, code=2).stderr
 
 
-def test_export_at_a_point_in_time_is_yaml_unless_told(cli: InProcess, shop: lamina.Config) -> None:
+def test_export_at_a_point_in_time_is_yaml_by_default(cli: InProcess, shop: lamina.Config) -> None:
     assert "timeout: 30\n" in cli.out("export", shop.name, "--at", "1")
     assert cli.out("export", shop.name, LAMINA_OUTPUT="json") == cli.out("export", shop.name, "--format", "yaml")
     assert cli.out("export", shop.name, "-o", "text") == cli.out("export", shop.name)
@@ -127,10 +131,10 @@ STREAMS = [
 
 @pytest.mark.parametrize("script", STREAMS)
 @pytest.mark.parametrize("history", [False, True])
-def test_what_is_no_file_of_its_own_is_written_as_a_stream(
+def test_a_pipe_or_an_open_descriptor_is_written_as_a_stream(
     target: str, cli: InProcess, shop: lamina.Config, tmp_path: Path, script: str, *, history: bool
 ) -> None:
-    """Whatever was written there before stays."""
+    """The content that was there before stays."""
     bash = shutil.which("bash") or absent("bash", "apt install bash")
     option = ["--history"] if history else []
     cli("export", shop.name, *option, str(tmp_path / "whole"))
@@ -140,7 +144,8 @@ def test_what_is_no_file_of_its_own_is_written_as_a_stream(
     subprocess.run([bash, "-c", line], cwd=tmp_path, env=environment, check=True, capture_output=True)
     log = (tmp_path / "log").read_bytes()
     expected = b"header\n" + (tmp_path / "whole").read_bytes()
-    assert log.startswith(expected) if "stderr" in script else log == expected  # there it says what it has written
+    # With stderr, the command's own message follows.
+    assert log.startswith(expected) if "stderr" in script else log == expected
 
 
 def test_a_file_that_is_replaced_keeps_its_owner_and_mode(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
@@ -149,7 +154,7 @@ def test_a_file_that_is_replaced_keeps_its_owner_and_mode(cli: InProcess, shop: 
     path.write_text("before", encoding="utf-8")
     other.hardlink_to(path)
     path.chmod(0o620)
-    if os.geteuid() == 0:  # nobody else can give a file away
+    if os.geteuid() == 0:  # only root can change a file's owner
         os.chown(path, 1234, 5678)
     before = path.stat()
     cli("export", shop.name, str(path))
@@ -163,7 +168,7 @@ def test_a_file_that_is_replaced_keeps_its_owner_and_mode(cli: InProcess, shop: 
     assert stat.S_IMODE((tmp_path / "new.yaml").stat().st_mode) == 0o640
 
 
-def test_import_deletes_nothing_unless_told(
+def test_import_deletes_keys_only_with_replace(
     cli: InProcess, client: lamina.Client, shop: lamina.Config, tmp_path: Path
 ) -> None:
     path = tmp_path / "some.yaml"
@@ -176,14 +181,14 @@ def test_import_deletes_nothing_unless_told(
     assert "(8 deleted)" not in cli.out("import", shop.name, str(path), "--replace", "--dry-run")
     cli("import", shop.name, str(path), "--replace", "-m", "just this")
     assert client.config(shop.name) == {"name": "store", "new": 1}
-    cli("import", shop.name, str(path), "--base", "1", "--dry-run")  # equal: nothing to conflict about
+    cli("import", shop.name, str(path), "--base", "1", "--dry-run")  # equal values do not conflict
 
 
 @pytest.mark.parametrize("form", ["yaml", "toml", "json", "env"])
-def test_a_file_without_a_key_is_refused_unless_it_is_meant(
+def test_a_file_without_keys_is_refused_unless_it_is_allowed(
     cli: InProcess, target: str, client: lamina.Client, shop: lamina.Config, tmp_path: Path, form: str
 ) -> None:
-    """It is most likely what a program has left that failed."""
+    """Such a file is most likely the output of a program that failed."""
     empty, nothing = tmp_path / "empty", {"yaml": "{}", "toml": "# none\n", "json": "{}", "env": "\n# none\n"}[form]
     empty.touch()
     arguments = ("import", shop.name, "--format", form, "--replace")
@@ -197,8 +202,8 @@ def test_a_file_without_a_key_is_refused_unless_it_is_meant(
     assert "nothing to change" in cli.out(*arguments, "--allow-empty", "-", stdin=nothing)
 
 
-def test_standard_input_that_is_closed(target: str, client: lamina.Client, shop: lamina.Config) -> None:
-    """It is no empty file."""
+def test_a_closed_stdin_is_refused(target: str, client: lamina.Client, shop: lamina.Config) -> None:
+    """A closed stream is not an empty file."""
     for arguments in (("import", shop.name, "--format", "toml", "--allow-empty", "--replace"), ("set", shop.name)):
         for name in ("-",) if arguments[0] == "import" else ("-", "/dev/stdin"):
             command = shlex.join([str(LAMINA), *arguments, name if arguments[0] == "import" else f"name=@{name}"])
@@ -210,7 +215,9 @@ def test_standard_input_that_is_closed(target: str, client: lamina.Client, shop:
     assert client.config(shop.name).version == 2
 
 
-def test_import_with_base(cli: InProcess, client: lamina.Client, shop: lamina.Config, tmp_path: Path) -> None:
+def test_import_with_a_base_can_conflict(
+    cli: InProcess, client: lamina.Client, shop: lamina.Config, tmp_path: Path
+) -> None:
     path = tmp_path / "some.yaml"
     path.write_text("timeout: 60\n", encoding="utf-8")
     assert "bob in version" in conflict_line(cli("import", shop.name, str(path), "--base", "1", code=3), "timeout")
@@ -232,7 +239,7 @@ def test_import_with_base(cli: InProcess, client: lamina.Client, shop: lamina.Co
         ("-", "x", "say --format", 2),
     ],
 )
-def test_bad_files(
+def test_a_bad_file_is_refused(
     cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path, name: str, text: str, says: str, code: int
 ) -> None:
     path = tmp_path / name
@@ -243,7 +250,7 @@ def test_bad_files(
     assert not list(client.configs(config_name))
 
 
-def test_files_that_are_not_there(cli: InProcess, config_name: str, tmp_path: Path) -> None:
+def test_a_missing_file_is_an_error(cli: InProcess, config_name: str, tmp_path: Path) -> None:
     assert "No such file" in cli("import", config_name, str(tmp_path / "none.yaml"), code=2).stderr
     cli("import", config_name, str(tmp_path), code=2)
     path = tmp_path / "a.yaml"
@@ -259,7 +266,7 @@ def test_env_files_hold_text_alone(cli: InProcess, client: lamina.Client, shop: 
     assert client.config(shop.name)["timeout"] == "60"
 
 
-def test_an_import_larger_than_a_version(
+def test_an_import_larger_than_a_version_is_refused_or_sent_in_batches(
     cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "large.json"
@@ -280,7 +287,7 @@ def test_an_import_larger_than_a_version(
     assert client.config(config_name) == {"k00000": 1}
 
 
-def test_an_import_larger_than_a_request(
+def test_an_import_larger_than_a_request_is_sent_in_batches(
     cli: InProcess, client: lamina.Client, config_name: str, tmp_path: Path
 ) -> None:
     path = tmp_path / "fat.json"
@@ -292,7 +299,7 @@ def test_an_import_larger_than_a_request(
     assert client.config(config_name) == entries
 
 
-def test_one_value_that_is_too_large_is_no_matter_of_batches(cli: InProcess, config_name: str, tmp_path: Path) -> None:
+def test_batches_do_not_help_with_a_value_that_is_too_large(cli: InProcess, config_name: str, tmp_path: Path) -> None:
     path = tmp_path / "fat.json"
     for size in (1_100_000, 6_000_000):
         path.write_text(json.dumps({"a": 1, "fat": "x" * size}), encoding="utf-8")
@@ -302,7 +309,7 @@ def test_one_value_that_is_too_large_is_no_matter_of_batches(cli: InProcess, con
         assert f"{size:,}"[:4] in refused
 
 
-def test_export_to_where_there_is_no_folder(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
+def test_export_to_a_missing_folder_is_an_error(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
     path = tmp_path / "nowhere" / "shop.yaml"
     assert cli("export", shop.name, str(path), code=1).stderr == f"lamina: {path}: No such file or directory\n"
 
@@ -327,7 +334,7 @@ def test_a_batch_that_the_server_refuses_is_halved(
     assert "1,048,576" in cli("import", config_name, str(path), "--batch", code=1).stderr
 
 
-def test_the_whole_history(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
+def test_a_history_can_be_exported(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
     path = tmp_path / "shop.lamina"
     result = cli("export", shop.name, "--history", str(path))
     hash_ = next(shop.log()).hash
@@ -341,7 +348,7 @@ def test_the_whole_history(cli: InProcess, shop: lamina.Config, tmp_path: Path) 
         assert bundle["timeout"] == 30
 
 
-def test_a_history_is_a_file_of_its_own_format(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
+def test_a_history_has_only_its_own_format(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
     path = str(tmp_path / "shop.lamina")
     assert "needs a FILE" in cli("export", shop.name, "--history", code=2).stderr
     for form in (["--format", "json"], ["-o", "yaml"]):

@@ -1,4 +1,4 @@
-"""`lamina watch` as a process: what it prints, where it begins, and what it outlives."""
+"""`lamina watch` as a process: its output, its beginning, and restarts of the server."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from tests.support.server import ServerProcess
 
 
 def sides_of(line: str) -> str:
-    """Give what follows version, time and author."""
+    """Return the part of a line after version, time and author."""
     return " ".join(line.split()[3:])
 
 
@@ -31,29 +31,30 @@ def test_it_prints_changes_as_they_come_and_ends_on_ctrl_c(target: str, shop: la
         ]
         code, printed, said = end_of(process, signal.SIGINT)
     assert (code, printed) == (130, "")
-    # That of the last version that was dealt with: 2, if Ctrl-C came before the watch had turned to what comes next.
+    # The cursor of the last version that was printed in full: 2, if Ctrl-C came before the watch had moved on.
     assert re.fullmatch(r"lamina: to go on from here: --after [23]\.[0-9a-f]{64}\n", said)
 
 
 def test_json_has_the_value_before(target: str, shop: lamina.Config) -> None:
-    """One object a change, by the SDK's names; what has no value is left out."""
-    shop["timeout"], shop["new"] = 30, True  # back to what it was once
+    """There is one object for each change, with the SDK's names; a field without a value is left out."""
+    shop["timeout"], shop["new"] = 30, True  # the value of version 1 again
     shop.commit("undo")
     del shop["new"]
     shop.commit()
     with started("watch", shop.name, "--after", "0", "-o", "json", target=target) as process:
         changes = [json.loads(line_of(process)) for _ in range(12)]
     assert [change["version"] for change in changes] == [1] * 8 + [2, 3, 3, 4]
-    assert [change["key"] for change in changes if "cursor" in change] == ["timeout"] * 3 + ["new"]  # each one's last
+    # The last change of each version has a cursor.
+    assert [change["key"] for change in changes if "cursor" in change] == ["timeout"] * 3 + ["new"]
     assert changes[0] | {"time": ""} == {
         "key": "blob", "value": "AP8=", "deleted": False, "version": 1, "author": "bob", "message": "first settings",
         "time": "",
     }  # fmt: skip
 
-    def told(change: dict[str, Any]) -> tuple[Any, ...]:
+    def fields_of(change: dict[str, Any]) -> tuple[Any, ...]:
         return change["key"], change.get("old", "none"), change.get("value", "none")
 
-    assert list(map(told, changes[7:])) == [
+    assert list(map(fields_of, changes[7:])) == [
         ("timeout", "none", 30),
         ("timeout", 30, 45),
         ("new", "none", True),
@@ -62,7 +63,7 @@ def test_json_has_the_value_before(target: str, shop: lamina.Config) -> None:
     ]
 
 
-def test_it_goes_on_after_a_cursor_and_knows_what_was_before(target: str, shop: lamina.Config) -> None:
+def test_watch_resumes_after_a_cursor_with_the_old_values(target: str, shop: lamina.Config) -> None:
     with started("watch", shop.name, "--after", "0", "-o", "json", target=target) as process:
         cursor = [json.loads(line_of(process)) for _ in range(8)][-1]["cursor"]
     del shop["on"]
@@ -72,7 +73,7 @@ def test_it_goes_on_after_a_cursor_and_knows_what_was_before(target: str, shop: 
         assert sides_of(line_of(process)) == "- on true"
 
 
-def test_it_goes_on_after_a_time_and_knows_what_was_before(
+def test_watch_resumes_after_a_time_with_the_old_values(
     target: str, client: lamina.Client, shop: lamina.Config
 ) -> None:
     newest, oldest = client.config(shop.name).log()
@@ -81,12 +82,12 @@ def test_it_goes_on_after_a_time_and_knows_what_was_before(
         shop["timeout"] = 60
         shop.commit()
         assert sides_of(line_of(process)) == "~ timeout 45 → 60"
-    with started("watch", shop.name, "--after", "1w", target=target) as process:  # when there was nothing yet
+    with started("watch", shop.name, "--after", "1w", target=target) as process:  # before the first version
         assert sides_of(line_of(process)) == "+ blob !!binary AP8="
     assert newest.number == 2
 
 
-def test_keys_and_prefixes(target: str, shop: lamina.Config) -> None:
+def test_watch_filters_by_keys_and_prefixes(target: str, shop: lamina.Config) -> None:
     shop |= {"db/host": "h1", "web/host": "h2", "name": "store", "timeout": 60}
     shop.commit()
     shop |= {"db/host": "h3", "db/port": 1, "name": "shop", "ratio": 0.7}
@@ -102,15 +103,15 @@ def test_keys_and_prefixes(target: str, shop: lamina.Config) -> None:
         ]
 
 
-def test_what_is_not(target: str, shop: lamina.Config) -> None:
+def test_bad_arguments_are_refused(target: str, shop: lamina.Config) -> None:
     assert run("watch", shop.name, "--after", "nonsense", target=target).returncode == 2
     assert run("watch", shop.name, "--after", f"9.{'0' * 64}", target=target).returncode == 1
     assert run("watch", shop.name, "--after", f"1.{'0' * 64}", target=target).returncode == 1
     assert run("watch", shop.name, "--after", "99", target=target).returncode == 4
 
 
-def test_a_config_that_does_not_exist_yet(target: str, client: lamina.Client, config_name: str) -> None:
-    """After 0 any config can be watched; without, a name that is not there is a mistake (exit 4, see test_reading)."""
+def test_a_config_can_be_watched_before_it_exists(target: str, client: lamina.Client, config_name: str) -> None:
+    """`--after 0` can watch any config. Without it, a missing config is an error (exit code 4)."""
     with started("watch", config_name, "--after", "0", target=target) as process:
         assert process.stderr is not None
         assert process.stderr.readline() == f"lamina: {config_name} does not exist yet: waiting for its first version\n"
@@ -120,8 +121,8 @@ def test_a_config_that_does_not_exist_yet(target: str, client: lamina.Client, co
         assert sides_of(line_of(process)) == "+ x 1"
 
 
-def test_it_outlives_a_server(tmp_path: Path) -> None:
-    """P9: across a crash and a restart nothing is missed, nothing comes twice, and the values before are right."""
+def test_watch_survives_a_restart_of_the_server(tmp_path: Path) -> None:
+    """P9: across a crash and a restart, no change is missed or doubled, and the old values are right."""
     with ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}") as server, lamina.connect(server.target) as client:
         cfg = client.config("shop", create=True)
         cfg |= {"x": 0, "y": "kept"}
@@ -142,8 +143,8 @@ def test_it_outlives_a_server(tmp_path: Path) -> None:
     assert (code, printed) == (130, "")
 
 
-def test_a_slow_reader_gets_everything_and_one_that_is_gone_ends_it(target: str, shop: lamina.Config) -> None:
-    """A full pipe makes the watch wait; a closed one ends it, though nothing more is committed."""
+def test_a_slow_reader_gets_everything_and_a_closed_pipe_ends_the_watch(target: str, shop: lamina.Config) -> None:
+    """A full pipe makes the watch wait; a closed pipe ends it, even without another commit."""
     for number in range(30):
         shop["text"] = str(number) * 10_000  # more than a pipe holds
         shop.commit()
@@ -157,7 +158,7 @@ def test_a_slow_reader_gets_everything_and_one_that_is_gone_ends_it(target: str,
         assert end_of_reader(process) == (0, "")
 
 
-def test_a_closed_pipe_ends_it_while_it_prints(target: str, shop: lamina.Config) -> None:
+def test_a_pipe_that_closes_during_output_ends_the_watch(target: str, shop: lamina.Config) -> None:
     shop["text"] = "x" * 1_000_000  # far more than a pipe holds
     shop.commit()
     with started("watch", shop.name, "--after", "1", target=target) as process:
@@ -166,7 +167,7 @@ def test_a_closed_pipe_ends_it_while_it_prints(target: str, shop: lamina.Config)
 
 
 def end_of_reader(process: "subprocess.Popen[str]") -> tuple[int, str]:
-    """Close the pipe that it prints into, and wait for its end; give exit code and stderr."""
+    """Close the pipe that it prints into, and wait for its end; return exit code and stderr."""
     assert process.stdout is not None
     assert process.stderr is not None
     process.stdout.close()

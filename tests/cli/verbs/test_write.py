@@ -1,4 +1,4 @@
-"""set, unset, revert and fork: what they write, what they refuse, what they print."""
+"""set, unset, revert and fork: their commits, refusals and output."""
 
 import json
 import re
@@ -14,7 +14,7 @@ from tests.cli.running import LAMINA, InProcess, conflict_line, run
 
 
 def undo_line(printed: str) -> list[str]:
-    """Give the arguments of the line that undoes."""
+    """Return the arguments of the printed line that undoes the change."""
     program, *arguments = shlex.split(printed.splitlines()[-1].removeprefix("undo: "))
     assert program == "lamina"
     return arguments
@@ -26,7 +26,7 @@ def head(client: lamina.Client, name: str) -> dict[str, Any]:
 
 @pytest.fixture
 def race(monkeypatch: pytest.MonkeyPatch, client: lamina.Client) -> Callable[..., None]:
-    """Let bob commit in between: after the command has read the head, and before it writes."""
+    """Let bob commit after the command has read the head and before it commits."""
 
     def begin(config: str, /, **values: Any) -> None:
         commit, revert = lamina.Config.commit, lamina.Config.revert
@@ -66,7 +66,7 @@ def test_set_writes_one_version_and_prints_how_to_undo_it(
     assert head(client, shop.name) == before
 
 
-def test_undo_does_not_undo_what_others_did_since(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> None:
+def test_undo_keeps_later_changes_of_others(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> None:
     undo = undo_line(cli.out("set", shop.name, "name=store"))
     cli("set", shop.name, "name=market", "--author", "carol")
     assert conflict_line(cli(*undo, code=3), "name").endswith("carol in version 4")
@@ -97,7 +97,7 @@ def test_an_empty_author_is_refused(cli: InProcess, shop: lamina.Config) -> None
 
 def test_undo_line_names_the_program_as_it_was_called(config_name: str, target: str, tmp_path: Path) -> None:
     line = ["set", config_name, "a:=1", "--create"]
-    assert undo_line(run(*line, target=target).stdout)  # on the PATH: just its name
+    assert undo_line(run(*line, target=target).stdout)  # on the PATH, its name is enough
     line[2] = "a:=2"
     done = run(*line, target=target, cwd=tmp_path, environment={"PATH": "/usr/bin:/bin"})
     assert done.stdout.splitlines()[-1].startswith(f"undo: {shlex.quote(str(LAMINA))} revert ")
@@ -118,7 +118,7 @@ def test_json_output_is_the_version(cli: InProcess, shop: lamina.Config) -> None
     assert (version["number"], version["parent"], version["author"], version["message"]) == (3, 2, "ada", "why")
 
 
-def test_text_for_what_is_no_text_is_refused(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> None:
+def test_text_for_a_key_of_another_type_is_refused(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> None:
     for assignment, says in {
         "timeout=30": "timeout holds an integer, and this would make it text: write timeout:=30, or --retype",
         "on=false": "on holds a boolean, and this would make it text: write on:=false",
@@ -154,7 +154,7 @@ def test_a_new_config_needs_create(cli: InProcess, client: lamina.Client, config
     assert client.config(config_name).version == 2
 
 
-def test_bad_usage_of_set(cli: InProcess, shop: lamina.Config) -> None:
+def test_set_refuses_bad_arguments(cli: InProcess, shop: lamina.Config) -> None:
     for arguments in (
         ["hunter2"],
         ["=hunter2"],
@@ -182,12 +182,12 @@ def test_dry_run_prints_the_diff_and_writes_nothing(cli: InProcess, client: lami
     assert [info.head for info in client.configs(shop.name)] == [2]
 
 
-def test_dry_run_asks_the_server_too(cli: InProcess, shop: lamina.Config) -> None:
+def test_dry_run_is_checked_by_the_server(cli: InProcess, shop: lamina.Config) -> None:
     refused = cli("set", shop.name, "big=" + "x" * (1 << 20 | 1), "--dry-run", code=1)
     assert "1,048,576" in refused.stderr or "1048576" in refused.stderr
 
 
-def test_unset(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> None:
+def test_unset_deletes_keys(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> None:
     missing = cli("unset", shop.name, "name", "nope", "no", code=4)
     assert "nothing was written" in missing.stderr
     assert "has no key nope, no" in missing.stderr
@@ -196,7 +196,7 @@ def test_unset(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> No
     assert not {"name", "on"} & head(client, shop.name).keys()
 
 
-def test_base(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> None:
+def test_with_a_base_later_changes_conflict(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> None:
     first = shop.blame("name")["name"].time.isoformat()
     for base in ("1", first, "0"):
         stale = cli("set", shop.name, "timeout:=60", "--base", base, code=3)
@@ -205,21 +205,21 @@ def test_base(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> Non
     cli("unset", shop.name, "timeout", "--base", "1", code=3)
     cli("revert", shop.name, "--to", "0", "--base", "1", code=3)
     assert client.config(shop.name).version == 2
-    cli("set", shop.name, "name=other", "--base", "1")  # nobody has touched that one
-    cli("set", shop.name, "timeout:=45", "name=third", "--base", "1", code=3)  # name was, by us
-    cli("set", shop.name, "timeout:=45", "--base", "1")  # what somebody else set to the same is no conflict
+    cli("set", shop.name, "name=other", "--base", "1")  # no other commit changed that key
+    cli("set", shop.name, "timeout:=45", "name=third", "--base", "1", code=3)  # the line above changed name
+    cli("set", shop.name, "timeout:=45", "--base", "1")  # another commit set the same value, so there is no conflict
     assert client.config(shop.name).version == 3
     assert "version" in cli("set", shop.name, "a=b", "--base", "99", code=4).stderr
 
 
-def test_base_tells_a_deletion(cli: InProcess, shop: lamina.Config) -> None:
+def test_with_a_base_a_deleted_key_conflicts(cli: InProcess, shop: lamina.Config) -> None:
     cli("unset", shop.name, "name")
     assert conflict_line(cli("set", shop.name, "name=x", "--base", "2", code=3), "name") == (
         '  name  "shop"          "x"    ada in version 3'
     )
 
 
-def test_without_base_a_writer_means_what_it_says(
+def test_without_a_base_set_overwrites_changes_of_others(
     cli: InProcess, client: lamina.Client, shop: lamina.Config, race: Callable[..., None]
 ) -> None:
     race(shop.name, timeout=99, other="kept")
@@ -228,12 +228,14 @@ def test_without_base_a_writer_means_what_it_says(
     assert head(client, shop.name) == {**shop, "timeout": 60, "other": "kept"}
 
 
-def test_what_came_in_between_is_looked_at(cli: InProcess, shop: lamina.Config, race: Callable[..., None]) -> None:
+def test_a_commit_that_comes_in_between_is_read_again(
+    cli: InProcess, shop: lamina.Config, race: Callable[..., None]
+) -> None:
     race(shop.name, name=5)
     assert "name holds an integer" in cli("set", shop.name, "name=text", code=2).stderr
 
 
-def test_with_base_what_came_in_between_is_a_conflict(
+def test_with_a_base_a_commit_that_comes_in_between_conflicts(
     cli: InProcess, client: lamina.Client, shop: lamina.Config, race: Callable[..., None]
 ) -> None:
     race(shop.name, timeout=99)
@@ -242,7 +244,7 @@ def test_with_base_what_came_in_between_is_a_conflict(
     assert head(client, shop.name)["timeout"] == 99
 
 
-def test_a_whole_map_reverts_over_what_came_in_between(
+def test_a_revert_of_the_map_reverts_a_commit_that_comes_in_between(
     cli: InProcess, client: lamina.Client, shop: lamina.Config, race: Callable[..., None]
 ) -> None:
     race(shop.name, other="new")
@@ -250,17 +252,17 @@ def test_a_whole_map_reverts_over_what_came_in_between(
     assert head(client, shop.name) == {**shop, "timeout": 30}
 
 
-def test_a_whole_map_with_base_reverts_what_nobody_else_touched(
+def test_a_revert_of_the_map_with_a_base_can_conflict(
     cli: InProcess, client: lamina.Client, shop: lamina.Config, race: Callable[..., None]
 ) -> None:
     race(shop.name, other="new")
-    # It would delete `other`, which came after the base.
+    # The revert would delete `other`, which is newer than the base.
     stale = cli("revert", shop.name, "--to", "1", "--base", "2", code=3)
     assert conflict_line(stale, "other").endswith("bob in version 3")
     assert client.config(shop.name).version == 3
 
 
-def test_revert(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> None:
+def test_revert_restores_keys_or_the_map(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> None:
     printed = cli.out("revert", shop.name, "timeout", "--to", "1")
     assert head(client, shop.name)["timeout"] == 30
     assert next(client.config(shop.name).log()).message == "revert to version 1"
@@ -275,7 +277,7 @@ def test_revert(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> N
     cli("revert", shop.name, code=2)
 
 
-def test_fork(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> None:
+def test_fork_makes_a_config(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> None:
     fork = f"{shop.name}-fork"
     printed = cli.out("fork", shop.name, fork, "--at", "1")
     assert printed.splitlines()[0] == f"{fork} is now version 1 (8 added)"
@@ -288,9 +290,7 @@ def test_fork(cli: InProcess, client: lamina.Client, shop: lamina.Config) -> Non
     cli("fork", "tests/none", fork, code=4)
 
 
-def test_an_outcome_that_stays_unknown_is_said_to_be(
-    cli: InProcess, shop: lamina.Config, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_an_unknown_outcome_is_reported(cli: InProcess, shop: lamina.Config, monkeypatch: pytest.MonkeyPatch) -> None:
     def lost(*_: object, **__: object) -> lamina.Version:
         raise lamina.DeadlineError("no answer within 10 s")
 

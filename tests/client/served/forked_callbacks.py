@@ -1,6 +1,6 @@
-"""A program that forks while it has a live with a function, and prints the versions that both were called with.
+"""A program that forks while it has a live with a callback, and prints the versions that each process received.
 
-A thread has worked before the thread that began it goes on, as on a busy machine.
+A new thread receives a version before `begin_thread` returns, as can happen on a busy machine.
 """
 
 import os
@@ -29,12 +29,12 @@ def main(target: str) -> None:
     cfg = client.config("app", create=True)
     cfg["x"] = 1
     cfg.commit()
-    begun, told = os.pipe()
+    begun, reported = os.pipe()
     live = lives_of(client, begin_thread=begin_early).open("app", None)
-    live.on_change(lambda version: os.write(told, b"%d\n" % version.version))
+    live.on_change(lambda version: os.write(reported, b"%d\n" % version.version))
     child = os.fork()
     if not child:
-        sys.stdin.read()  # nobody here looks at the live, ever
+        sys.stdin.read()  # the child never reads the live
         os._exit(0)
     cfg["x"] = 2
     cfg.commit()

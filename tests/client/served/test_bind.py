@@ -1,4 +1,4 @@
-"""Settings bound to a live, with both clients. What becomes of pydantic's models is in test_pydantic.py."""
+"""Settings bound to a live, with both clients. The tests of pydantic's models are in test_pydantic.py."""
 
 import asyncio
 import enum
@@ -39,7 +39,7 @@ class Settings:
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
-    """A server on one kind of database: what is bound is all the client's business."""
+    """A server on one kind of database: only the client binds settings."""
     with ServerProcess("sqlite://") as process:
         yield process
 
@@ -57,8 +57,8 @@ async def live(client: Any, cfg: Any) -> Any:
     return await of(client.live(cfg.name))
 
 
-class Told:
-    """A function that notes what it is called with, from wherever."""
+class Recorder:
+    """A callback that records its arguments, on any thread."""
 
     def __init__(self) -> None:
         self.calls: list[tuple[Any, ...]] = []
@@ -73,30 +73,30 @@ class Told:
         return await asyncio.wait_for(self._queue.get(), SECONDS)
 
 
-async def test_it_follows(live: Any, cfg: Any) -> None:
-    bound, told = live.bind(Settings), Told()
+async def test_settings_follow_the_head(live: Any, cfg: Any) -> None:
+    bound, recorder = live.bind(Settings), Recorder()
     assert bound.current == Settings(1, Database("h1"))
     assert (bound.version, bound.error, bound.state) == (1, None, "LIVE")
     assert repr(bound) == f"<Bound Settings of {cfg.name!r} version 1, LIVE>"
-    assert bound.on_change(told) is told
+    assert bound.on_change(recorder) is recorder
     before = bound.current
     await put_and_reach(live, cfg, **{"x": 2, "db/port": 1, "unrelated": [1]})
     assert (bound.current, bound.version) == (Settings(2, Database("h1", 1)), 2)
     assert before == Settings(1, Database("h1"))
-    assert await told.next() == (before, bound.current)
+    assert await recorder.next() == (before, bound.current)
     await put_and_reach(live, cfg, unrelated=2)
     assert (bound.current, bound.version) == (Settings(2, Database("h1", 1)), 3)
     await put_and_reach(live, cfg, x=4)
-    assert await told.next() == (Settings(2, Database("h1", 1)), Settings(4, Database("h1", 1)))
-    assert len(told.calls) == 2  # not for version 3, which changed none of them
+    assert await recorder.next() == (Settings(2, Database("h1", 1)), Settings(4, Database("h1", 1)))
+    assert len(recorder.calls) == 2  # not for version 3, which changed no setting
 
 
-async def test_what_does_not_fit_is_reported_and_the_old_is_kept(
+async def test_a_version_that_does_not_fit_is_reported_and_the_old_settings_stay(
     live: Any, cfg: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    told, invalid = Told(), Told()
+    recorder, invalid = Recorder(), Recorder()
     bound = live.bind(Settings, on_invalid=invalid)
-    bound.on_change(told)
+    bound.on_change(recorder)
     before = bound.current
     await put_and_reach(live, cfg, **{"x": SECRET, "db/port": SECRET})
     assert bound.current is before
@@ -113,12 +113,12 @@ async def test_what_does_not_fit_is_reported_and_the_old_is_kept(
     await put_and_reach(live, cfg, **{"x": 3, "db/port": 3})
     assert bound.current == Settings(3, Database("h1", 3))
     assert (bound.version, bound.error, bound.state, live.version) == (3, None, "LIVE", 3)
-    assert await told.next() == (before, bound.current)
-    assert (len(told.calls), len(invalid.calls)) == (1, 1)
+    assert await recorder.next() == (before, bound.current)
+    assert (len(recorder.calls), len(invalid.calls)) == (1, 1)
 
 
-async def test_the_first_version_has_to_fit(live: Any, cfg: Any, caplog: pytest.LogCaptureFixture) -> None:
-    invalid = Told()
+async def test_bind_refuses_a_version_that_does_not_fit(live: Any, cfg: Any, caplog: pytest.LogCaptureFixture) -> None:
+    invalid = Recorder()
     await put_and_reach(live, cfg, x=SECRET, db={"host": SECRET, "port": SECRET})
     with pytest.raises(lamina.SettingsError) as caught:
         live.bind(Settings, on_invalid=invalid)
@@ -131,7 +131,7 @@ async def test_the_first_version_has_to_fit(live: Any, cfg: Any, caplog: pytest.
     assert live.bind(Settings).current == Settings(1, Database("h1", 7))
 
 
-async def test_names(live: Any, cfg: Any) -> None:
+async def test_prefix_and_delimiter_choose_the_keys(live: Any, cfg: Any) -> None:
     await put_and_reach(live, cfg, **{"shop.x": 7, "shop.db.host": "h7", "shop.db.port": 1.5, "shop.db/host": "no"})
     with pytest.raises(lamina.SettingsError) as caught:
         live.bind(Settings, prefix="shop.", delimiter=".")
@@ -165,7 +165,7 @@ async def test_a_name_may_hold_the_delimiter(live: Any, cfg: Any) -> None:
     assert caught.value.problems == {"main_db_port": f"int_type{INT}"}
 
 
-async def test_after_waiting_it_is_there_and_it_is_never_ahead(live: Any, cfg: Any) -> None:
+async def test_settings_are_current_after_wait_and_never_ahead(live: Any, cfg: Any) -> None:
     bound, is_over, ahead = live.bind(Settings), threading.Event(), []
 
     def look() -> None:
@@ -185,7 +185,7 @@ async def test_after_waiting_it_is_there_and_it_is_never_ahead(live: Any, cfg: A
     assert ahead == []
 
 
-async def test_what_it_raises_and_what_its_functions_raise_ends_nothing(
+async def test_an_error_in_a_dataclass_or_a_callback_does_not_stop_updates(
     live: Any, cfg: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
     @dataclass
@@ -196,7 +196,7 @@ async def test_what_it_raises_and_what_its_functions_raise_ends_nothing(
         def __post_init__(self) -> None:
             errors = {"v": ValueError, "a": AssertionError, "k": KeyError, "s": SystemExit, "c": asyncio.CancelledError}
             if isinstance(live, lamina.Live):
-                errors["i"] = KeyboardInterrupt  # which is Ctrl-C's only in the main thread
+                errors["i"] = KeyboardInterrupt  # it is Ctrl-C only in the main thread
             if self.error:
                 raise errors[self.error](SECRET)
 
@@ -206,9 +206,9 @@ async def test_what_it_raises_and_what_its_functions_raise_ends_nothing(
         def __repr__(self) -> str:
             return SECRET
 
-    bound, told = live.bind(Picky), Told()
+    bound, recorder = live.bind(Picky), Recorder()
     bound.on_change(bound.current.apply)
-    bound.on_change(told)
+    bound.on_change(recorder)
     kinds = {"v": "value_error", "a": "assertion_error", "k": "KeyError", "s": "SystemExit", "c": "CancelledError"}
     if isinstance(live, lamina.Live):
         kinds["i"] = "KeyboardInterrupt"
@@ -217,17 +217,17 @@ async def test_what_it_raises_and_what_its_functions_raise_ends_nothing(
         assert bound.error.problems == {"": kind}
         assert f"Picky: (all keys): {kind}" in str(bound.error)
     defects = [message for message in caplog.messages if "Picky has a defect" in message]
-    assert len(defects) == len(kinds) - 2  # a value_error and an assertion_error are a judgement
+    assert len(defects) == len(kinds) - 2  # a value_error and an assertion_error are verdicts, not defects
     assert all(f'File "{__file__}", line ' in message for message in defects)
     await put_and_reach(live, cfg, error=None, x=2)
-    await told.next()
+    await recorder.next()
     assert (bound.current.x, live.state) == (2, "LIVE")
     assert "on_change: " in caplog.text
     assert f"Picky.apply failed at version {live.version}" in caplog.text
     assert SECRET not in caplog.text
 
 
-async def test_what_cannot_be_compared_counts_as_changed(live: Any, cfg: Any) -> None:
+async def test_settings_that_cannot_be_compared_count_as_changed(live: Any, cfg: Any) -> None:
     @dataclass(eq=False)
     class Incomparable:
         x: int
@@ -237,20 +237,20 @@ async def test_what_cannot_be_compared_counts_as_changed(live: Any, cfg: Any) ->
 
         __hash__ = None  # type: ignore[assignment]
 
-    bound, told = live.bind(Incomparable), Told()
-    bound.on_change(told)
+    bound, recorder = live.bind(Incomparable), Recorder()
+    bound.on_change(recorder)
     for x in (2, 2, 3):
         await put_and_reach(live, cfg, x=x, y=live.version)
-        assert ((await told.next())[1].x, bound.version, live.state) == (x, live.version, "LIVE")
+        assert ((await recorder.next())[1].x, bound.version, live.state) == (x, live.version, "LIVE")
 
 
 @pytest.mark.parametrize("sdk", ["aio"], indirect=True)
 async def test_coroutine_functions_are_awaited(live: Any, cfg: Any) -> None:
-    told, invalid, bound = Told(), Told(), None
+    recorder, invalid, bound = Recorder(), Recorder(), None
 
     async def function(old: Settings, new: Settings) -> None:
         await asyncio.sleep(0)
-        told(old.x, new.x)
+        recorder(old.x, new.x)
 
     async def report(error: lamina.SettingsError) -> None:
         await asyncio.sleep(0)
@@ -260,12 +260,12 @@ async def test_coroutine_functions_are_awaited(live: Any, cfg: Any) -> None:
     bound.on_change(function)
     await put(cfg, x="no")
     await put_and_reach(live, cfg, x=3)
-    assert await told.next() == (1, 3)
-    assert invalid.calls in ([], [(2,)])  # one message may bring both, and the map then shows the last
+    assert await recorder.next() == (1, 3)
+    assert invalid.calls in ([], [(2,)])  # one message may have both versions, and then only the last one is shown
 
 
 @pytest.mark.parametrize("sdk", ["sync"], indirect=True)
-async def test_one_that_takes_long_keeps_back_what_waits_for_it_alone(client: Any, cfg: Any) -> None:
+async def test_slow_settings_delay_only_their_own_live(client: Any, cfg: Any) -> None:
     begun, over = threading.Event(), threading.Event()
 
     @dataclass
@@ -294,33 +294,33 @@ async def test_one_that_takes_long_keeps_back_what_waits_for_it_alone(client: An
     assert (bound.current.x, bound.version) == (3, 3)
 
 
-async def test_closing(client: Any, live: Any, cfg: Any) -> None:
-    bound, told, other, after = live.bind(Settings), Told(), await of(client.live(cfg.name)), Told()
-    bound.on_change(told)
+async def test_closing_a_live_stops_its_settings(client: Any, live: Any, cfg: Any) -> None:
+    bound, recorder, other, after = live.bind(Settings), Recorder(), await of(client.live(cfg.name)), Recorder()
+    bound.on_change(recorder)
     kept = other.bind(Settings)
     kept.on_change(after)
     await of(live.close())
     await put_and_reach(other, cfg, x=2)
     assert await after.next() == (Settings(1, Database("h1")), Settings(2, Database("h1")))
-    assert (bound.current.x, bound.version, bound.state, told.calls) == (1, 1, "STALE", [])
+    assert (bound.current.x, bound.version, bound.state, recorder.calls) == (1, 1, "STALE", [])
     assert (kept.current.x, kept.version, kept.state) == (2, 2, "LIVE")
     await reach(live, 1)
     with pytest.raises(lamina.InvalidError, match="closed"):
         live.bind(Settings)
     with pytest.raises(lamina.InvalidError, match="closed"):
-        bound.on_change(told)
+        bound.on_change(recorder)
     await of(client.close())
     assert (kept.current.x, kept.state) == (2, "STALE")
     assert not [thread for thread in threading.enumerate() if thread.name == "lamina-bind"]
 
 
-async def test_what_nobody_kept_goes_on(client: Any, cfg: Any) -> None:
-    told = Told()
-    (await of(client.live(cfg.name))).bind(Settings).on_change(told)
+async def test_callbacks_continue_if_nobody_keeps_the_live(client: Any, cfg: Any) -> None:
+    recorder = Recorder()
+    (await of(client.live(cfg.name))).bind(Settings).on_change(recorder)
     for number in (2, 3):
         gc.collect()
         await put(cfg, x=number)
-        assert (await told.next())[1].x == number
+        assert (await recorder.next())[1].x == number
 
 
 FORKING = """
@@ -336,27 +336,27 @@ client = lamina.connect(sys.argv[1])
 cfg = client.config("forked", create=True)
 cfg["x"] = 1
 cfg.commit()
-told, done = os.pipe(), os.pipe()
+reports, done = os.pipe(), os.pipe()
 bound = client.live("forked").bind(Settings)
-bound.on_change(lambda old, new: os.write(told[1], b"%d%d\\n" % (old.x, new.x)))
+bound.on_change(lambda old, new: os.write(reports[1], b"%d%d\\n" % (old.x, new.x)))
 if not os.fork():
-    os.read(done[0], 1)  # nobody here looks at the live, ever
-    os.write(told[1], b"%d-\\n" % bound.current.x)
+    os.read(done[0], 1)  # the child never reads the live
+    os.write(reports[1], b"%d-\\n" % bound.current.x)
     os._exit(0)
 cfg["x"] = 2
 cfg.commit()
 found = b""
 while len(found) < 6:
-    found += os.read(told[0], 3)
+    found += os.read(reports[0], 3)
 os.write(done[1], b"x")
 while len(found) < 9:
-    found += os.read(told[0], 3)
+    found += os.read(reports[0], 3)
 print(found.split())
 """
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_it_follows_in_a_forked_child_too(server: ServerProcess) -> None:
+def test_settings_follow_in_a_forked_child(server: ServerProcess) -> None:
     program = [sys.executable, "-c", FORKING, server.target]
     done = subprocess.run(program, stdout=subprocess.PIPE, text=True, timeout=SECONDS, check=True)
     assert done.stdout == "[b'12', b'12', b'2-']\n"
@@ -479,7 +479,7 @@ def test_dataclasses_are_checked(key: str, value: Any, expected: Any) -> None:
         assert (found, type(found)) == (expected, type(expected))
 
 
-async def test_what_cannot_be_bound(live: Any) -> None:
+async def test_unsupported_types_are_refused(live: Any) -> None:
     @dataclass
     class Unsupported:
         x: set[int]
@@ -507,14 +507,14 @@ async def test_what_cannot_be_bound(live: Any) -> None:
             live.bind(settings)
 
 
-def test_what_hides_what() -> None:
-    """A key's own dict is filled up by the keys below it, anything else hides them."""
+def test_a_key_s_own_dict_is_merged_with_the_keys_below_it() -> None:
+    """Any other value of the key hides the keys below it."""
     assert filled(Settings, {"db/port": 2, "db": {"host": "h", "port": 1}}) == {"db": {"host": "h", "port": 2}}
     assert filled(Settings, {"db/port": 2, "db": 5}) == {"db": 5}
     assert filled(Settings, {"db/port/x": 2, "x/y": 1, "y": 1, "db/": 1, "/db": 1}) == {}
 
 
-async def test_it_is_of_the_head_where_another_version_is_pinned(live: Any, cfg: Any) -> None:
+async def test_settings_are_of_the_head_while_another_version_is_pinned(live: Any, cfg: Any) -> None:
     first = live.current
     await put_and_reach(live, cfg, x=2)
     with live.pin(first):

@@ -1,4 +1,4 @@
-"""What breaks, with both clients: servers that die, freeze or lose their past; forks; Ctrl-C; and TLS."""
+"""Failures, with both clients: servers that die, freeze or lose data; forks; Ctrl-C; TLS."""
 
 import asyncio
 import signal
@@ -21,14 +21,14 @@ from tests.support.server import ServerProcess
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServerProcess]:
-    """A server of this module's own, to be mistreated."""
+    """A server for this module alone, which its tests stop and kill."""
     with ServerProcess(f"sqlite:///{tmp_path_factory.mktemp('breaks') / 'lamina.db'}") as process:
         yield process
 
 
 @pytest.fixture
 def target(server: ServerProcess) -> str:
-    """Where it is."""
+    """The address of this module's server."""
     return server.target
 
 
@@ -46,8 +46,8 @@ async def versions_of(cfg: Any) -> list[int]:
 
 
 @pytest.mark.crossed
-async def test_a_watch_outlives_its_server(server: ServerProcess, cfg: Any) -> None:
-    """P9, P14: after a kill it resumes by itself, without a gap, in seconds."""
+async def test_a_watch_survives_a_restart(server: ServerProcess, cfg: Any) -> None:
+    """P9, P14: after a kill, it resumes by itself within seconds, without a gap."""
     async with entered(cfg.watch(after=0)) as watch:
         assert (await following(watch)).version == 1
         for number in (2, 3):
@@ -61,7 +61,7 @@ async def test_a_watch_outlives_its_server(server: ServerProcess, cfg: Any) -> N
 
 
 @pytest.mark.crossed
-async def test_verbs_outlive_a_restart(server: ServerProcess, cfg: Any, sdk: Sdk) -> None:
+async def test_verbs_survive_a_restart(server: ServerProcess, cfg: Any, sdk: Sdk) -> None:
     patient = await of(sdk.connect(server.target, timeout=50).config(cfg.name))
     server.kill()
     patient["x"] = 2
@@ -76,11 +76,11 @@ class TestResuming:
 
     @pytest.fixture
     async def hasty(self, sdk: Sdk, target: str, cfg: Any) -> Any:
-        """The config by a client that does not wait long."""
+        """The config, opened by a client with a short timeout."""
         return await of(sdk.connect(target, timeout=0.3, author="bob").config(cfg.name))
 
     async def frozen(self, server: ServerProcess, sdk: Sdk, hasty: Any) -> lamina.UnavailableError:
-        """Commit to a frozen server: the request arrives, the answer does not come in time."""
+        """Commit to a frozen server: the request arrives, and the answer comes too late."""
         server.signal(signal.SIGSTOP)
         with pytest.raises(lamina.UnavailableError) as caught:
             await beside(sdk, hasty.commit, "once")
@@ -88,7 +88,9 @@ class TestResuming:
         return caught.value
 
     @pytest.mark.crossed
-    async def test_the_same_draft(self, server: ServerProcess, sdk: Sdk, hasty: Any, cfg: Any) -> None:
+    async def test_the_same_draft_resumes_the_commit(
+        self, server: ServerProcess, sdk: Sdk, hasty: Any, cfg: Any
+    ) -> None:
         hasty["x"] += 1
         error = await self.frozen(server, sdk, hasty)
         assert isinstance(error, lamina.DeadlineError)
@@ -98,7 +100,9 @@ class TestResuming:
         assert (hasty["x"], hasty.version, hasty.changes) == (2, 2, {})
         assert await versions_of(cfg) == [2, 1]
 
-    async def test_a_draft_that_went_on(self, server: ServerProcess, sdk: Sdk, hasty: Any, cfg: Any) -> None:
+    async def test_a_draft_that_was_changed_again_makes_a_second_version(
+        self, server: ServerProcess, sdk: Sdk, hasty: Any, cfg: Any
+    ) -> None:
         hasty["x"] += 1
         await self.frozen(server, sdk, hasty)
         hasty["x"] += 1
@@ -108,14 +112,16 @@ class TestResuming:
         assert (await of(cfg.at(2))) == {"x": 2}
         assert (await of(cfg.at(3))) == {"x": 3, "y": 1}
 
-    async def test_by_way_of_refresh(self, server: ServerProcess, sdk: Sdk, hasty: Any, cfg: Any) -> None:
+    async def test_refresh_resumes_the_commit(self, server: ServerProcess, sdk: Sdk, hasty: Any, cfg: Any) -> None:
         hasty["x"] += 1
         await self.frozen(server, sdk, hasty)
         await of(hasty.refresh())
         assert (hasty["x"], hasty.version, hasty.changes) == (2, 2, {})
 
     @pytest.mark.crossed
-    async def test_across_a_restart(self, server: ServerProcess, sdk: Sdk, hasty: Any, cfg: Any) -> None:
+    async def test_a_restart_does_not_double_the_commit(
+        self, server: ServerProcess, sdk: Sdk, hasty: Any, cfg: Any
+    ) -> None:
         hasty["x"] += 1
         await self.frozen(server, sdk, hasty)
         server.kill()
@@ -123,7 +129,7 @@ class TestResuming:
         assert (await of(hasty.commit("once"))).number == 2
         assert await versions_of(cfg) == [2, 1]
 
-    async def test_a_revert_and_a_fork(self, server: ServerProcess, sdk: Sdk, hasty: Any, cfg: Any) -> None:
+    async def test_revert_and_fork_are_resumed(self, server: ServerProcess, sdk: Sdk, hasty: Any, cfg: Any) -> None:
         for verb, arguments in ((hasty.revert, {"to": 0}), (hasty.fork, {"name": f"{cfg.name}/eu"})):
             server.signal(signal.SIGSTOP)
             with pytest.raises(lamina.UnavailableError):
@@ -133,7 +139,7 @@ class TestResuming:
         assert await versions_of(cfg) == [2, 1]
 
 
-async def test_a_lost_past(sdk: Sdk, tmp_path: Path) -> None:
+async def test_a_restored_backup_is_an_error_for_every_verb(sdk: Sdk, tmp_path: Path) -> None:
     """P10, P13: a database restored from an older backup is an explicit error, at once, everywhere."""
     with ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}") as server:
         client = sdk.connect(server.target)
@@ -148,12 +154,12 @@ async def test_a_lost_past(sdk: Sdk, tmp_path: Path) -> None:
         cfg["x"] = 2
         await of(cfg.commit())
     with ServerProcess(f"sqlite:///{tmp_path / 'old.db'}", "--listen", server.target):
-        await refused_as_shorter(client, cfg)
+        await check_a_shorter_past(client, cfg)
         stranger = await of(sdk.connect(server.target).config("app"))
         for number in (5, 6):
             stranger["x"] = number
             await of(stranger.commit())
-        await refused_as_another(cfg)
+        await check_another_past(cfg)
 
 
 async def test_a_watch_leaves_a_server_that_has_lost_its_database(
@@ -175,8 +181,8 @@ async def test_a_watch_leaves_a_server_that_has_lost_its_database(
     assert "is ahead of its head, version 0; asking again" in caplog.text
 
 
-async def refused_as_shorter(client: Any, cfg: Any) -> None:
-    """See what a client that has seen version 2 says to a head of version 1."""
+async def check_a_shorter_past(client: Any, cfg: Any) -> None:
+    """Assert that a client that has seen version 2 refuses a head at version 1."""
     cfg["x"] = 3
     for verb in (cfg.commit, cfg.refresh, lambda: client.config("app"), lambda: cfg.diff(1)):
         with pytest.raises(lamina.CursorError) as caught:
@@ -192,8 +198,8 @@ async def refused_as_shorter(client: Any, cfg: Any) -> None:
     assert cfg.changes.keys() == {"x"}
 
 
-async def refused_as_another(cfg: Any) -> None:
-    """See what it says once there is a version 2 again, but another one."""
+async def check_another_past(cfg: Any) -> None:
+    """Assert that it also refuses a head with another version 2."""
     cfg["y"] = 3
     for verb in (cfg.commit, cfg.refresh):
         with pytest.raises(lamina.CursorError) as caught:
@@ -213,7 +219,7 @@ cfg = client.config(sys.argv[2])
 what = sys.argv[3]
 
 def interrupt():
-    # More than once: the first may come before it waits.
+    # Several signals: the first may arrive before the call waits.
     while True:
         time.sleep(0.5)
         os.kill(os.getpid(), signal.SIGINT)
@@ -242,7 +248,7 @@ async def test_ctrl_c_ends_a_watch_and_a_call(server: ServerProcess, cfg: Any, w
 
 
 def interrupted(server: ServerProcess, arguments: list[str]) -> str:
-    """Run the child against a frozen server, and give what it says of its end."""
+    """Run the child against a frozen server, and return what it prints at its end."""
     program = [sys.executable, "-c", CHILD, *arguments]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None
@@ -272,7 +278,7 @@ def follow():
 idle = cfg.watch(after=0)
 assert next(idle).version == 1
 brief = cfg.watch(after=0, timeout=0.5)
-assert next(brief).version == 1  # so the thread that ends it is there, in the parent
+assert next(brief).version == 1  # so the parent has the thread that ends it
 threading.Thread(target=follow, daemon=True).start()
 seen.acquire()  # the watch waits, inside of gRPC
 for number in range(2, 7):
@@ -283,15 +289,15 @@ for number in range(2, 7):
         mine.commit(f"child {number}")
         with mine.watch(after=0) as own:
             assert next(own).version == 1
-        assert next(idle).version == 2  # one that was open, too
+        assert next(idle).version == 2  # a watch that was open before the fork works too
         idle.close()
         if number == 6:
-            assert [change.version for change in brief] == [2, 3, 4, 5, 6]  # and ends by its silence
+            assert [change.version for change in brief] == [2, 3, 4, 5, 6]  # and silence ends it
         os._exit(0)
     assert os.waitpid(child, 0)[1] == 0
     cfg.refresh()
     assert cfg["x"] == number
-    seen.acquire()  # the parent's watch goes on
+    seen.acquire()  # the parent's watch continues
 client.close()
 print("survived")
 """
@@ -300,7 +306,7 @@ print("survived")
 @pytest.mark.crossed
 @pytest.mark.parametrize("sdk", ["sync"], indirect=True)
 async def test_a_client_survives_a_fork(server: ServerProcess, cfg: Any) -> None:
-    """With a thread waiting in a watch: the child has a client of its own, the parent's goes on."""
+    """A thread waits in a watch during the fork. The child can use the client, and the parent's watch continues."""
     done = await asyncio.to_thread(
         subprocess.run,
         [sys.executable, "-c", FORKING, server.target, cfg.name],
@@ -312,7 +318,7 @@ async def test_a_client_survives_a_fork(server: ServerProcess, cfg: Any) -> None
     assert done.stdout == "survived\n", done.stderr
 
 
-def test_an_asyncio_client_in_another_loop(server: ServerProcess, config_name: str) -> None:
+def test_an_asyncio_client_can_be_used_in_several_loops(server: ServerProcess, config_name: str) -> None:
     client = lamina.aio.connect(server.target)
 
     async def use(number: int) -> None:
@@ -327,7 +333,7 @@ def test_an_asyncio_client_in_another_loop(server: ServerProcess, config_name: s
 
 @pytest.fixture(scope="module")
 def authority() -> trustme.CA:
-    """Whom both ends trust."""
+    """The authority that both ends trust."""
     return trustme.CA()
 
 
@@ -341,7 +347,9 @@ def private(authority: trustme.CA, tmp_path_factory: pytest.TempPathFactory) -> 
         yield process
 
 
-async def test_tls(sdk: Sdk, private: ServerProcess, authority: trustme.CA, tmp_path: Path) -> None:
+async def test_tls_with_files_and_bytes(
+    sdk: Sdk, private: ServerProcess, authority: trustme.CA, tmp_path: Path
+) -> None:
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     own = authority.issue_cert("client@example.org")
     chain, key = own.cert_chain_pems[0].bytes(), own.private_key_pem.bytes()
@@ -354,7 +362,9 @@ async def test_tls(sdk: Sdk, private: ServerProcess, authority: trustme.CA, tmp_
 
 
 @pytest.mark.parametrize("tls", [True, False])
-async def test_a_server_that_is_not_trusted_or_not_asked(sdk: Sdk, private: ServerProcess, *, tls: bool) -> None:
+async def test_a_client_without_the_right_tls_settings_does_not_connect(
+    sdk: Sdk, private: ServerProcess, *, tls: bool
+) -> None:
     client = sdk.connect(private.target, tls=tls, timeout=0.5)
     with pytest.raises(lamina.UnavailableError):
         await listed(client.configs())

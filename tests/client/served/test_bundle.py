@@ -1,4 +1,4 @@
-"""`lamina.open` and `lamina.bundle.export`: what a bundle says is what its server said, and damage is never silent."""
+"""`lamina.open` and `lamina.bundle.export`: a bundle answers as its server did, and every damage is an error."""
 
 import copy
 import inspect
@@ -61,7 +61,7 @@ def cfg(client: lamina.Client, config_name: str) -> lamina.Config:
     del cfg["null"]
     cfg["json"] = []
     cfg.commit("fewer")
-    cfg |= {f"large/{part}": f"{part}" * 300_000 for part in range(7)}  # comes in several messages
+    cfg |= {f"large/{part}": f"{part}" * 300_000 for part in range(7)}  # takes several messages
     cfg.commit("large")
     with lamina.connect(client.target, author="grace") as other:
         theirs = other.config(config_name)
@@ -69,7 +69,7 @@ def cfg(client: lamina.Client, config_name: str) -> lamina.Config:
         theirs.commit("it is needed")
     cfg.refresh()
     cfg.revert(to=2, message="back")
-    cfg["integer"] = 0  # what it was
+    cfg["integer"] = 0  # the same value as before
     cfg.commit("the last one")
     return cfg
 
@@ -80,7 +80,7 @@ def written(path: Path, data: bytes) -> Path:
 
 
 def check_same(bundle: Bundle, cfg: lamina.Config) -> None:
-    """See that every reading verb says the same of a file as of its server."""
+    """Assert that every reading verb gives the same from a file as from its server."""
     versions = range(cfg.version + 1)
     keys = sorted({key for number in versions for key in cfg.at(number)})
     assert (bundle.name, bundle.config, bundle.version, len(bundle)) == (cfg.name, cfg.name, cfg.version, len(cfg))
@@ -99,12 +99,12 @@ def check_same(bundle: Bundle, cfg: lamina.Config) -> None:
         for time in (version.time, version.time.astimezone()):
             assert bundle.at(time).version == cfg.at(time).version
     before = log[-1].time - timedelta(microseconds=1)
-    told = set()
+    progress = set()
     for verb in (bundle.at, cfg.at, bundle.diff, cfg.diff):
         with pytest.raises(lamina.NotFoundError, match="has no version at") as caught:
             verb(before)
-        told.add(str(caught.value))
-    assert len(told) == 1
+        progress.add(str(caught.value))
+    assert len(progress) == 1
     for key in [*keys, "never"]:
         for newest_first in (False, True):
             assert list(bundle.history(key, newest_first=newest_first)) == list(
@@ -116,24 +116,24 @@ def check_same(bundle: Bundle, cfg: lamina.Config) -> None:
     assert bundle.verify() == cfg.verify() == log[0]
 
 
-def test_every_verb_says_what_the_server_says(client: lamina.Client, cfg: lamina.Config, tmp_path: Path) -> None:
-    """On both databases; and of a fork, and of a fork of the empty map, whose version 1 changes nothing."""
+def test_every_verb_answers_as_the_server_does(client: lamina.Client, cfg: lamina.Config, tmp_path: Path) -> None:
+    """Also for a fork, and for a fork of the empty map, whose version 1 has no changes."""
     forks = [cfg.fork(f"{cfg.name}/eu", at=2), cfg.fork(f"{cfg.name}/us", at=0)]
     forks[1]["text"] = "json"
     forks[1]["json"] = ["text"]
     forks[1].commit()
-    told: list[int] = []
+    progress: list[int] = []
     for number, config in enumerate([cfg, *forks]):
         path = tmp_path / f"{number}.lamina"
-        version = export(config, path, advance=told.append)
+        version = export(config, path, advance=progress.append)
         assert (version, stat.S_IMODE(path.stat().st_mode)) == (next(config.log()), 0o600)
         with lamina.open(path) as bundle:
             check_same(bundle, config)
-    assert sum(told) == cfg.version + 1 + 2
+    assert sum(progress) == cfg.version + 1 + 2
     assert sorted(path.name for path in tmp_path.iterdir()) == ["0.lamina", "1.lamina", "2.lamina"]
 
 
-def test_what_is_not_there_fails_as_it_does_at_a_server(cfg: lamina.Config, tmp_path: Path) -> None:
+def test_errors_are_the_same_as_the_server_s(cfg: lamina.Config, tmp_path: Path) -> None:
     export(cfg, tmp_path / "app.lamina")
     with lamina.open(tmp_path / "app.lamina") as bundle:
         for config in (cfg, bundle):
@@ -166,8 +166,8 @@ def test_an_export_up_to_an_older_version(cfg: lamina.Config, tmp_path: Path) ->
     assert not (tmp_path / "none.lamina").exists()
 
 
-def test_a_long_past_is_read_page_by_page(tmp_path: Path) -> None:
-    """Some blocks, and some pages of a log and of a history."""
+def test_a_long_history_is_read_page_by_page(tmp_path: Path) -> None:
+    """There are several blocks, and several pages of a log and of a history."""
     commits: list[dict[str, Any]] = [{f"k{key}": 0 for key in range(20)}]
     commits += [{f"k{number % 20}": number, "n": number} for number in range(1, 1_500)]
     data = packed(history(commits))
@@ -190,8 +190,8 @@ def test_a_long_past_is_read_page_by_page(tmp_path: Path) -> None:
         assert bundle.verify().number == 1_500
 
 
-def test_memory_holds_no_value_of_the_past(tmp_path: Path) -> None:
-    """A hundred versions of 200 KB, and one of them at a time."""
+def test_old_values_are_not_held_in_memory(tmp_path: Path) -> None:
+    """There are a hundred versions of 200 KB, and memory holds one of them at a time."""
     past = history([{"x": random.Random(number).randbytes(200_000)} for number in range(100)])
     written(tmp_path / "app.lamina", packed(past))
     del past
@@ -209,7 +209,7 @@ def test_memory_holds_no_value_of_the_past(tmp_path: Path) -> None:
 
 @pytest.fixture
 def bundle(tmp_path: Path) -> Iterator[Bundle]:
-    """Version 3 of three: {"x": 28}, having been {"x": 27, "y": 450}."""
+    """A bundle at version 3, {"x": 28}; version 1 was {"x": 27, "y": 450}."""
     with lamina.open(written(tmp_path / "app.lamina", packed(history(COMMITS)))) as bundle:
         yield bundle
 
@@ -225,13 +225,13 @@ def test_a_bundle_has_the_reading_verbs_of_a_config() -> None:
 
 
 @pytest.mark.parametrize("name", ["commit", "edit", "revert", "fork", "refresh", "watch", "transact", "changes"])
-def test_whatever_takes_a_server_says_so(bundle: Bundle, name: str) -> None:
+def test_verbs_that_need_a_server_are_refused(bundle: Bundle, name: str) -> None:
     with pytest.raises(AttributeError, match=f"read-only, and has no {name}"):
         getattr(bundle, name)
     assert not hasattr(bundle, name)
 
 
-def test_it_cannot_be_written(bundle: Any) -> None:
+def test_a_bundle_is_read_only(bundle: Any) -> None:
     with pytest.raises(TypeError, match="read-only"):
         bundle["x"] = 29
     with pytest.raises(TypeError, match="read-only"):
@@ -242,13 +242,13 @@ def test_it_cannot_be_written(bundle: Any) -> None:
     assert repr(bundle) == "<Bundle 'shop/prod' version 3, 1 key>"
 
 
-def test_it_pickles_and_copies_as_its_snapshot(bundle: Bundle) -> None:
+def test_pickles_and_copies_are_snapshots(bundle: Bundle) -> None:
     for copied in (pickle.loads(pickle.dumps(bundle)), copy.copy(bundle), copy.deepcopy(bundle)):
         assert type(copied) is lamina.Snapshot
         assert (copied, copied.version, copied.origin("x")) == (bundle, 3, 2)
 
 
-def test_what_was_read_outlives_the_file(bundle: Bundle) -> None:
+def test_snapshots_stay_after_the_file_is_closed(bundle: Bundle) -> None:
     past = bundle.at(1)
     bundle.close()
     assert (bundle["x"], past["y"]) == (28, 450)
@@ -256,7 +256,7 @@ def test_what_was_read_outlives_the_file(bundle: Bundle) -> None:
         bundle.at(2)
 
 
-def test_threads_and_forked_children_share_it(tmp_path: Path) -> None:
+def test_threads_and_forked_children_can_share_a_bundle(tmp_path: Path) -> None:
     commits: list[dict[str, Any]] = [{"x": number} for number in range(1, 1_001)]
     with lamina.open(written(tmp_path / "app.lamina", packed(history(commits)))) as bundle:
         wrong: list[int] = []
@@ -280,8 +280,8 @@ def test_threads_and_forked_children_share_it(tmp_path: Path) -> None:
 # --- damage ---------------------------------------------------------------------------------------
 
 
-def said(path: Path) -> str:
-    """Give everything that a bundle says, or how it is refused."""
+def answers(path: Path) -> str:
+    """Return everything that a bundle answers, or the error that refuses it."""
     try:
         with lamina.open(path) as bundle:
             verified = bundle.verify()
@@ -293,23 +293,23 @@ def said(path: Path) -> str:
 
 
 def test_no_changed_bit_changes_an_answer(tmp_path: Path) -> None:
-    """Each byte of the file counts, or (some of gzip's header) means nothing."""
+    """Every bit counts, except for a few in gzip's headers, which mean nothing."""
     data = packed(history(COMMITS))
     path = tmp_path / "app.lamina"
-    whole, unnoticed = said(written(path, data)), 0
+    whole, unnoticed = answers(written(path, data)), 0
     mark = blocks(data)[0].offset
     for place, bit in product(range(len(data)), (0, 5)):
         changed = bytearray(data)
         changed[place] ^= 1 << bit
-        found = said(written(path, bytes(changed)))
+        found = answers(written(path, bytes(changed)))
         if found == whole:
             unnoticed += 1
-        else:  # in its first bytes, which say that it is a bundle, it is none any more
+        else:  # a change in the first bytes makes it no bundle
             assert found.startswith("version ") or (place < mark and "bundle" in found)
-    assert unnoticed < 8 * 2 * 3  # the time and the system of each member's header, in which there is nothing to be had
+    assert unnoticed < 8 * 2 * 3  # the fields for time and system in each member's header
 
 
-def test_no_beginning_of_a_bundle_is_one(tmp_path: Path) -> None:
+def test_a_truncated_bundle_is_refused(tmp_path: Path) -> None:
     data = packed(history(COMMITS))
     for size in range(len(data)):
         with pytest.raises((lamina.DataLossError, lamina.InvalidError)):
@@ -320,7 +320,7 @@ def test_no_beginning_of_a_bundle_is_one(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("where", [0.01, 0.5, 0.9])
 def test_the_first_lost_version_is_named(tmp_path: Path, where: float) -> None:
-    """Within a block of hundreds: by the hashes of what can still be unpacked."""
+    """The block holds hundreds of versions; the hashes of those that can still be unpacked show the first lost one."""
     versions = history([{"x": f"{number} " * 20, "n": number} for number in range(900)])
     data = bytearray(packed(versions))
     block = blocks(bytes(data))[1]
@@ -330,7 +330,7 @@ def test_the_first_lost_version_is_named(tmp_path: Path, where: float) -> None:
         lamina.open(written(tmp_path / "app.lamina", bytes(data)))
     named = int(str(lost.value).split()[1])
     assert first <= named <= last
-    # What comes before can be read as it was, and that one cannot.
+    # The versions before it can still be read, and it cannot.
     readable: list[pb.VersionChanges] = []
     with pytest.raises(framing.DamagedError):
         for each in framing.blocks(io.BytesIO(data)):
@@ -339,14 +339,14 @@ def test_the_first_lost_version_is_named(tmp_path: Path, where: float) -> None:
     assert readable[named - 1 : named] != versions[named - 1 : named]
 
 
-def test_a_cut_off_file_names_what_is_missing(tmp_path: Path) -> None:
+def test_a_truncated_file_names_the_missing_version(tmp_path: Path) -> None:
     data = packed(history(COMMITS))
     path = written(tmp_path / "app.lamina", data[: blocks(data)[-1].offset])
     with pytest.raises(lamina.DataLossError, match=r"^version 4 of shop/prod .*app\.lamina: the file was cut off$"):
         lamina.open(path)
 
 
-def test_a_file_that_changes_while_it_is_open(tmp_path: Path) -> None:
+def test_a_file_that_changes_while_it_is_open_is_an_error(tmp_path: Path) -> None:
     data = packed(history([{"x": number} for number in range(2_000)]))
     path = written(tmp_path / "app.lamina", data)
     with lamina.open(path) as bundle:
@@ -359,7 +359,7 @@ def test_a_file_that_changes_while_it_is_open(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("name", TAMPERINGS)
 def test_tampering_is_found_by_the_hashes(tmp_path: Path, name: str) -> None:
-    """P5: version 2 was changed, and all checksums made right again."""
+    """P5: version 2 was changed, and all checksums were corrected."""
     versions = history(COMMITS)
     TAMPERINGS[name](versions)
     with lamina.open(written(tmp_path / "app.lamina", packed(versions))) as bundle:
@@ -368,7 +368,7 @@ def test_tampering_is_found_by_the_hashes(tmp_path: Path, name: str) -> None:
         assert lost.value.reason == "HASH_MISMATCH"
 
 
-def test_a_version_left_out_or_an_end_of_another_past(tmp_path: Path) -> None:
+def test_a_missing_version_or_an_end_of_another_past_is_an_error(tmp_path: Path) -> None:
     versions, other = history(COMMITS), history([*COMMITS[:2], {"y": 451}])
     path = tmp_path / "app.lamina"
     for data, lost in (
@@ -381,7 +381,7 @@ def test_a_version_left_out_or_an_end_of_another_past(tmp_path: Path) -> None:
     ):
         with pytest.raises(lamina.DataLossError, match=f"version {lost} of {CONFIG}"):
             lamina.open(written(path, data))
-    # Who knows no hash of it cannot tell another past, if all of its hashes are right.
+    # Another past with correct hashes can only be noticed by someone who knows one of its hashes.
     versions[1].version.author = "eve"
     with lamina.open(written(path, packed(hashed(versions)))) as bundle:
         assert bundle.verify().hash != history(COMMITS)[-1].version.hash.hex()
@@ -390,7 +390,7 @@ def test_a_version_left_out_or_an_end_of_another_past(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("seconds", "nanos"), [(253_402_300_800, 0), (-62_135_596_801, 0), (2**62, 0), (0, 10**9), (0, -1)]
 )
-def test_a_time_that_no_calendar_has(tmp_path: Path, seconds: int, nanos: int) -> None:
+def test_a_time_outside_the_calendar_is_an_error(tmp_path: Path, seconds: int, nanos: int) -> None:
     versions = history(COMMITS)
     versions[1].version.commit_time.seconds, versions[1].version.commit_time.nanos = seconds, nanos
     with pytest.raises(lamina.DataLossError, match=f"version 2 of {CONFIG} .* a time that cannot be"):
@@ -398,12 +398,12 @@ def test_a_time_that_no_calendar_has(tmp_path: Path, seconds: int, nanos: int) -
 
 
 @pytest.mark.parametrize("data", [b"", b"x = 27\n", b"\x1f\x8b", b"PK\x03\x04" * 100])
-def test_a_file_that_is_none(tmp_path: Path, data: bytes) -> None:
+def test_a_file_that_is_no_bundle_is_refused(tmp_path: Path, data: bytes) -> None:
     with pytest.raises(lamina.InvalidError, match="no bundle"):
         lamina.open(written(tmp_path / "app.lamina", data))
 
 
-def test_a_later_format_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_newer_format_asks_for_an_upgrade(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(framing, "_FORMAT", b"2")
     data = packed(history(COMMITS))
     monkeypatch.undo()
@@ -413,8 +413,8 @@ def test_a_later_format_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch)
         lamina.open(tmp_path / "none.lamina")
 
 
-def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """What unpacks to more than any version is not unpacked."""
+def test_a_decompression_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A block that would unpack to more than any version is not unpacked."""
     data = packed(history([{"x": 1}, {"x": "0" * 1_000_000}]))
     assert len(data) < 10_000
     monkeypatch.setattr(framing, "BLOCK_LIMIT_BYTES", 500_000)
@@ -423,7 +423,7 @@ def test_a_bomb_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> N
 
 
 def test_a_damaged_database_leaves_no_file(tmp_path: Path) -> None:
-    """An export believes no server, and whatever was there under its name stays."""
+    """An export verifies what the server sends, and an existing file of that name stays."""
     server = ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}")
     with server, lamina.connect(server.target) as client:
         cfg = client.config("app", create=True)
@@ -445,7 +445,7 @@ def test_a_damaged_database_leaves_no_file(tmp_path: Path) -> None:
 
 
 def test_only_a_regular_file_is_replaced(cfg: lamina.Config, tmp_path: Path) -> None:
-    """A pipe, a device and an open descriptor get the bundle as a stream, and stay what they are."""
+    """A pipe, a device and an open descriptor receive the bundle as a stream, and are not replaced."""
     export(cfg, whole := tmp_path / "whole.lamina")
     pipe, link = tmp_path / "pipe", tmp_path / "link"
     os.mkfifo(pipe)
@@ -479,7 +479,7 @@ def test_a_file_that_is_replaced_keeps_its_owner_and_mode(cfg: lamina.Config, tm
     export(cfg, path)
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     path.chmod(0o640)
-    if os.geteuid() == 0:  # nobody else can give a file away
+    if os.geteuid() == 0:  # only root can change a file's owner
         os.chown(path, 1234, 5678)
     before = path.stat()
     export(cfg, path)

@@ -1,4 +1,4 @@
-"""Last-known-good files: one whole version each, whatever becomes of who writes, and never an older one."""
+"""Last-known-good files: each holds one whole version, even if a writer dies, and never goes back to an older one."""
 
 import fcntl
 import json
@@ -36,7 +36,7 @@ POSIX = os.name == "posix"
 
 
 def entries(number: int, config: str = "app", past: str = "a", keys: int = 3, **header: Any) -> Entries:
-    """Make a version, all of whose values say which one it is."""
+    """Make a version in which every value is the version's number."""
     found = {
         f"key-{each}": pb.Entry(key=f"key-{each}", value=dump(encode(number, key="")), origin_version=1)
         for each in range(keys)
@@ -66,7 +66,7 @@ def only_file(folder: Path) -> Path:
 
 
 def loaded(cache: Cache, config: str = "app") -> int:
-    """Give the number of the version that a file holds, which is whole; 0 if there is none."""
+    """Return the number of the version in the file, and assert that it is whole; 0 if there is none."""
     kept = cache.load(config)
     if kept is None:
         return 0
@@ -75,7 +75,7 @@ def loaded(cache: Cache, config: str = "app") -> int:
     return number
 
 
-def test_all_comes_back(cache: Cache) -> None:
+def test_a_file_keeps_every_field_of_a_version(cache: Cache) -> None:
     written = entries(
         7,
         author_verified=True,
@@ -96,7 +96,7 @@ def test_all_comes_back(cache: Cache) -> None:
 
 
 @pytest.mark.skipif(not POSIX, reason="no such modes")
-def test_it_is_for_its_owner_alone(cache: Cache, tmp_path: Path) -> None:
+def test_only_the_owner_can_read_a_file(cache: Cache, tmp_path: Path) -> None:
     cache.keep(entries(1), NOW)
     file = only_file(tmp_path)
     assert (stat.S_IMODE(file.stat().st_mode), stat.S_IMODE(file.parent.stat().st_mode)) == (0o600, 0o700)
@@ -108,7 +108,7 @@ def test_it_is_for_its_owner_alone(cache: Cache, tmp_path: Path) -> None:
 
 
 @pytest.mark.skipif(not POSIX, reason="no such modes")
-def test_one_that_others_could_write_is_not_believed(
+def test_a_file_that_others_can_write_is_ignored(
     cache: Cache, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     cache.keep(entries(1), NOW)
@@ -119,8 +119,8 @@ def test_one_that_others_could_write_is_not_believed(
     assert loaded(cache) == 1
 
 
-def test_it_says_what_it_is(cache: Cache, tmp_path: Path) -> None:
-    """Its first line can be read by anybody; its name tells configs, and servers, apart."""
+def test_a_file_names_its_config_and_server(cache: Cache, tmp_path: Path) -> None:
+    """The first line names the config and the server. Each config of each server has its own file."""
     for config in ("shop/prod", "shop%2Fprod", "é" * 120):
         cache.keep(entries(1, config), NOW)
     Cache(str(tmp_path / "cache"), "dns:///elsewhere:7440").keep(entries(1, "shop/prod"), NOW)
@@ -137,7 +137,7 @@ def test_it_says_what_it_is(cache: Cache, tmp_path: Path) -> None:
 
 
 def damages(content: bytes) -> Iterator[bytes]:
-    """Cut a file off, and turn bits of it."""
+    """Yield truncated copies of a file, and copies with one flipped bit."""
     dice = random.Random(7)
     yield b""
     yield from (content[: dice.randrange(len(content))] for _ in range(50))
@@ -148,8 +148,8 @@ def damages(content: bytes) -> Iterator[bytes]:
         yield bytes(turned)
 
 
-def test_a_damaged_one_is_none(cache: Cache, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Not one turned bit is believed; and what is damaged is in nobody's way."""
+def test_a_damaged_file_is_ignored_and_replaced(cache: Cache, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A single flipped bit is noticed, and the next version replaces the file."""
     cache.keep(entries(300), NOW)
     file = only_file(tmp_path)
     content = file.read_bytes()
@@ -164,8 +164,8 @@ def test_a_damaged_one_is_none(cache: Cache, tmp_path: Path, caplog: pytest.LogC
 
 
 @pytest.mark.parametrize("label", [b"", b"[]", b"null", b"7", b'{"version": "x"}', b'{"version": 900}', b"{}"])
-def test_another_label(cache: Cache, tmp_path: Path, label: bytes) -> None:
-    """As of a format that is still to come, or of another program's file."""
+def test_a_file_with_an_unknown_label_is_ignored(cache: Cache, tmp_path: Path, label: bytes) -> None:
+    """It may be of a later format, or another program's file."""
     cache.keep(entries(1), NOW)
     only_file(tmp_path).write_bytes(label + b"\n")
     assert loaded(cache) == 0
@@ -173,7 +173,7 @@ def test_another_label(cache: Cache, tmp_path: Path, label: bytes) -> None:
     assert loaded(cache) == 1
 
 
-def test_a_file_of_another_config_is_not_believed(cache: Cache, tmp_path: Path) -> None:
+def test_a_file_of_another_config_is_ignored(cache: Cache, tmp_path: Path) -> None:
     cache.keep(entries(1), NOW)
     file = only_file(tmp_path)
     cache.keep(entries(2, "other"), NOW)
@@ -182,7 +182,7 @@ def test_a_file_of_another_config_is_not_believed(cache: Cache, tmp_path: Path) 
     assert loaded(cache) == 0
 
 
-def test_it_never_goes_backward(cache: Cache) -> None:
+def test_a_file_never_goes_back_to_an_older_version(cache: Cache) -> None:
     """P18."""
     cache.keep(entries(9), NOW)
     cache.keep(entries(8), NOW + 1)
@@ -195,8 +195,8 @@ def test_it_never_goes_backward(cache: Cache) -> None:
     assert loaded(cache) == 9
 
 
-def test_a_past_that_is_gone(cache: Cache) -> None:
-    """A backup was restored: once nobody confirms the later version any more, the older one is the head."""
+def test_a_restored_backup_replaces_the_file_after_a_while(cache: Cache) -> None:
+    """After a restored backup, the older version is the head when no client has confirmed the later one for long."""
     cache.keep(entries(9), NOW)
     cache.keep(entries(5, past="b"), NOW + FORSAKEN_SECONDS)
     assert loaded(cache) == 5
@@ -209,8 +209,8 @@ def test_a_past_that_is_gone(cache: Cache) -> None:
 
 
 @pytest.mark.skipif(not POSIX, reason="no such locks")
-def test_who_waited_for_another_looks_again(cache: Cache, tmp_path: Path) -> None:
-    """P18: of two that write at once, the one that comes second finds what the first one wrote."""
+def test_a_writer_that_waited_reads_the_file_again(cache: Cache, tmp_path: Path) -> None:
+    """P18: if two write at once, the second one reads what the first one wrote."""
     folder = tmp_path / "cache"
     cache.keep(entries(7), NOW)
     file = only_file(tmp_path)
@@ -227,8 +227,8 @@ def test_who_waited_for_another_looks_again(cache: Cache, tmp_path: Path) -> Non
     assert loaded(cache) == 9
 
 
-def test_what_is_still_the_head_is_kept_again(cache: Cache) -> None:
-    """A quiet config's file says when that was known last, but not with each message that says so."""
+def test_a_confirmed_head_is_written_again_after_a_while(cache: Cache) -> None:
+    """The file of a quiet config records when the head was last confirmed, but not with each message."""
     now = 100.0
     tracker = HeadTracker(Session(10.0, clock=lambda: now), entries(1))
     keeping = CacheWriter(cache)
@@ -248,7 +248,7 @@ VERSIONS = 60
 
 
 def write(folder: Path, seed: int, ready: Connection) -> None:
-    """Write versions in an order of one's own, again and again."""
+    """Write versions in a random order, again and again."""
     cache, dice = Cache(str(folder), TARGET), random.Random(seed)
     ready.send(None)
     for newest in range(1, VERSIONS + 1):
@@ -257,8 +257,8 @@ def write(folder: Path, seed: int, ready: Connection) -> None:
 
 
 @pytest.mark.parametrize("killed", [False, True])
-def test_many_processes_share_one(tmp_path: Path, *, killed: bool) -> None:
-    """P18: whoever reads meanwhile finds a whole version, and never an older one than before; also as writers die."""
+def test_many_processes_can_share_one_file(tmp_path: Path, *, killed: bool) -> None:
+    """P18: each read finds a whole version, and never an older one than the read before; also when writers die."""
     cache = Cache(str(tmp_path / "cache"), TARGET)
     spawn = multiprocessing.get_context("spawn")
     pipes = [spawn.Pipe(duplex=False) for _ in range(2)]
@@ -282,8 +282,8 @@ def test_many_processes_share_one(tmp_path: Path, *, killed: bool) -> None:
     assert len(set(seen)) > 3, "too few were seen to show anything"
 
 
-def test_what_cannot_be_written_is_told(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """Once, not with each version; and what is followed goes on."""
+def test_a_file_that_cannot_be_written_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It is logged once, not with each version, and the live goes on."""
     (tmp_path / "cache").write_text("in the way")
     with testing.server() as server:
         server.set("app", {"x": 0})
@@ -293,11 +293,11 @@ def test_what_cannot_be_written_is_told(tmp_path: Path, caplog: pytest.LogCaptur
             version = server.set("app", {"x": number})
             live.wait(version, SECONDS)
         client.close()
-    [told] = [record for record in caplog.records if record.levelno >= logging.WARNING]
-    assert told.message.startswith("app: its last-known-good file cannot be written: FileExistsError")
+    [warning] = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert warning.message.startswith("app: its last-known-good file cannot be written: FileExistsError")
 
 
-def test_a_client_that_keeps_nothing_has_no_thread_for_it(tmp_path: Path) -> None:
+def test_a_client_without_files_has_no_thread_for_them(tmp_path: Path) -> None:
     def names() -> set[str]:
         return {thread.name for thread in threading.enumerate()}
 
@@ -314,6 +314,6 @@ def test_a_client_that_keeps_nothing_has_no_thread_for_it(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("wrong", [7, ["x"], b"\xff"])
-def test_a_folder_is_a_path(wrong: Any) -> None:
+def test_cache_dir_must_be_a_path(wrong: Any) -> None:
     with pytest.raises((TypeError, lamina.InvalidError)):
         lamina.connect(cache_dir=wrong)

@@ -1,4 +1,4 @@
-"""The SDK through real sockets, each test with both clients: what a user is told, sentence by sentence."""
+"""The SDK over real sockets, with both clients: what the documentation promises, sentence by sentence."""
 
 import pickle
 from datetime import UTC, datetime, timedelta
@@ -21,18 +21,18 @@ async def cfg(client: Any, config_name: str) -> Any:
 
 @pytest.fixture
 async def other(sdk: Sdk, target: str, cfg: Any) -> Any:
-    """The same config as somebody else has it open."""
+    """The same config, opened by another client."""
     return await of(sdk.connect(target, author="bob").config(cfg.name))
 
 
 class TestOpening:
-    async def test_a_config_that_is_not_there(self, client: Any, config_name: str) -> None:
+    async def test_a_missing_config_is_an_error(self, client: Any, config_name: str) -> None:
         with pytest.raises(lamina.NotFoundError, match=config_name) as caught:
             await of(client.config(config_name))
         assert caught.value.reason == "CONFIG_NOT_FOUND"
         assert isinstance(caught.value, LookupError)
 
-    async def test_create(self, client: Any, config_name: str) -> None:
+    async def test_a_created_config_exists_with_its_first_key(self, client: Any, config_name: str) -> None:
         made = await of(client.config(config_name, create=True))
         assert (made.version, dict(made), made.name) == (0, {}, config_name)
         assert (await of(made.at(0))) == {}
@@ -43,7 +43,7 @@ class TestOpening:
         assert (await of(made.commit())).number == 1
         assert (await of(client.config(config_name, create=True)))["x"] == 1
 
-    async def test_two_who_create_the_same_are_merged(self, sdk: Sdk, target: str, config_name: str) -> None:
+    async def test_two_clients_can_create_the_same_config(self, sdk: Sdk, target: str, config_name: str) -> None:
         one, two = [await of(sdk.connect(target).config(config_name, create=True)) for _ in range(2)]
         one["x"], two["y"] = 1, 2
         await of(one.commit())
@@ -51,12 +51,12 @@ class TestOpening:
         assert two == {"x": 1, "y": 2}
 
     @pytest.mark.parametrize("name", ["", "/x", "a//b", "a b", "ü", "x" * 256])
-    async def test_a_bad_name(self, client: Any, name: str) -> None:
+    async def test_a_bad_name_is_refused(self, client: Any, name: str) -> None:
         with pytest.raises(lamina.InvalidError) as caught:
             await of(client.config(name))
         assert caught.value.reason == "BAD_CONFIG_NAME"
 
-    async def test_configs(self, client: Any, config_name: str) -> None:
+    async def test_configs_are_listed_by_prefix(self, client: Any, config_name: str) -> None:
         for suffix in ("b", "a"):
             made = await of(client.config(f"{config_name}/{suffix}", create=True))
             made["x"] = 1
@@ -70,30 +70,30 @@ class TestOpening:
         assert found[0].created < version.time
         assert await listed(client.configs(f"{config_name}/nothing")) == []
 
-    async def test_two_configs_share_nothing(self, client: Any, cfg: Any) -> None:
+    async def test_the_same_config_opened_twice_has_two_drafts(self, client: Any, cfg: Any) -> None:
         again = await of(client.config(cfg.name))
         again["x"] = 1
         assert cfg.changes == {}
         assert cfg["x"] == 27
 
-    async def test_a_closed_client(self, client: Any, cfg: Any) -> None:
+    async def test_a_closed_client_refuses_verbs(self, client: Any, cfg: Any) -> None:
         await of(client.close())
         cfg["x"] = 1
         with pytest.raises(lamina.InvalidError, match="closed"):
             await of(cfg.commit())
         await of(client.close())
 
-    async def test_as_a_context(self, sdk: Sdk, target: str) -> None:
+    async def test_a_client_is_a_context_manager(self, sdk: Sdk, target: str) -> None:
         async with entered(sdk.connect(target)) as client:
             await listed(client.configs())
         with pytest.raises(lamina.InvalidError, match="closed"):
             await listed(client.configs())
 
-    async def test_a_first_address_that_is_down(self, sdk: Sdk, target: str, cfg: Any) -> None:
+    async def test_the_second_address_is_used_if_the_first_is_down(self, sdk: Sdk, target: str, cfg: Any) -> None:
         client = sdk.connect(f"127.0.0.1:1,{target}")
         assert (await of(client.config(cfg.name)))["x"] == 27
 
-    async def test_nobody_there(self, sdk: Sdk) -> None:
+    async def test_without_a_server_it_is_a_deadline_error(self, sdk: Sdk) -> None:
         client = sdk.connect("127.0.0.1:1", timeout=0.2)
         with pytest.raises(lamina.DeadlineError, match=r"within 0.2 s.*refused") as caught:
             await of(client.config("x"))
@@ -117,7 +117,7 @@ VALUES: dict[str, Any] = {
 
 class TestValues:
     @pytest.mark.crossed
-    async def test_every_kind_comes_back(self, client: Any, config_name: str) -> None:
+    async def test_a_value_of_every_kind_is_read_as_it_was_written(self, client: Any, config_name: str) -> None:
         made = await of(client.config(config_name, create=True))
         made |= VALUES
         await of(made.commit())
@@ -128,7 +128,7 @@ class TestValues:
         }
         assert found["dict"] == VALUES["dict"]
         assert found == VALUES
-        # The server's canonical form is this client's: the same values again are no change.
+        # The server and the client have the same canonical form, so the same values are no change.
         found |= VALUES
         assert found.changes == {}
         assert type(found.to_dict()["dict"]["b"]) is dict
@@ -138,7 +138,7 @@ class TestValues:
             cfg["x"] = value
             assert (await of(cfg.commit())).number == number
 
-    async def test_in_place_operators(self, cfg: Any) -> None:
+    async def test_in_place_operators_change_a_value(self, cfg: Any) -> None:
         cfg["hosts"] = ["h1"]
         await of(cfg.commit())
         cfg["hosts"] += ["h2"]
@@ -146,7 +146,7 @@ class TestValues:
         await of(cfg.commit())
         assert (await of(cfg.at(3))) == {"hosts": ["h1", "h2"], "x": 28, "y": 450}
 
-    async def test_a_value_beyond_the_server_s_limit(self, cfg: Any) -> None:
+    async def test_a_value_above_the_server_s_limit_is_refused(self, cfg: Any) -> None:
         cfg["big"] = "x" * (1 << 20 | 1)
         with pytest.raises(lamina.LimitError) as caught:
             await of(cfg.commit())
@@ -157,7 +157,7 @@ class TestValues:
 
 
 class TestCommit:
-    async def test_the_version(self, cfg: Any) -> None:
+    async def test_commit_returns_the_version(self, cfg: Any) -> None:
         before = datetime.now(UTC)
         cfg["x"] = 28
         version = await of(cfg.commit("raise x"))
@@ -170,14 +170,14 @@ class TestCommit:
         assert [None, None, "third"][version] == "third"
         assert cfg.version == 2
 
-    async def test_an_author_of_any_letters(self, sdk: Sdk, target: str, cfg: Any) -> None:
+    async def test_an_author_may_have_any_letters(self, sdk: Sdk, target: str, cfg: Any) -> None:
         author = "Zoë 50% <zoë@example.org>"
         found = await of(sdk.connect(target, author=author).config(cfg.name))
         found["x"] = 1
         assert (await of(found.commit())).author == author
 
     @pytest.mark.crossed
-    async def test_others_changes_are_merged_and_seen(self, cfg: Any, other: Any) -> None:
+    async def test_changes_of_others_are_merged_and_shown(self, cfg: Any, other: Any) -> None:
         other["z"] = 1
         del other["y"]
         await of(other.commit())
@@ -188,14 +188,14 @@ class TestCommit:
         assert (cfg.version, cfg.changes) == (3, {})
         assert {key: cfg.origin(key) for key in cfg} == {"x": 3, "z": 2}
 
-    async def test_the_same_change_by_another_is_none(self, cfg: Any, other: Any) -> None:
+    async def test_the_same_change_by_two_clients_is_one_version(self, cfg: Any, other: Any) -> None:
         for one in (cfg, other):
             one["x"] = 28
         first, second = await of(other.commit()), await of(cfg.commit())
         assert first == second
         assert cfg.version == 2
 
-    async def test_nothing_changed(self, cfg: Any, other: Any) -> None:
+    async def test_a_commit_without_changes_moves_to_the_head(self, cfg: Any, other: Any) -> None:
         assert (await of(cfg.commit())).number == 1
         other["x"] = 28
         version = await of(other.commit())
@@ -203,7 +203,7 @@ class TestCommit:
         assert cfg["x"] == 28
 
     @pytest.mark.crossed
-    async def test_a_conflict(self, cfg: Any, other: Any) -> None:
+    async def test_a_conflict_names_both_sides(self, cfg: Any, other: Any) -> None:
         other["x"] = 30
         del other["y"]
         await of(other.commit())
@@ -221,7 +221,7 @@ class TestCommit:
         assert (cfg.version, len(cfg.changes)) == (1, 3)
 
     @pytest.mark.crossed
-    async def test_what_was_read_must_not_have_changed(self, cfg: Any, other: Any) -> None:
+    async def test_a_key_that_was_read_and_changed_conflicts_if_others_changed_it(self, cfg: Any, other: Any) -> None:
         for one in (cfg, other):
             one["x"] += 1
         await of(other.commit())
@@ -232,7 +232,7 @@ class TestCommit:
         assert (await of(cfg.commit())).number == 3
         assert cfg["x"] == 29
 
-    async def test_what_was_read_but_not_changed_may_have_changed(self, cfg: Any, other: Any) -> None:
+    async def test_a_key_that_was_only_read_does_not_conflict(self, cfg: Any, other: Any) -> None:
         assert cfg["y"] == 450
         cfg["x"] = 28
         other["y"] = 451
@@ -240,7 +240,7 @@ class TestCommit:
         assert (await of(cfg.commit())).number == 3
 
     @pytest.mark.crossed
-    async def test_without_merging(self, cfg: Any, other: Any) -> None:
+    async def test_a_commit_without_merging_requires_its_base(self, cfg: Any, other: Any) -> None:
         other["z"] = 1
         await of(other.commit())
         cfg["x"] = 28
@@ -250,7 +250,7 @@ class TestCommit:
         await of(cfg.refresh())
         assert (await of(cfg.commit(merge=False))).number == 3
 
-    async def test_dry_run(self, cfg: Any, other: Any) -> None:
+    async def test_a_dry_run_checks_and_does_not_commit(self, cfg: Any, other: Any) -> None:
         cfg["x"] = 28
         version = await of(cfg.commit("try", dry_run=True))
         assert (version.number, version.hash) == (0, "")
@@ -261,8 +261,8 @@ class TestCommit:
         with pytest.raises(lamina.ConflictError):
             await of(cfg.commit(dry_run=True))
 
-    async def test_conflicts_of_large_values_and_of_many_keys(self, cfg: Any, other: Any) -> None:
-        """More than a trailer holds: the client reads the rest."""
+    async def test_conflicts_may_have_large_values_and_many_keys(self, cfg: Any, other: Any) -> None:
+        """There are more than a trailer can hold, so the client reads the rest."""
         keys = [f"k{number:03}" for number in range(300)]
         cfg |= dict.fromkeys(keys, "old" * 200)
         await of(cfg.commit())
@@ -285,7 +285,7 @@ class TestCommit:
 
 
 class TestRefresh:
-    async def test_it_keeps_the_draft_and_rebases_it(self, cfg: Any, other: Any) -> None:
+    async def test_refresh_keeps_the_changes_on_the_new_head(self, cfg: Any, other: Any) -> None:
         other["z"] = 1
         await of(other.commit())
         cfg["x"] = 28
@@ -300,7 +300,7 @@ class TestRefresh:
             (lambda one: one.theirs if one.key == "x" else one.yours + 1, 30, 452),
         ],
     )
-    async def test_resolving(self, cfg: Any, other: Any, resolve: Any, x: Any, y: Any) -> None:
+    async def test_refresh_resolves_conflicts(self, cfg: Any, other: Any, resolve: Any, x: Any, y: Any) -> None:
         other["x"] = 30
         del other["y"]
         await of(other.commit())
@@ -313,7 +313,7 @@ class TestRefresh:
         assert (cfg.version, cfg["x"], cfg.get("y", lamina.MISSING), cfg["z"]) == (2, x, y, 1)
         assert (await of(cfg.commit())).number == 3
 
-    async def test_discard_stays_where_it_is(self, cfg: Any, other: Any) -> None:
+    async def test_discard_keeps_the_version(self, cfg: Any, other: Any) -> None:
         other["x"] = 30
         await of(other.commit())
         cfg["x"] = 28
@@ -322,7 +322,7 @@ class TestRefresh:
         await of(cfg.refresh())
         assert (cfg.version, cfg["x"]) == (2, 30)
 
-    async def test_edit(self, cfg: Any, other: Any) -> None:
+    async def test_edit_begins_at_the_head_and_commits(self, cfg: Any, other: Any) -> None:
         other["y"] = 451
         await of(other.commit())
         async with entered(cfg.edit("raise x")) as draft:
@@ -342,7 +342,7 @@ class TestRefresh:
                 raise ZeroDivisionError
         assert (cfg.version, cfg.changes) == (1, {})
 
-    async def test_an_edit_that_loses_a_race_is_a_conflict(self, cfg: Any, other: Any) -> None:
+    async def test_an_edit_conflicts_if_others_commit_first(self, cfg: Any, other: Any) -> None:
         with pytest.raises(lamina.ConflictError):
             async with entered(cfg.edit()) as draft:
                 draft["x"] += 1
@@ -362,7 +362,7 @@ class TestRefresh:
 
 @pytest.fixture
 async def old(cfg: Any) -> Any:
-    """A config with a past: x is 27, 28, then gone, then 30; y is 450 throughout."""
+    """A config with a history: x is 27, 28, then deleted, then 30; y is always 450."""
     cfg["x"] = 28
     await of(cfg.commit("second"))
     del cfg["x"]
@@ -372,8 +372,8 @@ async def old(cfg: Any) -> Any:
     return cfg
 
 
-class TestThePast:
-    async def test_a_version_of_another_config_is_none_of_this_one(self, cfg: Any) -> None:
+class TestHistory:
+    async def test_a_version_of_another_config_is_refused(self, cfg: Any) -> None:
         copy = await of(cfg.fork(f"{cfg.name}/fork"))
         version = (await listed(copy.log()))[0]
         verb: Any
@@ -383,13 +383,13 @@ class TestThePast:
         with pytest.raises(lamina.InvalidError, match="is no version of"):
             cfg.watch(after=version)
 
-    async def test_what_is_no_point_in_time(self, old: Any) -> None:
+    async def test_a_point_of_another_type_is_a_type_error(self, old: Any) -> None:
         for verb in (old.at, old.diff):
             with pytest.raises(TypeError, match="a version is an int, a Version or a datetime, not str"):
                 await of(verb("1"))
 
     @pytest.mark.crossed
-    async def test_at(self, old: Any) -> None:
+    async def test_at_takes_a_number_a_version_or_a_time(self, old: Any) -> None:
         versions = {version.number: version for version in await listed(old.log())}
         for point in (2, versions[2], versions[2].time, versions[3].time - timedelta(microseconds=1)):
             snapshot = await of(old.at(point))
@@ -399,7 +399,7 @@ class TestThePast:
         assert pickle.loads(pickle.dumps(snapshot)) == snapshot
         assert snapshot.origin("y") == 1
 
-    async def test_a_version_that_is_not_there(self, old: Any) -> None:
+    async def test_a_missing_version_is_an_error(self, old: Any) -> None:
         with pytest.raises(lamina.NotFoundError) as caught:
             await of(old.at(5))
         assert caught.value.reason == "VERSION_NOT_FOUND"
@@ -408,7 +408,7 @@ class TestThePast:
                 await of(old.at(point))
 
     async def test_a_time_before_the_first_version_is_not_found(self, client: Any, old: Any) -> None:
-        """By every verb that takes a time, alike: only the number 0 names the empty map."""
+        """This holds for every verb that takes a time: only the number 0 names the empty map."""
         first = (await listed(old.log()))[-1]
         before = first.time - timedelta(days=1)
         live = await of(client.live(old.name))
@@ -430,12 +430,12 @@ class TestThePast:
             assert first.time.isoformat() in str(caught.value)
         assert (await of(old.at(0)), await of(old.at(first.time))) == ({}, {"x": 27, "y": 450})
 
-    async def test_a_watch_after_a_time_before_the_first_version_tells_all(self, old: Any) -> None:
+    async def test_a_watch_after_a_time_before_the_first_version_has_all_changes(self, old: Any) -> None:
         first = (await listed(old.log()))[-1]
         async with entered(old.watch("x", after=first.time - timedelta(days=1))) as watch:
             assert [change.version for change in await listed(watch, 4)] == [1, 2, 3, 4]
 
-    async def test_diff(self, old: Any) -> None:
+    async def test_diff_between_two_versions(self, old: Any) -> None:
         change = lamina.Change
         assert (await of(old.diff(1, 4))) == {"x": change(27, 30)}
         assert (await of(old.diff(1))) == {"x": change(27, 30)}
@@ -446,7 +446,7 @@ class TestThePast:
         versions = {version.number: version for version in await listed(old.log())}
         assert (await of(old.diff(versions[1].time, versions[4]))) == {"x": change(27, 30)}
 
-    async def test_log(self, old: Any) -> None:
+    async def test_log_lists_the_newest_versions_first(self, old: Any) -> None:
         found = await listed(old.log())
         assert [(one.number, one.message, one.changed_keys) for one in found] == [
             (4, "fourth", ("x",)),
@@ -458,7 +458,7 @@ class TestThePast:
         assert await listed(old.log(limit=0)) == []
 
     @pytest.mark.crossed
-    async def test_history(self, old: Any) -> None:
+    async def test_history_lists_the_changes_of_a_key(self, old: Any) -> None:
         found = await listed(old.history("x"))
         assert [(one.value, one.version, one.deleted) for one in found] == [
             (27, 1, False),
@@ -497,23 +497,23 @@ class TestThePast:
         assert (old, old.version) == ({"y": 450}, 5)
         assert (await of(old.revert(to=0))).number == 6
         assert dict(old) == {}
-        assert (await of(old.revert(to=0))).number == 6  # it is so already
+        assert (await of(old.revert(to=0))).number == 6  # the map is the same already
         first = (await listed(old.log()))[-1]
         assert (await of(old.revert(to=first.time))).number == 7
         assert old == {"x": 27, "y": 450}
         assert old.origin("x") == 7
 
-    async def test_revert_of_what_others_changed(self, old: Any, other: Any) -> None:
+    async def test_revert_conflicts_with_changes_of_others(self, old: Any, other: Any) -> None:
         await of(other.refresh())
         other["y"] = 1
         await of(other.commit())
         with pytest.raises(lamina.ConflictError) as caught:
             await of(old.revert(to=1))
         assert caught.value.conflicts["y"].author == "bob"
-        assert (await of(old.revert("x", to=1))).number == 6  # y is left alone
+        assert (await of(old.revert("x", to=1))).number == 6  # y is not reverted
         assert old == {"x": 27, "y": 1}
 
-    async def test_fork(self, client: Any, old: Any) -> None:
+    async def test_fork_makes_a_new_config(self, client: Any, old: Any) -> None:
         made = await of(old.fork(f"{old.name}/eu", at=2, message="split"))
         assert (made.name, made.version, made.to_dict()) == (f"{old.name}/eu", 1, {"x": 28, "y": 450})
         version = (await listed(made.log()))[0]
@@ -528,8 +528,8 @@ class TestThePast:
 
 
 class TestLarge:
-    async def test_a_large_map_moves_on_by_what_changed(self, client: Any, cfg: Any, other: Any) -> None:
-        """Several pages, more than a thousand keys: the cheaper way to the head is the right one, too."""
+    async def test_only_the_changed_keys_of_a_large_map_are_read(self, client: Any, cfg: Any, other: Any) -> None:
+        """With several pages and more than a thousand keys, only the changed keys are read, and the map is right."""
         cfg |= {f"k{number:04}": "v" * 1000 for number in range(2500)}
         await of(cfg.commit())
         await of(other.refresh())
@@ -549,7 +549,7 @@ class TestLarge:
         assert len(await of(cfg.diff(1, 5))) == 2500
 
     @pytest.mark.crossed
-    async def test_lists_of_many_pages(self, client: Any, cfg: Any) -> None:
+    async def test_long_lists_are_read_page_by_page(self, client: Any, cfg: Any) -> None:
         for number in range(130):
             cfg["n"] = number
             await of(cfg.commit())

@@ -1,4 +1,4 @@
-"""A live for asyncio whose event loop has ended, though nobody closed it: it says so."""
+"""A live for asyncio whose event loop ended before the live was closed reports this."""
 
 import asyncio
 from collections.abc import Iterator
@@ -27,12 +27,12 @@ def opened(server: Server, run: Any) -> Any:
 
 
 def run_and_stop(coroutine: Any) -> Any:
-    """Run a loop as a framework may: it stops, and what was begun in it is cancelled."""
+    """Run a loop as a framework may: it stops, and its tasks are cancelled."""
     return asyncio.run(coroutine)
 
 
 def run_and_drop(coroutine: Any) -> Any:
-    """Run a loop that is closed while its tasks still wait, which asyncio complains of."""
+    """Run a loop that is closed while its tasks still wait; asyncio warns about this."""
     with closing(asyncio.new_event_loop()) as loop:
         loop.set_exception_handler(lambda _loop, _context: None)
         return loop.run_until_complete(coroutine)
@@ -43,7 +43,7 @@ ENDED = "app is at version 1, and the event loop that followed it has ended: ope
 
 @pytest.mark.filterwarnings("ignore::RuntimeWarning", "ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.parametrize("run", [run_and_stop, run_and_drop])
-def test_it_shows_what_it_had_and_says_why_it_stands_still(server: Server, run: Any) -> None:
+def test_a_live_without_its_loop_is_stale_and_says_why(server: Server, run: Any) -> None:
     live = opened(server, run)
     server.set("app", {"x": 2})
     assert (live["x"], live.version, live.state) == (1, 1, "STALE")
@@ -57,7 +57,7 @@ def test_it_shows_what_it_had_and_says_why_it_stands_still(server: Server, run: 
     assert (live["x"], live.state) == (1, "STALE")
 
 
-def test_one_that_was_closed_says_nothing_of_loops(server: Server) -> None:
+def test_a_closed_live_does_not_mention_event_loops(server: Server) -> None:
     async def open_and_close() -> Any:
         async with aio.connect(server.target, cache_dir="") as client:
             live = await client.live("app")

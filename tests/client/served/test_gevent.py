@@ -1,4 +1,4 @@
-"""Under gevent's monkey patching, in processes of their own: what works, and what says that it does not."""
+"""Programs under gevent's monkey patching, in separate processes: some work, and the others fail with a clear error."""
 
 import subprocess
 import sys
@@ -79,7 +79,7 @@ def server() -> Iterator[ServerProcess]:
     ],
     ids=["threads", "patched late", "asyncio"],
 )
-def test_a_process_under_gevent(program: str, said: str, server: ServerProcess) -> None:
+def test_a_program_under_gevent_works_or_says_why_not(program: str, said: str, server: ServerProcess) -> None:
     script = f"TARGET, NAME = {server.target!r}, 'app'\n{program}"
     done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=20, check=False)
     assert said in done.stdout, done.stderr

@@ -1,4 +1,4 @@
-"""A version that is split, on a way that takes longer for all of it than the seconds of silence that are allowed."""
+"""A version in several parts, on a slow connection: the parts together take longer than the allowed silence."""
 
 import time
 from collections.abc import Iterator
@@ -17,14 +17,14 @@ BYTES_PER_SECOND = 5_000_000.0
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
-    """One server of these tests' own: no database makes a difference."""
+    """A server for this module, on one kind of database: the others would behave alike."""
     with ServerProcess("sqlite://") as process:
         yield process
 
 
 @pytest.fixture
 async def cfg(client: Any, config_name: str) -> Any:
-    """An empty config at version 3; to revert it to version 2 brings 7 MB in eight parts."""
+    """An empty config at version 3; a revert to version 2 sends 7 MB in eight parts."""
     made = await of(client.config(config_name, create=True))
     for begin in (0, 4):
         made |= {str(begin + number): "v" * 900_000 for number in range(4)}
@@ -37,7 +37,7 @@ async def cfg(client: Any, config_name: str) -> Any:
 
 @pytest.fixture
 def slow(sdk: Sdk, target: str) -> Iterator[Any]:
-    """A client on the slow way."""
+    """A client on a slow connection."""
     with Proxy(target) as proxy:
         proxy.switch(Mode(bytes_per_second=BYTES_PER_SECOND))
         yield sdk.connect(proxy.target)

@@ -1,4 +1,4 @@
-"""A config that follows its head, with both clients. What breaks is in test_live_breaks.py."""
+"""A config that follows its head, with both clients. The tests of failures are in test_live_breaks.py."""
 
 import asyncio
 import logging
@@ -52,7 +52,7 @@ async def test_it_follows_the_head(live: Any, cfg: Any) -> None:
     assert repr(live) == f"<Live {cfg.name!r} version 3, LIVE>"
 
 
-async def test_what_it_is_not(live: Any) -> None:
+async def test_a_live_cannot_be_iterated_or_pickled(live: Any) -> None:
     with pytest.raises(TypeError, match=r"iterate over live\.current"):
         iter(live)
     with pytest.raises(TypeError, match=r"live\.current is a Snapshot, which does"):
@@ -60,7 +60,7 @@ async def test_what_it_is_not(live: Any) -> None:
 
 
 async def test_current_is_always_one_whole_version(live: Any, cfg: Any) -> None:
-    """Two keys that every version changes together are never seen apart, by however many threads."""
+    """Every version changes two keys together, and no thread ever sees them differ."""
     is_over, torn = threading.Event(), []
 
     def look() -> None:
@@ -78,7 +78,7 @@ async def test_current_is_always_one_whole_version(live: Any, cfg: Any) -> None:
     assert (torn, live.version) == ([], 61)
 
 
-async def test_it_has_the_verbs_that_look(live: Any, cfg: Any) -> None:
+async def test_a_live_has_the_reading_verbs(live: Any, cfg: Any) -> None:
     await put_and_reach(live, cfg, a=1)
     assert (await of(live.at(1)))["a"] == 0
     assert await of(live.diff(1)) == {"a": lamina.Change(0, 1)}
@@ -90,7 +90,7 @@ async def test_it_has_the_verbs_that_look(live: Any, cfg: Any) -> None:
     await of(watch.close())
 
 
-async def test_waiting(live: Any, cfg: Any, sdk: Sdk) -> None:
+async def test_wait_returns_when_the_version_is_shown(live: Any, cfg: Any, sdk: Sdk) -> None:
     await reach(live, 0)
     waiting = beside(sdk, live.wait, 2, SECONDS)
     await put(cfg, a=1)
@@ -101,8 +101,8 @@ async def test_waiting(live: Any, cfg: Any, sdk: Sdk) -> None:
         await of(live.wait(lamina.Version(1, "another", 0, "", "", (await following(live.log())).time, "")))
 
 
-async def test_what_this_client_has_committed_is_there(client: Any, cfg: Any, live: Any) -> None:
-    """P13: also for one that joins others who follow already."""
+async def test_a_new_live_shows_what_its_client_committed(client: Any, cfg: Any, live: Any) -> None:
+    """P13: this also holds for a live that joins an open subscription."""
     for number in range(1, 20):
         version = await put(cfg, a=number)
         joined = await of(client.live(cfg.name))
@@ -112,7 +112,7 @@ async def test_what_this_client_has_committed_is_there(client: Any, cfg: Any, li
     assert live.state == "LIVE"
 
 
-async def test_changes_are_told_in_order_and_what_fails_is_reported(
+async def test_callbacks_are_called_in_order_and_their_errors_are_logged(
     live: Any, cfg: Any, sdk: Sdk, caplog: pytest.LogCaptureFixture
 ) -> None:
     failing, noted, later = Noted(sdk), Noted(sdk), Noted(sdk)
@@ -137,7 +137,7 @@ async def test_changes_are_told_in_order_and_what_fails_is_reported(
     assert all(record.exc_info and "fail" in record.getMessage() for record in reports)
 
 
-async def test_a_slow_callback_does_not_keep_the_map_back(live: Any, cfg: Any, sdk: Sdk) -> None:
+async def test_a_slow_callback_does_not_delay_the_map(live: Any, cfg: Any, sdk: Sdk) -> None:
     is_over = threading.Event() if sdk.kind == "sync" else asyncio.Event()
     noted = Noted(sdk)
 
@@ -153,18 +153,18 @@ async def test_a_slow_callback_does_not_keep_the_map_back(live: Any, cfg: Any, s
     assert await noted.numbers(5) == [2, 3, 4, 5, 6]
 
 
-async def test_one_that_does_not_exist(client: Any, config_name: str) -> None:
+async def test_a_live_of_a_missing_config_is_an_error(client: Any, config_name: str) -> None:
     with pytest.raises(lamina.NotFoundError):
         await of(client.live(config_name))
 
 
-async def test_no_server(sdk: Sdk, tmp_path: Path) -> None:
+async def test_a_live_without_a_server_is_an_error(sdk: Sdk, tmp_path: Path) -> None:
     client = sdk.connect(f"unix:{tmp_path}/nobody", timeout=0.2)
     with pytest.raises(lamina.UnavailableError):
         await of(client.live("app"))
 
 
-async def test_closing(client: Any, cfg: Any, sdk: Sdk) -> None:
+async def test_a_closed_live_stands_still(client: Any, cfg: Any, sdk: Sdk) -> None:
     one, other = await of(client.live(cfg.name)), await of(client.live(cfg.name))
     noted = Noted(sdk)
     one.on_change(noted)
@@ -189,8 +189,8 @@ async def test_closing(client: Any, cfg: Any, sdk: Sdk) -> None:
     assert not [thread for thread in threading.enumerate() if thread.name in {"lamina-live", "lamina-on-change"}]
 
 
-async def test_ends_are_told_to_whoever_asks(client: Any, cfg: Any, sdk: Sdk) -> None:
-    """Closing one live wakes who waits by it, and by no other; the client keeps nothing of what has ended."""
+async def test_closing_ends_the_waits_with_an_error(client: Any, cfg: Any, sdk: Sdk) -> None:
+    """Closing a live ends only its own waits, and a closed client keeps no subscription."""
     one, other = await of(client.live(cfg.name)), await of(client.live(cfg.name))
     by_one, by_other = beside(sdk, one.wait, 2, SECONDS), beside(sdk, other.wait, 2, SECONDS)
     await of(one.close())
@@ -204,8 +204,8 @@ async def test_ends_are_told_to_whoever_asks(client: Any, cfg: Any, sdk: Sdk) ->
     assert not client._lives._subscriptions
 
 
-def test_it_is_live_once_it_has_caught_up() -> None:
-    """P18: versions that come before a stream's first bookmark are the past, however soon they come."""
+def test_a_live_is_live_when_it_has_caught_up() -> None:
+    """P18: the versions before a stream's first bookmark are old, even if they arrive soon."""
     now = 100.0
     session = Session(10.0, clock=lambda: now)
     tracker = HeadTracker(session, Entries.empty("app"), known_at=40.0)
@@ -220,13 +220,13 @@ def test_it_is_live_once_it_has_caught_up() -> None:
             flow.send(message)
         return [header.version for header, _ in end.value.value]
 
-    assert receive(told(1, 2)) == [1, 2]
+    assert receive(version_message(1, 2)) == [1, 2]
     assert (tracker.entries.header.number, tracker.state, tracker.age) == (2, "STALE", 60.0)
     receive(pb.WatchKeyHistoryResponse(bookmark=pb.Bookmark(version=2, hash=b"2")))
     assert (tracker.state, tracker.age) == ("LIVE", 0.0)
     now = 105.0
     assert tracker.age == 5.0
-    receive(told(3))
+    receive(version_message(3))
     assert (tracker.state, tracker.age) == ("LIVE", 0.0)
     flow = tracker.step()
     next(flow)
@@ -234,13 +234,13 @@ def test_it_is_live_once_it_has_caught_up() -> None:
     assert (tracker.state, tracker.entries.header.number) == ("STALE", 3)
 
 
-def test_it_stays_live_while_the_parts_of_a_version_arrive() -> None:
-    """Its age counts from the last part; what is shown is the version before until the last part is there."""
+def test_a_live_stays_live_while_parts_of_a_version_arrive() -> None:
+    """The age counts from the last part. The live shows the version before until all parts are there."""
     now = 100.0
     tracker = HeadTracker(Session(10.0, clock=lambda: now), Entries.empty("app"))
 
     def receive(*, more: bool, key: str) -> None:
-        message = told(1)
+        message = version_message(1)
         message.changes[0].more = more
         message.changes[0].version.key_count = 3
         message.changes[0].changes[0].key = key
@@ -264,14 +264,14 @@ def test_it_stays_live_while_the_parts_of_a_version_arrive() -> None:
     "numbers",
     [pytest.param((1, 3), id="a gap"), pytest.param((2,), id="from the beginning"), pytest.param((1,), id="in part")],
 )
-def test_a_version_that_was_left_out_ends_it(numbers: tuple[int, ...]) -> None:
-    """P9: what is shown is a whole version, or what was shown before."""
+def test_a_missing_version_ends_the_live(numbers: tuple[int, ...]) -> None:
+    """P9: a live shows only whole versions."""
     tracker = HeadTracker(Session(10.0), Entries.empty("app"))
-    message = told(*numbers)
+    message = version_message(*numbers)
     if numbers == (1,):
         message.changes[0].version.key_count = 2
     else:
-        message.changes[-1].version.key_count = len(numbers)  # so that by its size nothing would be noticed
+        message.changes[-1].version.key_count = len(numbers)  # so that the number of keys does not show the gap
     flow = tracker.step()
     next(flow)
     flow.send(None)
@@ -280,8 +280,8 @@ def test_a_version_that_was_left_out_ends_it(numbers: tuple[int, ...]) -> None:
     assert len(tracker.entries) == 0
 
 
-def told(*numbers: int) -> pb.WatchKeyHistoryResponse:
-    """Make a message of versions that each set one key more."""
+def version_message(*numbers: int) -> pb.WatchKeyHistoryResponse:
+    """Make a message of versions, each of which sets one more key."""
     return pb.WatchKeyHistoryResponse(
         changes=[
             pb.VersionChanges(

@@ -1,4 +1,4 @@
-"""Lives, with both clients: one stream for all of a config, and what becomes of them when something breaks."""
+"""Lives and failures, with both clients; and all lives of a config share one stream."""
 
 import gc
 import signal
@@ -20,14 +20,14 @@ from tests.support.server import ServerProcess
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
-    """A server that takes one watch, and no more."""
+    """A server that allows one watch."""
     with ServerProcess("sqlite://", LAMINA_SERVER_WATCH_LIMIT="1") as process:
         yield process
 
 
 @pytest.fixture
 def target(server: ServerProcess) -> str:
-    """Where it is."""
+    """The address of this module's server."""
     return server.target
 
 
@@ -40,7 +40,7 @@ async def cfg(client: Any, config_name: str) -> Any:
 
 
 async def until_free(cfg: Any) -> None:
-    """Try until the server takes another watch."""
+    """Try until the server accepts another watch."""
     while True:
         watch = cfg.watch(after=0)
         try:
@@ -52,7 +52,7 @@ async def until_free(cfg: Any) -> None:
         return
 
 
-async def test_all_lives_of_a_config_share_one(client: Any, cfg: Any) -> None:
+async def test_all_lives_of_a_config_share_one_stream(client: Any, cfg: Any) -> None:
     lives = [await of(client.live(cfg.name)) for _ in range(5)]
     for number in range(1, 4):
         version = await put(cfg, a=number)
@@ -65,7 +65,7 @@ async def test_all_lives_of_a_config_share_one(client: Any, cfg: Any) -> None:
     await until_free(cfg)
 
 
-async def test_one_that_is_left_lying_lets_go(client: Any, cfg: Any) -> None:
+async def test_an_abandoned_live_ends_its_stream(client: Any, cfg: Any) -> None:
     live = await of(client.live(cfg.name))
     await put_and_reach(live, cfg, a=1)
     del live
@@ -74,8 +74,10 @@ async def test_one_that_is_left_lying_lets_go(client: Any, cfg: Any) -> None:
     await until_free(cfg)
 
 
-async def test_a_refusal_ends_it(client: Any, cfg: Any, sdk: Sdk, caplog: pytest.LogCaptureFixture) -> None:
-    """What is definite is logged, kept, and raised by `wait`; what was read is still there."""
+async def test_a_definite_error_ends_the_live(
+    client: Any, cfg: Any, sdk: Sdk, caplog: pytest.LogCaptureFixture
+) -> None:
+    """A definite error is logged, kept as `error` and raised by `wait`; the values stay readable."""
     watch = cfg.watch(after=0)
     assert (await following(watch)).version == 1
     live = await of(client.live(cfg.name))
@@ -93,13 +95,13 @@ async def test_a_refusal_ends_it(client: Any, cfg: Any, sdk: Sdk, caplog: pytest
 
 @pytest.fixture
 def own_server(tmp_path: Path) -> Iterator[ServerProcess]:
-    """A server of one test's own, to be mistreated."""
+    """A server for one test, which kills it."""
     with ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}") as process:
         yield process
 
 
-async def test_it_outlives_its_server(own_server: ServerProcess, sdk: Sdk) -> None:
-    """P9, P14: STALE while nobody is there, then LIVE again, and no version is left out."""
+async def test_a_live_survives_a_restart(own_server: ServerProcess, sdk: Sdk) -> None:
+    """P9, P14: it is STALE without a server, then LIVE again, and misses no version."""
     client = sdk.connect(own_server.target)
     cfg = await of(client.config("app", create=True))
     await put(cfg, a=0)
@@ -112,14 +114,14 @@ async def test_it_outlives_its_server(own_server: ServerProcess, sdk: Sdk) -> No
     own_server.restart()
     for number in (2, 3):
         await put(cfg, a=number)
-    async with until(lambda: live.state == "LIVE"):  # a bookmark follows what was missed, and says that it was all
+    async with until(lambda: live.state == "LIVE"):  # the bookmark after the missed versions makes it LIVE
         await reach(live, 4)
     assert live["a"] == 3
     assert await noted.numbers(3) == [2, 3, 4]
 
 
-async def test_a_lost_past_ends_it(sdk: Sdk, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """P10, P13, P18: it never goes backward; a database restored from an older backup is an explicit error."""
+async def test_a_restored_backup_ends_the_live(sdk: Sdk, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """P10, P13, P18: the error is explicit, and the live does not go back to an older version."""
     with ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}") as server:
         client = sdk.connect(server.target)
         cfg = await of(client.config("app", create=True))
@@ -152,7 +154,7 @@ cfg.commit()
 live = client.live("app")
 
 def until_live():
-    while live.state != "LIVE":  # a bookmark follows what was missed, and says that it was all
+    while live.state != "LIVE":  # the bookmark after the missed versions makes it LIVE
         time.sleep(0.01)
 
 cfg["x"] = 2
@@ -173,8 +175,8 @@ else:
 """
 
 
-def test_it_survives_a_fork(own_server: ServerProcess) -> None:
-    """In the child it goes on from what the parent knew, as soon as somebody looks; both end by themselves."""
+def test_a_live_survives_a_fork(own_server: ServerProcess) -> None:
+    """In the child it continues from the parent's version when it is first read; both processes end by themselves."""
     printed = ran(FORKING, own_server.target)
     assert printed.splitlines() == ["child 2 LIVE 3", "parent LIVE 3 0"]
 
@@ -205,7 +207,7 @@ except KeyboardInterrupt:
 """
 
 
-def test_a_program_ends_without_closing_it_and_by_ctrl_c(own_server: ServerProcess) -> None:
+def test_a_program_can_end_without_closing_its_live(own_server: ServerProcess) -> None:
     assert ran(LEAVING, own_server.target) == "1\n"
     program = [sys.executable, "-c", INTERRUPTED, own_server.target]
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as child:
@@ -217,7 +219,7 @@ def test_a_program_ends_without_closing_it_and_by_ctrl_c(own_server: ServerProce
 
 
 def ran(program: str, *arguments: str) -> str:
-    """Run a program to its end, and give what it printed."""
+    """Run a program to its end, and return its output."""
     # Python 3.12 warns of any fork of a process with threads.
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program, *arguments]
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)

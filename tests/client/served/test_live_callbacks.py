@@ -1,4 +1,4 @@
-"""Who calls the functions of `on_change`, and for how long: what went missing once."""
+"""The callbacks of `on_change`: who calls them, and for how long."""
 
 import asyncio
 import gc
@@ -18,7 +18,7 @@ from tests.client.served import forked_callbacks
 from tests.support.server import ServerProcess
 
 SECONDS = 30
-"""Far more than anything takes here."""
+"""A limit far above what anything takes here."""
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ async def commit(cfg: Any) -> int:
     return int((await of(cfg.commit())).number)
 
 
-class Told:
-    """Notes the numbers of the versions that it is called with, on whatever thread."""
+class VersionRecorder:
+    """A callback that records the numbers of its versions, on any thread."""
 
     def __init__(self) -> None:
         self.numbers: list[int] = []
@@ -51,32 +51,37 @@ class Told:
         return await asyncio.wait_for(self._queue.get(), SECONDS)
 
 
-async def test_a_live_that_nobody_kept_goes_on_calling(client: Any, cfg: Any) -> None:
-    told = Told()
-    (await of(client.live(cfg.name))).on_change(told)
+async def test_callbacks_continue_if_nobody_keeps_the_live(client: Any, cfg: Any) -> None:
+    recorder = VersionRecorder()
+    (await of(client.live(cfg.name))).on_change(recorder)
     gc.collect()
     for number in range(2, 6):
         await commit(cfg)
-        assert await told.next() == number
+        assert await recorder.next() == number
 
 
-async def test_closing_it_in_one_function_keeps_the_next_from_being_called(client: Any, cfg: Any) -> None:
-    live, other, told, after = await of(client.live(cfg.name)), await of(client.live(cfg.name)), Told(), Told()
+async def test_closing_a_live_in_one_callback_stops_the_next_one(client: Any, cfg: Any) -> None:
+    live, other, recorder, after = (
+        await of(client.live(cfg.name)),
+        await of(client.live(cfg.name)),
+        VersionRecorder(),
+        VersionRecorder(),
+    )
 
     def close(_version: lamina.VersionChanges) -> Any:
         return live.close()
 
     live.on_change(close)
-    live.on_change(told)
+    live.on_change(recorder)
     other.on_change(after)
     await commit(cfg)
     assert await after.next() == 2
-    assert told.numbers == []
+    assert recorder.numbers == []
 
 
 @pytest.mark.parametrize("sdk", ["sync"], indirect=True)
-async def test_a_version_that_comes_while_the_first_function_is_added(client: Any, cfg: Any, sdk: Sdk) -> None:
-    """P9: each version is either shown by then, or told."""
+async def test_a_version_that_arrives_while_the_first_callback_is_added(client: Any, cfg: Any, sdk: Sdk) -> None:
+    """P9: each version is either shown when `on_change` returns, or passed to the callback."""
 
     def begin_late(run: Callable[[], None], name: str) -> threading.Thread:
         if name == "lamina-on-change":
@@ -84,16 +89,16 @@ async def test_a_version_that_comes_while_the_first_function_is_added(client: An
             live.wait(cfg.commit(), SECONDS)
         return begin_thread(run, name)
 
-    lives, told = lives_of(client, begin_thread=begin_late), Told()
+    lives, recorder = lives_of(client, begin_thread=begin_late), VersionRecorder()
     live = lives.open(cfg.name, None)
-    live.on_change(told)
+    live.on_change(recorder)
     shown = live.version
     assert await commit(cfg) == 3
-    assert await told.next() == shown + 1 == 3
+    assert await recorder.next() == shown + 1 == 3
     lives.close()
 
 
-def test_functions_are_called_in_a_forked_child_too(server: ServerProcess) -> None:
+def test_callbacks_are_called_in_a_forked_child(server: ServerProcess) -> None:
     program = [sys.executable, "-m", forked_callbacks.__name__, server.target]
     with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as parent:
         assert parent.stdout is not None
@@ -103,12 +108,12 @@ def test_functions_are_called_in_a_forked_child_too(server: ServerProcess) -> No
             parent.stdin.close()
             assert parent.wait(SECONDS) == 0
         finally:
-            parent.kill()  # else a failure would wait for it
+            parent.kill()  # otherwise a failure would wait for it
 
 
-async def test_whatever_ends_a_function_does_not_end_the_calling(sdk: Sdk, client: Any, cfg: Any) -> None:
-    """Not even what would end a thread or a task by itself."""
-    told, live = Told(), await of(client.live(cfg.name))
+async def test_a_callback_that_fails_does_not_stop_the_others(sdk: Sdk, client: Any, cfg: Any) -> None:
+    """This includes SystemExit, and the cancellation of a task that it awaits."""
+    recorder, live = VersionRecorder(), await of(client.live(cfg.name))
 
     def leave(_: lamina.VersionChanges) -> None:
         raise SystemExit
@@ -119,15 +124,15 @@ async def test_whatever_ends_a_function_does_not_end_the_calling(sdk: Sdk, clien
         await task
 
     live.on_change(leave if sdk.kind == "sync" else meet_a_cancelled_task)
-    live.on_change(told)
+    live.on_change(recorder)
     for number in range(2, 6):
         await commit(cfg)
-        assert await told.next() == number
+        assert await recorder.next() == number
 
 
-async def test_what_waits_for_its_functions_does_not_say_that_it_is_live(sdk: Sdk, client: Any, cfg: Any) -> None:
-    """P18: the map stands still then, so that memory does not fill up; nothing is left out once they go on."""
-    lives, told = lives_of(client, callbacks_behind=2), Told()
+async def test_a_live_that_waits_for_its_callbacks_is_not_live(sdk: Sdk, client: Any, cfg: Any) -> None:
+    """P18: the map stands still so that memory does not fill up. When the callbacks go on, no version is missing."""
+    lives, recorder = lives_of(client, callbacks_behind=2), VersionRecorder()
     live = await of(lives.open(cfg.name, None))
     over = threading.Event() if sdk.kind == "sync" else asyncio.Event()
 
@@ -135,7 +140,7 @@ async def test_what_waits_for_its_functions_does_not_say_that_it_is_live(sdk: Sd
         return over.wait(SECONDS) if isinstance(over, threading.Event) else over.wait()
 
     live.on_change(slow)
-    live.on_change(told)
+    live.on_change(recorder)
     for _ in range(8):
         await commit(cfg)
     async with asyncio.timeout(SECONDS):
@@ -144,8 +149,8 @@ async def test_what_waits_for_its_functions_does_not_say_that_it_is_live(sdk: Sd
     assert live.version < 9
     over.set()
     for number in range(2, 10):
-        assert await told.next() == number
+        assert await recorder.next() == number
     await commit(cfg)
-    assert await told.next() == 10
+    assert await recorder.next() == 10
     assert (live.state, live.version) == ("LIVE", 10)
     await of(lives.close())

@@ -1,4 +1,4 @@
-"""Lives where no server answers, with both clients: what they begin from, and how they go on."""
+"""Lives without a server, with both clients: they begin from a file or a default, and catch up later."""
 
 import logging
 import math
@@ -25,7 +25,7 @@ from tests.client.sdk import Sdk, beside, of
 from tests.support.server import ServerProcess
 
 TIMEOUT = 0.2
-"""Of a client that finds nobody."""
+"""The timeout of a client that finds no server."""
 
 
 @pytest.fixture
@@ -41,7 +41,7 @@ def cache(tmp_path: Path) -> Path:
 
 @pytest.fixture
 async def kept(sdk: Sdk, server: testing.Server, cache: Path) -> Path:
-    """The file of "app" at version 2, {"x": 2, "host": "a"}, that a client left when it was closed."""
+    """The file of "app" at version 2, {"x": 2, "host": "a"}, which a closed client left."""
     server.set("app", {"x": 1, "host": "a"})
     client = sdk.connect(server.target, cache_dir=cache)
     live = await of(client.live("app"))
@@ -53,12 +53,12 @@ async def kept(sdk: Sdk, server: testing.Server, cache: Path) -> Path:
 
 
 def files(folder: Path) -> list[Path]:
-    """All last-known-good files below."""
+    """Return all last-known-good files below a folder."""
     return list(folder.rglob("*.lkg"))
 
 
 def lose(*lost: Path) -> None:
-    """Be without these files."""
+    """Delete these files."""
     for file in lost:
         file.unlink()
 
@@ -69,7 +69,7 @@ def address_of(target: str) -> tuple[str, int]:
 
 
 def let_pass(file: Path, seconds: float) -> None:
-    """Have a file be so much older."""
+    """Make a file older by this many seconds."""
     then = file.stat().st_mtime - seconds
     os.utime(file, (then, then))
 
@@ -78,10 +78,10 @@ def hurried(sdk: Sdk, server: testing.Server, cache: Path) -> Any:
     return sdk.connect(server.target, cache_dir=cache, timeout=TIMEOUT)
 
 
-async def test_it_begins_from_the_file(
+async def test_an_offline_live_begins_from_the_file(
     sdk: Sdk, server: testing.Server, cache: Path, kept: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """P18: it says that it is OFFLINE, how old what it shows is, and goes on by itself, with every version."""
+    """P18: it is OFFLINE, shows the age of its version, and continues by itself with every version."""
     let_pass(kept, 1_000)
     with server.down():
         live = await of(hurried(sdk, server, cache).live("app"))
@@ -99,7 +99,7 @@ async def test_it_begins_from_the_file(
     assert await noted.numbers(2) == [3, 4]
 
 
-async def test_a_quiet_config_is_live_again(sdk: Sdk, server: testing.Server, cache: Path, kept: Path) -> None:
+async def test_a_quiet_config_becomes_live_again(sdk: Sdk, server: testing.Server, cache: Path, kept: Path) -> None:
     let_pass(kept, 1_000)
     with server.down():
         live = await of(hurried(sdk, server, cache).live("app"))
@@ -108,11 +108,11 @@ async def test_a_quiet_config_is_live_again(sdk: Sdk, server: testing.Server, ca
         pass
     assert live.version == 2
     assert live.age < age
-    assert live._shell.session.horizon.least("app") == 2  # so nothing that this client reads is older
+    assert live._shell.session.horizon.least("app") == 2  # so this client reads nothing older
 
 
 @pytest.mark.usefixtures("kept")
-async def test_what_is_bound_and_pinned(sdk: Sdk, server: testing.Server, cache: Path) -> None:
+async def test_settings_and_pins_work_offline(sdk: Sdk, server: testing.Server, cache: Path) -> None:
     @dataclass
     class App:
         x: int
@@ -130,10 +130,10 @@ async def test_what_is_bound_and_pinned(sdk: Sdk, server: testing.Server, cache:
 
 @pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize("has_file", [True, False])
-async def test_servers_that_refuse_are_not_waited_for(
+async def test_an_offline_live_does_not_wait_for_servers_that_refuse(
     sdk: Sdk, server: testing.Server, cache: Path, tmp_path: Path, *, has_file: bool
 ) -> None:
-    """With something else to begin from: two servers, each asked twice, of a client that has half a minute."""
+    """If there is a file or a default, each server is asked twice, even if the client's timeout is half a minute."""
     with server.down(), socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         targets = f"{server.target},127.0.0.1:{bound.getsockname()[1]}"
@@ -147,8 +147,8 @@ async def test_servers_that_refuse_are_not_waited_for(
 
 
 @pytest.mark.usefixtures("kept")
-async def test_a_server_that_says_nothing_has_its_time(sdk: Sdk, cache: Path, server: testing.Server) -> None:
-    with server.down(), socket.create_server(address_of(server.target)):  # it listens, and answers nobody
+async def test_an_offline_live_waits_for_a_silent_server(sdk: Sdk, cache: Path, server: testing.Server) -> None:
+    with server.down(), socket.create_server(address_of(server.target)):  # it listens and never answers
         began = time.monotonic()
         live = await of(hurried(sdk, server, cache).live("app"))
         assert time.monotonic() - began >= TIMEOUT
@@ -156,7 +156,7 @@ async def test_a_server_that_says_nothing_has_its_time(sdk: Sdk, cache: Path, se
 
 
 @pytest.mark.usefixtures("kept")
-async def test_a_config_is_never_read_from_it(sdk: Sdk, server: testing.Server, cache: Path) -> None:
+async def test_a_config_is_never_read_from_the_file(sdk: Sdk, server: testing.Server, cache: Path) -> None:
     client = hurried(sdk, server, cache)
     with server.down():
         await of(client.live("app"))
@@ -165,8 +165,8 @@ async def test_a_config_is_never_read_from_it(sdk: Sdk, server: testing.Server, 
 
 
 @pytest.mark.usefixtures("kept")
-async def test_an_older_file_than_this_client_has_read(sdk: Sdk, server: testing.Server, cache: Path) -> None:
-    """It is better than nothing, and says that it is old."""
+async def test_a_file_may_be_older_than_what_the_client_has_read(sdk: Sdk, server: testing.Server, cache: Path) -> None:
+    """An old version is better than none, and its state is OFFLINE."""
     client = hurried(sdk, server, cache)
     server.set("app", {"x": 3})
     assert (await of(client.config("app"))).version == 3
@@ -176,7 +176,9 @@ async def test_an_older_file_than_this_client_has_read(sdk: Sdk, server: testing
     await reach(live, 3)
 
 
-async def test_what_is_shown_offline_is_not_kept(sdk: Sdk, server: testing.Server, cache: Path, kept: Path) -> None:
+async def test_an_offline_version_is_not_written_to_a_file(
+    sdk: Sdk, server: testing.Server, cache: Path, kept: Path
+) -> None:
     with server.down():
         live = await of(hurried(sdk, server, cache).live("app"))
         lose(kept)
@@ -184,14 +186,16 @@ async def test_what_is_shown_offline_is_not_kept(sdk: Sdk, server: testing.Serve
     assert not files(cache)
 
 
-async def test_nothing_to_begin_from(sdk: Sdk, server: testing.Server, cache: Path) -> None:
+async def test_without_a_file_or_a_default_it_is_an_error(sdk: Sdk, server: testing.Server, cache: Path) -> None:
     with server.down(), pytest.raises(lamina.UnavailableError, match=r"no answer within 0\.2 s"):
         await of(hurried(sdk, server, cache).live("app"))
     assert not files(cache)
 
 
-async def test_a_default(sdk: Sdk, server: testing.Server, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """It is version 0, as old as can be; what the first server says takes its place whole."""
+async def test_a_default_is_shown_until_a_server_answers(
+    sdk: Sdk, server: testing.Server, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It is version 0, of infinite age; the server's version replaces it as a whole."""
     server.set("app", {"x": 1, "y": 1, "z": 1})
     with server.down():
         live = await of(hurried(sdk, server, cache).live("app", default={"y": 1, "x": [0], "gone": None}))
@@ -202,26 +206,26 @@ async def test_a_default(sdk: Sdk, server: testing.Server, cache: Path, caplog: 
     await reach(live, 1)
     assert live.current.to_dict() == {"x": 1, "y": 1, "z": 1}
     assert await noted.numbers(1) == [1]
-    told = {change.key: change.value for change in noted.versions[0].changes}
-    assert told == {"gone": lamina.MISSING, "x": 1, "z": 1}
+    changed = {change.key: change.value for change in noted.versions[0].changes}
+    assert changed == {"gone": lamina.MISSING, "x": 1, "z": 1}
     server.set("app", {"x": 2})
     assert await noted.numbers(2) == [1, 2]
 
 
 @pytest.mark.usefixtures("kept")
-async def test_the_file_before_the_default(sdk: Sdk, server: testing.Server, cache: Path) -> None:
+async def test_the_file_wins_over_the_default(sdk: Sdk, server: testing.Server, cache: Path) -> None:
     with server.down():
         live = await of(hurried(sdk, server, cache).live("app", default={"x": 0}))
         assert (live["x"], live.version) == (2, 2)
 
 
-async def test_a_default_where_a_server_answers(sdk: Sdk, server: testing.Server, cache: Path) -> None:
+async def test_the_server_wins_over_the_default(sdk: Sdk, server: testing.Server, cache: Path) -> None:
     server.set("app", {"x": 1})
     live = await of(sdk.connect(server.target, cache_dir=cache).live("app", default={"y": 1}))
     assert (live.current.to_dict(), live.version) == ({"x": 1}, 1)
 
 
-async def test_a_config_that_is_not_there_yet(sdk: Sdk, server: testing.Server, cache: Path) -> None:
+async def test_a_default_is_shown_until_the_config_exists(sdk: Sdk, server: testing.Server, cache: Path) -> None:
     client = sdk.connect(server.target, cache_dir=cache)
     with pytest.raises(lamina.NotFoundError):
         await of(client.live("app"))
@@ -233,8 +237,8 @@ async def test_a_config_that_is_not_there_yet(sdk: Sdk, server: testing.Server, 
 
 
 @pytest.mark.usefixtures("kept")
-async def test_a_config_that_is_no_more(sdk: Sdk, server: testing.Server, cache: Path) -> None:
-    """As in an empty database: who has a file is told all the same."""
+async def test_a_missing_config_is_an_error_even_with_a_file(sdk: Sdk, server: testing.Server, cache: Path) -> None:
+    """As with an empty database: the error is raised even if there is a file."""
     client = sdk.connect(server.target, cache_dir=cache)
     server.fail_next("GetVersion", reason="CONFIG_NOT_FOUND", times=1_000_000)
     with pytest.raises(lamina.NotFoundError):
@@ -246,7 +250,7 @@ async def test_a_config_that_is_no_more(sdk: Sdk, server: testing.Server, cache:
     assert live["x"] == 2
 
 
-def test_it_asks_for_what_is_not_there_yet_again_and_again_with_pauses() -> None:
+def test_a_live_asks_for_a_missing_config_with_pauses() -> None:
     tracker = HeadTracker(Session(10.0), entries_of_default("app", {}), known_at=-math.inf, is_offline=True)
     for _ in range(3):
         flow = tracker.step()
@@ -260,7 +264,9 @@ def test_it_asks_for_what_is_not_there_yet_again_and_again_with_pauses() -> None
 
 @pytest.mark.usefixtures("kept")
 @pytest.mark.parametrize("reason", ["NOT_ALLOWED", "HASH_MISMATCH"])
-async def test_a_definite_error_is_no_outage(sdk: Sdk, server: testing.Server, cache: Path, reason: str) -> None:
+async def test_a_definite_error_is_raised_in_spite_of_a_file(
+    sdk: Sdk, server: testing.Server, cache: Path, reason: str
+) -> None:
     server.fail_next("GetVersion", reason=reason)
     with pytest.raises(lamina.LaminaError) as caught:
         await of(hurried(sdk, server, cache).live("app", default={"x": 0}))
@@ -270,17 +276,19 @@ async def test_a_definite_error_is_no_outage(sdk: Sdk, server: testing.Server, c
 @pytest.mark.parametrize(
     ("default", "error"), [({"x": {1}}, TypeError), ({"": 1}, lamina.InvalidError), ({1: 1}, TypeError)]
 )
-async def test_a_default_that_no_commit_could_hold(
+async def test_a_default_that_could_not_be_committed_is_refused(
     sdk: Sdk, server: testing.Server, default: Any, error: type[Exception]
 ) -> None:
-    """It is refused when all is well, not only in the next outage."""
+    """It is refused even while a server answers, not only in the next outage."""
     server.set("app", {"x": 1})
     with pytest.raises(error):
         await of(sdk.connect(server.target).live("app", default=default))
 
 
-async def test_another_past(sdk: Sdk, tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture) -> None:
-    """P18: where the file is of a past that is gone, the server's head is shown, and told of as what differs."""
+async def test_a_file_of_another_past_is_replaced_by_the_head(
+    sdk: Sdk, tmp_path: Path, cache: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """P18: the server's head is shown, and callbacks receive the differences from the file."""
     url = f"sqlite:///{tmp_path / 'lamina.db'}"
     with ServerProcess(url) as first:
         target = first.target
@@ -305,11 +313,11 @@ async def test_another_past(sdk: Sdk, tmp_path: Path, cache: Path, caplog: pytes
             pass
         assert (live.version, live.current.to_dict()) == (1, {"x": 9})
         assert await noted.numbers(1) == [1]
-        told = {change.key: change.value for change in noted.versions[0].changes}
-        assert told == {"x": 9, "old": lamina.MISSING}
+        changed = {change.key: change.value for change in noted.versions[0].changes}
+        assert changed == {"x": 9, "old": lamina.MISSING}
 
 
-async def test_it_is_closed_offline(sdk: Sdk, server: testing.Server, cache: Path) -> None:
+async def test_an_offline_live_can_be_closed(sdk: Sdk, server: testing.Server, cache: Path) -> None:
     with server.down():
         live = await of(hurried(sdk, server, cache).live("app", default={"x": 0}))
         with pytest.raises(lamina.DeadlineError, match="app is at version 0"):
@@ -320,7 +328,7 @@ async def test_it_is_closed_offline(sdk: Sdk, server: testing.Server, cache: Pat
 
 
 @pytest.mark.parametrize("how", ["argument", "variable", "off", "home", "home by variable"])
-async def test_where_files_are_kept(
+async def test_the_folder_of_the_files_can_be_chosen(
     sdk: Sdk, server: testing.Server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
 ) -> None:
     for name in ("argument", "variable", "cache", "home"):
@@ -344,22 +352,22 @@ async def test_where_files_are_kept(
     assert [file.parent.name for file in files(tmp_path)] == ([] if how == "off" else [how])
 
 
-async def test_a_home_that_is_not_known(
+async def test_an_unknown_home_directory_is_logged_once(
     sdk: Sdk, server: testing.Server, tmp_path: Path, caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It is said, once, and what is followed goes on; no folder named `~` is made."""
+    """It is logged once, and the live goes on; no folder named `~` is made."""
     monkeypatch.chdir(tmp_path)
     server.set("app", {"x": 1})
     live = await of(sdk.connect(server.target, cache_dir="~nobody-of-this-name/cache").live("app"))
     server.set("app", {"x": 2})
     await reach(live, 2)
-    [told] = [record.message for record in caplog.records if record.levelname == "WARNING"]
-    assert told.startswith("no last-known-good file is kept in ~nobody-of-this-name/cache: ")
+    [warning] = [record.message for record in caplog.records if record.levelname == "WARNING"]
+    assert warning.startswith("no last-known-good file is kept in ~nobody-of-this-name/cache: ")
     assert os.listdir(tmp_path) == []  # noqa: PTH208 - of a moment
 
 
-def test_a_program_that_ends_without_closing(server: testing.Server, tmp_path: Path) -> None:
-    """By default what it followed is in the user's cache directory."""
+def test_the_file_is_written_if_a_program_ends_without_closing(server: testing.Server, tmp_path: Path) -> None:
+    """By default the file is in the user's cache directory."""
     environment = {**os.environ, "XDG_CACHE_HOME": str(tmp_path)}
     del environment["LAMINA_CACHE_DIR"]
     server.set("app", {"x": 1})
@@ -380,8 +388,8 @@ def test_a_program_that_ends_without_closing(server: testing.Server, tmp_path: P
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
-def test_a_forked_child_goes_on(server: testing.Server, tmp_path: Path) -> None:
-    """As under a server that forks its workers: the parent began offline, and the children come to be live."""
+def test_an_offline_live_becomes_live_in_a_forked_child(server: testing.Server, tmp_path: Path) -> None:
+    """As under a server that forks its workers: the parent begins offline, and the child becomes live."""
     program = """
 import os, sys, lamina
 client = lamina.connect(sys.argv[1], timeout=0.2, cache_dir=sys.argv[2])

@@ -1,4 +1,4 @@
-"""Mistakes in how the SDK is called: each is refused where it is made, in words, and before anything is sent."""
+"""Mistakes in calls of the SDK: each is refused with a clear error before anything is sent."""
 
 import copy
 import functools
@@ -38,7 +38,7 @@ async def later(*_arguments: Any) -> None:
 
 class Later:
     async def __call__(self, *_arguments: Any) -> None:
-        """Do nothing, when awaited: an object is called like a coroutine function."""
+        """Do nothing, when awaited: an object that can be called like a coroutine function."""
 
 
 def piecewise(*_arguments: Any) -> Iterator[None]:
@@ -54,7 +54,7 @@ GENERATOR_FUNCTIONS = [piecewise, piecewise_later]
 
 
 class TestFunctions:
-    """What takes a function refuses at the call what it could not call, or would call for nothing."""
+    """A method that takes a function refuses one that it could not call or await."""
 
     @staticmethod
     def takers(live: Any, cfg: Any) -> list[Callable[[Any], Any]]:
@@ -70,25 +70,25 @@ class TestFunctions:
         return [*cls.takers(live, cfg), lambda function: cfg.refresh(resolve=function)]
 
     @pytest.mark.parametrize("wrong", [3, "f", {}], ids=repr)
-    async def test_what_is_no_function(self, live: Any, cfg: Any, wrong: Any) -> None:
+    async def test_an_object_that_is_no_function_is_refused(self, live: Any, cfg: Any, wrong: Any) -> None:
         for take in self.all_takers(live, cfg):
             with pytest.raises(TypeError, match=r"takes .*function"):
                 await of(take(wrong))
 
-    async def test_none_is_no_function(self, live: Any, cfg: Any) -> None:
+    async def test_none_is_refused(self, live: Any, cfg: Any) -> None:
         for take in (live.on_change, live.bind(Settings).on_change, cfg.transact):
             with pytest.raises(TypeError, match="takes a function, not None"):
                 await of(take(None))
 
     @pytest.mark.parametrize("function", GENERATOR_FUNCTIONS)
-    async def test_a_generator_function(self, live: Any, cfg: Any, function: Any) -> None:
+    async def test_a_generator_function_is_refused(self, live: Any, cfg: Any, function: Any) -> None:
         for take in self.all_takers(live, cfg):
             with pytest.raises(TypeError, match="without yield"):
                 await of(take(function))
 
     @pytest.mark.parametrize("sdk", ["sync"], indirect=True)
     @pytest.mark.parametrize("function", COROUTINE_FUNCTIONS)
-    async def test_a_coroutine_function_where_nothing_awaits(self, live: Any, cfg: Any, function: Any) -> None:
+    async def test_a_coroutine_function_is_refused_without_asyncio(self, live: Any, cfg: Any, function: Any) -> None:
         for take in self.takers(live, cfg):
             with pytest.raises(TypeError, match="plain function"):
                 take(function)
@@ -102,16 +102,16 @@ class TestFunctions:
 
     @pytest.mark.parametrize("sdk", ["aio"], indirect=True)
     @pytest.mark.parametrize("function", COROUTINE_FUNCTIONS)
-    async def test_a_coroutine_function_is_taken_where_it_is_awaited(self, live: Any, cfg: Any, function: Any) -> None:
+    async def test_a_coroutine_function_is_accepted_with_asyncio(self, live: Any, cfg: Any, function: Any) -> None:
         for take in self.takers(live, cfg):
             await of(take(function))
 
     @pytest.mark.parametrize("sdk", ["sync"], indirect=True)
-    async def test_a_plain_function_that_returns_a_coroutine_is_reported(
+    async def test_a_callback_that_returns_a_coroutine_is_logged(
         self, sdk: Sdk, live: Any, cfg: Any, caplog: pytest.LogCaptureFixture
     ) -> None:
         noted = Noted(sdk)
-        live.on_change(lambda version: later(version))  # noqa: PLW0108 - what the call gives is the point
+        live.on_change(lambda version: later(version))  # noqa: PLW0108 - the returned coroutine is the point
         live.on_change(noted)
         await put(cfg, n=2)
         assert await noted.numbers(1) == [2]
@@ -119,15 +119,17 @@ class TestFunctions:
 
 
 class TestCopies:
-    """What belongs to a process, such as a connection, says so where it is pickled or copied."""
+    """Objects that belong to a process, such as connections, refuse to be pickled or copied."""
 
     @pytest.mark.parametrize("copied", [pickle.dumps, copy.copy, copy.deepcopy])
-    async def test_what_holds_a_connection(self, client: Any, cfg: Any, live: Any, copied: Any) -> None:
+    async def test_an_object_with_a_connection_is_not_copied(
+        self, client: Any, cfg: Any, live: Any, copied: Any
+    ) -> None:
         for it in (client, cfg, live, cfg.watch(), live.bind(Settings)):
             with pytest.raises(TypeError, match=f"a {type(it).__name__} does not pickle or copy: "):
                 copied(it)
 
-    async def test_within_another_object(self, client: Any) -> None:
+    async def test_a_client_inside_another_object_is_not_copied(self, client: Any) -> None:
         with pytest.raises(TypeError, match="a Client does not pickle or copy: connect again"):
             copy.deepcopy({"client": client})
 
@@ -149,18 +151,18 @@ class TestArguments:
         ids=str,
     )
     @pytest.mark.parametrize("module", [lamina, aio])
-    def test_connect(self, module: Any, options: dict[str, Any], words: str) -> None:
+    def test_connect_checks_the_types_of_its_arguments(self, module: Any, options: dict[str, Any], words: str) -> None:
         with pytest.raises(TypeError, match=words):
             module.connect(**options)
 
-    async def test_live(self, client: Any, config_name: str) -> None:
+    async def test_live_checks_the_types_of_its_arguments(self, client: Any, config_name: str) -> None:
         for wrong in (3, "x", [("x", 1)]):
             with pytest.raises(TypeError, match=f"default= is a mapping of keys to values, not {type(wrong).__name__}"):
                 await of(client.live(config_name, default=wrong))
         with pytest.raises(TypeError, match="a config's name is text, not int"):
             await of(client.live(3))
 
-    async def test_seconds_and_limits(self, cfg: Any, live: Any) -> None:
+    async def test_seconds_limits_and_prefixes_are_checked(self, cfg: Any, live: Any) -> None:
         with pytest.raises(TypeError, match="timeout= is a number of seconds, not str"):
             cfg.watch(timeout="3")
         with pytest.raises(TypeError, match="timeout= is a number of seconds, not str"):

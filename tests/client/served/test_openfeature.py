@@ -1,4 +1,4 @@
-"""Flags by OpenFeature's own SDK, out of a config: by its client, its events and its registry."""
+"""Flags from a config, through OpenFeature's own SDK: its client, its events and its registry."""
 
 import subprocess
 import sys
@@ -44,7 +44,7 @@ def server() -> Iterator[ServerProcess]:
 
 @pytest.fixture(autouse=True)
 def _registry() -> Iterator[None]:
-    """Leave OpenFeature, which is one for the whole process, as it was found."""
+    """Reset OpenFeature's registry, of which there is one for the whole process."""
     yield
     api.shutdown()
 
@@ -57,7 +57,7 @@ def client(target: str) -> Iterator[lamina.Client]:
 
 @pytest.fixture
 def cfg(client: lamina.Client, config_name: str) -> lamina.Config:
-    """Version 1 has the flags, and version 2 another count."""
+    """A config whose version 1 has the flags; version 2 has another count."""
     cfg = client.config(config_name, create=True)
     cfg |= FLAGS
     cfg.commit()
@@ -72,8 +72,8 @@ def flags(client: lamina.Client, cfg: lamina.Config) -> OpenFeatureClient:
     return api.get_client()
 
 
-class Heard:
-    """Keeps the events of a kind, and tells when so many have come."""
+class EventRecorder:
+    """Records the events of a kind, and waits for the next one."""
 
     def __init__(self, event: ProviderEvent) -> None:
         self.details: list[EventDetails] = []
@@ -90,7 +90,7 @@ class Heard:
 
 
 def await_end(*names: str) -> None:
-    """See the threads of these names end."""
+    """Wait for the threads of these names to end."""
     for thread in [each for each in threading.enumerate() if each.name in names]:
         thread.join(SECONDS)
         assert not thread.is_alive(), thread.name
@@ -107,7 +107,7 @@ ASKED: dict[type, str] = {
 
 
 async def evaluate(flags: OpenFeatureClient, flag: str, default: Any, kind: str) -> FlagEvaluationDetails[Any]:
-    """Ask by both APIs, which must say the same."""
+    """Evaluate a flag with both APIs, which must agree."""
     found: FlagEvaluationDetails[Any] = getattr(flags, f"get_{kind}_details")(flag, default)
     assert await getattr(flags, f"get_{kind}_details_async")(flag, default) == found
     assert getattr(flags, f"get_{kind}_value")(flag, default) == found.value
@@ -163,13 +163,13 @@ async def test_a_flag_of_another_type_is_the_default(
         assert "blue" not in text
 
 
-async def test_there_is_no_such_flag(flags: OpenFeatureClient, cfg: lamina.Config) -> None:
+async def test_a_missing_flag_is_the_default(flags: OpenFeatureClient, cfg: lamina.Config) -> None:
     found = await evaluate(flags, "missing", 5, "integer")
     assert (found.value, found.reason, found.error_code) == (5, Reason.ERROR, ErrorCode.FLAG_NOT_FOUND)
     assert found.error_message == f"{cfg.name} has no key 'missing'"
 
 
-def test_what_telemetry_makes_of_it(flags: OpenFeatureClient, cfg: lamina.Config) -> None:
+def test_telemetry_has_the_flag_and_its_version(flags: OpenFeatureClient, cfg: lamina.Config) -> None:
     context = HookContext("on", FlagType.BOOLEAN, False, EvaluationContext(), provider_metadata=Metadata("Lamina"))
     event = create_evaluation_event(context, flags.get_boolean_details("on", False))
     assert event.attributes == {
@@ -182,28 +182,28 @@ def test_what_telemetry_makes_of_it(flags: OpenFeatureClient, cfg: lamina.Config
     }
 
 
-def test_changes_are_told_with_the_flags_that_changed(client: lamina.Client, cfg: lamina.Config) -> None:
-    """With a prefix: flags beside other settings, whose changes are nobody's."""
+def test_a_change_event_names_the_changed_flags(client: lamina.Client, cfg: lamina.Config) -> None:
+    """With a prefix, changes of other settings make no event."""
     cfg |= {"flags/a": True, "flags/b": True, "pool": 1}
     cfg.commit()
     api.set_provider_and_wait(LaminaProvider(cfg.name, client=client, prefix="flags/"))
     flags = api.get_client()
-    heard = Heard(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED)
+    changed = EventRecorder(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED)
     cfg["pool"] = 2
     cfg.commit()
     cfg |= {"flags/a": False, "pool": 3}
     del cfg["flags/b"]
     version = cfg.commit()
-    details = heard.next()
+    details = changed.next()
     assert (details.flags_changed, details.provider_name) == (["a", "b"], "Lamina")
     assert details.metadata == {"config": cfg.name, "version": version.number}
-    assert heard.details == []
+    assert changed.details == []
     assert flags.get_boolean_value("a", True) is False
     assert flags.get_boolean_details("b", True).error_code == ErrorCode.FLAG_NOT_FOUND
     assert flags.get_integer_details("pool", 0).error_code == ErrorCode.FLAG_NOT_FOUND
 
 
-def test_one_request_sees_one_version_of_its_flags(
+def test_a_pin_holds_the_version_of_the_flags(
     client: lamina.Client, cfg: lamina.Config, flags: OpenFeatureClient
 ) -> None:
     live = client.live(cfg.name)
@@ -216,15 +216,15 @@ def test_one_request_sees_one_version_of_its_flags(
     assert (found.value, found.variant, found.flag_metadata["version"]) == (5, "3", 3)
 
 
-def test_it_is_stale_while_the_link_is_lost_and_ready_again(tmp_path: Path) -> None:
+def test_the_provider_is_stale_without_a_server_and_ready_again(tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}") as server, lamina.connect(server.target) as client:
         cfg = client.config("flags", create=True)
         cfg["on"] = True
         cfg.commit()
         api.set_provider_and_wait(LaminaProvider("flags", client=client))
         flags = api.get_client()
-        ready, stale = Heard(ProviderEvent.PROVIDER_READY), Heard(ProviderEvent.PROVIDER_STALE)
-        assert ready.next().provider_name == "Lamina"  # told at once, because it is
+        ready, stale = EventRecorder(ProviderEvent.PROVIDER_READY), EventRecorder(ProviderEvent.PROVIDER_STALE)
+        assert ready.next().provider_name == "Lamina"  # sent at once, because it is ready
         server.kill()
         assert stale.next().message == "flags is STALE"
         found = flags.get_boolean_details("on", False)
@@ -235,18 +235,16 @@ def test_it_is_stale_while_the_link_is_lost_and_ready_again(tmp_path: Path) -> N
         found = flags.get_boolean_details("on", False)
         assert (found.value, found.reason) == (True, Reason.STATIC)
         assert flags.get_provider_status() is ProviderStatus.READY
-        errors = Heard(ProviderEvent.PROVIDER_ERROR)
+        errors = EventRecorder(ProviderEvent.PROVIDER_ERROR)
         server.kill()
-        with ServerProcess("sqlite://", "--listen", server.target):  # which has never heard of it
+        with ServerProcess("sqlite://", "--listen", server.target):  # a server without this config
             assert errors.next().error_code == ErrorCode.GENERAL
             found = flags.get_boolean_details("on", False)
             assert (found.value, found.reason, found.variant) == (True, Reason.STALE, "1")
 
 
-def test_it_begins_without_a_server_and_is_ready_when_there_is_one(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Its own client, then: `initialize` gives up after the client's timeout, and goes on in the background."""
+def test_the_provider_is_ready_when_a_server_appears(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a client of its own: `initialize` fails after the client's timeout, and it tries again in the background."""
     server = ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}")
     with server:
         with lamina.connect(server.target) as client:
@@ -256,8 +254,8 @@ def test_it_begins_without_a_server_and_is_ready_when_there_is_one(
         server.kill()
         monkeypatch.setenv("LAMINA_TARGET", server.target)
         monkeypatch.setenv("LAMINA_TIMEOUT", "0.2")
-        errors, ready = Heard(ProviderEvent.PROVIDER_ERROR), Heard(ProviderEvent.PROVIDER_READY)
-        assert ready.next().provider_name != "Lamina"  # of the provider before
+        errors, ready = EventRecorder(ProviderEvent.PROVIDER_ERROR), EventRecorder(ProviderEvent.PROVIDER_READY)
+        assert ready.next().provider_name != "Lamina"  # from the previous provider
         provider = LaminaProvider("flags")
         with pytest.raises(ProviderNotReadyError):
             api.set_provider_and_wait(provider)
@@ -272,7 +270,7 @@ def test_it_begins_without_a_server_and_is_ready_when_there_is_one(
         await_end("lamina-live", "lamina-on-change", "lamina-openfeature")
 
 
-def test_what_will_never_be_is_fatal(client: lamina.Client) -> None:
+def test_a_definite_error_is_fatal(client: lamina.Client) -> None:
     with pytest.raises(ProviderFatalError, match="cannot be read"):
         api.set_provider_and_wait(LaminaProvider("no name", client=client))
     flags = api.get_client()
@@ -280,9 +278,9 @@ def test_what_will_never_be_is_fatal(client: lamina.Client) -> None:
     assert flags.get_boolean_details("on", True).error_code == ErrorCode.PROVIDER_FATAL
 
 
-def test_it_comes_to_life_with_a_config_that_is_made_later(client: lamina.Client, config_name: str) -> None:
-    ready = Heard(ProviderEvent.PROVIDER_READY)
-    assert ready.next().provider_name != "Lamina"  # of the provider before
+def test_the_provider_is_ready_when_its_config_is_created(client: lamina.Client, config_name: str) -> None:
+    ready = EventRecorder(ProviderEvent.PROVIDER_READY)
+    assert ready.next().provider_name != "Lamina"  # from the previous provider
     with pytest.raises(ProviderNotReadyError, match="there is no config"):
         api.set_provider_and_wait(LaminaProvider(config_name, client=client))
     flags = api.get_client()
@@ -314,7 +312,7 @@ child = os.fork()
 if not child:
     ready = threading.Event()
     api.add_handler(ProviderEvent.PROVIDER_READY, lambda _: ready.set())
-    ready.clear()  # the provider before has told that it was
+    ready.clear()  # from the previous provider
     assert flags.get_boolean_value("on", False) is False
     mine = client.config(name, create=True)
     mine["on"] = True
@@ -327,15 +325,15 @@ os._exit(0)
 """
 
 
-def test_it_comes_to_life_in_a_forked_child(server: ServerProcess, config_name: str) -> None:
-    """Also where there was no config yet when the process forked, as before a web server's workers."""
+def test_the_provider_works_in_a_forked_child(server: ServerProcess, config_name: str) -> None:
+    """Also if there is no config yet when the process forks, as before a web server's workers."""
     program = [sys.executable, "-W", "ignore", "-c", FORKING, server.target, config_name]
     done = subprocess.run(program, capture_output=True, text=True, timeout=60, check=False)
     assert done.stdout == "True\n", done.stderr
 
 
-def test_it_begins_from_a_default_and_goes_on_with_the_config(client: lamina.Client, config_name: str) -> None:
-    changed = Heard(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED)
+def test_the_config_replaces_the_default(client: lamina.Client, config_name: str) -> None:
+    changed = EventRecorder(ProviderEvent.PROVIDER_CONFIGURATION_CHANGED)
     default = {"on": True, "count": 3}
     api.set_provider_and_wait(LaminaProvider(config_name, client=client, default=default))
     flags = api.get_client()
@@ -351,13 +349,13 @@ def test_it_begins_from_a_default_and_goes_on_with_the_config(client: lamina.Cli
         LaminaProvider(config_name, client=client, default=3)  # type: ignore[arg-type]
 
 
-def test_shutdown_ends_what_it_began_and_leaves_the_clients_own(client: lamina.Client, cfg: lamina.Config) -> None:
+def test_shutdown_ends_its_threads_and_leaves_the_client_open(client: lamina.Client, cfg: lamina.Config) -> None:
     provider = LaminaProvider(cfg.name, client=client)
     api.set_provider_and_wait(provider)
     api.clear_providers()
     await_end("lamina-live", "lamina-on-change", "lamina-openfeature")
     assert provider.resolve_boolean_details("on", False).error_code == ErrorCode.PROVIDER_NOT_READY
     assert client.config(cfg.name)["on"] is True
-    # And again: a provider may be set anew.
+    # A provider can be set again.
     api.set_provider_and_wait(provider)
     assert api.get_client().get_boolean_value("on", False) is True

@@ -1,4 +1,4 @@
-"""One request, one version: pins hold for a thread or a task, and a request can bring a version along."""
+"""One version for each request: a pin holds for a thread or a task, and a request can carry a version."""
 
 import asyncio
 import contextvars
@@ -22,7 +22,7 @@ from tests.support.server import ServerProcess
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
-    """One database: what is tested here is the client's."""
+    """A server on one kind of database: only the client pins."""
     with ServerProcess("sqlite://") as process:
         yield process
 
@@ -42,13 +42,13 @@ async def live(client: Any, cfg: Any) -> Any:
 
 
 def shown(live: Any) -> tuple[Any, ...]:
-    """Look in every way there is; all of them must tell of one version."""
+    """Read the live in every way, and return the different versions seen."""
     looks = [live["a"], live.get("a"), live.current["a"], live.version, live.current.version, live.origin("a")]
     looks.append(1 + ("new" in live) if live.version < 3 else live.version)
     return tuple(set(looks))
 
 
-async def test_all_that_is_read_in_a_block_is_of_one_version(live: Any, cfg: Any) -> None:
+async def test_all_reads_in_a_block_are_of_one_version(live: Any, cfg: Any) -> None:
     with live.pin() as snapshot:
         await put_and_reach(live, cfg, a=2, new=None)
         assert shown(live) == (1,)
@@ -65,7 +65,7 @@ async def test_pins_nest(live: Any, cfg: Any) -> None:
         await put_and_reach(live, cfg, a=2, new=None)
         with live.pin(await of(live.at(2))):
             assert shown(live) == (2,)
-            with live.pin() as innermost:  # again what is shown here, not the head
+            with live.pin() as innermost:  # pins the version that is shown here, not the head
                 await put_and_reach(live, cfg, a=3)
                 assert (shown(live), innermost.version) == ((2,), 2)
             with pytest.raises(ZeroDivisionError), live.pin(await of(live.at(1))):
@@ -75,7 +75,7 @@ async def test_pins_nest(live: Any, cfg: Any) -> None:
     assert shown(live) == (3,)
 
 
-async def test_it_holds_for_every_live_of_the_config_and_for_no_other(client: Any, live: Any, cfg: Any) -> None:
+async def test_a_pin_holds_for_every_live_of_its_config_only(client: Any, live: Any, cfg: Any) -> None:
     another, elsewhere = await of(client.live(cfg.name)), await of(cfg.fork(f"{cfg.name}-fork"))
     forked = await of(client.live(elsewhere.name))
     with live.pin():
@@ -85,8 +85,8 @@ async def test_it_holds_for_every_live_of_the_config_and_for_no_other(client: An
     assert (another["a"], another.version) == (2, 2)
 
 
-async def test_other_tasks_and_threads_go_on_and_those_begun_within_hold_with_it(live: Any, cfg: Any) -> None:
-    """A task that is begun in the block is the request's, and stays with its version when the block is over."""
+async def test_a_pin_holds_for_tasks_that_are_started_in_its_block(live: Any, cfg: Any) -> None:
+    """A task that is started in the block keeps the block's version, even after the block."""
     is_over, seen = asyncio.Event(), []
 
     async def request() -> None:
@@ -108,8 +108,8 @@ async def test_other_tasks_and_threads_go_on_and_those_begun_within_hold_with_it
     assert live.version == 2
 
 
-async def test_many_at_once_each_keep_their_own(live: Any, cfg: Any) -> None:
-    """Tasks, and threads beside them, pin version after version and always see the one that they pinned."""
+async def test_many_pins_at_once_keep_their_own_versions(live: Any, cfg: Any) -> None:
+    """Tasks and threads pin version after version, and always see the version that they pinned."""
     is_over, wrong = threading.Event(), []
 
     def look() -> None:
@@ -142,8 +142,8 @@ async def test_many_at_once_each_keep_their_own(live: Any, cfg: Any) -> None:
     assert wrong == []
 
 
-async def test_what_follows_the_head_follows_it_from_within_a_block(live: Any, cfg: Any, sdk: Sdk) -> None:
-    """`wait` and `on_change` are of the head, and so is what callbacks see, though they were given in the block."""
+async def test_wait_and_callbacks_follow_the_head_in_spite_of_a_pin(live: Any, cfg: Any, sdk: Sdk) -> None:
+    """`wait` and `on_change` follow the head, and callbacks see it too, even if they were added in the block."""
     noted, seen = Noted(sdk), []
 
     def look(version: lamina.VersionChanges) -> None:
@@ -161,8 +161,8 @@ async def test_what_follows_the_head_follows_it_from_within_a_block(live: Any, c
     assert all(current >= number for number, current, _ in seen)
 
 
-async def test_what_follows_another_config_is_not_held_either(client: Any, live: Any, cfg: Any, sdk: Sdk) -> None:
-    """What is begun within a block outlasts it: a callback of a live that is opened there."""
+async def test_a_callback_of_a_live_opened_in_a_block_is_not_pinned(client: Any, live: Any, cfg: Any, sdk: Sdk) -> None:
+    """The callbacks of a live that was opened in a block continue after the block."""
     elsewhere, noted, seen = await of(cfg.fork(f"{cfg.name}-fork")), Noted(sdk), []
     with live.pin():
         other = await of(client.live(elsewhere.name))
@@ -173,7 +173,7 @@ async def test_what_follows_another_config_is_not_held_either(client: Any, live:
     assert (await noted.numbers(1), seen) == ([2], [2])
 
 
-async def test_blocks_of_generators_end_in_whichever_order(live: Any, cfg: Any) -> None:
+async def test_the_blocks_of_generators_can_end_in_any_order(live: Any, cfg: Any) -> None:
     def read(times: int) -> Iterator[int]:
         with live.pin():
             for _ in range(times):
@@ -189,8 +189,8 @@ async def test_blocks_of_generators_end_in_whichever_order(live: Any, cfg: Any) 
     assert shown(live) == (2,)
 
 
-async def test_the_version_is_chosen_when_the_block_begins(live: Any, cfg: Any) -> None:
-    """A decorator makes its block long before, and for many calls."""
+async def test_a_pin_chooses_its_version_when_the_block_begins(live: Any, cfg: Any) -> None:
+    """A decorator's pin is made long before the call, and used for many calls."""
 
     @live.pin()  # type: ignore[untyped-decorator]  # of either client
     def read() -> tuple[int, int]:
@@ -205,8 +205,8 @@ async def test_the_version_is_chosen_when_the_block_begins(live: Any, cfg: Any) 
         assert snapshot.version == 3
 
 
-async def test_a_strangers_snapshot_is_never_taken_for_a_version_that_is_carried(sdk: Sdk, live: Any, cfg: Any) -> None:
-    """A pin holds what it is given; only what this client has read is kept for others."""
+async def test_a_foreign_snapshot_is_never_used_for_a_carried_version(sdk: Sdk, live: Any, cfg: Any) -> None:
+    """A pin shows the given snapshot. Only versions that this client has read are kept for carried requests."""
     header = dataclasses.replace(await following(live.log()), hash="f" * 64)
     strangers = lamina.Snapshot(Entries(header, {}))
     await put_and_reach(live, cfg, a=2)
@@ -222,15 +222,15 @@ import lamina
 client = lamina.connect(sys.argv[1], author="ann")
 live, cfg = client.live(sys.argv[2]), client.config(sys.argv[2])
 with live.pin():
-    told, tell = os.pipe()
+    reader, writer = os.pipe()
     if child := os.fork():
         cfg["a"] = 2
         live.wait(cfg.commit())
-        os.write(tell, b"2")
+        os.write(writer, b"2")
         sys.exit(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
-    os.read(told, 1)
+    os.read(reader, 1)
     seen = [live.version]
-    seen += [live.wait(2, 30), live.version]  # a child follows by itself
+    seen += [live.wait(2, 30), live.version]  # the child follows on its own
     thread = threading.Thread(target=lambda: seen.append(live.version))
     thread.start()
     thread.join()
@@ -239,7 +239,7 @@ os._exit(seen != [1, None, 1, 2, 2])
 """
 
 
-def test_a_forked_child_holds_what_its_parent_has_pinned(target: str, config_name: str) -> None:
+def test_a_pin_holds_in_a_forked_child(target: str, config_name: str) -> None:
     with lamina.connect(target, author="ann") as client:
         cfg = client.config(config_name, create=True)
         cfg["a"] = 1
@@ -247,7 +247,7 @@ def test_a_forked_child_holds_what_its_parent_has_pinned(target: str, config_nam
     assert subprocess.call([sys.executable, "-c", FORKED, target, config_name], timeout=SECONDS) == 0
 
 
-async def test_a_closed_live_can_be_pinned_still(live: Any, cfg: Any) -> None:
+async def test_a_closed_live_can_be_pinned(live: Any, cfg: Any) -> None:
     with live.pin():
         await of(live.close())
         assert shown(live) == (1,)
@@ -255,7 +255,7 @@ async def test_a_closed_live_can_be_pinned_still(live: Any, cfg: Any) -> None:
         assert snapshot == {"a": 1, "b": 1}
 
 
-async def test_what_cannot_be_pinned(client: Any, live: Any, cfg: Any) -> None:
+async def test_a_bad_pin_is_refused(client: Any, live: Any, cfg: Any) -> None:
     other = await of(cfg.fork(f"{cfg.name}-fork"))
     with pytest.raises(lamina.InvalidError, match=f"snapshot of {other.name} cannot be pinned for {cfg.name}"):
         live.pin(await of(other.at(1)))
@@ -268,7 +268,7 @@ async def test_what_cannot_be_pinned(client: Any, live: Any, cfg: Any) -> None:
         begun.__exit__(None, None, None)
 
 
-# --- versions that a request brings along -------------------------------------------------------
+# --- versions that a request carries --------------------------------------------------------------
 
 
 async def carried(live: Any, versions: Mapping[str, int]) -> int:
@@ -277,8 +277,8 @@ async def carried(live: Any, versions: Mapping[str, int]) -> int:
         return int(snapshot.version)
 
 
-async def test_a_request_brings_its_version_along(sdk: Sdk, live: Any, cfg: Any, target: str) -> None:
-    """From one service to another, each with a client of its own, while the config moves on."""
+async def test_a_request_carries_its_version(sdk: Sdk, live: Any, cfg: Any, target: str) -> None:
+    """It goes from one service to another, each with its own client, while others commit."""
     there = await of(sdk.connect(target).live(cfg.name))
     with live.pin():
         header = carry.to_baggage("user=ann;ttl=60", live)
@@ -289,18 +289,20 @@ async def test_a_request_brings_its_version_along(sdk: Sdk, live: Any, cfg: Any,
     assert await carried(there, carry.from_baggage(header)) == 1
     assert await carried(there, carry.from_metadata(metadata)) == 1
     assert await carried(there, carry.from_metadata(carry.to_metadata(live))) == 2
-    # One that this service has not heard of yet.
+    # A version that this service has not received yet.
     version = await put_and_reach(live, cfg, a=3)
     assert await carried(there, {cfg.name: version.number}) == 3
 
 
 @pytest.mark.parametrize("version", [0, -1, 7, 2**63 - 1, 2**63, 2**80, None])
-async def test_what_there_is_none_of_is_the_version_that_is_shown(live: Any, cfg: Any, version: int | None) -> None:
+async def test_a_carried_version_that_does_not_exist_is_replaced_by_the_shown_one(
+    live: Any, cfg: Any, version: int | None
+) -> None:
     await put_and_reach(live, cfg, a=2)
     assert await carried(live, {} if version is None else {cfg.name: version, "another": 1}) == 2
 
 
-async def test_what_was_pinned_lately_is_at_hand_and_without_a_server_the_newest_has_to_do(sdk: Sdk) -> None:
+async def test_recently_pinned_versions_are_cached_and_others_fall_back_to_the_head(sdk: Sdk) -> None:
     with ServerProcess("sqlite://") as server:
         client = sdk.connect(server.target, timeout=SECONDS)
         cfg = await of(client.config("services/pay", create=True))
@@ -313,7 +315,7 @@ async def test_what_was_pinned_lately_is_at_hand_and_without_a_server_the_newest
                 pass
         head = live.version
         server.kill()
-    # At hand are those that were pinned last, the head among them. Within the client's 30 s this would not be over.
+    # The last pinned versions are cached, the head among them. A call would take the client's 30 s.
     async with asyncio.timeout(SECONDS / 2):
         found = [await carried(live, {cfg.name: version}) for version in range(1, head + 1)]
     oldest = head - RECENT_VERSIONS + 1

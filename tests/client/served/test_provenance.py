@@ -1,4 +1,4 @@
-"""Log records tell which version of which config was in force where they were made."""
+"""Log records name the version of each config that was in force where they were made."""
 
 import logging
 import logging.handlers
@@ -15,8 +15,8 @@ from tests.client.sdk import of
 from tests.support.server import ServerProcess
 
 
-class CachedVersion(logging.Handler):
-    """Keeps what it is given, formatted."""
+class RecordingHandler(logging.Handler):
+    """Keeps the formatted lines of its records."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -34,12 +34,12 @@ def server() -> Iterator[ServerProcess]:
 
 
 @pytest.fixture
-def kept() -> CachedVersion:
-    return CachedVersion()
+def kept() -> RecordingHandler:
+    return RecordingHandler()
 
 
 @pytest.fixture
-def logger(kept: CachedVersion) -> Iterator[logging.Logger]:
+def logger(kept: RecordingHandler) -> Iterator[logging.Logger]:
     """A program's logger, whose records go to `kept` by the handler of its parent."""
     parent = logging.getLogger("tests.provenance")
     parent.addHandler(kept)
@@ -49,7 +49,7 @@ def logger(kept: CachedVersion) -> Iterator[logging.Logger]:
 
 
 async def test_records_name_the_version_in_force(
-    client: Any, config_name: str, kept: CachedVersion, logger: logging.Logger
+    client: Any, config_name: str, kept: RecordingHandler, logger: logging.Logger
 ) -> None:
     cfg = await of(client.config(config_name, create=True))
     cfg["a"] = 1
@@ -73,20 +73,22 @@ async def test_records_name_the_version_in_force(
 
 
 class Shown:
-    """What shows a version."""
+    """An object that shows a version."""
 
     def __init__(self, name: str, version: int) -> None:
         self.name, self.version = name, version
 
 
-def test_a_record_keeps_what_was_in_force_where_it_was_made(kept: CachedVersion, logger: logging.Logger) -> None:
-    """By a queue to a listener's thread, which a program logs through so as not to wait for a disk."""
+def test_a_record_keeps_the_version_of_the_moment_when_it_was_made(
+    kept: RecordingHandler, logger: logging.Logger
+) -> None:
+    """Through a queue to a listener's thread, as in a program that logs without waiting for a disk."""
     records: queue.SimpleQueue[logging.LogRecord] = queue.SimpleQueue()
     shown = Shown("a/b", 1)
     through = logging.handlers.QueueHandler(records)
     through.addFilter(lamina.ProvenanceFilter(shown))
     kept.addFilter(lamina.ProvenanceFilter(shown))
-    own = logging.Logger("tests.queued")  # noqa: LOG001 - one that nobody else has
+    own = logging.Logger("tests.queued")  # noqa: LOG001 - a logger for this test alone
     own.addHandler(through)
     own.info("first")
     shown.version = 2
@@ -97,7 +99,7 @@ def test_a_record_keeps_what_was_in_force_where_it_was_made(kept: CachedVersion,
     assert kept.lines == ["a/b@1 first", "said second", "a/b@2 third"]
 
 
-def test_it_may_be_named_otherwise_and_know_nothing_yet() -> None:
+def test_the_filter_can_use_another_attribute() -> None:
     record = logging.makeLogRecord({})
     assert lamina.ProvenanceFilter(attribute="config").filter(record)
     assert lamina.ProvenanceFilter(Shown("a", 1)).filter(record)
@@ -138,11 +140,11 @@ def test_it_may_be_named_otherwise_and_know_nothing_yet() -> None:
         ("a@1;b@2", {}),
     ],
 )
-def test_text_that_names_no_config_and_version_counts_for_nothing(text: str, versions: dict[str, int]) -> None:
+def test_text_without_a_config_and_a_version_is_ignored(text: str, versions: dict[str, int]) -> None:
     assert read(text) == versions
     assert read(written(versions)) == versions
 
 
-def test_so_many_configs_are_read_and_no_more() -> None:
+def test_the_number_of_configs_is_limited() -> None:
     text = written({f"c{number}": number + 1 for number in range(CONFIGS_LIMIT * 2)})
     assert len(read(text)) == CONFIGS_LIMIT

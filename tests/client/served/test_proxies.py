@@ -1,4 +1,4 @@
-"""What a proxy, or a web server, answers instead of the server: told for what it is, with both clients."""
+"""Answers of a proxy or a web server instead of the server, with both clients."""
 
 import shutil
 import socket
@@ -20,7 +20,7 @@ from tests.support.http2_peer import Http2Peer
 from tests.support.server import ServerProcess
 
 TIMEOUT = 5.0
-"""What is definite is told long before."""
+"""A definite error comes long before."""
 LARGE = "x" * 1_000_000
 
 
@@ -31,7 +31,7 @@ def server() -> Iterator[ServerProcess]:
 
 
 async def refused(client: Any, verb: str = "config") -> lamina.LaminaError:
-    """Give what a verb raises."""
+    """Return the error that a verb raises."""
     with pytest.raises(lamina.LaminaError) as caught:
         await of(getattr(client, verb)("app"))
     return caught.value
@@ -47,10 +47,12 @@ async def refused(client: Any, verb: str = "config") -> lamina.LaminaError:
         (405, lamina.LaminaError, 1),
         (413, lamina.LimitError, 1),
         (415, lamina.LaminaError, 1),
-        (200, lamina.UnavailableError, 3),  # a page of HTML: three tries, and not the whole of the time
+        (200, lamina.UnavailableError, 3),  # a page of HTML: three tries, not the whole timeout
     ],
 )
-async def test_what_is_told_at_once(sdk: Sdk, status: int, kind: type[lamina.LaminaError], requests: int) -> None:
+async def test_a_definite_answer_of_a_proxy_is_raised_at_once(
+    sdk: Sdk, status: int, kind: type[lamina.LaminaError], requests: int
+) -> None:
     with Http2Peer(status, body=b"<html>") as peer:
         error = await refused(sdk.connect(peer.target, timeout=TIMEOUT))
         assert type(error) is kind
@@ -60,7 +62,7 @@ async def test_what_is_told_at_once(sdk: Sdk, status: int, kind: type[lamina.Lam
 
 
 @pytest.mark.parametrize("status", [502, 503, 504])
-async def test_what_may_pass_is_tried_again(sdk: Sdk, status: int) -> None:
+async def test_a_temporary_answer_of_a_proxy_is_tried_again(sdk: Sdk, status: int) -> None:
     with Http2Peer(status) as peer:
         error = await refused(sdk.connect(peer.target, timeout=0.3))
         assert type(error) is lamina.DeadlineError
@@ -69,8 +71,8 @@ async def test_what_may_pass_is_tried_again(sdk: Sdk, status: int) -> None:
 
 
 @pytest.mark.parametrize("status", [302, 403, 404, 502])
-async def test_a_live_begins_from_its_default_and_goes_on_asking(sdk: Sdk, status: int) -> None:
-    """Not reached is not reached, whoever answers: an ingress says 404 while it has no server."""
+async def test_a_live_behind_a_proxy_begins_from_its_default_and_keeps_trying(sdk: Sdk, status: int) -> None:
+    """An answer of a proxy is no answer of the server: an ingress says 404 while it has no server."""
     with Http2Peer(status) as peer:
         live = await of(sdk.connect(peer.target, timeout=TIMEOUT).live("app", default={"x": 1}))
         assert (live["x"], live.state, live.error) == (1, "OFFLINE", None)
@@ -80,10 +82,10 @@ async def test_a_live_begins_from_its_default_and_goes_on_asking(sdk: Sdk, statu
         assert live.error is None
 
 
-async def test_what_a_proxy_refused_was_not_written(
+async def test_a_commit_that_a_proxy_refused_is_not_sent_again(
     sdk: Sdk, server: ServerProcess, config_name: str, folder: Path
 ) -> None:
-    """The draft is free: a smaller one commits, and is not the refused one once more."""
+    """So a smaller draft can be committed, and the refused commit is not sent again."""
     with nginx(server.target, folder) as proxy:
         cfg = await of(sdk.connect(proxy, timeout=TIMEOUT).config(config_name, create=True))
         cfg["large"], cfg["larger"] = LARGE, LARGE
@@ -95,15 +97,15 @@ async def test_what_a_proxy_refused_was_not_written(
         assert (await of(cfg.commit())).number == 1
 
 
-async def test_nginx_without_a_server(sdk: Sdk, unused_address: str, folder: Path) -> None:
+async def test_nginx_without_a_server_is_a_deadline_error(sdk: Sdk, unused_address: str, folder: Path) -> None:
     with nginx(unused_address, folder) as proxy:
         error = await refused(sdk.connect(proxy, timeout=0.5))
         assert isinstance(error, lamina.DeadlineError)
         assert "could not get an answer (HTTP 502)" in str(error)
 
 
-async def test_haproxy(sdk: Sdk, server: ServerProcess, unused_address: str, folder: Path) -> None:
-    """Through it all is as ever; it refuses with 403 what it is told to refuse, and says 503 without a server."""
+async def test_haproxy_answers_403_and_503(sdk: Sdk, server: ServerProcess, unused_address: str, folder: Path) -> None:
+    """HAProxy answers 403 to requests that its rules deny, and 503 without a server."""
     with haproxy(server.target, folder, "http-request deny if { path_end /Commit }") as proxy:
         cfg = await of(sdk.connect(proxy, timeout=TIMEOUT).config("app", create=True))
         cfg["x"] = 1
@@ -115,7 +117,7 @@ async def test_haproxy(sdk: Sdk, server: ServerProcess, unused_address: str, fol
 
 @pytest.fixture
 def unused_address() -> Iterator[str]:
-    """An address where nobody listens: it is bound, so that nobody else takes it."""
+    """An address where no server listens; it is bound, so that no other program takes it."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield "127.0.0.1:{1}".format(*bound.getsockname())
@@ -130,7 +132,7 @@ def folder() -> Iterator[Path]:
 
 @contextmanager
 def nginx(behind: str, folder: Path) -> Iterator[str]:
-    """Run nginx, with the limits that it has when nobody sets any, before a server; give its address."""
+    """Run nginx with its default limits before a server, and yield its address."""
     (folder / "nginx.conf").write_text(f"""
         daemon off; master_process off; pid nginx.pid; error_log stderr;
         events {{}}
@@ -145,7 +147,7 @@ def nginx(behind: str, folder: Path) -> Iterator[str]:
 
 @contextmanager
 def haproxy(behind: str, folder: Path, rule: str = "") -> Iterator[str]:
-    """Run HAProxy before a server; give its address."""
+    """Run HAProxy before a server, and yield its address."""
     (folder / "haproxy.cfg").write_text(f"""
 defaults
     mode http
@@ -166,7 +168,7 @@ backend servers
 
 @contextmanager
 def running(program: str, *arguments: str, listens: Path) -> Iterator[str]:
-    """Run a proxy until it listens, and kill it after."""
+    """Start a proxy, wait until it listens, and kill it after the block."""
     path = shutil.which(program, path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
     if path is None:
         absent(program, f"Debian: apt install {program}")
@@ -180,7 +182,7 @@ def running(program: str, *arguments: str, listens: Path) -> Iterator[str]:
 
 
 def until_listening(process: subprocess.Popen[str], path: Path) -> None:
-    """Wait until somebody listens at a socket, which nothing tells of."""
+    """Wait until a process listens at a socket, for which there is no event."""
     while process.poll() is None:
         with socket.socket(socket.AF_UNIX) as probe:
             if probe.connect_ex(str(path)) == 0:

@@ -36,7 +36,7 @@ SECRET = "tell-nobody"
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
-    """A server on one kind of database: what is bound is all the client's business."""
+    """A server on one kind of database: only the client binds settings."""
     with ServerProcess("sqlite://") as process:
         yield process
 
@@ -74,7 +74,7 @@ class Settings(BaseModel):
         return timeout
 
 
-async def test_a_model_follows(live: Any, cfg: Any, caplog: pytest.LogCaptureFixture) -> None:
+async def test_a_model_follows_the_head(live: Any, cfg: Any, caplog: pytest.LogCaptureFixture) -> None:
     bound = live.bind(Settings)
     before = bound.current
     assert before == Settings(timeout=1, db=Database(host="h1"))
@@ -95,7 +95,7 @@ async def test_a_model_follows(live: Any, cfg: Any, caplog: pytest.LogCaptureFix
     assert (bound.current.timeout, bound.current.db.port, bound.error, bound.version) == (5, 1, None, 5)
 
 
-async def test_the_first_version_has_to_fit(live: Any, cfg: Any) -> None:
+async def test_bind_refuses_a_version_that_does_not_fit(live: Any, cfg: Any) -> None:
     del cfg["db/host"]
     await put_and_reach(live, cfg, timeout=[SECRET])
     with pytest.raises(lamina.SettingsError) as caught:
@@ -223,13 +223,15 @@ class Root(RootModel[dict[str, int]]):
         (Root, {"a": 1}, {"root": {"a": 1}}),
     ],
 )
-def test_names_and_types(settings: type, config: dict[str, Any], expected: dict[str, Any]) -> None:
+def test_names_and_types_of_fields_are_read_from_the_config(
+    settings: type, config: dict[str, Any], expected: dict[str, Any]
+) -> None:
     made, problems = fitted(settings, config)
     assert (problems or {name: getattr(made, name) for name in expected}) == expected
 
 
 class FromEverywhere(BaseSettings):
-    """What the environment says counts more than the config."""
+    """Settings in which the environment wins over the config."""
 
     model_config = SettingsConfigDict(env_prefix="SHOP_", env_nested_delimiter="__", extra="ignore")
     config: ClassVar[Any] = {}
@@ -252,7 +254,7 @@ class FromEverywhere(BaseSettings):
         return init_settings, env_settings, dotenv_settings, file_secret_settings, ours
 
 
-async def test_the_source(cfg: Any, live: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_settings_source_reads_a_config(cfg: Any, live: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("SHOP_DB__PORT", "77")
     monkeypatch.setattr(FromEverywhere, "config", cfg)
     await put(cfg, **{"timeout": 5, "tries": 3, "db/options/a": 1, "db/port": 66})
@@ -268,7 +270,7 @@ async def test_the_source(cfg: Any, live: Any, monkeypatch: pytest.MonkeyPatch) 
     assert FromEverywhere().timeout == 1
 
 
-def test_the_source_takes_names_as_bind_does(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_settings_source_has_prefix_and_delimiter_like_bind(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(FromEverywhere, "config", {"a.timeout": 5, "a.db.host": "h", "timeout": 6, "a.db/port": 7})
     monkeypatch.setattr(FromEverywhere, "options", {"prefix": "a.", "delimiter": "."})
     found = FromEverywhere()
@@ -277,7 +279,7 @@ def test_the_source_takes_names_as_bind_does(monkeypatch: pytest.MonkeyPatch) ->
     assert SECRET not in repr(source)
 
 
-async def test_the_source_and_wrong_configs(live: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_the_settings_source_refuses_a_wrong_config(live: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     class Forbidding(FromEverywhere):
         model_config = SettingsConfigDict(extra="forbid")
 
@@ -306,10 +308,10 @@ class Overridden(BaseSettings):
         return env_settings, dotenv_settings, file_secret_settings, init_settings
 
 
-async def test_settings_with_sources_of_their_own_follow_too(
+async def test_settings_with_other_sources_follow_the_head(
     live: Any, cfg: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Any
 ) -> None:
-    """A config is what they are initialised with; it cannot name a file for them to read."""
+    """The config's values are their arguments; a config cannot name a file for them to read."""
     bound = live.bind(Overridden)
     assert (bound.current.timeout, bound.current.db.host) == (1, "h1")
     monkeypatch.setenv("SHOP_TIMEOUT", "6")
@@ -318,7 +320,7 @@ async def test_settings_with_sources_of_their_own_follow_too(
     assert (bound.current.timeout, bound.current.db.host) == (6, "h2")
 
 
-def test_it_shadows_nothing_and_nothing_is_loaded_before_it_is_needed() -> None:
+def test_pydantic_is_loaded_only_when_it_is_needed() -> None:
     script = """
 import sys
 import lamina
@@ -347,7 +349,7 @@ assert form_of(pydantic.create_model("Settings", x=(int, ...))).make({"x": 5}).x
 async def test_a_validator_with_a_defect_is_logged_with_its_place(
     live: Any, cfg: Any, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Its file and line, and never what it says, which may hold values."""
+    """The log has its file and line, and never its message, which may hold values."""
 
     class Careless(BaseModel):
         timeout: int

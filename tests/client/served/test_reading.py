@@ -1,4 +1,4 @@
-"""Reading what is here already: what was read before is found at once, and is never older than what it stands for."""
+"""The read cache: a value that was read before is found at once, and is never out of date."""
 
 import subprocess
 import sys
@@ -33,8 +33,8 @@ def entries() -> Entries:
 
 
 @pytest.mark.parametrize("kind", [Snapshot, Draft])
-def test_a_value_is_the_same_whenever_it_is_read(kind: Any) -> None:
-    """Of each kind, and what looks like nothing too."""
+def test_a_value_stays_the_same_object(kind: Any) -> None:
+    """Values of each kind, also empty ones."""
     mapping = kind(entries())
     for key, value in READ.items():
         first = mapping[key]
@@ -49,7 +49,7 @@ def test_a_value_is_the_same_whenever_it_is_read(kind: Any) -> None:
             mapping["z"]
 
 
-def test_a_draft_shows_what_is_staged_whatever_was_read_before() -> None:
+def test_a_staged_change_replaces_a_cached_value() -> None:
     draft = Draft(entries())
     assert (draft["a"], "a" in draft) == ("text", True)
     draft["a"] = "other"
@@ -64,8 +64,8 @@ def test_a_draft_shows_what_is_staged_whatever_was_read_before() -> None:
     assert draft["a"] == "text"
 
 
-def test_what_was_read_stays_declared_however_often() -> None:
-    """By the first reading, by one before a change, and by one after a discard."""
+def test_a_cached_read_is_declared_too() -> None:
+    """After the first read, a read before a change, and a read after a discard."""
     draft = Draft(entries())
     assert draft["a"] == draft["a"]
     draft["a"] = "other"
@@ -81,8 +81,8 @@ def test_what_was_read_stays_declared_however_often() -> None:
     assert draft._stage.declared_reads() == ["a"]
 
 
-async def test_only_what_follows_needs_a_thread(sdk: Sdk, server: ServerProcess, config_name: str) -> None:
-    """Of ours; gRPC's own are its business."""
+async def test_reads_and_commits_start_no_thread(sdk: Sdk, server: ServerProcess, config_name: str) -> None:
+    """This counts the threads of Lamina, not those of gRPC."""
     before = set(threading.enumerate())
     client = sdk.connect(server.target)
     config = await of(client.config(config_name, create=True))
@@ -107,7 +107,7 @@ assert first["x"] == second["x"] == closed["x"] == 1
 closed.close()
 child = os.fork()
 if not child:
-    threads = threading.active_count()  # nobody has looked yet
+    threads = threading.active_count()  # before the first read
     assert first["x"] == 1
     cfg["x"] = 2
     version = cfg.commit()
@@ -126,8 +126,8 @@ print(first["x"], second["x"], closed["x"])
 """
 
 
-def test_what_was_read_before_a_fork_is_followed_in_the_child(server: ServerProcess) -> None:
-    """By lives that were looked at and by others; and a closed one stays as it is."""
+def test_a_live_that_was_read_before_a_fork_follows_in_the_child(server: ServerProcess) -> None:
+    """This holds for lives that were read before the fork and for others; a closed live stays as it is."""
     program = [sys.executable, "-W", "ignore", "-c", FORKING, server.target]
     done = subprocess.run(program, capture_output=True, text=True, timeout=50, check=False)
     assert (done.stdout, done.returncode) == ("1 2 2 2 1\n3 3 1\n3 3 1\n", 0), done.stderr

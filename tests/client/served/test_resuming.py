@@ -1,4 +1,4 @@
-"""Watches whose streams are ended by a server that is well, and watches that are ended while no server is there."""
+"""Watches whose streams a healthy server ends, and watches that end while there is no server."""
 
 import asyncio
 import signal
@@ -16,41 +16,41 @@ from tests.faults.watches.silence import sockets
 from tests.support.server import ServerProcess
 
 SECONDS = 30
-"""Far more than anything takes here."""
+"""A limit far above what anything takes here."""
 LARGE = "v" * 500_000
 LARGE_VERSIONS = 30
-"""Together far more than a connection takes while nothing comes through."""
+"""Together far more than the buffers of a blocked connection hold."""
 
 
 @pytest.fixture(scope="module")
 def server() -> Iterator[ServerProcess]:
-    """A server that does not wait long for who does not take."""
+    """A server that soon ends the watch of a client that takes nothing."""
     with ServerProcess("sqlite://", LAMINA_SERVER_WATCH_TAKE_LIMIT_SECONDS="0.3") as process:
         yield process
 
 
 @pytest.fixture
 def target(server: ServerProcess) -> str:
-    """Where it is."""
+    """The address of this module's server."""
     return server.target
 
 
 @pytest.fixture
 def proxy(target: str) -> Iterator[Proxy]:
-    """A way to it that can be closed."""
+    """A proxy to the server, which can be closed."""
     with Proxy(target) as made:
         yield made
 
 
 async def opened(client: Any, name: str) -> Any:
-    """Give a config at version 1."""
+    """Return a config at version 1."""
     cfg = await of(client.config(name, create=True))
     assert await put(cfg, 1) == 1
     return cfg
 
 
-async def test_a_connection_s_age(sdk: Sdk) -> None:
-    """P9: the connections are renewed under a watch and under calls; neither notices."""
+async def test_a_watch_and_calls_survive_the_connection_s_age(sdk: Sdk) -> None:
+    """P9: connections are renewed during a watch and during calls, without an error."""
     ages = {"LAMINA_SERVER_CONNECTION_AGE_SECONDS": "1", "LAMINA_SERVER_CONNECTION_AGE_GRACE_SECONDS": "1"}
     with ServerProcess("sqlite://", **ages) as server:
         before = sockets(server.pid)
@@ -66,10 +66,10 @@ async def test_a_connection_s_age(sdk: Sdk) -> None:
                 assert (await following(watch)).version == number
 
 
-async def test_one_that_takes_nothing_is_ended_and_goes_on(
+async def test_a_watch_that_was_too_slow_resumes(
     server: ServerProcess, client: Any, sdk: Sdk, proxy: Proxy, config_name: str
 ) -> None:
-    """P9, P15: TOO_SLOW costs nothing but time, and is no reason to leave the server."""
+    """P9, P15: TOO_SLOW costs only time, and the watch stays with its server."""
     writing = await opened(client, config_name)
     with Proxy(server.target) as other:
         cfg = await of(sdk.connect(f"{proxy.target},{other.target}").config(config_name))
@@ -90,8 +90,8 @@ async def put(cfg: Any, value: Any) -> int:
     return int((await of(cfg.commit())).number)
 
 
-class Away:
-    """A watch whose server is away, in a pause of an hour."""
+class Outage:
+    """Takes a watch's server away, and makes the watch's pause an hour long."""
 
     def __init__(self, client: Any, proxy: Proxy) -> None:
         self.pauses = threading.Event()
@@ -109,29 +109,29 @@ class Away:
 
 
 @pytest.mark.parametrize("how", ["watch", "client", "with"])
-async def test_it_ends_at_once_while_it_waits_for_a_server(sdk: Sdk, proxy: Proxy, config_name: str, how: str) -> None:
+async def test_close_ends_a_watch_that_waits_for_a_server(sdk: Sdk, proxy: Proxy, config_name: str, how: str) -> None:
     client = sdk.connect(proxy.target)
     cfg = await opened(client, config_name)
     async with entered(cfg.watch(after=0)) as watch:
         assert (await following(watch)).version == 1
         waiting = asyncio.create_task(following(watch))
-        await Away(client, proxy).paused()
-        assert not client._shell._pool._streams  # or gRPC would pause by itself before it connects again
+        await Outage(client, proxy).paused()
+        assert not client._shell._pool._streams  # otherwise gRPC itself would pause before it connects again
         if how != "with":
             await of((watch if how == "watch" else client).close())
-            await ended(waiting)
-    await ended(waiting)
+            await check_ended(waiting)
+    await check_ended(waiting)
 
 
-async def test_silence_counts_while_it_waits_for_a_server(sdk: Sdk, proxy: Proxy, config_name: str) -> None:
+async def test_silence_ends_a_watch_that_waits_for_a_server(sdk: Sdk, proxy: Proxy, config_name: str) -> None:
     client = sdk.connect(proxy.target)
     cfg = await opened(client, config_name)
-    Away(client, proxy)
+    Outage(client, proxy)
     async with entered(cfg.watch(after=0, timeout=0.5)) as watch:
         assert await asyncio.wait_for(listed(watch), SECONDS) == []
 
 
-async def ended(waiting: "asyncio.Task[Any]") -> None:
+async def check_ended(waiting: "asyncio.Task[Any]") -> None:
     with pytest.raises(StopAsyncIteration):
         await asyncio.wait_for(asyncio.shield(waiting), SECONDS)
 
@@ -143,7 +143,7 @@ async def test_a_cancelled_task_does_not_wait_for_a_server(sdk: Sdk, proxy: Prox
     async with cfg.watch(after=0) as watch:
         assert (await following(watch)).version == 1
         waiting = asyncio.create_task(following(watch))
-        await Away(client, proxy).paused()
+        await Outage(client, proxy).paused()
         waiting.cancel()
         with pytest.raises(asyncio.CancelledError):
             await asyncio.wait_for(waiting, SECONDS)
@@ -175,7 +175,7 @@ async def test_ctrl_c_does_not_wait_for_a_server(sdk: Sdk, proxy: Proxy, config_
 
 
 def interrupted(proxy: Proxy, name: str) -> list[str]:
-    """Run the child, take its server away, press Ctrl-C, and give what it printed."""
+    """Run the child, take its server away, press Ctrl-C, and return the child's output."""
     program = [sys.executable, "-c", CHILD, proxy.target, name]
     with subprocess.Popen(program, stdout=subprocess.PIPE, text=True) as child:
         assert child.stdout is not None

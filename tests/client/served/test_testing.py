@@ -1,4 +1,4 @@
-"""The server for other people's tests: it is the server, and it fails as it is told to."""
+"""The server for users' tests: a real server, with failures on demand."""
 
 import gc
 import logging
@@ -47,7 +47,7 @@ async def numbers(cfg: Any) -> list[int]:
     return [version.number for version in await listed(cfg.log())]
 
 
-async def test_it_is_the_server(server: testing.Server, cfg: Any) -> None:
+async def test_it_answers_as_a_real_server(server: testing.Server, cfg: Any) -> None:
     await put(cfg, x=1, hosts=["a"])
     await put(cfg, x=2)
     assert (await of(cfg.at(1))).to_dict() == {"x": 1, "hosts": ["a"]}
@@ -56,8 +56,8 @@ async def test_it_is_the_server(server: testing.Server, cfg: Any) -> None:
     assert server.calls["Commit"] == 2
 
 
-async def test_a_lost_answer(server: testing.Server, cfg: Any) -> None:
-    """P8: what was carried out before its answer was lost is found again, and not done twice."""
+async def test_a_lost_answer_does_not_double_a_commit(server: testing.Server, cfg: Any) -> None:
+    """P8: a commit whose answer was lost is found again, and not done twice."""
     server.fail_next("Commit", after=True)
     assert (await put(cfg, x=1)).number == 1
     assert server.calls["Commit"] == 2
@@ -65,7 +65,7 @@ async def test_a_lost_answer(server: testing.Server, cfg: Any) -> None:
 
 
 async def test_a_commit_left_open_is_resumed(server: testing.Server, cfg: Any) -> None:
-    server.fail_next("Commit", reason="BUG", after=True, times=ALWAYS)  # which the SDK tries a few times, not for long
+    server.fail_next("Commit", reason="BUG", after=True, times=ALWAYS)  # the SDK tries this only a few times
     with pytest.raises(lamina.UnavailableError) as caught:
         await put(cfg, x=1)
     assert (caught.value.reason, bool(caught.value.request_id)) == ("BUG", True)
@@ -86,7 +86,7 @@ async def test_a_failure_before_writes_nothing(server: testing.Server, cfg: Any)
 
 
 @pytest.mark.parametrize("reason", sorted(errors.REASONS.keys() - {"CONFLICT"}))
-async def test_every_reason(server: testing.Server, client: Any, reason: str) -> None:
+async def test_every_reason_can_be_raised(server: testing.Server, client: Any, reason: str) -> None:
     kind = errors.REASONS[reason]
     server.fail_next("GetVersion", reason=reason)
     if issubclass(kind, lamina.UnavailableError):
@@ -98,7 +98,7 @@ async def test_every_reason(server: testing.Server, client: Any, reason: str) ->
 
 
 @pytest.mark.parametrize("code", sorted(errors.CODES))
-async def test_every_code_without_a_reason(server: testing.Server, client: Any, code: str) -> None:
+async def test_every_code_can_be_raised_without_a_reason(server: testing.Server, client: Any, code: str) -> None:
     kind = errors.CODES[code]
     server.fail_next("GetVersion", code=code)
     if issubclass(kind, lamina.UnavailableError):
@@ -110,12 +110,12 @@ async def test_every_code_without_a_reason(server: testing.Server, client: Any, 
 
 
 async def open_at_the_second_try(server: testing.Server, client: Any) -> None:
-    """See that the SDK has tried again; to wait until it gives up would take its timeout."""
+    """Assert that the SDK tries again; waiting until it gives up would take its whole timeout."""
     await of(client.config("app", create=True))
     assert server.calls["GetVersion"] == 2
 
 
-async def test_a_watch_that_is_refused(server: testing.Server, cfg: Any) -> None:
+async def test_a_watch_can_be_refused(server: testing.Server, cfg: Any) -> None:
     server.fail_next("WatchKeyHistory", reason="TOO_MANY")
     watch = cfg.watch(after=0)
     with pytest.raises(lamina.LimitError):
@@ -123,7 +123,7 @@ async def test_a_watch_that_is_refused(server: testing.Server, cfg: Any) -> None
     await of(watch.close())
 
 
-async def test_failures_come_in_order_each_to_its_method(server: testing.Server, cfg: Any) -> None:
+async def test_failures_come_in_order_for_each_method(server: testing.Server, cfg: Any) -> None:
     server.fail_next("Commit", reason="NOT_ALLOWED")
     server.fail_next("Commit", reason="TOO_LARGE", times=2)
     server.fail_next(reason="BAD_CREDENTIALS")
@@ -140,7 +140,7 @@ async def test_failures_come_in_order_each_to_its_method(server: testing.Server,
     await of(cfg.refresh())
 
 
-async def test_a_refusal_stands_whatever_becomes_of_the_answer(server: testing.Server, cfg: Any) -> None:
+async def test_a_refusal_wins_over_a_lost_answer(server: testing.Server, cfg: Any) -> None:
     await put(cfg, x=1)
     server.set("app", {"x": 2})
     server.fail_next("Commit", after=True)
@@ -163,14 +163,14 @@ async def test_a_refusal_stands_whatever_becomes_of_the_answer(server: testing.S
         ({"after": True, "method": "WatchKeyHistory"}, "no single answer"),
     ],
 )
-def test_what_no_server_does(server: testing.Server, wish: dict[str, Any], refusal: str) -> None:
+def test_a_failure_that_no_server_has_is_refused(server: testing.Server, wish: dict[str, Any], refusal: str) -> None:
     with pytest.raises(ValueError, match=re.escape(refusal)):
         server.fail_next(**wish)
-    server.set("app", {"x": 1})  # and none of it was noted
+    server.set("app", {"x": 1})  # the refused failure was not kept
 
 
-async def test_cut_connections(server: testing.Server, cfg: Any) -> None:
-    """P9: a watch goes on where it was, and so does a client."""
+async def test_connections_can_be_cut(server: testing.Server, cfg: Any) -> None:
+    """P9: a watch and a client continue after it."""
     await put(cfg, x=1)
     watch = cfg.watch(after=0)
     assert (await following(watch)).version == 1
@@ -184,7 +184,7 @@ async def test_cut_connections(server: testing.Server, cfg: Any) -> None:
     await of(watch.close())
 
 
-async def test_an_outage(server: testing.Server, cfg: Any, client: Any, sdk: Sdk) -> None:
+async def test_an_outage_can_be_simulated(server: testing.Server, cfg: Any, client: Any, sdk: Sdk) -> None:
     await put(cfg, x=1)
     live = await of(client.live("app"))
     host, port = server.target.split(":")
@@ -213,7 +213,7 @@ def test_an_outage_ends_with_its_outermost_block(server: testing.Server) -> None
     assert server.connect().config("app")["x"] == 1
 
 
-def test_closing_it_early_is_the_end() -> None:
+def test_a_server_can_be_closed_early() -> None:
     with testing.server() as server, server.down():
         server.close()
         server.close()
@@ -221,7 +221,7 @@ def test_closing_it_early_is_the_end() -> None:
         server.disconnect()
 
 
-async def test_the_clock(server: testing.Server, cfg: Any) -> None:
+async def test_the_clock_can_be_advanced(server: testing.Server, cfg: Any) -> None:
     times = []
     for number in (1, 2, 3):
         version = await put(cfg, x=number)
@@ -236,7 +236,7 @@ async def test_the_clock(server: testing.Server, cfg: Any) -> None:
             server.advance(seconds)
 
 
-def test_somebody_else(server: testing.Server) -> None:
+def test_set_commits_as_another_client(server: testing.Server) -> None:
     assert server.set("app", {"a": 1, "b": [1]}, "begin").message == "begin"
     server.set("app", {"a": 2})
     assert server.connect().config("app").to_dict() == {"a": 2, "b": [1]}
@@ -254,7 +254,7 @@ def test_servers_share_nothing(server: testing.Server) -> None:
         assert other.calls == {}
 
 
-def test_its_clients_close_with_it() -> None:
+def test_its_clients_are_closed_with_it() -> None:
     with testing.server() as server:
         client = server.connect()
         with server.down():
@@ -264,7 +264,7 @@ def test_its_clients_close_with_it() -> None:
 
 
 def process_state() -> dict[str, Any]:
-    """Note what belongs to the process, and to nobody's library."""
+    """Return the state of the process that a library must not change."""
     return {
         "signals": {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGCHLD)},
         "handlers": list(logging.getLogger().handlers),
@@ -277,7 +277,7 @@ def process_state() -> dict[str, Any]:
     }
 
 
-def test_it_leaves_the_process_alone(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
+def test_it_does_not_change_the_process(monkeypatch: pytest.MonkeyPatch, capfd: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("LAMINA_SERVER_LISTEN", "nowhere")
     monkeypatch.setenv("LAMINA_SERVER_CHANGE_LIMIT", "1")
     before, threads = process_state(), threading.active_count()
@@ -307,7 +307,7 @@ print(client.config("app")["x"])
 FORKED = """
 import os, sys
 
-os.environ["GRPC_VERBOSITY"] = "NONE"  # it tells that it sees the server's thread
+os.environ["GRPC_VERBOSITY"] = "NONE"  # gRPC warns that it sees the server's thread
 from lamina import testing
 
 with testing.server() as server:
@@ -332,21 +332,21 @@ except ModuleNotFoundError as error:
 """
 
 
-def test_a_program_that_forgets_it_ends() -> None:
+def test_a_program_that_does_not_close_it_ends() -> None:
     assert ran(FORGOTTEN) == "1\n"
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork here")
-def test_a_forked_child_leaves_it_to_its_parent() -> None:
+def test_a_forked_child_does_not_stop_its_parent_s_server() -> None:
     assert ran(FORKED) == "0 1\n"
 
 
-def test_the_extra_is_asked_for() -> None:
+def test_without_the_extra_the_error_names_it() -> None:
     assert "(there is no structlog): pip install 'lamina[server]'" in ran(WITHOUT_THE_EXTRA)
 
 
 def ran(program: str) -> str:
-    """Run a program to its end, and give what it printed."""
+    """Run a program to its end, and return its output."""
     command = [sys.executable, "-W", "ignore::DeprecationWarning", "-c", program]  # Python 3.12 warns of any fork
     done = subprocess.run(command, capture_output=True, text=True, timeout=SECONDS, check=False)
     assert (done.returncode, done.stderr) == (0, "")
@@ -388,13 +388,13 @@ async def test_asyncio(lamina_server, lamina_config):
 
 @pytest.fixture
 def other_run(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> pytest.Pytester:
-    """Another run of pytest, with the plugins alone that it names."""
+    """Another run of pytest, with only the plugins that it names."""
     monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
     return pytester
 
 
-def test_the_fixtures_and_the_readme(other_run: pytest.Pytester) -> None:
-    """In another run of pytest, under xdist, with warnings as errors; the README's tests with them."""
+def test_the_fixtures_and_the_readme_s_tests_work(other_run: pytest.Pytester) -> None:
+    """They run in another run of pytest, under xdist, with warnings as errors."""
     section = README.read_text(encoding="utf-8").partition("## Testing your service\n")[2].partition("\n## ")[0]
     blocks = re.findall(r"^```python\n(.*?)^```", section, re.MULTILINE | re.DOTALL)
     printed = [block for block in blocks if "def test_" in block]
@@ -425,7 +425,7 @@ def test_without_the_extra(monkeypatch, request):
 """
 
 
-def test_the_plugin_costs_nobody_anything(other_run: pytest.Pytester) -> None:
+def test_the_plugin_imports_nothing_until_it_is_used(other_run: pytest.Pytester) -> None:
     other_run.makepyfile(LAZY)
     result = other_run.runpytest_subprocess("-p", "lamina_pytest", timeout=SECONDS)
     result.assert_outcomes(passed=1, failed=1)

@@ -29,11 +29,11 @@ def frames_of_ours(error: BaseException) -> list[str]:
 
 def check_short(error: BaseException) -> None:
     assert len(frames_of_ours(error)) <= 2, frames_of_ours(error)
-    # What Python prints is this one traceback, without a "During handling" or "direct cause" above it.
+    # Python prints only this traceback, without a "During handling" or "direct cause" above it.
     assert "".join(traceback.format_exception(error)).count("Traceback") == 1
 
 
-async def test_a_missing_key(client: Any, cfg: Any) -> None:
+async def test_a_missing_key_has_a_short_traceback(client: Any, cfg: Any) -> None:
     snapshot, live = await of(cfg.at(1)), await of(client.live(cfg.name))
     for mapping in (cfg, snapshot, live, live.current):
         looks: list[Callable[[Any], Any]] = [lambda it: it["x"], lambda it: it.origin("x")]
@@ -48,7 +48,7 @@ async def test_a_missing_key(client: Any, cfg: Any) -> None:
         check_short(caught.value)
 
 
-async def test_a_value_that_cannot_be(cfg: Any) -> None:
+async def test_a_bad_value_has_a_short_traceback(cfg: Any) -> None:
     for value in ({1, 2}, {"a": [{"b": {3}}]}, float("nan")):
         with pytest.raises((TypeError, lamina.InvalidError)) as caught:
             cfg["x"] = value
@@ -71,7 +71,7 @@ async def test_a_value_that_cannot_be(cfg: Any) -> None:
     ],
     ids=["message", "base", "conflict", "refresh", "at", "diff", "blame", "fork", "revert", "transact"],
 )
-async def test_a_failed_verb(sdk: Sdk, target: str, cfg: Any, verb: Callable[[Any], Any]) -> None:
+async def test_a_failed_verb_has_a_short_traceback(sdk: Sdk, target: str, cfg: Any, verb: Callable[[Any], Any]) -> None:
     other = await of(sdk.connect(target).config(cfg.name))
     await put(other, n=2)
     cfg["n"] = 3
@@ -80,7 +80,7 @@ async def test_a_failed_verb(sdk: Sdk, target: str, cfg: Any, verb: Callable[[An
     check_short(caught.value)
 
 
-async def test_a_failed_edit(sdk: Sdk, target: str, cfg: Any) -> None:
+async def test_a_failed_edit_has_a_short_traceback(sdk: Sdk, target: str, cfg: Any) -> None:
     other = await of(sdk.connect(target).config(cfg.name))
     with pytest.raises(lamina.ConflictError) as caught:
         async with entered(cfg.edit()):
@@ -89,14 +89,14 @@ async def test_a_failed_edit(sdk: Sdk, target: str, cfg: Any) -> None:
     check_short(caught.value)
 
 
-async def test_a_config_that_is_not_there(client: Any, config_name: str) -> None:
+async def test_a_missing_config_has_a_short_traceback(client: Any, config_name: str) -> None:
     for opening in (client.config, client.live):
         with pytest.raises(lamina.NotFoundError) as caught:
             await of(opening(f"{config_name}/none"))
         check_short(caught.value)
 
 
-async def test_a_server_that_is_not_there(sdk: Sdk) -> None:
+async def test_a_missing_server_has_a_short_traceback(sdk: Sdk) -> None:
     """The last try's error is in the text, so it is not shown as a cause once more."""
     client = sdk.connect("localhost:1", timeout=0.1)
     for opening in (client.config, client.live):
@@ -106,7 +106,7 @@ async def test_a_server_that_is_not_there(sdk: Sdk) -> None:
         assert len(caught.traceback) <= 3, "nor frames of what runs this library in a thread"
 
 
-async def test_a_watch_that_ends(cfg: Any) -> None:
+async def test_a_watch_that_fails_has_a_short_traceback(cfg: Any) -> None:
     async with entered(cfg.watch(after=99)) as watch:
         with pytest.raises(lamina.CursorError) as caught:
             if hasattr(watch, "__anext__"):
@@ -116,15 +116,15 @@ async def test_a_watch_that_ends(cfg: Any) -> None:
     check_short(caught.value)
 
 
-async def test_a_live_that_waits_in_vain(client: Any, cfg: Any) -> None:
+async def test_a_wait_without_success_has_a_short_traceback(client: Any, cfg: Any) -> None:
     live = await of(client.live(cfg.name))
     with pytest.raises(lamina.DeadlineError) as caught:
         await of(live.wait(99, 0.01))
     check_short(caught.value)
 
 
-async def test_a_live_that_has_ended(sdk: Sdk) -> None:
-    """It raises the same error again and again, which was raised first in the background."""
+async def test_a_live_that_has_ended_has_a_short_traceback(sdk: Sdk) -> None:
+    """The error was first raised in the background, and each call raises it again."""
     with lamina.testing.server() as server:
         client = sdk.connect(server.target)
         server.set("app", {"n": 1})
@@ -141,7 +141,7 @@ async def test_a_live_that_has_ended(sdk: Sdk) -> None:
         await of(client.close())
 
 
-async def test_a_verification_that_fails(sdk: Sdk) -> None:
+async def test_a_failed_verification_has_a_short_traceback(sdk: Sdk) -> None:
     with lamina.testing.server() as server:
         client = sdk.connect(server.target)
         server.set("app", {"n": 1})
@@ -153,14 +153,14 @@ async def test_a_verification_that_fails(sdk: Sdk) -> None:
         await of(client.close())
 
 
-async def test_settings_that_do_not_fit(client: Any, cfg: Any) -> None:
+async def test_settings_that_do_not_fit_have_a_short_traceback(client: Any, cfg: Any) -> None:
     live = await of(client.live(cfg.name))
     with pytest.raises(lamina.SettingsError) as caught:
         live.bind(make_dataclass("Settings", [("missing", int)]))
     check_short(caught.value)
 
 
-async def test_what_the_user_s_function_raises_shows_its_lines(cfg: Any) -> None:
+async def test_an_error_in_the_user_s_function_shows_the_user_s_lines(cfg: Any) -> None:
     def look(draft: Any) -> Any:
         return draft["missing"]
 

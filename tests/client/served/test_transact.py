@@ -1,4 +1,4 @@
-"""Transactions, with both clients: a function that decides on what is there, run anew where that was not the head."""
+"""`transact` with both clients: the function runs again if others changed what it read or changed."""
 
 import asyncio
 import signal
@@ -26,7 +26,7 @@ async def cfg(client: Any, config_name: str) -> Any:
 
 @pytest.fixture
 def others(target: str, cfg: Any) -> Callable[..., None]:
-    """Commit as somebody else would, just now."""
+    """Commit as another client."""
 
     def commit(**values: Any) -> None:
         with lamina.connect(target, author="bob") as client:
@@ -37,8 +37,8 @@ def others(target: str, cfg: Any) -> Callable[..., None]:
     return commit
 
 
-class Interrupted:
-    """A function that works on a draft, and is overtaken by somebody else the first times that it runs."""
+class Overtaken:
+    """A function that works on a draft; in its first runs, another client commits before it ends."""
 
     def __init__(self, function: Callable[[Any], Any], overtake: Callable[[int], None], times: int = 1) -> None:
         self._function = function
@@ -57,29 +57,29 @@ def increment(draft: Any) -> None:
     draft["n"] += 1
 
 
-async def test_it_commits_what_the_function_made_of_the_head(sdk: Sdk, cfg: Any, others: Callable[..., None]) -> None:
+async def test_the_function_runs_on_the_head_and_is_committed(sdk: Sdk, cfg: Any, others: Callable[..., None]) -> None:
     others(n=5)
     version = await beside(sdk, cfg.transact, increment, "count")
     assert (version.number, version.message, cfg.version, cfg["n"]) == (3, "count", 3, 6)
     assert not cfg.changes
 
 
-async def test_it_runs_anew_where_others_changed_what_it_changes(
-    sdk: Sdk, cfg: Any, others: Callable[..., None]
-) -> None:
-    function = Interrupted(increment, lambda run: others(n=10 * run), times=2)
+async def test_it_runs_again_if_others_changed_the_same_key(sdk: Sdk, cfg: Any, others: Callable[..., None]) -> None:
+    function = Overtaken(increment, lambda run: others(n=10 * run), times=2)
     await beside(sdk, cfg.transact, function)
     assert (function.runs, cfg["n"]) == (3, 21)
 
 
 @pytest.mark.crossed
-async def test_it_runs_anew_where_others_changed_what_it_read(sdk: Sdk, cfg: Any, others: Callable[..., None]) -> None:
-    """What it read decides as much as what it changed: else two could each leave the last one to the other."""
+async def test_it_runs_again_if_others_changed_a_key_that_it_read(
+    sdk: Sdk, cfg: Any, others: Callable[..., None]
+) -> None:
+    """Otherwise two functions could each decide on a value that the other one changes."""
 
     def copy(draft: Any) -> None:
         draft["copy"] = draft["x"]
 
-    function = Interrupted(copy, lambda _: others(x=2))
+    function = Overtaken(copy, lambda _: others(x=2))
     await beside(sdk, cfg.transact, function)
     assert (function.runs, cfg["copy"]) == (2, 2)
 
@@ -93,13 +93,13 @@ async def test_it_runs_anew_where_others_changed_what_it_read(sdk: Sdk, cfg: Any
         pytest.param(lambda draft: 1 + ("new" in draft) + ("x" in draft), id="in"),
     ],
 )
-async def test_it_runs_anew_where_there_is_a_new_key(
+async def test_it_runs_again_if_others_added_a_key(
     sdk: Sdk, cfg: Any, others: Callable[..., None], count: Callable[[Any], int]
 ) -> None:
     def note(draft: Any) -> None:
         draft["keys"] = count(draft)
 
-    function = Interrupted(note, lambda _: others(new=1))
+    function = Overtaken(note, lambda _: others(new=1))
     await beside(sdk, cfg.transact, function)
     assert (function.runs, cfg["keys"]) == (2, 3)
 
@@ -121,10 +121,10 @@ def discard_and_note(draft: Any) -> None:
 
 
 @pytest.mark.parametrize("function", [delete_and_note, discard_and_note], ids=["deleting", "discarding"])
-async def test_it_runs_anew_where_others_deleted_what_it_decided_on(
+async def test_it_runs_again_if_others_deleted_a_key_that_it_read(
     sdk: Sdk, cfg: Any, target: str, function: Callable[[Any], None]
 ) -> None:
-    """Deleting is a decision, too: of two that take the same task, one finds that it is gone."""
+    """If two functions take the same task by deleting its key, one of them finds that it is gone."""
 
     def delete(_run: int) -> None:
         with lamina.connect(target) as client:
@@ -132,13 +132,13 @@ async def test_it_runs_anew_where_others_deleted_what_it_decided_on(
             del other["x"]
             other.commit()
 
-    once = Interrupted(function, delete)
+    once = Overtaken(function, delete)
     await beside(sdk, cfg.transact, once)
     assert once.runs == 2
     assert cfg.to_dict() in ({"n": 0, "late": True}, {"n": 0, "is_there": False})
 
 
-async def test_it_runs_anew_where_others_made_what_it_could_not_delete(
+async def test_it_runs_again_if_others_set_a_key_that_it_could_not_delete(
     sdk: Sdk, cfg: Any, others: Callable[..., None]
 ) -> None:
     def delete(draft: Any) -> None:
@@ -148,24 +148,24 @@ async def test_it_runs_anew_where_others_made_what_it_could_not_delete(
         except KeyError:
             draft["deleted"] = False
 
-    function = Interrupted(delete, lambda _: others(new=1))
+    function = Overtaken(delete, lambda _: others(new=1))
     await beside(sdk, cfg.transact, function)
     assert (function.runs, cfg["deleted"], "new" in cfg) == (2, True, False)
 
 
-async def test_it_runs_anew_where_others_set_what_it_asked_the_origin_of(
+async def test_it_runs_again_if_others_changed_an_origin_that_it_read(
     sdk: Sdk, cfg: Any, others: Callable[..., None]
 ) -> None:
     def note(draft: Any) -> None:
         draft["origin"] = draft.origin("x")
 
-    function = Interrupted(note, lambda _: others(x=2))
+    function = Overtaken(note, lambda _: others(x=2))
     await beside(sdk, cfg.transact, function)
     assert (function.runs, cfg["origin"]) == (2, 2)
 
 
 @pytest.mark.parametrize("key", ["", "a\n", "e\u0301", "\ud800", "k" * 513])
-async def test_it_may_ask_for_what_can_be_no_key(sdk: Sdk, cfg: Any, key: str) -> None:
+async def test_it_may_read_a_bad_key(sdk: Sdk, cfg: Any, key: str) -> None:
     def look(draft: Any) -> None:
         draft["n"] = draft.get(key, 7)
 
@@ -174,8 +174,8 @@ async def test_it_may_ask_for_what_can_be_no_key(sdk: Sdk, cfg: Any, key: str) -
 
 
 @pytest.mark.parametrize("verb", ["commit", "refresh", "edit", "revert", "transact"])
-async def test_it_does_not_move_its_draft_itself(sdk: Sdk, cfg: Any, verb: str) -> None:
-    """A commit of its own would be written again with each run, and after a refresh nobody knows what it has read."""
+async def test_the_function_may_not_commit_or_refresh_its_draft(sdk: Sdk, cfg: Any, verb: str) -> None:
+    """A commit in the function would be written again in each run, and a refresh would forget what it has read."""
     verbs = {
         "commit": lambda draft: draft.commit(),
         "refresh": lambda draft: draft.refresh(),
@@ -205,8 +205,8 @@ async def test_it_does_not_move_its_draft_itself(sdk: Sdk, cfg: Any, verb: str) 
     assert (await of(cfg.commit())).number == 2
 
 
-async def test_it_asks_nothing_of_a_conflict(sdk: Sdk) -> None:
-    """Who deleted which of all the keys is told by a call for each of them, and nobody would see it."""
+async def test_a_conflict_costs_no_further_calls(sdk: Sdk) -> None:
+    """Otherwise it would ask for the author of each deleted key, and nobody would see the answers."""
     with testing.server() as server:
         server.set("app", {f"{'a' * 200}{number}": 1 for number in range(40)})  # more than a report has room for
         cfg = await of(sdk.connect(server.target).config("app"))
@@ -220,18 +220,18 @@ async def test_it_asks_nothing_of_a_conflict(sdk: Sdk) -> None:
         def note(draft: Any) -> None:
             draft["keys"] = len(draft)
 
-        function = Interrupted(note, delete)
+        function = Overtaken(note, delete)
         await beside(sdk, cfg.transact, function)
         assert (function.runs, cfg["keys"], server.calls["GetKeyHistory"]) == (2, 0, 0)
 
 
-async def test_what_it_did_not_read_is_merged(sdk: Sdk, cfg: Any, others: Callable[..., None]) -> None:
-    function = Interrupted(increment, lambda _: others(x=2))
+async def test_changes_to_other_keys_are_merged(sdk: Sdk, cfg: Any, others: Callable[..., None]) -> None:
+    function = Overtaken(increment, lambda _: others(x=2))
     await beside(sdk, cfg.transact, function)
     assert (function.runs, cfg["n"], cfg["x"]) == (1, 1, 2)
 
 
-async def test_what_it_raises_discards(sdk: Sdk, cfg: Any) -> None:
+async def test_an_error_in_the_function_discards_its_changes(sdk: Sdk, cfg: Any) -> None:
     def fail(draft: Any) -> None:
         draft["n"] = 100
         raise ZeroDivisionError
@@ -241,8 +241,8 @@ async def test_what_it_raises_discards(sdk: Sdk, cfg: Any) -> None:
     assert (cfg["n"], cfg.changes, cfg.version) == (0, {}, 1)
 
 
-async def test_a_conflict_of_its_own_is_not_run_again(sdk: Sdk, cfg: Any) -> None:
-    """It may work on another config, too: who else would know whether that is to be tried again."""
+async def test_a_conflict_that_the_function_raises_is_not_retried(sdk: Sdk, cfg: Any) -> None:
+    """The function may work on another config, so only the caller knows whether to try that again."""
     runs: list[Any] = []
 
     def conflict(draft: Any) -> None:
@@ -254,7 +254,7 @@ async def test_a_conflict_of_its_own_is_not_run_again(sdk: Sdk, cfg: Any) -> Non
     assert len(runs) == 1
 
 
-async def test_a_refusal_ends_it(sdk: Sdk, cfg: Any) -> None:
+async def test_a_definite_error_ends_the_transaction(sdk: Sdk, cfg: Any) -> None:
     def too_much(draft: Any) -> None:
         draft["n"] = "." * 2_000_000
 
@@ -263,7 +263,7 @@ async def test_a_refusal_ends_it(sdk: Sdk, cfg: Any) -> None:
     assert (cfg.changes, cfg.version) == ({}, 1)
 
 
-async def test_no_change_is_no_version(sdk: Sdk, cfg: Any) -> None:
+async def test_a_function_without_changes_makes_no_version(sdk: Sdk, cfg: Any) -> None:
     version = await beside(sdk, cfg.transact, lambda draft: draft["n"])
     assert (version.number, cfg.version) == (1, 1)
     assert len(await listed(cfg.log())) == 1
@@ -276,13 +276,13 @@ async def test_a_draft_with_changes_is_refused(cfg: Any) -> None:
     assert cfg["x"] == 2
 
 
-async def test_a_new_config(client: Any, sdk: Sdk, config_name: str) -> None:
+async def test_a_transaction_can_create_a_config(client: Any, sdk: Sdk, config_name: str) -> None:
     cfg = await of(client.config(config_name, create=True))
     version = await beside(sdk, cfg.transact, lambda draft: draft.setdefault("n", 1))
     assert (version.number, cfg["n"]) == (1, 1)
 
 
-async def test_a_coroutine_function(target: str, cfg: Any) -> None:
+async def test_a_coroutine_function_is_awaited(target: str, cfg: Any) -> None:
     async def wait_and_increment(draft: Any) -> None:
         await asyncio.sleep(0)
         draft["n"] += 1
@@ -294,7 +294,7 @@ async def test_a_coroutine_function(target: str, cfg: Any) -> None:
 
 
 @pytest.mark.parametrize("sdk", ["sync"], indirect=True)
-async def test_a_coroutine_function_where_nothing_is_awaited(cfg: Any) -> None:
+async def test_a_coroutine_function_is_refused_without_asyncio(cfg: Any) -> None:
     async def increment_later(draft: Any) -> None:
         increment(draft)
 
@@ -303,8 +303,8 @@ async def test_a_coroutine_function_where_nothing_is_awaited(cfg: Any) -> None:
     assert (cfg.version, cfg.changes) == (1, {})
 
 
-async def test_a_lost_answer_is_found_out_by_commit(tmp_path: Path, sdk: Sdk) -> None:
-    """P8: what is not known is neither done twice nor left out."""
+async def test_a_commit_afterwards_resolves_a_lost_answer(tmp_path: Path, sdk: Sdk) -> None:
+    """P8: a commit with an unknown outcome is neither doubled nor lost."""
     with ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}") as server:
         cfg = await of(sdk.connect(server.target, timeout=1).config("app", create=True))
         await of(cfg.transact(lambda draft: draft.setdefault("n", 0)))
@@ -329,7 +329,7 @@ async def test_a_lost_answer_is_found_out_by_commit(tmp_path: Path, sdk: Sdk) ->
 
 
 def test_processes_count_exactly_while_their_server_is_killed(tmp_path: Path) -> None:
-    """P1, P8: the long form, on both databases, is one of `make torture`."""
+    """P1, P8: `make torture` runs the long form, on both databases."""
     with ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}") as server:
         outcome = counting.run([server], processes=4, times=10, kills=2)
     assert outcome.counted == outcome.versions == 40

@@ -1,4 +1,4 @@
-"""Servers that cannot be connected to: why, in words that say what to do, with both clients."""
+"""Servers that cannot be reached: the error says why and what to do, with both clients."""
 
 import os
 import shutil
@@ -24,19 +24,19 @@ CA, OTHER = trustme.CA(), trustme.CA()
 TRUSTED, UNTRUSTED = (lamina.TLS(ca=ca.cert_pem.bytes()) for ca in (CA, OTHER))
 HTTP_1 = b"HTTP/1.1 400 Bad Request\r\nContent-Length: 0\r\n\r\n"
 PAGE = b"<!DOCTYPE HTML>\n<html><title>Error response</title></html>\n"
-"""What Python's http.server answers: a page without a status line."""
+"""The answer of Python's http.server: a page without a status line."""
 
 
 def secured(name: str, protocol: str = "h2") -> ssl.SSLContext:
-    """Make what a server with a certificate for that name speaks TLS with."""
+    """Make the TLS context of a server that has a certificate for this name."""
     context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
     CA.issue_cert(name).configure_cert(context)
     context.set_alpn_protocols([protocol])
     return context
 
 
-async def said(client: Any) -> str:
-    """Give what a verb says that reaches nobody."""
+async def error_text(client: Any) -> str:
+    """Return the text of the error of a verb that reaches no server."""
     with pytest.raises(lamina.UnavailableError) as caught:
         await of(client.config("app"))
     return str(caught.value)
@@ -44,7 +44,7 @@ async def said(client: Any) -> str:
 
 @pytest.fixture
 def dead() -> Iterator[int]:
-    """A port where nobody listens, and nobody can."""
+    """A port where no server listens, and none can."""
     with socket.socket() as bound:
         bound.bind(("127.0.0.1", 0))
         yield bound.getsockname()[1]
@@ -61,31 +61,33 @@ def dead() -> Iterator[int]:
         (None, False, "it speaks HTTP/1, so it is no Lamina server"),
     ],
 )
-async def test_what_is_not_spoken_there(
+async def test_the_error_says_why_a_peer_cannot_be_used(
     sdk: Sdk, context: ssl.SSLContext | None, tls: lamina.TLS | bool, why: str
 ) -> None:
     with Peer(context, HTTP_1) as peer:
         target = f"localhost:{peer.port}"
-        error = await said(sdk.connect(target, tls=tls, timeout=0.3))
+        error = await error_text(sdk.connect(target, tls=tls, timeout=0.3))
         assert f"no answer within 0.3 s: no server answers at {target} (" in error
         assert why in error
 
 
 async def test_a_web_server_that_answers_without_a_status_line(sdk: Sdk) -> None:
     with Peer(None, PAGE) as peer:
-        error = await said(sdk.connect(f"localhost:{peer.port}", tls=False, timeout=0.3))
+        error = await error_text(sdk.connect(f"localhost:{peer.port}", tls=False, timeout=0.3))
         assert "(it does not speak HTTP/2, so it is no Lamina server: is the port right?)" in error
 
 
 async def test_a_lamina_server_without_tls(sdk: Sdk) -> None:
     with ServerProcess("sqlite://") as server:
-        assert "it does not speak TLS: tls=False" in await said(sdk.connect(server.target, tls=TRUSTED, timeout=0.5))
+        assert "it does not speak TLS: tls=False" in await error_text(
+            sdk.connect(server.target, tls=TRUSTED, timeout=0.5)
+        )
 
 
-async def test_of_several_targets_each_is_named_with_its_reason(sdk: Sdk, dead: int) -> None:
+async def test_each_target_is_named_with_its_reason(sdk: Sdk, dead: int) -> None:
     with Peer(secured("localhost")) as peer:
         targets = f"localhost:{peer.port},localhost:{dead}"
-        error = await said(sdk.connect(targets, tls=UNTRUSTED, timeout=0.3))
+        error = await error_text(sdk.connect(targets, tls=UNTRUSTED, timeout=0.3))
     assert f"no server answers at localhost:{peer.port} (its certificate is not trusted" in error
     assert f"no server answers at localhost:{dead} (connection refused)" in error
 
@@ -97,7 +99,7 @@ async def test_a_dead_proxy_is_named_with_its_variable(
     for name in ("grpc_proxy", "https_proxy", "http_proxy", "no_proxy", "no_grpc_proxy"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv(variable, f"http://ann:secret@127.0.0.1:{dead}")
-    error = await said(sdk.connect("far.example:1", timeout=0.3))
+    error = await error_text(sdk.connect("far.example:1", timeout=0.3))
     assert f"at far.example:1 through the proxy 127.0.0.1:{dead} of {variable} (connection refused)" in error
     assert "secret" not in error
 
@@ -123,8 +125,8 @@ for port in sys.argv[2:]:
 
 
 @pytest.mark.parametrize("number", [1, 2])
-def test_of_two_addresses_the_one_that_tells_more(number: int, tmp_path: Path) -> None:
-    """A name with a server at one address and nobody at the other, whichever is tried last."""
+def test_the_better_reason_of_two_addresses_is_shown(number: int, tmp_path: Path) -> None:
+    """A name has two addresses, with a server at only one of them, which may be tried first or last."""
     hosts, ca = tmp_path / "hosts", tmp_path / "ca.pem"
     hosts.write_text("127.0.0.1 localhost two.example\n127.0.0.2 two.example\n")
     OTHER.cert_pem.write_to_path(str(ca))
@@ -173,9 +175,9 @@ async def test_only_a_verb_that_fails_asks_each_address_why(sdk: Sdk, monkeypatc
         live = await of(client.live("app"))
         monkeypatch.setattr(socket, "getaddrinfo", noted)
         with server.down():
-            await said(other)  # meanwhile the live has tried in vain
+            await error_text(other)  # meanwhile the live has tried in vain
             assert live.state == "STALE"
             assert not asked
-            await said(sdk.connect(f"localhost:{port}", timeout=0.3))
+            await error_text(sdk.connect(f"localhost:{port}", timeout=0.3))
             assert asked == ["localhost"]
         await sdk.close()

@@ -1,4 +1,4 @@
-"""`verify` with both clients against real servers: what they agree on, and what it says to a database tampered with."""
+"""`verify` with both clients against real servers, on intact databases and on ones that were tampered with."""
 
 import signal
 import sqlite3
@@ -30,13 +30,13 @@ ALL_KINDS = {
 
 @pytest.fixture
 async def cfg(client: Any, config_name: str) -> Any:
-    """A config at version 3: {"x": 28}, having been {"x": 27, "y": 450}."""
+    """A config at version 3, {"x": 28}; version 1 was {"x": 27, "y": 450}."""
     return await committed(client, config_name)
 
 
 @pytest.mark.crossed
 async def test_both_ends_make_the_same_hashes(client: Any, config_name: str) -> None:
-    """P5: of every kind of value, and of everything that makes a version."""
+    """P5: for every kind of value, and every field of a version."""
     cfg = await of(client.config(config_name, create=True))
     assert (await of(cfg.verify())).number == 0
     cfg |= ALL_KINDS
@@ -52,8 +52,8 @@ async def test_both_ends_make_the_same_hashes(client: Any, config_name: str) -> 
     assert (cfg.version, head.number) == (4, 4)
 
 
-async def test_the_version_that_the_config_stands_on(client: Any, cfg: Any) -> None:
-    """Not the head, and not what is staged."""
+async def test_verify_covers_the_version_of_the_draft(client: Any, cfg: Any) -> None:
+    """It verifies neither the head nor the staged changes."""
     other = await of(client.config(cfg.name))
     other["x"] = 29
     await of(other.commit())
@@ -64,7 +64,7 @@ async def test_the_version_that_the_config_stands_on(client: Any, cfg: Any) -> N
 
 
 @pytest.mark.parametrize("at", [0, 2])
-async def test_a_fork(cfg: Any, at: int) -> None:
+async def test_a_fork_is_verified(cfg: Any, at: int) -> None:
     fork = await of(cfg.fork(f"{cfg.name}/eu", at=at, message="a region"))
     verified = await of(fork.verify())
     assert (verified.number, verified.source_version) == (1, at)
@@ -73,8 +73,8 @@ async def test_a_fork(cfg: Any, at: int) -> None:
     assert (await of(fork.verify())).number == 2
 
 
-async def test_versions_larger_than_a_message(client: Any, config_name: str) -> None:
-    """P4: a version that comes in parts is hashed as one."""
+async def test_versions_larger_than_a_message_are_verified(client: Any, config_name: str) -> None:
+    """P4: a version in several parts has one hash."""
     cfg = await of(client.config(config_name, create=True))
     for number in range(2):
         cfg |= {f"k{part}": f"{number}{part}" * 200_000 for part in range(7)}
@@ -82,8 +82,8 @@ async def test_versions_larger_than_a_message(client: Any, config_name: str) -> 
     assert (await of(cfg.verify())).number == 2
 
 
-async def test_a_silent_server_ends_it(sdk: Sdk, tampering: "Tampering") -> None:
-    """It ends with an error that says how far it came, instead of waiting for ever."""
+async def test_a_silent_server_ends_the_verification(sdk: Sdk, tampering: "Tampering") -> None:
+    """It raises an error and does not wait for ever."""
     await committed(sdk.connect(tampering.server.target), "app")
     hasty = await of(sdk.connect(tampering.server.target, timeout=0.5).config("app"))
     tampering.server.signal(signal.SIGSTOP)
@@ -96,14 +96,14 @@ async def test_a_silent_server_ends_it(sdk: Sdk, tampering: "Tampering") -> None
 
 
 class Tampering:
-    """A server of its own, and its file: every statement goes past the triggers."""
+    """A server and its database file, which can be changed without the triggers."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.server = ServerProcess(f"sqlite:///{path}")
 
     def run(self, *statements: tuple[str, tuple[Any, ...]]) -> None:
-        """Change rows while the server is away."""
+        """Change rows while the server is stopped."""
         self.server.stop()
         with closing(sqlite3.connect(self.path)) as connection:
             for (trigger,) in connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall():
@@ -123,13 +123,13 @@ def tampering(tmp_path: Path) -> Iterator[Tampering]:
 
 
 def forged_value(config: str, version: int, data: int) -> tuple[str, tuple[Any, ...]]:
-    """Set x to another value, with the digest that it should have."""
+    """Set x to another value, with the right digest."""
     digest = hashing.value_digest(config, version, "x", Stored("int64", data))
     return f"UPDATE config_value SET int_value = {data}, digest = ? WHERE version = {version} AND name = 'x'", (digest,)
 
 
 def forged_version(config: str, header: lamina.Version, parent: lamina.Version) -> tuple[str, tuple[Any, ...]]:
-    """Say that another made version 3, with the hash that it should have."""
+    """Change the author of version 3, with the right hash."""
     message = pb.ConfigVersion(config=config, version=3, author="eve", message=header.message, key_count=1)
     message.commit_time.FromDatetime(header.time)
     digest = hashing.value_digest(config, 3, "y", lamina.MISSING)
@@ -150,8 +150,8 @@ TAMPERED: dict[str, tuple[int, str]] = {
 
 
 @pytest.mark.crossed
-async def test_a_database_tampered_with(sdk: Sdk, tampering: Tampering) -> None:
-    """P5: every row counts, and the first version that is not as it was is named."""
+async def test_tampering_with_the_database_is_found(sdk: Sdk, tampering: Tampering) -> None:
+    """P5: every change of a row is found, and the error names the first version that was changed."""
     client = sdk.connect(tampering.server.target, author="ann")
     configs = {name: await committed(client, name) for name in TAMPERED}
     third, second = [
@@ -174,7 +174,7 @@ async def test_a_database_tampered_with(sdk: Sdk, tampering: Tampering) -> None:
                 await of(configs[name].verify())
             assert caught.value.reason == "HASH_MISMATCH"
     assert (await of(configs["whole"].verify())).number == 3
-    # Who has not seen the past that was, cannot know that it was another one: every hash is right.
+    # Another client has not seen the old version 3 and cannot notice the change: every hash is right.
     fresh = await of(sdk.connect(tampering.server.target).config("forged-past"))
     assert (await of(fresh.verify())).author == "eve"
 

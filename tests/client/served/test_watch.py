@@ -1,4 +1,4 @@
-"""Watches through real sockets, with both clients: what is followed, where a cursor stands, and how it ends."""
+"""Watches over real sockets, with both clients: their changes, their cursor and their end."""
 
 import asyncio
 from datetime import timedelta
@@ -12,7 +12,7 @@ from tests.client.sdk import Sdk, entered, following, listed, of
 
 @pytest.fixture
 async def cfg(client: Any, config_name: str) -> Any:
-    """A config at version 3: x is 1, 2 and 3; db/port appeared with version 2 and went with version 3."""
+    """A config at version 3: x is 1, 2 and 3; version 2 added db/port and version 3 deleted it."""
     made = await of(client.config(config_name, create=True))
     made |= {"x": 1, "y": 1}
     await of(made.commit("first"))
@@ -24,8 +24,8 @@ async def cfg(client: Any, config_name: str) -> Any:
     return made
 
 
-class Taking:
-    """Takes from a watch in a task of its own, until that ends; `taken` gives what it took so far, one at a time."""
+class Taker:
+    """Takes from a watch in its own task until the watch ends; the queue `taken` has the changes."""
 
     def __init__(self, watch: Any) -> None:
         self.taken: asyncio.Queue[Any] = asyncio.Queue()
@@ -39,7 +39,7 @@ class Taking:
                 return
 
     async def end(self) -> None:
-        """Wait for the watch's end, for much less than any of the SDK's own waits."""
+        """Wait for the watch's end; the limit is far below any of the SDK's own waits."""
         await asyncio.wait_for(self._task, 2)
 
 
@@ -48,7 +48,7 @@ def short(changes: list[Any]) -> list[tuple[int, str]]:
 
 
 @pytest.mark.crossed
-async def test_all_of_the_past(cfg: Any) -> None:
+async def test_a_watch_after_zero_has_all_versions(cfg: Any) -> None:
     async with entered(cfg.watch(after=0)) as watch:
         found = await listed(watch, 6)
     assert short(found) == [(1, "x"), (1, "y"), (2, "db/port"), (2, "x"), (3, "db/port"), (3, "x")]
@@ -59,7 +59,7 @@ async def test_all_of_the_past(cfg: Any) -> None:
     assert (found[4].deleted, found[4].value) == (True, lamina.MISSING)
 
 
-async def test_some_keys_and_prefixes(cfg: Any) -> None:
+async def test_a_watch_filters_by_keys_and_prefixes(cfg: Any) -> None:
     for options, expected in (
         ((("x",), {}), [(1, "x"), (2, "x"), (3, "x")]),
         (((), {"prefix": "db/"}), [(2, "db/port"), (3, "db/port")]),
@@ -70,7 +70,7 @@ async def test_some_keys_and_prefixes(cfg: Any) -> None:
             assert short(await listed(watch)) == expected
 
 
-async def test_it_begins_where_the_config_stands_and_that_stands_still(cfg: Any, client: Any) -> None:
+async def test_a_watch_begins_at_the_draft_s_version_and_does_not_move_the_draft(cfg: Any, client: Any) -> None:
     other = await of(client.config(cfg.name))
     async with entered(cfg.watch()) as watch:
         other["x"] = 4
@@ -82,7 +82,7 @@ async def test_it_begins_where_the_config_stands_and_that_stands_still(cfg: Any,
 
 
 @pytest.mark.crossed
-async def test_each_version_as_it_is_committed(cfg: Any) -> None:
+async def test_each_version_arrives_when_it_is_committed(cfg: Any) -> None:
     async with entered(cfg.watch("x")) as watch:
         for number in range(4, 8):
             waiting = asyncio.create_task(following(watch))
@@ -93,7 +93,7 @@ async def test_each_version_as_it_is_committed(cfg: Any) -> None:
             assert watch.cursor.startswith(f"{number}.")
 
 
-async def test_whole_versions(cfg: Any) -> None:
+async def test_versions_are_given_whole(cfg: Any) -> None:
     async with entered(cfg.watch(after=1)) as watch:
         versions = watch.versions()
         found = await listed(versions, 2)
@@ -108,7 +108,7 @@ async def test_whole_versions(cfg: Any) -> None:
 
 
 @pytest.mark.crossed
-async def test_a_cursor_goes_on_elsewhere(cfg: Any, sdk: Sdk, target: str) -> None:
+async def test_another_client_can_resume_from_a_cursor(cfg: Any, sdk: Sdk, target: str) -> None:
     async with entered(cfg.watch(after=0)) as watch:
         assert watch.cursor == "0"
         await listed(watch, 3)
@@ -119,7 +119,7 @@ async def test_a_cursor_goes_on_elsewhere(cfg: Any, sdk: Sdk, target: str) -> No
         assert short(await listed(watch, 2)) == [(2, "db/port"), (2, "x")]
 
 
-async def test_after_a_version_or_a_time(cfg: Any) -> None:
+async def test_a_watch_begins_after_a_version_or_a_time(cfg: Any) -> None:
     log = {version.number: version for version in await listed(cfg.log())}
     for point in (2, log[2], log[2].time, log[3].time - timedelta(microseconds=1)):
         async with entered(cfg.watch("x", after=point)) as watch:
@@ -127,13 +127,13 @@ async def test_after_a_version_or_a_time(cfg: Any) -> None:
 
 
 async def test_bookmarks_move_the_cursor_of_a_filtered_watch(cfg: Any) -> None:
-    """What passed by unmatched need not be looked at again."""
+    """A resumed watch need not read the unmatched versions again."""
     async with entered(cfg.watch("never", after=0, timeout=0.5)) as watch:
         assert await listed(watch) == []
         assert watch.cursor in {"0", f"3.{(await listed(cfg.log(limit=1)))[0].hash}"}
 
 
-async def test_a_config_that_is_still_to_be_made(client: Any, config_name: str) -> None:
+async def test_a_config_can_be_watched_before_it_exists(client: Any, config_name: str) -> None:
     made = await of(client.config(config_name, create=True))
     async with entered(made.watch()) as watch:
         made["x"] = 1
@@ -142,7 +142,7 @@ async def test_a_config_that_is_still_to_be_made(client: Any, config_name: str) 
 
 
 @pytest.mark.crossed
-async def test_a_version_larger_than_a_message(cfg: Any) -> None:
+async def test_a_version_larger_than_a_message_is_given_whole(cfg: Any) -> None:
     cfg |= {f"big{number}": "v" * 900_000 for number in range(4)}
     await of(cfg.commit())
     async with entered(cfg.watch(after=3)) as watch:
@@ -150,7 +150,7 @@ async def test_a_version_larger_than_a_message(cfg: Any) -> None:
     assert [one.key for one in version.changes] == ["big0", "big1", "big2", "big3"]
 
 
-async def test_silence_ends_the_loop_and_it_can_go_on(cfg: Any) -> None:
+async def test_silence_ends_the_loop_and_the_watch_can_continue(cfg: Any) -> None:
     async with entered(cfg.watch("x", timeout=0.2)) as watch:
         assert await listed(watch) == []
         cfg["x"] = 4
@@ -160,23 +160,23 @@ async def test_silence_ends_the_loop_and_it_can_go_on(cfg: Any) -> None:
 
 
 @pytest.mark.parametrize("timeout", [0, -1.0, float("nan")])
-async def test_no_silence_is_no_timeout(cfg: Any, timeout: float) -> None:
+async def test_a_bad_timeout_is_refused(cfg: Any, timeout: float) -> None:
     with pytest.raises(lamina.InvalidError, match="timeout="):
         cfg.watch(timeout=timeout)
 
 
-async def test_silence_is_of_the_server_not_of_the_loop_s_body(cfg: Any) -> None:
+async def test_the_time_in_the_loop_s_body_does_not_count_as_silence(cfg: Any) -> None:
     async with entered(cfg.watch("x", after=0, timeout=0.2)) as watch:
         found = []
         for _ in range(3):
             found.append(await following(watch))
-            await asyncio.sleep(0.25)  # the body takes longer than the timeout, which counts only while it waits
+            await asyncio.sleep(0.25)  # the loop's body takes longer than the timeout
         assert short(found) == [(1, "x"), (2, "x"), (3, "x")]
 
 
-async def test_close_from_elsewhere_ends_it_at_once(cfg: Any) -> None:
+async def test_close_ends_a_waiting_watch_at_once(cfg: Any) -> None:
     async with entered(cfg.watch()) as watch:
-        taking = Taking(watch)
+        taking = Taker(watch)
         cfg["x"] = 4
         await of(cfg.commit())
         assert (await taking.taken.get()).version == 4
@@ -185,7 +185,7 @@ async def test_close_from_elsewhere_ends_it_at_once(cfg: Any) -> None:
         assert await listed(watch) == []
 
 
-async def test_close_ends_it_whatever_has_arrived(cfg: Any) -> None:
+async def test_close_ends_a_watch_that_has_more_changes(cfg: Any) -> None:
     watch = cfg.watch(after=0)
     await listed(watch, 1)
     await of(watch.close())
@@ -193,7 +193,7 @@ async def test_close_ends_it_whatever_has_arrived(cfg: Any) -> None:
 
 
 async def test_closing_the_client_ends_its_watches(client: Any, cfg: Any) -> None:
-    all_of_them = [Taking(cfg.watch()) for _ in range(3)]
+    all_of_them = [Taker(cfg.watch()) for _ in range(3)]
     cfg["x"] = 4
     await of(cfg.commit())
     for taking in all_of_them:
@@ -212,14 +212,14 @@ async def test_cancelling_a_task_ends_its_watch(cfg: Any) -> None:
     waiting.cancel()
     with pytest.raises(asyncio.CancelledError):
         await asyncio.wait_for(waiting, 2)
-    # Nothing was lost by it.
+    # The cancelled wait has lost no change.
     cfg["x"] = 4
     await cfg.commit()
     assert (await anext(watch)).version == 4
 
 
-async def test_more_watches_than_a_connection_carries(cfg: Any) -> None:
-    """A server takes a hundred streams a connection; the hundred and first must not wait for ever, nor may a commit."""
+async def test_a_client_can_have_more_watches_than_a_connection_carries(cfg: Any) -> None:
+    """A server allows a hundred streams for each connection; neither the next watch nor a commit may wait for ever."""
     watches = [cfg.watch("x") for _ in range(120)]
     waiting = [asyncio.create_task(following(watch)) for watch in watches] if hasattr(watches[0], "__anext__") else []
     cfg["x"] = 4
@@ -233,21 +233,21 @@ async def test_more_watches_than_a_connection_carries(cfg: Any) -> None:
 
 
 class TestRefusals:
-    async def test_a_cursor_ahead_of_the_server(self, cfg: Any) -> None:
+    async def test_a_cursor_ahead_of_the_server_is_refused(self, cfg: Any) -> None:
         async with entered(cfg.watch(after=99)) as watch:
             with pytest.raises(lamina.CursorError) as caught:
                 await following(watch)
         error = caught.value
         assert (error.reason, error.cursor, error.head) == ("CURSOR_AHEAD", "99", 3)
 
-    async def test_a_cursor_of_another_past(self, cfg: Any) -> None:
+    async def test_a_cursor_of_another_past_is_refused(self, cfg: Any) -> None:
         async with entered(cfg.watch(after="2." + "ab" * 32)) as watch:
             with pytest.raises(lamina.CursorError) as caught:
                 await following(watch)
         assert caught.value.reason == "CURSOR_FORKED"
         assert caught.value.head == 3
 
-    async def test_a_bad_key(self, cfg: Any) -> None:
+    async def test_a_bad_key_is_refused(self, cfg: Any) -> None:
         async with entered(cfg.watch("a\nb")) as watch:
             with pytest.raises(lamina.InvalidError) as caught:
                 await following(watch)

@@ -49,7 +49,7 @@ class Live(LiveView, Reader):
             await self._subscription.wait(version, limit, self._check_open)
 
     async def carried(self, versions: Mapping[str, int]) -> Snapshot:
-        """Return the version that a request carries, to be pinned: `live.pin(await live.carried(versions))`.
+        """Return the version that a request carries, for a pin: `live.pin(await live.carried(versions))`.
 
         `versions` are by config, as `lamina.carry` reads them. If there is none of this config, or one that cannot be
         read within a second, it is the version that is shown: a header fails no request.
@@ -94,7 +94,7 @@ class Live(LiveView, Reader):
         return bound
 
     async def close(self) -> None:
-        """Follow no more. What it shows stays as it is; other lives of the config go on."""
+        """Stop following. The live keeps its last version; other lives of the config continue."""
         self._reminder.detach()
         self._tracker = self._tracker.at_rest()
         if not self._subscription.loop.is_closed():
@@ -133,7 +133,7 @@ class LiveRegistry:
         listener = Listener()
         subscription = self._join(name, listener, None)
         if subscription is None:
-            # Meanwhile another task may open it.
+            # Another task may open it in the meantime.
             subscription = self._join(name, listener, await self._begin(name, spare))
             assert subscription is not None
         live = Live(self._shell, subscription, listener)
@@ -142,7 +142,7 @@ class LiveRegistry:
         return live
 
     async def close(self) -> None:
-        """End those of this event loop."""
+        """End the lives of this event loop."""
         for (_, loop), subscription in list(self._subscriptions.items()):
             if loop is asyncio.get_running_loop():
                 await subscription.close()

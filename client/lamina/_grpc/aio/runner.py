@@ -1,4 +1,4 @@
-"""Runs a stream's machine over grpc.aio's streams, and ends it at once when it is told to."""
+"""Runs a stream's machine over grpc.aio's streams, and ends it at once on demand."""
 
 import asyncio
 from typing import Any, TypeVar
@@ -16,10 +16,10 @@ Result = TypeVar("Result")
 
 
 class StreamRunner:
-    """What runs the flows of one watch's machine. Any task may close it.
+    """Runs the flows of one watch's state machine. Any task may close it.
 
     `timeout` seconds without a change from the stream end the flow that waits. Bookmarks, which also come where nothing
-    changes, do not count; each part of a large version does.
+    changes, do not count; each part of a large version counts.
     """
 
     def __init__(self, shell: Shell, stream: WatchStream, timeout: float | None = None) -> None:
@@ -32,15 +32,15 @@ class StreamRunner:
         shell.adopt(self)
 
     async def run(self, flow: Flow[Result]) -> Result:
-        """Do what a flow asks for until it returns; raise WatchEnded if that takes too long, or when it is closed."""
+        """Perform a flow's effects until it returns; raise WatchEnded if that takes too long, or when it is closed."""
         if self._closed.is_set():
-            raise WatchEnded  # whatever has arrived and was not taken
+            raise WatchEnded  # even if changes have arrived that were not taken
         silence = self._silence = asyncio.timeout(self._timeout)
         try:
             async with silence:
                 return await run(flow, self._perform)
         except BaseException as error:
-            # Definite, silence, closed or cancelled: should the loop go on, a new stream resumes where this one was.
+            # A definite error, silence, a close or a cancellation: if the loop goes on, a new stream resumes here.
             self._machine.drop()
             await self._drop()
             if isinstance(error, TimeoutError) and silence.expired():
@@ -94,7 +94,7 @@ class StreamRunner:
             message: Any = await stream.call.read()
         except grpc.RpcError as error:
             failure = self._shell.failed(stream.link, error)
-            # At once, not after the pause: a channel that some watch still holds is waited for by gRPC's own backoff.
+            # At once, not after the pause: otherwise gRPC's backoff would apply to a channel that a watch still holds.
             await self._drop()
             raise failure from None
         except asyncio.CancelledError:
@@ -109,7 +109,7 @@ class StreamRunner:
         return received
 
     async def _drop(self) -> None:
-        """Give up the stream."""
+        """Close the stream."""
         stream, self._stream = self._stream, None
         if stream is not None:
             await self._shell.close_stream(stream)

@@ -26,7 +26,7 @@ Item = TypeVar("Item")
 
 
 class Closable(Protocol):
-    """A watch, as a client sees it."""
+    """A watch, as far as a client needs it."""
 
     async def close(self) -> None:
         """End it."""
@@ -35,7 +35,7 @@ class Closable(Protocol):
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class Stream:
-    """A watch's stream, and the channel that it goes by."""
+    """A watch's stream and its channel."""
 
     link: Link[grpc.aio.Channel]
     call: Any
@@ -43,7 +43,7 @@ class Stream:
 
 
 class Shell:
-    """What a client, its configs and its watches run their flows with. Shared by tasks."""
+    """Runs the flows of a client, its configs and its watches. Shared by tasks."""
 
     def __init__(self, connection: Connection) -> None:
         self.target = connection.target
@@ -55,7 +55,7 @@ class Shell:
 
     @short
     async def run(self, flow: Flow[Result]) -> Result:
-        """Do what a verb's flow asks for until it returns."""
+        """Perform the effects of a verb's flow until it returns."""
         return await run(flow, self.perform)
 
     async def iterate(self, listing: Listing[Item]) -> AsyncIterator[Item]:
@@ -65,7 +65,7 @@ class Shell:
                 yield item
 
     async def perform(self, effect: Effect) -> Any:
-        """Do one thing that a flow asks for."""
+        """Perform one effect of a flow."""
         match effect:
             case Call():
                 return await self._call(effect)
@@ -77,7 +77,7 @@ class Shell:
                 raise AssertionError("only a watch has a stream")
 
     def open_stream(self, rpc: Rpc[Any, Any], request: Any) -> "Stream":
-        """Begin a stream on a channel that has room for it; `close_stream` it after."""
+        """Begin a stream on a channel that has room for it; close it with `close_stream`."""
         link = self._pool.reserve()
         stream = Stream(link, link.method(rpc)(request, metadata=self._metadata))
         stream.finalizer = finalize(stream, self._left_lying, asyncio.get_running_loop(), link, stream.call)
@@ -85,7 +85,7 @@ class Shell:
         return stream
 
     async def close_stream(self, stream: "Stream") -> None:
-        """Cancel a stream, and close its channel if it was the last one there."""
+        """Cancel a stream, and close its channel if it was the channel's last stream."""
         stream.finalizer.detach()
         stream.call.cancel()
         channel = self._pool.release(stream.link)
@@ -95,22 +95,22 @@ class Shell:
     def _left_lying(self, loop: asyncio.AbstractEventLoop, link: Link[grpc.aio.Channel], call: Any) -> None:
         """Release the stream of a watch that nobody closed. Called on any thread, by the garbage collector."""
         self._pool.abandon(link)
-        with suppress(RuntimeError):  # the loop is closed, and so is all that ran in it
+        with suppress(RuntimeError):  # the loop is closed, and so are its streams
             loop.call_soon_threadsafe(call.cancel)
 
     def failed(self, link: Link[grpc.aio.Channel], error: grpc.RpcError) -> LaminaError:
-        """Return our error for gRPC's, and turn to another server if that one may do better."""
+        """Return our error for gRPC's, and change to another server if that may help."""
         mapped = call_error(error, link.address)
         if another_may_do_better(mapped):
             self._pool.failed(link)
         return mapped
 
     def adopt(self, watch: Closable) -> None:
-        """Close a watch with the client, if it is still there."""
+        """Remember a watch, to close it with the client if it still exists."""
         self._watches.add(watch)
 
     async def close(self) -> None:
-        """End the watches and close all channels; whatever runs on them ends."""
+        """End the watches and close all channels, which ends their calls."""
         for watch in list(self._watches):
             await watch.close()
         for channel in self._pool.close():
@@ -132,13 +132,13 @@ class Shell:
 
 
 async def run(flow: Flow[Result], perform: Callable[[Effect], Awaitable[Any]]) -> Result:
-    """Do what a flow asks for until it returns; what goes wrong is for the flow to decide."""
+    """Perform a flow's effects until it returns; errors are thrown into the flow."""
     try:
         effect = next(flow)
         while True:
             try:
                 result = await perform(effect)
-            except BaseException as error:  # noqa: BLE001 - the flow is where it is raised
+            except BaseException as error:  # noqa: BLE001 - it is raised in the flow
                 effect = flow.throw(error)
             else:
                 effect = flow.send(result)
@@ -148,7 +148,7 @@ async def run(flow: Flow[Result], perform: Callable[[Effect], Awaitable[Any]]) -
 
 
 def is_cancelled() -> bool:
-    """Return whether the running task was cancelled: grpc.aio raises CancelledError for a call that it closed, too."""
+    """Return whether the running task was cancelled: grpc.aio also raises CancelledError for a call that it closed."""
     task = asyncio.current_task()
     return task is not None and task.cancelling() > 0
 

@@ -1,7 +1,7 @@
-"""One config as it is followed, for all lives of it: the tasks.
+"""The subscription to one config, for all its lives, as tasks.
 
-One task reads the stream and swaps the map. Callbacks have a task of their own, begun with the first of them, so that a
-slow one does not keep the map from moving on. A third writes the last-known-good file.
+One task reads the stream and swaps the map. Callbacks run in another task, which begins with the first callback, so
+that a slow one does not delay the map. A third writes the last-known-good file.
 """
 
 import asyncio
@@ -33,7 +33,7 @@ from lamina.records import VersionChanges
 
 
 class Subscription:
-    """What all lives of one config share: begun for the first of them, ended with the last."""
+    """The state that all lives of one config share: it begins with the first live and ends with the last."""
 
     def __init__(
         self,
@@ -59,7 +59,7 @@ class Subscription:
         self._keeper = asyncio.create_task(self._keep(), context=self.pins.without())
 
     def join(self, listener: Listener) -> bool:
-        """Register a live, unless it is over; return whether it was registered."""
+        """Register a live, unless the subscription has ended; return whether it was registered."""
         if not self.is_over:
             self._audience.join(listener)
         return not self.is_over
@@ -69,15 +69,15 @@ class Subscription:
         if self._audience.leave(listener):
             await self.close()
         else:
-            await self._notify()  # wakes the calls that wait by this live
+            await self._notify()  # wakes the calls that wait for this live
 
     def abandon(self, listener: Listener) -> None:
-        """Unregister a live that nobody has any more. Called on any thread."""
-        with suppress(RuntimeError):  # the loop is closed, and so is all that ran in it
+        """Unregister a live that was garbage collected. Called on any thread."""
+        with suppress(RuntimeError):  # the loop is closed, and so are its tasks
             self.loop.call_soon_threadsafe(lambda: asyncio.ensure_future(self.leave(listener)))
 
     async def wait(self, version: SupportsIndex, seconds: float, check_open: Callable[[], None]) -> None:
-        """Wait until a version was reached. The seconds count anew from each part of one that comes in several."""
+        """Wait until a version was reached. The seconds begin again with each part of a version in several parts."""
         began = self._clock()
         async with self._changed:
             while not has_reached(self.tracker, version):
@@ -90,21 +90,21 @@ class Subscription:
                         await self._changed.wait()
 
     def listen(self, listener: Listener, function: Callable[[VersionChanges], Any], live: object) -> None:
-        """Call a function with what comes after the version that is shown."""
+        """Call a function with each version after the one that is shown."""
         listener.add(Callback(function, self.tracker.shown_already, live))
         self.begin_calling()
 
     def begin_calling(self) -> None:
-        """Begin the task for callbacks, if it is not there yet."""
+        """Begin the task for callbacks, unless it runs already."""
         if self._caller is None and not self.is_over:
             self._caller = asyncio.create_task(self._call(), context=self.pins.without())
 
     def bind(self, listener: Listener, binding: Binding) -> None:
-        """Have something bound look at what comes."""
+        """Show new versions to bound settings."""
         listener.bind(binding)
 
     def tell(self, notification: Notification) -> None:
-        """Call the functions of something bound, after what waits already. For the task that reads the stream."""
+        """Queue the callbacks of bound settings. Called by the task that reads the stream."""
         self._audience.put([notification])  # the caller is woken with the version that it is about
 
     async def close(self) -> None:
@@ -136,7 +136,7 @@ class Subscription:
         try:
             while True:
                 received = await self._runner.run(self.tracker.step())
-                # Nobody else has run since the map was swapped: what is bound is never seen behind it.
+                # No other task has run since the map was swapped, so bound settings are never seen behind it.
                 for binding in self._audience.behind(self.tracker.entries):
                     binding.look(self.tracker.entries)
                 await self._hand_over(received)
@@ -145,7 +145,7 @@ class Subscription:
         except LaminaError as error:
             failure = error
             log.error("%s, and does not follow any more: %s", self.tracker.place, error)
-        except Exception as error:  # noqa: BLE001 - whatever it is, `wait` has to raise it
+        except Exception as error:  # noqa: BLE001 - `wait` has to raise any error
             failure = LaminaError(f"a defect has ended it: {error!r}")
             log.exception("%s, and does not follow any more", self.tracker.place)
         finally:
@@ -153,7 +153,7 @@ class Subscription:
             await self._runner.close()
 
     async def _hand_over(self, received: Iterable[Due]) -> None:
-        """Wake the calls that wait, and leave what came to the callbacks."""
+        """Wake the waiting calls, and queue new versions for the callbacks."""
         async with self._changed:
             if self._caller is not None:
                 self._audience.put(received)
@@ -192,7 +192,7 @@ class Subscription:
 
 
 async def _called(call: DueCall) -> None:
-    """Call a function, and await what it returns; report what it raises, unless this task itself is cancelled."""
+    """Call a function, and await its result; log its error, unless this task itself is cancelled."""
     try:
         result = call.function(*call.arguments)
         if inspect.isawaitable(result):

@@ -12,7 +12,7 @@ from lamina.records import Version
 async def walk_chain(shell: Shell, base: Entries) -> Version:
     """Walk a config's hash chain up to the version that it stands on, and return that version's header.
 
-    Long chains take longer than a verb's `timeout`: here that is how long the server may be silent.
+    A long chain takes longer than a verb's `timeout`, so here the timeout limits the server's silence.
     """
     walk = ChainWalk(shell.session, base)
     runner = StreamRunner(shell, walk.stream, shell.session.timeout_seconds)

@@ -1,7 +1,7 @@
 """A live config for threads. All lives of a config share one subscription, with its stream, its map and its threads.
 
-A forked child has none of these threads. The first read of a live begins them again, from the map that the parent had;
-if there are functions to call, they begin at once.
+A forked child has none of these threads. The first read of a live starts them again, from the parent's map; if there
+are callbacks, they start at once.
 """
 
 import os
@@ -45,7 +45,7 @@ class Live(LiveView, Reader):
         self._pins = subscription.pins
         self._at_rest: HeadTracker | None = None
         self._listener = listener
-        # A live that is collected lets go of the stream as well. What runs then may take no lock, so it only says so.
+        # A live that is garbage collected also releases the stream. This may take no lock, so it only leaves a note.
         self._reminder = finalize(self, subscription.abandoned.append, listener)
         self._reminder.atexit = False
 
@@ -63,9 +63,9 @@ class Live(LiveView, Reader):
         self._subscription.wait(version, limit, self._check_open, self._listener)
 
     def carried(self, versions: Mapping[str, int]) -> Snapshot:
-        """Return the version that a request carries, to be pinned: `live.pin(live.carried(versions))`.
+        """Return the version that a request carries, for a pin: `live.pin(live.carried(versions))`.
 
-        `versions` are by config, as `lamina.carry` reads them. The version is at hand, or read, which takes a second at
+        `versions` are by config, as `lamina.carry` reads them. The version is cached, or read, which takes a second at
         most. If the request carries none of this config, or one that cannot be read, it is the version that is shown: a
         header fails no request.
         """
@@ -109,7 +109,7 @@ class Live(LiveView, Reader):
         return bound
 
     def close(self) -> None:
-        """Follow no more. What it shows stays as it is; other lives of the config go on."""
+        """Stop following. The live keeps its last version; other lives of the config continue."""
         self._reminder.detach()
         self._at_rest = self._head().at_rest()
         self._show(self._at_rest)
@@ -136,7 +136,7 @@ class Live(LiveView, Reader):
 
     def _show(self, tracker: HeadTracker) -> None:
         self._tracker = tracker
-        if self._at_rest is not None:  # just now, by another thread
+        if self._at_rest is not None:  # by another thread in the meantime
             self._tracker = self._at_rest
 
 
@@ -172,7 +172,7 @@ class LiveRegistry:
         return live
 
     def close(self) -> None:
-        """End them all."""
+        """End all lives."""
         with self._lock:
             subscriptions = list(self._subscriptions.values())
         for each in subscriptions:
@@ -204,5 +204,5 @@ class LiveRegistry:
             self._subscriptions = {name: each for name, each in self._subscriptions.items() if each is not ended}
 
 
-if hasattr(os, "register_at_fork"):  # not where there is no fork
+if hasattr(os, "register_at_fork"):  # some systems have no fork
     os.register_at_fork(after_in_child=call_again)

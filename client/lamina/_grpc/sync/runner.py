@@ -1,4 +1,4 @@
-"""Runs a stream's machine over grpc's streams, for threads, and ends it at once when it is told to."""
+"""Runs a stream's machine over grpc's streams, for threads, and ends it at once on demand."""
 
 import threading
 from typing import Any, TypeVar
@@ -17,25 +17,25 @@ Result = TypeVar("Result")
 
 
 class StreamRunner:
-    """What runs the flows of one watch's machine. Any thread may close it.
+    """Runs the flows of one watch's state machine. Any thread may close it.
 
     `timeout` seconds without a change from the stream end the flow that waits. Bookmarks, which also come where nothing
-    changes, do not count; each part of a large version does.
+    changes, do not count; each part of a large version counts.
     """
 
     def __init__(self, shell: Shell, stream: WatchStream, timeout: float | None = None) -> None:
         self._shell = shell
         self._machine = stream
-        self._lock = ForkSafeLock()  # a forked child, too, closes the client's watches
+        self._lock = ForkSafeLock()  # a forked child also closes the client's watches
         self._closed = threading.Event()
         self._stream: Stream | None = None
         self._timer = None if timeout is None else SilenceTimer(timeout, self._drop)
         shell.adopt(self)
 
     def run(self, flow: Flow[Result]) -> Result:
-        """Do what a flow asks for until it returns; raise WatchEnded if that takes too long, or when it is closed."""
+        """Perform a flow's effects until it returns; raise WatchEnded if that takes too long, or when it is closed."""
         if self._closed.is_set():
-            raise WatchEnded  # whatever has arrived and was not taken
+            raise WatchEnded  # even if changes have arrived that were not taken
         if self._timer is None:
             return self._run(flow)
         self._timer.set()
@@ -44,7 +44,7 @@ class StreamRunner:
         finally:
             self._timer.unset()
             if self._timer.rang:
-                self._machine.drop()  # perhaps after the last message had come: the next flow opens another stream
+                self._machine.drop()  # the last message may have arrived already: the next flow opens another stream
 
     def close(self) -> None:
         """End the flow at once, from any thread."""
@@ -57,7 +57,7 @@ class StreamRunner:
         try:
             return run(flow, self._perform)
         except BaseException:
-            # Definite, silence, closed or Ctrl-C: should the loop go on, a new stream resumes where this one was.
+            # A definite error, silence, a close or Ctrl-C: if the loop goes on, a new stream resumes here.
             self._machine.drop()
             self._drop()
             raise
@@ -98,7 +98,7 @@ class StreamRunner:
         try:
             message: pb.WatchKeyHistoryResponse = self._shell.receive(stream)
         except LaminaError:
-            # At once, not after the pause: a channel that some watch still holds is waited for by gRPC's own backoff.
+            # At once, not after the pause: otherwise gRPC's backoff would apply to a channel that a watch still holds.
             self._drop()
             if self._has_ended():
                 raise WatchEnded from None
@@ -108,7 +108,7 @@ class StreamRunner:
         return message
 
     def _drop(self) -> None:
-        """Give up the stream, from any thread."""
+        """Close the stream, from any thread."""
         with self._lock:
             stream, self._stream = self._stream, None
         if stream is not None:

@@ -26,13 +26,13 @@ from lamina.errors import LaminaError, UnavailableError
 Result = TypeVar("Result")
 Item = TypeVar("Item")
 
-# grpc.experimental.ChannelOptions.SingleThreadedUnaryStream: a stream is read by the thread that waits for it. With a
-# thread of gRPC's own nobody could tell, before a fork, when it has come out of gRPC.
+# grpc.experimental.ChannelOptions.SingleThreadedUnaryStream: a stream is read by the thread that waits for it. If gRPC
+# read it on its own thread, we could not know before a fork whether that thread has left gRPC.
 _SINGLE_THREADED: Final = ("SingleThreadedUnaryStream", 1)
 
 
 class Closable(Protocol):
-    """A watch, as a client sees it."""
+    """A watch, as far as a client needs it."""
 
     def close(self) -> None:
         """End it."""
@@ -41,7 +41,7 @@ class Closable(Protocol):
 
 @dataclass(eq=False, slots=True, weakref_slot=True)
 class Stream:
-    """A watch's stream, and the channel that it goes by; neither any more once it is closed."""
+    """A watch's stream, which is the `call`, and its channel, the `link`; both are None after it was closed."""
 
     link: Any
     call: Any
@@ -51,7 +51,7 @@ class Stream:
 
 
 class Shell:
-    """What a client, its configs and its watches run their flows with. Shared by threads."""
+    """Runs the flows of a client, its configs and its watches. Shared by threads."""
 
     def __init__(self, connection: Connection) -> None:
         self.target = connection.target
@@ -65,7 +65,7 @@ class Shell:
 
     @short
     def run(self, flow: Flow[Result]) -> Result:
-        """Do what a verb's flow asks for until it returns."""
+        """Perform the effects of a verb's flow until it returns."""
         return run(flow, self.perform)
 
     def iterate(self, listing: Listing[Item]) -> Iterator[Item]:
@@ -74,7 +74,7 @@ class Shell:
             yield from page
 
     def perform(self, effect: Effect) -> Any:
-        """Do one thing that a flow asks for."""
+        """Perform one effect of a flow."""
         match effect:
             case Call():
                 return self._call(effect)
@@ -86,40 +86,40 @@ class Shell:
                 raise AssertionError("only a watch has a stream")
 
     def open_stream(self, rpc: Rpc[Any, Any], request: Any) -> "Stream":
-        """Begin a stream on a channel that has room for it; `close_stream` it after."""
+        """Begin a stream on a channel that has room for it; close it with `close_stream`."""
         with self._gate:
             link = self._pool.reserve()
             try:
                 stream = Stream(link, link.method(rpc)(request, metadata=self._metadata))
-            except ValueError:  # closed for a fork, just now
+            except ValueError:  # a fork has just closed it
                 self._pool.release(link)
             else:
-                # A watch that nobody closed takes its stream along: gRPC cancels a call that is collected.
+                # If a watch is collected without a close, its stream ends too: gRPC cancels a call that is collected.
                 stream.finalizer = finalize(stream, self._pool.abandon, link)
                 stream.finalizer.atexit = False
                 return stream
         raise UnavailableError("the connection was closed")
 
     def receive(self, stream: "Stream") -> Any:
-        """Wait for a stream's next message; its end, too, is an UnavailableError."""
+        """Wait for a stream's next message; the stream's end is an UnavailableError too."""
         with self._gate:
             link, call = stream.link, stream.call
             if stream.process != os.getpid():
-                call = None  # the parent's: a forked child opens its own
+                call = None  # it is the parent's: a forked child opens its own
             try:
                 return next(call or iter(()))
             except StopIteration:
                 failure: LaminaError = UnavailableError("the server ended the watch")
             except grpc.RpcError as error:
-                # One that was closed here says nothing of the server.
+                # A stream that this client closed says nothing about the server.
                 failure = call_error(error, link.address) if stream.is_closed else self._failed(link, error)
             finally:
                 del link, call
-        # Out here, so that gRPC's error, which is the call itself, is not carried along: it must go within the gate.
+        # Raised out here, so that it does not hold gRPC's error, which is the call: that must go within the gate.
         raise failure
 
     def close_stream(self, stream: "Stream") -> None:
-        """Cancel a stream, and close its channel if it was the last one there."""
+        """Cancel a stream, and close its channel if it was the channel's last stream."""
         if stream.process != os.getpid():
             return
         stream.is_closed = True
@@ -132,12 +132,12 @@ class Shell:
             stream.link = stream.call = channel = None
 
     def adopt(self, watch: Closable) -> None:
-        """Close a watch with the client, if it is still there."""
+        """Remember a watch, to close it with the client if it still exists."""
         with self._lock:
             self._watches.add(watch)
 
     def close(self) -> None:
-        """End the watches and close all channels; whatever runs on them ends."""
+        """End the watches and close all channels, which ends their calls."""
         with self._lock:
             watches = list(self._watches)
         for watch in watches:
@@ -154,12 +154,12 @@ class Shell:
                 failure = self._failed(link, error)
                 if self._second_look.is_needed(error, link.address):
                     failure = self._second_look.explain(error, link.address)
-            except ValueError:  # closed for a fork, or by another thread, just now
+            except ValueError:  # a fork or another thread has just closed it
                 failure = UnavailableError("the connection was closed")
         raise failure
 
     def _failed(self, link: Link[grpc.Channel], error: grpc.RpcError) -> LaminaError:
-        """Return our error for gRPC's, and turn to another server if that one may do better."""
+        """Return our error for gRPC's, and change to another server if that may help."""
         mapped = call_error(error, link.address)
         if another_may_do_better(mapped):
             self._pool.failed(link)

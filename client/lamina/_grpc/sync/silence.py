@@ -9,11 +9,11 @@ from lamina._runtime.forking import ForkSafeLock
 
 
 class SilenceTimer:
-    """Rings when a wait lasts for more than so many seconds.
+    """Rings when a wait lasts longer than a number of seconds.
 
     grpc's streams cannot be waited for with a timeout; they can be cancelled by another thread. One thread serves all
     waits of a watch: it sleeps until the earliest moment at which it might have to ring, so a wait costs no switch. It
-    ends with the watch, or soon after a watch that nobody has any more.
+    ends with the watch, or soon after an abandoned watch.
     """
 
     def __init__(self, seconds: float, ring: Callable[[], None]) -> None:
@@ -30,12 +30,12 @@ class SilenceTimer:
         with self._lock:
             self.rang = False
             self._due = time.monotonic() + self._seconds
-        if self._thread is None or not self._thread.is_alive():  # in a forked child it is not
+        if self._thread is None or not self._thread.is_alive():  # a forked child has no thread
             self._thread = threading.Thread(target=self._watch, name="lamina-watch-timeout", daemon=True)
             self._thread.start()
 
     def extend(self) -> None:
-        """Count the wait's seconds from now, unless it has rung already."""
+        """Begin the wait's seconds again, unless the timer has rung already."""
         with self._lock:
             if self._due is not None:
                 self._due = time.monotonic() + self._seconds
@@ -50,7 +50,7 @@ class SilenceTimer:
         return 0.0 if self._due is None else max(self._due - time.monotonic(), 0.0)
 
     def stop(self) -> None:
-        """Never ring again."""
+        """Stop the timer for good."""
         self._stopped.set()
 
     def _watch(self) -> None:

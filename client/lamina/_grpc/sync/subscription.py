@@ -1,8 +1,8 @@
-"""One config as it is followed, for all lives of it: the threads.
+"""The subscription to one config, for all its lives, as threads.
 
-One thread reads the stream and swaps the map. Callbacks have a thread of their own, begun with the first of them, so
-that a slow one does not keep the map from moving on. Settings that are bound are made on a third one, so that a slow
-validator holds up neither, and a fourth writes the last-known-good file.
+One thread reads the stream and swaps the map. Callbacks run on another thread, which begins with the first
+callback, so that a slow one does not delay the map. Bound settings are made on a third thread, so that a slow validator
+delays neither, and a fourth one writes the last-known-good file.
 """
 
 import atexit
@@ -39,18 +39,18 @@ BeginThread: TypeAlias = Callable[[Callable[[], None], str], threading.Thread]
 
 
 def begin_thread(run: Callable[[], None], name: str) -> threading.Thread:
-    """Begin a thread: a daemon, so that a program may end without closing what it follows."""
+    """Start a thread: a daemon, so that a program may end without closing its lives."""
     thread = threading.Thread(target=run, name=name, daemon=True)
     thread.start()
     return thread
 
 
 class Subscription:
-    """What all lives of one config share: begun for the first of them, ended with the last.
+    """The state that all lives of one config share: it begins with the first live and ends with the last.
 
-    tracker    what is shown; another one in a forked child
-    process    where its threads are
-    abandoned  lives that nobody has any more: the thread that reads the stream looks there after each message
+    tracker    the version that is shown; a forked child has another tracker
+    process    the process that has its threads
+    abandoned  lives that were garbage collected: the thread that reads the stream looks there after each message
     """
 
     def __init__(
@@ -78,11 +78,11 @@ class Subscription:
 
     @property
     def has_functions(self) -> bool:
-        """Whether there is anything to call or to bind."""
+        """Whether there are callbacks or bound settings."""
         return self._audience.has_functions
 
     def join(self, listener: Listener) -> bool:
-        """Register a live, unless it is over; return whether it was registered."""
+        """Register a live, unless the subscription has ended; return whether it was registered."""
         self.begin_again()
         with self._lock:
             if not self.is_over:
@@ -94,12 +94,12 @@ class Subscription:
         if self._is_last(listener):
             self.close()
         else:
-            self._notify()  # wakes the calls that wait by this live
+            self._notify()  # wakes the calls that wait for this live
 
     def wait(self, version: SupportsIndex, seconds: float, check_open: Callable[[], None], listener: Listener) -> None:
-        """Wait until a version was reached, and seen by what is bound to this live.
+        """Wait until a version was reached, and the settings bound to this live have seen it.
 
-        The seconds count anew from each part of a version that comes in several.
+        The seconds begin again with each part of a version in several parts.
         """
         clock = self._shell.session.clock
         began = clock()
@@ -115,27 +115,27 @@ class Subscription:
                 self._changed.wait(left)
 
     def listen(self, listener: Listener, function: Callable[[VersionChanges], Any], live: object) -> None:
-        """Call a function with what comes after the version that is shown."""
+        """Call a function with each version after the one that is shown."""
         self.begin_calling()
-        with self._changed:  # so a version is either shown already, or will be handed over when the function is there
+        with self._changed:  # so each version is either shown already, or passed to the function
             listener.add(Callback(function, self.tracker.shown_already, live))
 
     def begin_calling(self) -> None:
-        """Begin the thread for callbacks, if it is not there yet."""
+        """Start the thread for callbacks, unless it runs already."""
         with self._lock:
             if self._caller is None and not self.is_over:
                 self._caller = self._begin_thread(self._call, "lamina-on-change")
 
     def bind(self, listener: Listener, binding: Binding) -> None:
-        """Have something bound look at what comes, and at what came since it was made."""
+        """Show new versions to bound settings, and those that came since they were made."""
         with self._lock:
-            if listener in self._audience.listeners:  # not closed meanwhile
+            if listener in self._audience.listeners:  # unless it was closed in the meantime
                 listener.bind(binding)
         self._begin_binding()
         self._notify()
 
     def tell(self, notification: Notification) -> None:
-        """Call the functions of something bound, after what waits already."""
+        """Queue the callbacks of bound settings."""
         with self._changed:
             self._audience.put([notification])
             self._changed.notify_all()
@@ -145,12 +145,12 @@ class Subscription:
         self.tracker.entries = self.tracker.entries.without_read_cache()
 
     def begin_again(self) -> None:
-        """Go on in a forked child, where no thread is, from what the parent knew."""
+        """Start again in a forked child, which has no threads, from the parent's version."""
         with self._lock:
             if self.process is forking.process:
                 return
             calls, parents = self._caller is not None, self.tracker
-            # The child's read cache must not be shared with the parent's tracker, which lives still have.
+            # The child's read cache must not be shared with the parent's tracker, which the lives still have.
             entries, known_at, is_offline = parents.entries.without_read_cache(), parents.known_at, parents.is_offline
             tracker = HeadTracker(self._shell.session, entries, known_at=known_at, is_offline=is_offline)
             self._audience.forget_due()
@@ -161,7 +161,7 @@ class Subscription:
             self._begin_binding()
 
     def close(self) -> None:
-        """End the stream and the threads; in a forked child, what is known of the parent's."""
+        """End the stream and the threads; a forked child forgets those of the parent."""
         self.is_over = True
         if self.process is not forking.process:
             self.begin_again()
@@ -180,12 +180,12 @@ class Subscription:
         self._binder: threading.Thread | None = None
         self._keeper: threading.Thread | None = None
         if not self.is_over:
-            if calls:  # before there is anything to be told of, or that would not be
+            if calls:  # before a version can arrive, so that the callbacks receive it
                 self._caller = self._begin_thread(self._call, "lamina-on-change")
             self._reader = self._begin_thread(self._read, "lamina-live")
             if self._cache_writer.is_on:
                 self._keeper = self._begin_thread(self._keep, "lamina-cache")
-        self.process = forking.process  # last: who sees it finds all the rest
+        self.process = forking.process  # last: a thread that sees it finds everything else ready
 
     def _begin_binding(self) -> None:
         with self._lock:
@@ -195,7 +195,7 @@ class Subscription:
     def _is_last(self, listener: Listener) -> bool:
         with self._lock:
             is_last = self._audience.leave(listener)
-            self.is_over = self.is_over or is_last  # so that nobody joins what is about to end
+            self.is_over = self.is_over or is_last  # so that no live joins a subscription that is about to end
             return is_last
 
     def _notify(self) -> None:
@@ -220,7 +220,7 @@ class Subscription:
         except LaminaError as error:
             failure = error
             log.error("%s, and does not follow any more: %s", self.tracker.place, error)
-        except BaseException as error:  # noqa: BLE001 - whatever it is, `wait` has to raise it
+        except BaseException as error:  # noqa: BLE001 - `wait` has to raise any error
             failure = LaminaError(f"a defect has ended it: {error!r}")
             log.exception("%s, and does not follow any more", self.tracker.place)
         finally:
@@ -232,7 +232,7 @@ class Subscription:
             yield self.abandoned.popleft()
 
     def _hand_over(self, received: Iterable[Due]) -> None:
-        """Wake the calls that wait, and leave what came to the callbacks."""
+        """Wake the waiting calls, and queue new versions for the callbacks."""
         with self._changed:
             if self._caller is not None:
                 self._audience.put(received)
@@ -266,10 +266,10 @@ class Subscription:
             for call in self._audience.calls(due):
                 try:
                     finished(call.function(*call.arguments))
-                except BaseException:  # noqa: BLE001 - the user's, and reported; also what would end the thread
+                except BaseException:  # noqa: BLE001 - the user's, and logged; also SystemExit, which would end the thread
                     call.failed()
 
-    # --- on the thread that looks for what is bound ---------------------------------------------
+    # --- on the thread that makes bound settings ------------------------------------------------
 
     def _bind(self) -> None:
         while True:
@@ -287,7 +287,7 @@ _subscriptions: WeakSet[Subscription] = WeakSet()
 
 
 def call_again() -> None:
-    """Call functions in a forked child, too, even if nobody there ever looks at their live."""
+    """Continue callbacks in a forked child, even if the child never reads their live."""
     for subscription in list(_subscriptions):
         subscription.forked()
         if subscription.has_functions:

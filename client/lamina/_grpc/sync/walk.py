@@ -12,8 +12,8 @@ from lamina.records import Version
 def walk_chain(shell: Shell, base: Entries, then: Receiver | None = None) -> Version:
     """Walk a config's hash chain up to the version that it stands on, and return that version's header.
 
-    `then` receives what was found intact. Long chains take longer than a verb's `timeout`: here that is how long the
-    server may be silent.
+    `then` receives the intact versions. A long chain takes longer than a verb's `timeout`, so here the timeout limits
+    the server's silence.
     """
     walk = ChainWalk(shell.session, base, then)
     runner = StreamRunner(shell, walk.stream, shell.session.timeout_seconds)

@@ -18,7 +18,7 @@ from lamina.records import KeyChange, VersionChanges
 class Watch(Uncopyable):
     """Changes as they are committed: iterate over it, or over `versions()`. It resumes by itself until it is closed.
 
-    Only a definite error ends it, such as a CursorError when the server's past is not the one that was seen.
+    Only a definite error ends it, such as a CursorError if the server has another past than the watch has seen.
     """
 
     _instead = "begin another one where it is needed, with after=watch.cursor"
@@ -29,7 +29,7 @@ class Watch(Uncopyable):
 
     @property
     def cursor(self) -> str:
-        """Where it stands: any `after=` takes it, on any server, to go on from here.
+        """The watch's position, as text: pass it as `after=`, on any server, to continue from here.
 
         Moves with the last change of a version. Empty until a watch after a time has found its version.
         """

@@ -15,7 +15,7 @@ def is_stdin(path: str) -> bool:
 
 
 def read_input(path: str) -> bytes:
-    """Return a file's bytes. Raise OSError if it cannot be read, as standard input that was closed cannot."""
+    """Return a file's bytes. Raise OSError if it cannot be read, also for a closed standard input."""
     if not is_stdin(path):
         return Path(path).read_bytes()
     try:

@@ -1,8 +1,8 @@
-"""What all verbs share: the options of the connection and the output, `-h`, and arguments that mean a point in time.
+"""Shared by all verbs: the options of the connection and the output, `-h`, and arguments that are points in time.
 
 An option may stand before or after its verb. An option after the verb wins over one before it, and both win over the
-environment. The chosen values are kept in click's `meta`, which a group and its verb share. It does not know what
-verbs do.
+environment. The chosen values are kept in click's `meta`, which a group and its verb share. It knows no
+verb.
 """
 
 import math
@@ -34,7 +34,7 @@ class Chosen:
     typed: dict[str, str | None] = field(default_factory=dict[str, str | None], repr=False)
 
     def output(self, allowed: Sequence[str]) -> str:
-        """Return the output to write; the environment's is a wish, granted by the verbs that have it."""
+        """Return the output format; verbs without the environment's format ignore it."""
         output: str = self.values.get("output") or "text"
         if output in allowed:
             return output
@@ -43,7 +43,7 @@ class Chosen:
         return "text"
 
     def typed_output(self) -> str | None:
-        """Return the output if it was typed."""
+        """Return the output format if it was typed."""
         return self.typed.get("output")
 
     def command_line(self, verb: str, positionals: Sequence[str], options: Sequence[str]) -> str:
@@ -72,7 +72,7 @@ class SharedOption(click.Option):
 
 
 class Verb(click.Command):
-    """A verb: a click command that takes the shared options too. `outputs` are what `-o` may say."""
+    """A verb: a click command that takes the shared options too. `outputs` are the formats of its `-o`."""
 
     def __init__(self, *args: Any, outputs: Sequence[str] = ("text", "json"), **extra: Any) -> None:
         super().__init__(*args, **{"context_settings": CONTEXT_SETTINGS, **extra})
@@ -124,7 +124,7 @@ class PointType(click.ParamType[Any]):
 
 
 class Seconds(click.FloatRange):
-    """So many seconds: a number, which `nan` is not, though click's own range lets it pass."""
+    """A number of seconds; not `nan`, which click's own range accepts."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Parse what was typed."""
@@ -155,7 +155,7 @@ _SHARED: Final[tuple[tuple[str, str | None, dict[str, Any]], ...]] = (
 
 
 def shared_options(outputs: Sequence[str] = OUTPUTS, *, from_environment: bool) -> list[click.Option]:
-    """Make the options anew: the group's read the environment, a verb's only what stands after it."""
+    """Make new options: the group's read the environment, a verb's only its own arguments."""
     output = {"type": click.Choice(outputs), "metavar": "FORMAT", "help": f"{_listed(outputs)} [text]."}
     return [
         SharedOption(
@@ -175,7 +175,7 @@ def _listed(outputs: Sequence[str]) -> str:
 
 
 def _choose(ctx: click.Context, parameter: click.Parameter, value: Any) -> None:
-    """Remember a value, over what was said before it: the environment's, or the group's."""
+    """Store a value; it replaces an earlier one, of the environment or of the group."""
     if value is None or value is False or parameter.name is None:
         return
     into = chosen(ctx)

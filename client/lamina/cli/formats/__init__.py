@@ -1,7 +1,7 @@
-"""Whole maps as files: the formats, of which JSON and TOML are here, YAML and env in files of their own.
+"""Whole maps as files. JSON and TOML are here; YAML and env are in their own modules.
 
-It knows the contents of files: no config, and no more of a path than its suffix. A value that a format cannot hold, or
-that would not come back as it was, is a FormatError with the key: `load(format, dump(format, map)) == map`.
+It knows file contents, no config, and only the suffix of a path. A value that a format cannot hold without loss is a
+FormatError with the key, so `load(format, dump(format, map)) == map`.
 """
 
 import json
@@ -23,7 +23,7 @@ _SUFFIXES: Final = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "
 
 
 _UNCLOSED_LIMIT: Final = 100
-"""So many lines are tried as the one in which something was opened: each try reads the file once more."""
+"""At most this many lines are tried as the one with an unclosed opening: each try reads the file again."""
 
 
 class FormatError(ValueError):
@@ -39,7 +39,7 @@ def format_of(path: str) -> str | None:
 def load(form: str, data: bytes) -> dict[str, Any]:
     """Read a file: top-level names are the keys."""
     try:
-        text = data.decode("utf-8-sig")  # some editors begin a file with a byte order mark
+        text = data.decode("utf-8-sig")  # some editors put a byte order mark at the beginning
     except UnicodeDecodeError as error:
         line = data.count(b"\n", 0, error.start) + 1
         raise FormatError(f"line {line}: not UTF-8 text") from None
@@ -52,12 +52,12 @@ def dump(form: str, entries: Mapping[str, Any]) -> str:
 
 
 def dump_upper(entries: Mapping[str, Any]) -> str:
-    """Write a map as an env file with upper-case names, whatever its values: for use, not for reading back."""
+    """Write any map as an env file with upper-case names: for use, not for reading back."""
     return _env(entries, env.dump_upper)
 
 
 def shell(entries: Mapping[str, Any], *, upper: bool = False) -> str:
-    """Write a map as assignments for a POSIX shell, whatever its values: for use, not for reading back."""
+    """Write any map as assignments for a POSIX shell: for use, not for reading back."""
     return _env(entries, lambda found: env.shell(found, upper=upper))
 
 
@@ -88,7 +88,7 @@ def _load_toml(text: str) -> dict[str, Any]:
 
 
 def _told(error: str, text: str) -> str:
-    """Begin with the line; name the one where something was opened that is not closed, rather than the last one."""
+    """Return TOML's error, beginning with the line: that of an unclosed opening, rather than the last one."""
     what, found, place = error.rpartition(" (at ")
     if found and place == "end of document)":
         return (
@@ -111,7 +111,7 @@ def _unclosed(text: str) -> int:
 
 
 def _refuse_dates(place: str, value: Any, text: str) -> None:
-    """Refuse TOML's dates, which are no values. tomllib does not tell their line, so the text is searched for it."""
+    """Refuse TOML's dates, which are no values. tomllib does not report their line, so the text is searched for it."""
     if isinstance(value, date | datetime | time):
         written = re.escape(str(value)[:10].rstrip("+-Z:"))
         lines = [number for number, line in enumerate(text.splitlines(), 1) if re.search(written, line)]

@@ -19,7 +19,7 @@ from lamina.cli.formats.env_lines import NAME, Problem, portable, statements
 from lamina.cli.output.text import substitute, write_json
 
 _NAMED_LINES: Final = 20
-"""An error names so many bad lines; further ones are counted."""
+"""An error names at most this many bad lines, and counts the others."""
 _NAMED_KEYS: Final = 8
 
 
@@ -28,7 +28,7 @@ class EnvFileError(ValueError):
 
 
 def load(text: str) -> dict[str, str]:
-    """Read assignments. Raises EnvFileError with every line that readers would not read alike."""
+    """Read assignments. Raises EnvFileError with every line that readers would read differently."""
     entries: dict[str, str] = {}
     lines: dict[str, int] = {}
     problems: list[str] = []
@@ -46,7 +46,7 @@ def load(text: str) -> dict[str, str]:
 
 
 def dump(entries: Mapping[str, Any]) -> str:
-    """Write text under names that are its keys, so that `load` returns the same map. Raises EnvFileError."""
+    """Write text, with its keys as names, so that `load` returns the same map. Raises EnvFileError."""
     for key, value in entries.items():
         if not NAME.fullmatch(key):
             raise EnvFileError(f"env cannot hold {key}: it is no name of a variable{_ELSE}")
@@ -73,7 +73,7 @@ def variables(entries: Mapping[str, Any], *, upper: bool = False) -> dict[str, s
 
 
 def named(keys: Iterable[str], *, upper: bool = False) -> dict[str, str]:
-    """Return each key by the name of its variable. Raises EnvFileError for keys without a name of their own."""
+    """Return each key by the name of its variable. Raises EnvFileError for keys without a unique name."""
     keys = list(keys)
     if nameless := [key for key in keys if not has_name(key)]:
         raise EnvFileError(
@@ -89,7 +89,7 @@ def named(keys: Iterable[str], *, upper: bool = False) -> dict[str, str]:
 
 
 def has_name(key: str) -> bool:
-    """Return whether anything of a key is left in the name of its variable."""
+    """Return whether a key keeps any character in the name of its variable."""
     return bool(re.search(r"[A-Za-z0-9]", key))
 
 
@@ -115,7 +115,7 @@ def _listed(keys: list[str]) -> str:
 
 
 def _written(found: Mapping[str, tuple[str, str]]) -> str:
-    """Write texts by name, each with the key that an error is to name."""
+    """Write texts by name, each with its key for errors."""
     lines: list[str] = []
     for name, (key, text) in found.items():
         written = portable(text)

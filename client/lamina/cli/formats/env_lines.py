@@ -13,7 +13,7 @@ from typing import Final
 
 NAME: Final = re.compile(r"[A-Za-z_][A-Za-z0-9_]*", re.ASCII)
 _BARE: Final = re.compile(r"[A-Za-z0-9_@%+=:,./-]+", re.ASCII)
-"""Text that every reader takes as it is, without quotes."""
+"""Text that every reader reads as it is, without quotes."""
 
 # Each pattern begins at the beginning of a line, or after the `=`.
 _NOTHING: Final = re.compile(r"[ \t]*(?:#[^\n\r]*)?(?:\n|\Z)")
@@ -32,7 +32,7 @@ _NO_WORDS: Final = (
     (r"['\"]", "a shell would remove the quotes within the value, and python-dotenv would keep them: quote all of it"),
     (r"\s", f"readers disagree about a white space character that is neither a blank nor a tab: {_SINGLE_QUOTES}"),
 )
-"""What may not stand in a value without quotes, and why."""
+"""The characters that an unquoted value must not have, and why."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +57,7 @@ def statements(text: str) -> Iterator[tuple[int, str, "str | Problem"]]:
 
 
 def portable(text: str) -> str | None:
-    """Write a text so that all readers read it alike; None if there is no such way."""
+    """Write a text so that all readers read it alike; None if that is impossible."""
     if _BARE.fullmatch(text):
         return text
     double = text.replace("\\", "\\\\").replace('"', '\\"')
@@ -83,7 +83,7 @@ def _statement(text: str, at: int) -> "tuple[str, str | Problem, int]":
     if quoted is None:
         return name, *_word(text, start, exported=begin["export"] is not None)
     end = _END.match(text, quoted.end())
-    if end is None:  # most likely the quote was closed by the one of a later line: so go on with the next line
+    if end is None:  # most likely a later line's quote has closed this one, so go on with the next line
         return name, Problem(_after_quotes(text, start, quoted.end())), _next_line(text, start)
     return name, _unquoted(quoted), end.end()
 
@@ -102,7 +102,7 @@ def _word(text: str, start: int, *, exported: bool) -> "tuple[str | Problem, int
 
 
 def _why_no_word(word: str, *, exported: bool) -> str | None:
-    """Return why readers would not read a value without quotes alike."""
+    """Return why readers would read an unquoted value differently."""
     for pattern, why in _NO_WORDS:
         if found := re.search(pattern, word):
             return why.format(found[0])
@@ -112,7 +112,7 @@ def _why_no_word(word: str, *, exported: bool) -> str | None:
 
 
 def _unquoted(quoted: "re.Match[str]") -> "str | Problem":
-    """Return what stands in quotes."""
+    """Return the text in quotes."""
     single, double = quoted["single"], quoted["double"]
     why_not = _why_not_double(double) if single is None else _why_not_single(single)
     if "\r" in quoted[0]:
@@ -123,7 +123,7 @@ def _unquoted(quoted: "re.Match[str]") -> "str | Problem":
 
 
 def _why_not_single(raw: str) -> str | None:
-    """Return why readers would not read what stands in single quotes alike."""
+    """Return why readers would read a text in single quotes differently."""
     if "${" in raw:
         return f"python-dotenv would expand ${{ in single quotes too: {_NO_WAY}"
     if "\\\\" in raw or raw.endswith("\\"):
@@ -134,7 +134,7 @@ def _why_not_single(raw: str) -> str | None:
 
 
 def _why_not_double(raw: str) -> str | None:
-    """Return why readers would not read what stands in double quotes alike."""
+    """Return why readers would read a text in double quotes differently."""
     for pair in re.finditer(r"\\(.)|[$`]", raw, re.DOTALL):
         if pair[0] in "$`":
             return f"a shell would expand {pair[0]}: {_SINGLE_QUOTES}"

@@ -1,8 +1,8 @@
-"""YAML 1.2 in and out: ruamel reads and writes the syntax, and this decides what a scalar means; it knows no config.
+"""YAML 1.2: ruamel reads and writes the syntax, and this module decides what a scalar means; it knows no config.
 
-By the core schema of YAML 1.2: `no`, `0b1` and `1_000` are text, `0755` is 755, `0o755` is 493, `1e3` is 1000.0. What
-has no such meaning is refused with its line: dates, tags of a program's own, merge keys, a key that is not text, a key
-that stands twice. Text that an older reader could take for something else is written in quotes.
+By the core schema of YAML 1.2: `no`, `0b1` and `1_000` are text, `0755` is 755, `0o755` is 493, `1e3` is 1000.0. These
+are refused with their line: dates, a program's own tags, merge keys, a key that is not text, and a duplicate key. Text
+that an older reader could misread is written in quotes.
 """
 
 import base64
@@ -31,9 +31,9 @@ from lamina.cli.formats.yaml_syntax import YAMLFileError, events
 
 _TAG: Final = "tag:yaml.org,2002:"
 _DEPTH_LIMIT: Final = 100
-"""Levels: more than the 64 that a value may have, fewer than Python's stack takes."""
+"""Levels: more than the 64 that a value may have, and fewer than Python's stack allows."""
 _VALUES_LIMIT: Final = 2_000_000
-"""Values with all aliases followed: a few lines of aliases of aliases can stand for billions of values."""
+"""Values, with all aliases expanded: a few lines of aliases of aliases can mean billions of values."""
 _INTEGER_DIGITS: Final = 4000
 """Python reads no longer integer, and a value of 64 bits has at most 20 digits."""
 
@@ -48,7 +48,7 @@ _DATE: Final = re.compile(
     r"([ \t]*(Z|[-+][0-9]{1,2}(:?[0-9]{2})?))?"
 )
 _PLAIN: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+ -]*(?<! )|[A-Za-z0-9]+([.][A-Za-z0-9]+){3,}", re.ASCII)
-"""Text that is written without quotes: no reader takes it for anything else, unless it is one of these words."""
+"""Text that is written without quotes: no reader misreads it, unless it is one of these words."""
 _WORDS: Final = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 
 
@@ -70,7 +70,7 @@ def dump(entries: Mapping[str, Any]) -> str:
 
 
 class _Loader:
-    """Makes values of the events of one document, and counts them. `_key` is the top-level key that it is within."""
+    """Makes values from the events of one document, and counts them. `_key` is the current top-level key."""
 
     def __init__(self, events: Iterator[Event]) -> None:
         self._events = events
@@ -211,7 +211,7 @@ class _Loader:
 
 
 class _Representer(SafeRepresenter):
-    """Writes text so that no reader takes it for anything else."""
+    """Writes text so that no reader misreads it."""
 
     def ignore_aliases(self, _data: Any) -> bool:
         return True
@@ -231,7 +231,7 @@ def _style(text: str) -> str | None:
 
 
 def _fits_block(text: str) -> bool:
-    """Return whether a text of lines loses nothing as a block, which has white space of its own at the beginning."""
+    """Return whether a text of several lines loses nothing as a block, whose lines are indented."""
     first, *others = lines = text.split("\n")
     return bool(others and first[:1].strip()) and all(line.isprintable() and line == line.rstrip() for line in lines)
 

@@ -1,4 +1,4 @@
-"""The syntax of YAML files: ruamel's events, with tabs where YAML 1.2 allows them, and errors in a line of our own."""
+"""The syntax of YAML files: ruamel's events, with tabs where YAML 1.2 allows them, and with our own one-line errors."""
 
 from collections.abc import Iterator
 from typing import Final
@@ -16,7 +16,7 @@ class YAMLFileError(ValueError):
 
 
 def events(text: str) -> Iterator[Event]:
-    """Parse a file into events. Raise YAMLFileError where it is not YAML."""
+    """Parse a file into events. Raise YAMLFileError if it is not YAML."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Scanner = _Scanner
     last: Event | None = None
@@ -28,7 +28,7 @@ def events(text: str) -> Iterator[Event]:
 
 
 class _Scanner(Scanner):
-    """Takes tabs between the tokens of a line, as YAML 1.2 does, but not in the indentation of a line."""
+    """Accepts tabs between the tokens of a line, as YAML 1.2 does, but not in the indentation."""
 
     def scan_to_next_token(self) -> None:
         """Skip white space and comments."""
@@ -41,7 +41,7 @@ class _Scanner(Scanner):
 
 
 def _told(error: YAMLError, text: str, last: Event | None) -> str:
-    """Return where the mistake is, and what it is. Of ruamel's words, only those that quote no text are used."""
+    """Return the place and the description of a mistake, using only those words of ruamel that quote no text."""
     if isinstance(error, MarkedYAMLError) and error.problem_mark is not None:
         return _marked(error, last)
     position = getattr(error, "position", None)
@@ -52,7 +52,7 @@ def _told(error: YAMLError, text: str, last: Event | None) -> str:
 
 
 def _marked(error: MarkedYAMLError, last: Event | None) -> str:
-    """Name the line where something was opened that is not closed, rather than the line where that was noticed."""
+    """Return the line of an unclosed opening, rather than the line where that was noticed."""
     context, problem = error.context or "", error.problem or "not YAML"
     line = error.problem_mark.line + 1
     begin = error.context_mark.line + 1 if error.context_mark is not None else line

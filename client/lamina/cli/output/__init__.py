@@ -1,4 +1,4 @@
-"""What people and programs read: screens, JSON records, differences, conflicts. Knows no server.
+"""The output for people and programs: screens, JSON records, differences, conflicts. Knows no server.
 
 Begin with screen.py.
 """

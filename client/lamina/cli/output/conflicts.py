@@ -1,10 +1,10 @@
-"""A conflict for people, as a table: what each key was, what others have made of it, and what this would have.
+"""A conflict for people, as a table: each key's value before, the one of others, and yours.
 
     key      base  theirs  yours  changed by
     timeout  27    28      30     bob in version 17
     motd     "hi"          "ho"   ann in version 18
 
-An empty cell is no value: the key is not there. It knows the SDK's errors, and nothing of verbs.
+An empty cell means that the key does not exist. It knows the SDK's errors, and no verbs.
 """
 
 from itertools import islice
@@ -17,14 +17,14 @@ from lamina.cli.output.screen import KEY, NEW, OLD, QUIET, Row, cell, clipped, e
 from lamina.cli.output.text import show
 
 _SHOWN: Final = 10
-"""As many keys are told; the rest are counted."""
+"""At most this many keys are listed; the others are counted."""
 _VALUE_COLUMNS: Final = 24
-"""Three values, a key and an author stand beside each other on most terminals."""
+"""With this width, three values, a key and an author fit on most terminals."""
 _KEY_COLUMNS: Final = 40
 
 
 def print_conflicts(error: lamina.ConflictError) -> None:
-    """Write the table to people, wherever stdout goes."""
+    """Write the table to stderr."""
     out = error_screen()
     rows = [_row(conflict) for conflict in islice(error.conflicts.values(), _SHOWN)]
     if not rows:

@@ -1,6 +1,6 @@
-"""Changes side by side, for people: one line a key where that is short, else both sides below each other.
+"""Changes side by side, for people: one line for each key if it is short, else one side below the other.
 
-It knows the SDK's Change and a Screen, and nothing of where the changes come from.
+It knows the SDK's Change and a Screen, and not where the changes come from.
 
     ~ timeout  27 → 28
     + motd     "welcome"
@@ -23,9 +23,9 @@ from lamina.cli.output.screen import KEY, NEW, OLD, QUIET, Screen, cell
 from lamina.cli.output.text import show
 
 _SHORT_COLUMNS: Final = 90
-"""Both sides of a change stand in one line up to here: with a key before them they fit on most terminals."""
+"""Up to this width, both sides of a change are in one line: with a key before them they fit on most terminals."""
 _ALIGNED_COLUMNS: Final = 40
-"""Keys are aligned up to here; one long key shall not push all values off the screen."""
+"""Keys are aligned up to this width; one long key must not push all values off the screen."""
 _CONTEXT_LINES: Final = 2
 
 
@@ -84,7 +84,7 @@ def _has_lines(value: Any) -> bool:
 
 
 def _lines(value: Any) -> list[str]:
-    """Write a value over the lines in which people would compare it."""
+    """Write a value in lines that people can compare."""
     if value is lamina.MISSING:
         return []
     if _has_lines(value):
@@ -97,7 +97,7 @@ def _lines(value: Any) -> list[str]:
 def _compared(old: list[str], new: list[str]) -> Iterator[tuple[str, str]]:
     """Return lines with their signs; an ellipsis stands for equal lines that are far from any difference."""
     compared = difflib.unified_diff(old, new, n=_CONTEXT_LINES, lineterm="")
-    for index, line in enumerate(islice(compared, 2, None)):  # the first two would name files
+    for index, line in enumerate(islice(compared, 2, None)):  # the first two are headers with file names
         if not line.startswith("@@"):
             yield line[0], line[1:]
         elif index:

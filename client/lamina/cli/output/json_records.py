@@ -1,7 +1,7 @@
-"""The JSON of `-o json`: the SDK's records by their own names, versions as numbers, times in UTC. It knows no verb.
+"""The JSON of `-o json`: the SDK's records with the SDK's names, versions as numbers, times in UTC. It knows no verb.
 
-What is MISSING is left out: a deletion's `value`, the `old` of a key that is new. These shapes are a promise: a name
-may be added, none changes or goes.
+A MISSING value is left out: a deletion's `value`, the `old` of a new key. These shapes are a promise: a name may be
+added, and none changes or disappears.
 """
 
 import json
@@ -33,12 +33,12 @@ def change_shape(change: lamina.KeyChange, old: Any) -> dict[str, Any]:
 
 
 def document(value: Any) -> str:
-    """Write one value over as many lines as are good to read."""
+    """Write one value in several lines, for reading."""
     return escape_json(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False, default=substitute))
 
 
 def json_line(value: Any) -> str:
-    """Write one value in a line."""
+    """Write one value in one line."""
     return escape_json(json.dumps(value, ensure_ascii=False, allow_nan=False, default=substitute))
 
 

@@ -1,6 +1,6 @@
-"""Reads JSON strictly: what Python's json module takes beyond JSON is refused, with its line and key.
+"""Reads JSON strictly: extensions of Python's json module are refused, with the line and the key.
 
-That is NaN, infinity, a name twice in one object, and a number that is larger than 64 bits.
+These are NaN, infinity, a duplicate name in an object, and a number that is larger than 64 bits.
 """
 
 import json
@@ -12,7 +12,7 @@ _TOKEN: Final = re.compile(r'"(?:[^"\\]|\\.)*"|[{}\[\],:]|[^\s{}\[\],:"]+')
 
 
 class JSONTextError(ValueError):
-    """A text that is not JSON. Says where, and never what stands there."""
+    """A text that is not JSON. The error has the place, and never the text."""
 
 
 def parse_json(text: str) -> Any:
@@ -26,7 +26,7 @@ def parse_json(text: str) -> Any:
         raise JSONTextError(f"line {error.lineno}, column {error.colno}: {what}") from None
     except RecursionError:
         raise JSONTextError("nested too deeply") from None
-    except JSONTextError:  # the json module does not say where it called the function that has refused
+    except JSONTextError:  # the json module does not report the place at which it called the refusing function
         _refuse_with_place(text)
         raise
 
@@ -54,7 +54,7 @@ def _float(digits: str) -> float:
 def _integer(digits: str) -> int:
     try:
         return int(digits)
-    except ValueError:  # it has more digits than Python is willing to read
+    except ValueError:  # it has more digits than Python reads
         raise JSONTextError("an integer is too large for 64 bits") from None
 
 
@@ -63,8 +63,8 @@ def _refuse_constant(_name: str) -> NoReturn:
 
 
 def _refuse_with_place(text: str) -> None:
-    """Walk over a text that is JSON but for what is refused here; raise the first refusal, with its line and key."""
-    names: list[set[str] | None] = []  # of the objects around; None for a list
+    """Walk through a text that is valid except for these extensions; raise the first one, with its line and key."""
+    names: list[set[str] | None] = []  # of the enclosing objects; None for a list
     key, before = "", ""
     for found in _TOKEN.finditer(text):
         part, is_name = found[0], bool(names) and names[-1] is not None and before in {"{", ","}

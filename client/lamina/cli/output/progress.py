@@ -1,4 +1,4 @@
-"""Signs of life on a terminal's stderr while something takes long; nothing anywhere else. It knows no verb."""
+"""Progress on a terminal's stderr while something takes long; nothing elsewhere. It knows no verb."""
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -10,12 +10,12 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn
 from lamina.cli.output.screen import cell, error_console
 
 _LONG_BYTES: Final = 256 * 1024
-"""Below, a file is read before anybody could wonder."""
+"""A smaller file is read at once."""
 
 
 @contextmanager
 def reading(file: str) -> Iterator[None]:
-    """Spin while a large file is read, or standard input, which may take its time."""
+    """Show a spinner while a large file or standard input is read."""
     console = error_console()
     size = Path(file).stat().st_size if file != "-" and Path(file).is_file() else 0
     if console is None or size < _LONG_BYTES:
@@ -27,7 +27,7 @@ def reading(file: str) -> Iterator[None]:
 
 @contextmanager
 def working(what: str, total: int, noun: str) -> Iterator[Callable[[int], None]]:
-    """Show a bar, and give the function that moves it on."""
+    """Show a bar, and yield the function that advances it."""
     console = error_console()
     if console is None:
         yield lambda _done: None

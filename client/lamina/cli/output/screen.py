@@ -1,8 +1,8 @@
-"""What people see: columns, colours, a pager, times as people tell them. It knows no config and asks no server.
+"""Output for people: columns, colours, a pager, relative times. It knows no config and asks no server.
 
 On a terminal a time is "3 min ago", text is coloured unless NO_COLOR says otherwise, and long output goes through
-$PAGER. Into a file or a pipe goes the same text without colours, with times in UTC. Nothing that a terminal would obey
-ever passes: `cell` escapes what it is given.
+$PAGER. A file or a pipe gets the same text without colours, with times in UTC. No control character ever reaches a
+terminal: `cell` escapes its text.
 """
 
 import os
@@ -28,30 +28,30 @@ VERSION, AUTHOR, TIME, KEY, OLD, NEW, QUIET = "yellow", "cyan", "blue", "bold", 
 Row = Sequence[Text]
 
 _FIRST_ROWS: Final = 100
-"""Columns are as wide as these rows need; later rows may stick out, but nobody waits for a whole log to be read."""
+"""Columns are as wide as these rows need. Later rows may be wider, but nobody waits until a whole log is read."""
 _GAP: Final = "  "
 _DAY_SECONDS: Final = 86400
 _WEEK_SECONDS: Final = 7 * _DAY_SECONDS
 _RECENT_SECONDS: Final = 10
 _UNITS: Final = ((_DAY_SECONDS, "day"), (3600, "hour"), (60, "min"), (1, "s"))
 _PAGER_SETTINGS: Final = {"LESS": "FRX"}
-"""As git has it: less shows colours, and ends at once where all fits on the screen."""
+"""As in git: less shows colours, and ends at once if everything fits on the screen."""
 
 
 @dataclass(slots=True)
 class Screen:
-    """Where a verb writes for people. `live` tells whether somebody looks on: a terminal, perhaps behind a pager."""
+    """A verb's output for people. `live` is true on a terminal, also behind a pager."""
 
     console: Console
     live: bool
     now: datetime = field(default_factory=lambda: datetime.now(UTC))
 
     def line(self, *parts: str | Text) -> None:
-        """Write a line of parts; those that are no Text yet are escaped."""
+        """Write a line of parts; plain text is escaped."""
         self.console.print(Text.assemble(*(part if isinstance(part, Text) else cell(part) for part in parts)))
 
     def columns(self, rows: Iterable[Row], header: Sequence[str] = (), *, clip: bool = False) -> None:
-        """Write rows, aligned, as they come; for people with a header.
+        """Write aligned rows as they arrive; on a terminal with a header.
 
         With `clip`, rows are no wider than the terminal: long cells are cut, and end in an ellipsis.
         """
@@ -71,19 +71,19 @@ class Screen:
                 self.console.print(_joined(row, widths))
 
     def time(self, time: datetime) -> Text:
-        """Write a time: how long ago, or when it is long ago; for a machine, exactly when."""
+        """Write a time: on a terminal, how long ago, or the date of an old one; elsewhere exactly."""
         if not self.live:
             return Text(time.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
         return Text(ago(time, self.now), TIME)
 
 
 def cell(text: str, style: str = "") -> Text:
-    """Make a piece of a line: escaped, so that it is one line and nothing else."""
+    """Make a part of a line, escaped, so that it stays in one line."""
     return Text(escape(text), style)
 
 
 def clipped(text: str, width: int, style: str = "") -> Text:
-    """Make a cell of at most so many columns, ending in an ellipsis where there was more."""
+    """Make a cell of a limited width; longer text ends in an ellipsis."""
     clip = cell(text, style)
     clip.truncate(width, overflow="ellipsis")
     return clip
@@ -98,7 +98,7 @@ def first_line(message: str) -> Text:
 def fitted(widths: Sequence[int], room: int) -> list[int]:
     """Return column widths that need no more than `room`: narrow columns keep theirs, the others share what is left.
 
-    Each column gets at least one place, so that a long author leaves room for the value and the message.
+    Each column gets at least one character, so that a long author leaves room for the value and the message.
     """
     left, fit = room, list(widths)
     by_width = sorted(range(len(widths)), key=lambda index: widths[index])
@@ -109,7 +109,7 @@ def fitted(widths: Sequence[int], room: int) -> list[int]:
 
 
 def ago(time: datetime, now: datetime) -> str:
-    """Say how long ago a time was; beyond a week, when it was, in the local zone."""
+    """Return how long ago a time was; after a week, the time itself in the local zone."""
     seconds = int((now - time).total_seconds())
     if seconds < _RECENT_SECONDS:
         return "now"
@@ -121,18 +121,18 @@ def ago(time: datetime, now: datetime) -> str:
 
 
 def emit(data: str) -> None:
-    """Write data: to the letter, but onto a terminal with nothing that acts."""
+    """Write data unchanged; on a terminal with control characters escaped."""
     print(escape(data, keep_layout=True) if sys.stdout.isatty() else data, end="")
 
 
 def counted(number: int, noun: str) -> str:
-    """Write a number of things."""
+    """Return a count with its noun."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 @contextmanager
 def screen(*, paged: bool = False) -> Iterator[Screen]:
-    """Return the screen on stdout, behind the pager if that is wanted and somebody looks on."""
+    """Yield the screen on stdout, behind the pager if that is wanted and stdout is a terminal."""
     if not sys.stdout.isatty():
         yield Screen(_console(sys.stdout, colours=_wants_colours(is_terminal=False)), live=False)
         return
@@ -145,26 +145,26 @@ def screen(*, paged: bool = False) -> Iterator[Screen]:
 
 
 def error_screen() -> Screen:
-    """Return the screen on stderr, for what people are to see wherever stdout goes."""
+    """Return the screen on stderr, for people even if stdout goes elsewhere."""
     is_live = sys.stderr.isatty()
     return Screen(_console(sys.stderr, colours=_wants_colours(is_terminal=is_live)), live=is_live)
 
 
 def error_console() -> Console | None:
-    """Return a console on stderr for progress, where somebody looks on."""
+    """Return a console on stderr for progress, if it is a terminal."""
     return Console(stderr=True, no_color=not _wants_colours(is_terminal=True)) if sys.stderr.isatty() else None
 
 
 class _Console(Console):
-    """A console that leaves a closed pipe to whoever called: rich itself would end the program as if it had failed."""
+    """A console that raises BrokenPipeError for a closed pipe: rich itself would end the program with an error."""
 
     def on_broken_pipe(self) -> None:
-        """Go on with the BrokenPipeError."""
-        raise  # noqa: PLE0704 - rich calls this where it has caught the error
+        """Raise the BrokenPipeError again."""
+        raise  # noqa: PLE0704 - rich calls this in its `except` block
 
 
 def _console(file: IO[str], *, colours: bool) -> Console:
-    """Make a console that writes lines as they are: no wrapping, no markup, no guessing at numbers."""
+    """Make a console that writes lines as they are: no wrapping, no markup, no highlighting."""
     return _Console(
         file=file,
         force_terminal=colours,
@@ -190,7 +190,7 @@ def _wants_colours(*, is_terminal: bool) -> bool:
 
 
 def _pager() -> list[str] | None:
-    """Return the pager's command; none where it would do nothing, or is not there."""
+    """Return the pager's command; none if it would do nothing, or does not exist."""
     try:
         command = shlex.split(os.environ.get("PAGER", "less"))
     except ValueError:
@@ -200,7 +200,7 @@ def _pager() -> list[str] | None:
 
 @contextmanager
 def _through(pager: list[str]) -> Iterator[IO[str]]:
-    """Run the pager, and wait for it whatever happens, or the terminal would be left as the pager had it."""
+    """Run the pager, and always wait for it: otherwise the terminal would keep the pager's mode."""
     environment = {**_PAGER_SETTINGS, **os.environ}
     process = subprocess.Popen(pager, stdin=subprocess.PIPE, env=environment, text=True, encoding="utf-8")  # noqa: S603
     assert process.stdin is not None
@@ -208,7 +208,7 @@ def _through(pager: list[str]) -> Iterator[IO[str]]:
         yield process.stdin
         process.stdin.flush()
     except BrokenPipeError:
-        pass  # the reader has seen enough
+        pass  # the pager has closed the pipe
     finally:
         _wait_for(process)
 
@@ -216,12 +216,12 @@ def _through(pager: list[str]) -> Iterator[IO[str]]:
 def _wait_for(process: "subprocess.Popen[str]") -> None:
     try:
         process.communicate()
-    except KeyboardInterrupt:  # meant for the pager, which stays
+    except KeyboardInterrupt:  # for the pager, which goes on
         _wait_for(process)
 
 
 def _joined(row: Row, widths: Sequence[int]) -> Text:
-    """Put cells side by side. The last one is not padded, so that no line ends in blanks."""
+    """Join cells into a line. The last one is not padded, so that no line ends in spaces."""
     line = Text()
     last = max((index for index, part in enumerate(row) if part), default=-1)
     for index, part in enumerate(row[: last + 1]):

@@ -1,4 +1,4 @@
-"""Values as JSON and as plain text, with nothing lost and nothing that a terminal would obey; it knows no config."""
+"""Values as JSON and as plain text, without loss and without control characters; it knows no config."""
 
 import base64
 import json
@@ -8,21 +8,21 @@ from typing import Any, Final
 
 _SHORT_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
 _LAYOUT: Final = frozenset("\n\t")
-# Cc would be obeyed by a terminal, Cf can reorder or hide what is read (but for the joiners of emoji and some scripts),
-# Zl and Zp break lines, Cs cannot be encoded.
+# A terminal obeys Cc; Cf can reorder or hide text (except for the joiners of emoji and some scripts); Zl and Zp break
+# lines; Cs cannot be encoded.
 _UNSAFE_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS: Final = frozenset("\u200c\u200d")
 
 
 def write_json(value: Any) -> str:
-    """Write one value canonically on one line; bytes, which JSON has not, in base64."""
+    """Write one value canonically in one line; bytes, which JSON does not have, in base64."""
     return json.dumps(
         value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), allow_nan=False, default=substitute
     )
 
 
 def substitute(value: object) -> str:
-    """Return what stands in JSON for what it has not: base64 for bytes."""
+    """Return the JSON form of a value that JSON does not have: base64 for bytes."""
     if isinstance(value, bytes):
         return base64.b64encode(value).decode()
     raise TypeError(f"no value is a {type(value).__name__}")
@@ -36,14 +36,14 @@ def bare(value: Any) -> str:
 
 
 def show(value: Any) -> str:
-    """Write one value for people: JSON with a space after a comma, bytes as YAML has them, nothing that acts."""
+    """Write one value for people: JSON with a space after a comma, bytes as in YAML, control characters escaped."""
     if isinstance(value, bytes):
         return f"!!binary {base64.b64encode(value).decode()}"
     return escape_json(json.dumps(value, ensure_ascii=False, sort_keys=True))
 
 
 def escape(text: str, *, keep_layout: bool = False) -> str:
-    """Replace what a terminal would obey, or hide, by escapes that say what was there.
+    """Replace characters that a terminal would obey or hide by visible escapes.
 
     `keep_layout` keeps line ends and tabs, for a text that is printed by itself.
     """
@@ -51,7 +51,7 @@ def escape(text: str, *, keep_layout: bool = False) -> str:
 
 
 def escape_json(text: str) -> str:
-    """Do the same to a JSON text, which stays the same JSON: such characters stand in its strings alone."""
+    """Escape a JSON text without changing its meaning: such characters occur only in its strings."""
     if not _suspect(text):
         return text
     return "".join(
@@ -60,12 +60,12 @@ def escape_json(text: str) -> str:
 
 
 def utc(time: datetime) -> str:
-    """Write a time as machines like it: RFC 3339, UTC, microseconds."""
+    """Write a time for programs: RFC 3339, UTC, microseconds."""
     return time.astimezone(UTC).isoformat(timespec="microseconds").replace("+00:00", "Z")
 
 
 def _suspect(text: str) -> bool:
-    """Return whether a text may hold something to escape, which few do. Quick."""
+    """Return whether a text may need escapes. Few do, and this check is fast."""
     return not (text.isascii() and text.isprintable())
 
 

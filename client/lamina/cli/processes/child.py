@@ -1,7 +1,7 @@
-"""Runs one command at a time to its end, and ends all that it started; it knows no config and no version.
+"""Runs one command at a time to its end, and ends all its processes; it knows no config and no version.
 
-A signal that asks this process to end while a command runs is passed to the command, which has a grace to end. The
-caller is told which signal it was.
+A signal that asks this process to end while a command runs is passed to the command, which has a grace period to end.
+The caller gets the signal's number.
 """
 
 import os
@@ -17,7 +17,7 @@ from types import FrameType, TracebackType
 from typing import IO, Any, Final, Self
 
 GRACE_SECONDS: Final = 5.0
-"""A command may take this long to end after it was asked to; then it is killed."""
+"""A command has this long to end after it was asked to; then it is killed."""
 
 
 class Stopped(KeyboardInterrupt):
@@ -53,7 +53,7 @@ class ForegroundCommand:
 
     def __enter__(self) -> Self:
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            if signal.getsignal(number) != signal.SIG_IGN:  # as for a background job, or under nohup
+            if signal.getsignal(number) != signal.SIG_IGN:  # under nohup, it stays ignored
                 self._before[number] = signal.signal(number, self._on_signal)
         return self
 
@@ -61,7 +61,7 @@ class ForegroundCommand:
         for number, handler in self._before.items():
             signal.signal(number, handler)
         if isinstance(error, Stopped) and error.number != signal.SIGINT:
-            os.kill(os.getpid(), error.number)  # end by the signal, as its sender expects
+            os.kill(os.getpid(), error.number)  # end by the signal, as the sender expects
 
     def _on_signal(self, number: int, _frame: FrameType | None) -> None:
         if self._running is None:
@@ -83,7 +83,7 @@ class _Child:
     def run(self, program: Sequence[str], variables: Mapping[bytes, bytes], text: str, stdout: int | None) -> int:
         """Run it to its end; return its exit code, or minus the number of the signal that ended it."""
         # On a terminal, the command stays in the group that Ctrl-C reaches, and can ask for a password there. Otherwise
-        # it gets a group of its own: then all that it started can be ended with it.
+        # it gets its own group, so that all its processes can be ended together.
         self._own_group = not _in_foreground()
         ended, alive = os.pipe()  # `ended` is at its end when no process of the command holds `alive` any more
         with open(ended, "rb"):  # noqa: PTH123 - a descriptor has no path
@@ -114,13 +114,13 @@ class _Child:
         self._pass_on(number)
 
     def _pass_on(self, number: int) -> None:
-        if self._own_group or number != signal.SIGINT:  # the terminal has sent SIGINT to it already
+        if self._own_group or number != signal.SIGINT:  # the terminal has already sent SIGINT to it
             self._send(number)
 
     def _send(self, number: int) -> None:
         if self._process is None:
             return
-        with suppress(ProcessLookupError, PermissionError):  # ended just now; or another user's
+        with suppress(ProcessLookupError, PermissionError):  # it has just ended, or is another user's
             if self._own_group:
                 os.killpg(self._process.pid, number)
             else:

@@ -1,10 +1,10 @@
-"""Runs a shell command for each version of a watch, one after the other, none left out; it knows no server.
+"""Runs a shell command for each version of a watch, one after the other; it knows no server.
 
 The command has the version as a JSON object on stdin, and a summary in variables named LAMINA_CHANGE_... . No `lamina`
 reads these variables: one within the command keeps its own author.
 
-A signal that asks this process to end while a command runs is passed to the command, which has a grace to end. Its
-version counts as done if the command exits with 0.
+A signal that asks this process to end while a command runs is passed to the command, which has a grace period to end.
+Its version counts as done if the command exits with 0.
 """
 
 from typing import Any, Final
@@ -76,7 +76,7 @@ def variables(config: str, step: Step, *, single: bool) -> dict[str, str]:
         "MESSAGE": version.message,
         "TIME": utc(version.time),
         "CURSOR": step.cursor,
-        "KEYS": "\n".join(change.key for change, _ in step.changes),  # no key has a line end in it
+        "KEYS": "\n".join(change.key for change, _ in step.changes),  # keys have no line ends
     }
     if single:
         ((change, old),) = step.changes
@@ -86,10 +86,9 @@ def variables(config: str, step: Step, *, single: bool) -> dict[str, str]:
 
 
 def environment(values: dict[str, str]) -> dict[bytes, bytes]:
-    """Lay variables over this process's own, without those of a watch around this one.
+    """Return this process's variables, without those of an outer watch, and the given ones.
 
-    A variable that the system does not take is left out, never cut short. They are in bytes, because ours are UTF-8
-    whatever the locale is.
+    A variable that the system does not accept is left out, never cut. The result is in bytes, in UTF-8 in every locale.
     """
     known = {f"{_PREFIX}{name}": value for name, value in values.items() if "\0" not in value}
     return laid_over({name: value for name, value in known.items() if fits(name, value)}, without=_PREFIX)

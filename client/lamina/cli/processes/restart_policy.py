@@ -2,8 +2,9 @@
 
     changed -> (jitter) -> Send(TERM) -> (grace) -> Send(KILL) -> ended, gone -> Start(the newest plan)
 
-A plan is what the command is started with; equal plans need no restart. Changes during the jitter or the grace are not
-queued: the newest plan wins. If the command ends unasked, or after a signal that asks for the end, it is not restarted.
+A plan is what the command is started with; equal plans need no restart. Changes during the jitter or the grace period
+are not queued: the newest plan wins. If the command ends by itself, or after a signal that asks for the end, it is not
+restarted.
 """
 
 import signal
@@ -15,7 +16,7 @@ from typing import Final, Generic, TypeVar
 Plan = TypeVar("Plan")
 
 ENDING: Final = frozenset({signal.SIGINT, signal.SIGTERM, signal.SIGQUIT})
-"""These signals ask for the end. Others, such as SIGHUP, may mean anything to the command."""
+"""These signals ask for the end. The command decides what others, such as SIGHUP, mean."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,7 +28,7 @@ class Start(Generic[Plan]):
 
 @dataclass(frozen=True, slots=True)
 class Send:
-    """Send a signal to the command and all that it started."""
+    """Send a signal to the command and all its processes."""
 
     number: int
 
@@ -77,7 +78,7 @@ class RestartPolicy(Generic[Plan]):
         return []
 
     def signalled(self, number: int, now: float) -> "list[Start[Plan] | Send | End]":
-        """Pass a signal on; a signal that asks for the end begins the grace, unless it has begun already."""
+        """Pass a signal on; a signal that asks for the end begins the grace period, unless it has begun already."""
         if number in ENDING and self._state is not _State.LEAVING:
             if self._state is not _State.STOPPING:
                 self.deadline = now + self._grace_seconds
@@ -96,7 +97,7 @@ class RestartPolicy(Generic[Plan]):
         return [] if self._code is None else self._next()
 
     def passed(self, now: float) -> "list[Start[Plan] | Send | End]":
-        """Do what is due."""
+        """Return the actions that are due."""
         if self.deadline is None or now < self.deadline:
             return []
         if self._state is _State.PLANNED:
@@ -104,7 +105,7 @@ class RestartPolicy(Generic[Plan]):
             return [Send(self._number)]
         self._killed, self.deadline = True, None
         kill = Send(signal.SIGKILL)
-        # After the kill, only the command itself is waited for: a program that has left its group may live for ever.
+        # After the kill, it waits only for the command itself: a program that has left the group may run for ever.
         return [kill] if self._code is None else [kill, *self._next()]
 
     def _next(self) -> "list[Start[Plan] | Send | End]":

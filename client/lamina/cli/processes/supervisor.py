@@ -20,7 +20,7 @@ from lamina.cli.processes.restart_policy import End, RestartPolicy, Send, Start
 
 NOT_STARTED: Final = 126
 NOT_FOUND: Final = 127
-"""As env(1) has them."""
+"""Exit codes as in env(1)."""
 _PASSED_ON: Final = (
     signal.SIGINT,
     signal.SIGTERM,
@@ -33,7 +33,7 @@ _PASSED_ON: Final = (
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """What to start the command with. Plans with equal variables are equal: a restart would change nothing.
+    """The environment of a start. Plans with equal variables are equal: a restart would change nothing.
 
     variables     those of the map
     environment   these and all others
@@ -64,7 +64,7 @@ class Supervisor:
         with self._signals(), _terminal_given_back():
             try:
                 return self._run()
-            except BaseException:  # nobody else would end the command
+            except BaseException:  # otherwise nobody would end the command
                 self._send(signal.SIGKILL)
                 raise
 
@@ -104,7 +104,7 @@ class Supervisor:
             self._child.send(number)
 
     def _happened(self, child: "_Child", what: str, number: int) -> None:
-        """Queue what a child's thread has seen; ignore it if there is a newer child."""
+        """Queue an event of a child's thread; ignore it if there is a newer child."""
         self._events.put(lambda _now: self._told(what, number) if child is self._child else [])
 
     def _told(self, what: str, number: int) -> "Sequence[Start[Plan] | Send | End]":
@@ -114,7 +114,7 @@ class Supervisor:
         return self._policy.ended(number) if what == "ended" else self._policy.gone()
 
     def _stop_with_it(self) -> None:
-        """Stop, as ^Z has stopped the command, so that the shell shows its prompt; then let both go on."""
+        """Stop like the command, which ^Z has stopped, so that the shell shows its prompt; then let both continue."""
         if self._child is not None and _take_terminal(self._child.group, os.getpgrp()):
             os.killpg(os.getpgrp(), signal.SIGTSTP)
             _take_terminal(os.getpgrp(), self._child.group)
@@ -124,7 +124,7 @@ class Supervisor:
     def _signals(self) -> Iterator[None]:
         before: dict[int, Any] = {}
         for number in _PASSED_ON:
-            if signal.getsignal(number) != signal.SIG_IGN:  # as for a background job, or under nohup
+            if signal.getsignal(number) != signal.SIG_IGN:  # under nohup, it stays ignored
                 before[number] = signal.signal(number, self._on_signal)
         try:
             yield
@@ -137,7 +137,7 @@ class Supervisor:
 
 
 class _Child:
-    """One run of the command, in a process group of its own: what it starts is ended with it."""
+    """One run of the command, in its own process group, so that all its processes are ended with it."""
 
     def __init__(
         self,
@@ -163,8 +163,8 @@ class _Child:
         threading.Thread(target=self._wait, args=(ended,), name="lamina-command", daemon=True).start()
 
     def send(self, number: int) -> None:
-        """Send a signal to the command and all that it started."""
-        with suppress(ProcessLookupError, PermissionError):  # ended just now; or another user's
+        """Send a signal to the command and all its processes."""
+        with suppress(ProcessLookupError, PermissionError):  # it has just ended, or is another user's
             os.killpg(self.group, number)
 
     def _wait(self, ended: int) -> None:
@@ -174,7 +174,7 @@ class _Child:
                 break
             if os.WSTOPSIG(status) == signal.SIGTSTP:
                 self._happened(self, "stopped", signal.SIGTSTP)
-        self._process.returncode = os.waitstatus_to_exitcode(status)  # else it would be waited for again
+        self._process.returncode = os.waitstatus_to_exitcode(status)  # otherwise Popen would wait for it again
         self._happened(self, "ended", self._process.returncode)
         with open(ended, "rb") as pipe:
             pipe.read()
@@ -188,10 +188,10 @@ def not_started(command: Sequence[str], error: OSError) -> Refusal:
 
 
 def end_as(code: int) -> int:
-    """End by the signal that ended the command, if it is one to end by; else return the exit code as shells do."""
-    if -code in _PASSED_ON and -code != signal.SIGQUIT:  # which would leave a core
+    """End by the signal that ended the command, if possible; else return the exit code, as a shell does."""
+    if -code in _PASSED_ON and -code != signal.SIGQUIT:  # SIGQUIT would leave a core dump
         signal.signal(-code, signal.SIG_DFL)
-        os.kill(os.getpid(), -code)  # nothing happens to the first process of a container
+        os.kill(os.getpid(), -code)  # this has no effect in the first process of a container
     return code if code >= 0 else 128 - code
 
 
@@ -200,7 +200,7 @@ def _take_terminal(before: int, after: int) -> bool:
     try:
         if os.tcgetpgrp(0) != before:
             return False
-        # From the background this asks for a signal, which must be blocked: ignored, the command would inherit that.
+        # In the background, this raises a signal. It must be blocked: the command would inherit an ignored signal.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         try:
             os.tcsetpgrp(0, after)
@@ -213,7 +213,7 @@ def _take_terminal(before: int, after: int) -> bool:
 
 @contextmanager
 def _terminal_given_back() -> Iterator[None]:
-    """Give the terminal back to this process's group at the end, if it had it at the beginning."""
+    """Return the terminal to this process's group at the end, if it had the terminal at the beginning."""
     try:
         had = os.tcgetpgrp(0) == os.getpgrp()
     except OSError:

@@ -1,4 +1,4 @@
-"""Runs a command once for each different map, and says what its exit code means; it knows no server.
+"""Runs a command once for each different map, and interprets its exit code; it knows no server.
 
     0 good   125 skipped   1 to 127 bad   128 and above, or a signal: unknown, the search ends
 
@@ -27,7 +27,7 @@ _STOP: Final = 128
 
 
 class Trials(ForegroundCommand):
-    """Runs the command. What it prints goes to stderr, so that stdout has the result alone.
+    """Runs the command. Its output goes to stderr, so that stdout has only the result.
 
     file   the path of the file with the map that is tried
     """
@@ -43,22 +43,22 @@ class Trials(ForegroundCommand):
         """The number of times that the command was run."""
         return len(self._known)
 
-    def verdict(self, entries: Mapping[str, Any], what: str, told: Mapping[str, str]) -> tuple[Verdict, str]:
-        """Try a map; return the verdict, and how the command ended. Raise Refusal, which names the map as `what`."""
+    def verdict(self, entries: Mapping[str, Any], what: str, more: Mapping[str, str]) -> tuple[Verdict, str]:
+        """Try a map; return the verdict, and how the command ended. Raise Refusal, which calls the map `what`."""
         map_hash = _hash(entries)
         if map_hash not in self._known:
-            self._known[map_hash] = self._run(entries, what, told)
+            self._known[map_hash] = self._run(entries, what, more)
         code = self._known[map_hash]
         if code == 0:
             return Verdict.GOOD, failure(code)
         return (Verdict.SKIPPED if code == _SKIP else Verdict.BAD), failure(code)
 
-    def _run(self, entries: Mapping[str, Any], what: str, told: Mapping[str, str]) -> int:
+    def _run(self, entries: Mapping[str, Any], what: str, more: Mapping[str, str]) -> int:
         text = json_line(dict(entries)) + "\n"
-        self.file.unlink(missing_ok=True)  # the command may have made anything of it
+        self.file.unlink(missing_ok=True)  # the command may have changed or replaced it
         with os.fdopen(os.open(self.file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as file:
             file.write(text.encode())
-        mine = {**told, "FILE": str(self.file)}
+        mine = {**more, "FILE": str(self.file)}
         try:
             found = _variables(entries) | {f"{_PREFIX}{name}": value for name, value in mine.items()}
             code, number = self.run(self._command, laid_over(found, without=_PREFIX), text, stdout=_stderr())
@@ -76,12 +76,12 @@ class Trials(ForegroundCommand):
 def _stderr() -> int:
     try:
         return sys.stderr.fileno()
-    except (OSError, ValueError):  # no file: within another program
+    except (OSError, ValueError):  # not a real file: within another program
         return 2
 
 
 def _variables(entries: Mapping[str, Any]) -> dict[str, str]:
-    """Return the variables of a map, without those that cannot be: the file has everything."""
+    """Return a map's variables, without keys that cannot be variables: the file has every key."""
     keys = [key for key, value in entries.items() if value is not None and env.has_name(key)]
     found = {name: bare(entries[key]) for name, key in env.named(keys).items()}
     return {name: text for name, text in found.items() if fits(name, text)}

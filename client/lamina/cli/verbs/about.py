@@ -36,5 +36,5 @@ def help_verb(ctx: click.Context, topic: str | None) -> None:
 
 @click.command("version", cls=Verb, outputs=("text",))
 def version_verb() -> None:
-    """Print the version of this command. `lamina status` tells the server's."""
+    """Print the version of this command. `lamina status` shows the server's."""
     print(f"lamina {version('lamina')}")

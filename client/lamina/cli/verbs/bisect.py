@@ -47,7 +47,7 @@ def bisect_verb(
         low, high = (cfg.at(point).version for point in (good, bad))
         if low >= high:
             raise click.UsageError(f"GOOD must be older than BAD: they are versions {low} and {high}")
-        # The folder is the inner block: a signal may end this process where the outer block ends.
+        # The folder is the inner block: a signal may end this process at the end of the outer block.
         with Trials(command) as trials, tempfile.TemporaryDirectory(prefix="lamina-bisect-") as folder:
             trials.file = Path(folder) / "map.json"
             bisection = _Bisection(cfg, trials)
@@ -61,7 +61,7 @@ def bisect_verb(
 
 
 class _Bisection:
-    """Tries versions, then keys, and tells each verdict."""
+    """Tries versions, then keys, and prints each verdict."""
 
     def __init__(self, cfg: lamina.Config, trials: Trials) -> None:
         self._cfg, self._trials = cfg, trials
@@ -82,8 +82,8 @@ class _Bisection:
         def judge(keys: frozenset[str]) -> Verdict:
             ordered = [key for key in changes if key in keys]
             what = f"{len(keys)} of {counted(len(changes), 'key')} ({named(ordered)})"
-            told = {"CONFIG": self._cfg.name, "VERSION": str(step.bad), "KEYS": "\n".join(ordered)}
-            verdict, _ = self._trials.verdict(_changed(before, changes, ordered), what, told)
+            more = {"CONFIG": self._cfg.name, "VERSION": str(step.bad), "KEYS": "\n".join(ordered)}
+            verdict, _ = self._trials.verdict(_changed(before, changes, ordered), what, more)
             tell(f"{what}: {verdict.value}")
             return verdict
 
@@ -91,8 +91,8 @@ class _Bisection:
 
     def _judge_version(self, number: int) -> tuple[Verdict, str]:
         what = f"version {number}"
-        told = {"CONFIG": self._cfg.name, "VERSION": str(number)}
-        verdict, why = self._trials.verdict(self._cfg.at(number).to_dict(), what, told)
+        more = {"CONFIG": self._cfg.name, "VERSION": str(number)}
+        verdict, why = self._trials.verdict(self._cfg.at(number).to_dict(), what, more)
         tell(f"{what}: {verdict.value}")
         return verdict, why
 
@@ -115,7 +115,7 @@ class _Result:
         }
 
     def print(self) -> None:
-        """Write it for people."""
+        """Print it for people."""
         version, skipped = self._version, self._step.bad - self._step.good - 1
         with screen() as out:
             if skipped:

@@ -1,7 +1,7 @@
-"""The verb `completion`, and how bash, zsh and fish talk with this program while somebody presses Tab.
+"""The verb `completion`, and the exchange with bash, zsh and fish when somebody presses Tab.
 
 A script sends the words up to the cursor, raw as they were typed, and gets lines of `kind<Tab>candidate<Tab>help`. It
-knows the shells; what the candidates are, click and completing.py know.
+knows the shells; click and candidates.py know the candidates.
 """
 
 import os
@@ -77,10 +77,10 @@ complete --command lamina --no-files --arguments '(__lamina_complete)'
 
 
 class _Shell(ShellComplete):
-    """What the three have in common."""
+    """Common to the three shells."""
 
     def get_completion_args(self) -> tuple[list[str], str]:
-        """Return the words before the one at the cursor, and that one, as the program would have got them."""
+        """Return the words before the cursor's word, and that word, as the program would receive them."""
         words = [" ".join(split_arg_string(word)) for word in self.typed()]
         return words[1:-1], words[-1]
 
@@ -89,12 +89,12 @@ class _Shell(ShellComplete):
         return os.environ["_LAMINA_LINE"].split("\n")
 
     def format_completion(self, item: CompletionItem[Any]) -> str:
-        """Write a line; a candidate that ends in a separator is `open`: no blank shall follow it."""
+        """Write a line; a candidate that ends in a separator is `open`: no space follows it."""
         kind = "open" if item.type == "plain" and item.value.endswith("=") else item.type
         return f"{kind}\t{self.quoted(item.value)}\t{' '.join((item.help or '').split())}"
 
     def quoted(self, candidate: str) -> str:
-        """Write a candidate as the shell wants it."""
+        """Write a candidate in the shell's form."""
         return candidate
 
 
@@ -113,13 +113,13 @@ class Bash(_Shell):
         return words[1:-1], words[-1]
 
     def quoted(self, candidate: str) -> str:
-        """Put backslashes before what bash would take for more than text, and leave out what it has already."""
+        """Put backslashes before bash's special characters, and leave out the part that bash has already."""
         typed = _last_word(os.environ["_LAMINA_LINE"])
         if typed[:1] in {"'", '"'}:
             return candidate
         written = "".join(c if c.isalnum() or c in "_@%+=:,./-" or not c.isascii() else f"\\{c}" for c in candidate)
         breaks = set(os.environ.get("_LAMINA_BREAKS", "")) - set("\\'\"")
-        there = re.sub(r"\\.", "__", typed)  # after a backslash nothing breaks a word
+        there = re.sub(r"\\.", "__", typed)  # a backslash keeps the next character in the word
         return written[max((there.rfind(character) + 1 for character in breaks), default=0) :]
 
 
@@ -131,13 +131,13 @@ class Zsh(_Shell):
 
 
 class Fish(_Shell):
-    """Fish quotes too, and writes no blank after a separator. Its `string join` ends its output with a line end."""
+    """Fish quotes too, and adds no space after a separator. Its `string join` adds a line end to its output."""
 
     name: ClassVar[str] = "fish"
     source_template: ClassVar[str] = _FISH
 
     def typed(self) -> list[str]:
-        """Take the line end away."""
+        """Remove the line end."""
         return os.environ["_LAMINA_LINE"].removesuffix("\n").split("\n")
 
 
@@ -160,7 +160,7 @@ def completion_verb(shell: str) -> None:
 
 
 def _last_word(line: str) -> str:
-    """Return the word at the cursor as it was typed: from the last blank that is neither quoted nor escaped."""
+    """Return the word at the cursor as it was typed: from the last space that is neither quoted nor escaped."""
     start = 0
     quote = ""
     escaped = False

@@ -68,7 +68,7 @@ def compared(old: Mapping[str, Any], new: Mapping[str, Any]) -> dict[str, lamina
 
 
 def _sides(ctx: click.Context, config: str, a: str | None, b: str | None) -> tuple[Side, Side]:
-    """Return what is compared with what, as it was typed."""
+    """Return the two sides of the comparison, as they were typed."""
     left = _side(ctx, config)
     if a is not None and "@" in a:
         right = _side(ctx, a)

@@ -32,7 +32,7 @@ _FOR_THE_SHELL: Final = re.compile(r"[$`;&|<>()*?~]|^\s*\w+=")
 _FAILURES: Final = {126: "does not start", 127: "is not there: set EDITOR"}
 """The exit codes of the shell, as words."""
 AT_ONCE_SECONDS: Final = 1.0
-"""An editor that returns so early, with nothing changed, may have left its window open."""
+"""If an editor returns this early without a change, its window may still be open."""
 
 
 @click.command("edit", cls=Verb)
@@ -72,7 +72,7 @@ def edit_verb(write: Write, config: str, form: str | None, resumed: str | None) 
 
 
 def _editor() -> list[str]:
-    """Return the editor's command. As with git, the shell runs it if it has anything that only a shell understands."""
+    """Return the editor's command. As in git, the shell runs it if it has characters that only a shell understands."""
     named = os.environ.get("VISUAL") or os.environ.get("EDITOR") or "vi"
     if _FOR_THE_SHELL.search(named):
         return ["/bin/sh", "-c", f'{named} "$@"', named]
@@ -86,7 +86,7 @@ def _editor() -> list[str]:
 
 
 def _made(form: str, opened: lamina.Snapshot) -> Path:
-    """Write the map to a file that only this user can read, in a folder of its own for what editors put beside it."""
+    """Write the map to a file that only this user can read, in its own folder, for the files of editors."""
     try:
         text = formats.dump(form, opened.to_dict()) if opened else ""
     except formats.FormatError as error:
@@ -107,7 +107,7 @@ def _run(write: Write, editor: list[str], config: str, file: Path, *, is_new: bo
     handler = signal.signal(signal.SIGINT, lambda *_: None)  # not ignored: the editor would inherit that
     try:
         code = subprocess.run([*editor, str(file)], check=False).returncode  # noqa: S603 - the user's own command
-    except OSError as error:  # it may be run, but it is no program
+    except OSError as error:  # it is executable, but no program
         if is_new:
             _discard(file)
         raise Refusal(f"nothing was written: {name} does not start: {error.strerror}") from None
@@ -115,7 +115,7 @@ def _run(write: Write, editor: list[str], config: str, file: Path, *, is_new: bo
         signal.signal(signal.SIGINT, handler)
     if not file.is_file():
         raise Refusal(f"nothing was written: {name} has left no file {file}")
-    is_unchanged = is_new and file.read_bytes() == before  # a file that an edit has kept holds what was written then
+    is_unchanged = is_new and file.read_bytes() == before  # a kept file holds the changes of an earlier edit
     if code:
         failure = f"nothing was written: {name} {_FAILURES.get(code, f'exited with {code}')}"
         if is_unchanged:
@@ -130,7 +130,7 @@ def _run(write: Write, editor: list[str], config: str, file: Path, *, is_new: bo
 
 @contextmanager
 def _kept(write: Write, config: str, file: Path) -> Iterator[None]:
-    """If the block fails, say that the file is still there, and how to go on with it."""
+    """If the block fails, print that the file was kept, and how to resume."""
     try:
         yield
     except Refusal as refusal:
@@ -153,7 +153,7 @@ def _way_on(write: Write, config: str, file: Path) -> str:
 def _load(form: str, file: Path, opened: lamina.Snapshot) -> dict[str, Any]:
     data = file.read_bytes()
     if all(not line or line.startswith(b"#") for line in map(bytes.strip, data.splitlines())):
-        if opened:  # more likely an accident or a cancelled edit than a wish to delete all keys
+        if opened:  # more likely an accident or a cancelled edit than a deletion of all keys
             raise Refusal(f"{file}: nothing was written: the file is empty, and {opened.config} is not", USAGE)
         return {}
     try:
@@ -180,6 +180,6 @@ def _stage(cfg: lamina.Config, head: lamina.Snapshot, changes: Mapping[str, Any]
 
 
 def _discard(file: Path) -> None:
-    """Remove a file that an edit has made, with everything that the editor has put beside it."""
+    """Remove a file of an edit, with everything that the editor has put beside it."""
     if file.parent.name.startswith(_FOLDER) and file.parent.parent == Path(tempfile.gettempdir()).absolute():
         shutil.rmtree(file.parent, ignore_errors=True)

@@ -28,9 +28,9 @@ _PREFIX: Final = "LAMINA_EXEC_"
 _COMMAND_WORDS: Final = "lamina.cli.exec.command_words"
 _FIRST_PAUSE_SECONDS: Final = 0.1
 _LONGEST_PAUSE_SECONDS: Final = 5.0
-"""After a definite error the config is asked for again: at once, and then ever more rarely. Somebody must act first."""
+"""The pauses before the config is read again after a definite error, which somebody must solve first."""
 _END_SECONDS: Final = 1.0
-"""The thread that follows the config has this long to end. It takes milliseconds to see that it should."""
+"""The thread that follows the config has this long to end; it needs milliseconds."""
 _NEVER: Final = 2**63 - 1
 """No version has this number: a wait for it lasts until the end."""
 _DAY_SECONDS: Final = 86400
@@ -41,7 +41,7 @@ _OF_RESTART: Final = {"number": "--signal", "grace": "--grace", "jitter": "--jit
 
 
 class _ExecVerb(Verb):
-    """Notes how many words stand after the first `--`: they are the command, and those before it are keys."""
+    """Counts the words after the first `--`: they are the command, and those before it are keys."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse the arguments."""
@@ -66,7 +66,7 @@ class _SignalType(click.ParamType[int]):
 
 @dataclass(frozen=True, slots=True)
 class _Environment:
-    """Which keys of a map become the environment of which command."""
+    """The keys of a map that become a command's environment, and the command."""
 
     command: tuple[str, ...]
     keys: tuple[str, ...]
@@ -74,7 +74,7 @@ class _Environment:
     upper: bool
 
     def plan(self, shown: lamina.Snapshot) -> Plan:
-        """Return what to start the command with. Raise Refusal if this map cannot be its environment."""
+        """Return the plan for the command. Raise Refusal if this map cannot be its environment."""
         try:
             found = variables(selected(shown, self.keys, self.prefixes), upper=self.upper)
         except EnvFileError as error:
@@ -144,7 +144,7 @@ def _newest(client: lamina.Client, config: str) -> lamina.Snapshot:
 
 def _policy(number: int, grace: float, jitter: float) -> "Callable[[Plan], RestartPolicy[Plan]]":
     def make(plan: Plan) -> RestartPolicy[Plan]:
-        spread = random.SystemRandom()  # processes that were forked from one must not share its numbers
+        spread = random.SystemRandom()  # forked processes must not have the same random numbers
         return RestartPolicy(plan, number=number, grace_seconds=grace, jitter=lambda: spread.uniform(0, jitter))
 
     return make
@@ -165,7 +165,7 @@ def _supervise(
 
 
 class _Following:
-    """Follows the config on a thread of its own. Whatever the server answers, the command runs on."""
+    """Follows the config on its own thread. The command continues, whatever the server answers."""
 
     def __init__(self, ctx: click.Context, client: lamina.Client, config: str, wanted: _Environment) -> None:
         self._ctx, self._client, self._wanted = ctx, client, wanted
@@ -179,7 +179,7 @@ class _Following:
         return self._wanted.plan(self._live.current)
 
     def start(self, changed: Callable[[Plan], None]) -> None:
-        """Begin to follow; call `changed` with each new plan."""
+        """Start following; call `changed` with each new plan."""
         self._changed = changed
         self._thread = threading.Thread(target=self._run, name="lamina-follow", daemon=True)
         self._thread.start()
@@ -200,7 +200,7 @@ class _Following:
             pause = _FIRST_PAUSE_SECONDS if lasted > _LONGEST_PAUSE_SECONDS else min(2 * pause, _LONGEST_PAUSE_SECONDS)
 
     def _until_refused(self, follow: Callable[[], None]) -> None:
-        """Follow until the server refuses it for good, as after a restored backup, or with a token that has expired."""
+        """Follow until a definite error, as after a restored backup or with an expired token."""
         try:
             follow()
         except lamina.LaminaError as error:
@@ -208,21 +208,21 @@ class _Following:
             self._tell_once(f"{text}; the command runs on, and {self._live.name} is asked for again")
 
     def _begin_again(self) -> None:
-        """Read the head anew, with another client: this one knows versions that the server may have lost."""
+        """Read the head with a new client: the old one has seen versions that the server may have lost."""
         with connected(self._ctx) as client:
             self._client = client
-            if self._over.is_set():  # `close` may have closed the client before this one
+            if self._over.is_set():  # `close` may have run already, and has closed only the earlier client
                 return
             self._live = client.live(self._live.name)
             self._follow()
 
     def _follow(self) -> None:
         self._live.on_change(lambda _: self._take())
-        self._take()  # a version may have come before `on_change` was registered
+        self._take()  # a version may have arrived before `on_change` was registered
         self._live.wait(_NEVER, threading.TIMEOUT_MAX)
 
     def _take(self) -> None:
-        with self._lock:  # else an older map could overtake a newer one
+        with self._lock:  # otherwise an older map could overtake a newer one
             current = self._live.current
             try:
                 plan = self._wanted.plan(current)

@@ -36,7 +36,7 @@ from lamina.cli.selection import no_such_key, prefix_option, selected, upper_opt
 from lamina.cli.session import connected, read
 
 _CLIPPED_COLUMNS = 48
-"""A value beside other columns is cut here on a terminal; `get`, `diff` and every pipe have it whole."""
+"""On a terminal, a value beside other columns is cut at this width; `get`, `diff` and pipes have it whole."""
 _NAMED_KEYS = 3
 
 
@@ -143,7 +143,7 @@ def _who_and_when(out: Screen, number: int, made: lamina.Version | lamina.KeyCha
 
 
 def _keys_of(version: lamina.Version) -> str:
-    """Name a version's keys where they are few."""
+    """Return the names of a version's keys if they are few, else their number."""
     if version.change_count > _NAMED_KEYS:
         return counted(version.change_count, "key")
     return ", ".join(version.changed_keys)

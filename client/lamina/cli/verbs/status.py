@@ -1,4 +1,4 @@
-"""The verb that shows how the servers are: status."""
+"""The verb that shows the servers' state: status."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -16,12 +16,12 @@ from lamina.cli.output.screen import KEY, NEW, OLD, QUIET, Row, cell, screen
 from lamina.cli.session import connected
 
 _TIMEOUT_SECONDS: Final = 2.0
-"""An address that says nothing for so long is down, unless --timeout says otherwise."""
+"""An address without an answer for this long is down, unless there is a --timeout."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Answer:
-    """What one address answered: a server's words and how long they took, or why there are none."""
+    """The answer of one address: a server and its latency, or the reason why there is none."""
 
     address: str
     info: lamina.ServerInfo | None = None
@@ -61,7 +61,7 @@ def status_verb(ctx: click.Context) -> None:
 
 
 def _ask_each(ctx: click.Context) -> Iterator[_Answer]:
-    with connected(ctx) as client:  # makes no call: it knows the addresses
+    with connected(ctx) as client:  # makes no call; it only parses the addresses
         addresses = client.target.split(",")
     is_set = "timeout" in chosen(ctx).values or _environment.text(_environment.TIMEOUT)
     limit = {} if is_set else {"timeout": _TIMEOUT_SECONDS}
@@ -72,7 +72,7 @@ def _ask_each(ctx: click.Context) -> Iterator[_Answer]:
 def _ask(ctx: click.Context, address: str, limit: dict[str, float]) -> _Answer:
     try:
         with connected(ctx, quiet=True, target=address, **limit) as client:
-            client.server_info()  # opens the connection, whose time is none of an answer's
+            client.server_info()  # opens the connection, whose time is not part of the latency
             begun = monotonic()
             info = client.server_info()
             return _Answer(address, info, monotonic() - begun)

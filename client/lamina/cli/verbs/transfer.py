@@ -127,7 +127,7 @@ def import_verb(
     """
     form = form or formats.format_of(file)
     if form is None:
-        raise click.UsageError(f"the format of {file} cannot be told by its suffix: say --format")
+        raise click.UsageError(f"the format of {file} is not clear from its suffix: say --format")
     wanted = _load(file, form, allow_empty=allow_empty)
     if not write.message:
         write = write.with_message(f"import {'standard input' if file == '-' else Path(file).name}")
@@ -146,7 +146,7 @@ def import_verb(
         except lamina.LimitError as error:
             made = f"{file} has {counted(len(wanted), 'key')}, about {size_of(wanted) / 2**20:.1f} MiB"
             largest = max((size_of({key: value}) for key, value in wanted.items()), default=0)
-            if error.limit is None or largest <= error.limit:  # else a single value is too large
+            if error.limit is None or largest <= error.limit:  # otherwise a single value is too large
                 made += ": --batch writes several versions"
             raise Refusal(f"nothing was written: {error}\n{made}") from None
 
@@ -160,7 +160,7 @@ def _load(file: str, form: str, *, allow_empty: bool) -> dict[str, Any]:
             raise click.UsageError(f"cannot read {file}: {error.strerror or error}") from None
         except formats.FormatError as error:
             raise Refusal(f"{file}: {error}", REFUSED) from None
-    if not entries and not allow_empty:  # most likely a program failed that should have written it
+    if not entries and not allow_empty:  # most likely the program that should have written it has failed
         raise Refusal(f"nothing was written: {file} holds no key; --allow-empty if that is meant", REFUSED)
     return entries
 

@@ -1,4 +1,4 @@
-"""The verb that follows: watch. It prints each change, or leaves each version to a command that executing.py runs."""
+"""The verb that follows: watch. It prints each change, or runs a command for each version."""
 
 import os
 import select
@@ -97,8 +97,8 @@ def _begun(
     *,
     announce: bool,
 ) -> Steps:
-    """Begin the watch. The head that was read for it, which may be large, goes when this returns."""
-    cfg = client.config(config, create=after == 0)  # of any config, 0 is the empty map before version 1
+    """Begin the watch. The head that is read for it may be large, and is freed when this returns."""
+    cfg = client.config(config, create=after == 0)  # every config has version 0, the empty map
     steps = Steps(cfg, keys, prefixes, after)
     if not cfg.version:
         tell(f"{config} does not exist yet: waiting for its first version")
@@ -108,7 +108,7 @@ def _begun(
 
 
 def _follow(steps: Steps, deal_with: Callable[[Step], None]) -> None:
-    """Deal with each step; when it is ended, tell from where the next watch misses nothing."""
+    """Handle each step; at the end, print the cursor from which the next watch continues."""
     try:
         for step in steps:
             deal_with(step)
@@ -119,7 +119,7 @@ def _follow(steps: Steps, deal_with: Callable[[Step], None]) -> None:
 
 
 class _Printer:
-    """Writes a line a change, in columns that grow as they must: nobody knows what comes."""
+    """Writes one line for each change, in columns that grow when a wider cell arrives."""
 
     def __init__(self, out: Screen) -> None:
         self._out = out
@@ -139,7 +139,7 @@ class _Printer:
                 part + Text(" " * (width - part.cell_len) + "  ") for width, part in zip(self._widths, row, strict=True)
             ]
             self._out.line(*padded, arrow(old, change.value))
-        sys.stdout.flush()  # whoever reads a pipe wants it now
+        sys.stdout.flush()  # the reader of a pipe needs it now
 
 
 def _print_json(step: Step) -> None:
@@ -150,10 +150,10 @@ def _print_json(step: Step) -> None:
 
 
 def _close_with_reader(steps: Steps) -> None:
-    """End the watch as soon as nobody reads what it prints: else `| head -n 1` would last until the next change."""
+    """End the watch as soon as its reader has gone: otherwise `| head -n 1` would last until the next change."""
     try:
         descriptor = sys.stdout.fileno()
-    except (OSError, ValueError):  # no file: within another program
+    except (OSError, ValueError):  # not a real file: within another program
         return
     mode = os.fstat(descriptor).st_mode
     if stat.S_ISFIFO(mode) or stat.S_ISSOCK(mode):
@@ -162,12 +162,12 @@ def _close_with_reader(steps: Steps) -> None:
 
 def _await_reader(descriptor: int, steps: Steps) -> None:
     poller = select.poll()
-    poller.register(descriptor, 0)  # nothing to wait for but its end
+    poller.register(descriptor, 0)  # waits only for its end
     poller.poll()
     steps.close()
 
 
 def _clock(time: datetime) -> str:
-    """Write a time as people tell it while it happens; of another day, with its date."""
+    """Return a time of today; with the date if it is of another day."""
     local = time.astimezone()
     return local.strftime("%H:%M:%S" if local.date() == datetime.now(UTC).astimezone().date() else "%Y-%m-%d %H:%M")

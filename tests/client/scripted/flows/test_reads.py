@@ -24,7 +24,7 @@ LARGE = {f"k{number:04}": number for number in range(reads.SMALL_MAP_KEYS + 1)}
 
 
 class TestRetries:
-    def test_until_there_is_an_answer(self) -> None:
+    def test_a_read_is_tried_again_until_it_has_an_answer(self) -> None:
         script = Script(
             GONE, lamina.UnavailableError("x", reason="DRAINING"), lamina.DeadlineError("slow"), page(1, {})
         )
@@ -38,14 +38,14 @@ class TestRetries:
         script.run(reads.open_config(ours, "app", create=False), ours)
         assert script.slept == [0.05, 0.1, 0.2, 0.4, 0.8, 1.0, 1.0, 1.0, 1.0]
 
-    def test_the_timeout_covers_all_of_them(self) -> None:
+    def test_one_timeout_covers_all_tries(self) -> None:
         script, ours = Script(*[GONE] * 100), session(timeout=3)
         with pytest.raises(lamina.DeadlineError, match=r"no answer within 3 s.*connection refused") as caught:
             script.run(reads.open_config(ours, "app", create=False), ours)
         assert 2.9 < sum(script.slept) < 3
         assert caught.value.__suppress_context__, "its text says what the last try ended with"
 
-    def test_each_try_has_what_is_left(self) -> None:
+    def test_each_try_has_the_rest_of_the_timeout(self) -> None:
         ours, timeouts = session(timeout=1), []
         flow = Operation(ours).ask(GET_VERSION, pb.GetVersionRequest())
         effect: Any = next(flow)
@@ -56,8 +56,8 @@ class TestRetries:
             effect = flow.send(None)
         assert timeouts == pytest.approx([1.0, 0.7, 0.4])
 
-    def test_what_was_heard_of_each_server_is_told(self) -> None:
-        """A last try that was too short for an answer does not hide what the ones before it have heard."""
+    def test_the_error_has_the_last_reason_of_each_server(self) -> None:
+        """A last try that was too short for an answer does not hide the reasons of the tries before it."""
         one, other = lamina.UnavailableError("a: its certificate"), lamina.UnavailableError("b: refused")
         script, ours = Script(*[one, other] * 10, *[SILENCE] * 100), session(timeout=3, servers=2)
         with pytest.raises(lamina.DeadlineError) as caught:
@@ -72,7 +72,7 @@ class TestRetries:
         script.done()
 
     @pytest.mark.parametrize("servers", [1, 2])
-    def test_an_impatient_read_gives_up_after_two_refusals_of_each(self, servers: int) -> None:
+    def test_an_impatient_read_gives_up_after_each_server_refused_twice(self, servers: int) -> None:
         script, ours = Script(*[GONE] * 2 * servers), session(servers=servers)
         with pytest.raises(lamina.UnavailableError) as caught:
             script.run(reads.open_config(ours, "app", create=False, is_impatient=True), ours)
@@ -81,27 +81,27 @@ class TestRetries:
         assert sum(script.slept) < 0.3
 
     @pytest.mark.parametrize("patiently", [SILENCE, lamina.UnavailableError("x", reason="DRAINING")])
-    def test_an_impatient_read_waits_for_a_server_that_is_there(self, patiently: lamina.LaminaError) -> None:
+    def test_an_impatient_read_waits_for_a_slow_or_draining_server(self, patiently: lamina.LaminaError) -> None:
         script, ours = Script(*[patiently] * 5, page(1, {})), session()
         script.run(reads.open_config(ours, "app", create=False, is_impatient=True), ours)
         script.done()
 
-    def test_no_pause_before_each_server_was_tried(self) -> None:
+    def test_pauses_begin_after_each_server_was_tried(self) -> None:
         script, ours = Script(*[GONE] * 5, page(1, {})), session(servers=3)
         script.run(reads.open_config(ours, "app", create=False), ours)
         assert script.slept == [0.05, 0.1, 0.2]
 
-    def test_a_server_that_says_nothing_leaves_time_for_the_others(self) -> None:
-        """P14: whichever of them is frozen, and however short the verb's time is."""
+    def test_a_silent_server_leaves_time_for_the_others(self) -> None:
+        """P14: it may be any of the servers, and the verb's timeout may be short."""
         for timeout, expected in ((10, [2, 4, 2, 1, 0.5]), (30, [2, 14, 2, 6, 2]), (1, [0.5, 0.25])):
             assert self.shares(timeout, *[SILENCE] * len(expected)) == expected
 
-    def test_a_slow_server_has_its_time_beside_one_that_is_down(self) -> None:
+    def test_a_slow_server_gets_the_time_of_one_that_is_down(self) -> None:
         assert self.shares(10, SILENCE, GONE, SILENCE, GONE, GONE) == [2, 4, 4, 2, 2]
         assert self.shares(10, GONE, GONE, SILENCE, SILENCE) == [2, 2, 2, 4]
 
     def shares(self, timeout: float, *failures: lamina.UnavailableError) -> list[float]:
-        """Tell how long each try may take with two servers, if they fail like this."""
+        """Return how long each try may take with two servers that fail like this."""
         ours, shares = session(timeout=timeout, servers=2), []
         flow = Operation(ours).ask(GET_VERSION, pb.GetVersionRequest())
         effect: Any = next(flow)
@@ -114,7 +114,7 @@ class TestRetries:
                 effect = flow.send(None)
         return shares
 
-    def test_a_bug_is_not_worth_the_whole_timeout(self) -> None:
+    def test_an_error_of_the_server_is_retried_only_a_few_times(self) -> None:
         script, ours = Script(*[BUG] * 9), session()
         with pytest.raises(lamina.UnavailableError) as caught:
             script.run(reads.open_config(ours, "app", create=False), ours)
@@ -130,13 +130,13 @@ class TestRetries:
 
 
 class TestOpen:
-    def test_the_head(self) -> None:
+    def test_open_reads_the_head(self) -> None:
         script = Script(page(3, {"x": 1}))
         found = script.run(reads.open_config(session(), "app", create=False))
         assert (found.header.number, found.value("x")) == (3, 1)
         assert script.asked == [("GetVersion", pb.GetVersionRequest(config="app", view=pb.ENTRIES))]
 
-    def test_page_by_page(self) -> None:
+    def test_open_reads_all_pages(self) -> None:
         script = Script(
             page(3, {"a": 1}, next_page_token="t1"), page(3, {"b": 2}, next_page_token="t2"), page(3, {"c": 3})
         )
@@ -144,18 +144,18 @@ class TestOpen:
         assert list(found) == ["a", "b", "c"]
         assert [request.page_token for _name, request in script.asked] == ["", "t1", "t2"]
 
-    def test_none(self) -> None:
+    def test_a_missing_config_is_an_error_unless_it_is_created(self) -> None:
         with pytest.raises(lamina.NotFoundError):
             Script(NOT_FOUND).run(reads.open_config(session(), "app", create=False))
         found = Script(NOT_FOUND).run(reads.open_config(session(), "app", create=True))
         assert (found.header.number, found.header.config, len(found)) == (0, "app", 0)
 
     @pytest.mark.parametrize("name", ["\ud800", "a\x00"])
-    def test_a_name_that_cannot_be_sent(self, name: str) -> None:
+    def test_a_name_that_cannot_be_sent_is_refused(self, name: str) -> None:
         with pytest.raises(lamina.InvalidError):
             Script().run(reads.open_config(session(), name, create=False))
 
-    def test_a_name_of_another_type(self) -> None:
+    def test_a_name_must_be_text(self) -> None:
         wrong: Any = 5
         with pytest.raises(TypeError):
             Script().run(reads.open_config(session(), wrong, create=False))
@@ -164,7 +164,7 @@ class TestOpen:
 class TestNeverBack:
     """P13: one client never goes back, on any server."""
 
-    def test_what_was_seen_is_demanded(self) -> None:
+    def test_a_read_demands_the_newest_version_that_was_seen(self) -> None:
         ours = session()
         Script(page(3, {})).run(reads.open_config(ours, "app", create=False))
         script = Script(page(4, {}), header(4))
@@ -172,7 +172,7 @@ class TestNeverBack:
         script.run(reads.resolve(Operation(ours), "app", None))
         assert [request.min_version for _name, request in script.asked] == [3, 4]
 
-    def test_of_each_config_apart(self) -> None:
+    def test_each_config_has_its_own_newest_version(self) -> None:
         ours = session()
         Script(page(3, {})).run(reads.open_config(ours, "app", create=False))
         script = Script(page(1, {}, config="b"))
@@ -187,7 +187,7 @@ class TestNeverBack:
             Script(ahead).run(reads.open_config(ours, "app", create=False))
         assert (caught.value.cursor, caught.value.head) == ("3", 2)
 
-    def test_another_version_under_the_same_number(self) -> None:
+    def test_another_hash_under_the_same_number_is_an_error(self) -> None:
         ours = session()
         Script(page(3, {})).run(reads.open_config(ours, "app", create=False))
         other = page(3, {})
@@ -196,7 +196,7 @@ class TestNeverBack:
             Script(other).run(reads.open_config(ours, "app", create=False))
         assert caught.value.reason == "CURSOR_FORKED"
 
-    def test_a_log_that_ends_too_early(self) -> None:
+    def test_a_log_that_ends_too_early_is_an_error(self) -> None:
         ours = session()
         Script(page(3, {})).run(reads.open_config(ours, "app", create=False))
         listing = reads.log(ours, "app", None)
@@ -212,7 +212,7 @@ class TestPoints:
         assert script.asked[0][1].version == 2
 
     @pytest.mark.parametrize("point", [version_of(header(2)), True])
-    def test_at_whatever_is_a_number(self, point: Any) -> None:
+    def test_at_anything_that_is_a_number(self, point: Any) -> None:
         script = Script(page(int(point), {}))
         script.run(reads.at(session(), entries({}, version=3), point))
         assert script.asked[0][1].version == int(point)
@@ -224,12 +224,12 @@ class TestPoints:
         assert script.asked[0][1].WhichOneof("at") == "time"
         assert script.asked[0][1].time.ToDatetime(tzinfo=UTC) == TIME
 
-    def test_at_where_we_stand_or_at_nothing_costs_no_call(self) -> None:
+    def test_at_the_own_version_or_at_zero_costs_no_call(self) -> None:
         base = entries({"x": 1}, version=3)
         assert Script().run(reads.at(session(), base, 3)) is base
         assert len(Script().run(reads.at(session(), base, 0))) == 0
 
-    def test_what_is_no_point(self) -> None:
+    def test_a_bad_point_is_refused(self) -> None:
         base = entries({}, version=3)
         for point in (-1, 2**63, datetime(2026, 1, 1)):  # noqa: DTZ001 - the point
             with pytest.raises(lamina.InvalidError):
@@ -249,7 +249,7 @@ class TestPoints:
         assert found == {"x": Change(True, 2), "y": Change(None, lamina.MISSING)}
         assert script.asked[0][1] == pb.DiffVersionsRequest(config="app", from_version=1, to_version=3)
 
-    def test_diff_from_nothing_up_to_the_head(self) -> None:
+    def test_diff_from_zero_to_the_head(self) -> None:
         script = Script(header(3), pb.DiffVersionsResponse())
         script.run(reads.diff(session(), "app", 0, None))
         request = script.asked[1][1]
@@ -276,19 +276,19 @@ class TestListings:
             pb.ListVersionsResponse(versions=[header(1)]),
         )
 
-    def test_all_pages(self) -> None:
+    def test_a_listing_reads_all_pages(self) -> None:
         script = self.replies()
         assert self.numbers(script, reads.log(session(), "app", None)) == [5, 4, 3, 2, 1]
         assert [request.page_token for _name, request in script.asked] == ["", "t", "u"]
         assert script.asked[0][1].page_size == 0
 
-    def test_no_more_than_asked_for(self) -> None:
+    def test_a_limit_ends_the_listing(self) -> None:
         script = self.replies()
         assert self.numbers(script, reads.log(session(), "app", 3)) == [5, 4, 3]
         assert len(script.asked) == 2
         assert {request.page_size for _name, request in script.asked} == {3}
 
-    def test_none_at_all(self) -> None:
+    def test_a_limit_of_zero_asks_for_nothing(self) -> None:
         assert self.numbers(Script(), reads.log(session(), "app", 0)) == []
         with pytest.raises(lamina.InvalidError, match="limit=-1"):
             reads.log(session(), "app", -1)
@@ -319,7 +319,7 @@ class TestBlame:
         found.origins.extend([header(2), header(5)])
         return found
 
-    def test_one_call(self) -> None:
+    def test_blame_of_some_keys_is_one_call(self) -> None:
         script, base = Script(self.reply()), entries({"x": 1, "y": 1}, version=5)
         found = script.run(reads.blame(session(), base, ["y", "x"]))
         assert {key: version.number for key, version in found.items()} == {"x": 2, "y": 5}
@@ -328,13 +328,13 @@ class TestBlame:
             ("GetVersion", pb.GetVersionRequest(config="app", version=5, keys=["y", "x"], view=pb.BLAME))
         ]
 
-    def test_of_all(self) -> None:
+    def test_blame_of_all_keys(self) -> None:
         script = Script(self.reply())
         assert len(script.run(reads.blame(session(), entries({"x": 1, "y": 1}, version=5), []))) == 2
         assert script.asked[0][1].keys == []
         assert Script().run(reads.blame(session(), entries({}, version=0), [])) == {}
 
-    def test_of_more_keys_than_a_request_may_name(self) -> None:
+    def test_blame_of_more_keys_than_a_request_may_name(self) -> None:
         keys = [f"k{number:04}" for number in range(reads.READ_KEYS_LIMIT + 1)]
         reply = page(5, dict.fromkeys(keys, 1))
         reply.origins.append(header(5))
@@ -342,15 +342,15 @@ class TestBlame:
         assert len(script.run(reads.blame(session(), entries(dict.fromkeys(keys, 1), version=5), keys))) == len(keys)
         assert script.asked[0][1].keys == []
 
-    def test_of_a_missing_key(self) -> None:
+    def test_blame_of_a_missing_key(self) -> None:
         with pytest.raises(KeyError, match="nope"):
             Script().run(reads.blame(session(), entries({"x": 1}), ["nope"]))
 
 
 class TestNewest:
-    """What it costs to move on, and how a rewritten past is noticed."""
+    """What it costs to move to the head, and how a restored backup is noticed."""
 
-    def test_a_small_map_is_read_anew(self) -> None:
+    def test_a_small_map_is_read_whole(self) -> None:
         script, base = Script(page(4, {"x": 2}), header(3)), entries({"x": 1}, version=3)
         found = script.run(reads.newest(Operation(session()), base))
         assert (found.header.number, found.value("x")) == (4, 2)
@@ -364,7 +364,7 @@ class TestNewest:
         assert script.run(reads.newest(Operation(session()), large)) is large
         assert script.asked[0][1].view == pb.HEADER
 
-    def test_of_a_large_map_only_what_changed_is_read(self) -> None:
+    def test_only_the_changed_keys_of_a_large_map_are_read(self) -> None:
         base = entries(LARGE, version=3)
         log = pb.ListVersionsResponse(
             versions=[
@@ -394,18 +394,18 @@ class TestNewest:
             ),
         ],
     )
-    def test_where_that_does_not_tell_all_it_is_read_anew(self, log: pb.ListVersionsResponse) -> None:
+    def test_a_large_map_is_read_whole_if_the_log_does_not_name_all_keys(self, log: pb.ListVersionsResponse) -> None:
         script = Script(header(5), header(3), log, page(5, {"a": 1}))
         found = script.run(reads.newest(Operation(session()), entries(LARGE, version=3)))
         assert list(found) == ["a"]
 
-    def test_far_behind_it_is_read_anew(self) -> None:
+    def test_a_large_map_that_is_far_behind_is_read_whole(self) -> None:
         script = Script(header(300), header(3), page(300, {"a": 1}))
         found = script.run(reads.newest(Operation(session()), entries(LARGE, version=3)))
         assert found.header.number == 300
 
     @pytest.mark.parametrize("base", [entries({"x": 1}, version=3), entries(LARGE, version=3)])
-    def test_a_head_with_another_past(self, base: Any) -> None:
+    def test_a_head_with_another_past_is_an_error(self, base: Any) -> None:
         other = header(3)
         other.hash = b"other"
         with pytest.raises(lamina.CursorError, match="version 3 of app is another one"):

@@ -1,4 +1,4 @@
-"""The verbs that write, against scripted answers: what is sent, where the draft then stands, and open writes."""
+"""The verbs that write, against scripted answers: the requests, the draft afterwards, and open writes."""
 
 from collections.abc import Callable
 from typing import Any
@@ -24,7 +24,7 @@ def draft(**content: Any) -> Draft:
     return Draft(entries(content or {"x": 27, "y": 450}, version=3))
 
 
-def landed(number: int, *, created: bool = True, merged: bool = False) -> pb.CommitResponse:
+def commit_reply(number: int, *, created: bool = True, merged: bool = False) -> pb.CommitResponse:
     return pb.CommitResponse(version=header(number), created=created, merged=merged)
 
 
@@ -46,8 +46,8 @@ def value(data: Any) -> pb.Value:
 
 
 class TestCommit:
-    def test_what_is_sent(self) -> None:
-        config, script = draft(x=27, y=450, n=1), Script(landed(4))
+    def test_a_commit_sends_the_changes_and_their_base(self) -> None:
+        config, script = draft(x=27, y=450, n=1), Script(commit_reply(4))
         config["x"] = 28
         del config["y"]
         config["n"] += 1
@@ -69,15 +69,15 @@ class TestCommit:
             )
         ]
 
-    def test_a_new_config_s_base_is_said_to_be_nothing(self) -> None:
-        config, script = Draft(entries({}, version=0)), Script(landed(1))
+    def test_the_base_of_a_new_config_is_version_zero(self) -> None:
+        config, script = Draft(entries({}, version=0)), Script(commit_reply(1))
         config["x"] = 1
         commit(config, script)
         request = script.asked[0][1]
         assert (request.HasField("base_version"), request.base_version, request.base_hash) == (True, 0, b"")
 
-    def test_where_nobody_else_wrote_no_further_call_is_made(self) -> None:
-        config, script = draft(), Script(landed(4))
+    def test_a_commit_on_the_head_is_one_call(self) -> None:
+        config, script = draft(), Script(commit_reply(4))
         config["x"] = 28
         config["z"] = [1]
         del config["y"]
@@ -87,57 +87,57 @@ class TestCommit:
         assert (config.origin("x"), config.origin("z")) == (4, 4)
         assert config._stage.base.header == version_of(header(4))
 
-    def test_where_others_wrote_their_changes_are_read(self) -> None:
-        config, script = draft(), Script(landed(5, merged=True), page(5, {"x": 28, "y": 451}))
+    def test_a_merged_commit_reads_the_changes_of_others(self) -> None:
+        config, script = draft(), Script(commit_reply(5, merged=True), page(5, {"x": 28, "y": 451}))
         config["x"] = 28
         commit(config, script)
         assert config == {"x": 28, "y": 451}
         assert (config.version, config.changes) == (5, {})
         assert script.names == ["Commit", "GetVersion"]
 
-    def test_where_the_server_found_nothing_left_to_change(self) -> None:
-        """Somebody else made the same change."""
-        config, script = draft(), Script(landed(4, created=False), page(4, {"x": 28, "y": 450}))
+    def test_a_commit_of_what_is_committed_already_moves_to_the_head(self) -> None:
+        """Another client made the same change."""
+        config, script = draft(), Script(commit_reply(4, created=False), page(4, {"x": 28, "y": 450}))
         config["x"] = 28
         assert commit(config, script).number == 4
         assert (config.version, config.changes) == (4, {})
 
-    def test_reads_are_forgotten_with_the_commit(self) -> None:
+    def test_a_commit_forgets_what_was_read(self) -> None:
         config = draft(n=1)
         config["n"] += 1
-        commit(config, Script(landed(4)))
+        commit(config, Script(commit_reply(4)))
         config["n"] = 7
         assert config._stage.declared_reads() == []
 
-    def test_nothing_changed_gives_the_head_and_moves_there(self) -> None:
+    def test_a_commit_without_changes_moves_to_the_head(self) -> None:
         config, script = draft(), Script(page(5, {"x": 1}), header(3))
         assert commit(config, script).number == 5
         assert (config.version, config["x"]) == (5, 1)
         assert "Commit" not in script.names
 
-    def test_nothing_changed_and_nothing_new(self) -> None:
+    def test_a_commit_without_changes_at_the_head_returns_the_head(self) -> None:
         config, script = draft(), Script(page(3, {"x": 27, "y": 450}))
         assert commit(config, script) == version_of(header(3))
 
-    def test_nothing_changed_in_a_config_that_is_not_there(self) -> None:
+    def test_a_commit_without_changes_does_not_create_a_config(self) -> None:
         config = Draft(entries({}, version=0))
         version = commit(config, Script(lamina.NotFoundError("none", reason="CONFIG_NOT_FOUND")))
         assert (version.number, version.hash) == (0, "")
 
-    def test_without_merging(self) -> None:
-        config, script = draft(), Script(landed(4))
+    def test_a_commit_without_merging_requires_its_base(self) -> None:
+        config, script = draft(), Script(commit_reply(4))
         config["x"] = 28
         commit(config, script, merge=False)
         assert script.asked[0][1].merge_policy == pb.REQUIRE_BASE
 
-    def test_without_merging_nothing_to_write_is_refused_too_if_the_head_moved(self) -> None:
+    def test_a_commit_without_merging_and_changes_is_refused_if_the_head_moved(self) -> None:
         config = draft()
         with pytest.raises(lamina.ConflictError, match="app has moved on to version 4") as caught:
             commit(config, Script(page(4, {"x": 1}), header(3)), merge=False)
         assert caught.value.head == 4
         assert config.version == 3
 
-    def test_dry_run_writes_nothing_and_moves_nothing(self) -> None:
+    def test_a_dry_run_does_not_commit_and_does_not_move_the_draft(self) -> None:
         config, script = draft(), Script(pb.CommitResponse(version=pb.ConfigVersion(parent=4), merged=True))
         config["x"] = 28
         version = commit(config, script, "try", dry_run=True)
@@ -146,12 +146,12 @@ class TestCommit:
         assert script.asked[0][1].request_id == ""
         assert (config.version, config.changes) == (3, {"x": Change(27, 28)})
 
-    def test_dry_run_of_nothing(self) -> None:
+    def test_a_dry_run_without_changes_returns_the_head(self) -> None:
         assert commit(draft(), Script(header(4)), dry_run=True).number == 4
         assert commit(Draft(entries({}, version=0)), Script(), dry_run=True).number == 0
 
     @pytest.mark.parametrize("message", [5, None, "\ud800", "a\x00"])
-    def test_a_message_that_cannot_be_sent(self, message: Any) -> None:
+    def test_a_message_that_cannot_be_sent_is_refused(self, message: Any) -> None:
         config = draft()
         config["x"] = 1
         with pytest.raises((TypeError, lamina.InvalidError)):
@@ -162,7 +162,7 @@ class TestCommit:
         "error",
         [lamina.LimitError("big", reason="TOO_LARGE"), lamina.PermissionDeniedError("no", reason="NOT_ALLOWED")],
     )
-    def test_a_definite_error_leaves_the_draft_and_no_open_write(self, error: lamina.LaminaError) -> None:
+    def test_a_definite_error_keeps_the_changes_and_leaves_no_open_write(self, error: lamina.LaminaError) -> None:
         config = draft()
         config["x"] = 28
         with pytest.raises(type(error)) as caught:
@@ -171,42 +171,42 @@ class TestCommit:
         assert config.changes == {"x": Change(27, 28)}
         assert config._stage.unresolved is None
 
-    def test_an_error_that_is_not_the_server_s_word_leaves_the_write_open(self) -> None:
-        """An earlier try may have got further than the one that a proxy, or gRPC itself, refused."""
+    def test_an_error_that_is_not_from_the_server_leaves_the_write_open(self) -> None:
+        """A proxy, or gRPC itself, refused the last try. An earlier try may have reached the server."""
         config = draft()
         config["x"] = 28
         with pytest.raises(lamina.LimitError):
             commit(config, Script(CUT, lamina.LimitError("too big for the proxy")))
-        again = Script(landed(4))
+        again = Script(commit_reply(4))
         commit(config, again)
         assert again.asked[0][1].request_id == "id-1"
 
-    def test_what_a_proxy_refused_was_not_written(self) -> None:
-        """So a smaller draft is a commit of its own, and the one that was too large is not sent again before it."""
+    def test_a_commit_that_a_proxy_refused_is_not_open(self) -> None:
+        """So a smaller draft is a new commit, and the one that was too large is not sent again before it."""
         config = draft()
         config["x"] = 28
         with pytest.raises(lamina.LimitError):
             commit(config, Script(lamina.LimitError("413", reason="PROXY")))
         assert config._stage.unresolved is None
 
-    def test_what_a_proxy_refuses_after_an_open_try_stays_open(self) -> None:
-        """In the same commit, and in the next one that resumes it."""
+    def test_a_commit_that_a_proxy_refused_after_a_lost_try_is_open(self) -> None:
+        """Both in the same commit, and in the next one, which resumes it."""
         config = draft()
         config["x"] = 28
         with pytest.raises(lamina.LimitError):
             commit(config, Script(CUT, lamina.LimitError("413", reason="PROXY")))
         with pytest.raises(lamina.PermissionDeniedError):
             commit(config, Script(lamina.PermissionDeniedError("403", reason="PROXY")))
-        again = Script(landed(4))
+        again = Script(commit_reply(4))
         commit(config, again)
         assert again.asked[0][1].request_id == "id-1"
 
 
 class TestOpenWrites:
-    """P8: exactly once, whatever breaks."""
+    """P8: a commit happens exactly once."""
 
-    def test_one_id_for_all_tries(self) -> None:
-        config, script = draft(), Script(CUT, CUT, landed(4))
+    def test_all_tries_have_the_same_request_id(self) -> None:
+        config, script = draft(), Script(CUT, CUT, commit_reply(4))
         config["x"] = 28
         commit(config, script)
         assert len(script.asked) == 3
@@ -225,26 +225,26 @@ class TestOpenWrites:
         """Make a session that would give other ids."""
         return Session(10.0, new_request_id=lambda: "another")
 
-    def test_the_same_draft_again_is_the_same_commit(self) -> None:
+    def test_committing_the_same_draft_again_resumes_the_commit(self) -> None:
         config, first = self.interrupted()
-        script = Script(landed(4))
+        script = Script(commit_reply(4))
         assert commit(config, script, "raise x", ours=self.later()).number == 4
         assert script.asked == [("Commit", first)]
         assert config.changes == {}
 
-    def test_it_is_the_same_however_the_draft_came_to_be(self) -> None:
+    def test_a_draft_that_was_changed_and_changed_back_resumes_the_commit(self) -> None:
         config, first = self.interrupted()
         config["x"] = 99
         config["x"] = 28
-        script = Script(landed(4))
+        script = Script(commit_reply(4))
         commit(config, script, "raise x", ours=self.later())
         assert script.asked == [("Commit", first)]
 
-    def test_a_changed_draft_settles_the_open_write_first(self) -> None:
+    def test_a_changed_draft_resolves_the_open_write_first(self) -> None:
         """The worked example of writes.py."""
         config, first = self.interrupted()
         config["y"] = 451
-        script = Script(landed(4), landed(5))
+        script = Script(commit_reply(4), commit_reply(5))
         assert commit(config, script, "and y", ours=self.later()).number == 5
         assert script.asked[0] == ("Commit", first)
         second = script.asked[1][1]
@@ -252,56 +252,56 @@ class TestOpenWrites:
         assert list(second.changes) == [change("y", 451)]
         assert config == {"x": 28, "y": 451}
 
-    def test_a_key_changed_once_more_is_a_change_to_what_was_written(self) -> None:
+    def test_a_key_that_was_changed_again_is_committed_again(self) -> None:
         config, _first = self.interrupted()
         config["x"] = 29
-        script = Script(landed(4), landed(5))
+        script = Script(commit_reply(4), commit_reply(5))
         commit(config, script, ours=self.later())
         assert list(script.asked[1][1].changes) == [change("x", 29)]
 
-    def test_a_change_taken_back_is_a_change_to_what_was_written(self) -> None:
+    def test_a_key_that_was_changed_back_is_committed_again(self) -> None:
         config, _first = self.interrupted()
         config["x"] = 27
         assert config.changes == {}
-        script = Script(landed(4), landed(5))
+        script = Script(commit_reply(4), commit_reply(5))
         commit(config, script, ours=self.later())
         assert list(script.asked[1][1].changes) == [change("x", 27)]
 
-    def test_another_message_alone_does_not_write_twice(self) -> None:
+    def test_another_message_does_not_commit_the_changes_twice(self) -> None:
         config, first = self.interrupted()
-        script = Script(landed(4))
+        script = Script(commit_reply(4))
         assert commit(config, script, "another message", ours=self.later()).number == 4
         assert script.asked == [("Commit", first)]
         assert config.changes == {}
 
-    def test_it_may_have_been_merged_with_others(self) -> None:
+    def test_the_resumed_commit_may_be_a_merge(self) -> None:
         config, _first = self.interrupted()
         config["z"] = 1
-        script = Script(landed(5, merged=True), page(5, {"x": 28, "y": 777}), landed(6))
+        script = Script(commit_reply(5, merged=True), page(5, {"x": 28, "y": 777}), commit_reply(6))
         commit(config, script, ours=self.later())
         assert (script.asked[2][1].base_version, list(script.asked[2][1].changes)) == (5, [change("z", 1)])
         assert config == {"x": 28, "y": 777, "z": 1}
 
-    def test_if_others_changed_what_was_staged_since_it_is_a_conflict_and_nothing_is_lost(self) -> None:
+    def test_a_key_staged_after_the_open_write_can_conflict(self) -> None:
         config, first = self.interrupted()
         config["y"] = 451
         theirs = header(5, entries=[entry("y", 777, 4)], origins=[header(4, author="bob")])
-        answers: list[Any] = [landed(5, merged=True), page(5, {"x": 28, "y": 777}), theirs]
+        answers: list[Any] = [commit_reply(5, merged=True), page(5, {"x": 28, "y": 777}), theirs]
         with pytest.raises(lamina.ConflictError) as caught:
             commit(config, Script(*answers), ours=self.later())
         assert caught.value.conflicts == {"y": lamina.Conflict("y", 450, 777, 451, 4, "bob")}
         assert config.changes == {"x": Change(27, 28), "y": Change(450, 451)}
-        # Refreshing settles it again, under the same id, and resolves.
+        # Refresh resolves the open write again, under the same id, and then the conflict.
         script = Script(*answers[:2], page(5, {"x": 28, "y": 777}))
         refresh(config, script, "yours")
         assert script.asked[0] == ("Commit", first)
         assert config.changes == {"y": Change(777, 451)}
         assert config._stage.unresolved is None
 
-    def test_an_open_write_that_was_refused_was_never_written(self) -> None:
+    def test_an_open_write_that_is_refused_is_committed_with_the_new_changes(self) -> None:
         config, _first = self.interrupted()
         config["y"] = 451
-        script = Script(ReportedConflictError("no", pb.Conflict(head_version=4)), landed(4))
+        script = Script(ReportedConflictError("no", pb.Conflict(head_version=4)), commit_reply(4))
         commit(config, script, ours=self.later())
         second = script.asked[1][1]
         assert (second.base_version, second.request_id) == (3, "another")
@@ -313,43 +313,43 @@ class TestOpenWrites:
         with pytest.raises(lamina.UnavailableError):
             commit(config, script)
         config["n"] += 1
-        script = Script(landed(4), landed(5))
+        script = Script(commit_reply(4), commit_reply(5))
         commit(config, script, ours=self.later())
         assert list(script.asked[1][1].changes) == [change("n", 7)]
 
-    def test_refresh_settles_it(self) -> None:
+    def test_refresh_resolves_the_open_write(self) -> None:
         config, first = self.interrupted()
-        script = Script(landed(4), page(4, {"x": 28, "y": 450}))
+        script = Script(commit_reply(4), page(4, {"x": 28, "y": 450}))
         refresh(config, script)
         assert script.asked[0] == ("Commit", first)
         assert (config.version, config.changes) == (4, {})
 
-    def test_discard_forgets_it(self) -> None:
+    def test_discard_forgets_the_open_write(self) -> None:
         config, _first = self.interrupted()
         config.discard()
         config["y"] = 1
-        script = Script(landed(4))
+        script = Script(commit_reply(4))
         commit(config, script, ours=self.later())
         assert script.asked[0][1].request_id == "another"
 
     @pytest.mark.parametrize("interruption", [KeyboardInterrupt(), SystemExit()])
-    def test_interrupted_by_hand_it_is_open_too(self, interruption: BaseException) -> None:
+    def test_ctrl_c_leaves_the_write_open(self, interruption: BaseException) -> None:
         config, script = draft(), Script(interruption)
         config["x"] = 28
         with pytest.raises(type(interruption)):
             commit(config, script)
         first = script.asked[0]
-        script = Script(landed(4))
+        script = Script(commit_reply(4))
         commit(config, script, ours=self.later())
         assert script.asked == [first]
 
-    def test_if_what_was_merged_cannot_be_read_the_commit_stays_open(self) -> None:
-        config, script = draft(), Script(landed(5, merged=True), *OVER)
+    def test_a_merged_commit_stays_open_while_the_head_cannot_be_read(self) -> None:
+        config, script = draft(), Script(commit_reply(5, merged=True), *OVER)
         config["x"] = 28
         with pytest.raises(lamina.UnavailableError):
             commit(config, script)
         first = script.asked[0]
-        script = Script(landed(5, merged=True), page(5, {"x": 28, "y": 1}))
+        script = Script(commit_reply(5, merged=True), page(5, {"x": 28, "y": 1}))
         assert commit(config, script, ours=self.later()).number == 5
         assert script.asked[0] == first
 
@@ -362,7 +362,7 @@ def conflicting(*conflicts: pb.KeyConflict, head: int = 5, truncated: bool = Fal
 
 
 class TestConflicts:
-    def test_as_the_server_reports_it(self) -> None:
+    def test_the_error_has_what_the_server_reports(self) -> None:
         config = draft()
         config["x"] = 28
         report = pb.KeyConflict(
@@ -380,7 +380,7 @@ class TestConflicts:
         assert (config.version, config.changes) == (3, {"x": Change(27, 28)})
         assert config._stage.unresolved is None
 
-    def test_values_that_were_left_out_are_read(self) -> None:
+    def test_values_that_the_report_omits_are_read(self) -> None:
         config = draft(a="A" * 300, b=[1], x=27)
         config["a"] = "B" * 300
         config["b"] = [2]
@@ -402,7 +402,7 @@ class TestConflicts:
             "x": lamina.Conflict("x", 27, 1, 28, 4, "bob"),
         }
 
-    def test_conflicts_that_were_left_out_are_found(self) -> None:
+    def test_conflicts_that_the_report_omits_are_found(self) -> None:
         config = draft(a=1, b=1, c=1, d=1)
         config["a"] = 2
         config["b"] = 2
@@ -420,7 +420,7 @@ class TestConflicts:
             "c": lamina.Conflict("c", 1, 2, 2, 5, "cy"),
         }
 
-    def test_without_merging_all_that_changed_is_in_the_way(self) -> None:
+    def test_without_merging_every_changed_key_is_a_conflict(self) -> None:
         config = draft(a=1, b=1, c=1)
         config["a"] = 2
         head = {"a": 1, "b": 9}
@@ -440,7 +440,7 @@ class TestConflicts:
         }
         assert script.asked[-1][1] == pb.GetKeyHistoryRequest(config="app", key="c", newest_first=True)
 
-    def test_long_lists_are_cut_in_the_text_alone(self) -> None:
+    def test_only_the_text_shortens_a_long_list(self) -> None:
         reports = [pb.KeyConflict(key=f"k{n:02}", their_version=4, their_author="bob") for n in range(13)]
         config = draft(**{f"k{n:02}": 0 for n in range(13)})
         config.update({f"k{n:02}": 1 for n in range(13)})
@@ -448,7 +448,7 @@ class TestConflicts:
             commit(config, Script(conflicting(*reports)))
         assert len(caught.value.conflicts) == 13
 
-    def test_a_dry_run_conflicts_as_well(self) -> None:
+    def test_a_dry_run_can_conflict(self) -> None:
         config = draft()
         config["x"] = 28
         report = pb.KeyConflict(
@@ -460,7 +460,7 @@ class TestConflicts:
 
 
 class TestRefresh:
-    def test_changes_move_to_the_head(self) -> None:
+    def test_refresh_moves_the_changes_to_the_head(self) -> None:
         config, script = draft(), Script(page(5, {"x": 27, "z": 1}), header(3))
         config["x"] = 28
         config["w"] = 1
@@ -468,7 +468,7 @@ class TestRefresh:
         assert config == {"w": 1, "x": 28, "z": 1}
         assert (config.version, set(config.changes)) == (5, {"w", "x"})
 
-    def test_what_others_did_alike_is_no_change_any_more(self) -> None:
+    def test_a_change_that_others_made_too_is_no_longer_a_change(self) -> None:
         config = draft()
         config["x"] = 28
         refresh(config, Script(page(4, {"x": 28, "y": 450}), header(3)))
@@ -487,7 +487,7 @@ class TestRefresh:
         history = pb.KeyHistory(changes=[pb.KeyChange(key="c", deleted=True, version=4, author="dee")])
         return config, [head, header(3), blame, history]
 
-    def test_conflicts_name_both_sides_and_leave_the_draft(self) -> None:
+    def test_the_error_has_both_sides_and_the_draft_is_unchanged(self) -> None:
         config, answers = self.conflict()
         script = Script(*answers)
         with pytest.raises(lamina.ConflictError) as caught:
@@ -502,19 +502,19 @@ class TestRefresh:
         )
         assert (config.version, set(config.changes)) == (3, {"a", "b", "c", "d"})
 
-    def test_theirs(self) -> None:
+    def test_resolve_with_theirs(self) -> None:
         config, answers = self.conflict()
         refresh(config, Script(*answers[:2]), "theirs")
         assert config == {"a": 3, "b": 2, "d": 5}
         assert config.changes == {"d": Change(1, 5)}
 
-    def test_yours(self) -> None:
+    def test_resolve_with_yours(self) -> None:
         config, answers = self.conflict()
         refresh(config, Script(*answers[:2]), "yours")
         assert config == {"a": 2, "b": 2, "c": 5, "d": 5}
         assert config.changes == {"a": Change(3, 2), "c": Change(lamina.MISSING, 5), "d": Change(1, 5)}
 
-    def test_by_a_function(self) -> None:
+    def test_resolve_with_a_function(self) -> None:
         config, answers = self.conflict()
         seen: dict[str, lamina.Conflict] = {}
 
@@ -532,24 +532,26 @@ class TestRefresh:
     @pytest.mark.parametrize(
         ("decide", "error"), [(lambda _conflict: (1,), TypeError), (lambda _conflict: 1 / 0, ZeroDivisionError)]
     )
-    def test_a_function_that_fails_leaves_the_draft(self, decide: Callable[[Any], Any], error: type[Exception]) -> None:
+    def test_the_draft_is_unchanged_if_the_function_fails(
+        self, decide: Callable[[Any], Any], error: type[Exception]
+    ) -> None:
         config, answers = self.conflict()
         with pytest.raises(error):
             refresh(config, Script(*answers), decide)
         assert (config.version, set(config.changes)) == (3, {"a", "b", "c", "d"})
 
     @pytest.mark.parametrize("resolve", ["mine", 1, True])
-    def test_what_does_not_resolve(self, resolve: Any) -> None:
+    def test_any_other_resolve_is_refused(self, resolve: Any) -> None:
         with pytest.raises(TypeError, match="resolve="):
             refresh(draft(), Script(), resolve)
 
-    def test_what_was_read_stays_declared_while_it_is_changed(self) -> None:
+    def test_a_key_that_was_read_and_changed_stays_declared(self) -> None:
         config = draft(n=1)
         config["n"] += 1
         refresh(config, Script(page(4, {"n": 1, "z": 1}), header(3)))
         assert config._stage.declared_reads() == ["n"]
 
-    def test_edit_refuses_changes(self) -> None:
+    def test_edit_refuses_a_draft_with_changes(self) -> None:
         config, ours = draft(), session()
         config["x"] = 28
         with pytest.raises(lamina.InvalidError, match=r"edit needs a draft without changes, this one has 1 \('x'\)"):
@@ -566,8 +568,8 @@ class TestRevert:
         ours = ours or session()
         return script.run(writes.revert(ours, config._stage, keys, to, "undo"), ours)
 
-    def test_the_whole_map(self) -> None:
-        config, script = draft(), Script(landed(4), page(4, {"x": 1}))
+    def test_revert_the_whole_map(self) -> None:
+        config, script = draft(), Script(commit_reply(4), page(4, {"x": 1}))
         assert self.revert(config, script).number == 4
         assert script.asked[0] == (
             "RevertConfig",
@@ -577,18 +579,18 @@ class TestRevert:
         )
         assert (config.version, dict(config)) == (4, {"x": 1})
 
-    def test_to_nothing(self) -> None:
-        script = Script(landed(4), page(4, {}))
+    def test_revert_to_the_empty_map(self) -> None:
+        script = Script(commit_reply(4), page(4, {}))
         self.revert(draft(), script, to=0)
         assert (script.asked[0][1].HasField("to_version"), script.asked[0][1].to_version) == (True, 0)
 
-    def test_where_it_is_so_already(self) -> None:
-        config, script = draft(), Script(landed(3, created=False))
+    def test_revert_to_the_same_map_makes_no_version(self) -> None:
+        config, script = draft(), Script(commit_reply(3, created=False))
         assert self.revert(config, script, to=3).number == 3
         assert config.version == 3
 
-    def test_some_keys(self) -> None:
-        config, script = draft(x=27, y=450, z=1), Script(page(1, {"x": 1, "gone": 5}), landed(4))
+    def test_revert_some_keys(self) -> None:
+        config, script = draft(x=27, y=450, z=1), Script(page(1, {"x": 1, "gone": 5}), commit_reply(4))
         self.revert(config, script, "x", "y", "gone")
         assert script.asked[0][1] == pb.GetVersionRequest(
             config="app", version=1, keys=["x", "y", "gone"], view=pb.ENTRIES
@@ -596,63 +598,63 @@ class TestRevert:
         assert list(script.asked[1][1].changes) == [change("gone", 5), change("x", 1), deletion("y")]
         assert config == {"gone": 5, "x": 1, "z": 1}
 
-    def test_some_keys_that_are_so_already(self) -> None:
+    def test_revert_keys_that_have_that_value_makes_no_version(self) -> None:
         config, script = draft(), Script(page(1, {"x": 27}), page(3, {"x": 27, "y": 450}))
         assert self.revert(config, script, "x").number == 3
         assert script.names == ["GetVersion", "GetVersion"]
 
-    def test_a_key_that_never_was(self) -> None:
+    def test_revert_refuses_a_key_that_never_existed(self) -> None:
         with pytest.raises(KeyError, match="typo"):
             self.revert(draft(), Script(page(1, {"x": 1})), "x", "typo")
 
-    def test_refuses_changes(self) -> None:
+    def test_revert_refuses_a_draft_with_changes(self) -> None:
         config = draft()
         config["x"] = 28
         with pytest.raises(lamina.InvalidError, match="revert needs a draft without changes"):
             self.revert(config, Script())
 
-    def test_a_conflict_reads_what_would_have_been(self) -> None:
+    def test_a_conflict_shows_the_value_that_revert_would_set(self) -> None:
         report = pb.KeyConflict(key="x", their_version=4, their_author="bob", values_omitted=True)
         script = Script(conflicting(report), page(1, {"x": 1}), page(5, {"x": 30}))
         with pytest.raises(lamina.ConflictError) as caught:
             self.revert(draft(), script)
         assert caught.value.conflicts == {"x": lamina.Conflict("x", 27, 30, 1, 4, "bob")}
 
-    def test_again_after_an_unknown_outcome_it_is_the_same(self) -> None:
+    def test_after_an_unknown_outcome_the_same_request_is_sent_again(self) -> None:
         config, script = draft(), Script(*OVER)
         with pytest.raises(lamina.UnavailableError):
             self.revert(config, script)
         first = script.asked[0]
-        script = Script(landed(4), page(4, {"x": 1}))
+        script = Script(commit_reply(4), page(4, {"x": 1}))
         self.revert(config, script, ours=Session(10.0, new_request_id=lambda: "another"))
         assert script.asked[0] == first
 
-    def test_another_verb_settles_it_first(self) -> None:
+    def test_another_verb_resolves_the_open_revert_first(self) -> None:
         config, script = draft(), Script(*OVER)
         with pytest.raises(lamina.UnavailableError):
             self.revert(config, script)
         config["z"] = 1
-        script = Script(landed(4), page(4, {"x": 1}), landed(5))
+        script = Script(commit_reply(4), page(4, {"x": 1}), commit_reply(5))
         commit(config, script)
         assert script.names == ["RevertConfig", "GetVersion", "Commit"]
         assert config == {"x": 1, "z": 1}
 
-    def test_keys_reverted_by_an_open_write_stay_reverted(self) -> None:
-        """They were never the draft's, so what is committed next does not set them back."""
+    def test_the_keys_of_an_open_revert_stay_reverted(self) -> None:
+        """They were never changes of the draft, so the next commit does not set them back."""
         config, script = draft(), Script(page(1, {"x": 5}), *OVER)
         with pytest.raises(lamina.UnavailableError):
             self.revert(config, script, "x")
         config["z"] = 1
-        script = Script(landed(4), landed(5))
+        script = Script(commit_reply(4), commit_reply(5))
         commit(config, script)
         assert [change.key for change in script.asked[1][1].changes] == ["z"]
         assert config == {"x": 5, "y": 450, "z": 1}
 
-    def test_another_revert_settles_it_first(self) -> None:
+    def test_another_revert_resolves_the_open_revert_first(self) -> None:
         config, script = draft(), Script(*OVER)
         with pytest.raises(lamina.UnavailableError):
             self.revert(config, script)
-        script = Script(landed(4), page(4, {"x": 1}), landed(5), page(5, {"x": 2}))
+        script = Script(commit_reply(4), page(4, {"x": 1}), commit_reply(5), page(5, {"x": 2}))
         self.revert(config, script, to=2, ours=Session(10.0, new_request_id=lambda: "another"))
         assert [request.base_version for name, request in script.asked if name == "RevertConfig"] == [3, 4]
 
@@ -665,7 +667,7 @@ class TestFork:
     def reply(self) -> list[Any]:
         return [pb.CommitResponse(version=header(1, config="eu"), created=True), page(1, {"x": 27}, config="eu")]
 
-    def test_of_where_the_draft_stands(self) -> None:
+    def test_fork_at_the_version_of_the_draft(self) -> None:
         config, script = draft(), Script(*self.reply())
         config["x"] = 99
         made = self.fork(config, script)
@@ -676,18 +678,18 @@ class TestFork:
         assert (made.name, made.version, made["x"]) == ("eu", 1, 27)
         assert config.changes == {"x": Change(27, 99)}
 
-    def test_of_another_version(self) -> None:
+    def test_fork_at_another_version(self) -> None:
         script = Script(*self.reply())
         self.fork(draft(), script, at=1)
         assert script.asked[0][1].source_version == 1
 
-    def test_there_is_one(self) -> None:
+    def test_fork_refuses_an_existing_target(self) -> None:
         config = draft()
         with pytest.raises(lamina.ExistsError):
             self.fork(config, Script(lamina.ExistsError("there is one", reason="CONFIG_EXISTS")))
         assert config._stage.unresolved_fork is None
 
-    def test_again_after_an_unknown_outcome_it_is_the_same(self) -> None:
+    def test_after_an_unknown_outcome_the_same_request_is_sent_again(self) -> None:
         config, script = draft(), Script(*OVER)
         with pytest.raises(lamina.UnavailableError):
             self.fork(config, script)

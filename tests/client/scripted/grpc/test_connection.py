@@ -1,4 +1,4 @@
-"""Where a client connects to, as whom, and over which channel."""
+"""The address, the author and the channel of a client."""
 
 import getpass
 from typing import Any
@@ -16,7 +16,7 @@ from lamina._grpc.pool import STREAMS_LIMIT, Pool
 CA = trustme.CA()
 
 
-def told(target: str | None = None, **options: Any) -> Connection:
+def connect_with(target: str | None = None, **options: Any) -> Connection:
     return connection(target, **{"token": None, "tls": None, "timeout": 10.0, "author": None, **options})
 
 
@@ -35,8 +35,8 @@ def told(target: str | None = None, **options: Any) -> Connection:
         ("unix:/run/lamina.sock", "unix:/run/lamina.sock", True),
     ],
 )
-def test_addresses(text: str, target: str, *, local: bool) -> None:
-    (address,) = told(text).addresses
+def test_an_address_is_completed(text: str, target: str, *, local: bool) -> None:
+    (address,) = connect_with(text).addresses
     assert (address.target, address.local) == (target, local)
     assert (address.tls is None) == local
     assert ("grpc.enable_http_proxy", 0) in address.options or not local
@@ -52,21 +52,19 @@ def test_addresses(text: str, target: str, *, local: bool) -> None:
         ("http://[::1", None),
     ],
 )
-def test_a_proxy_that_grpc_takes_from_the_environment(
-    value: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """What is there first counts, even if gRPC can make nothing of it."""
+def test_the_proxy_of_the_environment_is_named(value: str, proxy: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first variable that is set counts, even if gRPC cannot use its value."""
     monkeypatch.setenv("grpc_proxy", value)
     monkeypatch.setenv("http_proxy", "http://another:1")
     monkeypatch.delenv("no_grpc_proxy", raising=False)
     monkeypatch.delenv("no_proxy", raising=False)
-    (address,) = told("far.example").addresses
+    (address,) = connect_with("far.example").addresses
     assert address.peer.proxy == proxy
     assert (address.named is None) == (proxy is not None)
 
 
-def test_several_addresses() -> None:
-    assert [address.target for address in told("a:1, localhost ,unix:x").addresses] == [
+def test_a_target_may_have_several_addresses() -> None:
+    assert [address.target for address in connect_with("a:1, localhost ,unix:x").addresses] == [
         "dns:///a:1",
         "dns:///localhost:7440",
         "unix:x",
@@ -74,74 +72,74 @@ def test_several_addresses() -> None:
 
 
 @pytest.mark.parametrize("text", ["", "a:0", "a:65536", "a:b", ":1", "a:1,", "http://a:1", "a:-1", "[::1", "a:1:"])
-def test_what_is_no_address(text: str) -> None:
+def test_a_bad_address_is_refused(text: str) -> None:
     with pytest.raises(lamina.InvalidError):
         connection(text, token=None, tls=None, timeout=1.0, author=None)
 
 
-def test_the_default_target(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_target_comes_from_the_argument_the_environment_or_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("LAMINA_TARGET", raising=False)
-    assert told().target == "localhost:7440"
+    assert connect_with().target == "localhost:7440"
     monkeypatch.setenv("LAMINA_TARGET", "there:1")
-    assert told().target == "there:1"
-    assert told("here:2").target == "here:2"
+    assert connect_with().target == "there:1"
+    assert connect_with("here:2").target == "here:2"
     monkeypatch.setenv("LAMINA_TARGET", "")
-    assert told().target == "localhost:7440"
+    assert connect_with().target == "localhost:7440"
 
 
-def test_connecting_does_nothing_yet() -> None:
+def test_connect_sends_nothing() -> None:
     assert repr(lamina.connect("nowhere.example:1")) == "<Client 'nowhere.example:1'>"
 
 
-def test_tls_by_choice() -> None:
+def test_tls_can_be_chosen() -> None:
     own = lamina.TLS(ca=CA.cert_pem.bytes())
-    assert told("far.example", tls=False).addresses[0].tls is None
-    assert told("localhost", tls=True).addresses[0].tls == lamina.TLS()
-    assert told("localhost", tls=own).addresses[0].tls is own
+    assert connect_with("far.example", tls=False).addresses[0].tls is None
+    assert connect_with("localhost", tls=True).addresses[0].tls == lamina.TLS()
+    assert connect_with("localhost", tls=own).addresses[0].tls is own
     assert "BEGIN" not in repr(own)
 
 
-def test_timeouts() -> None:
+def test_a_bad_timeout_is_refused() -> None:
     for bad in (0, -1, float("nan"), float("inf"), 1e10):
         with pytest.raises(lamina.InvalidError, match="timeout"):
-            told(timeout=bad)
+            connect_with(timeout=bad)
 
 
 class TestMetadata:
     def test_the_system_s_user_is_the_author(self, monkeypatch: pytest.MonkeyPatch) -> None:
         monkeypatch.setattr(getpass, "getuser", lambda: "Zoë")
-        assert told().metadata == (("lamina-author", "Zo%C3%AB"),)
+        assert connect_with().metadata == (("lamina-author", "Zo%C3%AB"),)
 
-    def test_a_system_without_a_user(self, monkeypatch: pytest.MonkeyPatch) -> None:
+    def test_without_a_system_s_user_there_is_no_author(self, monkeypatch: pytest.MonkeyPatch) -> None:
         def nobody() -> str:
             raise KeyError("uid not found")
 
         monkeypatch.setattr(getpass, "getuser", nobody)
-        assert told().metadata == ()
+        assert connect_with().metadata == ()
 
-    def test_who_is_authenticated_names_no_author_unasked(self) -> None:
-        assert told(token="t0k").metadata == (("authorization", "Bearer t0k"),)
+    def test_an_authenticated_client_sends_no_author_unless_it_is_given(self) -> None:
+        assert connect_with(token="t0k").metadata == (("authorization", "Bearer t0k"),)
         own = CA.issue_cert("ann@example.com")
         cert, key = own.cert_chain_pems[0].bytes(), own.private_key_pem.bytes()
-        assert told(tls=lamina.TLS(cert=cert, key=key)).metadata == ()
-        assert told(token="t0k", author="ann").metadata[1:] == (("lamina-author", "ann"),)
+        assert connect_with(tls=lamina.TLS(cert=cert, key=key)).metadata == ()
+        assert connect_with(token="t0k", author="ann").metadata[1:] == (("lamina-author", "ann"),)
 
     def test_the_token_is_in_no_repr(self) -> None:
-        assert "t0k" not in repr(told(token="t0k"))
+        assert "t0k" not in repr(connect_with(token="t0k"))
 
     @pytest.mark.parametrize("token", ["", "a\nb", "tökén"])
-    def test_what_is_no_token(self, token: str) -> None:
+    def test_a_bad_token_is_refused(self, token: str) -> None:
         with pytest.raises(lamina.InvalidError, match="token"):
-            told(token=token)
+            connect_with(token=token)
 
     @given(st.text(st.characters(exclude_categories=["Cs"])))
-    def test_an_author_survives_the_metadata(self, author: str) -> None:
+    def test_an_author_is_quoted_and_unquoted_without_loss(self, author: str) -> None:
         quoted = quote_author(author)
         assert quoted.isascii()
         assert quoted.isprintable()
         assert unquote(quoted) == author.strip()
 
-    def test_plain_names_travel_as_they_are(self) -> None:
+    def test_a_plain_author_is_sent_as_it_is(self) -> None:
         assert quote_author("Ann O'Neil <ann@example.com>") == "Ann O'Neil <ann@example.com>"
         assert quote_author("50%") == "50%25"
 
@@ -154,16 +152,16 @@ class FakeChannel:
 class TestPool:
     def make(self, target: str = "a,b", owner: Any = lambda: (1, None)) -> Pool[Any]:
         made: Any = Pool
-        pool: Pool[Any] = made(told(target).addresses, FakeChannel, owner)
+        pool: Pool[Any] = made(connect_with(target).addresses, FakeChannel, owner)
         return pool
 
-    def test_unary_calls_share_a_channel_apart_from_streams(self) -> None:
+    def test_unary_calls_share_one_channel_and_streams_use_another(self) -> None:
         pool = self.make()
         link = pool.unary()
         assert pool.unary() is link
         assert pool.reserve().channel is not link.channel
 
-    def test_a_connection_carries_so_many_streams(self) -> None:
+    def test_a_connection_carries_a_limited_number_of_streams(self) -> None:
         pool = self.make()
         links = [pool.reserve() for _ in range(STREAMS_LIMIT + 1)]
         assert len({id(link) for link in links}) == 2
@@ -171,7 +169,7 @@ class TestPool:
         assert pool.reserve() is links[0]
         assert pool.release(links[-1]) is links[-1].channel  # its last stream
 
-    def test_a_stream_left_lying_is_counted_off_by_the_next_use(self) -> None:
+    def test_the_next_use_releases_an_abandoned_stream(self) -> None:
         pool = self.make()
         links = [pool.reserve() for _ in range(STREAMS_LIMIT + 1)]
         with pool._lock:  # garbage is collected anywhere, in the middle of the pool's own work, too
@@ -182,7 +180,7 @@ class TestPool:
         assert again.streams == STREAMS_LIMIT
         assert links[-1] not in pool._streams
 
-    def test_a_failure_turns_to_the_next_address_once(self) -> None:
+    def test_a_failure_changes_to_the_next_address_once(self) -> None:
         pool = self.make()
         first, stream = pool.unary(), pool.reserve()
         pool.failed(first)

@@ -1,4 +1,4 @@
-"""The variables that a client is completed from: arguments win, and a name that means nothing is told."""
+"""The environment variables of a client: arguments win, and a misspelled name is logged."""
 
 import copy
 import inspect
@@ -19,7 +19,7 @@ CA = trustme.CA()
 README = Path(__file__).parents[4].joinpath("client", "README.md").read_text(encoding="utf-8")
 
 
-def told(**options: Any) -> Connection:
+def connect_with(**options: Any) -> Connection:
     given = {"target": None, "token": None, "tls": None, "timeout": DEFAULT_TIMEOUT_SECONDS, "author": None, **options}
     return connection(given.pop("target"), **given)
 
@@ -36,9 +36,7 @@ def ca_file(tmp_path: Path) -> str:
     return str(tmp_path / "ca.pem")
 
 
-def test_each_variable_counts_and_each_argument_wins(
-    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ca_file: str
-) -> None:
+def test_variables_are_read_and_arguments_win(monkeypatch: pytest.MonkeyPatch, tmp_path: Path, ca_file: str) -> None:
     (tmp_path / "token").write_text("of-the-file\n", encoding="utf-8")
     for name, value in {
         "LAMINA_TARGET": "far.example:1",
@@ -48,21 +46,21 @@ def test_each_variable_counts_and_each_argument_wins(
         "LAMINA_AUTHOR": "zoë",
     }.items():
         monkeypatch.setenv(name, value)
-    found = told()
+    found = connect_with()
     assert (found.target, found.timeout_seconds) == ("far.example:1", 2.5)
     assert dict(found.metadata) == {"authorization": "Bearer of-the-file", "lamina-author": "zo%C3%AB"}
     assert found.addresses[0].tls == lamina.TLS(ca=ca_file)
 
     monkeypatch.setenv("LAMINA_TOKEN", "itself")
-    assert dict(told().metadata)["authorization"] == "Bearer itself"
+    assert dict(connect_with().metadata)["authorization"] == "Bearer itself"
 
-    found = told(target="near.example:2", token="mine", tls=False, timeout=10.0, author="ann")
+    found = connect_with(target="near.example:2", token="mine", tls=False, timeout=10.0, author="ann")
     assert (found.target, found.timeout_seconds, found.addresses[0].tls) == ("near.example:2", 10.0, None)
     assert dict(found.metadata) == {"authorization": "Bearer mine", "lamina-author": "ann"}
 
 
 @pytest.mark.parametrize("connect", [lamina.connect, aio.connect])
-def test_both_clients_read_them(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_both_clients_read_the_variables(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("LAMINA_TARGET", "far.example:1")
     monkeypatch.setenv("LAMINA_TIMEOUT", "2.5")
     client = connect()
@@ -71,10 +69,12 @@ def test_both_clients_read_them(connect: Any, monkeypatch: pytest.MonkeyPatch) -
 
 
 @pytest.mark.parametrize(("text", "is_plain"), [("1", True), ("true", True), ("0", False), ("", False), ("No", False)])
-def test_plaintext(text: str, is_plain: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_plaintext_turns_tls_off_unless_an_argument_turns_it_on(
+    text: str, is_plain: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setenv("LAMINA_PLAINTEXT", text)
-    assert (told(target="far.example").addresses[0].tls is None) == is_plain
-    assert told(target="far.example", tls=True).addresses[0].tls == lamina.TLS()
+    assert (connect_with(target="far.example").addresses[0].tls is None) == is_plain
+    assert connect_with(target="far.example", tls=True).addresses[0].tls == lamina.TLS()
 
 
 @pytest.mark.parametrize(
@@ -89,20 +89,20 @@ def test_plaintext(text: str, is_plain: bool, monkeypatch: pytest.MonkeyPatch) -
         ({"LAMINA_TOKEN_FILE": "/dev/null"}, "LAMINA_TOKEN_FILE: /dev/null holds no token"),
     ],
 )
-def test_what_cannot_be_meant(variables: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_bad_value_is_refused(variables: dict[str, str], said: str, monkeypatch: pytest.MonkeyPatch) -> None:
     for name, value in variables.items():
         monkeypatch.setenv(name, value)
     with pytest.raises(lamina.InvalidError, match=said):
         lamina.connect()
 
 
-def test_the_readme_has_them_all() -> None:
+def test_the_readme_lists_every_variable() -> None:
     table = README.split("## Connect and read")[1].split("## Change and commit")[0]
     named = {name for line in table.splitlines() if line.startswith("|") for name in re.findall("LAMINA_[A-Z_]+", line)}
     assert named == set(_environment.NAMES) - {_environment.OUTPUT}
 
 
-def test_a_name_that_means_nothing_is_told_once(
+def test_a_misspelled_variable_is_logged_once(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     known = ("LAMINA_SERVER_LISTEN", "LAMINA_CHANGE_KEYS", "LAMINA_EXEC_CONFIG", "LAMINA_BISECT_FILE", "LAMINA_OUTPUT")

@@ -1,4 +1,4 @@
-"""TLS files are checked where they are given, by Python's own reader, before anything is sent."""
+"""TLS files are checked by Python's own parser when they are given, before anything is sent."""
 
 import os
 import threading
@@ -37,7 +37,7 @@ DAMAGED = CA.cert_pem.bytes()[:200] + CA.cert_pem.bytes()[260:]
         ({"cert": CERT}, "together"),
     ],
 )
-def test_what_is_of_no_use(files: dict[str, bytes], said: str, tmp_path: Path) -> None:
+def test_a_bad_certificate_or_key_is_refused(files: dict[str, bytes], said: str, tmp_path: Path) -> None:
     with pytest.raises(lamina.InvalidError, match=said):
         lamina.TLS(**files)
     paths = {name: tmp_path / f"{name}.pem" for name in files}
@@ -48,7 +48,7 @@ def test_what_is_of_no_use(files: dict[str, bytes], said: str, tmp_path: Path) -
     assert "together" in said or all(str(path) in str(refused.value) for path in paths.values())
 
 
-def test_what_is_no_file(tmp_path: Path) -> None:
+def test_a_file_that_cannot_be_read_is_refused(tmp_path: Path) -> None:
     with pytest.raises(lamina.InvalidError, match=r"cannot read the TLS file .*missing\.pem: No such file"):
         lamina.TLS(ca=tmp_path / "missing.pem")
     with pytest.raises(lamina.InvalidError, match=r"cannot read the TLS file .*: Is a directory"):
@@ -60,12 +60,12 @@ def test_what_is_no_file(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("connect", [lamina.connect, aio.connect])
 @pytest.mark.parametrize("tls", ["ca.pem", b"pem", 1, {}])
-def test_what_is_no_tls(connect: Any, tls: Any) -> None:
+def test_tls_must_be_a_bool_or_a_tls_object(connect: Any, tls: Any) -> None:
     with pytest.raises(TypeError, match=rf"tls= is True, False or lamina.TLS\(.*\), not {type(tls).__name__}"):
         connect(tls=tls)
 
 
-def test_what_is_good(tmp_path: Path) -> None:
+def test_good_certificates_are_accepted(tmp_path: Path) -> None:
     bundle = tmp_path / "bundle.pem"
     bundle.write_bytes("# Zürich\n".encode() + CA.cert_pem.bytes() + b"\n# and\n" + trustme.CA().cert_pem.bytes())
     lamina.TLS(ca=bundle, cert=CERT, key=KEY).credentials()
@@ -74,7 +74,7 @@ def test_what_is_good(tmp_path: Path) -> None:
 
 
 def test_a_pipe_is_read_once(tmp_path: Path) -> None:
-    """As in `lamina.TLS(ca="/dev/fd/63")` of a shell's `<(...)`: nothing comes from it a second time."""
+    """As in `lamina.TLS(ca="/dev/fd/63")` of a shell's `<(...)`: a pipe gives its content only once."""
     pipe = tmp_path / "pipe"
     os.mkfifo(pipe)
     writer = threading.Thread(target=pipe.write_bytes, args=(CA.cert_pem.bytes(),))
@@ -84,7 +84,7 @@ def test_a_pipe_is_read_once(tmp_path: Path) -> None:
     tls.credentials()
 
 
-def test_a_file_that_is_replaced_just_now_is_tried_again(tmp_path: Path) -> None:
+def test_a_file_that_is_being_replaced_is_a_temporary_error(tmp_path: Path) -> None:
     file = tmp_path / "ca.pem"
     file.write_bytes(CA.cert_pem.bytes())
     tls = lamina.TLS(ca=file)

@@ -1,4 +1,4 @@
-"""Snapshot and Draft as mappings: a dict's manners, what counts as a change, what counts as a read."""
+"""Snapshot and Draft as mappings: they act like a dict, and record changes and reads."""
 
 import copy
 import pickle
@@ -32,7 +32,7 @@ def test_keys_are_sorted() -> None:
     assert list(config.changes) == ["c"]
 
 
-def test_changes_say_old_and_new() -> None:
+def test_changes_have_the_old_and_the_new_value() -> None:
     config = draft({"x": 27, "y": 450, "z": [1]})
     config["x"] = 28
     del config["y"]
@@ -66,7 +66,7 @@ def test_another_type_is_a_change(old: Any, new: Any) -> None:
     assert type(config["x"]) is type(new) or isinstance(new, list | dict)
 
 
-def test_deleting_what_was_only_staged_leaves_no_change() -> None:
+def test_deleting_a_new_key_leaves_no_change() -> None:
     config = draft({})
     config["x"] = 1
     del config["x"]
@@ -74,7 +74,7 @@ def test_deleting_what_was_only_staged_leaves_no_change() -> None:
     assert "x" not in config
 
 
-def test_setting_a_deleted_key_again() -> None:
+def test_setting_a_deleted_key_again_leaves_no_change() -> None:
     config = draft({"x": 1})
     del config["x"]
     config["x"] = 1
@@ -109,7 +109,7 @@ def test_a_key_of_another_type_is_just_missing() -> None:
         config[5] = 1
 
 
-def test_nothing_is_staged_by_what_is_refused() -> None:
+def test_a_refused_assignment_stages_nothing() -> None:
     config: Any = draft({"x": 1})
     for key, value in (("x", (1,)), ("x", float("nan")), ("", 1), (7, 1)):
         with pytest.raises((TypeError, lamina.InvalidError)):
@@ -117,7 +117,7 @@ def test_nothing_is_staged_by_what_is_refused() -> None:
     assert config.changes == {}
 
 
-def test_the_dict_operators() -> None:
+def test_the_operators_and_methods_of_a_dict() -> None:
     config = draft({"x": 1, "d": {"a": [1]}})
     made = config | {"y": 2}
     assert type(made) is dict
@@ -173,7 +173,7 @@ def test_to_dict_is_deep_plain_and_mutable() -> None:
     assert config == {"d": {"a": [1]}, "n": [{}]}
 
 
-def test_what_is_read_is_read_only() -> None:
+def test_a_list_or_dict_is_read_only() -> None:
     config = draft({"d": {"a": [1]}})
     config["n"] = [1]
     mutate: Any
@@ -182,21 +182,21 @@ def test_what_is_read_is_read_only() -> None:
             mutate()
 
 
-def test_decoding_happens_once() -> None:
+def test_a_value_is_decoded_once() -> None:
     config = draft({"d": {"a": [1]}})
     assert config["d"] is config["d"]
     config["n"] = [1]
     assert config["n"] is config["n"]
 
 
-def test_reprs_show_counts_but_no_values() -> None:
+def test_a_repr_shows_counts_but_no_values() -> None:
     config = draft({"x": "hunter2", "y": 2})
     config["x"] = "hunter3"
     assert repr(config) == "<Draft 'app' version 3, 2 keys, 1 change>"
     assert repr(Snapshot(entries({"x": "hunter2"}, version=7))) == "<Snapshot 'app' version 7, 1 key>"
 
 
-def test_discard() -> None:
+def test_discard_forgets_changes_and_reads() -> None:
     config = draft({"x": 1})
     config["x"] += 1
     config["y"] = 1
@@ -207,7 +207,7 @@ def test_discard() -> None:
     assert config._stage.declared_reads() == []
 
 
-def test_origin_is_that_of_the_committed_value() -> None:
+def test_origin_is_the_version_of_the_committed_value() -> None:
     config = Draft(entries({"x": 1, "y": 2}, version=5, origins={"x": 2}))
     config["x"] = 7
     config["new"] = 1
@@ -255,7 +255,7 @@ class TestReads:
             lambda c: c.update(n=c.to_dict()["n"] + 1),
         ],
     )
-    def test_declared(self, use: Any) -> None:
+    def test_a_key_that_is_read_and_changed_is_declared(self, use: Any) -> None:
         config = draft({"n": 1})
         use(config)
         assert config._stage.declared_reads() == ["n"]
@@ -279,7 +279,7 @@ class TestReads:
             lambda c: (len(c), list(c), c.__setitem__("n", 5)),
         ],
     )
-    def test_not_declared(self, use: Any) -> None:
+    def test_a_key_that_is_not_both_read_and_changed_is_not_declared(self, use: Any) -> None:
         config = draft({"n": 1, "m": 2})
         use(config)
         assert config._stage.declared_reads() == []
@@ -290,7 +290,7 @@ some = st.sampled_from([None, True, 1, 1.0, "1", b"1", [], [1], {"a": [True]}, 0
 
 
 class DraftMachine(RuleBasedStateMachine):
-    """A draft beside the dict it should be, and the dict it began with."""
+    """A draft beside a dict with the same content, and the dict that it began with."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -358,8 +358,8 @@ TestDraftMachine = DraftMachine.TestCase
 
 
 @given(st.dictionaries(keys, some), st.dictionaries(keys, some | st.just(lamina.MISSING)))
-def test_entries_advance(content: dict[str, Any], changes: dict[str, Any]) -> None:
-    """Later entries are as if read anew, and the earlier ones stay."""
+def test_advanced_entries_equal_those_read_anew(content: dict[str, Any], changes: dict[str, Any]) -> None:
+    """The earlier entries stay as they were."""
     before = entries(content, version=1)
     made = entries({key: value for key, value in changes.items() if value is not lamina.MISSING}, version=2)
     after = before.advanced(made.header, {key: made._messages.get(key) for key in changes})
@@ -371,8 +371,8 @@ def test_entries_advance(content: dict[str, Any], changes: dict[str, Any]) -> No
 
 
 @given(st.dictionaries(keys, some), st.lists(st.dictionaries(keys, some | st.just(lamina.MISSING), max_size=2)))
-def test_every_version_stays_as_it_was(content: dict[str, Any], commits: list[dict[str, Any]]) -> None:
-    """P5: however many versions share a map, each has its own content, in order, and none changes."""
+def test_later_versions_do_not_change_earlier_ones(content: dict[str, Any], commits: list[dict[str, Any]]) -> None:
+    """P5: many versions can share a map, and each has its own content, in order."""
     versions, models = [entries(content, version=1)], [content]
     for number, changes in enumerate(commits, start=2):
         model = {key: value for key, value in (models[-1] | changes).items() if value is not lamina.MISSING}
@@ -396,7 +396,7 @@ def read(version: Entries) -> dict[str, Any]:
 
 
 def test_a_value_is_decoded_once_for_all_versions_that_have_it() -> None:
-    """A large value that is read all the time costs nothing when others commit."""
+    """A large value is not decoded again when others commit."""
     version = entries({"large": [1], **{f"k{number}": number for number in range(20)}})
     large = version.value("large")
     version = version.advanced(version.header, {"overlaid": entry("overlaid", [2])})
@@ -426,8 +426,8 @@ def test_a_commit_of_a_large_map_copies_no_map() -> None:
     assert len(before) == 5_000
 
 
-def test_old_values_are_let_go() -> None:
-    """A version's order is no reason to keep the map of one long ago."""
+def test_a_version_does_not_keep_old_values_in_memory() -> None:
+    """The order of the keys does not keep the map of an old version."""
     later = entries({f"k{number:03}": number for number in range(100)})
     for number in range(100):
         key = f"k{number:03}"

@@ -1,4 +1,4 @@
-"""The three-way merge, beside the rule as the contract words it."""
+"""The three-way merge, compared with the rule as the contract states it."""
 
 from typing import Any
 
@@ -30,7 +30,7 @@ def merged(base: dict[str, Any], head: dict[str, Any], yours: dict[str, Any], re
 
 
 @given(maps, maps, st.dictionaries(st.sampled_from(KEYS), some), st.sets(st.sampled_from(KEYS)))
-def test_merge_is_the_contract_s_rule(
+def test_merge_follows_the_contract_s_rule(
     base: dict[str, Any], head: dict[str, Any], yours: dict[str, Any], read: set[str]
 ) -> None:
     result = merged(base, head, yours, read)
@@ -51,13 +51,13 @@ def test_merge_is_the_contract_s_rule(
     assert result.staged == left
 
 
-def test_the_worked_example() -> None:
+def test_the_worked_example_of_the_contract() -> None:
     base, yours, theirs = {"a": 1, "b": 1, "c": 1}, {"a": 2, "b": 2, "c": 2}, {"a": 1, "b": 3, "c": 2}
     assert merged(base, theirs, yours, set()) == Merge({"a": stored(2), "b": stored(2)}, ("b",))
     assert merged(base, theirs, yours, {"c"}).conflicts == ("b", "c")
 
 
-def test_deletions() -> None:
+def test_deletions_are_merged() -> None:
     here, gone = {"a": 1}, {"a": MISSING}
     assert merged(here, gone, gone, set()) == Merge({}, ())
     assert merged(here, gone, {"a": 2}, set()).conflicts == ("a",)

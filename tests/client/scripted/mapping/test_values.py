@@ -1,4 +1,4 @@
-"""What a value may be, its canonical form, and how it travels."""
+"""Values: what they may be, their canonical form, and how they are sent."""
 
 import ast
 import copy
@@ -40,7 +40,7 @@ values = scalars | st.binary() | nested
 
 
 def alike(one: Any, other: Any) -> bool:
-    """Compare as strictly as values do: by type, at every level."""
+    """Compare as values are compared: by type and content, at every level."""
     if isinstance(one, dict) and isinstance(other, dict):
         return one.keys() == other.keys() and all(alike(one[key], other[key]) for key in one)
     if isinstance(one, list) and isinstance(other, list):
@@ -62,7 +62,7 @@ def test_values_are_equal_if_and_only_if_type_and_content_are(one: Any, other: A
     assert (encode(one, key="k") == encode(other, key="k")) == alike(one, other)
 
 
-def test_true_and_one_and_one_point_nought_are_three_values() -> None:
+def test_true_and_int_one_and_float_one_are_three_values() -> None:
     assert len({encode(value, key="k") for value in (True, 1, 1.0)}) == 3
     assert len({encode([value], key="k") for value in (True, 1, 1.0)}) == 3
 
@@ -123,7 +123,7 @@ class Plain(enum.Enum):
     RED = "red"
 
 
-# As numpy has them, which is not installed here.
+# These stand for numpy's types; numpy is not installed here.
 NUMPY_INT64 = type("int64", (type("generic", (), {"__module__": "numpy"}),), {"__module__": "numpy"})
 NUMPY_ARRAY = type("ndarray", (), {"__module__": "numpy"})
 
@@ -184,12 +184,12 @@ def test_a_bad_value_is_an_invalid_error_that_says_why(value: Any, words: str) -
     assert caught.value.reason == "BAD_VALUE"
 
 
-def test_the_limits_themselves_are_taken() -> None:
+def test_values_at_the_limits_are_accepted() -> None:
     for value in (2**63 - 1, -(2**63), deep(64)):
         assert decode(encode(value, key="k")) == value
 
 
-def test_no_error_and_no_repr_shows_a_value() -> None:
+def test_no_error_or_repr_shows_a_value() -> None:
     secret = "hunter2"
     with pytest.raises(lamina.InvalidError) as caught:
         encode([secret, secret + "\x00"], key="k")
@@ -198,7 +198,7 @@ def test_no_error_and_no_repr_shows_a_value() -> None:
 
 
 @pytest.mark.parametrize("key", ["x", "a b", "über", "x" * 512, "é" * 256, "a/b.c:d=e"])
-def test_good_keys(key: str) -> None:
+def test_good_keys_are_accepted(key: str) -> None:
     assert check_key(key) == key
 
 
@@ -214,24 +214,24 @@ def test_good_keys(key: str) -> None:
         ("\ud800", "surrogate"),
     ],
 )
-def test_bad_keys(key: str, words: str) -> None:
+def test_bad_keys_are_refused(key: str, words: str) -> None:
     with pytest.raises(lamina.InvalidError, match=words) as caught:
         check_key(key)
     assert caught.value.reason == "BAD_KEY"
 
 
 @pytest.mark.parametrize("key", [1, None, b"x", ("x",)])
-def test_a_key_of_another_type(key: Any) -> None:
+def test_a_key_must_be_text(key: Any) -> None:
     with pytest.raises(TypeError, match="keys are text"):
         check_key(key)
 
 
-def test_a_kind_from_the_future() -> None:
+def test_an_unknown_kind_asks_for_an_upgrade() -> None:
     with pytest.raises(lamina.LaminaError, match="upgrade"):
         load(pb.Value())
 
 
-def test_the_copy_is_made_at_once() -> None:
+def test_a_value_is_copied_when_it_is_assigned() -> None:
     hosts = ["a"]
     stored = encode(hosts, key="k")
     hosts.append("b")
@@ -244,7 +244,7 @@ class TestReadOnly:
     hosts: Any = decode(encode(["a", {"port": 1}], key="k"))
     database: Any = decode(encode({"port": 1, "tags": ["x"]}, key="k"))
 
-    def test_they_are_lists_and_dicts(self) -> None:
+    def test_they_behave_as_lists_and_dicts(self) -> None:
         assert isinstance(self.hosts, list)
         assert isinstance(self.database, dict)
         assert self.hosts == ["a", {"port": 1}]
@@ -301,7 +301,7 @@ class TestReadOnly:
             lambda it: pickle.loads(pickle.dumps(it)),
         ],
     )
-    def test_copies_are_plain_through_and_through(self, copied: Any) -> None:
+    def test_copies_are_plain_at_every_level(self, copied: Any) -> None:
         hosts, database = copied(self.hosts), copied(self.database)
         assert type(hosts) is list
         assert type(hosts[1]) is dict
@@ -321,16 +321,16 @@ class TestReadOnly:
         ],
         ids=["json", "toml", "pickle", "plist", "repr", "a copy in yaml"],
     )
-    def test_other_people_s_writers(self, written: Any, read: Any) -> None:
+    def test_the_usual_serializers_write_them(self, written: Any, read: Any) -> None:
         again = read(written(self.database))
         assert (type(again), again) == (dict, {"port": 1, "tags": ["x"]})
 
-    def test_yaml_writers_want_plain_ones(self) -> None:
-        """They look the exact type up. If they take a dict's subclass one day, the documentation can say less."""
+    def test_yaml_serializers_need_a_plain_copy(self) -> None:
+        """They accept only the exact type. If they accept a subclass one day, the documentation can be shorter."""
         with pytest.raises(RepresenterError):
             in_yaml(self.database)
 
-    def test_operators_make_plain_ones(self) -> None:
+    def test_operators_make_plain_lists_and_dicts(self) -> None:
         hosts: Any = self.hosts
         for made in (hosts + ["b"], ["b"] + hosts, hosts * 2, 2 * hosts):  # noqa: RUF005 - the operators
             assert type(made) is list
@@ -340,7 +340,7 @@ class TestReadOnly:
         assert type(made["tags"]) is list
         assert type({"x": 1} | self.database) is dict
 
-    def test_operators_in_place_make_plain_ones_too(self) -> None:
+    def test_operators_in_place_make_plain_lists_and_dicts(self) -> None:
         hosts = self.hosts
         hosts += ("b",)
         assert type(hosts) is list
@@ -354,7 +354,7 @@ class TestReadOnly:
         assert database == {"port": 2, "tags": ["x"]}
         assert self.database["port"] == 1
 
-    def test_a_read_one_can_be_written_again(self) -> None:
+    def test_a_list_or_dict_that_was_read_can_be_written_again(self) -> None:
         assert encode(self.database, key="k") == encode({"port": 1, "tags": ["x"]}, key="k")
         assert isinstance(self.hosts, FrozenList)
         assert isinstance(self.database, FrozenDict)
@@ -366,9 +366,9 @@ def in_yaml(it: Any) -> str:
     return text.getvalue()
 
 
-def test_names_inside_a_value_come_back_sorted() -> None:
+def test_names_inside_a_value_are_sorted() -> None:
     assert list(decode(encode({"b": 1, "a": {"z": 1, "y": 2}}, key="k"))) == ["a", "b"]
 
 
-def test_stored_is_hashable_and_frozen() -> None:
+def test_stored_is_hashable() -> None:
     assert {Stored("int64", 1), Stored("int64", 1)} == {Stored("int64", 1)}

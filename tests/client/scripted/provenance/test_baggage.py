@@ -1,4 +1,4 @@
-"""Versions travel in gRPC metadata and in baggage headers, and whatever comes in there does no harm."""
+"""Versions in gRPC metadata and in baggage headers; hostile headers do no harm."""
 
 import re
 from typing import Any
@@ -15,7 +15,7 @@ from lamina._provenance.baggage import Member, build, member, parse
 
 
 class Shown:
-    """What shows a version."""
+    """An object that shows a version."""
 
     def __init__(self, name: str, version: int) -> None:
         self.name, self.version = name, version
@@ -54,7 +54,7 @@ def test_any_text_makes_a_round_trip(key: str, value: str) -> None:
 
 @given(MEMBERS, st.sampled_from(["", " ", "\t", " \t "]))
 def test_any_members_make_a_round_trip(members: list[Member], space: str) -> None:
-    """With white space wherever the standard allows it, too."""
+    """Also with white space wherever the standard allows it."""
     assert parse(build(members)) == members
     written = (re.sub("(?<=[^;=])(;)", rf"{space}\1{space}", str(each), count=len(each.properties)) for each in members)
     assert [(each.key, each.value) for each in parse(f"{space},{space}".join(written))] == [
@@ -62,7 +62,7 @@ def test_any_members_make_a_round_trip(members: list[Member], space: str) -> Non
     ]
 
 
-def test_the_standards_examples() -> None:
+def test_the_examples_of_the_standard() -> None:
     header = "key1=value1;property1;property2, key2 = value2, key3=value3; propertyKey=propertyValue"
     assert parse(header) == [
         Member("key1", "value1", ("property1", "property2")),
@@ -107,12 +107,12 @@ def test_a_malformed_member_is_left_out_and_the_others_stay(malformed: str) -> N
 # --- versions in a header -----------------------------------------------------------------------
 
 
-def test_a_header_is_completed_and_passes_on_what_it_had() -> None:
+def test_versions_are_added_to_a_header_and_the_rest_is_kept() -> None:
     assert carry.to_baggage(None, PROD) == "lamina=payments/prod@17"
     header = carry.to_baggage("user=%C3%A4da;ttl=60, bad=%zz , dup=1,dup=2", PROD, FLAGS)
     assert header == "user=%C3%A4da;ttl=60,bad=%zz,dup=1,dup=2,lamina=payments/prod@17%2Cflags@3"
     assert carry.from_baggage(header) == carry.from_baggage(header.encode()) == {"payments/prod": 17, "flags": 3}
-    # On the way: what is followed here is named anew, the rest goes on.
+    # A service on the way names the versions that it follows; the others are passed on.
     assert carry.from_baggage(carry.to_baggage(header, Shown("flags", 4))) == {"payments/prod": 17, "flags": 4}
     assert carry.from_baggage("lamina=a@1,lamina=b@2;p=1") == {"a": 1, "b": 2}
     assert carry.from_baggage("lamina=a@1,lamina=a@2") == {}
@@ -120,7 +120,7 @@ def test_a_header_is_completed_and_passes_on_what_it_had() -> None:
     assert carry.to_baggage(None) == ""
 
 
-def test_where_there_is_no_room_the_others_stay() -> None:
+def test_a_full_header_is_passed_on_unchanged() -> None:
     full = ",".join(f"k{number}=v" for number in range(baggage.MEMBERS_LIMIT))
     assert carry.to_baggage(full, PROD) == full
     assert carry.to_baggage(full.removesuffix(",k63=v"), PROD).endswith(",lamina=payments/prod@17")
@@ -147,8 +147,8 @@ def test_versions_make_a_round_trip(versions: dict[str, int], members: list[Memb
 @example("lamina=" + "%" * 8000)
 @example("a" * 100_000)
 @example("a=" + "b" * 100_000 + " " * 100_000 + '"')
-def test_whatever_comes_in_does_no_harm(header: Any) -> None:
-    """Nothing raises, and only what reads as a config and a version is taken for one."""
+def test_hostile_headers_do_no_harm(header: Any) -> None:
+    """Nothing raises, and only a well-formed config and version is accepted."""
     for versions in (carry.from_baggage(header), carry.from_metadata([(carry.METADATA_KEY, header)])):
         for config, version in versions.items():
             assert re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9._/-]*", config)
@@ -163,7 +163,7 @@ def test_whatever_comes_in_does_no_harm(header: Any) -> None:
 # --- versions in metadata -----------------------------------------------------------------------
 
 
-def test_metadata_as_grpc_has_it() -> None:
+def test_versions_in_grpc_metadata() -> None:
     pairs = carry.to_metadata(PROD, FLAGS)
     assert pairs == (("lamina-versions", "payments/prod@17,flags@3"),)
     versions = {"payments/prod": 17, "flags": 3}
@@ -171,7 +171,7 @@ def test_metadata_as_grpc_has_it() -> None:
     assert carry.from_metadata([("lamina-versions", b"flags@3"), ("x-bin", b"\xff"), *pairs]) == versions
     assert carry.from_metadata([("lamina-versions", "a@1"), ("lamina-versions", "a@2")]) == {}
     assert carry.from_metadata(None) == carry.from_metadata(()) == {}
-    # Passed on by one who follows just one of them.
+    # Passed on by a service that follows only one of them.
     assert carry.from_metadata(carry.to_metadata(Shown("flags", 4), carried=versions)) == {**versions, "flags": 4}
     assert carry.to_metadata() == carry.to_metadata(Shown("nothing", 0)) == ()
     many = {f"config-{number}/{'x' * 100}": 1 for number in range(80)}

@@ -1,4 +1,4 @@
-"""What makes a client survive a fork: the lock and the gate. The fork itself is in served/test_breaks.py."""
+"""The lock and the gate with which a client survives a fork. The fork itself is in served/test_breaks.py."""
 
 import subprocess
 import sys
@@ -33,7 +33,7 @@ thread.join()
 
 
 def test_a_lock_is_free_in_a_forked_child() -> None:
-    """Also where another thread of the parent held it at that moment."""
+    """Even if another thread of the parent held it during the fork."""
     done = subprocess.run(
         [sys.executable, "-W", "ignore", "-c", FORKING], capture_output=True, text=True, timeout=30, check=False
     )
@@ -60,7 +60,7 @@ class TestGate:
         assert left == ["left"]
         thread.join()
 
-    def test_no_thread_enters_before_it_is_open_again(self) -> None:
+    def test_no_thread_enters_a_closed_gate(self) -> None:
         gate, order = ForkGate(lambda: None), []
 
         def call() -> None:
@@ -87,7 +87,7 @@ class TestGate:
             gate.close()
             gate.open()
 
-    def test_a_child_finds_it_open_and_empty(self) -> None:
+    def test_a_child_finds_the_gate_open_and_empty(self) -> None:
         interrupted: list[bool] = []
         gate = ForkGate(lambda: interrupted.append(True), leaving_seconds=0.01, settling_seconds=0.0)
         gate.__enter__()  # a thread that the child does not have

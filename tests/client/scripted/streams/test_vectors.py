@@ -1,4 +1,4 @@
-"""Canonical values, digests and hashes against the examples that the server's tests read, too."""
+"""Canonical values, digests and hashes, compared with the examples that the server's tests use too."""
 
 import json
 from typing import Any

@@ -1,4 +1,4 @@
-"""The walk along a hash chain against scripted streams: what it believes, and every lie that it must not."""
+"""The walk along a hash chain, against scripted streams: the intact ones pass, and each forgery is an error."""
 
 import hashlib
 from collections.abc import Callable, Mapping
@@ -50,7 +50,7 @@ def versions() -> list[pb.VersionChanges]:
 
 
 def base(versions: list[pb.VersionChanges], content: dict[str, tuple[Any, int]] | None = None) -> Entries:
-    """Make what a config shows that stands on the last version: by key the value and its origin."""
+    """Make the entries of a config at the last version; `content` has the value and the origin by key."""
     shown = {"x": (28, 2)} if content is None else content
     return Entries(version_of(versions[-1].version), {key: entry(key, *shown[key]) for key in sorted(shown)})
 
@@ -71,7 +71,7 @@ def head(versions: list[pb.VersionChanges]) -> pb.ConfigVersion:
     return versions[0].version
 
 
-def test_an_intact_chain(versions: list[pb.VersionChanges]) -> None:
+def test_an_intact_chain_is_verified(versions: list[pb.VersionChanges]) -> None:
     script = Script(head(versions), message(*versions[:2]), message(versions[2], bookmark=3))
     assert verify(base(versions), script=script) == version_of(versions[2].version)
     script.done()
@@ -80,18 +80,18 @@ def test_an_intact_chain(versions: list[pb.VersionChanges]) -> None:
     assert [one.after.version for one in script.opened] == [0]
 
 
-def test_nothing_is_asked_of_a_config_without_versions() -> None:
+def test_a_config_without_versions_needs_no_call() -> None:
     empty = Entries.empty("app")
     assert verify(empty, script=Script()) is empty.header
 
 
-def test_what_was_committed_since_is_not_looked_at(versions: list[pb.VersionChanges]) -> None:
+def test_versions_after_the_config_s_own_are_ignored(versions: list[pb.VersionChanges]) -> None:
     later = pb.VersionChanges(version=header(4), changes=[change("x", 1)])
     assert verify(base(versions), head(versions), message(*versions, later, bookmark=4)).number == 3
 
 
-def test_a_version_in_parts_and_cut_in_between(versions: list[pb.VersionChanges]) -> None:
-    """P4: a part of a version that comes again whole is not counted twice."""
+def test_a_version_that_was_cut_between_its_parts(versions: list[pb.VersionChanges]) -> None:
+    """P4: a part of a version that is sent again is not counted twice."""
     first = versions[0]
     parts = [
         pb.VersionChanges(version=first.version, changes=first.changes[:1], more=True),
@@ -103,7 +103,7 @@ def test_a_version_in_parts_and_cut_in_between(versions: list[pb.VersionChanges]
     assert [one.after.version for one in script.opened] == [0, 0]
 
 
-def test_it_resumes_after_the_last_version_that_was_whole(versions: list[pb.VersionChanges]) -> None:
+def test_it_resumes_after_the_last_whole_version(versions: list[pb.VersionChanges]) -> None:
     script = Script(head(versions), message(versions[0]), CUT, CUT, message(*versions[1:]))
     assert verify(base(versions), script=script).number == 3
     assert [one.after.version for one in script.opened] == [0, 1, 1]
@@ -112,7 +112,7 @@ def test_it_resumes_after_the_last_version_that_was_whole(versions: list[pb.Vers
 
 @pytest.mark.parametrize("at", [1, 2])
 def test_a_fork_of_an_empty_map(at: int) -> None:
-    """Its version 1 changed nothing, so no stream tells of it."""
+    """Its version 1 has no changes, so no stream contains it."""
     first = header(1, source_config="other")
     first.hash = version_hash(first, NO_PARENT, [])
     if at == 1:
@@ -125,8 +125,8 @@ def test_a_fork_of_an_empty_map(at: int) -> None:
     assert verify(stands, first, message(part)).number == 2
 
 
-def test_a_past_that_is_too_short_is_another_error(versions: list[pb.VersionChanges]) -> None:
-    """P10: as everywhere."""
+def test_a_chain_that_is_too_short_is_a_cursor_error(versions: list[pb.VersionChanges]) -> None:
+    """P10: the server's head is behind the client, as after a restored backup."""
     ahead = lamina.CursorError("ahead", reason="CURSOR_AHEAD", head=1)
     with pytest.raises(lamina.CursorError) as caught:
         verify(base(versions), ahead)
@@ -140,12 +140,12 @@ def edited(number: int, edit: Callable[[pb.VersionChanges], object]) -> Callable
     return act
 
 
-def rewritten(versions: list[pb.VersionChanges]) -> None:
-    """Make another past of the same length, with every hash right."""
+def rewrite(versions: list[pb.VersionChanges]) -> None:
+    """Make another chain of the same length, with correct hashes."""
     versions[:] = chain({"x": 26, "y": 450}, *COMMITS[1:])
 
 
-LIES: dict[str, tuple[int, str, Callable[[list[pb.VersionChanges]], object]]] = {
+FORGERIES: dict[str, tuple[int, str, Callable[[list[pb.VersionChanges]], object]]] = {
     "a value": (1, "its hash", edited(1, lambda one: one.changes[0].value.CopyFrom(pb.Value(int64=26)))),
     "a value's kind": (2, "its hash", edited(2, lambda one: one.changes[0].value.CopyFrom(pb.Value(double=28)))),
     "a key": (2, "its hash", edited(2, lambda one: setattr(one.changes[0], "key", "z"))),
@@ -165,17 +165,17 @@ LIES: dict[str, tuple[int, str, Callable[[list[pb.VersionChanges]], object]]] = 
     "the first left out": (1, "was left out", lambda versions: versions.pop(0)),
     "a version twice": (2, "was left out", lambda versions: versions.insert(1, versions[0])),
     "another config's version": (2, "was left out", edited(2, lambda one: setattr(one.version, "config", "other"))),
-    "another past": (3, "is another one than this config stands on", rewritten),
+    "another past": (3, "is another one than this config stands on", rewrite),
 }
 
 
-@pytest.mark.parametrize("name", LIES)
-def test_a_lie_is_an_error_that_names_config_and_version(versions: list[pb.VersionChanges], name: str) -> None:
-    """P5: never a wrong value; the first version that is not as it was is named."""
-    number, what, lie = LIES[name]
+@pytest.mark.parametrize("name", FORGERIES)
+def test_a_forgery_is_an_error_that_names_config_and_version(versions: list[pb.VersionChanges], name: str) -> None:
+    """P5: the error names the first version that was changed."""
+    number, what, forge = FORGERIES[name]
     stands = base(versions)
     begin = pb.ConfigVersion.FromString(head(versions).SerializeToString())
-    lie(versions)
+    forge(versions)
     if name == "a deletion become a value":
         versions[2].changes[0].value.CopyFrom(pb.Value(int64=450))
     with pytest.raises(lamina.DataLossError, match=f"version {number} of app .*{what}") as caught:
@@ -183,7 +183,7 @@ def test_a_lie_is_an_error_that_names_config_and_version(versions: list[pb.Versi
     assert caught.value.reason == "HASH_MISMATCH"
 
 
-def test_a_key_count_that_the_hash_confirms_is_counted() -> None:
+def test_a_wrong_key_count_with_a_right_hash_is_an_error() -> None:
     versions = chain(*COMMITS)
     second = versions[1].version
     second.key_count = 7
@@ -192,19 +192,19 @@ def test_a_key_count_that_the_hash_confirms_is_counted() -> None:
         verify(base(versions), head(versions), message(*versions))
 
 
-def test_a_bookmark_beyond_what_was_sent(versions: list[pb.VersionChanges]) -> None:
+def test_a_bookmark_after_a_missing_version_is_an_error(versions: list[pb.VersionChanges]) -> None:
     with pytest.raises(lamina.DataLossError, match="version 2 of app was left out"):
         verify(base(versions), head(versions), message(versions[0], bookmark=3))
 
 
-def test_a_first_version_that_only_says_that_it_is_empty(versions: list[pb.VersionChanges]) -> None:
+def test_a_first_version_that_claims_to_be_empty_is_an_error(versions: list[pb.VersionChanges]) -> None:
     begin = pb.ConfigVersion.FromString(head(versions).SerializeToString())
     begin.change_count = 0
     with pytest.raises(lamina.DataLossError, match="version 1 of app does not match its hash"):
         verify(base(versions), begin)
 
 
-SHOWN: dict[str, dict[str, tuple[Any, int]]] = {
+WRONG_MAPS: dict[str, dict[str, tuple[Any, int]]] = {
     "another value": {"x": (27, 2)},
     "another kind": {"x": (28.0, 2)},
     "another origin": {"x": (28, 1)},
@@ -213,15 +213,15 @@ SHOWN: dict[str, dict[str, tuple[Any, int]]] = {
 }
 
 
-@pytest.mark.parametrize("name", SHOWN)
-def test_the_map_that_the_config_shows_is_the_chain_s(versions: list[pb.VersionChanges], name: str) -> None:
-    """P5: the chain may be intact and the map that was read beside it not."""
+@pytest.mark.parametrize("name", WRONG_MAPS)
+def test_a_map_that_differs_from_the_chain_is_an_error(versions: list[pb.VersionChanges], name: str) -> None:
+    """P5: the chain may be intact while the map that was read is wrong."""
     with pytest.raises(lamina.DataLossError, match=r"version 3 of app does not have '[xy]' as this config shows it"):
-        verify(base(versions, SHOWN[name]), head(versions), message(*versions))
+        verify(base(versions, WRONG_MAPS[name]), head(versions), message(*versions))
 
 
-def test_fields_cannot_be_moved_into_each_other() -> None:
-    """Each field is preceded by its length."""
+def test_each_field_is_hashed_with_its_length() -> None:
+    """So no content can be moved from one field into the next."""
     field = lambda content: len(content).to_bytes(8, "big") + content  # noqa: E731
     number = (3).to_bytes(8, "big")
     expected = hashlib.sha256(

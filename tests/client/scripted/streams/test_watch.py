@@ -1,4 +1,4 @@
-"""A watch against scripted streams: what it takes, where it stands, how it resumes."""
+"""A watch against scripted streams: its changes, its cursor, and how it resumes."""
 
 import random
 from collections.abc import Callable, Iterator
@@ -34,7 +34,7 @@ def cursor(number: int) -> str:
     return f"{number}.{header(number).hash.hex()}"
 
 
-def following(*keys: str, at: int = 3, after: Any = None, prefixes: tuple[str, ...] = ()) -> WatchQueue:
+def watch_queue(*keys: str, at: int = 3, after: Any = None, prefixes: tuple[str, ...] = ()) -> WatchQueue:
     return WatchQueue(session(), version_of(header(at)), keys, prefixes, after)
 
 
@@ -43,15 +43,15 @@ def take(script: Script, watch: WatchQueue, number: int) -> list[tuple[int, str]
     return [(one.version, one.key) for one in taken]
 
 
-def test_it_asks_for_what_it_was_told_after_where_it_stands() -> None:
-    watch, script = following("x", prefixes=("db/",)), Script(message(changes(4, "x")))
+def test_it_asks_for_its_keys_after_its_version() -> None:
+    watch, script = watch_queue("x", prefixes=("db/",)), Script(message(changes(4, "x")))
     script.run(watch.next_change())
     after = pb.Cursor(version=3, hash=header(3).hash)
     assert script.opened == [pb.WatchKeyHistoryRequest(config="app", keys=["x"], prefixes=["db/"], after=after)]
 
 
-def test_a_change_knows_its_version() -> None:
-    watch = following()
+def test_a_change_has_its_version_author_and_message() -> None:
+    watch = watch_queue()
     script = Script(message(pb.VersionChanges(version=header(4), changes=[change("a", [1]), deletion("b")])))
     set_, deleted = (script.run(watch.next_change()) for _ in range(2))
     at = version_of(header(4)).time
@@ -62,7 +62,7 @@ def test_a_change_knows_its_version() -> None:
 
 
 def test_the_cursor_moves_with_a_version_s_last_change() -> None:
-    watch, script = following(), Script(message(changes(4, "a", "b"), changes(5, "c")))
+    watch, script = watch_queue(), Script(message(changes(4, "a", "b"), changes(5, "c")))
     assert watch.cursor == cursor(3)
     moved = []
     for _ in range(3):
@@ -71,8 +71,8 @@ def test_the_cursor_moves_with_a_version_s_last_change() -> None:
     assert moved == [cursor(3), cursor(4), cursor(5)]
 
 
-def test_whole_versions() -> None:
-    watch, script = following(), Script(message(changes(4, "a", "b"), changes(6, "c")))
+def test_it_gives_whole_versions() -> None:
+    watch, script = watch_queue(), Script(message(changes(4, "a", "b"), changes(6, "c")))
     version = script.run(watch.next_version())
     assert (version.version, [one.key for one in version.changes], version.author) == (4, ["a", "b"], "ann")
     assert version.hash == header(4).hash.hex()
@@ -80,23 +80,23 @@ def test_whole_versions() -> None:
     assert script.run(watch.next_version()).version == 6
 
 
-def test_a_version_taken_in_part_is_given_whole() -> None:
-    watch, script = following(), Script(message(changes(4, "a", "b"), changes(5, "c")))
+def test_a_version_of_which_a_change_was_taken_is_given_whole() -> None:
+    watch, script = watch_queue(), Script(message(changes(4, "a", "b"), changes(5, "c")))
     assert take(script, watch, 1) == [(4, "a")]
     assert len(script.run(watch.next_version()).changes) == 2
     assert take(script, watch, 1) == [(5, "c")]
 
 
 def test_a_split_version_is_joined() -> None:
-    watch = following()
+    watch = watch_queue()
     script = Script(message(changes(4, "a", more=True)), message(changes(4, "b", more=True)), message(changes(4, "c")))
     version = script.run(watch.next_version())
     assert [one.key for one in version.changes] == ["a", "b", "c"]
 
 
-def test_the_worked_example() -> None:
+def test_a_cut_within_a_split_version() -> None:
     """Cut within a split version: the next stream sends it again from its first part."""
-    watch = following()
+    watch = watch_queue()
     script = Script(
         message(changes(4, "a", "b"), changes(5, "a"), changes(6, "a", more=True)),
         BROKEN,
@@ -108,8 +108,8 @@ def test_the_worked_example() -> None:
     assert script.opened[1].after.hash == header(5).hash
 
 
-def test_what_comes_twice_is_taken_once() -> None:
-    watch = following()
+def test_a_change_that_is_sent_twice_is_given_once() -> None:
+    watch = watch_queue()
     script = Script(
         message(changes(3, "old"), changes(4, "a")),
         BROKEN,
@@ -119,8 +119,8 @@ def test_what_comes_twice_is_taken_once() -> None:
     assert take(script, watch, 2) == [(4, "a"), (5, "b")]
 
 
-def test_a_bookmark_moves_the_cursor_once_all_before_it_is_taken() -> None:
-    watch = following("x")
+def test_a_bookmark_moves_the_cursor_after_the_changes_before_it() -> None:
+    watch = watch_queue("x")
     script = Script(message(changes(4, "x"), bookmark=6), message(bookmark=8), message(changes(9, "x")))
     script.run(watch.next_change())
     assert watch.cursor == cursor(6)
@@ -131,8 +131,8 @@ def test_a_bookmark_moves_the_cursor_once_all_before_it_is_taken() -> None:
     assert script.opened[-1].after.version == 12
 
 
-def test_an_older_bookmark_moves_nothing_back() -> None:
-    watch, script = following(), Script(message(changes(4, "x"), bookmark=2), message(changes(5, "x")))
+def test_an_older_bookmark_does_not_move_the_cursor_back() -> None:
+    watch, script = watch_queue(), Script(message(changes(4, "x"), bookmark=2), message(changes(5, "x")))
     take(script, watch, 1)
     assert watch.cursor == cursor(4)
 
@@ -149,17 +149,17 @@ def test_an_older_bookmark_moves_nothing_back() -> None:
         ("2", pb.Cursor(version=2), "2"),
     ],
 )
-def test_after(after: Any, asked: pb.Cursor, shown: str) -> None:
-    watch, script = following(after=after), Script(message(changes(4, "x")))
+def test_it_begins_after_a_version_or_a_cursor(after: Any, asked: pb.Cursor, shown: str) -> None:
+    watch, script = watch_queue(after=after), Script(message(changes(4, "x")))
     assert watch.cursor == shown
     script.run(watch.next_change())
     assert script.opened[0].after == asked
     assert script.opened[0].HasField("after")
 
 
-def test_after_a_time() -> None:
-    """The version is found when the watch begins, and however long that takes."""
-    watch = following(after=datetime(2026, 1, 1, tzinfo=UTC))
+def test_it_begins_after_a_time() -> None:
+    """The version is looked up when the watch begins, and the watch waits for it."""
+    watch = watch_queue(after=datetime(2026, 1, 1, tzinfo=UTC))
     assert watch.cursor == ""
     script = Script(*[BROKEN] * 60, header(2), message(changes(3, "x")))
     ours = watch._session
@@ -173,40 +173,40 @@ def test_after_a_time() -> None:
 @pytest.mark.parametrize(
     "after", ["", "x", "-1", "1.", "1.ab", "1." + "g" * 64, "٣", "99999999999999999999", -1, 2**63]
 )
-def test_what_is_no_cursor(after: Any) -> None:
+def test_a_bad_cursor_is_refused(after: Any) -> None:
     with pytest.raises(lamina.InvalidError):
-        following(after=after)
+        watch_queue(after=after)
 
 
-def test_a_naive_time_is_refused_at_once() -> None:
+def test_a_time_without_a_zone_is_refused() -> None:
     with pytest.raises(lamina.InvalidError, match="zone"):
-        following(after=datetime(2026, 1, 1))  # noqa: DTZ001 - the point
+        watch_queue(after=datetime(2026, 1, 1))  # noqa: DTZ001 - the point
 
 
 @pytest.mark.parametrize("after", [1.5, [3], object()])
-def test_what_is_no_point_at_all(after: Any) -> None:
+def test_after_of_another_type_is_a_type_error(after: Any) -> None:
     with pytest.raises(TypeError):
-        following(after=after)
+        watch_queue(after=after)
 
 
-def test_cursors_read_what_they_wrote() -> None:
+def test_a_cursor_is_formatted_and_parsed_without_loss() -> None:
     for text in ("0", "7", cursor(5)):
         assert format_cursor(parse_cursor(text)) == text
 
 
-def test_pauses_are_drawn_from_growing_spans_until_something_comes() -> None:
-    watch = following()
+def test_pauses_grow_until_a_change_arrives() -> None:
+    watch = watch_queue()
     script = Script(
         *[BROKEN] * 10, message(changes(4, "x")), BROKEN, message(bookmark=4), BROKEN, message(changes(5, "x"))
     )
     take(script, watch, 2)
-    # The dice of these tests always fall on the upper end. The bookmark moves nothing on, so it proves nothing.
+    # In these tests, each random pause has its upper limit. The bookmark is not new, so it does not reset the pause.
     assert script.slept == [0.2, 0.4, 0.8, 1.6, 3.2, 6.4, *[REOPEN_CEILING_SECONDS] * 4, 0.2, 0.4]
     assert len(script.opened) == 13
 
 
-def test_no_pause_before_each_server_was_tried() -> None:
-    """P14: since the watch moved on for the last time; then the pauses grow as with one server."""
+def test_pauses_begin_after_each_server_was_tried() -> None:
+    """P14: counted from the last change; then the pauses grow as with one server."""
     watch = WatchQueue(session(servers=3), version_of(header(3)), (), (), None)
     script = Script(*[BROKEN] * 5, message(changes(4, "x")), *[BROKEN] * 2, message(changes(5, "x")))
     take(script, watch, 2)
@@ -215,7 +215,7 @@ def test_no_pause_before_each_server_was_tried() -> None:
 
 
 def test_a_stream_that_lasted_is_opened_again_without_a_long_pause() -> None:
-    """P14: on an idle config, too, where a connection's age ends a stream twice an hour and nothing else ever comes."""
+    """P14: also on an idle config, where a connection's age ends a stream twice an hour and no change arrives."""
     made = session()
     clock = made.clock
     assert isinstance(clock, Clock)
@@ -234,8 +234,8 @@ def test_a_stream_that_lasted_is_opened_again_without_a_long_pause() -> None:
     assert script.slept == [0.2, 0.2, 0.2, 0.4, 0.2]
 
 
-def test_pauses_never_overflow() -> None:
-    watch, script = following(), Script(*[BROKEN] * 3000, message(changes(4, "x")))
+def test_pauses_stay_below_the_ceiling() -> None:
+    watch, script = watch_queue(), Script(*[BROKEN] * 3000, message(changes(4, "x")))
     take(script, watch, 1)
     assert max(script.slept) == REOPEN_CEILING_SECONDS
 
@@ -250,8 +250,8 @@ def test_pauses_never_overflow() -> None:
         lamina.LimitError("many", reason="TOO_MANY"),
     ],
 )
-def test_a_definite_error_ends_it(error: lamina.LaminaError) -> None:
-    watch, script = following(), Script(error)
+def test_a_definite_error_ends_the_watch(error: lamina.LaminaError) -> None:
+    watch, script = watch_queue(), Script(error)
     with pytest.raises(type(error)) as caught:
         take(script, watch, 1)
     assert script.slept == []
@@ -259,10 +259,10 @@ def test_a_definite_error_ends_it(error: lamina.LaminaError) -> None:
         assert (caught.value.cursor, caught.value.head) == (cursor(3), 2)
 
 
-def test_who_was_let_in_before_waits_for_a_place() -> None:
-    """After a restart thousands come back at once: what a server has no room for just now is not over for good."""
+def test_a_watch_that_was_open_before_waits_for_a_place() -> None:
+    """After a restart thousands come back at once. A server that is full now may have room later."""
     full = lamina.LimitError("many", reason="TOO_MANY")
-    watch, script = following(), Script(message(bookmark=3), BROKEN, full, full, message(changes(4, "x")))
+    watch, script = watch_queue(), Script(message(bookmark=3), BROKEN, full, full, message(changes(4, "x")))
     take(script, watch, 1)
     assert script.slept == [0.2, 0.4, 0.8]
     with pytest.raises(lamina.LimitError):
@@ -272,23 +272,23 @@ def test_who_was_let_in_before_waits_for_a_place() -> None:
 AHEAD = lamina.CursorError("version 4 is ahead of its head, version 0", reason="CURSOR_AHEAD", head=0)
 
 
-def test_one_server_that_has_lost_what_another_told_is_not_believed() -> None:
-    """P9: the address may lead to a wrong server for a moment. The watch asks again, and goes on without a gap."""
+def test_one_server_that_is_behind_does_not_end_the_watch() -> None:
+    """P9: the address may lead to a wrong server for a moment. The watch asks again and goes on without a gap."""
     answers = [message(changes(4, "x")), BROKEN, AHEAD, message(changes(5, "x"))]
-    watch, script = following(), Script(*answers)
+    watch, script = watch_queue(), Script(*answers)
     assert take(script, watch, 2) == [(4, "x"), (5, "x")]
     assert [request.after.version for request in script.opened] == [3, 4, 4]
 
 
-def test_what_a_read_has_seen_is_asked_for_again() -> None:
-    """P9: the first stream was lost before it told anything, and the next one led to a wrong server."""
-    watch, script = following(), Script(BROKEN, AHEAD, message(changes(4, "x")))
+def test_a_version_that_a_read_has_seen_is_asked_for_again() -> None:
+    """P9: the first stream was lost before its first message, and the next one reached a wrong server."""
+    watch, script = watch_queue(), Script(BROKEN, AHEAD, message(changes(4, "x")))
     watch._session.horizon.saw(version_of(header(3)))
     assert take(script, watch, 1) == [(4, "x")]
 
 
 @pytest.mark.parametrize(("servers", "tries"), [(1, AHEAD_TRIES), (7, 8)])
-def test_what_all_servers_have_lost_ends_it(servers: int, tries: int) -> None:
+def test_a_version_that_no_server_has_ends_the_watch(servers: int, tries: int) -> None:
     """P10, P13: after a restored backup the error is explicit, and comes within seconds."""
     watch = WatchQueue(session(servers=servers), version_of(header(3)), (), (), None)
     script = Script(message(changes(4, "x")), BROKEN, *[AHEAD] * tries)
@@ -300,25 +300,25 @@ def test_what_all_servers_have_lost_ends_it(servers: int, tries: int) -> None:
     assert sum(script.slept) < 2
 
 
-def test_another_hash_ends_it_at_once() -> None:
-    """P10: no server that has merely lost something has another version under the number."""
+def test_another_hash_ends_the_watch_at_once() -> None:
+    """P10: a server that is only behind has no other version under that number."""
     forked = lamina.CursorError("another hash", reason="CURSOR_FORKED", head=4)
-    watch, script = following(), Script(message(changes(4, "x")), BROKEN, forked)
+    watch, script = watch_queue(), Script(message(changes(4, "x")), BROKEN, forked)
     take(script, watch, 1)
     with pytest.raises(lamina.CursorError):
         take(script, watch, 1)
 
 
-def test_another_past_under_a_known_number_is_an_error() -> None:
-    """What was seen as version 4 is another one after a backup was restored."""
-    watch, script = following(), Script(message(changes(4, "x")))
+def test_a_change_with_another_hash_than_a_read_saw_is_an_error() -> None:
+    """As after a restored backup: version 4 is another version than before."""
+    watch, script = watch_queue(), Script(message(changes(4, "x")))
     watch._session.horizon.saw(version_of(pb.ConfigVersion(config="app", version=4, hash=b"other")))
     with pytest.raises(lamina.CursorError, match="backup"):
         take(script, watch, 1)
 
 
 def streams(rng: random.Random, truth: dict[int, list[str]], begin: int) -> Iterator[Any]:
-    """Serve all of `truth` after what is asked, cut at random, split at random, with bookmarks at random."""
+    """Serve all of `truth` after a version, with random cuts, splits and bookmarks."""
     position = begin
     while position < max(truth, default=0):
         parts = []
@@ -347,22 +347,22 @@ def streams(rng: random.Random, truth: dict[int, list[str]], begin: int) -> Iter
     st.dictionaries(st.integers(1, 12), st.lists(st.sampled_from("abc"), min_size=1, max_size=3, unique=True)),
     st.randoms(),
 )
-def test_nothing_is_missed_or_doubled_however_streams_break(truth: dict[int, list[str]], rng: random.Random) -> None:
-    """P9: ordered, unique, reliable, atomic, whatever was cut."""
-    watch = following(at=0, after=0)
+def test_broken_streams_neither_miss_nor_double_a_change(truth: dict[int, list[str]], rng: random.Random) -> None:
+    """P9: ordered, unique, reliable, atomic."""
+    watch = watch_queue(at=0, after=0)
     script = Script(*streams(rng, truth, 0))
     expected = [(number, key) for number in sorted(truth) for key in truth[number]]
     taken = []
     for _ in expected:
         one = script.run(watch.next_change())
         taken.append((one.version, one.key))
-        # The cursor never runs ahead of what was taken whole.
+        # The cursor never passes the last version that was taken whole.
         whole = [number for number in sorted(truth) if all((number, key) in taken for key in truth[number])]
         assert int(watch.cursor.split(".")[0]) == max(whole, default=0)
     assert taken == expected
 
 
-def test_the_streams_of_this_test_do_break() -> None:
+def test_the_random_streams_do_break() -> None:
     truth = {number: ["a", "b"] for number in range(1, 13)}
     made = list(islice(streams(random.Random(1), truth, 0), 100))
     assert any(one is BROKEN for one in made)

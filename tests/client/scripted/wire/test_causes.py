@@ -1,4 +1,4 @@
-"""What gRPC, or a proxy on the way, says of a server that does not answer, in a person's words."""
+"""The words of gRPC, or of a proxy, about a server that does not answer, as text for people."""
 
 import pytest
 
@@ -32,14 +32,14 @@ HERE, SECURE = Peer("here:1"), Peer("here:1", is_tls=True)
         (HERE, "the moon is in the way", "the moon is in the way"),
     ],
 )
-def test_what_cannot_be_connected_to(peer: Peer, text: str, said: str) -> None:
+def test_the_error_says_why_it_cannot_connect(peer: Peer, text: str, said: str) -> None:
     error = error_of("UNAVAILABLE", FAILED + text, (), peer)
     assert type(error) is lamina.UnavailableError
     with pytest.raises(lamina.UnavailableError, match=rf"no server answers at here:1 \(.*{said}"):
         raise error
 
 
-def test_a_lost_connection_says_nothing_of_tls() -> None:
+def test_a_lost_connection_does_not_mention_tls() -> None:
     assert (
         str(error_of("UNAVAILABLE", "Socket closed", (), HERE))
         == "no server answers at here:1 (the connection was lost)"
@@ -48,7 +48,7 @@ def test_a_lost_connection_says_nothing_of_tls() -> None:
     assert "(its name cannot be resolved)" in str(error_of("UNAVAILABLE", unresolved, (), HERE))
 
 
-def test_silence() -> None:
+def test_silence_is_a_deadline_error() -> None:
     error = error_of("DEADLINE_EXCEEDED", "Deadline Exceeded", (), HERE)
     assert type(error) is lamina.DeadlineError
     assert str(error) == "no answer in time from here:1"
@@ -68,14 +68,14 @@ def test_silence() -> None:
         ("UNKNOWN", 431, lamina.LimitError, "headers of this size (HTTP 431)"),
     ],
 )
-def test_what_a_proxy_refuses_is_definite(code: str, status: int, kind: type[lamina.LaminaError], said: str) -> None:
+def test_a_proxy_s_refusal_is_definite(code: str, status: int, kind: type[lamina.LaminaError], said: str) -> None:
     error = error_of(code, f"Received http2 header with status: {status}", (), HERE)
     assert (type(error), error.reason) == (kind, PROXY)
     assert said in str(error)
 
 
 @pytest.mark.parametrize("status", [408, 429, 500, 502, 503, 504])
-def test_what_a_proxy_could_not_do_leaves_it_open(status: int) -> None:
+def test_a_proxy_s_failure_is_temporary(status: int) -> None:
     error = error_of("UNAVAILABLE", f"Received http2 header with status: {status}", (), HERE)
     assert (type(error), error.reason) == (lamina.UnavailableError, None)
     assert str(error) == f"a proxy before here:1 could not get an answer (HTTP {status})"

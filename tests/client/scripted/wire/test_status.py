@@ -50,19 +50,19 @@ def test_every_reason_of_the_wire_has_an_error() -> None:
 
 
 @pytest.mark.parametrize(("code", "reason"), list(reasons()))
-def test_a_reason_decides(code: str, reason: str) -> None:
+def test_the_reason_decides_the_error(code: str, reason: str) -> None:
     error = error_of(code, "what happened", details(info(reason)))
     assert isinstance(error, errors.REASONS[reason])
     assert error.reason == reason
     assert str(error) == "what happened"
-    # Without its details the code says the same, but where only details can tell.
+    # Without details, the code leads to the same error, except for these three reasons.
     if reason not in {"CONFLICT", "CURSOR_FORKED", "NOT_IMPLEMENTED"}:
         bare = error_of(code, "x", [])
         assert type(bare) is errors.REASONS[reason]
         assert bare.reason is None
 
 
-def test_the_tree() -> None:
+def test_errors_are_also_standard_exceptions() -> None:
     assert issubclass(lamina.InvalidError, ValueError)
     assert issubclass(lamina.NotFoundError, LookupError)
     assert issubclass(lamina.UnavailableError, ConnectionError)
@@ -73,7 +73,7 @@ def test_the_tree() -> None:
         assert issubclass(kind, lamina.LaminaError)
 
 
-def test_the_docstring_draws_the_tree_as_it_is() -> None:
+def test_the_docstring_shows_the_tree_as_it_is() -> None:
     drawn = re.findall(
         r"(\w+Error)(?: \((\w+)\))?", errors.__doc__.split("Everything but")[0] if errors.__doc__ else ""
     )
@@ -101,7 +101,7 @@ def test_limits_and_cursors_carry_their_numbers() -> None:
     assert (error.limit, error.actual) == (None, None)
 
 
-def test_what_grpc_does_not_take_tells_its_size() -> None:
+def test_the_size_that_grpc_refuses_is_in_the_error() -> None:
     text = "CLIENT: Received message larger than max (6291480 vs. 5242880)"
     error = error_of("RESOURCE_EXHAUSTED", text, ())
     assert isinstance(error, lamina.LimitError)
@@ -122,14 +122,14 @@ def test_a_conflict_carries_both_sides() -> None:
     assert error.conflicts == {"x": lamina.Conflict("x", 1, lamina.MISSING, [2], 6, "bob")}
 
 
-def test_a_reason_of_the_future_falls_back_to_its_code() -> None:
+def test_an_unknown_reason_falls_back_to_the_code() -> None:
     error = error_of("NOT_FOUND", "gone", details(info("BRANCH_NOT_FOUND")))
     assert type(error) is lamina.NotFoundError
     assert error.reason == "BRANCH_NOT_FOUND"
     assert type(error_of("SOMETHING_NEW", "x", details(info("NEW")))) is lamina.LaminaError
 
 
-def test_what_others_say_on_the_way_has_no_reason() -> None:
+def test_an_error_that_is_not_from_the_server_has_no_reason() -> None:
     error = error_of("UNAVAILABLE", "connection refused", details(info("PROXY_SAD", domain="proxy.example")))
     assert type(error) is lamina.UnavailableError
     assert error.reason is None
@@ -150,7 +150,7 @@ def test_what_others_say_on_the_way_has_no_reason() -> None:
         lamina.ConflictError("c", conflicts={"x": lamina.Conflict("x", 1, lamina.MISSING, 2, 3, "ann")}, head=4),
     ],
 )
-def test_errors_pickle(error: lamina.LaminaError) -> None:
+def test_errors_can_be_pickled(error: lamina.LaminaError) -> None:
     made = pickle.loads(pickle.dumps(error))
     assert type(made) is type(error)
     assert str(made) == str(error)
