@@ -1,10 +1,13 @@
 """A client with bare stubs for the tests of the server: short ways to write requests, and the parts of refusals."""
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+import string
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import pytest
@@ -26,8 +29,11 @@ DELETED: Any = object()
 MEMORY_ONLY = pytest.mark.parametrize("store", ["memory"], indirect=True)
 """For tests that do not depend on the kind of store."""
 
-_ids = itertools.count(1)
+TRAILERS_LIMIT_BYTES = 3072
+"""What an error may take of the 4 KiB in which nginx receives all headers of an answer."""
 
+_ids = itertools.count(1)
+_UNQUOTED = "".join(sorted(set(string.printable) - set(string.whitespace) | {" "} - {"%"}))
 
 _KINDS = {bool: "bool", int: "int64", float: "double", str: "string", bytes: "bytes"}
 
@@ -72,13 +78,14 @@ class Refusal:
     metadata: Mapping[str, str]
     fields: Sequence[tuple[str, str]] = ()
     conflict: pb.Conflict = field(default_factory=pb.Conflict)
-    size_bytes: int = 0
+    trailers_bytes: int = 0
 
     @classmethod
     def of(cls, error: grpc.aio.AioRpcError) -> "Refusal":
         trailers = dict(error.trailing_metadata() or ())
-        raw = trailers["grpc-status-details-bin"]
-        status = Status.FromString(raw)
+        trailers_bytes = encoded_bytes(error.details() or "", trailers.items())
+        assert trailers_bytes <= TRAILERS_LIMIT_BYTES
+        status = Status.FromString(trailers["grpc-status-details-bin"])
         assert (status.code, status.message) == (error.code().value[0], error.details())
         info, bad_request, conflict = ErrorInfo(), BadRequest(), pb.Conflict()
         for detail in status.details:
@@ -92,8 +99,15 @@ class Refusal:
             metadata=dict(info.metadata),
             fields=[(one.field, one.description) for one in bad_request.field_violations],
             conflict=conflict,
-            size_bytes=len(raw),
+            trailers_bytes=trailers_bytes,
         )
+
+
+def encoded_bytes(text: str, trailers: Iterable[tuple[str, str | bytes]]) -> int:
+    """Return the size of the text and the trailers of an error as HTTP/2 has them before it compresses."""
+    encoded = [(key, b64encode(value) if isinstance(value, bytes) else value) for key, value in trailers]
+    pairs = [("grpc-message", quote(text, safe=_UNQUOTED)), *encoded]
+    return sum(len(key) + len(value) for key, value in pairs)
 
 
 async def refusal(call: Awaitable[Any]) -> Refusal:

@@ -25,7 +25,8 @@ unknown: send it again with the same request id to learn the outcome.
 
 Reasons, by status code:
   INVALID_ARGUMENT     BAD_CONFIG_NAME BAD_KEY BAD_VALUE BAD_REQUEST, with a
-                       google.rpc.BadRequest of at most 16 field violations
+                       google.rpc.BadRequest of at most 16 field violations, and
+                       at least one
   NOT_FOUND            CONFIG_NOT_FOUND VERSION_NOT_FOUND
   ABORTED              CONFLICT, with a Conflict
   ALREADY_EXISTS       CONFIG_EXISTS
@@ -42,6 +43,12 @@ Reasons, by status code:
 TOO_LARGE, TOO_MANY and the CURSOR_ reasons have details in the ErrorInfo's
 metadata: the limit and the actual size ("limit", "actual"), or the head's version
 and hash ("head_version", "head_hash" in hexadecimal).
+
+An error fits through proxies that keep to their defaults: its text, percent-encoded,
+and its google.rpc.Status, in base64, have at most 3 KiB together. The text has at
+most 512 of these bytes; a longer one is cut and ends with "…". The field and the
+description of a violation are cut so at 256 bytes. Violations and conflicts that do
+not fit are left out; a Conflict says so, in `truncated`.
 
 Author. On a server without authentication, the metadata key "lamina-author" names
 the author of a write. Without this key the author is "anonymous". author_verified
@@ -461,8 +468,9 @@ Global___CommitResponse: _TypeAlias = CommitResponse  # noqa: Y015
 
 @_typing.final
 class Conflict(_message.Message):
-    """The reason why a commit was refused. Always under 4 KiB: see truncated and
-    values_omitted.
+    """The reason why a commit was refused. If not all of it fits into an error (see
+    "Errors" above), the values of all conflicts are left out, and then the conflicts that
+    still do not fit. At least one is listed.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -475,7 +483,11 @@ class Conflict(_message.Message):
     conflict_count: _builtins.int
     """The number of keys in conflict, with those that are not listed."""
     truncated: _builtins.bool
-    """Whether conflicts were left out of the list."""
+    """Whether conflicts were left out of the list. To find the others, compare the keys
+    that you have changed and read at the base and at head_version, with GetVersion and
+    keys; with REQUIRE_BASE and for RevertConfig, with DiffVersions from the base to
+    head_version.
+    """
     @_builtins.property
     def conflicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyConflict]:
         """In key order."""
@@ -514,7 +526,9 @@ class KeyConflict(_message.Message):
     """The version that set or deleted `theirs`."""
     their_author: _builtins.str
     values_omitted: _builtins.bool
-    """A value over 256 bytes was left out. Read it with GetVersion and keys."""
+    """Values were left out: those over 256 bytes, or all of them if not all conflicts
+    would fit otherwise. Read them with GetVersion and keys.
+    """
     @_builtins.property
     def base(self) -> Global___Value: ...
     @_builtins.property
