@@ -3,7 +3,7 @@
 import itertools
 import string
 from base64 import b64encode
-from collections.abc import AsyncIterator, Awaitable, Iterable, Mapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
@@ -19,6 +19,7 @@ from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from lamina_server.app import Application
 from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
+from lamina_server.commits.clock import system_now_us
 from lamina_server.domain.errors import Reason
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Store
@@ -187,9 +188,16 @@ class Watching:
 
 
 @asynccontextmanager
-async def running(store: Store, *, cache_limits: CacheLimits = DEFAULT_LIMITS, **settings: Any) -> AsyncIterator[Wire]:
+async def running(
+    store: Store,
+    *,
+    cache_limits: CacheLimits = DEFAULT_LIMITS,
+    now_us: Callable[[], int] = system_now_us,
+    **settings: Any,
+) -> AsyncIterator[Wire]:
     """Run a server over a store, in this process and on this event loop, behind a real socket."""
-    application = Application(Settings(listen="localhost:0", **settings), store, cache_limits=cache_limits)
+    listening = Settings(listen="localhost:0", **settings)
+    application = Application(listening, store, cache_limits=cache_limits, now_us=now_us)
     wire = Wire(await application.start(), application)
     try:
         yield wire

@@ -303,6 +303,7 @@ class ConfigVersion(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     ORIGINS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FUTURE_HEAD_TIME_FIELD_NUMBER: _builtins.int
     config: _builtins.str
     version: _builtins.int
     parent: _builtins.int
@@ -327,7 +328,9 @@ class ConfigVersion(_message.Message):
     """Empty on the last page."""
     @_builtins.property
     def commit_time(self) -> _timestamp_pb2.Timestamp:
-        """Rises strictly from version to version, by at least a microsecond."""
+        """Rises strictly from version to version, by at least a microsecond: the clock of the
+        server that committed it, or a microsecond after the parent's, if that is later.
+        """
 
     @_builtins.property
     def changed_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -341,6 +344,14 @@ class ConfigVersion(_message.Message):
     def origins(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConfigVersion]:
         """With the view BLAME: the header of each version named by an entry of this
         page, once each, in version order.
+        """
+
+    @_builtins.property
+    def future_head_time(self) -> _timestamp_pb2.Timestamp:
+        """The head's commit_time, if that is more than a second later than the server's clock.
+        Set only in the first page of an answer to a request with `time`. Then a time may
+        mean an older version than it should: the clock was ahead once, and all newer
+        versions have later times than that one. A number always means the right version.
         """
 
     def __init__(
@@ -363,10 +374,11 @@ class ConfigVersion(_message.Message):
         entries: _abc.Iterable[Global___Entry] | None = ...,
         origins: _abc.Iterable[Global___ConfigVersion] | None = ...,
         next_page_token: _builtins.str = ...,
+        future_head_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commit_time", b"commit_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commit_time", b"commit_time", "future_head_time", b"future_head_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "author_verified", b"author_verified", "change_count", b"change_count", "changed_keys", b"changed_keys", "commit_time", b"commit_time", "config", b"config", "entries", b"entries", "hash", b"hash", "key_count", b"key_count", "message", b"message", "next_page_token", b"next_page_token", "origins", b"origins", "parent", b"parent", "source_config", b"source_config", "source_hash", b"source_hash", "source_version", b"source_version", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "author_verified", b"author_verified", "change_count", b"change_count", "changed_keys", b"changed_keys", "commit_time", b"commit_time", "config", b"config", "entries", b"entries", "future_head_time", b"future_head_time", "hash", b"hash", "key_count", b"key_count", "message", b"message", "next_page_token", b"next_page_token", "origins", b"origins", "parent", b"parent", "source_config", b"source_config", "source_hash", b"source_hash", "source_version", b"source_version", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
