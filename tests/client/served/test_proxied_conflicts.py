@@ -11,6 +11,7 @@ import pytest
 import lamina
 from tests.cli.running import InProcess
 from tests.client.sdk import Sdk, of
+from tests.faults.proxy import Mode, Proxy
 from tests.support.proxies import PROXIES
 from tests.support.server import ServerProcess
 
@@ -67,6 +68,26 @@ async def test_a_conflict_is_told_at_once_and_whole(
     expected = [(key, 1, after(key, keys), 3, 2, AUTHOR) for key in sorted(keys)]
     found = [(c.key, c.base, c.theirs, c.yours, c.version, c.author) for c in caught.value.conflicts.values()]
     assert found == expected
+
+
+async def test_the_server_may_be_far_away(sdk: Sdk, server: ServerProcess, config_name: str) -> None:
+    """Few calls find out who deleted hundreds of keys. Else the verb's time would end before the conflict is told."""
+    keys = KEYS["300-short"]
+    with Proxy(server.target) as way:
+        cfg = await of(sdk.connect(way.target, timeout=TIMEOUT).config(config_name, create=True))
+        cfg |= dict.fromkeys(keys, 1)
+        await of(cfg.commit())
+        others = await of(sdk.connect(server.target, author="bob").config(config_name))
+        others.clear()
+        await of(others.commit())
+        cfg |= dict.fromkeys(keys, 3)
+        way.switch(Mode(latency_seconds=0.05))
+        began = time.monotonic()
+        with pytest.raises(lamina.ConflictError) as caught:
+            await of(cfg.commit())
+        assert time.monotonic() - began < TIMEOUT / 4
+    assert list(caught.value.conflicts) == keys
+    assert {(each.version, each.author) for each in caught.value.conflicts.values()} == {(2, "bob")}
 
 
 def test_the_command_line_shows_all_of_it(proxy: str, config_name: str) -> None:
