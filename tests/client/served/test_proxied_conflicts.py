@@ -1,4 +1,4 @@
-"""Conflicts through real proxies that keep to their defaults: they arrive at once, and whole."""
+"""Conflicts, and what a client sends, through real proxies that keep to their defaults: all arrives, whole."""
 
 import time
 from collections.abc import Iterator
@@ -68,6 +68,12 @@ async def test_a_conflict_is_told_at_once_and_whole(
     expected = [(key, 1, after(key, keys), 3, 2, AUTHOR) for key in sorted(keys)]
     found = [(c.key, c.base, c.theirs, c.yours, c.version, c.author) for c in caught.value.conflicts.values()]
     assert found == expected
+
+
+async def test_a_long_token_and_a_long_author_pass(sdk: Sdk, proxy: str, config_name: str) -> None:
+    cfg = await of(sdk.connect(proxy, token="t" * 6 * 1024, author=AUTHOR).config(config_name, create=True))
+    cfg["x"] = 1
+    assert (await of(cfg.commit(MESSAGE))).author == AUTHOR
 
 
 async def test_the_server_may_be_far_away(sdk: Sdk, server: ServerProcess, config_name: str) -> None:
