@@ -37,7 +37,8 @@ class Version:
     """The header of one version of a config. Accepted wherever a version's number is.
 
     Version 0, and the answer to `commit(dry_run=True)`, have the number 0, an empty `hash` and the epoch as their
-    `time`. Times here and in the other records are in UTC, by the clock of the server that committed the version.
+    `time`. Times here and in the other records are in UTC, by the clock of the server that committed the version. Those
+    of one config always rise.
     """
 
     number: int

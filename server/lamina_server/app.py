@@ -15,8 +15,8 @@ from grpc_reflection.v1alpha import reflection
 
 from lamina_server.cache.heads import Heads
 from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
+from lamina_server.commits.clock import system_now_us
 from lamina_server.commits.committer import Committer
-from lamina_server.commits.writer import system_now_us
 from lamina_server.domain.planning import MapLimits
 from lamina_server.feed.backfill import Backfill
 from lamina_server.feed.feed import Feed
@@ -125,7 +125,13 @@ class Application:
             chance=random.random,
         )
         service = Service(
-            self._committer, heads, self._readers, draining=self._draining, settings=settings, watches=watches
+            self._committer,
+            heads,
+            self._readers,
+            draining=self._draining,
+            settings=settings,
+            watches=watches,
+            now_us=now_us,
         )
         self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(interceptors=interceptors, options=transport.options(settings))
@@ -141,6 +147,7 @@ class Application:
         """
         listen = transport.parse(self._settings.listen)
         self.target = transport.bind(self._server, listen, transport.credentials(self._settings, listen))
+        await self._readers.run(self._committer.check_clock)
         await self._server.start()
         self._news.start()
         await self._health.set(SERVICE.full_name, health_pb2.HealthCheckResponse.SERVING)

@@ -83,7 +83,7 @@ def test_each_error_is_printed_without_a_traceback(
 
 
 def test_only_some_of_many_conflicts_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
-    conflicts = {f"k{n:02}": lamina.Conflict(f"k{n:02}", 1, lamina.MISSING, 3, 7, "") for n in range(12)}
+    conflicts = {f"k{n:02}": lamina.Conflict(f"k{n:02}", 1, lamina.MISSING, 3, 7, "") for n in range(1002)}
     with pytest.raises(click.exceptions.Exit), errors.boundary(click.Context(app)):
         raise lamina.ConflictError("moved on", conflicts=conflicts)
     lines = capsys.readouterr().err.splitlines()

@@ -65,6 +65,7 @@ def questions(head: int) -> Mapping[str, Callable[[Reading], object]]:
         "versions": lambda reading: reading.versions(CONFIG, [old, head]),
         "log": lambda reading: reading.log(CONFIG, after=0, before=head, limit=20, newest_first=True),
         "version at": lambda reading: reading.version_at(CONFIG, old),
+        "newest commit time": lambda reading: reading.newest_commit_time_us(),
         "changed keys": lambda reading: reading.changed_keys(CONFIG, [old, head]),
         "the changed keys of one version": lambda reading: reading.changed_keys(CONFIG, [head]),
         "head marks": lambda reading: reading.head_marks([CONFIG, "other", "none"]),

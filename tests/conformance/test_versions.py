@@ -15,6 +15,7 @@ class TestHead:
             assert reading.versions(CONFIG, [1, 2]) == {}
             assert reading.log(CONFIG, after=0, before=10, limit=10, newest_first=True) == []
             assert reading.version_at(CONFIG, 10**18) == 0
+            assert reading.newest_commit_time_us() == 0
 
     def test_the_head_is_the_newest_version_as_it_was_planned(self, store: Store) -> None:
         first = commit(store, {"x": 27, "y": 450}, message="begin", author=Author("ada", verified=True), now_us=10)
@@ -100,6 +101,12 @@ class TestVersionAt:
         with store.read() as reading:
             found = {time_us: reading.version_at(CONFIG, time_us) for time_us in (-1, 9, 10, 11, 35, 49, 50, 2**62)}
         assert found == {-1: 0, 9: 0, 10: 1, 11: 1, 35: 3, 49: 4, 50: 5, 2**62: 5}
+
+    def test_the_version_that_was_written_last_tells_its_time(self, store: Store) -> None:
+        for config, time_us in (("a", 10), ("b", 30), ("a", 20)):
+            commit(store, {"x": time_us}, now_us=time_us, config=config)
+        with store.read() as reading:
+            assert reading.newest_commit_time_us() == 20
 
     def test_every_version_is_found_by_its_own_time(self, store: Store) -> None:
         with store.write() as writing:

@@ -1,10 +1,13 @@
 """A client with bare stubs for the tests of the server: short ways to write requests, and the parts of refusals."""
 
 import itertools
-from collections.abc import AsyncIterator, Awaitable, Mapping, Sequence
+import string
+from base64 import b64encode
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from typing import Any
+from urllib.parse import quote
 
 import grpc
 import pytest
@@ -16,6 +19,7 @@ from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from lamina_server.app import Application
 from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
+from lamina_server.commits.clock import system_now_us
 from lamina_server.domain.errors import Reason
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Store
@@ -26,8 +30,11 @@ DELETED: Any = object()
 MEMORY_ONLY = pytest.mark.parametrize("store", ["memory"], indirect=True)
 """For tests that do not depend on the kind of store."""
 
-_ids = itertools.count(1)
+TRAILERS_LIMIT_BYTES = 3072
+"""What an error may take of the 4 KiB in which nginx receives all headers of an answer."""
 
+_ids = itertools.count(1)
+_UNQUOTED = "".join(sorted(set(string.printable) - set(string.whitespace) | {" "} - {"%"}))
 
 _KINDS = {bool: "bool", int: "int64", float: "double", str: "string", bytes: "bytes"}
 
@@ -72,13 +79,14 @@ class Refusal:
     metadata: Mapping[str, str]
     fields: Sequence[tuple[str, str]] = ()
     conflict: pb.Conflict = field(default_factory=pb.Conflict)
-    size_bytes: int = 0
+    trailers_bytes: int = 0
 
     @classmethod
     def of(cls, error: grpc.aio.AioRpcError) -> "Refusal":
         trailers = dict(error.trailing_metadata() or ())
-        raw = trailers["grpc-status-details-bin"]
-        status = Status.FromString(raw)
+        trailers_bytes = encoded_bytes(error.details() or "", trailers.items())
+        assert trailers_bytes <= TRAILERS_LIMIT_BYTES
+        status = Status.FromString(trailers["grpc-status-details-bin"])
         assert (status.code, status.message) == (error.code().value[0], error.details())
         info, bad_request, conflict = ErrorInfo(), BadRequest(), pb.Conflict()
         for detail in status.details:
@@ -92,8 +100,15 @@ class Refusal:
             metadata=dict(info.metadata),
             fields=[(one.field, one.description) for one in bad_request.field_violations],
             conflict=conflict,
-            size_bytes=len(raw),
+            trailers_bytes=trailers_bytes,
         )
+
+
+def encoded_bytes(text: str, trailers: Iterable[tuple[str, str | bytes]]) -> int:
+    """Return the size of the text and the trailers of an error as HTTP/2 has them before it compresses."""
+    encoded = [(key, b64encode(value) if isinstance(value, bytes) else value) for key, value in trailers]
+    pairs = [("grpc-message", quote(text, safe=_UNQUOTED)), *encoded]
+    return sum(len(key) + len(value) for key, value in pairs)
 
 
 async def refusal(call: Awaitable[Any]) -> Refusal:
@@ -173,9 +188,16 @@ class Watching:
 
 
 @asynccontextmanager
-async def running(store: Store, *, cache_limits: CacheLimits = DEFAULT_LIMITS, **settings: Any) -> AsyncIterator[Wire]:
+async def running(
+    store: Store,
+    *,
+    cache_limits: CacheLimits = DEFAULT_LIMITS,
+    now_us: Callable[[], int] = system_now_us,
+    **settings: Any,
+) -> AsyncIterator[Wire]:
     """Run a server over a store, in this process and on this event loop, behind a real socket."""
-    application = Application(Settings(listen="localhost:0", **settings), store, cache_limits=cache_limits)
+    listening = Settings(listen="localhost:0", **settings)
+    application = Application(listening, store, cache_limits=cache_limits, now_us=now_us)
     wire = Wire(await application.start(), application)
     try:
         yield wire

@@ -10,19 +10,20 @@ from typing import Any, Final
 
 from lamina._flows.effects import Flow
 from lamina._flows.operation import Operation
-from lamina._flows.reads import READ_KEYS_LIMIT, advance, read_header, read_version
+from lamina._flows.reads import CATCH_UP_VERSIONS, READ_KEYS_LIMIT, advance, read_header, read_version
 from lamina._mapping.merge import Lookup, merge
 from lamina._mapping.stage import StagedChanges
 from lamina._mapping.values import Stored, decode, load
 from lamina._wire.messages import PagedEntries, blame_of, conflict_of
-from lamina._wire.rpcs import GET_KEY_HISTORY
+from lamina._wire.rpcs import GET_KEY_HISTORY, LIST_VERSIONS
 from lamina._wire.status import ReportedConflictError
 from lamina.errors import ConflictError
 from lamina.records import MISSING, Conflict, Missing, Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
-DELETIONS_LIMIT: Final = 100
-"""The author of a deletion is looked up for this many keys, with a call for each. For more keys, the error omits it."""
+DELETION_CALLS: Final = 20
+"""This many calls may look up the authors of deletions, because the server may be far away. For a key that these calls
+do not find, the error omits the author."""
 NAMED_KEYS: Final = 10
 """The number of keys that an error's text names."""
 
@@ -73,16 +74,38 @@ def describe(
     """Return both sides of these keys at a head, and who committed theirs. Keys not in `yours` are as in the base."""
     pages = yield from read_version(operation, head.config, head, view=pb.BLAME, keys=_named(keys))
     theirs, blame = {key: load(entry.value) for key, entry in PagedEntries(pages).items()}, blame_of(pages)
-    deleted = [key for key in keys if key not in theirs][:DELETIONS_LIMIT]
+    deletions = yield from _deletions(operation, head, [key for key in keys if key not in theirs])
     conflicts: dict[str, Conflict] = {}
     for key in sorted(keys):
-        version, author = 0, ""
-        if key in theirs:
-            version, author = blame[key].number, blame[key].author
-        elif key in deleted:
-            version, author = yield from _deletion(operation, head, key)
+        version, author = (blame[key].number, blame[key].author) if key in theirs else deletions.get(key, (0, ""))
         conflicts[key] = Conflict(key, version=version, author=author, **_sides(key, base, theirs, yours))
     return conflicts
+
+
+def _deletions(operation: Operation, head: Version, keys: Collection[str]) -> Flow[dict[str, tuple[int, str]]]:
+    """Find the versions that deleted keys that the head does not have, and their authors.
+
+    One call lists the newest versions, which name most keys. One that has changed more keys than it names has deleted
+    those that its parent had. Then the histories of single keys are read.
+    """
+    config, calls, rest = head.config, DELETION_CALLS, set(sorted(keys)[:READ_KEYS_LIMIT])
+    found: dict[str, tuple[int, str]] = {}
+    if not rest:
+        return found
+    request = pb.ListVersionsRequest(config=config, before_version=head.number + 1, page_size=CATCH_UP_VERSIONS)
+    reply = yield from operation.ask(LIST_VERSIONS, request)
+    for version in reply.versions:
+        deleted = rest.intersection(version.changed_keys)
+        if version.change_count > len(version.changed_keys) and deleted != rest:
+            if not calls:
+                return found
+            calls -= 1
+            deleted |= (yield from _read(operation, config, version.parent, rest - deleted)).keys()
+        found |= dict.fromkeys(deleted, (version.version, version.author))
+        rest -= deleted
+    for key in sorted(rest)[:calls]:
+        found[key] = yield from _deletion(operation, head, key)
+    return found
 
 
 def _deletion(operation: Operation, head: Version, key: str) -> Flow[tuple[int, str]]:

@@ -10,6 +10,7 @@ from lamina._flows.points import Point, number_of
 from lamina._flows.session import Session, forked
 from lamina._mapping.entries import Entries
 from lamina._mapping.values import check_text
+from lamina._runtime.log import log as logger
 from lamina._wire.messages import (
     PagedEntries,
     blame_of,
@@ -17,6 +18,7 @@ from lamina._wire.messages import (
     differences_of,
     key_change_of,
     server_info_of,
+    time_of,
     timestamp_of,
     version_of,
 )
@@ -258,6 +260,13 @@ def _version_request(
 def _read_version(operation: Operation, request: pb.GetVersionRequest) -> Flow[list[pb.ConfigVersion]]:
     pages = yield from read_pages(operation, GET_VERSION, request)
     operation.session.horizon.saw(version_of(pages[0]))
+    if pages[0].HasField("future_head_time"):
+        logger.warning(
+            "%s: its newest version is dated %s, later than the server's clock: a time may mean an older version than "
+            "it should, a version's number never does",
+            request.config,
+            time_of(pages[0].future_head_time).isoformat(timespec="seconds"),
+        )
     return pages
 
 

@@ -25,7 +25,8 @@ unknown: send it again with the same request id to learn the outcome.
 
 Reasons, by status code:
   INVALID_ARGUMENT     BAD_CONFIG_NAME BAD_KEY BAD_VALUE BAD_REQUEST, with a
-                       google.rpc.BadRequest of at most 16 field violations
+                       google.rpc.BadRequest of at most 16 field violations, and
+                       at least one
   NOT_FOUND            CONFIG_NOT_FOUND VERSION_NOT_FOUND
   ABORTED              CONFLICT, with a Conflict
   ALREADY_EXISTS       CONFIG_EXISTS
@@ -42,6 +43,12 @@ Reasons, by status code:
 TOO_LARGE, TOO_MANY and the CURSOR_ reasons have details in the ErrorInfo's
 metadata: the limit and the actual size ("limit", "actual"), or the head's version
 and hash ("head_version", "head_hash" in hexadecimal).
+
+An error fits through proxies that keep to their defaults: its text, percent-encoded,
+and its google.rpc.Status, in base64, have at most 3 KiB together. The text has at
+most 512 of these bytes; a longer one is cut and ends with "…". The field and the
+description of a violation are cut so at 256 bytes. Violations and conflicts that do
+not fit are left out; a Conflict says so, in `truncated`.
 
 Author. On a server without authentication, the metadata key "lamina-author" names
 the author of a write. Without this key the author is "anonymous". author_verified
@@ -296,6 +303,7 @@ class ConfigVersion(_message.Message):
     ENTRIES_FIELD_NUMBER: _builtins.int
     ORIGINS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    FUTURE_HEAD_TIME_FIELD_NUMBER: _builtins.int
     config: _builtins.str
     version: _builtins.int
     parent: _builtins.int
@@ -320,7 +328,9 @@ class ConfigVersion(_message.Message):
     """Empty on the last page."""
     @_builtins.property
     def commit_time(self) -> _timestamp_pb2.Timestamp:
-        """Rises strictly from version to version, by at least a microsecond."""
+        """Rises strictly from version to version, by at least a microsecond: the clock of the
+        server that committed it, or a microsecond after the parent's, if that is later.
+        """
 
     @_builtins.property
     def changed_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -334,6 +344,14 @@ class ConfigVersion(_message.Message):
     def origins(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConfigVersion]:
         """With the view BLAME: the header of each version named by an entry of this
         page, once each, in version order.
+        """
+
+    @_builtins.property
+    def future_head_time(self) -> _timestamp_pb2.Timestamp:
+        """The head's commit_time, if that is more than a second later than the server's clock.
+        Set only in the first page of an answer to a request with `time`. Then a time may
+        mean an older version than it should: the clock was ahead once, and all newer
+        versions have later times than that one. A number always means the right version.
         """
 
     def __init__(
@@ -356,10 +374,11 @@ class ConfigVersion(_message.Message):
         entries: _abc.Iterable[Global___Entry] | None = ...,
         origins: _abc.Iterable[Global___ConfigVersion] | None = ...,
         next_page_token: _builtins.str = ...,
+        future_head_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["commit_time", b"commit_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["commit_time", b"commit_time", "future_head_time", b"future_head_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "author_verified", b"author_verified", "change_count", b"change_count", "changed_keys", b"changed_keys", "commit_time", b"commit_time", "config", b"config", "entries", b"entries", "hash", b"hash", "key_count", b"key_count", "message", b"message", "next_page_token", b"next_page_token", "origins", b"origins", "parent", b"parent", "source_config", b"source_config", "source_hash", b"source_hash", "source_version", b"source_version", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "author_verified", b"author_verified", "change_count", b"change_count", "changed_keys", b"changed_keys", "commit_time", b"commit_time", "config", b"config", "entries", b"entries", "future_head_time", b"future_head_time", "hash", b"hash", "key_count", b"key_count", "message", b"message", "next_page_token", b"next_page_token", "origins", b"origins", "parent", b"parent", "source_config", b"source_config", "source_hash", b"source_hash", "source_version", b"source_version", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -461,8 +480,9 @@ Global___CommitResponse: _TypeAlias = CommitResponse  # noqa: Y015
 
 @_typing.final
 class Conflict(_message.Message):
-    """The reason why a commit was refused. Always under 4 KiB: see truncated and
-    values_omitted.
+    """The reason why a commit was refused. If not all of it fits into an error (see
+    "Errors" above), the values of all conflicts are left out, and then the conflicts that
+    still do not fit. At least one is listed.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -475,7 +495,11 @@ class Conflict(_message.Message):
     conflict_count: _builtins.int
     """The number of keys in conflict, with those that are not listed."""
     truncated: _builtins.bool
-    """Whether conflicts were left out of the list."""
+    """Whether conflicts were left out of the list. To find the others, compare the keys
+    that you have changed and read at the base and at head_version, with GetVersion and
+    keys; with REQUIRE_BASE and for RevertConfig, with DiffVersions from the base to
+    head_version.
+    """
     @_builtins.property
     def conflicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___KeyConflict]:
         """In key order."""
@@ -514,7 +538,9 @@ class KeyConflict(_message.Message):
     """The version that set or deleted `theirs`."""
     their_author: _builtins.str
     values_omitted: _builtins.bool
-    """A value over 256 bytes was left out. Read it with GetVersion and keys."""
+    """Values were left out: those over 256 bytes, or all of them if not all conflicts
+    would fit otherwise. Read them with GetVersion and keys.
+    """
     @_builtins.property
     def base(self) -> Global___Value: ...
     @_builtins.property

@@ -25,7 +25,8 @@ unknown: send it again with the same request id to learn the outcome.
 
 Reasons, by status code:
   INVALID_ARGUMENT     BAD_CONFIG_NAME BAD_KEY BAD_VALUE BAD_REQUEST, with a
-                       google.rpc.BadRequest of at most 16 field violations
+                       google.rpc.BadRequest of at most 16 field violations, and
+                       at least one
   NOT_FOUND            CONFIG_NOT_FOUND VERSION_NOT_FOUND
   ABORTED              CONFLICT, with a Conflict
   ALREADY_EXISTS       CONFIG_EXISTS
@@ -42,6 +43,12 @@ Reasons, by status code:
 TOO_LARGE, TOO_MANY and the CURSOR_ reasons have details in the ErrorInfo's
 metadata: the limit and the actual size ("limit", "actual"), or the head's version
 and hash ("head_version", "head_hash" in hexadecimal).
+
+An error fits through proxies that keep to their defaults: its text, percent-encoded,
+and its google.rpc.Status, in base64, have at most 3 KiB together. The text has at
+most 512 of these bytes; a longer one is cut and ends with "…". The field and the
+description of a violation are cut so at 256 bytes. Violations and conflicts that do
+not fit are left out; a Conflict says so, in `truncated`.
 
 Author. On a server without authentication, the metadata key "lamina-author" names
 the author of a write. Without this key the author is "anonymous". author_verified

@@ -19,11 +19,12 @@ import structlog
 from lamina_server.cache.encoded import Codec
 from lamina_server.cache.heads import Heads
 from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
+from lamina_server.commits.clock import system_now_us
 from lamina_server.commits.decide import Preview
 from lamina_server.commits.group import Group, GroupResult, Outcome, Submission
 from lamina_server.commits.keyframes import KeyframeScheduler
 from lamina_server.commits.transaction import configs_of
-from lamina_server.commits.writer import Writer, system_now_us
+from lamina_server.commits.writer import Writer
 from lamina_server.domain.commands import Command, CommitCommand
 from lamina_server.domain.errors import Reason, UnavailableError
 from lamina_server.domain.planning import MapLimits
@@ -100,6 +101,10 @@ class Committer:
     def preview(self, command: Command) -> Preview:
         """Decide a command without writing. Blocks: call it on a reader's thread."""
         return self._writer.preview(command)
+
+    def check_clock(self) -> None:
+        """Log it if the newest version is dated later than the clock. Blocks: call it on a reader's thread."""
+        self._writer.check_clock()
 
     async def stop(self) -> None:
         """Refuse new commands, finish those that have begun, and end the threads."""

@@ -6,8 +6,8 @@ one write lock anyway, and because decisions made in order need no other lock.
 
 import asyncio
 import threading
-import time
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from queue import SimpleQueue
 
 import structlog
@@ -15,6 +15,7 @@ import structlog
 from lamina_server.cache.encoded import Codec, EncodedChanges
 from lamina_server.cache.limits import CacheLimits
 from lamina_server.cache.maps import HeadMap
+from lamina_server.commits.clock import FutureTimesLog
 from lamina_server.commits.decide import Preview, perform, preview
 from lamina_server.commits.group import Commands, Group, GroupResult, outcome_of
 from lamina_server.commits.transaction import Transaction
@@ -25,11 +26,6 @@ from lamina_server.domain.records import Reply, RequestKey
 from lamina_server.store.contract import CommitUnknownError, Store, StoreFailedError
 
 _log = structlog.get_logger(__name__)
-
-
-def system_now_us() -> int:
-    """Read the system's clock, in microseconds since 1970."""
-    return time.time_ns() // 1000
 
 
 class Writer:
@@ -55,6 +51,7 @@ class Writer:
         self._cache_limits = cache_limits
         self._on_written = on_written
         self._now_us = now_us
+        self._future_times = FutureTimesLog()
         # No executor: its futures, one within the other, would take longer than a commit does to decide.
         self._groups: SimpleQueue[Group | None] = SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="writer", daemon=True)
@@ -69,6 +66,11 @@ class Writer:
         """Decide a command without writing. Blocks: call it on a reader's thread."""
         with self._store.read() as reading:
             return preview(reading, command, now_us=self._now_us(), limits=self._map_limits)
+
+    def check_clock(self) -> None:
+        """Log it if the newest version is dated later than the clock. Blocks: call it on a reader's thread."""
+        with suppress(ServerError), self._store.read() as reading:  # a database that is gone again is not its concern
+            self._future_times.opened(reading.newest_commit_time_us(), self._now_us())
 
     async def stop(self) -> None:
         """End the thread, once it has written what it was given."""
@@ -132,7 +134,11 @@ class Writer:
 
     def _perform(self, transaction: Transaction, request: RequestKey, command: Command) -> Reply | Exception:
         """Return a command's reply or refusal. If the block is lost, its end raises for the whole group."""
+        now_us = self._now_us()
         try:
-            return perform(transaction, request, command, now_us=self._now_us(), limits=self._map_limits)
+            reply = perform(transaction, request, command, now_us=now_us, limits=self._map_limits)
         except ServerError as error:
             return error
+        if reply.version is not None:
+            self._future_times.committed(reply.version, now_us)
+        return reply

@@ -11,6 +11,7 @@ from functools import cache, partial
 from typing import TypeVar
 
 from lamina_server.cache.heads import Heads
+from lamina_server.commits.clock import is_future
 from lamina_server.commits.committer import Committer
 from lamina_server.domain.planning import Author
 from lamina_server.domain.records import Reply, RequestKey
@@ -56,6 +57,7 @@ class Service:
         draining: Draining,
         settings: Settings,
         watches: WatchContext,
+        now_us: Callable[[], int],
     ) -> None:
         self._committer = committer
         self._heads = heads
@@ -63,6 +65,7 @@ class Service:
         self._draining = draining
         self._settings = settings
         self._watches = watches
+        self._now_us = now_us
         self._admission = Admission(settings)
 
     async def commit(self, data: bytes, call: Call) -> bytes:
@@ -81,7 +84,9 @@ class Service:
         """Read a map as it was."""
         request = await self._parse(parse.get_version, data)
         page = await from_memory.get_version(self._heads, self._readers, request, self._settings.page_limit_bytes)
-        return await self._read(from_store.get_version, request, request.config) if page is None else page
+        if page is None:
+            page = await self._read(from_store.get_version, request, request.config)
+        return page if request.time_us is None or request.page.resume else page + await self._future(request.config)
 
     async def list_versions(self, data: bytes, _: Call) -> bytes:
         """Read the log."""
@@ -128,6 +133,12 @@ class Service:
         key = RequestKey(callers.UNKNOWN_CALLER, request.request_id, request.digest)
         outcome = await self._committer.submit(key, command)
         return encode.commit_response(outcome.reply, outcome.header or await self._header(outcome.reply))
+
+    async def _future(self, config: str) -> bytes:
+        """Encode when the head was committed, if that is later than now: then versions are not what times say."""
+        head = await self._readers.read(lambda reading: reading.head(config))
+        is_ahead = head is not None and is_future(head.commit_time_us, self._now_us())
+        return encode.future_head_time(head.commit_time_us) if head and is_ahead else b""
 
     async def _header(self, reply: Reply) -> bytes:
         """Encode the header of a version that this call did not create."""

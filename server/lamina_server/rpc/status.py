@@ -11,8 +11,6 @@ from grpc import StatusCode
 from lamina_server.domain.errors import Reason, ServerError
 from lamina_server.wire import error_details
 
-DETAILS_KEY = "grpc-status-details-bin"
-
 CODES: Mapping[Reason, StatusCode] = {
     Reason.BAD_CONFIG_NAME: StatusCode.INVALID_ARGUMENT,
     Reason.BAD_KEY: StatusCode.INVALID_ARGUMENT,
@@ -52,6 +50,6 @@ class Status:
 def of(error: ServerError) -> Status:
     """Return the status of a call that an error ended."""
     code = CODES[error.reason]
-    text = error_details.shorten(str(error))
+    text = error_details.text(error)
     number: int = code.value[0]
-    return Status(code, text, ((DETAILS_KEY, error_details.status(error, number, text)),))
+    return Status(code, text, ((error_details.STATUS_KEY, error_details.status(error, number, text)),))

@@ -118,6 +118,9 @@ class Reading(Protocol):
     def log(self, config: str, *, after: int, before: int, limit: int, newest_first: bool) -> list[Version]:
         """Return at most `limit` headers with after < number < before."""
 
+    def newest_commit_time_us(self) -> int:
+        """Return when the version that was written last, of any config, was committed; 0 if there is none."""
+
     def version_at(self, config: str, time_us: int) -> int:
         """Return the newest version committed at or before a time; 0 if there was none."""
 

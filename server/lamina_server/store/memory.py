@@ -46,7 +46,11 @@ Layers: TypeAlias = tuple[_Layer, ...]
 
 @dataclass(frozen=True, slots=True)
 class _Content:
-    """All data of a store. The key of a reply is (caller, request id); each has its content's digest."""
+    """All data of a store.
+
+    configs  the one that was written last is the last one
+    replies  the outcomes of requests, by (caller, request id), each with its content's digest
+    """
 
     configs: Mapping[str, Layers]
     replies: Mapping[tuple[str, str], tuple[bytes, Reply]]
@@ -112,6 +116,10 @@ class _Reading:
     def log(self, config: str, *, after: int, before: int, limit: int, newest_first: bool) -> list[Version]:
         headers = [layer.version for layer in self._layers(config) if after < layer.version.number < before]
         return (headers[::-1] if newest_first else headers)[:limit]
+
+    def newest_commit_time_us(self) -> int:
+        newest = list(self.content.configs.values())[-1:]
+        return newest[0][-1].version.commit_time_us if newest else 0
 
     def version_at(self, config: str, time_us: int) -> int:
         return sum(layer.version.commit_time_us <= time_us for layer in self._layers(config))
@@ -194,7 +202,8 @@ class _Writing(_Reading):
         if number != len(layers) + 1:
             self._refuse(HistoryBrokenError.version(config, number, len(layers)))
         layer = _lay(layers[-1].states if layers else {}, plan)
-        self.content = replace(self.content, configs={**self.content.configs, config: (*layers, layer)})
+        others = {name: layers for name, layers in self.content.configs.items() if name != config}
+        self.content = replace(self.content, configs={**others, config: (*layers, layer)})
 
     def remember(self, request: RequestKey, reply: Reply) -> None:
         key = (request.caller, request.request_id)

@@ -19,7 +19,7 @@ from collections.abc import Coroutine
 from typing import Any, TypeVar
 
 from lamina_server.app import Application
-from lamina_server.commits.writer import system_now_us
+from lamina_server.commits.clock import system_now_us
 from lamina_server.settings import Settings
 from lamina_server.store.memory import MemoryStore
 from lamina_server.testing.failures import FaultInjector

@@ -76,6 +76,11 @@ def origin(version: Version, keys: Keys) -> bytes:
     return pb.ConfigVersion(origins=[_header(version, keys)]).SerializeToString()
 
 
+def future_head_time(time_us: int) -> bytes:
+    """Encode that a head is dated later than the clock, for a page of a version."""
+    return pb.ConfigVersion(future_head_time=_timestamp(time_us)).SerializeToString()
+
+
 def version_end(next_page_token: str) -> bytes:
     """Encode the end of a page of a version."""
     return pb.ConfigVersion(next_page_token=next_page_token).SerializeToString()

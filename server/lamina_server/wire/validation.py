@@ -16,7 +16,7 @@ from lamina_server.domain.values import BadValueError, Value
 from lamina_server.settings import Settings
 
 VIOLATION_LIMIT = 16
-"""All of them must fit into 4 KiB of trailers, and more than sixteen would not help anybody."""
+"""No more fit into the trailers, and more would not help anybody."""
 
 
 @dataclass(slots=True)

@@ -1,11 +1,8 @@
 """Answers of a proxy or a web server instead of the server, with both clients."""
 
-import shutil
 import socket
-import subprocess
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -15,8 +12,8 @@ import pytest
 import lamina
 from tests.client.live_helpers import until
 from tests.client.sdk import Sdk, of
-from tests.support import absent
 from tests.support.http2_peer import Http2Peer
+from tests.support.proxies import haproxy, nginx
 from tests.support.server import ServerProcess
 
 TIMEOUT = 5.0
@@ -128,65 +125,3 @@ def folder() -> Iterator[Path]:
     """A folder with a short name, as a socket's path must be."""
     with TemporaryDirectory(prefix="lamina-") as name:
         yield Path(name)
-
-
-@contextmanager
-def nginx(behind: str, folder: Path) -> Iterator[str]:
-    """Run nginx with its default limits before a server, and yield its address."""
-    (folder / "nginx.conf").write_text(f"""
-        daemon off; master_process off; pid nginx.pid; error_log stderr;
-        events {{}}
-        http {{
-            access_log off;
-            client_body_temp_path {folder};
-            server {{ listen unix:{folder}/socket http2; location / {{ grpc_pass grpc://{behind}; }} }}
-        }}""")
-    with running("nginx", "-p", str(folder), "-e", "stderr", "-c", "nginx.conf", listens=folder / "socket") as address:
-        yield address
-
-
-@contextmanager
-def haproxy(behind: str, folder: Path, rule: str = "") -> Iterator[str]:
-    """Run HAProxy before a server, and yield its address."""
-    (folder / "haproxy.cfg").write_text(f"""
-defaults
-    mode http
-    timeout connect 1s
-    timeout client 10s
-    timeout server 10s
-frontend lamina
-    bind unix@{folder}/socket proto h2
-    {rule}
-    default_backend servers
-backend servers
-    retries 0
-    server one {behind} proto h2
-""")
-    with running("haproxy", "-db", "-q", "-f", str(folder / "haproxy.cfg"), listens=folder / "socket") as address:
-        yield address
-
-
-@contextmanager
-def running(program: str, *arguments: str, listens: Path) -> Iterator[str]:
-    """Start a proxy, wait until it listens, and kill it after the block."""
-    path = shutil.which(program, path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
-    if path is None:
-        absent(program, f"Debian: apt install {program}")
-    listens.unlink(missing_ok=True)
-    with subprocess.Popen([path, *arguments], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True) as process:
-        try:
-            until_listening(process, listens)
-            yield f"unix:{listens}"
-        finally:
-            process.kill()
-
-
-def until_listening(process: subprocess.Popen[str], path: Path) -> None:
-    """Wait until a process listens at a socket, for which there is no event."""
-    while process.poll() is None:
-        with socket.socket(socket.AF_UNIX) as probe:
-            if probe.connect_ex(str(path)) == 0:
-                return
-        time.sleep(0.01)
-    assert process.stdout is not None
-    pytest.fail(process.stdout.read())

@@ -8,7 +8,16 @@ import pytest
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.store.contract import Store
-from tests.server.bare_client import DELETED, MEMORY_ONLY, Wire, commit_request, plain, refusal, running
+from tests.server.bare_client import (
+    DELETED,
+    MEMORY_ONLY,
+    TRAILERS_LIMIT_BYTES,
+    Wire,
+    commit_request,
+    plain,
+    refusal,
+    running,
+)
 
 CONFIG = "shop/prod"
 ABSENT = object()
@@ -106,17 +115,29 @@ async def test_large_values_are_left_out_of_a_conflict(wire: Wire) -> None:
 
 @MEMORY_ONLY
 @pytest.mark.parametrize("size", [1, 100, 254])
-async def test_conflict_details_end_at_4_kib(wire: Wire, size: int) -> None:
+async def test_conflict_lists_as_many_keys_as_fit(wire: Wire, size: int) -> None:
     keys = [f"{number:04}{'é' * size}" for number in range(300)]
     await wire.commit(CONFIG, dict.fromkeys(keys, "v" * 200))
     await wire.commit(CONFIG, dict.fromkeys(keys, "w" * 200))
     refused = await refusal(wire.commit(CONFIG, dict.fromkeys(keys, "x" * 200), base_version=1))
-    assert 2000 < refused.size_bytes <= 4096
-    assert refused.conflict.truncated
-    assert refused.conflict.conflict_count == 300
-    listed = [one.key for one in refused.conflict.conflicts]
-    assert 0 < len(listed) < 300
-    assert listed == keys[: len(listed)]
+    listed = refused.conflict.conflicts
+    next_one_bytes = len(listed[-1].SerializeToString()) * 4 // 3
+    assert TRAILERS_LIMIT_BYTES - next_one_bytes - 20 < refused.trailers_bytes <= TRAILERS_LIMIT_BYTES
+    assert (refused.conflict.conflict_count, refused.conflict.truncated) == (300, True)
+    assert [one.key for one in listed] == keys[: len(listed)]
+    assert all(one.values_omitted for one in listed)
+
+
+@MEMORY_ONLY
+async def test_a_conflict_leaves_out_values_before_keys(wire: Wire) -> None:
+    keys = [f"key-{number:02}" for number in range(15)]
+    await wire.commit(CONFIG, dict.fromkeys(keys, "v" * 50))
+    await wire.commit(CONFIG, dict.fromkeys(keys, "w" * 50))
+    refused = await refusal(wire.commit(CONFIG, dict.fromkeys(keys, "x" * 50), base_version=1))
+    assert [one.key for one in refused.conflict.conflicts] == keys
+    assert not refused.conflict.truncated
+    assert {sides(one) for one in refused.conflict.conflicts} == {(ABSENT, ABSENT, ABSENT)}
+    assert all(one.values_omitted for one in refused.conflict.conflicts)
 
 
 async def test_require_base(wire: Wire) -> None:
@@ -292,7 +313,6 @@ async def test_violations_end_at_sixteen(wire: Wire) -> None:
     refused = await refusal(wire.stub.Commit(pb.CommitRequest(config="", changes=bad)))
     assert refused.reason == "BAD_CONFIG_NAME"
     assert len(refused.fields) == 16
-    assert refused.size_bytes <= 4096
 
 
 async def test_the_largest_commit_is_accepted(wire: Wire) -> None:

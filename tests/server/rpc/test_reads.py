@@ -9,6 +9,7 @@ import pytest
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.commits.clock import system_now_us
 from lamina_server.store.contract import Store
 from tests.server.bare_client import DELETED, MEMORY_ONLY, Wire, entries, plain, refusal, running
 
@@ -325,3 +326,35 @@ async def test_a_page_token_is_valid_for_its_request_only(seeded: Wire) -> None:
     log = seeded.stub.ListVersions(pb.ListVersionsRequest(config=CONFIG, page_token=token))
     assert (await refusal(log)).reason == "BAD_REQUEST"
     assert (await seeded.get(CONFIG, page_size=2, page_token=token)).entries
+
+
+@pytest.mark.parametrize("is_in_memory", [True, False])
+async def test_a_read_by_time_says_that_times_lie_ahead(store: Store, *, is_in_memory: bool) -> None:
+    """A clock was ahead for one commit: every later version is dated after that one, and times no longer tell."""
+    now_us, ahead_us = system_now_us(), 0
+    async with running(store, now_us=lambda: now_us + ahead_us) as wire:
+        await wire.commit(CONFIG, {"x": 1, "y": 1})
+        now, view = at_us(now_us + 1_000_000), pb.ENTRIES if is_in_memory else pb.BLAME
+        whole = await wire.get(CONFIG, time=now, view=view)
+        assert (whole.version, whole.HasField("future_head_time")) == (1, False)
+        ahead_us = 5 * 365 * 86_400 * 1_000_000
+        future = (await wire.commit(CONFIG, {"x": 2})).version
+        ahead_us = 0
+        head = (await wire.commit(CONFIG, {"x": 3})).version
+        assert head.commit_time.ToMicroseconds() == future.commit_time.ToMicroseconds() + 1
+        old = await wire.get(CONFIG, time=now, view=view)
+        assert (old.version, old.future_head_time) == (1, head.commit_time)
+        assert [(entry.key, plain(entry.value)) for entry in old.entries] == [("x", 1), ("y", 1)]
+        assert (await wire.get(CONFIG, time=at_us(1))).future_head_time == head.commit_time  # of the empty map, too
+        paged = await wire.get(CONFIG, time=now, view=view, page_size=1)
+        assert (len(paged.entries), paged.future_head_time) == (1, head.commit_time)
+        rest = await wire.get(CONFIG, time=now, view=view, page_size=1, page_token=paged.next_page_token)
+        assert (rest.version, rest.HasField("future_head_time")) == (1, False)
+        for asked in ({}, {"version": 1}, {"version": 3}):
+            assert not (await wire.get(CONFIG, view=view, **asked)).HasField("future_head_time")
+
+
+def at_us(time_us: int) -> Timestamp:
+    time = Timestamp()
+    time.FromMicroseconds(time_us)
+    return time

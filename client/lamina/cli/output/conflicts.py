@@ -16,8 +16,8 @@ import lamina
 from lamina.cli.output.screen import KEY, NEW, OLD, QUIET, Row, cell, clipped, error_screen
 from lamina.cli.output.text import show
 
-_SHOWN: Final = 10
-"""At most this many keys are listed; the others are counted."""
+_SHOWN: Final = 1_000
+"""At most this many keys are listed, because each must be resolved; the others are counted."""
 _VALUE_COLUMNS: Final = 24
 """With this width, three values, a key and an author fit on most terminals."""
 _KEY_COLUMNS: Final = 40

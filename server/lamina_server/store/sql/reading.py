@@ -75,6 +75,11 @@ class SqlReading:
         rows = self.ask(queries.log(newest_first=newest_first), config=config, low=after, high=before, limit=limit)
         return [version_of(row, config) for row in rows]
 
+    def newest_commit_time_us(self) -> int:
+        """Return the time of the version that was written last."""
+        rows = self.ask(queries.newest_commit_time())
+        return int(rows[0].commit_time_us) if rows else 0
+
     def version_at(self, config: str, time_us: int) -> int:
         """Return the newest version by a time."""
         ((number,),) = self.ask(queries.version_at(), config=config, time_us=time_us)

@@ -7,6 +7,7 @@ import pytest
 
 import lamina
 from lamina._flows import writes
+from lamina._flows.conflicts import DELETION_CALLS
 from lamina._flows.session import Session
 from lamina._mapping.draft import Draft
 from lamina._mapping.values import dump, encode
@@ -431,7 +432,8 @@ class TestConflicts:
                 pb.KeyChange(key="c", deleted=True, version=4, author="dee"),
             ]
         )
-        script = Script(conflicting(truncated=True), header(5), page(5, head), blame, history)
+        log = pb.ListVersionsResponse(versions=[header(5, changed_keys=["b"], change_count=1)])  # 4 is on the next page
+        script = Script(conflicting(truncated=True), header(5), page(5, head), blame, log, history)
         with pytest.raises(lamina.ConflictError) as caught:
             commit(config, script, merge=False)
         assert caught.value.conflicts == {
@@ -439,6 +441,40 @@ class TestConflicts:
             "c": lamina.Conflict("c", 1, lamina.MISSING, 1, 4, "dee"),
         }
         assert script.asked[-1][1] == pb.GetKeyHistoryRequest(config="app", key="c", newest_first=True)
+
+    def test_the_log_says_who_deleted_keys(self) -> None:
+        """Also keys that a version does not name, since it has changed too many: its parent had them."""
+        config = draft(**dict.fromkeys("abcd", 1))
+        config.update(dict.fromkeys("abcd", 2))
+        log = pb.ListVersionsResponse(
+            versions=[
+                header(7, author="bob", changed_keys=["a"], change_count=1),
+                header(6, author="cy", changed_keys=["b"], change_count=3),
+                header(5, author="dee", changed_keys=["a", "d"], change_count=2),
+            ]
+        )
+        script = Script(
+            conflicting(head=7, truncated=True), header(7), page(7, {}), page(7, {}), log, page(5, {"c": 1})
+        )
+        with pytest.raises(lamina.ConflictError) as caught:
+            commit(config, script)
+        assert script.asked[-1][1] == pb.GetVersionRequest(
+            config="app", version=5, keys=["c", "d"], view=pb.ENTRIES, min_version=7
+        )
+        who = {key: (conflict.version, conflict.author) for key, conflict in caught.value.conflicts.items()}
+        assert who == {"a": (7, "bob"), "b": (6, "cy"), "c": (6, "cy"), "d": (5, "dee")}
+
+    def test_few_calls_find_out_who_deleted_keys(self) -> None:
+        keys = [f"k{number:02}" for number in range(30)]
+        config = draft(**dict.fromkeys(keys, 1))
+        config.update(dict.fromkeys(keys, 2))
+        log, deleted = pb.ListVersionsResponse(), pb.KeyChange(key="k", deleted=True, version=4, author="dee")
+        histories = [pb.KeyHistory(changes=[deleted])] * DELETION_CALLS
+        script = Script(conflicting(truncated=True), header(5), page(5, {}), page(5, {}), log, *histories)
+        with pytest.raises(lamina.ConflictError) as caught:
+            commit(config, script)
+        found = [(conflict.version, conflict.author) for conflict in caught.value.conflicts.values()]
+        assert found == [(4, "dee")] * DELETION_CALLS + [(0, "")] * (30 - DELETION_CALLS)
 
     def test_only_the_text_shortens_a_long_list(self) -> None:
         reports = [pb.KeyConflict(key=f"k{n:02}", their_version=4, their_author="bob") for n in range(13)]
@@ -484,8 +520,8 @@ class TestRefresh:
         blame = header(
             5, entries=[entry("a", 3, 4), entry("b", 2, 5)], origins=[header(4, author="bob"), header(5, author="cy")]
         )
-        history = pb.KeyHistory(changes=[pb.KeyChange(key="c", deleted=True, version=4, author="dee")])
-        return config, [head, header(3), blame, history]
+        deleted = header(4, author="dee", changed_keys=["a", "c"], change_count=2)
+        return config, [head, header(3), blame, pb.ListVersionsResponse(versions=[header(5), deleted])]
 
     def test_the_error_has_both_sides_and_the_draft_is_unchanged(self) -> None:
         config, answers = self.conflict()

@@ -53,6 +53,13 @@ def log(*, newest_first: bool) -> Statement:
 
 
 @cache
+def newest_commit_time() -> Statement:
+    """Ask for the commit time of the version that was written last: ids rise in the order of commits."""
+    last = select(func.max(VERSIONS.c.id)).scalar_subquery()
+    return select(VERSIONS.c.commit_time_us).where(VERSIONS.c.id == last)
+
+
+@cache
 def version_at() -> Statement:
     """Ask for the newest version committed at or before `time_us`, by bisection: commit times rise.
 
