@@ -29,7 +29,7 @@ from lamina._mapping.values import Stored, check_text, encode
 from lamina._runtime.arguments import checked, finished
 from lamina._runtime.tracebacks import call_users
 from lamina._wire.causes import PROXY
-from lamina._wire.messages import PagedEntries, version_of
+from lamina._wire.messages import PagedEntries, changes_in, version_of
 from lamina._wire.rpcs import COMMIT, FORK_CONFIG, REVERT_CONFIG, Rpc
 from lamina._wire.status import ReportedConflictError
 from lamina.errors import ConflictError, InvalidError, LaminaError, UnavailableError
@@ -40,6 +40,8 @@ Resolve: TypeAlias = Literal["theirs", "yours"] | Callable[[Conflict], Any] | No
 """How to resolve conflicts: with one side, or with a function of each conflict; None raises them."""
 Write: TypeAlias = pb.CommitRequest | pb.RevertConfigRequest
 
+CHANGES_LIMIT_BYTES: Final = 64 * 1024
+"""Up to here a commit's reply brings what others have changed. Of more, most maps are read as fast as a whole."""
 CONTENTION_SECONDS: Final = 0.01
 """The first pause after a transaction lost against another is drawn from 0 to this: about the time of a transaction."""
 
@@ -213,9 +215,12 @@ def _entries_after(
     """Make the entries of the version that a write made: without a call, if nobody else committed in between."""
     header = version_of(reply.version)
     operation.session.horizon.saw(header)
-    alone = reply.created and not reply.merged and header.parent == stage.base.header.number
-    if alone and isinstance(request, pb.CommitRequest):
-        return applied(stage.base, header, request.changes)
+    base = stage.base.header.number
+    if isinstance(request, pb.CommitRequest) and request.base_version == base:
+        if reply.created and not reply.merged and header.parent == base:
+            return applied(stage.base, header, request.changes)
+        if reply.has_changes:
+            return stage.base.advanced(header, changes_in(reply))
     try:
         return (yield from advance(operation, stage.base, header))
     except LaminaError as error:  # so the caller sees that there is a write to resume
@@ -282,6 +287,7 @@ def _commit_request(
         message=message,
         merge_policy=pb.MERGE_DISJOINT if merge and not depends_on_all else pb.REQUIRE_BASE,
         read_keys=() if depends_on_all else stage.declared_reads(),
+        changes_limit_bytes=CHANGES_LIMIT_BYTES,
     )
 
 

@@ -27,17 +27,17 @@ from google.protobuf import struct_pb2 as google_dot_protobuf_dot_struct__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dlamina_protos/v1/lamina.proto\x12\tlamina.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x01\n\x05Value\x12*\n\x04null\x18\x01 \x01(\x0e\x32\x1a.google.protobuf.NullValueH\x00\x12\x0e\n\x04\x62ool\x18\x02 \x01(\x08H\x00\x12\x0f\n\x05int64\x18\x03 \x01(\x03H\x00\x12\x10\n\x06\x64ouble\x18\x04 \x01(\x01H\x00\x12\x10\n\x06string\x18\x05 \x01(\tH\x00\x12\x0f\n\x05\x62ytes\x18\x06 \x01(\x0cH\x00\x12\x0e\n\x04json\x18\x07 \x01(\tH\x00\x42\x06\n\x04kind\"M\n\x05\x45ntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.lamina.v1.Value\x12\x16\n\x0eorigin_version\x18\x03 \x01(\x03\"U\n\x06\x43hange\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x10.lamina.v1.ValueH\x00\x12\x11\n\x07\x64\x65leted\x18\x03 \x01(\x08H\x00\x42\x08\n\x06\x63hange\"\xbb\x01\n\tKeyChange\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x10.lamina.v1.ValueH\x00\x12\x11\n\x07\x64\x65leted\x18\x03 \x01(\x08H\x00\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x0e\n\x06\x61uthor\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12/\n\x0b\x63ommit_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06\x63hange\"\xd9\x03\n\rConfigVersion\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0e\n\x06parent\x18\x03 \x01(\x03\x12\x0c\n\x04hash\x18\x04 \x01(\x0c\x12\x0e\n\x06\x61uthor\x18\x05 \x01(\t\x12\x17\n\x0f\x61uthor_verified\x18\x06 \x01(\x08\x12\x0f\n\x07message\x18\x07 \x01(\t\x12/\n\x0b\x63ommit_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tkey_count\x18\t \x01(\x03\x12\x14\n\x0c\x63hange_count\x18\n \x01(\x03\x12\x14\n\x0c\x63hanged_keys\x18\x0b \x03(\t\x12\x15\n\rsource_config\x18\x0c \x01(\t\x12\x16\n\x0esource_version\x18\r \x01(\x03\x12\x13\n\x0bsource_hash\x18\x0e \x01(\x0c\x12!\n\x07\x65ntries\x18\x0f \x03(\x0b\x32\x10.lamina.v1.Entry\x12)\n\x07origins\x18\x10 \x03(\x0b\x32\x18.lamina.v1.ConfigVersion\x12\x17\n\x0fnext_page_token\x18\x11 \x01(\t\x12\x34\n\x10\x66uture_head_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xff\x01\n\rCommitRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x19\n\x0c\x62\x61se_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tbase_hash\x18\x03 \x01(\x0c\x12\"\n\x07\x63hanges\x18\x04 \x03(\x0b\x32\x11.lamina.v1.Change\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12,\n\x0cmerge_policy\x18\x07 \x01(\x0e\x32\x16.lamina.v1.MergePolicy\x12\x11\n\tread_keys\x18\x08 \x03(\t\x12\x15\n\rvalidate_only\x18\t \x01(\x08\x42\x0f\n\r_base_version\"\\\n\x0e\x43ommitResponse\x12)\n\x07version\x18\x01 \x01(\x0b\x32\x18.lamina.v1.ConfigVersion\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12\x0e\n\x06merged\x18\x03 \x01(\x08\"v\n\x08\x43onflict\x12\x14\n\x0chead_version\x18\x01 \x01(\x03\x12\x16\n\x0e\x63onflict_count\x18\x02 \x01(\x03\x12)\n\tconflicts\x18\x03 \x03(\x0b\x32\x16.lamina.v1.KeyConflict\x12\x11\n\ttruncated\x18\x04 \x01(\x08\"\xc2\x01\n\x0bKeyConflict\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x04\x62\x61se\x18\x02 \x01(\x0b\x32\x10.lamina.v1.Value\x12 \n\x06theirs\x18\x03 \x01(\x0b\x32\x10.lamina.v1.Value\x12\x15\n\rtheir_version\x18\x04 \x01(\x03\x12\x14\n\x0ctheir_author\x18\x05 \x01(\t\x12\x1f\n\x05yours\x18\x06 \x01(\x0b\x32\x10.lamina.v1.Value\x12\x16\n\x0evalues_omitted\x18\x07 \x01(\x08\"\xe3\x01\n\x11GetVersionRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x11\n\x07version\x18\x02 \x01(\x03H\x00\x12*\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x0c\n\x04keys\x18\x04 \x03(\t\x12\x10\n\x08prefixes\x18\x05 \x03(\t\x12\x1d\n\x04view\x18\x06 \x01(\x0e\x32\x0f.lamina.v1.View\x12\x13\n\x0bmin_version\x18\x07 \x01(\x03\x12\x11\n\tpage_size\x18\x08 \x01(\x05\x12\x12\n\npage_token\x18\t \x01(\tB\x04\n\x02\x61t\"|\n\x13ListVersionsRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x1b\n\x0e\x62\x65\x66ore_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\tB\x11\n\x0f_before_version\"[\n\x14ListVersionsResponse\x12*\n\x08versions\x18\x01 \x03(\x0b\x32\x18.lamina.v1.ConfigVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb2\x01\n\x13\x44iffVersionsRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x19\n\x0c\x66rom_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x17\n\nto_version\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x10\n\x08prefixes\x18\x04 \x03(\t\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\tB\x0f\n\r_from_versionB\r\n\x0b_to_version\"W\n\nDifference\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x10.lamina.v1.Value\x12\x1c\n\x02to\x18\x03 \x01(\x0b\x32\x10.lamina.v1.Value\"[\n\x14\x44iffVersionsResponse\x12*\n\x0b\x64ifferences\x18\x01 \x03(\x0b\x32\x15.lamina.v1.Difference\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"p\n\x14GetKeyHistoryRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x14\n\x0cnewest_first\x18\x05 \x01(\x08\"i\n\nKeyHistory\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12%\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x14.lamina.v1.KeyChange\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\"\'\n\x06\x43ursor\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0c\n\x04hash\x18\x02 \x01(\x0c\"\xa0\x01\n\x16WatchKeyHistoryRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\t\x12\x10\n\x08prefixes\x18\x03 \x03(\t\x12 \n\x05\x61\x66ter\x18\x04 \x01(\x0b\x32\x11.lamina.v1.Cursor\x12\x34\n\x11\x62ookmark_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"m\n\x0eVersionChanges\x12)\n\x07version\x18\x01 \x01(\x0b\x32\x18.lamina.v1.ConfigVersion\x12\"\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x11.lamina.v1.Change\x12\x0c\n\x04more\x18\x03 \x01(\x08\")\n\x08\x42ookmark\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0c\n\x04hash\x18\x02 \x01(\x0c\"l\n\x17WatchKeyHistoryResponse\x12*\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x19.lamina.v1.VersionChanges\x12%\n\x08\x62ookmark\x18\x02 \x01(\x0b\x32\x13.lamina.v1.Bookmark\"\xb1\x01\n\x13RevertConfigRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x17\n\nto_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x19\n\x0c\x62\x61se_version\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x11\n\tbase_hash\x18\x04 \x01(\x0c\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\tB\r\n\x0b_to_versionB\x0f\n\r_base_version\"\x88\x01\n\x11\x46orkConfigRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x1b\n\x0esource_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\tB\x11\n\x0f_source_version\"K\n\x12ListConfigsRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"v\n\rConfigSummary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04head\x18\x02 \x01(\x0b\x32\x18.lamina.v1.ConfigVersion\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x13ListConfigsResponse\x12)\n\x07\x63onfigs\x18\x01 \x03(\x0b\x32\x18.lamina.v1.ConfigSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x16\n\x14GetServerInfoRequest\"F\n\nServerInfo\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x02 \x01(\t\x12\x17\n\x0f\x61uthor_verified\x18\x03 \x01(\x08*Q\n\x0bMergePolicy\x12\x1c\n\x18MERGE_POLICY_UNSPECIFIED\x10\x00\x12\x12\n\x0eMERGE_DISJOINT\x10\x01\x12\x10\n\x0cREQUIRE_BASE\x10\x02*@\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\n\n\x06HEADER\x10\x01\x12\x0b\n\x07\x45NTRIES\x10\x02\x12\t\n\x05\x42LAME\x10\x03\x32\x84\x06\n\rConfigService\x12=\n\x06\x43ommit\x12\x18.lamina.v1.CommitRequest\x1a\x19.lamina.v1.CommitResponse\x12\x44\n\nGetVersion\x12\x1c.lamina.v1.GetVersionRequest\x1a\x18.lamina.v1.ConfigVersion\x12O\n\x0cListVersions\x12\x1e.lamina.v1.ListVersionsRequest\x1a\x1f.lamina.v1.ListVersionsResponse\x12O\n\x0c\x44iffVersions\x12\x1e.lamina.v1.DiffVersionsRequest\x1a\x1f.lamina.v1.DiffVersionsResponse\x12G\n\rGetKeyHistory\x12\x1f.lamina.v1.GetKeyHistoryRequest\x1a\x15.lamina.v1.KeyHistory\x12Z\n\x0fWatchKeyHistory\x12!.lamina.v1.WatchKeyHistoryRequest\x1a\".lamina.v1.WatchKeyHistoryResponse0\x01\x12I\n\x0cRevertConfig\x12\x1e.lamina.v1.RevertConfigRequest\x1a\x19.lamina.v1.CommitResponse\x12\x45\n\nForkConfig\x12\x1c.lamina.v1.ForkConfigRequest\x1a\x19.lamina.v1.CommitResponse\x12L\n\x0bListConfigs\x12\x1d.lamina.v1.ListConfigsRequest\x1a\x1e.lamina.v1.ListConfigsResponse\x12G\n\rGetServerInfo\x12\x1f.lamina.v1.GetServerInfoRequest\x1a\x15.lamina.v1.ServerInfob\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dlamina_protos/v1/lamina.proto\x12\tlamina.v1\x1a\x1egoogle/protobuf/duration.proto\x1a\x1cgoogle/protobuf/struct.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xa1\x01\n\x05Value\x12*\n\x04null\x18\x01 \x01(\x0e\x32\x1a.google.protobuf.NullValueH\x00\x12\x0e\n\x04\x62ool\x18\x02 \x01(\x08H\x00\x12\x0f\n\x05int64\x18\x03 \x01(\x03H\x00\x12\x10\n\x06\x64ouble\x18\x04 \x01(\x01H\x00\x12\x10\n\x06string\x18\x05 \x01(\tH\x00\x12\x0f\n\x05\x62ytes\x18\x06 \x01(\x0cH\x00\x12\x0e\n\x04json\x18\x07 \x01(\tH\x00\x42\x06\n\x04kind\"M\n\x05\x45ntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1f\n\x05value\x18\x02 \x01(\x0b\x32\x10.lamina.v1.Value\x12\x16\n\x0eorigin_version\x18\x03 \x01(\x03\"U\n\x06\x43hange\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x10.lamina.v1.ValueH\x00\x12\x11\n\x07\x64\x65leted\x18\x03 \x01(\x08H\x00\x42\x08\n\x06\x63hange\"\xbb\x01\n\tKeyChange\x12\x0b\n\x03key\x18\x01 \x01(\t\x12!\n\x05value\x18\x02 \x01(\x0b\x32\x10.lamina.v1.ValueH\x00\x12\x11\n\x07\x64\x65leted\x18\x03 \x01(\x08H\x00\x12\x0f\n\x07version\x18\x04 \x01(\x03\x12\x0e\n\x06\x61uthor\x18\x05 \x01(\t\x12\x0f\n\x07message\x18\x06 \x01(\t\x12/\n\x0b\x63ommit_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x08\n\x06\x63hange\"\xd9\x03\n\rConfigVersion\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x0f\n\x07version\x18\x02 \x01(\x03\x12\x0e\n\x06parent\x18\x03 \x01(\x03\x12\x0c\n\x04hash\x18\x04 \x01(\x0c\x12\x0e\n\x06\x61uthor\x18\x05 \x01(\t\x12\x17\n\x0f\x61uthor_verified\x18\x06 \x01(\x08\x12\x0f\n\x07message\x18\x07 \x01(\t\x12/\n\x0b\x63ommit_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tkey_count\x18\t \x01(\x03\x12\x14\n\x0c\x63hange_count\x18\n \x01(\x03\x12\x14\n\x0c\x63hanged_keys\x18\x0b \x03(\t\x12\x15\n\rsource_config\x18\x0c \x01(\t\x12\x16\n\x0esource_version\x18\r \x01(\x03\x12\x13\n\x0bsource_hash\x18\x0e \x01(\x0c\x12!\n\x07\x65ntries\x18\x0f \x03(\x0b\x32\x10.lamina.v1.Entry\x12)\n\x07origins\x18\x10 \x03(\x0b\x32\x18.lamina.v1.ConfigVersion\x12\x17\n\x0fnext_page_token\x18\x11 \x01(\t\x12\x34\n\x10\x66uture_head_time\x18\x12 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x9c\x02\n\rCommitRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x19\n\x0c\x62\x61se_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tbase_hash\x18\x03 \x01(\x0c\x12\"\n\x07\x63hanges\x18\x04 \x03(\x0b\x32\x11.lamina.v1.Change\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\t\x12,\n\x0cmerge_policy\x18\x07 \x01(\x0e\x32\x16.lamina.v1.MergePolicy\x12\x11\n\tread_keys\x18\x08 \x03(\t\x12\x15\n\rvalidate_only\x18\t \x01(\x08\x12\x1b\n\x13\x63hanges_limit_bytes\x18\n \x01(\x05\x42\x0f\n\r_base_version\"\x87\x01\n\x0e\x43ommitResponse\x12)\n\x07version\x18\x01 \x01(\x0b\x32\x18.lamina.v1.ConfigVersion\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12\x0e\n\x06merged\x18\x03 \x01(\x08\x12\x13\n\x0bhas_changes\x18\x04 \x01(\x08\x12\x14\n\x0c\x64\x65leted_keys\x18\x05 \x03(\t\"v\n\x08\x43onflict\x12\x14\n\x0chead_version\x18\x01 \x01(\x03\x12\x16\n\x0e\x63onflict_count\x18\x02 \x01(\x03\x12)\n\tconflicts\x18\x03 \x03(\x0b\x32\x16.lamina.v1.KeyConflict\x12\x11\n\ttruncated\x18\x04 \x01(\x08\"\xc2\x01\n\x0bKeyConflict\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x04\x62\x61se\x18\x02 \x01(\x0b\x32\x10.lamina.v1.Value\x12 \n\x06theirs\x18\x03 \x01(\x0b\x32\x10.lamina.v1.Value\x12\x15\n\rtheir_version\x18\x04 \x01(\x03\x12\x14\n\x0ctheir_author\x18\x05 \x01(\t\x12\x1f\n\x05yours\x18\x06 \x01(\x0b\x32\x10.lamina.v1.Value\x12\x16\n\x0evalues_omitted\x18\x07 \x01(\x08\"\xe3\x01\n\x11GetVersionRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x11\n\x07version\x18\x02 \x01(\x03H\x00\x12*\n\x04time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampH\x00\x12\x0c\n\x04keys\x18\x04 \x03(\t\x12\x10\n\x08prefixes\x18\x05 \x03(\t\x12\x1d\n\x04view\x18\x06 \x01(\x0e\x32\x0f.lamina.v1.View\x12\x13\n\x0bmin_version\x18\x07 \x01(\x03\x12\x11\n\tpage_size\x18\x08 \x01(\x05\x12\x12\n\npage_token\x18\t \x01(\tB\x04\n\x02\x61t\"|\n\x13ListVersionsRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x1b\n\x0e\x62\x65\x66ore_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\tB\x11\n\x0f_before_version\"[\n\x14ListVersionsResponse\x12*\n\x08versions\x18\x01 \x03(\x0b\x32\x18.lamina.v1.ConfigVersion\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xb2\x01\n\x13\x44iffVersionsRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x19\n\x0c\x66rom_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x17\n\nto_version\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x10\n\x08prefixes\x18\x04 \x03(\t\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\tB\x0f\n\r_from_versionB\r\n\x0b_to_version\"W\n\nDifference\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\x1e\n\x04\x66rom\x18\x02 \x01(\x0b\x32\x10.lamina.v1.Value\x12\x1c\n\x02to\x18\x03 \x01(\x0b\x32\x10.lamina.v1.Value\"[\n\x14\x44iffVersionsResponse\x12*\n\x0b\x64ifferences\x18\x01 \x03(\x0b\x32\x15.lamina.v1.Difference\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"p\n\x14GetKeyHistoryRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12\x11\n\tpage_size\x18\x03 \x01(\x05\x12\x12\n\npage_token\x18\x04 \x01(\t\x12\x14\n\x0cnewest_first\x18\x05 \x01(\x08\"i\n\nKeyHistory\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x0b\n\x03key\x18\x02 \x01(\t\x12%\n\x07\x63hanges\x18\x03 \x03(\x0b\x32\x14.lamina.v1.KeyChange\x12\x17\n\x0fnext_page_token\x18\x04 \x01(\t\"\'\n\x06\x43ursor\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0c\n\x04hash\x18\x02 \x01(\x0c\"\xa0\x01\n\x16WatchKeyHistoryRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x0c\n\x04keys\x18\x02 \x03(\t\x12\x10\n\x08prefixes\x18\x03 \x03(\t\x12 \n\x05\x61\x66ter\x18\x04 \x01(\x0b\x32\x11.lamina.v1.Cursor\x12\x34\n\x11\x62ookmark_interval\x18\x05 \x01(\x0b\x32\x19.google.protobuf.Duration\"m\n\x0eVersionChanges\x12)\n\x07version\x18\x01 \x01(\x0b\x32\x18.lamina.v1.ConfigVersion\x12\"\n\x07\x63hanges\x18\x02 \x03(\x0b\x32\x11.lamina.v1.Change\x12\x0c\n\x04more\x18\x03 \x01(\x08\")\n\x08\x42ookmark\x12\x0f\n\x07version\x18\x01 \x01(\x03\x12\x0c\n\x04hash\x18\x02 \x01(\x0c\"l\n\x17WatchKeyHistoryResponse\x12*\n\x07\x63hanges\x18\x01 \x03(\x0b\x32\x19.lamina.v1.VersionChanges\x12%\n\x08\x62ookmark\x18\x02 \x01(\x0b\x32\x13.lamina.v1.Bookmark\"\xb1\x01\n\x13RevertConfigRequest\x12\x0e\n\x06\x63onfig\x18\x01 \x01(\t\x12\x17\n\nto_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x19\n\x0c\x62\x61se_version\x18\x03 \x01(\x03H\x01\x88\x01\x01\x12\x11\n\tbase_hash\x18\x04 \x01(\x0c\x12\x0f\n\x07message\x18\x05 \x01(\t\x12\x12\n\nrequest_id\x18\x06 \x01(\tB\r\n\x0b_to_versionB\x0f\n\r_base_version\"\x88\x01\n\x11\x46orkConfigRequest\x12\x0e\n\x06source\x18\x01 \x01(\t\x12\x1b\n\x0esource_version\x18\x02 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06target\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t\x12\x12\n\nrequest_id\x18\x05 \x01(\tB\x11\n\x0f_source_version\"K\n\x12ListConfigsRequest\x12\x0e\n\x06prefix\x18\x01 \x01(\t\x12\x11\n\tpage_size\x18\x02 \x01(\x05\x12\x12\n\npage_token\x18\x03 \x01(\t\"v\n\rConfigSummary\x12\x0c\n\x04name\x18\x01 \x01(\t\x12&\n\x04head\x18\x02 \x01(\x0b\x32\x18.lamina.v1.ConfigVersion\x12/\n\x0b\x63reate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"Y\n\x13ListConfigsResponse\x12)\n\x07\x63onfigs\x18\x01 \x03(\x0b\x32\x18.lamina.v1.ConfigSummary\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x16\n\x14GetServerInfoRequest\"F\n\nServerInfo\x12\x0f\n\x07version\x18\x01 \x01(\t\x12\x0e\n\x06\x61uthor\x18\x02 \x01(\t\x12\x17\n\x0f\x61uthor_verified\x18\x03 \x01(\x08*Q\n\x0bMergePolicy\x12\x1c\n\x18MERGE_POLICY_UNSPECIFIED\x10\x00\x12\x12\n\x0eMERGE_DISJOINT\x10\x01\x12\x10\n\x0cREQUIRE_BASE\x10\x02*@\n\x04View\x12\x14\n\x10VIEW_UNSPECIFIED\x10\x00\x12\n\n\x06HEADER\x10\x01\x12\x0b\n\x07\x45NTRIES\x10\x02\x12\t\n\x05\x42LAME\x10\x03\x32\x84\x06\n\rConfigService\x12=\n\x06\x43ommit\x12\x18.lamina.v1.CommitRequest\x1a\x19.lamina.v1.CommitResponse\x12\x44\n\nGetVersion\x12\x1c.lamina.v1.GetVersionRequest\x1a\x18.lamina.v1.ConfigVersion\x12O\n\x0cListVersions\x12\x1e.lamina.v1.ListVersionsRequest\x1a\x1f.lamina.v1.ListVersionsResponse\x12O\n\x0c\x44iffVersions\x12\x1e.lamina.v1.DiffVersionsRequest\x1a\x1f.lamina.v1.DiffVersionsResponse\x12G\n\rGetKeyHistory\x12\x1f.lamina.v1.GetKeyHistoryRequest\x1a\x15.lamina.v1.KeyHistory\x12Z\n\x0fWatchKeyHistory\x12!.lamina.v1.WatchKeyHistoryRequest\x1a\".lamina.v1.WatchKeyHistoryResponse0\x01\x12I\n\x0cRevertConfig\x12\x1e.lamina.v1.RevertConfigRequest\x1a\x19.lamina.v1.CommitResponse\x12\x45\n\nForkConfig\x12\x1c.lamina.v1.ForkConfigRequest\x1a\x19.lamina.v1.CommitResponse\x12L\n\x0bListConfigs\x12\x1d.lamina.v1.ListConfigsRequest\x1a\x1e.lamina.v1.ListConfigsResponse\x12G\n\rGetServerInfo\x12\x1f.lamina.v1.GetServerInfoRequest\x1a\x15.lamina.v1.ServerInfob\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'lamina_protos.v1.lamina_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_MERGEPOLICY']._serialized_start=4008
-  _globals['_MERGEPOLICY']._serialized_end=4089
-  _globals['_VIEW']._serialized_start=4091
-  _globals['_VIEW']._serialized_end=4155
+  _globals['_MERGEPOLICY']._serialized_start=4081
+  _globals['_MERGEPOLICY']._serialized_end=4162
+  _globals['_VIEW']._serialized_start=4164
+  _globals['_VIEW']._serialized_end=4228
   _globals['_VALUE']._serialized_start=140
   _globals['_VALUE']._serialized_end=301
   _globals['_ENTRY']._serialized_start=303
@@ -49,53 +49,53 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_CONFIGVERSION']._serialized_start=660
   _globals['_CONFIGVERSION']._serialized_end=1133
   _globals['_COMMITREQUEST']._serialized_start=1136
-  _globals['_COMMITREQUEST']._serialized_end=1391
-  _globals['_COMMITRESPONSE']._serialized_start=1393
-  _globals['_COMMITRESPONSE']._serialized_end=1485
-  _globals['_CONFLICT']._serialized_start=1487
-  _globals['_CONFLICT']._serialized_end=1605
-  _globals['_KEYCONFLICT']._serialized_start=1608
-  _globals['_KEYCONFLICT']._serialized_end=1802
-  _globals['_GETVERSIONREQUEST']._serialized_start=1805
-  _globals['_GETVERSIONREQUEST']._serialized_end=2032
-  _globals['_LISTVERSIONSREQUEST']._serialized_start=2034
-  _globals['_LISTVERSIONSREQUEST']._serialized_end=2158
-  _globals['_LISTVERSIONSRESPONSE']._serialized_start=2160
-  _globals['_LISTVERSIONSRESPONSE']._serialized_end=2251
-  _globals['_DIFFVERSIONSREQUEST']._serialized_start=2254
-  _globals['_DIFFVERSIONSREQUEST']._serialized_end=2432
-  _globals['_DIFFERENCE']._serialized_start=2434
-  _globals['_DIFFERENCE']._serialized_end=2521
-  _globals['_DIFFVERSIONSRESPONSE']._serialized_start=2523
-  _globals['_DIFFVERSIONSRESPONSE']._serialized_end=2614
-  _globals['_GETKEYHISTORYREQUEST']._serialized_start=2616
-  _globals['_GETKEYHISTORYREQUEST']._serialized_end=2728
-  _globals['_KEYHISTORY']._serialized_start=2730
-  _globals['_KEYHISTORY']._serialized_end=2835
-  _globals['_CURSOR']._serialized_start=2837
-  _globals['_CURSOR']._serialized_end=2876
-  _globals['_WATCHKEYHISTORYREQUEST']._serialized_start=2879
-  _globals['_WATCHKEYHISTORYREQUEST']._serialized_end=3039
-  _globals['_VERSIONCHANGES']._serialized_start=3041
-  _globals['_VERSIONCHANGES']._serialized_end=3150
-  _globals['_BOOKMARK']._serialized_start=3152
-  _globals['_BOOKMARK']._serialized_end=3193
-  _globals['_WATCHKEYHISTORYRESPONSE']._serialized_start=3195
-  _globals['_WATCHKEYHISTORYRESPONSE']._serialized_end=3303
-  _globals['_REVERTCONFIGREQUEST']._serialized_start=3306
-  _globals['_REVERTCONFIGREQUEST']._serialized_end=3483
-  _globals['_FORKCONFIGREQUEST']._serialized_start=3486
-  _globals['_FORKCONFIGREQUEST']._serialized_end=3622
-  _globals['_LISTCONFIGSREQUEST']._serialized_start=3624
-  _globals['_LISTCONFIGSREQUEST']._serialized_end=3699
-  _globals['_CONFIGSUMMARY']._serialized_start=3701
-  _globals['_CONFIGSUMMARY']._serialized_end=3819
-  _globals['_LISTCONFIGSRESPONSE']._serialized_start=3821
-  _globals['_LISTCONFIGSRESPONSE']._serialized_end=3910
-  _globals['_GETSERVERINFOREQUEST']._serialized_start=3912
-  _globals['_GETSERVERINFOREQUEST']._serialized_end=3934
-  _globals['_SERVERINFO']._serialized_start=3936
-  _globals['_SERVERINFO']._serialized_end=4006
-  _globals['_CONFIGSERVICE']._serialized_start=4158
-  _globals['_CONFIGSERVICE']._serialized_end=4930
+  _globals['_COMMITREQUEST']._serialized_end=1420
+  _globals['_COMMITRESPONSE']._serialized_start=1423
+  _globals['_COMMITRESPONSE']._serialized_end=1558
+  _globals['_CONFLICT']._serialized_start=1560
+  _globals['_CONFLICT']._serialized_end=1678
+  _globals['_KEYCONFLICT']._serialized_start=1681
+  _globals['_KEYCONFLICT']._serialized_end=1875
+  _globals['_GETVERSIONREQUEST']._serialized_start=1878
+  _globals['_GETVERSIONREQUEST']._serialized_end=2105
+  _globals['_LISTVERSIONSREQUEST']._serialized_start=2107
+  _globals['_LISTVERSIONSREQUEST']._serialized_end=2231
+  _globals['_LISTVERSIONSRESPONSE']._serialized_start=2233
+  _globals['_LISTVERSIONSRESPONSE']._serialized_end=2324
+  _globals['_DIFFVERSIONSREQUEST']._serialized_start=2327
+  _globals['_DIFFVERSIONSREQUEST']._serialized_end=2505
+  _globals['_DIFFERENCE']._serialized_start=2507
+  _globals['_DIFFERENCE']._serialized_end=2594
+  _globals['_DIFFVERSIONSRESPONSE']._serialized_start=2596
+  _globals['_DIFFVERSIONSRESPONSE']._serialized_end=2687
+  _globals['_GETKEYHISTORYREQUEST']._serialized_start=2689
+  _globals['_GETKEYHISTORYREQUEST']._serialized_end=2801
+  _globals['_KEYHISTORY']._serialized_start=2803
+  _globals['_KEYHISTORY']._serialized_end=2908
+  _globals['_CURSOR']._serialized_start=2910
+  _globals['_CURSOR']._serialized_end=2949
+  _globals['_WATCHKEYHISTORYREQUEST']._serialized_start=2952
+  _globals['_WATCHKEYHISTORYREQUEST']._serialized_end=3112
+  _globals['_VERSIONCHANGES']._serialized_start=3114
+  _globals['_VERSIONCHANGES']._serialized_end=3223
+  _globals['_BOOKMARK']._serialized_start=3225
+  _globals['_BOOKMARK']._serialized_end=3266
+  _globals['_WATCHKEYHISTORYRESPONSE']._serialized_start=3268
+  _globals['_WATCHKEYHISTORYRESPONSE']._serialized_end=3376
+  _globals['_REVERTCONFIGREQUEST']._serialized_start=3379
+  _globals['_REVERTCONFIGREQUEST']._serialized_end=3556
+  _globals['_FORKCONFIGREQUEST']._serialized_start=3559
+  _globals['_FORKCONFIGREQUEST']._serialized_end=3695
+  _globals['_LISTCONFIGSREQUEST']._serialized_start=3697
+  _globals['_LISTCONFIGSREQUEST']._serialized_end=3772
+  _globals['_CONFIGSUMMARY']._serialized_start=3774
+  _globals['_CONFIGSUMMARY']._serialized_end=3892
+  _globals['_LISTCONFIGSRESPONSE']._serialized_start=3894
+  _globals['_LISTCONFIGSRESPONSE']._serialized_end=3983
+  _globals['_GETSERVERINFOREQUEST']._serialized_start=3985
+  _globals['_GETSERVERINFOREQUEST']._serialized_end=4007
+  _globals['_SERVERINFO']._serialized_start=4009
+  _globals['_SERVERINFO']._serialized_end=4079
+  _globals['_CONFIGSERVICE']._serialized_start=4231
+  _globals['_CONFIGSERVICE']._serialized_end=5003
 # @@protoc_insertion_point(module_scope)

@@ -397,6 +397,7 @@ class CommitRequest(_message.Message):
     MERGE_POLICY_FIELD_NUMBER: _builtins.int
     READ_KEYS_FIELD_NUMBER: _builtins.int
     VALIDATE_ONLY_FIELD_NUMBER: _builtins.int
+    CHANGES_LIMIT_BYTES_FIELD_NUMBER: _builtins.int
     config: _builtins.str
     base_version: _builtins.int
     """The version that the changes were made against; 0 for a config that did not
@@ -416,6 +417,10 @@ class CommitRequest(_message.Message):
     validate_only: _builtins.bool
     """Checks and merges, but writes nothing. The version in the reply then has no
     number, no hash and no time.
+    """
+    changes_limit_bytes: _builtins.int
+    """Asks what turns the map at the base into the new one, if that is at most so many
+    bytes: see has_changes in the reply. 0: not asked. A retry may ask otherwise.
     """
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___Change]:
@@ -437,10 +442,11 @@ class CommitRequest(_message.Message):
         merge_policy: Global___MergePolicy.ValueType = ...,
         read_keys: _abc.Iterable[_builtins.str] | None = ...,
         validate_only: _builtins.bool = ...,
+        changes_limit_bytes: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_base_version", b"_base_version", "base_version", b"base_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_version", b"_base_version", "base_hash", b"base_hash", "base_version", b"base_version", "changes", b"changes", "config", b"config", "merge_policy", b"merge_policy", "message", b"message", "read_keys", b"read_keys", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_version", b"_base_version", "base_hash", b"base_hash", "base_version", b"base_version", "changes", b"changes", "changes_limit_bytes", b"changes_limit_bytes", "config", b"config", "merge_policy", b"merge_policy", "message", b"message", "read_keys", b"read_keys", "request_id", b"request_id", "validate_only", b"validate_only"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__base_version: _TypeAlias = _typing.Literal["base_version"]  # noqa: Y015
     _WhichOneofArgType__base_version: _TypeAlias = _typing.Literal["_base_version", b"_base_version"]  # noqa: Y015
@@ -455,13 +461,25 @@ class CommitResponse(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     CREATED_FIELD_NUMBER: _builtins.int
     MERGED_FIELD_NUMBER: _builtins.int
+    HAS_CHANGES_FIELD_NUMBER: _builtins.int
+    DELETED_KEYS_FIELD_NUMBER: _builtins.int
     created: _builtins.bool
     """Whether a version was written by this request."""
     merged: _builtins.bool
     """Whether the head was newer than the base and the changes were merged onto it."""
+    has_changes: _builtins.bool
+    """Whether the version's entries, in key order, and deleted_keys are what turns the map
+    at the base into the version's: the changes of this request, and those of others in
+    between. Only if changes_limit_bytes asked for it, and not always then: the server
+    may have it no more in memory.
+    """
     @_builtins.property
     def version(self) -> Global___ConfigVersion:
-        """The version that now holds the changes, without entries."""
+        """The version that now holds the changes. It has no entries, unless has_changes."""
+
+    @_builtins.property
+    def deleted_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The keys that the base may have, and the version has not. Only if has_changes."""
 
     def __init__(
         self,
@@ -469,10 +487,12 @@ class CommitResponse(_message.Message):
         version: Global___ConfigVersion | None = ...,
         created: _builtins.bool = ...,
         merged: _builtins.bool = ...,
+        has_changes: _builtins.bool = ...,
+        deleted_keys: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "merged", b"merged", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created", b"created", "deleted_keys", b"deleted_keys", "has_changes", b"has_changes", "merged", b"merged", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -175,6 +175,20 @@ class HeadMap(MapSnapshot):
             entry = before
         return entry
 
+    def changes_between(self, base: int, number: int, *, limit_bytes: int) -> dict[str, bytes | None] | None:
+        """Return the entries that turn the map of one version into that of a later one, in key order.
+
+        None stands for a key that the later version has not. Returns None if one of the versions is not known here, or
+        keys and entries have more than `limit_bytes`.
+        """
+        if not (self.reaches(base) and self.reaches(number)):
+            return None
+        first = len(self._steps) - (self.number - base)
+        keys = {key for step in islice(self._steps, first, first + number - base) for key in step.undo}
+        changes = {key: self.entry_at(key, number) for key in sorted(keys)}
+        size_bytes = sum(len(key) + len(encoded or b"") for key, encoded in changes.items())
+        return changes if size_bytes <= limit_bytes else None
+
     def snapshot_at(self, number: int) -> MapSnapshot:
         """Return the map of a version that is known here, as a copy."""
         undo = self._undo_to(number)

@@ -4,7 +4,7 @@ Bytes come in and bytes go out. Errors are raised as ServerError; handlers.py tu
 statuses.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import cache, partial
@@ -13,6 +13,7 @@ from typing import TypeVar
 from lamina_server.cache.heads import Heads
 from lamina_server.commits.clock import is_future
 from lamina_server.commits.committer import Committer
+from lamina_server.domain.commands import CommitCommand
 from lamina_server.domain.planning import Author
 from lamina_server.domain.records import Reply, RequestKey
 from lamina_server.rpc import callers
@@ -132,7 +133,8 @@ class Service:
             return encode.commit_response(reply, header)
         key = RequestKey(callers.UNKNOWN_CALLER, request.request_id, request.digest)
         outcome = await self._committer.submit(key, command)
-        return encode.commit_response(outcome.reply, outcome.header or await self._header(outcome.reply))
+        header = outcome.header or await self._header(outcome.reply)
+        return encode.commit_response(outcome.reply, header, self._changes(request, outcome.reply))
 
     async def _future(self, config: str) -> bytes:
         """Encode when the head was committed, if that is later than now: then versions are not what times say."""
@@ -149,6 +151,16 @@ class Service:
             return head.header_at(reply.version.number) or b""
         keys = await self._readers.read(partial(changed_keys_of, version=reply.version))
         return encode.version(reply.version, keys)
+
+    def _changes(self, request: WriteRequest, reply: Reply) -> Mapping[str, bytes | None] | None:
+        """Return what turns the map at a commit's base into its version's, if that was asked for and is in memory."""
+        if not request.changes_limit_bytes or not isinstance(request.command, CommitCommand) or reply.version is None:
+            return None
+        base, number = request.command.base_version, reply.version.number
+        head = self._heads.peek(reply.config)
+        if base is None or head is None or head.version_at(number) != reply.version:
+            return None
+        return head.changes_between(base, number, limit_bytes=request.changes_limit_bytes)
 
     async def _read(self, answer: Callable[[Reading, R, int], bytes], request: R, config: str | None) -> bytes:
         """Return a page from the store, about a config or, if it is None, about all configs."""

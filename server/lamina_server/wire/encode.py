@@ -5,7 +5,7 @@ as the reply's message with only this field set. So the joined bytes of the part
 whole reply.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
 
 from google.protobuf.timestamp_pb2 import Timestamp
@@ -38,10 +38,18 @@ Keys = Sequence[str]
 """The keys that a version has changed, in order: at least the first CHANGED_KEYS_LIMIT of them."""
 
 
-def commit_response(reply: Reply, header: bytes) -> bytes:
-    """Encode the outcome of a write, with its version's header."""
-    flags = pb.CommitResponse(created=reply.created, merged=reply.merged).SerializeToString()
-    return b"".join([_VERSION_TAG, _length(header), header, flags])
+def commit_response(reply: Reply, header: bytes, changes: Mapping[str, bytes | None] | None = None) -> bytes:
+    """Encode the outcome of a write, with its version's header.
+
+    changes  what turns the map at the base into the version's: entries, encoded as parts of a version, and None for
+             a key that is not there; None: it was not asked for, or is not known
+    """
+    flags = pb.CommitResponse(created=reply.created, merged=reply.merged)
+    if changes is not None:
+        flags.has_changes = True
+        flags.deleted_keys.extend(key for key, encoded in changes.items() if encoded is None)
+        header = b"".join([header, *(encoded for encoded in changes.values() if encoded is not None)])
+    return b"".join([_VERSION_TAG, _length(header), header, flags.SerializeToString()])
 
 
 def version(version: Version, keys: Keys) -> bytes:

@@ -58,7 +58,13 @@ def commit(data: bytes, author: Author, settings: Settings) -> requests.WriteReq
     if not message.validate_only:
         checker.request_id("request_id", message.request_id)
     checker.done()
-    return requests.WriteRequest(command, command.digest(), message.request_id, message.validate_only)
+    return requests.WriteRequest(
+        command,
+        command.digest(),
+        message.request_id,
+        message.validate_only,
+        max(0, min(message.changes_limit_bytes, settings.page_limit_bytes)),
+    )
 
 
 def revert_config(data: bytes, author: Author, settings: Settings) -> requests.WriteRequest:

@@ -11,13 +11,15 @@ from lamina_server.wire.paging import PageRequest
 class WriteRequest:
     """Carry out a command once under this id; or, with validate_only, say what it would do.
 
-    digest  the command's digest, computed here because this takes long for a large command
+    digest               the command's digest, computed here because this takes long for a large command
+    changes_limit_bytes  up to how many bytes the reply says what is different from the base
     """
 
     command: Command
     digest: bytes
     request_id: str
     validate_only: bool = False
+    changes_limit_bytes: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -93,3 +93,27 @@ def test_many_new_keys_at_once_are_in_order() -> None:
     assert walk.head.snapshot_at(2).keys == walk.head.view_at(2).keys == list(walk.maps[2])
     assert walk.head.keys == list(walk.maps[3])
     assert walk.head.snapshot_at(1).keys == ["010x", "500"]
+
+
+@given(history=histories)
+def test_changes_between_two_versions_turn_one_into_the_other(history: list[dict[str, int | None]]) -> None:
+    walk = Walk(history)
+    newest = len(history)
+    for base in range(1, newest + 1):
+        for number in range(base, newest + 1):
+            changes = walk.head.changes_between(base, number, limit_bytes=10**6)
+            assert changes is not None
+            assert list(changes) == sorted(changes)
+            decoded = {key: CODEC.decode_entry(encoded) for key, encoded in changes.items() if encoded is not None}
+            kept = {key: entry for key, entry in walk.maps[base].items() if key not in changes}
+            assert {**kept, **decoded} == walk.maps[number]
+
+
+def test_changes_between_versions_are_bounded() -> None:
+    walk = Walk([{"key/00": 1}, {"key/01": 2, "key/00": None}, {"key/02": 3}])
+    whole = walk.head.changes_between(1, 3, limit_bytes=10**6)
+    assert whole is not None
+    size_bytes = sum(len(key) + len(encoded or b"") for key, encoded in whole.items())
+    assert walk.head.changes_between(1, 3, limit_bytes=size_bytes) == whole
+    assert walk.head.changes_between(1, 3, limit_bytes=size_bytes - 1) is None
+    assert walk.head.changes_between(0, 3, limit_bytes=10**6) is None, "version 0 is not known here"

@@ -67,6 +67,31 @@ async def test_disjoint_changes_merge(wire: Wire) -> None:
     assert await wire.map(CONFIG) == {"a": 2, "b": 2}
 
 
+async def test_the_reply_can_say_what_is_different_from_the_base(wire: Wire) -> None:
+    await wire.commit(CONFIG, {"a": 1, "b": 1, "c": 1})
+    await wire.commit(CONFIG, {"a": 2, "d": 2}, base_version=1)
+    await wire.commit(CONFIG, {"b": DELETED}, base_version=2)
+    request = commit_request(CONFIG, {"c": 4}, base_version=1, changes_limit_bytes=1_000)
+    reply = await wire.stub.Commit(request)
+    assert (reply.merged, reply.has_changes, list(reply.deleted_keys)) == (True, True, ["b"])
+    assert [(entry.key, plain(entry.value), entry.origin_version) for entry in reply.version.entries] == [
+        ("a", 2, 2),
+        ("c", 4, 4),
+        ("d", 2, 2),
+    ]
+    await wire.commit(CONFIG, {"a": 5})
+    assert await wire.stub.Commit(request) == reply, "the answer to a retry, when the head is newer"
+
+
+async def test_the_reply_does_not_say_more_than_was_asked_for(wire: Wire) -> None:
+    await wire.commit(CONFIG, {"a": 1, "b": 1})
+    await wire.commit(CONFIG, {"a": 2})
+    for key, limit_bytes in (("c", 0), ("d", -1), ("e", 10)):
+        reply = await wire.commit(CONFIG, {key: 1}, base_version=1, changes_limit_bytes=limit_bytes)
+        assert reply.created
+        assert (reply.has_changes, len(reply.version.entries)) == (False, 0)
+
+
 async def test_only_changed_keys_are_written(wire: Wire) -> None:
     await wire.commit(CONFIG, {"a": 1, "b": 1})
     reply = await wire.commit(CONFIG, {"a": 1, "b": 2, "c": DELETED})

@@ -66,6 +66,7 @@ class TestCommit:
                     request_id="id-1",
                     merge_policy=pb.MERGE_DISJOINT,
                     read_keys=["n"],
+                    changes_limit_bytes=writes.CHANGES_LIMIT_BYTES,
                 ),
             )
         ]
@@ -88,7 +89,20 @@ class TestCommit:
         assert (config.origin("x"), config.origin("z")) == (4, 4)
         assert config._stage.base.header == version_of(header(4))
 
-    def test_a_merged_commit_reads_the_changes_of_others(self) -> None:
+    def test_a_merged_commit_s_reply_brings_the_changes_of_others(self) -> None:
+        config, reply = draft(x=27, y=450, n=1), commit_reply(5, merged=True)
+        reply.has_changes = True
+        reply.version.entries.extend([entry("a", 1, 4), entry("x", 28, 5)])
+        reply.deleted_keys.append("y")
+        script = Script(reply)
+        config["x"] = 28
+        commit(config, script)
+        assert config == {"a": 1, "n": 1, "x": 28}
+        assert list(config) == ["a", "n", "x"]
+        assert {key: config.origin(key) for key in config} == {"a": 4, "n": 3, "x": 5}
+        assert (config.version, config.changes, script.names) == (5, {}, ["Commit"])
+
+    def test_a_merged_commit_reads_the_changes_that_its_reply_does_not_bring(self) -> None:
         config, script = draft(), Script(commit_reply(5, merged=True), page(5, {"x": 28, "y": 451}))
         config["x"] = 28
         commit(config, script)
