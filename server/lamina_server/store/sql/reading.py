@@ -63,7 +63,7 @@ class SqlReading:
 
     def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
         """Return the heads' numbers and hashes."""
-        return {row.name: HeadMark(row.version, row.hash) for row in self._heads(configs)}
+        return {row.name: HeadMark(row.version, row.hash) for row in self._head_rows(configs)}
 
     def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
         """Return some headers by number."""
@@ -146,14 +146,10 @@ class SqlReading:
 
     def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
         """Return remembered outcomes."""
-        chunks = _batches(request_ids, KEYS_AT_ONCE)
-        known = [
-            row for chunk in chunks for row in self.ask(queries.known_requests(), caller=caller, keys=_json(chunk))
-        ]
         found = {}
-        for request_id in dict.fromkeys(row.request_id for row in known):
-            (row,) = self.ask(queries.reply(), caller=caller, request_id=request_id)
-            found[request_id] = (row.digest, _reply(row))
+        for request_id in self._known_among(caller, request_ids):
+            for row in self.ask(queries.reply(), caller=caller, request_id=request_id):
+                found[request_id] = (row.digest, _reply(row))
         return found
 
     def ask(self, statement: Statement, **parameters: Any) -> Rows:
@@ -161,7 +157,15 @@ class SqlReading:
         with self._database.statement():
             return prepared(statement, self._connection.dialect).ask(self._connection, parameters)
 
-    def _heads(self, configs: Collection[str]) -> Iterator[Any]:
+    def _known_among(self, caller: str, request_ids: Collection[str]) -> Collection[str]:
+        """Return the request ids that may have an outcome: of many, one statement finds those that have."""
+        if len(request_ids) == 1:
+            return request_ids
+        chunks = _batches(request_ids, KEYS_AT_ONCE)
+        rows = (row for chunk in chunks for row in self.ask(queries.known_requests(), caller=caller, keys=_json(chunk)))
+        return dict.fromkeys(row.request_id for row in rows)
+
+    def _head_rows(self, configs: Collection[str]) -> Iterator[Any]:
         for chunk in _batches(configs, KEYS_AT_ONCE):
             yield from self.ask(queries.heads(), keys=_json(chunk))
 

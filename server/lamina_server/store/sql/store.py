@@ -6,6 +6,7 @@ from contextlib import contextmanager
 from lamina_server.store.contract import Notices
 from lamina_server.store.sql.database import Database
 from lamina_server.store.sql.keyframes import lines_to_write, originated_since_keyframe, write_lines
+from lamina_server.store.sql.known import KnownRows
 from lamina_server.store.sql.reading import SqlReading
 from lamina_server.store.sql.writing import SqlWriting
 
@@ -15,6 +16,7 @@ class SqlStore:
 
     def __init__(self, database: Database) -> None:
         self._database = database
+        self._known = KnownRows()
 
     @property
     def is_shared(self) -> bool:
@@ -35,10 +37,18 @@ class SqlStore:
     @contextmanager
     def write(self) -> Iterator[SqlWriting]:
         """Open the writing block."""
-        with self._database.writing() as connection:
-            writing = SqlWriting(connection, self._database)
-            yield writing
-            writing.finish()
+        known = self._known
+        try:
+            with self._database.writing() as connection:
+                if self._database.is_shared:  # others may have written since
+                    known.forget()
+                writing = SqlWriting(connection, self._database, known)
+                yield writing
+                writing.finish()
+        except BaseException:
+            known.forget()
+            raise
+        known.bound()
 
     def originated_since_keyframe(self, config: str) -> int:
         """Count the values after the newest valid keyframe."""

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Executable, Text, bindparam, insert, select
 
+from lamina_server.domain.hashing import NO_PARENT
 from lamina_server.domain.planning import Plan
 from lamina_server.domain.records import HeadMark, Reply, RequestKey
 from lamina_server.models.queries import Statement
@@ -17,6 +18,7 @@ from lamina_server.models.tables import NAMES, REQUESTS, VALUES, VERSIONS
 from lamina_server.store.contract import HistoryBrokenError
 from lamina_server.store.sql.database import Database
 from lamina_server.store.sql.keyframes import lines_to_write, originated_since_keyframe, write_lines
+from lamina_server.store.sql.known import HeadRow, KnownRows
 from lamina_server.store.sql.prepared import Rows, prepared
 from lamina_server.store.sql.reading import SqlReading
 
@@ -44,12 +46,11 @@ _ID_OF_VERSION = _id_of_version()
 class SqlWriting(SqlReading):
     """A Writing on a connection that has the write lock."""
 
-    def __init__(self, connection: Connection, database: Database) -> None:
+    def __init__(self, connection: Connection, database: Database, known: KnownRows) -> None:
         super().__init__(connection, database)
         self._plans: list[Plan] = []
         self._outcomes: list[tuple[RequestKey, Reply]] = []
-        self._name_ids: dict[str, int] = {}
-        self._head_numbers: dict[str, int] = {}
+        self._heads, self._last_ids = known.heads, known.last_ids
         self._version_ids: dict[tuple[str, int], int] = {}
         self._has_remembered = False
         self._guard = _StatementGuard()
@@ -95,11 +96,11 @@ class SqlWriting(SqlReading):
 
     def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
         """Return the heads' numbers and hashes, and remember what the next inserts need."""
-        marks = {}
-        for row in self._heads(configs):
-            self._name_ids[row.name], self._head_numbers[row.name] = row.id, row.version
-            marks[row.name] = HeadMark(row.version, row.hash)
-        return marks
+        heads = self._heads
+        if unknown := [config for config in configs if config not in heads]:
+            for row in self._head_rows(unknown):
+                heads[row.name] = HeadRow(row.id, row.version, row.hash)
+        return {config: HeadMark(row.number, row.hash) for config in configs if (row := heads.get(config))}
 
     def ask(self, statement: Statement, **parameters: Any) -> Rows:
         """Run a statement after all inserts that came before it."""
@@ -116,8 +117,8 @@ class SqlWriting(SqlReading):
         requests = [self._request_row(*outcome) for outcome in outcomes]
         with self._guard, self._database.statement(), self._database.pipeline(self._connection):
             self._insert(_INSERT_VERSIONS, [self._version_row(*each) for each in numbered])
-            ids = self._name_ids
-            values = (row for plan, id_ in numbered for row in value_rows(plan, ids[plan.version.config], id_))
+            heads = self._heads
+            values = (row for plan, id_ in numbered for row in value_rows(plan, heads[plan.version.config].id, id_))
             while batch := list(islice(values, VALUES_AT_ONCE)):
                 self._insert(_INSERT_VALUES, batch)
             self._insert(_INSERT_REQUESTS, requests)
@@ -125,11 +126,10 @@ class SqlWriting(SqlReading):
     def _number(self, plans: Sequence[Plan]) -> Sequence[tuple[Plan, int]]:
         """Give an id to each version and each new config. Check again that each version follows its head."""
         names = dict.fromkeys(plan.version.config for plan in plans)
-        if unknown := [name for name in names if name not in self._name_ids]:
-            self.head_marks(unknown)
-        self._check_numbers(plans)
-        if new := [name for name in names if name not in self._name_ids]:
+        self.head_marks(names)
+        if new := [name for name in names if name not in self._heads]:
             self._insert_names(new)
+        self._advance_heads(plans)
         numbered = list(zip(plans, self._new_ids(VERSIONS.name, len(plans)), strict=True))
         self._version_ids |= {(plan.version.config, plan.version.number): id_ for plan, id_ in numbered}
         return numbered
@@ -138,20 +138,28 @@ class SqlWriting(SqlReading):
         ids = self._new_ids(NAMES.name, len(names))
         with self._guard, self._database.statement():
             self._insert(_INSERT_NAMES, [{"id": id_, "name": name} for id_, name in zip(ids, names, strict=True)])
-        self._name_ids |= zip(names, ids, strict=True)
+        self._heads |= {name: HeadRow(id_, 0, NO_PARENT) for id_, name in zip(ids, names, strict=True)}
 
-    def _check_numbers(self, plans: Iterable[Plan]) -> None:
+    def _advance_heads(self, plans: Iterable[Plan]) -> None:
+        """Check that each version follows its head, and becomes the head."""
         for plan in plans:
-            config, number = plan.version.config, plan.version.number
-            head = self._head_numbers.get(config, 0)
-            if number != head + 1:
+            version = plan.version
+            head = self._heads[version.config]
+            if version.number != head.number + 1:
                 with self._guard:
-                    raise HistoryBrokenError.version(config, number, head)
-            self._head_numbers[config] = number
+                    raise HistoryBrokenError.version(version.config, version.number, head.number)
+            self._heads[version.config] = HeadRow(head.id, version.number, version.hash)
 
     def _new_ids(self, table: str, count: int) -> Sequence[int]:
-        with self._guard, self._database.statement():
-            return self._database.new_ids(self._connection, table, count)
+        last = self._last_ids.get(table)
+        if last is not None:
+            ids: Sequence[int] = range(last + 1, last + 1 + count)
+        else:
+            with self._guard, self._database.statement():
+                ids = self._database.new_ids(self._connection, table, count)
+        if not self._database.is_shared:
+            self._last_ids[table] = ids[-1]
+        return ids
 
     def _insert(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
         if rows:
@@ -159,7 +167,7 @@ class SqlWriting(SqlReading):
 
     def _version_row(self, plan: Plan, version_id: int) -> Mapping[str, Any]:
         columns = version_columns(plan.version)
-        return {"id": version_id, "config_name_id": self._name_ids[plan.version.config], **columns}
+        return {"id": version_id, "config_name_id": self._heads[plan.version.config].id, **columns}
 
     def _request_row(self, request: RequestKey, reply: Reply) -> Mapping[str, Any]:
         return {
