@@ -10,7 +10,7 @@ from pydantic import ValidationError
 
 from lamina_server.domain.errors import UnavailableError
 from lamina_server.rpc.transport import AddressError, UnsafeError
-from lamina_server.settings import Settings
+from lamina_server.settings import Settings, problems
 from lamina_server.store.address import DatabaseAddressError
 from lamina_server.store.contract import BackupRefusedError, UnusableStoreError
 
@@ -29,7 +29,7 @@ def wait_option(command: F) -> F:
     """Add --wait-for-database to a command."""
     text = "How long to wait for a database that is not ready. [default: 0]"
     name = "wait_for_database_seconds"
-    return click.option("--wait-for-database", name, type=float, metavar="SECONDS", help=text)(command)
+    return click.option("--wait-for-database", name, metavar="SECONDS", help=text)(command)
 
 
 def settings_of(options: dict[str, Any]) -> Settings:
@@ -37,10 +37,14 @@ def settings_of(options: dict[str, Any]) -> Settings:
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
-        for problem in error.errors(include_input=False, include_url=False):
-            name = "_".join(map(str, problem["loc"])).upper()
-            click.echo(f"lamina-server: LAMINA_SERVER_{name}: {problem['msg']}", err=True)
+        for name, text in problems(error):
+            given = options.get(name) is not None
+            click.echo(f"lamina-server: {_option(name) if given else f'LAMINA_SERVER_{name.upper()}'} {text}", err=True)
         sys.exit(BAD_USAGE)
+
+
+def _option(name: str) -> str:
+    return "--" + name.removesuffix("_seconds").replace("_", "-")
 
 
 @contextmanager

@@ -94,13 +94,6 @@ def test_refusals_end_the_command_with_2_and_touch_nothing(tmp_path: Path) -> No
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_bad_setting_is_named_without_its_value(tmp_path: Path) -> None:
-    done = serve(tmp_path, LAMINA_SERVER_READER_THREADS="s3cret")
-    assert done.returncode == 2
-    assert "LAMINA_SERVER_READER_THREADS: " in done.stderr
-    assert "s3cret" not in done.stderr
-
-
 def test_a_bad_database_url_is_refused_without_repeating_it(tmp_path: Path) -> None:
     done = serve(tmp_path, "--listen", "localhost:0", "--database", "s3cret")
     assert done.returncode == 2
