@@ -28,6 +28,15 @@ GRPC_SECONDS = 2_000_000
 _NUMBERS = {int: re.compile(r"-?\d+", re.ASCII), float: re.compile(r"-?\d+(\.\d+)?", re.ASCII)}
 """How numbers are written: not 0x10, 1e3 or nan."""
 
+_URL = re.compile("(?<!unix)://")
+_PATH = re.compile(r"(?!.*:.*@)[^\x00-\x1f]+")
+"""What may be a file's path: not the text of the key itself, and not a user and a password."""
+_WORDS = {
+    "bool_parsing": "must be true or false",
+    "not_a_path": "must be the path of a file",
+    "url": "takes no URL; a database's address belongs to --database or LAMINA_SERVER_DATABASE",
+}
+
 
 class Settings(BaseSettings):
     """The server's settings, as the environment and the command line have them."""
@@ -276,10 +285,16 @@ class Settings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_other_texts(cls, given: Any, info: ValidationInfo) -> Any:
-        """Refuse a text that pydantic would take for a number, and that people do not write for it."""
+        """Refuse a text that would pass for a number or a path, although nobody writes one like this."""
+        if not isinstance(given, str) or info.field_name == "database":
+            return given
         kind = cls.model_fields[info.field_name or ""].annotation
-        if isinstance(given, str) and kind in _NUMBERS and not _NUMBERS[kind].fullmatch(given):
+        if kind in _NUMBERS and not _NUMBERS[kind].fullmatch(given):
             raise PydanticCustomError("not_a_number", "not a number")
+        if _URL.search(given):
+            raise PydanticCustomError("url", "a URL")
+        if kind == Path | None and not _PATH.fullmatch(given):
+            raise PydanticCustomError("not_a_path", "not a path")
         return given
 
 
@@ -307,4 +322,4 @@ def _problem(name: str, kind: str, given: Any) -> str:
     if allowed:
         whole = "whole " if Settings.model_fields[name].annotation is int else ""
         return f"must be a {whole}number from {allowed}, in digits"
-    return "must be true or false" if kind == "bool_parsing" else "is not valid"
+    return _WORDS.get(kind, "is not valid")

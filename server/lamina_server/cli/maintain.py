@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lamina_server.app import describe_database, open_database
-from lamina_server.cli.options import BAD_USAGE, FAILED, database_option, refusals, settings_of, wait_option
+from lamina_server.cli.options import BAD_USAGE, FAILED, File, database_option, refusals, settings_of, wait_option
 from lamina_server.domain.errors import ServerError
 from lamina_server.settings import Settings
 
@@ -32,7 +32,7 @@ def migrate(**options: Any) -> None:
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=File(path_type=Path))
 @database_option
 def backup(file: Path, **options: Any) -> None:
     """Copy a SQLite database into a new FILE.
@@ -77,7 +77,7 @@ def verify(**options: Any) -> None:
 
 
 @click.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=File(exists=True, dir_okay=False, path_type=Path))
 @database_option
 def restore(file: Path, **options: Any) -> None:
     """Write the config in a bundle FILE into a database.

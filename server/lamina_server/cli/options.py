@@ -19,6 +19,16 @@ FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 F = TypeVar("F", bound=Callable[..., Any])
 
 
+class File(click.Path):
+    """A file's path. An address that stands in its place is not repeated: it may have a password."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check what was typed."""
+        if "://" in str(value):
+            self.fail("it is a URL, not a file", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 def database_option(command: F) -> F:
     """Add --database to a command."""
     text = "sqlite:///FILE or postgresql://USER@HOST/DATABASE [default: sqlite:///lamina.db]"

@@ -38,9 +38,9 @@ _log = structlog.get_logger(__name__)
     default=None,
     help="Serve other machines without TLS: everybody on the network can read every value.",
 )
-@click.option("--tls-cert", type=click.Path(path_type=Path), help="PEM file with the server's certificate.")
-@click.option("--tls-key", type=click.Path(path_type=Path), help="PEM file with the certificate's private key.")
-@click.option("--tls-client-ca", type=click.Path(path_type=Path), help="PEM file with clients' authorities.")
+@click.option("--tls-cert", metavar="FILE", help="PEM file with the server's certificate.")
+@click.option("--tls-key", metavar="FILE", help="PEM file with the certificate's private key.")
+@click.option("--tls-client-ca", metavar="FILE", help="PEM file with clients' authorities.")
 def serve(**options: Any) -> None:
     """Serve a database until SIGTERM or Ctrl-C."""
     settings = settings_of(options)

@@ -58,12 +58,13 @@ def parse(listen: str) -> Address:
         path = listen.removeprefix(_UNIX)
         # An empty path, or the slashes of a URL, would listen at a path that the user does not expect.
         if not path or path.startswith("//"):
-            raise UnsafeError(f"--listen {listen!r} is not a unix:PATH")
+            raise UnsafeError("--listen is not a unix:PATH")
         return Address(listen, path=Path(path))
     host, colon, digits = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not digits.isascii() or not digits.isdigit() or int(digits) > _PORT_MAX:
-        raise UnsafeError(f"--listen {listen!r} is neither HOST:PORT nor unix:PATH")
+    is_port = digits.isascii() and digits.isdigit() and len(digits) <= len(str(_PORT_MAX)) and int(digits) <= _PORT_MAX
+    if not colon or not host or "@" in host or not is_port:  # perhaps a database's address, with a password
+        raise UnsafeError("--listen is neither HOST:PORT nor unix:PATH")
     return Address(host, _resolve(host), int(digits))
 
 
