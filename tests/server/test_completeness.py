@@ -79,6 +79,6 @@ def test_every_option_is_a_setting() -> None:
 
 
 def test_help_needs_no_database() -> None:
-    done = CliRunner().invoke(main, ["serve", "--help"])
+    done = CliRunner().invoke(main.commands["serve"], ["--help"])
     assert done.exit_code == 0
     assert "--listen" in done.output

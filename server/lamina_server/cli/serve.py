@@ -15,6 +15,7 @@ import structlog
 
 from lamina_server.app import describe_database, serving
 from lamina_server.cli.options import FAILED, INTERRUPTED, database_option, refusals, settings_of, wait_option
+from lamina_server.logs import uncaught
 from lamina_server.settings import Settings
 
 DEFAULT_TARGET = "localhost:7440"
@@ -56,7 +57,9 @@ async def _serve(settings: Settings) -> int:
     A signal before the server is ready ends the process at once, and so does a second signal. The process always ends
     within the grace.
     """
-    stop: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(uncaught.of_event_loop)
+    stop: asyncio.Future[Any] = loop.create_future()
 
     def receive(number: signal.Signals) -> None:
         if stop.done():
@@ -66,7 +69,7 @@ async def _serve(settings: Settings) -> int:
         _end_within(settings.stop_grace_seconds)
 
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, receive, number)
+        loop.add_signal_handler(number, receive, number)
     async with AsyncExitStack() as stack:
         starting = asyncio.ensure_future(stack.enter_async_context(serving(settings)))
         await asyncio.wait([stop, starting], return_when=asyncio.FIRST_COMPLETED)
