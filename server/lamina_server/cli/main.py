@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from lamina_server import logs
-from lamina_server.cli import maintain, serve
+from lamina_server.cli import maintain, serve, streams
 
 _SECRET = re.compile(r"://|:.*@|password", re.DOTALL | re.IGNORECASE)
 """What an error of click's may not repeat: it looks like a database's address, or a part of one."""
@@ -48,6 +48,7 @@ def main() -> None:
     all other settings.
     """
     logs.configure()
+    click.get_current_context().call_on_close(streams.flush)
 
 
 for _command in (serve.serve, maintain.migrate, maintain.backup, maintain.verify, maintain.restore):

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -26,7 +27,18 @@ class File(click.Path):
         """Check what was typed."""
         if "://" in str(value):
             self.fail("it is a URL, not a file", param, ctx)
+        if not Path(value).is_absolute() and not is_in_a_folder():
+            self.fail("the working directory does not exist any more: write an absolute path", param, ctx)
         return super().convert(value, param, ctx)
+
+
+def is_in_a_folder() -> bool:
+    """Return whether the working directory still exists."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def database_option(command: F) -> F:

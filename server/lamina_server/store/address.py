@@ -108,6 +108,18 @@ def parse(url: str) -> Address:
     raise DatabaseAddressError(f"the database's address is not a URL: {_FORMS}")
 
 
+def resolved(path: Path) -> Path:
+    """Return a file's absolute path, with symbolic links followed.
+
+    Raises DatabaseAddressError if the path is relative and the working directory was removed.
+    """
+    try:
+        return path.resolve()
+    except FileNotFoundError:
+        text = f"the working directory does not exist any more, so {str(path)!r} names no file: write an absolute path"
+        raise DatabaseAddressError(text) from None
+
+
 def _path_as_url(text: str) -> str:
     """Return the URL of what looks like a file's path; it may be anything, so it is not repeated otherwise."""
     if text == MEMORY:
