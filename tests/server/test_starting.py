@@ -103,6 +103,12 @@ def test_a_relative_path_needs_a_working_directory(command: str, tmp_path: Path)
     assert "the working directory does not exist any more" in refused(tmp_path, command)
 
 
+def test_a_result_that_cannot_be_printed_is_an_error_in_words(tmp_path: Path) -> None:
+    line = f"exec {COMMAND} migrate --database sqlite:///{tmp_path}/lamina.db >/dev/full"
+    done = subprocess.run(["sh", "-c", line], capture_output=True, text=True, timeout=30, check=False)
+    assert (done.returncode, done.stderr) == (1, "lamina-server: cannot write to stdout: No space left on device\n")
+
+
 def test_a_terminal_that_goes_away_ends_it_like_sigterm(tmp_path: Path) -> None:
     """It may say so twice, and takes the streams with it."""
     with ServerProcess(f"sqlite:///{tmp_path}/lamina.db") as server, grpc.insecure_channel(server.target) as channel:

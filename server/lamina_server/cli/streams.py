@@ -5,6 +5,8 @@ import sys
 from contextlib import suppress
 from typing import TextIO
 
+import click
+
 
 def open_missing() -> None:
     """Open closed standard streams on nothing, stderr for Python too.
@@ -18,6 +20,16 @@ def open_missing() -> None:
             os.open(os.devnull, os.O_RDWR)
     if sys.stderr is None:
         sys.stderr = open(2, "w", encoding="utf-8", closefd=False)  # noqa: SIM115 - until the process ends
+
+
+def say(text: str) -> None:
+    """Print to stdout; end the process with 1 if that is impossible."""
+    try:
+        click.echo(text)
+    except OSError as error:
+        let_go(sys.stdout)
+        click.echo(f"lamina-server: cannot write to stdout: {error.strerror}", err=True)
+        sys.exit(1)
 
 
 def flush() -> None:
