@@ -54,6 +54,8 @@ class Address:
 
 def parse(listen: str) -> Address:
     """Parse HOST:PORT or unix:PATH, and resolve the host."""
+    if not listen.isprintable():
+        raise UnsafeError("--listen has a line break or another character that cannot be printed")
     if listen.startswith(_UNIX):
         path = listen.removeprefix(_UNIX)
         # An empty path, or the slashes of a URL, would listen at a path that the user does not expect.
@@ -143,6 +145,8 @@ def _resolve(host: str) -> Hosts:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise AddressError(f"cannot resolve {host!r}: {error.strerror}") from None
+    except UnicodeError:  # a part of the name is empty or too long
+        raise AddressError(f"cannot resolve {host!r}: no host can have this name") from None
     return tuple(sorted({(family, str(address[0])) for family, _, _, _, address in found}))
 
 

@@ -91,7 +91,8 @@ def parse(url: str) -> Address:
     if not url:
         raise DatabaseAddressError(f"the database's address is empty: {_FORMS}")
     if url != url.strip() or not url.isprintable():
-        raise DatabaseAddressError("the database's address begins or ends with a space, or holds a line break")
+        text = "the database's address begins or ends with a space, or holds a line break"
+        raise DatabaseAddressError(f"{text} or another unprintable character")
     match = re.match(r"([A-Za-z][\w+.-]*):", url, re.ASCII)
     if match is None:
         raise DatabaseAddressError(f"the database's address is not a URL: {_path_as_url(url)}")
