@@ -28,15 +28,15 @@ class Started:
     """A server that a shell has started, once it has answered a call."""
 
     def __init__(self, process: "subprocess.Popen[bytes]", socket: Path) -> None:
-        self._process = process
+        self.process = process
         with grpc.insecure_channel(f"unix:{socket}", OFTEN) as channel:
             ConfigServiceStub(channel).ListConfigs(pb.ListConfigsRequest(), wait_for_ready=True, timeout=30)
 
     def stop(self, number: int = signal.SIGTERM) -> list[dict[str, Any]]:
         """End it; return its log."""
-        self._process.send_signal(number)
-        _, errors = self._process.communicate(timeout=20)
-        assert self._process.returncode == 0, errors
+        self.process.send_signal(number)
+        _, errors = self.process.communicate(timeout=20)
+        assert self.process.returncode == 0, errors
         return [json.loads(line) for line in (errors or b"").splitlines()]
 
 
@@ -89,7 +89,7 @@ def test_a_reader_that_has_gone(tmp_path: Path) -> None:
 def test_a_file_of_ours_never_gets_the_number_of_a_stream(tmp_path: Path) -> None:
     """What writes to a stream that is closed would write into a database."""
     with started(tmp_path, after="<&- >&- 2>&-") as server:
-        folder = Path(f"/proc/{server._process.pid}/fd")
+        folder = Path(f"/proc/{server.process.pid}/fd")
         assert [(folder / str(number)).readlink() for number in range(3)] == [Path(os.devnull)] * 3
 
 
@@ -127,6 +127,6 @@ def test_a_terminal_that_goes_away_ends_it_like_sigterm(tmp_path: Path) -> None:
 
 def test_nohup_is_left_alone(tmp_path: Path) -> None:
     with started(tmp_path, before="trap '' HUP; ", stdout=subprocess.DEVNULL) as server:
-        server._process.send_signal(signal.SIGHUP)
+        server.process.send_signal(signal.SIGHUP)
         log = server.stop()
     assert [line["event"] for line in log] == ["ready", "stopping"]
