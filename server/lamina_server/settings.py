@@ -1,17 +1,41 @@
-"""Every setting and limit of the server: its name, unit, default and reason. Imports no other room.
+"""Every setting and limit of the server: its name, unit, default, range and reason. Imports no other room.
 
 Each setting is also an environment variable: `LAMINA_SERVER_` and the name in capitals. A
 name ends in its unit. A limit on which the database, the wire or a client depends for ever
 (the length of a key, the size of trailers) is a constant where it is used, and no setting.
+
+Every number has a smallest and a largest value, and the server works with both. A larger number
+is a mistake of its unit, or would not fit where it is used.
 """
 
+import re
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
-from pydantic import Field
+from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 KIB = 1024
 MIB = 1024 * KIB
+GIB = 1024 * MIB
+TIB = 1024 * GIB
+DAY_SECONDS = 86_400
+GRPC_SECONDS = 2_000_000
+"""gRPC counts milliseconds in 32 bits. These are 23 days."""
+
+_NUMBERS = {int: re.compile(r"-?\d+", re.ASCII), float: re.compile(r"-?\d+(\.\d+)?", re.ASCII)}
+"""How numbers are written: not 0x10, 1e3 or nan."""
+
+_URL = re.compile("(?<!unix)://")
+_PATH = re.compile(r"(?!.*:.*@)[^\x00-\x1f]+")
+"""What may be a file's path: not the text of the key itself, and not a user and a password."""
+_WORDS = {
+    "bool_parsing": "must be true or false",
+    "not_a_path": "must be the path of a file",
+    "url": "takes no URL; a database's address belongs to --database or LAMINA_SERVER_DATABASE",
+}
 
 
 class Settings(BaseSettings):
@@ -31,6 +55,7 @@ class Settings(BaseSettings):
     wait_for_database_seconds: float = Field(
         0,
         ge=0,
+        le=DAY_SECONDS,
         description="How long the start waits for a database that cannot be reached, is starting or recovering, or is "
         "still in use by another server. If waiting cannot help, for example after a wrong password, the start fails "
         "at once",
@@ -56,159 +81,245 @@ class Settings(BaseSettings):
 
     # Limits of one request.
     request_limit_bytes: int = Field(
-        4 * MIB, ge=KIB, description="Largest request, serialised. gRPC peers accept this size by default"
+        4 * MIB, ge=KIB, le=GIB, description="Largest request, serialised. gRPC peers accept this size by default"
     )
     receive_limit_bytes: int = Field(
         5 * MIB,
         ge=KIB,
+        le=GIB,
         description="Largest request that the server receives at all. It is larger than `request_limit_bytes`, so "
         "that the refusal can have a reason",
     )
     value_limit_bytes: int = Field(
-        MIB, ge=1, description="Largest value, in canonical form. A message with one such value stays below 4 MiB"
+        MIB,
+        ge=1,
+        le=GIB,
+        description="Largest value, in canonical form. A message with one such value stays below 4 MiB",
     )
-    change_limit: int = Field(10_000, ge=1, description="Changes of one commit. Its transaction stays below a second")
+    change_limit: int = Field(
+        10_000, ge=1, le=1_000_000, description="Changes of one commit. Its transaction stays below a second"
+    )
     read_key_limit: int = Field(
-        10_000, ge=0, description="Read keys of one commit. Its transaction stays below a second"
+        10_000, ge=0, le=1_000_000, description="Read keys of one commit. Its transaction stays below a second"
     )
     filter_limit: int = Field(
-        1_000, ge=1, description="Keys and prefixes of one read or watch. Each is a term of a database query"
+        1_000, ge=1, le=10_000, description="Keys and prefixes of one read or watch. Each is a term of a database query"
     )
 
     # Limits of a config.
     config_key_limit: int = Field(
-        100_000, ge=1, description="Keys of one config. Every client holds the whole map in memory"
+        100_000, ge=1, le=100_000_000, description="Keys of one config. Every client holds the whole map in memory"
     )
     config_limit_bytes: int = Field(
         64 * MIB,
         ge=KIB,
+        le=TIB,
         description="Size of all keys and values of one config. Every client holds the whole map in memory",
     )
 
     # Limits of an answer, and of a watch.
     page_limit_bytes: int = Field(
-        MIB, ge=1, description="A page ends once it is larger than this. Larger messages would delay other calls"
+        MIB,
+        ge=1,
+        le=GIB,
+        description="A page ends once it is larger than this. Larger messages would delay other calls",
     )
     page_size_limit: int = Field(
         10_000,
         ge=1,
+        le=1_000_000,
         description="Entries of one page, also if the request names no number. It limits pages of tiny entries",
     )
     watch_message_limit_bytes: int = Field(
         MIB,
         ge=1,
+        le=GIB,
         description="A message of a watch ends before it becomes larger than this, unless its first change alone is "
         "larger",
     )
     watch_read_limit_versions: int = Field(
         10_000,
         ge=1,
+        le=1_000_000,
         description="Versions that a watch examines in one read. A filter that matches nothing must not occupy a "
         "reader's thread for long",
     )
     watch_take_limit_seconds: float = Field(
         60,
-        gt=0,
+        ge=0.01,
+        le=DAY_SECONDS,
         description="The server ends a watch that takes nothing for this long. Its client goes on from its cursor, or "
         "is gone. This is longer than any pause that a client makes by itself",
     )
     bookmark_interval_seconds: float = Field(
-        30, ge=1, description="An idle watch gets a bookmark this often, if its request names no interval"
+        30,
+        ge=1,
+        le=DAY_SECONDS,
+        description="An idle watch gets a bookmark this often, if its request names no interval",
     )
 
     # Limits of the process.
     heads_limit_bytes: int = Field(
         256 * MIB,
         ge=0,
+        le=TIB,
         description="Maps in memory, estimated. The server drops the least recently used map, and reads it again when "
         "it is needed. The default holds a few of the largest configs",
     )
     ring_limit_bytes: int = Field(
         64 * MIB,
         ge=0,
+        le=TIB,
         description="Recent versions in memory for watches, estimated. Watches read older versions from the database. "
         "The default holds some ten thousand small versions",
     )
     replay_limit_bytes: int = Field(
         32 * MIB,
         ge=0,
+        le=TIB,
         description="Messages of older versions that the server keeps for other watches that replay the same "
         "versions. The default serves watches at a few dozen different versions",
     )
     flight_limit_bytes: int = Field(
         64 * MIB,
         ge=1,
+        le=TIB,
         description="Messages of watches in flight to clients. Beyond half of this limit the server makes messages "
         "small, and large messages wait. The default allows some dozens of large messages, however many clients are "
         "slow",
     )
     watch_limit: int = Field(
-        20_000, ge=1, description="Watches of one server. An idle watch takes some 30 KiB. The server refuses more"
+        20_000,
+        ge=1,
+        le=1_000_000,
+        description="Watches of one server. An idle watch takes some 30 KiB. The server refuses more",
     )
     batch_limit_changes: int = Field(
         10_000,
         ge=1,
+        le=1_000_000,
         description="Changes of one transaction with more than one write. In a larger transaction, the first commit "
         "would wait for the last, and other servers would wait for all",
     )
     news_interval_seconds: float = Field(
         2,
-        gt=0,
+        ge=0.01,
+        le=DAY_SECONDS,
         description="How often servers on one PostgreSQL ask for other servers' commits to watched configs. A lost "
         "notice delays a watch by this time at most",
     )
     reader_threads: int = Field(
         4,
         ge=1,
+        le=256,
         description="Threads that read the database. More threads would only wait for Python's lock and the disk",
     )
     stop_grace_seconds: float = Field(
         10,
         ge=0,
+        le=DAY_SECONDS,
         description="How long the process may take to end after SIGTERM, at least 1 s. This is shorter than "
         "orchestrators wait. Calls in flight have all of it except the last 2 s",
     )
 
     # Limits of a connection.
-    connection_limit_streams: int = Field(100, ge=1, description="Concurrent calls and watches on one connection")
+    connection_limit_streams: int = Field(
+        100, ge=1, le=1_000_000, description="Concurrent calls and watches on one connection"
+    )
     connection_limit_watches: int = Field(
         100,
         ge=1,
+        le=1_000_000,
         description="Concurrent watches on one TCP connection. A smaller number keeps some of its streams free for "
         "other calls",
     )
     connection_age_seconds: int = Field(
-        1_800, ge=1, description="After this time a connection is renewed, so that load spreads over new servers"
+        1_800,
+        ge=1,
+        le=GRPC_SECONDS,
+        description="After this time a connection is renewed, so that load spreads over new servers",
     )
     connection_age_grace_seconds: int = Field(
         60,
         ge=1,
+        le=GRPC_SECONDS,
         description="How long the calls of a connection may go on after that. Watches resume on another connection",
     )
     keepalive_seconds: int = Field(
-        20, ge=1, description="How often the server checks on a silent connection that its client is alive"
+        20,
+        ge=1,
+        le=GRPC_SECONDS,
+        description="How often the server checks on a silent connection that its client is alive",
     )
     keepalive_timeout_seconds: int = Field(
         10,
         ge=1,
+        le=GRPC_SECONDS,
         description="How long the client may take to answer this check. After that, the server frees its streams",
     )
     ping_interval_limit_seconds: int = Field(
         5,
         ge=1,
+        le=GRPC_SECONDS,
         description="The server cuts off clients that ping more often than this. The SDK pings every 10 s",
     )
     handshake_timeout_seconds: int = Field(
         10,
         ge=1,
+        le=GRPC_SECONDS,
         description="The server closes a connection that has not finished its TLS and HTTP/2 handshakes after this "
         "time",
     )
-    metadata_limit_bytes: int = Field(8 * KIB, ge=KIB, description="Metadata of one call. This is gRPC's own default")
+    metadata_limit_bytes: int = Field(
+        8 * KIB, ge=KIB, le=16 * MIB, description="Metadata of one call. This is gRPC's own default"
+    )
     pending_limit_calls: int = Field(
         20_000,
         ge=1,
+        le=1_000_000,
         description="Calls that are received and have not begun. Beyond this limit gRPC refuses some calls, and "
         "beyond twice the limit it refuses all. gRPC's default of about 1,000 drops watches when thousands come back "
         "at once",
     )
+
+    @field_validator("*", mode="before")
+    @classmethod
+    def _refuse_other_texts(cls, given: Any, info: ValidationInfo) -> Any:
+        """Refuse a text that would pass for a number or a path, although nobody writes one like this."""
+        if not isinstance(given, str) or info.field_name == "database":
+            return given
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if kind in _NUMBERS and not _NUMBERS[kind].fullmatch(given):
+            raise PydanticCustomError("not_a_number", "not a number")
+        if _URL.search(given):
+            raise PydanticCustomError("url", "a URL")
+        if kind == Path | None and not _PATH.fullmatch(given):
+            raise PydanticCustomError("not_a_path", "not a path")
+        return given
+
+
+def range_of(name: str) -> str:
+    """Return the smallest and the largest value of a setting, for people; empty if it is not a number."""
+    bounds = Settings.model_fields[name].metadata
+    lowest = [bound.ge for bound in bounds if hasattr(bound, "ge")]
+    highest = [bound.le for bound in bounds if hasattr(bound, "le")]
+    return f"{lowest[0]} to {highest[0]}" if lowest and highest else ""
+
+
+def problems(error: ValidationError) -> Iterator[tuple[str, str]]:
+    """Yield each setting that is refused, and what is wrong with it. A text is not repeated: it may be a password."""
+    for problem in error.errors(include_url=False):
+        name = str(problem["loc"][0])
+        yield name, _problem(name, problem["type"], problem["input"])
+
+
+def _problem(name: str, kind: str, given: Any) -> str:
+    allowed = range_of(name)
+    if given == "" and allowed:
+        return f"is empty; it must be a number from {allowed}"
+    if kind in {"greater_than_equal", "less_than_equal"}:
+        return f"is {given}; it must be from {allowed}"
+    if allowed:
+        whole = "whole " if Settings.model_fields[name].annotation is int else ""
+        return f"must be a {whole}number from {allowed}, in digits"
+    return _WORDS.get(kind, "is not valid")

@@ -57,6 +57,13 @@ def test_each_verb_has_a_section_with_its_options(name: str) -> None:
     assert tabled(section(f"### `{synopsis(name)}`")) == expected
 
 
+@pytest.mark.parametrize("name", VERBS)
+def test_help_has_no_mathematics(name: str) -> None:
+    """Click writes ranges as 0<=x<=86400."""
+    context = click.Context(verb(name), info_name=name)
+    assert not re.search("[<>]=?x|x[<>]|RANGE", verb(name).get_help(context))
+
+
 def test_no_other_verb_has_a_section() -> None:
     assert set(re.findall(r"^### `lamina ([a-z]+)", README, re.MULTILINE)) == set(VERBS)
 

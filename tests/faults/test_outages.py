@@ -1,6 +1,7 @@
 """A PostgreSQL that is frozen, refuses or is slow: how servers answer meanwhile and afterwards, and how they end."""
 
 import asyncio
+import json
 import signal
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Mapping
@@ -31,6 +32,7 @@ SLOW_SECONDS = 10.0
 """The deadline of a call whose server gives up by itself."""
 BACK_SECONDS = 30.0
 GRACE_SECONDS = 2.0
+REFUSED_CALLS, CALLERS, LINES_LIMIT = 2_000, 40, 20
 MARGIN_SECONDS = 1.0
 """How much longer the machine may need to end a process."""
 
@@ -131,6 +133,27 @@ async def outcomes(stub: Any, head: pb.ConfigVersion, seconds: float) -> Mapping
         for name, request in watches.items()
     }
     return dict(zip(asked, await asyncio.gather(*asked.values()), strict=True))
+
+
+async def test_thousands_of_refused_calls_are_a_few_lines(
+    mortal_postgres: Postgres, url: str, server: ServerProcess
+) -> None:
+    """Each cause has its first line at once, and then one line in 10 s with the number since."""
+    async with stub_of(server) as stub:
+        await commit_two(stub)
+        request = pb.GetVersionRequest(config=CONFIG)
+        with refusing(mortal_postgres, url):
+            told = [await _outcome(stub.GetVersion(request))]
+            logged = len(server.log)
+            for _ in range(REFUSED_CALLS // CALLERS):
+                told += await asyncio.gather(*(_outcome(stub.GetVersion(request)) for _ in range(CALLERS)))
+        assert set(told) == {"STORE_UNAVAILABLE"}
+    await asyncio.to_thread(server.stop)
+    lines = [json.loads(line) for line in server.log[logged:].splitlines()]
+    failed = [line for line in lines if line["event"] == "call failed"]
+    assert sum(line.get("repeated", 1) for line in failed) >= REFUSED_CALLS
+    assert len(lines) <= LINES_LIMIT, server.log
+    assert len(server.log) < LINES_LIMIT * 1_000, "no traceback: this is no bug of ours"
 
 
 async def _outcome(call: Any) -> str:

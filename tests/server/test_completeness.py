@@ -14,7 +14,7 @@ from lamina_server.domain.errors import Reason
 from lamina_server.rpc.handlers import SERVICE, snake_case
 from lamina_server.rpc.service import Service
 from lamina_server.rpc.status import CODES
-from lamina_server.settings import Settings
+from lamina_server.settings import Settings, range_of
 from tests.server.bare_client import MEMORY_ONLY, Refusal, Wire
 
 ROOT = Path(__file__).parents[2]
@@ -23,10 +23,10 @@ README = ROOT / "server" / "README.md"
 
 def settings_table() -> str:
     """Write the README's table of settings as it should be."""
-    lines = ["| setting | default | what it is for |", "|---|---|---|"]
+    lines = ["| setting | default | range | what it is for |", "|---|---|---|---|"]
     for name, field in Settings.model_fields.items():
         default = "" if field.default is None else f"`{json.dumps(field.default)}`".replace('"', "")
-        lines.append(f"| `LAMINA_SERVER_{name.upper()}` | {default} | {field.description} |")
+        lines.append(f"| `LAMINA_SERVER_{name.upper()}` | {default} | {range_of(name)} | {field.description} |")
     return "\n".join(lines)
 
 
@@ -79,6 +79,6 @@ def test_every_option_is_a_setting() -> None:
 
 
 def test_help_needs_no_database() -> None:
-    done = CliRunner().invoke(main, ["serve", "--help"])
+    done = CliRunner().invoke(main.commands["serve"], ["--help"])
     assert done.exit_code == 0
     assert "--listen" in done.output

@@ -1,9 +1,13 @@
 """The server's log: one JSON object a line, and never a value, whatever the error is."""
 
 import json
+import logging
+import queue
 import subprocess
 import sys
 from typing import Any
+
+from lamina_server.logs.repeats import CAUSES_LIMIT, Repeats
 
 SECRET = "s3cret-canary"
 
@@ -77,3 +81,93 @@ logging.getLogger("chatty").debug("unheard")
     assert (lines[0]["event"], lines[0]["level"], lines[0]["logger"]) == ("this is odd", "warning", "grpc")
     assert (lines[1]["it"], lines[1]["raw"]) == ("<object>", "<bytes>")
     assert len(lines) == 2
+
+
+def test_a_storm_is_two_lines_for_each_cause() -> None:
+    """The first at once, and one with the number of the others when the interval or the process is over."""
+    lines, _ = logged("""
+def one():
+    raise KeyError("x")
+def other():
+    raise KeyError("x")
+for number in range(1000):
+    log.error("call failed", reason="STORE_UNAVAILABLE", method=str(number))
+    log.error("call failed", reason="DISK_FULL")
+    logging.getLogger("grpc").warning("%s is odd", number)
+    for fail in (one, other):
+        try:
+            fail()
+        except KeyError:
+            log.exception("bug")
+""")
+    assert [line.get("repeated") for line in lines] == [None] * 5 + [999] * 5
+    assert lines[5]["method"] == "999"
+    assert [line["exception"][0]["at"][-1].split()[-1] for line in lines if line["event"] == "bug"] == [
+        "one",
+        "other",
+    ] * 2
+
+
+def test_a_cause_has_one_line_an_interval() -> None:
+    written: queue.SimpleQueue[int] = queue.SimpleQueue()
+
+    class Target(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            written.put(getattr(record, "repeated", 0))
+
+    handler = Repeats(Target(), interval_seconds=0.05)
+    for _ in range(3):
+        handler.handle(logging.makeLogRecord({"msg": "again", "levelno": logging.ERROR}))
+    assert [written.get(timeout=10), written.get(timeout=10)] == [0, 2]
+    handler.handle(logging.makeLogRecord({"msg": "other", "levelno": logging.ERROR}))
+    assert written.get(timeout=10) == 0
+    handler.close()
+    assert written.empty()
+
+
+def test_many_causes_at_once_become_one() -> None:
+    """A message that is another one each time does not fill the memory."""
+    lines, _ = logged("""
+for number in range(10_000):
+    logging.getLogger("chatty").warning(f"{number} is odd")
+""")
+    assert len(lines) == CAUSES_LIMIT + 2
+    assert lines[-1]["repeated"] == 10_000 - CAUSES_LIMIT - 1
+
+
+def test_what_nobody_catches_is_a_line_without_its_words() -> None:
+    lines, text = logged(f"""
+import gc, threading, warnings
+from lamina_server.logs import uncaught
+async def main():
+    asyncio.get_running_loop().set_exception_handler(uncaught.of_event_loop)
+    async def lost():
+        fail("{SECRET}")
+    task = asyncio.ensure_future(lost())
+    await asyncio.wait([task])
+    del task
+    gc.collect()
+asyncio.run(main())
+thread = threading.Thread(target=fail, args=("{SECRET}",))
+thread.start()
+thread.join()
+class Unclean:
+    def __del__(self):
+        fail("{SECRET}")
+Unclean()
+warnings.warn("this is odd", RuntimeWarning)
+import atexit
+atexit.register(lambda: __import__("os")._exit(0))
+fail("{SECRET}")
+""")
+    assert SECRET not in text
+    bugs = [line for line in lines if line["event"] == "bug"]
+    assert [line["doing"] for line in bugs] == [
+        "Task exception was never retrieved",
+        "run a thread",
+        "clean up",
+        "run the command",
+    ]
+    assert all(line["exception"][0]["at"][-1].endswith(" fail") for line in bugs)
+    (warning,) = (line for line in lines if line["logger"] == "py.warnings")
+    assert "this is odd" in warning["event"]

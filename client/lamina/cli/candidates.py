@@ -41,6 +41,19 @@ class _Asked(click.ParamType[str]):
         return [CompletionItem(candidate) for candidate in offered]
 
 
+class _Config(_Asked):
+    """A config's name, in which there is no @: that is how `diff` names a version."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check what was typed."""
+        config, at, point = str(value).partition("@")
+        if at:
+            takes_point = ctx is not None and any("--at" in each.opts for each in ctx.command.params)
+            hint = f": for another version, write {config} --at {point}" if takes_point and point else ""
+            self.fail(f"{value} is not the name of a config{hint}", param, ctx)
+        return str(super().convert(value, param, ctx))
+
+
 def _configs(client: lamina.Client, _ctx: click.Context, incomplete: str) -> Iterable[str]:
     return (info.name for info in client.configs(incomplete))
 
@@ -63,7 +76,8 @@ def _config(ctx: click.Context) -> str:
     return str(config)
 
 
-CONFIG: Final = _Asked(_configs)
+CONFIG: Final = _Config(_configs)
+CONFIG_AT_POINT: Final = _Asked(_configs)
 KEY: Final = _Asked(_keys)
 ASSIGNMENT: Final = _Asked(_assignments)
 COMMAND: Final = click.Path(readable=False)

@@ -1,12 +1,45 @@
 """The group of the `lamina-server` commands."""
 
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
 import click
 
 from lamina_server import logs
-from lamina_server.cli import maintain, serve
+from lamina_server.cli import maintain, serve, streams
+
+_SECRET = re.compile(r"://|:.*@|password", re.DOTALL | re.IGNORECASE)
+"""What an error of click's may not repeat: it looks like a database's address, or a part of one."""
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _Commands(click.Group):
+    """The commands, whose usage errors repeat no address."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments before the command."""
+        with _unrepeated():
+            return super().parse_args(ctx, args)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Parse the command's arguments, and run it."""
+        with _unrepeated():
+            return super().invoke(ctx)
+
+
+@contextmanager
+def _unrepeated() -> Iterator[None]:
+    try:
+        yield
+    except click.UsageError as error:
+        if _SECRET.search(error.message):
+            text = "an argument stands where none can be; a database's address belongs to --database"
+            raise click.UsageError(text, error.ctx) from None
+        raise
+
+
+@click.group(cls=_Commands, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="lamina", prog_name="lamina-server")
 def main() -> None:
     """Serve versioned configuration over gRPC.
@@ -15,6 +48,7 @@ def main() -> None:
     all other settings.
     """
     logs.configure()
+    click.get_current_context().call_on_close(streams.flush)
 
 
 for _command in (serve.serve, maintain.migrate, maintain.backup, maintain.verify, maintain.restore):

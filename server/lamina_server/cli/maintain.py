@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lamina_server.app import describe_database, open_database
-from lamina_server.cli.options import BAD_USAGE, FAILED, database_option, refusals, settings_of, wait_option
+from lamina_server.cli.options import BAD_USAGE, FAILED, File, database_option, refusals, settings_of, wait_option
+from lamina_server.cli.streams import say
 from lamina_server.domain.errors import ServerError
 from lamina_server.settings import Settings
 
@@ -28,11 +29,11 @@ def migrate(**options: Any) -> None:
     settings = settings_of(options)
     with refusals():
         open_database(settings).close()
-        click.echo(f"lamina-server: the tables are up to date in {describe_database(settings)}")
+        say(f"lamina-server: the tables are up to date in {describe_database(settings)}")
 
 
 @click.command()
-@click.argument("file", type=click.Path(path_type=Path))
+@click.argument("file", type=File(path_type=Path))
 @database_option
 def backup(file: Path, **options: Any) -> None:
     """Copy a SQLite database into a new FILE.
@@ -52,7 +53,7 @@ def backup(file: Path, **options: Any) -> None:
                 bar.update(done - bar.pos)
 
             made = back_up(settings.database, file, show)
-        click.echo(f"lamina-server: {made.path}, {made.size_bytes} bytes, configs: {made.configs}")
+        say(f"lamina-server: {made.path}, {made.size_bytes} bytes, configs: {made.configs}")
 
 
 @click.command()
@@ -72,12 +73,12 @@ def verify(**options: Any) -> None:
         broken = _report(verification)
         counts = f"{verification.configs} configs, {verification.versions} versions and {verification.values} values"
     where = describe_database(settings)
-    click.echo(f"lamina-server: {where} is broken" if broken else f"lamina-server: {counts} are intact in {where}")
+    say(f"lamina-server: {where} is broken" if broken else f"lamina-server: {counts} are intact in {where}")
     sys.exit(FAILED if broken else 0)
 
 
 @click.command()
-@click.argument("file", type=click.Path(exists=True, dir_okay=False, path_type=Path))
+@click.argument("file", type=File(exists=True, dir_okay=False, path_type=Path))
 @database_option
 def restore(file: Path, **options: Any) -> None:
     """Write the config in a bundle FILE into a database.
@@ -105,7 +106,7 @@ def restore(file: Path, **options: Any) -> None:
             sys.exit(BAD_USAGE)
     head = restored.head
     what = f"{head.config} has versions 1 to {head.number}, of which {restored.added} were written"
-    click.echo(f"lamina-server: {what}, in {describe_database(settings)}, hash {head.hash.hex()}")
+    say(f"lamina-server: {what}, in {describe_database(settings)}, hash {head.hash.hex()}")
 
 
 def _restore(file: Path, settings: Settings) -> "Restored":
@@ -131,6 +132,6 @@ def _report(verification: "Verification") -> bool:
             broken = broken or finding.breaks
             if is_for_people:
                 click.echo(err=True)  # below the bar
-            click.echo(f"{'broken' if finding.breaks else 'warning'}: {finding}")
+            say(f"{'broken' if finding.breaks else 'warning'}: {finding}")
     gc.enable()
     return broken

@@ -3,6 +3,7 @@
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -10,13 +11,34 @@ from pydantic import ValidationError
 
 from lamina_server.domain.errors import UnavailableError
 from lamina_server.rpc.transport import AddressError, UnsafeError
-from lamina_server.settings import Settings
+from lamina_server.settings import Settings, problems
 from lamina_server.store.address import DatabaseAddressError
 from lamina_server.store.contract import BackupRefusedError, UnusableStoreError
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 
 F = TypeVar("F", bound=Callable[..., Any])
+
+
+class File(click.Path):
+    """A file's path. An address that stands in its place is not repeated: it may have a password."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check what was typed."""
+        if "://" in str(value):
+            self.fail("it is a URL, not a file", param, ctx)
+        if not Path(value).is_absolute() and not is_in_a_folder():
+            self.fail("the working directory does not exist any more: write an absolute path", param, ctx)
+        return super().convert(value, param, ctx)
+
+
+def is_in_a_folder() -> bool:
+    """Return whether the working directory still exists."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def database_option(command: F) -> F:
@@ -29,7 +51,7 @@ def wait_option(command: F) -> F:
     """Add --wait-for-database to a command."""
     text = "How long to wait for a database that is not ready. [default: 0]"
     name = "wait_for_database_seconds"
-    return click.option("--wait-for-database", name, type=float, metavar="SECONDS", help=text)(command)
+    return click.option("--wait-for-database", name, metavar="SECONDS", help=text)(command)
 
 
 def settings_of(options: dict[str, Any]) -> Settings:
@@ -37,10 +59,14 @@ def settings_of(options: dict[str, Any]) -> Settings:
     try:
         return Settings(**{name: value for name, value in options.items() if value is not None})
     except ValidationError as error:
-        for problem in error.errors(include_input=False, include_url=False):
-            name = "_".join(map(str, problem["loc"])).upper()
-            click.echo(f"lamina-server: LAMINA_SERVER_{name}: {problem['msg']}", err=True)
+        for name, text in problems(error):
+            given = options.get(name) is not None
+            click.echo(f"lamina-server: {_option(name) if given else f'LAMINA_SERVER_{name.upper()}'} {text}", err=True)
         sys.exit(BAD_USAGE)
+
+
+def _option(name: str) -> str:
+    return "--" + name.removesuffix("_seconds").replace("_", "-")
 
 
 @contextmanager

@@ -1,6 +1,7 @@
 """`lamina-server serve`: one process, from the ready line to its exit code."""
 
 import asyncio
+import errno
 import gc
 import os
 import signal
@@ -14,7 +15,16 @@ import click
 import structlog
 
 from lamina_server.app import describe_database, serving
-from lamina_server.cli.options import FAILED, INTERRUPTED, database_option, refusals, settings_of, wait_option
+from lamina_server.cli.options import (
+    FAILED,
+    INTERRUPTED,
+    database_option,
+    is_in_a_folder,
+    refusals,
+    settings_of,
+    wait_option,
+)
+from lamina_server.logs import uncaught
 from lamina_server.settings import Settings
 
 DEFAULT_TARGET = "localhost:7440"
@@ -38,11 +48,11 @@ _log = structlog.get_logger(__name__)
     default=None,
     help="Serve other machines without TLS: everybody on the network can read every value.",
 )
-@click.option("--tls-cert", type=click.Path(path_type=Path), help="PEM file with the server's certificate.")
-@click.option("--tls-key", type=click.Path(path_type=Path), help="PEM file with the certificate's private key.")
-@click.option("--tls-client-ca", type=click.Path(path_type=Path), help="PEM file with clients' authorities.")
+@click.option("--tls-cert", metavar="FILE", help="PEM file with the server's certificate.")
+@click.option("--tls-key", metavar="FILE", help="PEM file with the certificate's private key.")
+@click.option("--tls-client-ca", metavar="FILE", help="PEM file with clients' authorities.")
 def serve(**options: Any) -> None:
-    """Serve a database until SIGTERM or Ctrl-C."""
+    """Serve a database until SIGTERM, SIGHUP or Ctrl-C."""
     settings = settings_of(options)
     with refusals():
         sys.setswitchinterval(SWITCH_SECONDS)
@@ -54,19 +64,25 @@ async def _serve(settings: Settings) -> int:
     """Serve until a signal asks for the end, or the store fails; return the exit code.
 
     A signal before the server is ready ends the process at once, and so does a second signal. The process always ends
-    within the grace.
+    within the grace. A terminal that goes away sends SIGHUP more than once, so a second SIGHUP is not a second signal.
     """
-    stop: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+    loop = asyncio.get_running_loop()
+    loop.set_exception_handler(uncaught.of_event_loop)
+    stop: asyncio.Future[Any] = loop.create_future()
 
     def receive(number: signal.Signals) -> None:
         if stop.done():
+            if number is signal.SIGHUP:
+                return
             # As after any crash: an answered commit is durable, and the outcome of any other is open.
             os._exit(128 + number)
         stop.set_result(number)
         _end_within(settings.stop_grace_seconds)
 
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, receive, number)
+    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
+        if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:  # nohup
+            continue
+        loop.add_signal_handler(number, receive, number)
     async with AsyncExitStack() as stack:
         starting = asyncio.ensure_future(stack.enter_async_context(serving(settings)))
         await asyncio.wait([stop, starting], return_when=asyncio.FIRST_COMPLETED)
@@ -76,7 +92,7 @@ async def _serve(settings: Settings) -> int:
             os._exit(_exit_code(stop.result()))
         application = await starting
         target = application.target
-        click.echo(f"lamina-server ready on {target}, data in {describe_database(settings)}{_hint(target, settings)}")
+        _print(f"lamina-server ready on {target}, data in {describe_database(settings)}{_hint(target, settings)}")
         await asyncio.wait([stop, application.failed], return_when=asyncio.FIRST_COMPLETED)
         if stop.done():
             return _exit_code(stop.result())
@@ -84,6 +100,17 @@ async def _serve(settings: Settings) -> int:
     text = "the disk did not confirm a commit; after a restart, the same request id shows whether it happened"
     click.echo(f"lamina-server: {text}", err=True)
     return FAILED
+
+
+def _print(ready_line: str) -> None:
+    """Print to stdout; log it if that is impossible. The server serves nevertheless."""
+    reason = "" if sys.stdout else os.strerror(errno.EBADF)
+    try:
+        click.echo(ready_line)
+    except OSError as error:
+        reason = error.strerror or ""
+    if reason:
+        _log.warning("ready line not printed", reason=reason)
 
 
 def _exit_code(number: signal.Signals) -> int:
@@ -111,7 +138,7 @@ def _end_now() -> None:
 def _hint(target: str, settings: Settings) -> str:
     """Return lines to paste for a first try, in a checkout with its own environment; else an empty text."""
     prefix = Path(sys.prefix)
-    if not prefix.is_relative_to(Path.cwd()) or settings.tls_cert:
+    if not is_in_a_folder() or not prefix.is_relative_to(Path.cwd()) or settings.tls_cert:
         return ""
     programs = prefix.relative_to(Path.cwd()) / "bin"
     environment = "" if target == DEFAULT_TARGET else f"LAMINA_TARGET={target} "

@@ -19,7 +19,6 @@ from lamina_server.domain.errors import Reason, ServerError, UnimplementedError
 from lamina_server.rpc import status
 from lamina_server.rpc.draining import Draining
 from lamina_server.rpc.service import Call, Service
-from lamina_server.rpc.status import CODES
 from lamina_server.rpc.watch.in_flight import Send
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ConfigService"]
@@ -27,8 +26,8 @@ SERVICE = pb.DESCRIPTOR.services_by_name["ConfigService"]
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 
-_SERVER_FAULTS = {grpc.StatusCode.INTERNAL, grpc.StatusCode.DATA_LOSS, grpc.StatusCode.UNAVAILABLE}
-"""The codes that are logged for the operator; other errors concern the caller alone."""
+_FOR_OPERATORS = {Reason.STORE_UNAVAILABLE, Reason.DISK_FULL, Reason.HASH_MISMATCH, Reason.CURSOR_FORKED}
+"""The reasons that are logged for the operator; other errors concern the caller alone."""
 
 T = TypeVar("T")
 
@@ -109,7 +108,7 @@ async def _abort(method: str, context: Context, error: Exception) -> NoReturn:
         error = ServerError(Reason.BUG, "the server has a bug; its log says more")
     elif error.reason is Reason.TOO_SLOW:
         _log.info("watch given up", reason=error.reason, error=str(error))
-    elif CODES[error.reason] in _SERVER_FAULTS and error.reason is not Reason.DRAINING:
-        _log.error("call failed", method=method, reason=error.reason, error=str(error), exc_info=error.__cause__)
+    elif error.reason in _FOR_OPERATORS:
+        _log.error("call failed", method=method, reason=error.reason, exc_info=error)
     end = status.of(error)
     await context.abort(end.code, end.details, end.trailing_metadata)

@@ -54,16 +54,19 @@ class Address:
 
 def parse(listen: str) -> Address:
     """Parse HOST:PORT or unix:PATH, and resolve the host."""
+    if not listen.isprintable():
+        raise UnsafeError("--listen has a line break or another character that cannot be printed")
     if listen.startswith(_UNIX):
         path = listen.removeprefix(_UNIX)
         # An empty path, or the slashes of a URL, would listen at a path that the user does not expect.
         if not path or path.startswith("//"):
-            raise UnsafeError(f"--listen {listen!r} is not a unix:PATH")
+            raise UnsafeError("--listen is not a unix:PATH")
         return Address(listen, path=Path(path))
     host, colon, digits = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    if not colon or not host or not digits.isascii() or not digits.isdigit() or int(digits) > _PORT_MAX:
-        raise UnsafeError(f"--listen {listen!r} is neither HOST:PORT nor unix:PATH")
+    is_port = digits.isascii() and digits.isdigit() and len(digits) <= len(str(_PORT_MAX)) and int(digits) <= _PORT_MAX
+    if not colon or not host or "@" in host or not is_port:  # perhaps a database's address, with a password
+        raise UnsafeError("--listen is neither HOST:PORT nor unix:PATH")
     return Address(host, _resolve(host), int(digits))
 
 
@@ -142,6 +145,8 @@ def _resolve(host: str) -> Hosts:
         found = socket.getaddrinfo(host, None, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
     except OSError as error:
         raise AddressError(f"cannot resolve {host!r}: {error.strerror}") from None
+    except UnicodeError:  # a part of the name is empty or too long
+        raise AddressError(f"cannot resolve {host!r}: no host can have this name") from None
     return tuple(sorted({(family, str(address[0])) for family, _, _, _, address in found}))
 
 

@@ -6,13 +6,15 @@
     postgresql://app@db/lamina      as libpq reads it, with libpq's options: ?sslmode=verify-full
 
 Every part of an address counts: one with a part that would be ignored is refused, with the address that was
-probably meant. No error quotes what may be a password.
+probably meant. No error quotes what may be a password: of an address that cannot be taken apart, nobody knows where
+its password ends.
 """
 
 import re
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from difflib import get_close_matches
 from pathlib import Path
 from types import MappingProxyType
 from typing import TypeAlias
@@ -23,9 +25,19 @@ MEMORY = ":memory:"
 FIXED: Mapping[str, str] = MappingProxyType({"client_encoding": "utf8", "target_session_attrs": "primary"})
 """The options of PostgreSQL that the server's promises depend on."""
 
+PORT_MAX = 65_535
+_FILE = re.compile(r"[\w./ -]+\.(db|sqlite3?)")
+"""What is surely a file's path. A text without a suffix that databases have may be a password."""
+_PATH = re.compile(r"[\w./ ~+%-]*")
+"""A path that may be repeated. An address with other characters may be one of PostgreSQL, with a password."""
+_CREDENTIALS = re.compile(r"/*[^/]*:.*@")
+
 _FORMS = "write sqlite:///FILE or postgresql://USER@HOST/DATABASE"
 _POSTGRESQL = {"postgresql", "postgres", "postgresql+psycopg"}
-_QUOTED = "in a user, password, host or database write @ as %40, : as %3A, / as %2F, ? as %3F and % as %25"
+_QUOTED = "in a user, password, host or database write @ as %40, : as %3A, / as %2F, ? as %3F, # as %23 and % as %25"
+_NAME = r"[\w.~$ +%-]*"  # what needs no % in the name of a user or a database
+_USER = re.compile(rf"//{_NAME}(:|$)")
+_PLACE = re.compile(rf"(//|@)[\w.,:~%\[\]-]*(/{_NAME})?")
 
 
 class DatabaseAddressError(Exception):
@@ -79,8 +91,9 @@ def parse(url: str) -> Address:
     if not url:
         raise DatabaseAddressError(f"the database's address is empty: {_FORMS}")
     if url != url.strip() or not url.isprintable():
-        raise DatabaseAddressError("the database's address begins or ends with a space, or holds a line break")
-    match = re.match(r"([A-Za-z][\w+.-]*):", url)
+        text = "the database's address begins or ends with a space, or holds a line break"
+        raise DatabaseAddressError(f"{text} or another unprintable character")
+    match = re.match(r"([A-Za-z][\w+.-]*):", url, re.ASCII)
     if match is None:
         raise DatabaseAddressError(f"the database's address is not a URL: {_path_as_url(url)}")
     scheme, rest = match[1].lower(), url[match.end() :]
@@ -90,15 +103,29 @@ def parse(url: str) -> Address:
         return _postgresql(rest)
     kind = scheme.partition("+")[0]
     if kind == "sqlite" or kind in _POSTGRESQL:
-        raise DatabaseAddressError(f"the server chooses the database's driver itself: write {kind}:// for {scheme}://")
-    raise DatabaseAddressError(f"{scheme!r} is not a database that is known here: {_FORMS}")
+        raise DatabaseAddressError(f"the server chooses the database's driver itself: write {kind}:// without one")
+    if rest.startswith("//"):
+        raise DatabaseAddressError(f"{scheme!r} is not a database that is known here: {_FORMS}")
+    raise DatabaseAddressError(f"the database's address is not a URL: {_FORMS}")
+
+
+def resolved(path: Path) -> Path:
+    """Return a file's absolute path, with symbolic links followed.
+
+    Raises DatabaseAddressError if the path is relative and the working directory was removed.
+    """
+    try:
+        return path.resolve()
+    except FileNotFoundError:
+        text = f"the working directory does not exist any more, so {str(path)!r} names no file: write an absolute path"
+        raise DatabaseAddressError(text) from None
 
 
 def _path_as_url(text: str) -> str:
     """Return the URL of what looks like a file's path; it may be anything, so it is not repeated otherwise."""
     if text == MEMORY:
         return "write sqlite:// for a database in memory"
-    return f"write {_file_url(text)}" if re.fullmatch(r"[\w./ -]+\.\w+", text) else _FORMS
+    return f"write {_file_url(text)}" if _FILE.fullmatch(text) else _FORMS
 
 
 def _file_url(path: str) -> str:
@@ -110,29 +137,30 @@ def _sqlite(rest: str) -> SqliteAddress:
         raise DatabaseAddressError(f"a SQLite address has two slashes and a third one before its file: {_meant(rest)}")
     place, question, options = rest[2:].partition("?")
     host, _, name = place.partition("/")
-    if "@" in host or ":" in host:
-        text = "a SQLite address has no user, password, host or port"
-        raise DatabaseAddressError(f"{text}: {_meant(MEMORY if host == MEMORY else name)}")
+    if host != MEMORY and ("@" in host or ":" in host or _CREDENTIALS.match(name)):
+        raise DatabaseAddressError("a SQLite address has no user, password, host or port: write sqlite:///FILE")
     if host:
-        text = f"sqlite://{place} has two slashes, which would make {host!r} a host"
+        text = "a SQLite address with two slashes would make a host of the beginning of its path"
         raise DatabaseAddressError(f"{text}: {_meant(place)}")
     if question:
-        is_name = options and "=" not in options
         otherwise = f", or {_file_url(f'{unquote(name)}?{options}')} if the ? belongs to the file"
+        is_name = _PATH.fullmatch(name) and _FILE.fullmatch(options)
         raise DatabaseAddressError(f"a SQLite address takes no options: {_meant(name)}{otherwise if is_name else ''}")
     if not place or name == MEMORY:
         return SqliteAddress(None)
     if not name:
         raise DatabaseAddressError(f"sqlite:/// names no file (is a variable empty?): {_meant(name)}")
     if name.endswith("/"):
-        raise DatabaseAddressError(f"sqlite:///{name} names a folder: {_meant(name + 'lamina.db')}")
+        raise DatabaseAddressError(f"the SQLite address names a folder: {_meant(name + 'lamina.db')}")
     return SqliteAddress(Path(_decoded(name)))
 
 
 def _meant(name: str) -> str:
     if name in {"", "/"}:
         return "write sqlite:///lamina.db for a file, or sqlite:// for a database in memory"
-    return "write sqlite:// for a database in memory" if name == MEMORY else f"write sqlite:///{name}"
+    if name == MEMORY:
+        return "write sqlite:// for a database in memory"
+    return f"write sqlite:///{name if _PATH.fullmatch(name) else 'FILE'}"
 
 
 def _decoded(name: str) -> str:
@@ -141,9 +169,9 @@ def _decoded(name: str) -> str:
     try:
         decoded = unquote(name, errors="strict")
     except UnicodeDecodeError:
-        raise DatabaseAddressError(f"the file's name in sqlite:///{name} is not UTF-8") from None
+        raise DatabaseAddressError("the file's name in the SQLite address is not UTF-8") from None
     if not decoded.isprintable():
-        raise DatabaseAddressError(f"the file's name in sqlite:///{name} holds a line break or the like")
+        raise DatabaseAddressError("the file's name in the SQLite address holds a line break or the like")
     return decoded
 
 
@@ -159,6 +187,8 @@ def _postgresql(rest: str) -> PostgresqlAddress:
         raise DatabaseAddressError(f"the PostgreSQL address has an @ where none can be: {_QUOTED}")
     start = len(before) if has_user else 0
     place, _, query = rest[start:].partition("?")
+    if not _PLACE.fullmatch(place) or (has_user and not _USER.match(before)):
+        raise DatabaseAddressError(f"the PostgreSQL address has a character where none can be: {_QUOTED}")
     try:
         parameters = {name: str(value) for name, value in conninfo_to_dict(f"postgresql:{rest}").items()}
         said = Counter(list(conninfo_to_dict(f"postgresql:{rest[:start]}{place}")))
@@ -171,7 +201,12 @@ def _postgresql(rest: str) -> PostgresqlAddress:
 
 def _why(error: Exception) -> str:
     unknown = re.search(r'invalid URI query parameter: "(\w+)"', str(error))
-    return f"{unknown[1]!r} is not one of its options" if unknown else _QUOTED
+    if not unknown:
+        return _QUOTED
+    from psycopg.pq import Conninfo  # noqa: PLC0415
+
+    alike = get_close_matches(unknown[1].lower(), [each.keyword.decode() for each in Conninfo.get_defaults()], n=1)
+    return f"it has an option that does not exist{f'; did you mean {alike[0]}?' if alike else ''}"
 
 
 def _check_options(parameters: Mapping[str, str], said: Mapping[str, int]) -> None:
@@ -183,8 +218,9 @@ def _check_options(parameters: Mapping[str, str], said: Mapping[str, int]) -> No
     for name, value in FIXED.items():
         if parameters.get(name, value).lower().replace("-8", "8") != value:
             raise DatabaseAddressError(f"the server needs {name}={value}: leave {name} out of the PostgreSQL address")
-    if not all(port.isascii() and port.isdigit() for port in parameters.get("port", "5432").split(",") if port):
-        raise DatabaseAddressError(f"the port in the PostgreSQL address is not a number: {_QUOTED}")
+    ports = [port for port in parameters.get("port", "").split(",") if port]
+    if not all(re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= PORT_MAX for port in ports):
+        raise DatabaseAddressError(f"the port in the PostgreSQL address is not a number up to {PORT_MAX}: {_QUOTED}")
 
 
 def _with_defaults(parameters: Mapping[str, str]) -> dict[str, str]:

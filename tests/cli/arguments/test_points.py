@@ -3,6 +3,7 @@
 import re
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta, timezone
 
 import pytest
@@ -12,14 +13,21 @@ from lamina.cli.arguments.points import PointError, parse_point
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
-@pytest.fixture
-def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    """Set the terminal's time zone to Berlin."""
-    monkeypatch.setenv("TZ", "Europe/Berlin")
+@contextmanager
+def zone(name: str, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Set the terminal's time zone for the duration of the block."""
+    monkeypatch.setenv("TZ", name)
     time.tzset()
     yield
     monkeypatch.undo()
     time.tzset()
+
+
+@pytest.fixture
+def berlin(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Set the terminal's time zone to Berlin."""
+    with zone("Europe/Berlin", monkeypatch):
+        yield
 
 
 @pytest.mark.parametrize(
@@ -60,6 +68,40 @@ def test_a_time_without_a_zone_is_in_the_terminal_s_zone(text: str, utc: datetim
     assert isinstance(point, datetime)
     assert point.tzinfo is not None
     assert point == utc
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    ("text", "says", "first", "second"),
+    [
+        ("2026-03-29 02:30", "did not exist", "2026-03-29T01:30:00+01:00", "2026-03-29T03:30:00+02:00"),
+        ("2026-03-29T02:00:00", "did not exist", "2026-03-29T01:00:00+01:00", "2026-03-29T03:00:00+02:00"),
+        ("2026-10-25 02:30", "was twice", "2026-10-25T02:30:00+02:00", "2026-10-25T02:30:00+01:00"),
+        ("2026-10-25T02:00:00", "was twice", "2026-10-25T02:00:00+02:00", "2026-10-25T02:00:00+01:00"),
+    ],
+)
+def test_a_time_of_the_hour_that_daylight_saving_takes_or_gives(text: str, says: str, first: str, second: str) -> None:
+    with pytest.raises(PointError) as refused:
+        parse_point(text, now=NOW)
+    assert says in str(refused.value)
+    assert f"did you mean {first} or {second}?" in str(refused.value)
+    moments = [parse_point(each, now=NOW) for each in (first, second)]
+    assert moments[1] - moments[0] == timedelta(hours=1)  # type: ignore[operator]
+
+
+@pytest.mark.usefixtures("berlin")
+@pytest.mark.parametrize(
+    "text", ["2026-03-29 01:59:59.9", "2026-03-29 03:00", "2026-10-25 01:59", "2026-10-25 03:00", "2026-03-29 02:30Z"]
+)
+def test_a_time_beside_that_hour_is_taken(text: str) -> None:
+    assert isinstance(parse_point(text, now=NOW), datetime)
+
+
+def test_a_day_without_midnight_begins_at_one(monkeypatch: pytest.MonkeyPatch) -> None:
+    with zone("America/Sao_Paulo", monkeypatch):
+        assert parse_point("2018-11-04", now=NOW) == datetime(2018, 11, 4, 3, 0, tzinfo=UTC)
+        with pytest.raises(PointError, match="did not exist"):
+            parse_point("2018-11-04 00:00", now=NOW)
 
 
 @pytest.mark.parametrize(

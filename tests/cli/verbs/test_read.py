@@ -196,3 +196,31 @@ def test_a_token_file_without_a_token_is_refused(
     path = tmp_path_factory.mktemp("token") / "token"
     path.write_bytes(content)
     assert "holds no token" in cli("log", "a", "--token-file", str(path), code=1).stderr
+
+
+def test_a_version_after_the_name_is_an_option(cli: InProcess, shop: lamina.Config) -> None:
+    """Only `diff` has two configs, and so the notation with @."""
+    hint = f"{shop.name}@1 is not the name of a config: for another version, write {shop.name} --at 1"
+    assert hint in cli("get", f"{shop.name}@1", "timeout", code=2).stderr
+    assert "--at" not in cli("log", f"{shop.name}@1", code=2).stderr
+    assert cli.out("diff", f"{shop.name}@1", f"{shop.name}@")
+
+
+@pytest.mark.parametrize(
+    ("arguments", "says"),
+    [
+        (("log", "shop", "-n", "-1"), "-1 is not a number of 0 or more"),
+        (
+            ("exec", "shop", "--restart", "--grace", "86401", "--", "true"),
+            "not a number of seconds: it takes 0 to 86400",
+        ),
+        (
+            ("exec", "shop", "--restart", "--jitter", "nan", "--", "true"),
+            "nan is not a number of seconds: it takes 0 to",
+        ),
+        (("watch", "shop", "--grace", "-1"), "-1 is not a number of seconds: it takes 0 or more"),
+        (("get", "shop", "--timeout", "0"), "0 is not a number of seconds: it takes more than 0"),
+    ],
+)
+def test_a_number_that_cannot_be_is_refused_in_words(cli: InProcess, arguments: tuple[str, ...], says: str) -> None:
+    assert says in cli(*arguments, code=2).stderr

@@ -357,3 +357,13 @@ def test_a_history_has_only_its_own_format(cli: InProcess, shop: lamina.Config, 
     assert "no version" in cli("export", shop.name, path, "--history", "--at", "0", code=2).stderr
     assert not Path(path).exists()
     assert "No such file" in cli("export", shop.name, f"{path}/none", "--history", code=1).stderr
+
+
+@pytest.mark.parametrize("more", [(), ("--history",)])
+def test_an_empty_name_of_a_file_is_a_variable_that_is_not_set(
+    cli: InProcess, shop: lamina.Config, more: tuple[str, ...]
+) -> None:
+    for verb in ("export", "import"):
+        if verb == "export" or not more:
+            assert "the name of the file is empty" in cli(verb, shop.name, "", *more, code=2).stderr
+    assert "the name of the file is empty" in cli("set", shop.name, "motd=@", code=2).stderr

@@ -15,7 +15,7 @@ from grpc_reflection.v1alpha import reflection_pb2, reflection_pb2_grpc
 from structlog.testing import capture_logs
 
 from lamina_protos.v1 import lamina_pb2 as pb
-from lamina_server.domain.errors import Reason, UnavailableError
+from lamina_server.domain.errors import DiskFullError, Reason, UnavailableError
 from lamina_server.rpc.handlers import SERVICE
 from lamina_server.store.contract import Reading, Store, Writing
 from lamina_server.store.memory import MemoryStore
@@ -116,6 +116,17 @@ async def test_a_bug_is_reported_to_the_caller_and_logged(store: Wrapped, wire: 
     for line in log:
         assert isinstance(line.pop("exc_info"), ValueError)
         assert SECRET not in str(line)
+
+
+async def test_a_full_disk_is_logged_and_a_refused_request_is_not(store: Wrapped, wire: Wire) -> None:
+    def fail() -> None:
+        raise DiskFullError
+
+    with capture_logs() as log:
+        await refusal(wire.get("no/such"))
+        store.before_write = fail
+        assert (await refusal(wire.commit(CONFIG, {"a": 1}))).reason == "DISK_FULL"
+    assert [(line["event"], line["reason"]) for line in log] == [("call failed", "DISK_FULL")]
 
 
 async def test_an_unavailable_store_leaves_the_commit_open(store: Wrapped, wire: Wire) -> None:

@@ -1,5 +1,6 @@
 """Addresses of databases: each part counts, or the address is refused with the one that was meant."""
 
+import itertools
 from pathlib import Path
 
 import pytest
@@ -42,8 +43,8 @@ def test_a_file_or_memory(url: str, path: str | None) -> None:
         (":memory:", "write sqlite:// for a database in memory"),
         ("lamina.db", "write sqlite:///lamina.db"),
         ("/var/lib/lamina.db", "write sqlite:////var/lib/lamina.db"),
-        ("sqlite://ada:canary@host/lamina.db", "no user, password, host or port: write sqlite:///lamina.db"),
-        ("sqlite://host:5432/lamina.db", "no user, password, host or port: write sqlite:///lamina.db"),
+        ("sqlite://ada:canary@host/lamina.db", "no user, password, host or port: write sqlite:///FILE"),
+        ("sqlite://host:5432/lamina.db", "no user, password, host or port: write sqlite:///FILE"),
         (
             "sqlite:///dir/a?b.db",
             "write sqlite:///dir/a, or sqlite:///dir/a%3Fb.db if the ? belongs to the file",
@@ -56,8 +57,8 @@ def test_a_file_or_memory(url: str, path: str | None) -> None:
         ("sqlite:///%FF.db", "is not UTF-8"),
         ("sqlite:///a%0A.db", "holds a line break"),
         ("sqlite:///lamina.db\n", "begins or ends with a space, or holds a line break"),
-        ("sqlite+pysqlite:///lamina.db", "write sqlite:// for sqlite+pysqlite://"),
-        ("postgresql+asyncpg://ada:canary@db/lamina", "write postgresql:// for postgresql+asyncpg://"),
+        ("sqlite+pysqlite:///lamina.db", "write sqlite:// without one"),
+        ("postgresql+asyncpg://ada:canary@db/lamina", "write postgresql:// without one"),
         ("mysql://ada:canary@db/lamina", "'mysql' is not a database that is known here: write sqlite:///FILE or"),
         ("host=db user=ada password=canary", "is not a URL: write sqlite:///FILE or"),
         ("postgresql:db/lamina", "has two slashes"),
@@ -66,7 +67,12 @@ def test_a_file_or_memory(url: str, path: str | None) -> None:
         ("postgresql://ada:can/a?ry@db/lamina", "write @ as %40"),
         ("postgresql://ada:canary%@db/lamina", "and % as %25"),
         ("postgresql://ada:canary/lamina", "the port in the PostgreSQL address is not a number"),
-        ("postgresql://db/lamina?timeout=3", "'timeout' is not one of its options"),
+        ("postgresql://db/lamina?timeout=3", "an option that does not exist; did you mean connect_timeout?"),
+        ("postgresql://db:99999x/lamina", "the port in the PostgreSQL address is not a number up to 65535"),
+        ("postgresql://db:123456/lamina", "the port in the PostgreSQL address is not a number up to 65535"),
+        ("postgresql://db/lamina&sslmode=require", "has a character where none can be"),
+        ("postgresql://ada,grace@db/lamina", "has a character where none can be"),
+        ("sqlite:///ada:canary@db/lamina.db", "no user, password, host or port: write sqlite:///FILE"),
         ("postgresql://db/lamina?canary", "libpq does not understand"),
         (
             "postgresql://db/lamina?host=one&host=other",
@@ -139,3 +145,70 @@ def test_parts_from_the_environment_are_shown(monkeypatch: pytest.MonkeyPatch) -
     for name, value in {"PGHOST": "db", "PGPORT": "6000", "PGUSER": "ada", "PGPASSWORD": "canary"}.items():
         monkeypatch.setenv(name, value)
     assert str(parse("postgresql://")) == "postgresql://ada@db:6000/ada"
+
+
+CANARY = ("Zq7xJ", "K9wVh")
+"""The beginning and the end of a password. A character between them may take the address apart elsewhere."""
+AROUND = (
+    *(
+        f"postgresql{rest}"
+        for rest in (
+            "://ada:{}@db/lamina",
+            "://ada:{}@/lamina",
+            "://ada:{}@db:54x/lamina",
+            "://ada:{}@db/lamina?sslmode=odd",
+            "://ada:{}@db/lamina?odd=1",
+            ":/ada:{}@db/lamina",
+            ":///ada:{}@db/lamina",
+            ":////ada:{}@db/lamina",
+            "://:{}@db/lamina",
+            "://ada,{}@db/lamina",
+            "://ada;{}@db/lamina",
+            ":///ada:{}",
+            "://db/lamina?password={}",
+            "://db/lamina?password={}&sslmode=odd",
+            "://db/lamina?password={}&password={}",
+            "://db/lamina?passwort={}",
+            "://db/lamina?{}",
+            "://db/lamina?{}=1",
+            "://db/lamina&password={}",
+            "://db/lamina;password={}",
+            "://db/lamina#{}",
+            "://db#{}",
+            "+asyncpg://ada:{}@db/lamina",
+            "+{}://db/lamina",
+            "//ada:{}@db/lamina",
+        )
+    ),
+    "ada:{}@db/lamina",
+    "//ada:{}@db/lamina",
+    "{}",
+    "{}:db",
+    "host=db password={}",
+    "mysql://ada:{}@db/lamina",
+    "jdbc:postgresql://db/lamina?password={}",
+    "'postgresql://ada:{}@db/lamina'",
+    " postgresql://ada:{}@db/lamina",
+    "postgresql://ada:{}@db/lamina\n",
+    "sqlite://ada:{}@db/lamina.db",
+    "sqlite:///ada:{}@db/lamina.db",
+    "sqlite:ada:{}@db/lamina.db",
+    "sqlite:/ada:{}@db/lamina.db",
+    "sqlite:////ada:{}@db/lamina.db",
+    "sqlite:///lamina.db?password={}",
+    "sqlite:///lamina.db?{}",
+    "sqlite://ada:{}",
+)
+BETWEEN = (*"@:/?#%&=[] \\'\"\n\t\0+,;{}|^`<é\udcff", "", "//", "@@", ":@", "%zz", "%00", "?a=b&")
+
+
+def test_no_part_of_a_password_is_repeated() -> None:
+    """Wherever it stands, and whatever the characters in it make of the address."""
+    pieces = {part[at : at + 4].lower() for part in CANARY for at in range(len(part) - 3)}
+    for form, character in itertools.product(AROUND, BETWEEN):
+        url = form.replace("{}", character.join(CANARY))
+        try:
+            said = str(parse(url))
+        except DatabaseAddressError as error:
+            said = str(error)
+        assert [piece for piece in pieces if piece in said.lower()] == [], ascii(url)

@@ -11,7 +11,7 @@ import psycopg
 import pytest
 from structlog.testing import capture_logs
 
-from lamina_server import logs
+from lamina_server.logs import lines
 from lamina_server.store.contract import Store
 from lamina_server.store.postgresql.notices import PostgresqlNotices
 from tests.server.sessions import LISTENING, TELLING, Operator
@@ -230,7 +230,7 @@ async def test_an_outage_of_the_database_is_logged_once_and_without_secrets(
             await tell_until_heard(other, "y", ear)
     assert "lost" not in ear.heard
     assert len(log) == 4
-    written = "".join(logs._render(None, "", logs._describe_exception(None, "", {**line})) for line in log)
+    written = "".join(lines.render(None, "", lines.describe_exception(None, "", {**line})) for line in log)
     assert "canary" not in written
     assert f"{address} cannot be used: the database accepts no connections at present" in written
 

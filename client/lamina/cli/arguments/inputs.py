@@ -16,6 +16,8 @@ def is_stdin(path: str) -> bool:
 
 def read_input(path: str) -> bytes:
     """Return a file's bytes. Raise OSError if it cannot be read, also for a closed standard input."""
+    if not path:
+        raise OSError(errno.EINVAL, "the name of the file is empty")
     if not is_stdin(path):
         return Path(path).read_bytes()
     try:

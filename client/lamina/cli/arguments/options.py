@@ -23,6 +23,8 @@ from lamina.cli.arguments.points import PointError, parse_point
 
 CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 OUTPUTS: Final = ("text", "json", "yaml", "toml", "env")
+_DIGITS_LIMIT: Final = 18
+"""Numbers of more digits are more than there is of anything."""
 _META: Final = "lamina.cli.chosen"
 
 
@@ -123,20 +125,61 @@ class PointType(click.ParamType[Any]):
             return self.fail(str(error), param, ctx)
 
 
-class Seconds(click.FloatRange):
-    """A number of seconds; not `nan`, which click's own range accepts."""
+class Seconds(click.ParamType[float]):
+    """A number of seconds, at most `most`. Click's own ranges are told in mathematics, and accept nan.
+
+    above_zero  whether 0 is too few
+    """
+
+    name = "seconds"
+
+    def __init__(self, *, above_zero: bool = False, most: float = math.inf) -> None:
+        self._above_zero = above_zero
+        self._most = most
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> float:
+        """Parse what was typed."""
+        try:
+            seconds = float(value)
+        except ValueError:
+            seconds = math.nan
+        is_enough = seconds > 0 if self._above_zero else seconds >= 0
+        if not is_enough or seconds > self._most:
+            least = "more than 0" if self._above_zero else "0 or more"
+            allowed = least if math.isinf(self._most) else f"0 to {self._most:g}"
+            self.fail(f"{value} is not a number of seconds: it takes {allowed}", param, ctx)
+        return seconds
+
+
+class Count(click.ParamType[int]):
+    """A whole number, 0 or more."""
+
+    name = "count"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> int:
+        """Parse what was typed."""
+        text = str(value)
+        if not text.isascii() or not text.isdigit() or len(text) > _DIGITS_LIMIT:
+            self.fail(f"{text} is not a number of 0 or more", param, ctx)
+        return int(text)
+
+
+class NamedFile(click.Path):
+    """A file's path, or - for standard input or output. An empty path is refused: probably a variable is not set."""
+
+    def __init__(self) -> None:
+        super().__init__(dir_okay=False, allow_dash=True)
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """Parse what was typed."""
-        seconds = super().convert(value, param, ctx)
-        if math.isnan(seconds):
-            self.fail(f"{value} is not a number of seconds.", param, ctx)
-        return seconds
+        """Check what was typed."""
+        if value == "":
+            self.fail("the name of the file is empty", param, ctx)
+        return super().convert(value, param, ctx)
 
 
 POINT: Final = PointType()
 _FILE: Final = click.Path(exists=True, dir_okay=False, readable=True)
-_SECONDS: Final = Seconds(min=0, min_open=True)
+_SECONDS: Final = Seconds(above_zero=True)
 _SHARED: Final[tuple[tuple[str, str | None, dict[str, Any]], ...]] = (
     ("--target", _environment.TARGET, {"metavar": "HOST:PORT", "help": "The server, or several [localhost:7440]."}),
     ("--token-file", _environment.TOKEN_FILE, {"type": _FILE, "help": "A file with the token; else LAMINA_TOKEN."}),

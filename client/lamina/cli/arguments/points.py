@@ -5,6 +5,9 @@
 2026-11-23 09:30            the same in the terminal's time zone
 2026-11-23                  that day's beginning, in the terminal's time zone
 90s  15m  2h  7d  3w        this long ago
+
+Where the terminal's clocks are set forward, an hour does not exist. Where they are set back, an hour exists twice. A
+time in such an hour is refused.
 """
 
 import re
@@ -60,6 +63,23 @@ def _time(parts: re.Match[str]) -> datetime:
         time = datetime.fromisoformat(
             f"{parts['date']}T{parts['minute'] or '00:00'}{parts['second'] or ':00'}.{fraction}{zone}"
         )
-        return time if time.tzinfo else time.astimezone()
+        return time if time.tzinfo else _local(time, parts)
     except (ValueError, OverflowError) as error:
         raise PointError(f"{parts[0]!r} is no time that exists: {error}") from None
+
+
+def _local(time: datetime, parts: re.Match[str]) -> datetime:
+    """Give a time the terminal's zone. Raise PointError if its clocks never showed it, or showed it twice."""
+    first, second = sorted(time.replace(fold=fold).astimezone() for fold in (0, 1))
+    is_skipped = first.replace(tzinfo=None) != time
+    if first == second:
+        return first
+    if not parts["minute"]:  # a day, which begins with the first moment that it has
+        return second if is_skipped else first
+    why = (
+        "did not exist, because the clocks were set forward"
+        if is_skipped
+        else "was twice, because the clocks were set back"
+    )
+    alike = f"did you mean {first.isoformat()} or {second.isoformat()}?"
+    raise PointError(f"in this terminal's time zone {parts[0]!r} {why}; {alike}")

@@ -9,7 +9,7 @@ from rich.text import Text
 
 import lamina
 from lamina.cli.arguments.options import POINT, Verb, chosen
-from lamina.cli.candidates import CONFIG
+from lamina.cli.candidates import CONFIG_AT_POINT
 from lamina.cli.output.differences import differ, print_changes
 from lamina.cli.output.json_records import document, shapes
 from lamina.cli.output.screen import VERSION, cell, screen
@@ -26,7 +26,7 @@ class Side(NamedTuple):
 
 
 @click.command("diff", cls=Verb)
-@click.argument("config", metavar="CONFIG[@V]", type=CONFIG)
+@click.argument("config", metavar="CONFIG[@V]", type=CONFIG_AT_POINT)
 @click.argument("a", metavar="[A]", required=False)
 @click.argument("b", metavar="[B]", required=False)
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if there is a difference.")

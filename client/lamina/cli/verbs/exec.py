@@ -34,7 +34,7 @@ _END_SECONDS: Final = 1.0
 _NEVER: Final = 2**63 - 1
 """No version has this number: a wait for it lasts until the end."""
 _DAY_SECONDS: Final = 86400
-_SECONDS: Final = Seconds(min=0, max=_DAY_SECONDS)
+_SECONDS: Final = Seconds(most=_DAY_SECONDS)
 _RESTORED: Final = (signal.SIGPIPE, signal.SIGXFSZ)
 """Python ignores these signals, and the command would inherit that."""
 _OF_RESTART: Final = {"number": "--signal", "grace": "--grace", "jitter": "--jitter"}
@@ -93,8 +93,10 @@ class _Environment:
 @click.option("--at", "point", type=POINT, help="The map as it was then [now].")
 @click.option("--restart", is_flag=True, help="Restart the command when its environment changes.")
 @click.option("--signal", "number", type=_SignalType(), help="With --restart: asks CMD to end [TERM].")
-@click.option("--grace", type=_SECONDS, metavar="SECONDS", help="With --restart: then kill it [10].")
-@click.option("--jitter", type=_SECONDS, metavar="SECONDS", help="With --restart: wait up to so long [0].")
+@click.option("--grace", type=_SECONDS, metavar="SECONDS", help="With --restart: then kill it, in a day at most [10].")
+@click.option(
+    "--jitter", type=_SECONDS, metavar="SECONDS", help="With --restart: wait up to so long, a day at most [0]."
+)
 @click.pass_context
 def exec_verb(
     ctx: click.Context,

@@ -10,7 +10,7 @@ from rich.text import Text
 
 import lamina
 from lamina.cli import formats
-from lamina.cli.arguments.options import OUTPUTS, POINT, Verb, chosen
+from lamina.cli.arguments.options import OUTPUTS, POINT, Count, Verb, chosen
 from lamina.cli.arguments.spelling import did_you_mean
 from lamina.cli.candidates import CONFIG, KEY
 from lamina.cli.errors import NOT_FOUND, REFUSED, Refusal
@@ -108,7 +108,7 @@ def _print_bare(key: str, value: Any, *, end: str) -> None:
 
 @click.command("log", cls=Verb)
 @click.argument("config", type=CONFIG)
-@click.option("-n", "--limit", type=click.IntRange(min=0), help="At most so many versions [all].")
+@click.option("-n", "--limit", type=Count(), metavar="N", help="At most so many versions [all].")
 @click.pass_context
 def log_verb(ctx: click.Context, config: str, limit: int | None) -> None:
     """List a config's versions, newest first: when, by whom, which keys, and why.
@@ -152,7 +152,7 @@ def _keys_of(version: lamina.Version) -> str:
 @click.command("history", cls=Verb)
 @click.argument("config", type=CONFIG)
 @click.argument("key", type=KEY)
-@click.option("-n", "--limit", type=click.IntRange(min=0), help="At most so many changes [all].")
+@click.option("-n", "--limit", type=Count(), metavar="N", help="At most so many changes [all].")
 @click.option("--newest-first", is_flag=True, help="Begin with the present.")
 @click.pass_context
 def history_verb(ctx: click.Context, config: str, key: str, limit: int | None, *, newest_first: bool) -> None:

@@ -12,7 +12,7 @@ from lamina.bundle import export, files
 from lamina.cli import formats
 from lamina.cli.arguments.assignments import Assignment, escape_key
 from lamina.cli.arguments.inputs import read_input
-from lamina.cli.arguments.options import POINT, Verb, chosen
+from lamina.cli.arguments.options import POINT, NamedFile, Verb, chosen
 from lamina.cli.candidates import CONFIG, KEY
 from lamina.cli.errors import REFUSED, Refusal, tell
 from lamina.cli.output.progress import reading, working
@@ -23,7 +23,7 @@ from lamina.cli.writing.batches import size_of, write_in_batches
 from lamina.cli.writing.retyping import refuse_retyping
 from lamina.cli.writing.writer import Write, edit, writer
 
-_PATH = click.Path(dir_okay=False, allow_dash=True)
+_PATH = NamedFile()
 _FORMAT = click.Choice(formats.FORMATS)
 _FORMAT_NAMES = ", ".join(formats.FORMATS)
 _EXPORT_OUTPUTS = ("text", *formats.FORMATS)

@@ -49,7 +49,7 @@ class _AfterType(PointType):
 @click.option("--after", type=_AfterType(), help="Begin after a version, a time or a cursor [now].")
 @click.option("--exec", "command", metavar="CMD", help="Run a shell command for each version instead.")
 @click.option("--stop-on-error", is_flag=True, help="With --exec: exit with 1 when CMD fails [go on].")
-@click.option("--grace", type=Seconds(min=0), metavar="SECONDS", help="With --exec: kill it so long after Ctrl-C [5].")
+@click.option("--grace", type=Seconds(), metavar="SECONDS", help="With --exec: kill it so long after Ctrl-C [5].")
 @click.pass_context
 def watch_verb(
     ctx: click.Context,

@@ -18,6 +18,9 @@ from lamina_server.store.address import PostgresqlAddress
 from lamina_server.store.contract import HistoryBrokenError, StoreNotReadyError, UnusableStoreError
 from lamina_server.store.sql.database import caused, not_answered
 
+_SHOWN = {"host", "hostaddr", "port", "dbname", "user", "service"}
+"""The parameters of an address that an error repeats."""
+
 _DISK_FULL, _NO_RIGHT = "53100", "42501"
 _CORRUPTED = ("XX001", "XX002")
 
@@ -109,7 +112,12 @@ class PostgresqlErrors:
         """Return the error that tells the operator which database cannot be used, and why; never the password."""
         cause = cause_of(error.orig if isinstance(error, DBAPIError) else error)
         kind = StoreNotReadyError if cause.passes else UnusableStoreError
-        return kind(f"{self._address} cannot be used: {cause.words}")
+        return kind(f"{self._address} cannot be used: {self._without_values(cause.words)}")
+
+    def _without_values(self, words: str) -> str:
+        """Leave out what libpq quotes of the address: which part of it is a password, nobody knows for sure."""
+        quoted = [value for name, value in self._address.parameters.items() if name not in _SHOWN and value]
+        return re.sub(rf"""(['"])({"|".join(map(re.escape, quoted))})\1""", "…", words) if quoted else words
 
 
 def is_damage(error: psycopg.Error) -> bool:

@@ -13,7 +13,7 @@ from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from lamina_server.store.address import PostgresqlAddress, parse
+from lamina_server.store.address import PostgresqlAddress, parse, resolved
 from lamina_server.store.contract import BackupRefusedError, UnusableStoreError
 from lamina_server.store.sql.migrations import known
 from lamina_server.store.sqlite.errors import SqliteErrors, code_of
@@ -60,7 +60,7 @@ def _source(url: str) -> Path:
         raise BackupRefusedError("PostgreSQL has its own backups: use pg_dump or pg_basebackup, see server/README.md")
     if address.path is None:
         raise BackupRefusedError("a database in memory can be read by its own process alone: there is no file to copy")
-    source = address.path.resolve()
+    source = resolved(address.path)
     if not source.is_file():
         raise UnusableStoreError(f"there is no database {str(source)!r}")
     return source

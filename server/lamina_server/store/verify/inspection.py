@@ -11,7 +11,7 @@ from typing import Any
 from sqlalchemy import Connection, Engine, NullPool, create_engine
 
 from lamina_server.models.queries import Statement
-from lamina_server.store.address import PostgresqlAddress, SqliteAddress, parse
+from lamina_server.store.address import PostgresqlAddress, SqliteAddress, parse, resolved
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.postgresql.errors import PostgresqlErrors
 from lamina_server.store.postgresql.sessions import (
@@ -71,7 +71,7 @@ def inspecting(url: str) -> Iterator[Inspection]:
 def _sqlite(address: SqliteAddress) -> tuple[Engine, Errors]:
     if address.path is None:
         raise UnusableStoreError("a database in memory is its server's alone, and gone with it")
-    path = address.path.resolve()
+    path = resolved(address.path)
     if not path.is_file():
         raise UnusableStoreError(f"there is no database {str(path)!r}")
     return _engine("sqlite://", creator=lambda: open_reader(path)), SqliteErrors(path)

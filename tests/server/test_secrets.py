@@ -1,0 +1,108 @@
+"""No password gets out, wherever an operator puts it: not to stdout, not to stderr, and not into the log."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+from typing import TypeAlias
+
+import pytest
+
+from lamina_server.store.contract import UnusableStoreError
+from lamina_server.store.open import open_store
+
+PARTS = ("Zq7xJ", "K9wVh")
+"""The beginning and the end of the password."""
+MALFORMED = f"postgresql://ada:{PARTS[0]}@{PARTS[1]}@db/lamina"
+UNREACHABLE = f"postgresql://ada:{''.join(PARTS)}@127.0.0.1:1/lamina"
+KEY = f"-----BEGIN PRIVATE KEY-----\n{''.join(PARTS)}\n"
+
+COMMANDS = {
+    "serve": ["--listen", "localhost:0"],
+    "migrate": [],
+    "verify": [],
+    "backup": ["copy"],
+    "restore": ["bundle"],
+}
+NAMES = ("listen", "tls-cert", "tls-key", "tls-client-ca", "wait-for-database-seconds", "insecure-plaintext")
+
+Run: TypeAlias = tuple[list[str], dict[str, str]]
+
+# Each run is what `lamina-server` does with these arguments. To start a process for each would take minutes.
+PROGRAM = """
+import json, os, sys
+from lamina_server.cli.main import main
+for arguments, variables in json.load(sys.stdin):
+    print(json.dumps([arguments, variables]), file=sys.__stdout__)
+    os.environ.update(variables)
+    try:
+        main(arguments, prog_name="lamina-server")
+    except SystemExit as end:
+        print("exit", end.code, flush=True)
+    for name in variables:
+        del os.environ[name]
+    sys.stdout.flush()
+    os.write(1, b"\\0")
+"""
+
+
+def printed(runs: list[Run], folder: Path) -> list[str]:
+    """Return what the command prints in each of these runs, after the line that repeats the run."""
+    (folder / "bundle").write_bytes(b"no bundle")
+    done = subprocess.run(
+        [sys.executable, "-c", PROGRAM],
+        input=json.dumps(runs).encode(),
+        cwd=folder,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        env={**os.environ, "PGCONNECT_TIMEOUT": "2"},
+        check=True,
+    )
+    return [text.partition("\n")[2] for text in done.stdout.decode().split("\0")[:-1]]
+
+
+def everywhere(url: str) -> list[Run]:
+    """Return each way to give an address, to the right option and to others, of each command."""
+    runs: list[Run] = [([url], {}), (["--database", url, "serve"], {}), ([f"--{url}"], {}), (["restore", url], {})]
+    for command, rest in COMMANDS.items():
+        runs += [
+            ([command, *rest, *given], {}) for given in (["--database", url], [f"--databse={url}"], [url], [f"--{url}"])
+        ]
+        runs += [([command, *rest, "--", url], {}), ([command, *rest], {"LAMINA_SERVER_DATABASE": url})]
+    for name in NAMES:
+        runs += [
+            (["serve", f"--{name.removesuffix('-seconds')}={url}"], {}),
+            (["serve"], {f"LAMINA_SERVER_{name.upper().replace('-', '_')}": url}),
+        ]
+    files = ["serve", "--database", "sqlite://", "--tls-cert", "bundle", "--tls-key"]
+    return [*runs, ([*files, url], {}), ([*files, "bundle", "--tls-client-ca", url], {})]
+
+
+@pytest.mark.parametrize(
+    "url", [MALFORMED, UNREACHABLE, MALFORMED.partition("//")[2]], ids=["malformed", "good", "bare"]
+)
+def test_an_address_is_not_repeated(url: str, tmp_path: Path) -> None:
+    pieces = [part[at : at + 4] for part in PARTS for at in range(len(part) - 3)]
+    runs = [run for run in everywhere(url) if url.startswith("postgresql:") or "backup" not in run[0]]
+    for run, text in zip(runs, printed(runs, tmp_path), strict=True):
+        assert "exit 1" in text or "exit 2" in text, (run, text)
+        assert "Traceback" not in text, run
+        assert [piece for piece in pieces if piece in text] == [], (run, text)
+
+
+def test_a_key_in_place_of_its_file_is_not_repeated(tmp_path: Path) -> None:
+    runs: list[Run] = [(["serve", "--tls-cert", "bundle"], {"LAMINA_SERVER_TLS_KEY": KEY})]
+    (text,) = printed(runs, tmp_path)
+    assert text == "lamina-server: LAMINA_SERVER_TLS_KEY must be the path of a file\nexit 2\n"
+
+
+@pytest.mark.parametrize(
+    "option", ["sslmode", "connect_timeout", "keepalives", "gssencmode", "ssl_min_protocol_version"]
+)
+def test_a_bad_option_is_named_without_its_value(option: str) -> None:
+    """A password with an & in it would go on in the value of an option."""
+    with pytest.raises(UnusableStoreError) as refused:
+        open_store(f"postgresql://ada@127.0.0.1:1/lamina?password=secret&{option}={PARTS[0]}")
+    assert option in str(refused.value)
+    assert PARTS[0] not in str(refused.value)
