@@ -55,6 +55,8 @@ def commit(data: bytes, author: Author, settings: Settings) -> requests.WriteReq
         author=author,
         require_base=message.merge_policy == pb.REQUIRE_BASE,
     )
+    if message.changes_limit_bytes < 0:
+        checker.refuse(Reason.BAD_REQUEST, "changes_limit_bytes", f"{message.changes_limit_bytes} is negative")
     if not message.validate_only:
         checker.request_id("request_id", message.request_id)
     checker.done()
@@ -63,7 +65,7 @@ def commit(data: bytes, author: Author, settings: Settings) -> requests.WriteReq
         command.digest(),
         message.request_id,
         message.validate_only,
-        max(0, min(message.changes_limit_bytes, settings.page_limit_bytes)),
+        min(message.changes_limit_bytes, settings.page_limit_bytes),
     )
 
 

@@ -168,6 +168,7 @@ def commits() -> Iterator[Case]:
     yield Case("Commit", "read_keys", read, "TOO_MANY", ("10,001 read keys",), EXHAUSTED, limit=(10_000, 10_001))
     yield from keys("Commit", "read_keys", path="read_keys[0]")
     yield Case("Commit", "merge_policy", 77, "BAD_REQUEST", ("77 is not a MergePolicy",))
+    yield Case("Commit", "changes_limit_bytes", -1, "BAD_REQUEST", ("-1 is negative",))
     # Nearly all of it in one message: the request is too large, whatever else it is.
     padding = "m" * (4 * MIB)
     yield Case("Commit", "message", padding, "TOO_LARGE", ("the request", "4,194,304 bytes"), EXHAUSTED)

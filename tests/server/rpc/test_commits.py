@@ -86,7 +86,7 @@ async def test_the_reply_can_say_what_is_different_from_the_base(wire: Wire) -> 
 async def test_the_reply_does_not_say_more_than_was_asked_for(wire: Wire) -> None:
     await wire.commit(CONFIG, {"a": 1, "b": 1})
     await wire.commit(CONFIG, {"a": 2})
-    for key, limit_bytes in (("c", 0), ("d", -1), ("e", 10)):
+    for key, limit_bytes in (("c", 0), ("d", 10)):
         reply = await wire.commit(CONFIG, {key: 1}, base_version=1, changes_limit_bytes=limit_bytes)
         assert reply.created
         assert (reply.has_changes, len(reply.version.entries)) == (False, 0)
