@@ -53,14 +53,14 @@ def check_schema(live: str, restored: str) -> None:
             with pytest.raises(psycopg.errors.RestrictViolation, match="insert-only"):
                 ask(restored, statement.format(column, column))
     collations = """SELECT table_name, column_name, collation_name FROM information_schema.columns
-        WHERE table_schema = 'public' AND table_name NOT LIKE 'lamina%' AND table_name <> 'alembic_version'
+        WHERE table_schema = 'public' AND table_name NOT LIKE 'lamina%'
           AND collation_name IS NOT NULL ORDER BY 1, 2"""
     assert ask(restored, collations) == ask(live, collations)
     assert ("config_value", "name", "C") in ask(restored, collations)
     for view in VIEWS:
         assert ask(restored, f"SELECT count(*) FROM {view}")[0][0] > 0
-    assert ask(restored, "SELECT version_num FROM alembic_version") == ask(
-        live, "SELECT version_num FROM alembic_version"
+    assert ask(restored, "SELECT version_num FROM lamina_schema_version") == ask(
+        live, "SELECT version_num FROM lamina_schema_version"
     )
 
 

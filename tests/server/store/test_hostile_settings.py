@@ -34,8 +34,8 @@ ROLE = "hostile"
 
 DECOY = """
 CREATE SCHEMA decoy;
-CREATE TABLE decoy.alembic_version (version_num text);
-INSERT INTO decoy.alembic_version VALUES ('0002');
+CREATE TABLE decoy.lamina_schema_version (version_num text);
+INSERT INTO decoy.lamina_schema_version VALUES ('0002');
 CREATE TABLE decoy.config_name (id bigint, name text);
 CREATE TABLE decoy.config (id bigint, config_name_id bigint, version bigint);
 CREATE TABLE decoy.config_value (id bigint, name text);
