@@ -76,7 +76,7 @@ def _has_room(folder: Path) -> bool:
     return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= MEMORY_BYTES
 
 
-def _unprivileged(folder: Path) -> dict[str, Any]:
+def unprivileged(folder: Path) -> dict[str, Any]:
     """Return the arguments that make `subprocess` leave root's rights behind, and give `folder` to that account."""
     if os.geteuid() != 0:
         return {}
@@ -257,7 +257,7 @@ def _place(*, in_memory: bool) -> tuple[Path, dict[str, Any]]:
     # Directly below the root's folders, whatever TMPDIR says: a socket's path may have 107 bytes.
     base = Path(tempfile.mkdtemp(prefix="lamina-pg-", dir=MEMORY if in_memory and _has_room(MEMORY) else DISK))
     environment = {"PATH": os.environ["PATH"], "HOME": str(base), "LC_ALL": "C.UTF-8"}
-    return base, {"env": environment, "cwd": base, **_unprivileged(base)}
+    return base, {"env": environment, "cwd": base, **unprivileged(base)}
 
 
 def _copy(data: Path, base: Path, options: dict[str, Any]) -> None:

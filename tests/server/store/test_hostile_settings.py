@@ -310,6 +310,21 @@ def test_what_only_a_superuser_may_change_is_refused(plain_url: str, use: Use, s
         use(plain_url)
 
 
+def test_a_connection_that_is_opened_later_is_checked_too(plain_url: str) -> None:
+    """P19: after a failover, the server may be another one than at the start."""
+    sessions = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'plain'"
+    with closing(open_store(plain_url)) as store, operating(url_of(plain_url, "lamina")) as operator:
+        commit(store, {"x": 1})
+        run(operator, "ALTER ROLE plain SET session_replication_role = replica", sessions)
+        with pytest.raises(UnavailableError) as refused:
+            commit(store, {"x": 2})
+        assert "session_replication_role = replica, which is unsafe" in str(refused.value.__cause__)
+        run(operator, "ALTER ROLE plain RESET ALL")
+        commit(store, {"x": 2})
+        with store.read() as reading:
+            assert map_at(reading, 2) == values({"x": 2})
+
+
 def test_a_superusers_sessions_change_it(plain_url: str) -> None:
     with operating(url_of(plain_url, "lamina")) as operator:
         run(operator, "ALTER ROLE plain SUPERUSER", "ALTER ROLE plain SET session_replication_role = replica")

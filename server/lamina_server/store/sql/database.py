@@ -114,7 +114,8 @@ class translated:  # noqa: N801 - used as a function; a class is faster, and eve
             ours = self._errors.translate(error)
             if ours is not error:
                 raise ours
-        elif isinstance(error, PoolTimeoutError):  # no connection was given back in time
+        elif isinstance(error, PoolTimeoutError | UnusableStoreError):
+            # No connection was given back in time, or the database has become one that must not be used.
             raise not_answered() from error
 
 

@@ -62,8 +62,6 @@ def inspecting(url: str) -> Iterator[Inspection]:
         connection = engine.connect()
     with connection:
         with opening(errors):
-            if isinstance(address, PostgresqlAddress):
-                refuse_unsafe_settings(connection)
             _check_schema(connection)
         yield Inspection(connection, errors)
 
@@ -80,7 +78,7 @@ def _sqlite(address: SqliteAddress) -> tuple[Engine, Errors]:
 def _postgresql(address: PostgresqlAddress) -> tuple[Engine, Errors]:
     arguments = connect_arguments(address, purpose="verify", standby_allowed=True)
     engine = _engine(DRIVER_URL, connect_args=arguments)
-    set_up_connections(engine, _SETTINGS)
+    set_up_connections(engine, arguments, _SETTINGS, refuse_unsafe_settings)
     return engine, PostgresqlErrors(address)
 
 
