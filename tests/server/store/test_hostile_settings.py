@@ -318,7 +318,7 @@ def test_a_connection_that_is_opened_later_is_checked_too(plain_url: str) -> Non
         run(operator, "ALTER ROLE plain SET session_replication_role = replica", sessions)
         with pytest.raises(UnavailableError) as refused:
             commit(store, {"x": 2})
-        assert "session_replication_role = replica, which is unsafe" in str(refused.value.__cause__)
+        assert "session_replication_role = replica, which is unsafe" in str(refused.value)
         run(operator, "ALTER ROLE plain RESET ALL")
         commit(store, {"x": 2})
         with store.read() as reading:

@@ -73,7 +73,7 @@ async def test_servers_behind_a_pooler_of_sessions_work(postgres_url: str) -> No
             await wire.commit(CONFIG, {"x": 1})
             assert await watching.numbers(1) == [1]
             await wire.commit(CONFIG, {"x": 2})
-            assert await watching.numbers(1) == [2]
+            assert await watching.numbers(2) == [2]
             await other_wire.commit(CONFIG, {"x": 3})
             assert await wire.map(CONFIG, version=3) == {"x": 3}
-            assert await watching.numbers(1) == [3]
+            assert await watching.numbers(3) == [3]

@@ -11,14 +11,15 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from psycopg.errors import Diagnostic
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from lamina_server.models.locking import WRITE_LOCK_ID
 from lamina_server.store.address import PostgresqlAddress
-from lamina_server.store.contract import CommitUnknownError, UnusableStoreError
-from lamina_server.store.postgresql.errors import PostgresqlErrors
+from lamina_server.store.contract import CommitUnknownError, StoreNotReadyError, UnusableStoreError
+from lamina_server.store.postgresql.errors import PostgresqlErrors, is_starting
 from lamina_server.store.postgresql.notices import PostgresqlNotices
 from lamina_server.store.postgresql.sessions import (
     DRIVER_URL,
@@ -99,8 +100,10 @@ class PostgresqlDatabase:
         try:
             with opening(self._errors), self._writer.connect():
                 pass
-        except UnusableStoreError:
+        except UnusableStoreError as error:
             self.close()
+            if is_starting(error.__cause__, make_conninfo(**connect_arguments(address))):
+                raise StoreNotReadyError(str(error)) from error
             raise
 
     @contextmanager
@@ -159,7 +162,7 @@ class PostgresqlDatabase:
             with _driver(connection).pipeline():
                 yield
         except psycopg.Error as error:
-            raise self._errors.ours(error)  # noqa: B904 - its cause is set
+            raise self._errors.ours(error, "INSERT")  # noqa: B904 - its cause is set
 
     @contextmanager
     def _transaction(self, first: str) -> Iterator[Connection]:
