@@ -125,7 +125,7 @@ class TestTheCopy:
         with closing(sqlite3.connect(path)) as connection, connection:
             for statement in drop_views():
                 connection.execute(statement)
-            connection.execute("UPDATE alembic_version SET version_num = '0001'")
+            connection.execute("UPDATE lamina_schema_version SET version_num = '0001'")
         back_up(url, folder / "copy.db", nothing)
         assert head_of(folder / "copy.db") == 10
 
@@ -204,7 +204,7 @@ class TestFailures:
 
     def test_a_newer_schema_is_refused(self, store: SqlStore, url: str, folder: Path) -> None:
         with store._database.migrating() as engine, engine.begin() as connection:
-            connection.execute(text("UPDATE alembic_version SET version_num = 'of the future'"))
+            connection.execute(text("UPDATE lamina_schema_version SET version_num = 'of the future'"))
         with pytest.raises(UnusableStoreError, match="'of the future' is not known to this release"):
             back_up(url, folder / "copy.db", nothing)
         assert contents(folder) == {}

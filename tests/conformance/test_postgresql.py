@@ -4,7 +4,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, closing, contextmanager
-from types import SimpleNamespace
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -15,7 +15,7 @@ from lamina_server.models import WRITE_LOCK_ID
 from lamina_server.store.contract import CommitUnknownError, HistoryBrokenError, Store, UnusableStoreError
 from lamina_server.store.open import open_store
 from lamina_server.store.postgresql import database as postgresql
-from lamina_server.store.postgresql.sessions import setup
+from lamina_server.store.postgresql.sessions import State, refuse_lossy_server, setup
 from lamina_server.store.sql.store import SqlStore
 from tests.conformance.commits import CONFIG, commit, insert, map_at, values
 from tests.conformance.places import rows_of
@@ -371,12 +371,11 @@ class TestOpening:
             ({"fsync": "off", "full_page_writes": "off"}, "has fsync and full_page_writes off"),
         ],
     )
-    def test_unsafe_servers_are_refused(self, found: dict[str, object], text: str) -> None:
-        safe = {"version": 140_000, "encoding": "UTF8"}
-        on = dict.fromkeys(("fsync", "full_page_writes"), "on")
-        postgresql._check(SimpleNamespace(**safe, **on))
+    def test_unsafe_servers_are_refused(self, found: dict[str, Any], text: str) -> None:
+        safe = State(version=140_000, encoding="UTF8", fsync="on", full_page_writes="on", unsafe="")
+        refuse_lossy_server(safe)
         with pytest.raises(UnusableStoreError, match=text):
-            postgresql._check(SimpleNamespace(**{**safe, **on, **found}))
+            refuse_lossy_server(replace(safe, **found))
 
     def test_an_older_server_gets_no_parameter_that_it_does_not_know(self) -> None:
         """So the error is about its version, and not about a parameter that it does not know."""

@@ -101,7 +101,7 @@ class TestOpening:
     def test_a_newer_schema_is_refused(self, path: Path, store: SqlStore) -> None:
         store.close()
         with closing(sqlite3.connect(path)) as connection, connection:
-            connection.execute("UPDATE alembic_version SET version_num = 'of the future'")
+            connection.execute("UPDATE lamina_schema_version SET version_num = 'of the future'")
         for _ in range(2):  # and nobody is kept out by the attempt
             with pytest.raises(UnusableStoreError, match="not known to this release"):
                 open_store(f"sqlite:///{path}")

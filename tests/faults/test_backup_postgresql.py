@@ -53,14 +53,14 @@ def check_schema(live: str, restored: str) -> None:
             with pytest.raises(psycopg.errors.RestrictViolation, match="insert-only"):
                 ask(restored, statement.format(column, column))
     collations = """SELECT table_name, column_name, collation_name FROM information_schema.columns
-        WHERE table_schema = 'public' AND table_name NOT LIKE 'lamina%' AND table_name <> 'alembic_version'
+        WHERE table_schema = 'public' AND table_name NOT LIKE 'lamina%'
           AND collation_name IS NOT NULL ORDER BY 1, 2"""
     assert ask(restored, collations) == ask(live, collations)
     assert ("config_value", "name", "C") in ask(restored, collations)
     for view in VIEWS:
         assert ask(restored, f"SELECT count(*) FROM {view}")[0][0] > 0
-    assert ask(restored, "SELECT version_num FROM alembic_version") == ask(
-        live, "SELECT version_num FROM alembic_version"
+    assert ask(restored, "SELECT version_num FROM lamina_schema_version") == ask(
+        live, "SELECT version_num FROM lamina_schema_version"
     )
 
 
@@ -119,7 +119,9 @@ def test_the_readme_names_every_view_and_column(postgres_url: str) -> None:
     """The queries of this section run in tests/server/store/test_views.py, on both databases."""
     with ServerProcess(postgres_url):
         columns = ask(
-            postgres_url, "SELECT column_name FROM information_schema.columns WHERE table_name LIKE 'lamina%'"
+            postgres_url,
+            "SELECT column_name FROM information_schema.columns"
+            " WHERE table_name LIKE 'lamina%' AND table_name <> 'lamina_schema_version'",
         )
     section = README.partition("## SQL for people")[2].partition("\n## ")[0]
     assert [name for (name,) in columns if f"`{name}`" not in section] == []

@@ -19,6 +19,7 @@ from typing import Any, Self
 
 import psycopg
 from psycopg import sql
+from psycopg.pq import PGconn, Ping
 from sqlalchemy import URL, make_url
 
 from lamina_server.store.address import PostgresqlAddress, parse
@@ -76,7 +77,7 @@ def _has_room(folder: Path) -> bool:
     return os.access(folder, os.W_OK) and shutil.disk_usage(folder).free >= MEMORY_BYTES
 
 
-def _unprivileged(folder: Path) -> dict[str, Any]:
+def unprivileged(folder: Path) -> dict[str, Any]:
     """Return the arguments that make `subprocess` leave root's rights behind, and give `folder` to that account."""
     if os.geteuid() != 0:
         return {}
@@ -103,14 +104,17 @@ class Postgres:
         self._databases = 0
 
     @classmethod
-    def start(cls, *, in_memory: bool = False) -> Self:
+    def start(cls, *, in_memory: bool = False, language: str = "") -> Self:
         """Make a cluster and start it, in about a second; raise PostgresAbsentError where there are no programs.
 
         `in_memory` is for tests that make and drop many databases: each syncs the disk, which on a busy machine takes
         ten times as long as all else. The server's settings are the same; only a loss of power would tell.
+
+        `language` is that of its messages, such as "de", without any locale of the system.
         """
         bindir = find_bindir()
         base, options = _place(in_memory=in_memory)
+        options["env"] |= {"LANGUAGE": language}
         return cls._started(bindir, base, options, partial(_initialise, bindir, base, options))
 
     @classmethod
@@ -200,6 +204,20 @@ class Postgres:
             else:
                 return
 
+    def restart_closed(self) -> None:
+        """Restart the cluster as a standby that lets nobody in: it waits for a primary that it does not have."""
+        self._process.send_signal(signal.SIGINT)
+        self._process.wait(STOP_SECONDS)
+        (self._base / "data" / "standby.signal").touch()
+        with (self._base / "data" / "postgresql.conf").open("a") as settings:
+            settings.write("hot_standby = off\n")
+        self._process = self._launch()
+        deadline = time.monotonic() + START_SECONDS
+        while PGconn.ping(f"host={self._base} user=lamina".encode()) != Ping.REJECT:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise RuntimeError(f"PostgreSQL did not start within {START_SECONDS:.0f} s:\n{self._log}")
+            time.sleep(POLL_SECONDS)
+
     def until_ready(self) -> None:
         """Wait until the cluster answers: just started, or in recovery after a crash of its own."""
         deadline = time.monotonic() + START_SECONDS
@@ -257,7 +275,7 @@ def _place(*, in_memory: bool) -> tuple[Path, dict[str, Any]]:
     # Directly below the root's folders, whatever TMPDIR says: a socket's path may have 107 bytes.
     base = Path(tempfile.mkdtemp(prefix="lamina-pg-", dir=MEMORY if in_memory and _has_room(MEMORY) else DISK))
     environment = {"PATH": os.environ["PATH"], "HOME": str(base), "LC_ALL": "C.UTF-8"}
-    return base, {"env": environment, "cwd": base, **_unprivileged(base)}
+    return base, {"env": environment, "cwd": base, **unprivileged(base)}
 
 
 def _copy(data: Path, base: Path, options: dict[str, Any]) -> None:
@@ -296,6 +314,8 @@ def _initialise(bindir: Path, base: Path, options: dict[str, Any]) -> None:
 def _launch(bindir: Path, base: Path, options: dict[str, Any]) -> subprocess.Popen[bytes]:
     """Start the server process, bound to the life of this one where the system can do that."""
     settings = {"listen_addresses": "", "unix_socket_directories": str(base), "max_connections": "200"}
+    if options["env"].get("LANGUAGE"):
+        settings["lc_messages"] = "C.UTF-8"
     program = [
         str(bindir / "postgres"),
         "-D",

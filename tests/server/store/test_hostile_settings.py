@@ -34,8 +34,8 @@ ROLE = "hostile"
 
 DECOY = """
 CREATE SCHEMA decoy;
-CREATE TABLE decoy.alembic_version (version_num text);
-INSERT INTO decoy.alembic_version VALUES ('0002');
+CREATE TABLE decoy.lamina_schema_version (version_num text);
+INSERT INTO decoy.lamina_schema_version VALUES ('0002');
 CREATE TABLE decoy.config_name (id bigint, name text);
 CREATE TABLE decoy.config (id bigint, config_name_id bigint, version bigint);
 CREATE TABLE decoy.config_value (id bigint, name text);
@@ -308,6 +308,21 @@ def test_what_only_a_superuser_may_change_is_refused(plain_url: str, use: Use, s
         run(operator, f"ALTER ROLE plain SET {setting} = {value}")
     with pytest.raises(UnusableStoreError, match=f"{setting} = {value}, which is unsafe; a superuser must reset it"):
         use(plain_url)
+
+
+def test_a_connection_that_is_opened_later_is_checked_too(plain_url: str) -> None:
+    """P19: after a failover, the server may be another one than at the start."""
+    sessions = "SELECT pg_terminate_backend(pid, 5000) FROM pg_stat_activity WHERE usename = 'plain'"
+    with closing(open_store(plain_url)) as store, operating(url_of(plain_url, "lamina")) as operator:
+        commit(store, {"x": 1})
+        run(operator, "ALTER ROLE plain SET session_replication_role = replica", sessions)
+        with pytest.raises(UnavailableError) as refused:
+            commit(store, {"x": 2})
+        assert "session_replication_role = replica, which is unsafe" in str(refused.value)
+        run(operator, "ALTER ROLE plain RESET ALL")
+        commit(store, {"x": 2})
+        with store.read() as reading:
+            assert map_at(reading, 2) == values({"x": 2})
 
 
 def test_a_superusers_sessions_change_it(plain_url: str) -> None:

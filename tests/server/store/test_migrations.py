@@ -7,25 +7,28 @@ import pytest
 from alembic import op
 from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, text
 from sqlalchemy.orm import Session
 
 from lamina_server.models import Base, ConfigData
 from lamina_server.models.views import drop_views
 from lamina_server.store.contract import UnusableStoreError
-from lamina_server.store.sql.migrations import current, migrate, newest
-from lamina_server.store.sql.revision import NEWEST
+from lamina_server.store.sql.migrations import SCRIPTS, migrate
+from lamina_server.store.sql.revision import KNOWN, NEWEST, VERSION_TABLE, asking, recorded
 from tests.server import databases
 
-SQLITE_SCHEMA = "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE 'alembic%' AND name NOT LIKE 'sqlite%'"
+SQLITE_SCHEMA = (
+    "SELECT type, name, sql FROM sqlite_schema WHERE name NOT LIKE '%schema_version%' AND name NOT LIKE 'sqlite%'"
+)
 POSTGRESQL_SCHEMA = """
 SELECT 'column', table_name || '.' || column_name,
        concat_ws(' ', data_type, is_nullable, is_identity, identity_generation, collation_name, column_default)
-FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'alembic_version'
+FROM information_schema.columns WHERE table_schema = 'public' AND table_name <> 'lamina_schema_version'
 UNION ALL SELECT 'index', indexname, indexdef
-          FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'alembic_version'
+          FROM pg_indexes WHERE schemaname = 'public' AND tablename <> 'lamina_schema_version'
 UNION ALL SELECT 'constraint', conname, pg_get_constraintdef(oid) FROM pg_constraint
-          WHERE connamespace = 'public'::regnamespace AND conname NOT LIKE 'alembic%'
+          WHERE connamespace = 'public'::regnamespace AND conname NOT LIKE 'lamina_schema_version%'
 UNION ALL SELECT 'trigger', tgname, pg_get_triggerdef(oid) FROM pg_trigger WHERE NOT tgisinternal
 UNION ALL SELECT 'view', viewname, definition FROM pg_views WHERE schemaname = 'public'
 UNION ALL SELECT 'function', proname, prosrc FROM pg_proc WHERE pronamespace = 'public'::regnamespace
@@ -68,8 +71,8 @@ def test_migrations_make_what_the_models_describe(engine: Engine, request: pytes
 def test_alembic_finds_no_difference(engine: Engine) -> None:
     migrate(engine)
     with engine.connect() as connection:
-        assert compare_metadata(MigrationContext.configure(connection), Base.metadata) == []
-        assert current(connection) == newest()
+        context = MigrationContext.configure(connection, opts={"version_table": VERSION_TABLE})
+        assert compare_metadata(context, Base.metadata) == []
 
 
 def test_a_database_without_views_gets_them(engine: Engine) -> None:
@@ -78,7 +81,7 @@ def test_a_database_without_views_gets_them(engine: Engine) -> None:
     with engine.begin() as connection:  # as the first migration left it
         for statement in drop_views():
             connection.execute(text(statement))
-        connection.execute(text("UPDATE alembic_version SET version_num = '0001'"))
+        connection.execute(text("UPDATE lamina_schema_version SET version_num = '0001'"))
     assert schema(engine) != whole
     migrate(engine)
     assert schema(engine) == whole
@@ -109,7 +112,7 @@ def test_the_tables_of_create_all_are_adopted(engine: Engine) -> None:
     migrate(engine)
     assert schema(engine) == before
     with engine.connect() as connection:
-        assert current(connection) == newest()
+        assert recorded(asking(connection), connection.dialect.name) == NEWEST
         assert connection.execute(text("SELECT value FROM lamina_head")).scalars().all() == ["27"]
 
 
@@ -138,7 +141,7 @@ def test_a_table_of_another_application_is_left_alone(engine: Engine) -> None:
 def test_a_newer_schema_is_refused(engine: Engine) -> None:
     migrate(engine)
     with engine.begin() as connection:
-        connection.execute(text("UPDATE alembic_version SET version_num = '9999'"))
+        connection.execute(text("UPDATE lamina_schema_version SET version_num = '9999'"))
     with pytest.raises(UnusableStoreError, match=r"'9999' is not known to this release"):
         migrate(engine)
 
@@ -161,10 +164,10 @@ def test_servers_that_start_together_migrate_once(postgres_url: str) -> None:
     with ThreadPoolExecutor(len(engines)) as threads:
         list(threads.map(migrate, engines))
     with engines[0].connect() as connection:
-        assert current(connection) == newest()
+        assert recorded(asking(connection), connection.dialect.name) == NEWEST
     for engine in engines:
         engine.dispose()
 
 
-def test_the_newest_revision_is_known_without_alembic() -> None:
-    assert newest() == NEWEST
+def test_the_revisions_are_known_without_alembic() -> None:
+    assert [script.revision for script in ScriptDirectory(str(SCRIPTS)).walk_revisions()] == list(reversed(KNOWN))

@@ -18,7 +18,7 @@ import pytest
 
 from lamina_server.store.contract import StoreNotReadyError, UnusableStoreError
 from lamina_server.store.open import open_store
-from lamina_server.store.postgresql.errors import cause_of
+from lamina_server.store.postgresql.errors import Cause, cause_of, is_bug
 from lamina_server.store.sqlite.errors import SqliteErrors
 from lamina_server.store.verify.inspection import inspecting
 from tests.support import absent
@@ -30,15 +30,20 @@ GUARDED = "local all guarded scram-sha-256\nlocal all barred reject\n"
 @pytest.fixture(scope="session")
 def guarded(postgres: Postgres) -> Postgres:
     """A cluster with roles that must show a password (`guarded`), that pg_hba.conf bars, and that may not log in."""
+    let_in_by_password(postgres)
+    with postgres_session(postgres) as session:
+        session.execute("CREATE ROLE barred LOGIN")
+        session.execute("CREATE ROLE sleeping NOLOGIN")
+        session.execute("CREATE ROLE full_up LOGIN CONNECTION LIMIT 0")
+    return postgres
+
+
+def let_in_by_password(postgres: Postgres) -> None:
     with postgres_session(postgres) as session:
         ((hba,),) = session.execute("SHOW hba_file").fetchall()
         Path(str(hba)).write_text(GUARDED + Path(str(hba)).read_text())
         session.execute("CREATE ROLE guarded LOGIN PASSWORD 'right'")
-        session.execute("CREATE ROLE barred LOGIN")
-        session.execute("CREATE ROLE sleeping NOLOGIN")
-        session.execute("CREATE ROLE full_up LOGIN CONNECTION LIMIT 0")
         session.execute("SELECT pg_reload_conf()")
-    return postgres
 
 
 def postgres_session(postgres: Postgres) -> psycopg.Connection[tuple[object, ...]]:
@@ -141,24 +146,84 @@ def test_no_right_to_make_tables(guarded: Postgres, postgres_url: str) -> None:
     database = postgres_url.rpartition("/")[2].partition("?")[0]
     with pytest.raises(UnusableStoreError) as refused:
         open_store(url_for(guarded, "guarded:right", database))
-    assert str(refused.value).endswith("cannot be used: the role lacks a right: permission denied for schema public")
+    assert str(refused.value).endswith(
+        "cannot be used: the role lacks a right: permission denied for schema public (the server tried to CREATE)"
+    )
 
 
 def test_a_disk_that_is_full_and_a_lock_that_lasts_have_words() -> None:
     """Neither can be had here in a moment; other tests fill disks and hold locks for long."""
     assert cause_of(psycopg.errors.DiskFull()).words == "its disk is full"
     assert cause_of(psycopg.errors.LockNotAvailable()).passes
-    assert cause_of(psycopg.errors.DuplicateTable()).words == "it failed with DuplicateTable (SQLSTATE 42P07)"
+
+
+@pytest.mark.parametrize(
+    ("error", "words", "passes"),
+    [
+        (psycopg.errors.SerializationFailure, "it has ended the transaction, because another one was in its way", True),
+        (psycopg.errors.IoError, "its disk or its operating system failed", False),
+        (psycopg.errors.ConfigFileError, "its configuration file has an error", False),
+        (psycopg.errors.InternalError_, "it failed inside", False),
+        (psycopg.errors.FdwError, "it failed with FdwError", False),
+    ],
+)
+def test_each_error_has_words_or_at_least_its_code(error: type[psycopg.Error], words: str, passes: bool) -> None:
+    found = error()
+    assert cause_of(found).words == f"{words} (SQLSTATE {found.sqlstate})"
+    assert cause_of(found).passes == passes
+    assert not is_bug(found)
+
+
+def test_a_missing_right_says_what_was_tried() -> None:
+    """PostgreSQL says for which table, and not which right."""
+    for statement, verb in (("WITH heads AS (…) SELECT …", "SELECT"), ("INSERT INTO config …", "INSERT")):
+        cause = cause_of(psycopg.errors.InsufficientPrivilege(), statement)
+        assert cause.words == f"the role lacks a right (the server tried to {verb})"
+
+
+def test_a_statement_that_is_wrong_is_a_bug() -> None:
+    """Nothing that an operator does can mend it."""
+    for error in (psycopg.errors.SyntaxError, psycopg.errors.NumericValueOutOfRange, psycopg.ProgrammingError):
+        assert is_bug(error())
 
 
 def test_words_that_nobody_knows_are_shown_as_they_are() -> None:
-    """A server may speak any language."""
-    text = (
-        'connection to server at "db" (10.0.0.1), port 5432 failed: FATAL:  Passwort-Authentifizierung fehlgeschlagen'
+    """A network may recover, but what a server has refused in its own language stays refused."""
+    place = 'connection failed: connection to server at "db" (10.0.0.1), port 5432 failed'
+    refused = cause_of(psycopg.OperationalError(f"{place}: FATAL:  Passwort-Authentifizierung fehlgeschlagen"))
+    assert refused == Cause("FATAL: Passwort-Authentifizierung fehlgeschlagen", passes=False)
+    lost = cause_of(psycopg.OperationalError(f"{place}: Protocol not available"))
+    assert lost == Cause("Protocol not available", passes=True)
+
+
+@pytest.fixture(scope="module")
+def german() -> Iterator[Postgres]:
+    with Postgres.start(in_memory=True, language="de") as cluster:
+        let_in_by_password(cluster)
+        yield cluster
+
+
+@pytest.mark.postgres
+class TestAnotherLanguage:
+    """The texts of a server that speaks another language are in no table."""
+
+    @pytest.mark.parametrize(
+        ("user", "database", "words"),
+        [
+            ("guarded:canary", "postgres", "FATAL: Passwort-Authentifizierung für Benutzer »guarded« fehlgeschlagen"),
+            ("nobody", "postgres", "FATAL: Rolle »nobody« existiert nicht"),
+            ("lamina", "none", "FATAL: Datenbank »none« existiert nicht"),
+        ],
     )
-    cause = cause_of(psycopg.OperationalError(f"connection failed: {text}"))
-    assert cause.words == "FATAL: Passwort-Authentifizierung fehlgeschlagen"
-    assert cause.passes
+    def test_who_is_not_let_in(self, german: Postgres, user: str, database: str, words: str) -> None:
+        refused = refusal(url_for(german, user, database))
+        assert str(refused).endswith(f"cannot be used: {words}")
+        assert not isinstance(refused, StoreNotReadyError)
+
+    def test_a_server_that_lets_nobody_in_yet_is_waited_for(self, german: Postgres) -> None:
+        german.restart_closed()
+        with pytest.raises(StoreNotReadyError, match="FATAL: das Datenbanksystem nimmt keine Verbindungen an"):
+            open_store(url_for(german, "lamina"))
 
 
 class TestSqlite:

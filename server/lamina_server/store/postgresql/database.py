@@ -11,19 +11,21 @@ from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import psycopg
+from psycopg.conninfo import make_conninfo
 from psycopg.errors import Diagnostic
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.dialects.postgresql import Insert, insert
 
 from lamina_server.models.locking import WRITE_LOCK_ID
 from lamina_server.store.address import PostgresqlAddress
-from lamina_server.store.contract import CommitUnknownError, UnusableStoreError
-from lamina_server.store.postgresql.errors import PostgresqlErrors
+from lamina_server.store.contract import CommitUnknownError, StoreNotReadyError, UnusableStoreError
+from lamina_server.store.postgresql.errors import PostgresqlErrors, is_starting
 from lamina_server.store.postgresql.notices import PostgresqlNotices
 from lamina_server.store.postgresql.sessions import (
     DRIVER_URL,
     Settings,
     connect_arguments,
+    refuse_lossy_server,
     refuse_unsafe_settings,
     set_up_connections,
 )
@@ -41,9 +43,6 @@ KEYFRAME_TIMEOUT_MS = 60_000
 MIGRATION_TIMEOUT_MS = 600_000
 """For one statement that changes the schema, and for the wait while another server does so."""
 
-OLDEST_VERSION = 140_000
-"""The oldest release that PostgreSQL maintains. Before 13 a COMMIT could not have a statement timeout of its own."""
-
 _CANCELLED_WAIT = ("WARNING", "01000")
 """Severity and SQLSTATE of the only warning of a COMMIT that we know of. Its text depends on lc_messages."""
 
@@ -54,12 +53,6 @@ _COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
 _LOCK = f"SELECT pg_advisory_xact_lock({WRITE_LOCK_ID})"
 
 _NEW_IDS = "SELECT nextval(pg_get_serial_sequence(%(table)s, 'id')) FROM generate_series(1, %(count)s)"
-
-_STATE = text(
-    "SELECT current_setting('server_version_num')::int AS version,"
-    " current_setting('server_encoding') AS encoding, current_setting('fsync') AS fsync,"
-    " current_setting('full_page_writes') AS full_page_writes"
-)
 
 
 class PostgresqlDatabase:
@@ -105,11 +98,12 @@ class PostgresqlDatabase:
             pool_timeout=wait_seconds,
         )
         try:
-            with opening(self._errors), self._writer.connect() as connection:
-                _check(connection.execute(_STATE).one())
-                refuse_unsafe_settings(connection)
-        except UnusableStoreError:
+            with opening(self._errors), self._writer.connect():
+                pass
+        except UnusableStoreError as error:
             self.close()
+            if is_starting(error.__cause__, make_conninfo(**connect_arguments(address))):
+                raise StoreNotReadyError(str(error)) from error
             raise
 
     @contextmanager
@@ -168,7 +162,7 @@ class PostgresqlDatabase:
             with _driver(connection).pipeline():
                 yield
         except psycopg.Error as error:
-            raise self._errors.ours(error)  # noqa: B904 - its cause is set
+            raise self._errors.ours(error, "INSERT")  # noqa: B904 - its cause is set
 
     @contextmanager
     def _transaction(self, first: str) -> Iterator[Connection]:
@@ -243,24 +237,14 @@ def _commit(connection: Connection) -> None:
 
 
 def _engine(address: PostgresqlAddress, settings: Settings, **options: Any) -> Engine:
+    arguments = connect_arguments(address)
     engine = create_engine(
         DRIVER_URL,
-        connect_args=connect_arguments(address),
+        connect_args=arguments,
         hide_parameters=True,  # they are people's values, and errors are logged
         max_overflow=0,  # the operator can then compute how many connections a server needs
         pool_use_lifo=True,  # the connections that are used most stay in use
         **options,
     )
-    set_up_connections(engine, settings)
+    set_up_connections(engine, arguments, settings, refuse_lossy_server, refuse_unsafe_settings)
     return engine
-
-
-def _check(state: Any) -> None:
-    """Refuse a database that could lose what it has confirmed, or change what it stores."""
-    off = [name for name in ("fsync", "full_page_writes") if getattr(state, name) == "off"]
-    if state.version < OLDEST_VERSION:
-        raise UnusableStoreError(f"PostgreSQL {OLDEST_VERSION // 10_000} or newer is needed")
-    if state.encoding != "UTF8":
-        raise UnusableStoreError(f"the database's encoding is {state.encoding}; it must be UTF8")
-    if off:
-        raise UnusableStoreError(f"PostgreSQL has {' and '.join(off)} off: it would lose what it has confirmed")

@@ -1,7 +1,8 @@
 """PostgreSQL's errors: which error of ours each one is, and what it means for the operator. Knows no table.
 
-One table leads from what went wrong to words. The key is a SQLSTATE, or an errno where no server answered. While a
-session is being opened libpq hands on a text without either, so the phrases of those texts lead to the same table.
+One table leads from what went wrong to words. The key is a SQLSTATE, the first two characters of one (its class), or an
+errno where no server answered. While a session is being opened libpq hands on a text without either, so the phrases of
+those texts lead to the same table. A server's texts may be in any language, and libpq's own are in English.
 """
 
 import errno
@@ -11,6 +12,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import psycopg
+from psycopg.pq import PGconn, Ping
 from sqlalchemy.exc import DBAPIError
 
 from lamina_server.domain.errors import DiskFullError, HashMismatchError
@@ -23,6 +25,11 @@ _SHOWN = {"host", "hostaddr", "port", "dbname", "user", "service"}
 
 _DISK_FULL, _NO_RIGHT = "53100", "42501"
 _CORRUPTED = ("XX001", "XX002")
+_QUOTED = {"08P01", "42501", "42P01", "42703", "42883", "42P07", "3F000"}
+"""The SQLSTATEs whose message says which table, right or function it is about, and quotes no value."""
+
+_BUGS = {"21", "22", "2F", "34", "42"}
+"""The classes of what PostgreSQL refuses because a statement of ours is wrong, unless a SQLSTATE has words."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,22 +40,49 @@ class Cause:
     passes: bool = False
 
 
+_NO_TABLE = (
+    "Lamina's tables were dropped or changed, or the database was made anew, or the role lacks the right USAGE on their"
+    " schema; restore a backup, or restart a server, which makes the tables of an empty database"
+)
+
 _CAUSES: dict[str | int, Cause] = {
+    "08": Cause("a connection to it was cut or refused", passes=True),
+    "08P01": Cause("it, or a pooler before it, ended the connection", passes=True),
+    "0A000": Cause("its tables were changed while they were in use", passes=True),
+    "25": Cause("it has ended the transaction", passes=True),
     "25006": Cause("it takes no writes: it has become a standby, or its transactions are read-only", passes=True),
+    "26": Cause("a prepared statement is gone, as it happens behind a pooler that shares its sessions"),
+    "28": Cause("this role may not log in"),
     "28000": Cause("this role may not log in from here: see its LOGIN attribute and pg_hba.conf"),
     "28P01": Cause("the password is wrong, or there is no such role"),
     "3D000": Cause("there is no such database"),
-    "3F000": Cause("the role's search_path names no schema that exists"),
+    "3F000": Cause("the schema does not exist, or the role lacks the right USAGE on it"),
+    "40": Cause("it has ended the transaction, because another one was in its way", passes=True),
     "42501": Cause("the role lacks a right"),
+    "42P01": Cause(_NO_TABLE),
+    "42703": Cause(_NO_TABLE),
+    "42883": Cause("a function is missing, or the role may not use its schema"),
+    "42P05": Cause("a prepared statement is there already, as it happens behind a pooler that shares its sessions"),
+    "42P07": Cause("a table or view of another application has the name of one of Lamina's"),
+    "53": Cause("it lacks a resource", passes=True),
     "53100": Cause("its disk is full"),
     "53200": Cause("it has no memory left", passes=True),
     "53300": Cause("it has no connection left for this role: see max_connections and CONNECTION LIMIT", passes=True),
+    "54": Cause("a limit of PostgreSQL was reached"),
+    "55": Cause("something in it is in use", passes=True),
     "55000": Cause("the database accepts no connections at present"),
     "55P03": Cause("another session held a lock for too long", passes=True),
+    "57": Cause("somebody has intervened", passes=True),
     "57014": Cause("a statement took too long", passes=True),
     "57P01": Cause("it is shutting down", passes=True),
     "57P02": Cause("it is recovering from a crash", passes=True),
     "57P03": Cause("it is starting up, shutting down or recovering", passes=True),
+    "57P04": Cause("the database was dropped"),
+    "57P05": Cause("it has ended a connection that was idle", passes=True),
+    "58": Cause("its disk or its operating system failed"),
+    "F0": Cause("its configuration file has an error"),
+    "P0": Cause("a function or trigger in the database refused"),
+    "XX": Cause("it failed inside"),
     errno.EACCES: Cause("this account may not open its socket"),
     errno.ECONNREFUSED: Cause("nothing listens there", passes=True),
     errno.ECONNRESET: Cause("the connection was cut", passes=True),
@@ -59,6 +93,7 @@ _CAUSES: dict[str | int, Cause] = {
 }
 
 _NO_NAME = Cause("the host's name does not resolve", passes=True)
+_POOLER_ALONE = Cause("the pooler before it cannot reach it, or has no connection left", passes=True)
 _NOT_POSTGRESQL = Cause("what answers there is not PostgreSQL")
 _NO_CERTIFICATE = Cause("its TLS certificate is not trusted: see sslmode and sslrootcert")
 
@@ -79,8 +114,12 @@ _PHRASES: tuple[tuple[str, Cause], ...] = (
     ("invalid response to (SSL|GSSAPI)|expected authentication request", _NOT_POSTGRESQL),
     ("timeout expired", _CAUSES[errno.ETIMEDOUT]),
     ("server closed the connection|connection to server was lost", _CAUSES[errno.ECONNRESET]),
+    ("pgbouncer cannot connect|server login|server_login_retry|query_wait_timeout|server conn crashed", _POOLER_ALONE),
     *((re.escape(os.strerror(key)), cause) for key, cause in _CAUSES.items() if isinstance(key, int)),
 )
+
+_SERVER_SAYS = re.compile(r"failed: [^\s:]+:  ")
+"""What libpq writes before a server's own words: their severity, in the server's language."""
 
 
 class PostgresqlErrors:
@@ -91,11 +130,13 @@ class PostgresqlErrors:
 
     def translate(self, error: DBAPIError) -> Exception:
         """Return our error for a driver's, or the same where it can only be a bug of ours."""
-        ours = self.ours(error.orig) if isinstance(error.orig, psycopg.Error) else caused(not_answered(), error)
+        if not isinstance(error.orig, psycopg.Error):
+            return caused(not_answered(), error)
+        ours = self.ours(error.orig, error.statement or "")
         return error if ours is error.orig else ours
 
-    def ours(self, error: psycopg.Error) -> Exception:
-        """Return our error for the driver's own, with its cause set."""
+    def ours(self, error: psycopg.Error, statement: str = "") -> Exception:
+        """Return our error for the driver's own, with its cause set; `statement` is what it is about, if known."""
         if error.sqlstate == _DISK_FULL:
             return caused(DiskFullError(), error)
         if is_damage(error):
@@ -103,14 +144,18 @@ class PostgresqlErrors:
         if isinstance(error, psycopg.IntegrityError):
             # PostgreSQL quotes what a constraint refused, values and all: that may not get into a log.
             return caused(HistoryBrokenError("the database refused rows that do not continue its history"), None)
-        is_bug = isinstance(error, psycopg.ProgrammingError | psycopg.DataError | psycopg.NotSupportedError)
-        if is_bug and error.sqlstate not in _CAUSES:
+        if is_bug(error):
             return error
-        return caused(not_answered(), caused(self.unusable(error), error))
+        cause = cause_of(error, statement)
+        return caused(not_answered(self._without_values(cause.words)), caused(self._unusable(cause), error))
 
     def unusable(self, error: BaseException) -> UnusableStoreError:
         """Return the error that tells the operator which database cannot be used, and why; never the password."""
-        cause = cause_of(error.orig if isinstance(error, DBAPIError) else error)
+        if isinstance(error, DBAPIError):
+            return self._unusable(cause_of(error.orig, error.statement or ""))
+        return self._unusable(cause_of(error))
+
+    def _unusable(self, cause: Cause) -> UnusableStoreError:
         kind = StoreNotReadyError if cause.passes else UnusableStoreError
         return kind(f"{self._address} cannot be used: {self._without_values(cause.words)}")
 
@@ -125,10 +170,17 @@ def is_damage(error: psycopg.Error) -> bool:
     return error.sqlstate in _CORRUPTED
 
 
-def cause_of(error: BaseException | None) -> Cause:
-    """Return what an error means."""
+def is_bug(error: psycopg.Error) -> bool:
+    """Return whether only a fault of ours can have led to an error."""
+    if error.sqlstate is None:  # of the driver, which was used wrongly
+        return isinstance(error, psycopg.ProgrammingError | psycopg.DataError | psycopg.NotSupportedError)
+    return error.sqlstate[:2] in _BUGS and error.sqlstate not in _CAUSES
+
+
+def cause_of(error: BaseException | None, statement: str = "") -> Cause:
+    """Return what an error means; `statement` is what it is about, if known."""
     if isinstance(error, psycopg.Error) and error.sqlstate:
-        return _cause_of_statement(error, error.sqlstate)
+        return _cause_of_statement(error, error.sqlstate, statement)
     if isinstance(error, TimeoutError):
         return _CAUSES[errno.ETIMEDOUT]
     if isinstance(error, OSError) and error.errno in _CAUSES:
@@ -137,19 +189,35 @@ def cause_of(error: BaseException | None) -> Cause:
     return Cause("; ".join(cause.words for cause in causes), passes=any(cause.passes for cause in causes))
 
 
-def _cause_of_statement(error: psycopg.Error, sqlstate: str) -> Cause:
+def is_starting(refused: BaseException | None, conninfo: str) -> bool:
+    """Return whether a connection was refused by a server that lets nobody in yet.
+
+    The server is asked once more, because its words may be in any language.
+    """
+    text = str(refused.orig) if isinstance(refused, DBAPIError) else ""
+    return _SERVER_SAYS.search(text) is not None and PGconn.ping(conninfo.encode()) == Ping.REJECT
+
+
+def _cause_of_statement(error: psycopg.Error, sqlstate: str, statement: str) -> Cause:
     cause = _CAUSES.get(sqlstate)
     if cause is None:
-        return Cause(f"it failed with {type(error).__name__} (SQLSTATE {sqlstate})")
-    if sqlstate == _NO_RIGHT and error.diag.message_primary:  # it names a table or a schema
-        return Cause(f"{cause.words}: {error.diag.message_primary}", passes=cause.passes)
-    return cause
+        known = _CAUSES.get(sqlstate[:2])
+        words = known.words if known else f"it failed with {type(error).__name__}"
+        return Cause(f"{words} (SQLSTATE {sqlstate})", passes=known is not None and known.passes)
+    words = cause.words
+    if sqlstate in _QUOTED and error.diag.message_primary:
+        words = f"{words}: {error.diag.message_primary}"
+    if sqlstate == _NO_RIGHT and statement:  # PostgreSQL says to what, but not which right
+        verb = statement.split(maxsplit=1)[0].replace("WITH", "SELECT")
+        words = f"{words} (the server tried to {verb})"
+    return Cause(words, passes=cause.passes)
 
 
 def _causes_of_attempts(text: str) -> Iterator[Cause]:
     """Yield the cause of each attempt: a name may have several addresses, and an address several hosts."""
     for attempt in re.split(r"\n(?=connection to server )", text.strip()):
         known = (cause for phrase, cause in _PHRASES if re.search(phrase, attempt))
-        # A server may speak any language, and libpq's texts hold no password. Unknown, so it may pass.
-        unknown = Cause(" ".join(attempt.rpartition("failed: ")[2].split()) or "it cannot be reached", passes=True)
+        words = " ".join(attempt.rpartition("failed: ")[2].split()) or "it cannot be reached"
+        # What a server has refused stays refused. A network may recover.
+        unknown = Cause(words, passes=_SERVER_SAYS.search(attempt) is None)
         yield next(known, unknown)

@@ -9,11 +9,13 @@ All other parameters are left to the operator, because they change no answer of 
 how a new table is stored.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
 from typing import Any
 
 import psycopg
-from sqlalchemy import Connection, Engine, event, text
+from psycopg.rows import class_row
+from sqlalchemy import Engine, event
 
 from lamina_server.store.address import FIXED, PostgresqlAddress
 from lamina_server.store.contract import UnusableStoreError
@@ -25,6 +27,12 @@ DEAD_PEER_MS = 25_000
 """As long as keepalive takes for a silent connection. Keepalive does not notice one with data on its way."""
 CLIENT_CHECK_MS = 5_000
 """How often a backend checks whether its client is still there, while a statement runs."""
+
+OLDEST_VERSION = 140_000
+"""The oldest release that PostgreSQL maintains. Before 13 a COMMIT could not have a statement timeout of its own."""
+
+POOLER_ROUNDS = 4
+"""Other clients of a pooler may take a backend between two of our questions. Hardly in each round."""
 
 Settings = Mapping[str, object]
 
@@ -103,7 +111,24 @@ _SUPERUSERS_ONLY = {
 _WANTED = ", ".join(f"('{name}', '{value}')" for name, value in _SUPERUSERS_ONLY.items())
 _DIFFERENT = f"FROM (VALUES {_WANTED}) AS wanted (name, value) WHERE current_setting(name) <> value"
 _AS_SUPERUSER = f"SELECT set_config(name, value, false) {_DIFFERENT} AND current_setting('is_superuser') = 'on'"
-_UNSAFE = text(f"SELECT name, current_setting(name) AS value {_DIFFERENT} ORDER BY name")
+_UNSAFE = f"SELECT coalesce(string_agg(name || ' = ' || current_setting(name), ' and ' ORDER BY name), '') {_DIFFERENT}"
+
+_STATE = (
+    "SELECT current_setting('server_version_num')::int AS version,"
+    " current_setting('server_encoding') AS encoding, current_setting('fsync') AS fsync,"
+    f" current_setting('full_page_writes') AS full_page_writes, ({_UNSAFE}) AS unsafe"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class State:
+    """What a session depends on and cannot set: the server's own settings, and a superuser's."""
+
+    version: int
+    encoding: str
+    fsync: str
+    full_page_writes: str
+    unsafe: str
 
 
 def connect_arguments(
@@ -124,34 +149,93 @@ def connect_arguments(
 
 
 def setup(server_version: int, settings: Settings) -> str:
-    """Return the statements that set up a new session, as one message: what every session needs, then `settings`."""
+    """Return the statements that set up a new session, as one message: what every session needs, then `settings`.
+
+    Its last result is the session's State.
+    """
     timeouts = {name: 0 for name, since in _TIMEOUTS_SINCE.items() if server_version >= since}
     conditional = (_SEARCH_PATH, _SYNCHRONOUS_COMMIT, _AS_SUPERUSER, _CLIENT_CHECK)
     parts = [*_set({**_EVERY_SESSION, **timeouts}), *conditional, *_set(settings)]
-    return "; ".join(["BEGIN ISOLATION LEVEL READ COMMITTED", *parts, "COMMIT"])
+    return "; ".join(["BEGIN ISOLATION LEVEL READ COMMITTED", *parts, "COMMIT", _STATE])
 
 
-def set_up_connections(engine: Engine, settings: Settings) -> None:
-    """Set up each connection that an engine opens, before SQLAlchemy asks anything over it."""
+def set_up_connections(
+    engine: Engine, arguments: Mapping[str, Any], settings: Settings, *checks: Callable[[State], None]
+) -> None:
+    """Set up each connection that an engine opens with these arguments, before SQLAlchemy asks anything over it.
+
+    To open one raises UnusableStoreError if the first one is no session, or if one of the checks raises it: after a
+    failover, the server may be another one than at the start.
+    """
+    are_sessions = False
 
     def on_connect(driver: psycopg.Connection[Any], _record: object) -> None:
+        nonlocal are_sessions
         try:
             driver.autocommit = True  # a setting that is rolled back does not last
-            driver.execute(setup(driver.info.server_version, settings), prepare=False)
+            if not are_sessions:  # once: behind a pooler it takes another connection
+                _refuse_transaction_pooler(driver, arguments)
+                are_sessions = True
+            with driver.cursor(row_factory=class_row(State)) as cursor:
+                cursor.execute(setup(driver.info.server_version, settings), prepare=False)
+                while cursor.nextset():
+                    pass
+                (state,) = cursor.fetchall()
+            for check in checks:
+                check(state)
             driver.autocommit = False
-        except psycopg.Error:
+        except (psycopg.Error, UnusableStoreError):
             driver.close()
             raise
 
     event.listen(engine, "connect", on_connect, insert=True)
 
 
-def refuse_unsafe_settings(connection: Connection) -> None:
+def refuse_lossy_server(state: State) -> None:
+    """Raise UnusableStoreError if the server could lose what it has confirmed, or change what it stores."""
+    off = [name for name in ("fsync", "full_page_writes") if getattr(state, name) == "off"]
+    if state.version < OLDEST_VERSION:
+        raise UnusableStoreError(f"PostgreSQL {OLDEST_VERSION // 10_000} or newer is needed")
+    if state.encoding != "UTF8":
+        raise UnusableStoreError(f"the database's encoding is {state.encoding}; it must be UTF8")
+    if off:
+        raise UnusableStoreError(f"PostgreSQL has {' and '.join(off)} off: it would lose what it has confirmed")
+
+
+def refuse_unsafe_settings(state: State) -> None:
     """Raise UnusableStoreError where a setting could lose or hide data, and only a superuser may change it."""
-    unsafe = [f"{row.name} = {row.value}" for row in connection.execute(_UNSAFE)]
-    if unsafe:
-        names = " and ".join(unsafe)
-        raise UnusableStoreError(f"the role's sessions have {names}, which is unsafe; a superuser must reset it")
+    if state.unsafe:
+        text = f"the role's sessions have {state.unsafe}, which is unsafe; a superuser must reset it"
+        raise UnusableStoreError(text)
+
+
+def _refuse_transaction_pooler(driver: psycopg.Connection[Any], arguments: Mapping[str, Any]) -> None:
+    """Raise UnusableStoreError if a pooler lends a backend for each transaction: no setting and no LISTEN lasts there.
+
+    A pooler has told the client another process id than its backend has. So without a pooler this is one question.
+    Behind a pooler of sessions, each of two open sessions keeps a backend of its own. It is asked before any setting is
+    made, because the backend may be lent to another application afterwards.
+    """
+    ours, theirs = {_backend(driver)}, set[int]()
+    if driver.info.backend_pid in ours:
+        return
+    with psycopg.connect(**arguments, autocommit=True) as other:
+        for _ in range(POOLER_ROUNDS):  # each twice: a pooler may give out its backends in turn
+            theirs |= {_backend(other), _backend(other)}
+            ours |= {_backend(driver), _backend(driver)}
+    if ours == theirs or len(ours) > 1 or len(theirs) > 1:
+        text = (
+            "a pooler gives each transaction another connection to PostgreSQL, but the server needs sessions: set its"
+            " pool_mode to session, or name PostgreSQL itself in the database's address"
+        )
+        raise UnusableStoreError(text)
+
+
+def _backend(driver: psycopg.Connection[Any]) -> int:
+    row = driver.execute("SELECT pg_backend_pid()", prepare=False).fetchone()
+    assert row is not None
+    pid: int = row[0]
+    return pid
 
 
 def _set(settings: Settings) -> Iterator[str]:

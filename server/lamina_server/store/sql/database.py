@@ -92,10 +92,9 @@ def caused(error: Exception, cause: BaseException | None) -> Exception:
     return error
 
 
-def not_answered() -> UnavailableError:
-    """Return the error for a database that is locked, slow or gone, before any COMMIT."""
-    text = "the database cannot be used at this moment, and nothing was written; the server's log says why"
-    return UnavailableError(Reason.STORE_UNAVAILABLE, text)
+def not_answered(why: str = "the connection was lost") -> UnavailableError:
+    """Return the error for a database that is locked, slow, gone or refuses, before any COMMIT."""
+    return UnavailableError(Reason.STORE_UNAVAILABLE, f"the database cannot be used: {why}; nothing was written")
 
 
 class translated:  # noqa: N801 - used as a function; a class is faster, and every statement goes through it
@@ -115,7 +114,9 @@ class translated:  # noqa: N801 - used as a function; a class is faster, and eve
             if ours is not error:
                 raise ours
         elif isinstance(error, PoolTimeoutError):  # no connection was given back in time
-            raise not_answered() from error
+            raise not_answered("all connections to it are in use") from error
+        elif isinstance(error, UnusableStoreError):  # it has become a database that must not be used
+            raise not_answered(str(error)) from error
 
 
 @contextmanager

@@ -15,7 +15,7 @@ from pathlib import Path
 
 from lamina_server.store.address import PostgresqlAddress, parse, resolved
 from lamina_server.store.contract import BackupRefusedError, UnusableStoreError
-from lamina_server.store.sql.migrations import known
+from lamina_server.store.sql.revision import recorded
 from lamina_server.store.sqlite.errors import SqliteErrors, code_of
 from lamina_server.store.sqlite.sessions import open_reader
 
@@ -128,13 +128,8 @@ def _check(copy: sqlite3.Connection) -> int:
 
 
 def _check_revision(connection: sqlite3.Connection) -> None:
-    there = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'alembic_version'").fetchone()
-    revisions = {row[0] for row in connection.execute("SELECT version_num FROM alembic_version")} if there else set()
-    if not revisions:
+    if recorded(lambda statement: connection.execute(statement).fetchall(), "sqlite") is None:
         raise UnusableStoreError("the file is not a database that lamina-server has made or migrated")
-    if not revisions <= known():
-        text = f"the database's schema {min(revisions)!r} is not known to this release; use a newer one"
-        raise UnusableStoreError(text)
 
 
 def _name(unnamed: Path, target: Path) -> None:

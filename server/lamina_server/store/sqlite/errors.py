@@ -1,5 +1,6 @@
 """SQLite's errors: which error of ours each one is, and what it means for the operator. Knows no table."""
 
+import re
 import sqlite3
 from pathlib import Path
 
@@ -18,13 +19,19 @@ _WORDS = {
     " write to the folder",
     sqlite3.SQLITE_CORRUPT: "it is damaged",
     sqlite3.SQLITE_FULL: "the disk is full",
+    sqlite3.SQLITE_INTERNAL: "SQLite failed inside",
     sqlite3.SQLITE_IOERR: "the disk failed",
     sqlite3.SQLITE_LOCKED: "another program holds it locked",
     sqlite3.SQLITE_NOMEM: "there is not enough memory",
     sqlite3.SQLITE_NOTADB: "it is not a SQLite database",
     sqlite3.SQLITE_PERM: "the account may not open it",
+    sqlite3.SQLITE_PROTOCOL: "its locks do not work: it must be on a local disk",
     sqlite3.SQLITE_READONLY: "it, or its folder, is read-only for this account",
 }
+
+
+_TABLES_CHANGED = re.compile(r"no such (table|column): |table \S+ has no column named ")
+"""How SQLite says so, in English always and with names alone; the code is that of any mistake in a statement."""
 
 
 class SqliteErrors:
@@ -50,22 +57,33 @@ class SqliteErrors:
                 return caused(HashMismatchError("the database's file"), error)
             case None if isinstance(error, sqlite3.OperationalError):  # of Python's: a text that is not UTF-8
                 return caused(HashMismatchError("the database's file"), error)
-            case None | sqlite3.SQLITE_ERROR | sqlite3.SQLITE_MISUSE | sqlite3.SQLITE_RANGE:
+            case None | sqlite3.SQLITE_ERROR | sqlite3.SQLITE_MISUSE | sqlite3.SQLITE_RANGE if not _is_changed(error):
                 return error
             case _:
-                return caused(not_answered(), caused(self.unusable(error), error))
+                return caused(not_answered(_words(error)), caused(self.unusable(error), error))
 
     def unusable(self, error: BaseException) -> UnusableStoreError:
         """Return the error that tells the operator why the database cannot be used."""
         original = error.orig if isinstance(error, DBAPIError) else error
         code = code_of(original)
         kind = StoreNotReadyError if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} else UnusableStoreError
-        name = getattr(original, "sqlite_errorname", type(original).__name__)
-        words = _WORDS.get(code or 0, "SQLite failed")
-        return kind(f"{self._name} cannot be used: {words} ({name})")
+        return kind(f"{self._name} cannot be used: {_words(original)}")
 
 
 def code_of(error: BaseException | None) -> int | None:
     """Return the primary code of an error; None where the driver itself raised it."""
     code: int | None = getattr(error, "sqlite_errorcode", None)
     return None if code is None else code & _PRIMARY_CODE
+
+
+def _words(error: BaseException | None) -> str:
+    """Return what an error means, and what SQLite calls it."""
+    if _is_changed(error):
+        return f"another program has dropped or changed Lamina's tables; restore a backup: {error}"
+    words = _WORDS.get(code_of(error) or 0, "SQLite failed")
+    return f"{words} ({getattr(error, 'sqlite_errorname', type(error).__name__)})"
+
+
+def _is_changed(error: BaseException | None) -> bool:
+    """Return whether an error says that a table or a column is missing."""
+    return code_of(error) == sqlite3.SQLITE_ERROR and _TABLES_CHANGED.match(str(error)) is not None

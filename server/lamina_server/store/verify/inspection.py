@@ -21,8 +21,8 @@ from lamina_server.store.postgresql.sessions import (
     set_up_connections,
 )
 from lamina_server.store.sql.database import Errors, opening, translated
-from lamina_server.store.sql.migrations import current, newest
 from lamina_server.store.sql.prepared import Rows
+from lamina_server.store.sql.revision import NEWEST, asking, recorded
 from lamina_server.store.sqlite.errors import SqliteErrors
 from lamina_server.store.sqlite.sessions import open_reader
 
@@ -62,8 +62,6 @@ def inspecting(url: str) -> Iterator[Inspection]:
         connection = engine.connect()
     with connection:
         with opening(errors):
-            if isinstance(address, PostgresqlAddress):
-                refuse_unsafe_settings(connection)
             _check_schema(connection)
         yield Inspection(connection, errors)
 
@@ -80,7 +78,7 @@ def _sqlite(address: SqliteAddress) -> tuple[Engine, Errors]:
 def _postgresql(address: PostgresqlAddress) -> tuple[Engine, Errors]:
     arguments = connect_arguments(address, purpose="verify", standby_allowed=True)
     engine = _engine(DRIVER_URL, connect_args=arguments)
-    set_up_connections(engine, _SETTINGS)
+    set_up_connections(engine, arguments, _SETTINGS, refuse_unsafe_settings)
     return engine, PostgresqlErrors(address)
 
 
@@ -89,8 +87,8 @@ def _engine(driver_url: str, **options: Any) -> Engine:
 
 
 def _check_schema(connection: Connection) -> None:
-    revision = current(connection)
+    revision = recorded(asking(connection), connection.dialect.name)
     if revision is None:
         raise UnusableStoreError("the database has no tables of Lamina's")
-    if revision != newest():
+    if revision != NEWEST:
         raise UnusableStoreError(f"the tables are those of another release ({revision}): see `lamina-server migrate`")

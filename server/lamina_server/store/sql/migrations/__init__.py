@@ -1,19 +1,19 @@
 """Migrations of the schema from one release to the next, by Alembic: a server's start and `migrate` run them."""
 
+from collections.abc import Set as AbstractSet
 from pathlib import Path
 
 from alembic import command
 from alembic.config import Config
-from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
-from alembic.util import CommandError
 from sqlalchemy import Connection, Engine
 
 from lamina_server.models.locking import lock_writers
 from lamina_server.store.contract import UnusableStoreError
+from lamina_server.store.sql import revision
 from lamina_server.store.sql.migrations import adopting
+from lamina_server.store.sql.revision import OLD_VERSION_TABLE, OURS, VERSION_TABLE
 
-_HERE = Path(__file__).parent
+SCRIPTS = Path(__file__).parent
 
 
 def migrate(engine: Engine) -> None:
@@ -23,31 +23,35 @@ def migrate(engine: Engine) -> None:
     and the others find it done. Tables that the models' create_all has made are taken over
     if they are this release's.
 
-    Raises UnusableStoreError if the schema is of a newer release, or if tables with our
-    names are not ours.
+    Raises UnusableStoreError if the schema is of a newer release, if tables with our names
+    are not ours, or if some of our tables are missing.
     """
     with engine.begin() as connection:
         lock_writers(connection)
-        if current(connection) is None:
-            if adopting.has_tables(connection):
-                _adopt(connection)
-            else:
+        ask, dialect = revision.asking(connection), engine.dialect.name
+        before = revision.table_names(ask, dialect)
+        if revision.own(ask, before) is None:
+            if before.isdisjoint(OURS):
                 _refuse_second_set(connection)
-        try:
-            command.upgrade(_config(connection), "head")
-        except CommandError as error:
-            text = f"the database's schema {current(connection)!r} is not known to this release; use a newer release"
-            raise UnusableStoreError(text) from error
+            else:
+                command.stamp(_config(connection), _revision_of_tables(connection, before))
+        command.upgrade(_config(connection), "head")
+        _check_tables(revision.table_names(ask, dialect))
+        _drop_old_version_table(connection, before)
 
 
-def _adopt(connection: Connection) -> None:
-    if not adopting.is_newest(connection):
+def _revision_of_tables(connection: Connection, names: AbstractSet[str]) -> str:
+    """Return the revision of tables without a revision in our version table."""
+    if adopting.is_newest(connection):
+        return revision.NEWEST
+    found = revision.old(revision.asking(connection), names)
+    if found is None:
         text = (
             "the database has tables with the names of Lamina's, but without a revision, and not as this release"
             " makes them: they are somebody else's, or another release made them by create_all(); use another database"
         )
         raise UnusableStoreError(text)
-    command.stamp(_config(connection), "head")
+    return found
 
 
 def _refuse_second_set(connection: Connection) -> None:
@@ -60,23 +64,26 @@ def _refuse_second_set(connection: Connection) -> None:
         raise UnusableStoreError(text)
 
 
-def current(connection: Connection) -> str | None:
-    """Return the revision of a database's schema; None if it has none yet."""
-    return MigrationContext.configure(connection).get_current_revision()
+def _check_tables(names: AbstractSet[str]) -> None:
+    if missing := OURS - names:
+        text = (
+            f"the table {VERSION_TABLE} says that Lamina's tables are there, but some are missing"
+            f" ({', '.join(sorted(missing))}): restore a backup, or drop all that is left of them and begin anew"
+        )
+        raise UnusableStoreError(text)
 
 
-def newest() -> str | None:
-    """Return the revision that `migrate` leads to."""
-    return ScriptDirectory(str(_HERE)).get_current_head()
+def _drop_old_version_table(connection: Connection, names: AbstractSet[str]) -> None:
+    """Drop the version table of a development version, which would find it and trust it after a later migration.
 
-
-def known() -> frozenset[str]:
-    """Return all revisions that this release can serve or upgrade."""
-    return frozenset(script.revision for script in ScriptDirectory(str(_HERE)).walk_revisions())
+    If there are other tables, it may be the version table of their application.
+    """
+    if revision.old(revision.asking(connection), names) and names <= OURS | {OLD_VERSION_TABLE, VERSION_TABLE}:
+        connection.exec_driver_sql(f"DROP TABLE {OLD_VERSION_TABLE}")
 
 
 def _config(connection: Connection) -> Config:
     config = Config()
-    config.set_main_option("script_location", str(_HERE).replace("%", "%%"))  # ConfigParser's own character
+    config.set_main_option("script_location", str(SCRIPTS).replace("%", "%%"))  # ConfigParser's own character
     config.attributes["connection"] = connection
     return config

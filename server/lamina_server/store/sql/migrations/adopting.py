@@ -28,11 +28,6 @@ _OTHER_SCHEMAS = text(
 )
 
 
-def has_tables(connection: Connection) -> bool:
-    """Return whether there is any table with the name of one of ours."""
-    return not METADATA.tables.keys().isdisjoint(inspect(connection).get_table_names())
-
-
 def other_schemas(connection: Connection) -> Sequence[str]:
     """Return the other schemas of a PostgreSQL database that have tables of ours, if this session uses `public`."""
     return connection.execute(_OTHER_SCHEMAS).scalars().all() if connection.dialect.name == "postgresql" else ()

@@ -3,6 +3,8 @@
 from alembic import context
 
 from lamina_server.models.tables import METADATA
+from lamina_server.store.sql.revision import VERSION_TABLE
 
-context.configure(connection=context.config.attributes["connection"], target_metadata=METADATA)
+connection = context.config.attributes["connection"]
+context.configure(connection=connection, target_metadata=METADATA, version_table=VERSION_TABLE)
 context.run_migrations()
