@@ -168,7 +168,7 @@ class Committer:
             # A remembered reply: maybe of a COMMIT that was not confirmed, so that no watch was told.
             if isinstance(outcome, Outcome) and outcome.header is None and (version := outcome.reply.version):
                 self._feed.skip_to(version.config, HeadMark(version.number, version.hash))
-        if any(isinstance(outcome, StoreFailedError) for outcome in result.outcomes) or self._store.has_failed:
+        if any(isinstance(outcome, StoreFailedError) for outcome in result.outcomes) or self._store.failure:
             self._fail()
 
     def _fail(self) -> None:

@@ -249,10 +249,10 @@ class TestSqlite:
                 path.parent.chmod(mode)
             Path(name).chmod(0o755)
             open_store(f"sqlite:///{paths[2]}").close()
-            paths[2].with_name("lamina.db.lock").chmod(0o666)
+            paths[2].chmod(0o644)
             assert as_nobody(paths) == [
-                f"cannot read '{paths[0]}': Permission denied",
-                f"cannot open '{paths[1]}.lock': Permission denied",
+                f"cannot open '{paths[0]}': Permission denied",
+                f"cannot open '{paths[1]}': Permission denied",
                 f"'{paths[2]}' is read-only for this account",
             ]
 
