@@ -8,6 +8,7 @@ but the one connection, and a reader waits for the writing block to end.
 
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
@@ -24,6 +25,9 @@ from lamina_server.store.sqlite.errors import SqliteErrors, code_of
 from lamina_server.store.sqlite.file import DataFile
 from lamina_server.store.sqlite.sessions import open_reader, open_writer
 
+LOOK_SECONDS = 0.1
+"""Shorter than an idle server is asked whether it takes commits, longer than a busy one's transactions take."""
+
 _SYNCHRONOUS_FULL = 2
 _UNCONFIRMED = "the disk did not confirm a commit; after a restart, the same request id shows whether it happened"
 _NOT_ENDED = "SQLite could not roll back a transaction; start the server again"
@@ -35,12 +39,16 @@ _log = structlog.get_logger(__name__)
 class SqliteDatabase:
     """A Database in one file, or in memory where the path is None.
 
+    look_seconds  how long a transaction may begin without another look at the file; its end always looks
+
     Raises UnusableStoreError where the file cannot be opened, or is open in another server.
     """
 
     is_shared = False
 
-    def __init__(self, path: Path | None, *, reader_connections: int, wait_seconds: float) -> None:
+    def __init__(
+        self, path: Path | None, *, reader_connections: int, wait_seconds: float, look_seconds: float = LOOK_SECONDS
+    ) -> None:
         self._file = DataFile(path) if path else None
         self._path = self._file.path if self._file else None
         self._errors = SqliteErrors(self._path)
@@ -48,6 +56,8 @@ class SqliteDatabase:
         self._turn = threading.RLock()
         self.failure = ""
         self._seen_version: int | None = None
+        self._look_seconds = look_seconds
+        self._looked_at = -look_seconds
         self._writer = _engine(self._open_writer, poolclass=StaticPool)
         self._readers = self._reader_engine(reader_connections, wait_seconds)
         try:
@@ -75,23 +85,10 @@ class SqliteDatabase:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Lend the writing connection, in a transaction."""
-        with self._turn:
-            self._check_not_stopped()
-            self._check_file()
-            driver = _driver(self._writing)
-            # At once, not at the first INSERT: a transaction that has read is not let in later.
-            self._execute(driver, "BEGIN IMMEDIATE")
-            try:
-                self._check_alone(driver)
-                yield self._writing
-                self._commit(driver)
-                self._confirm_file()
-            except BaseException:
-                self._roll_back(driver)
-                raise
-            finally:
-                if self._writing.in_transaction():
-                    self._writing.rollback()  # SQLAlchemy's own transaction: none is open on the driver
+        with self._turn, self._transaction() as driver:
+            yield self._writing
+            self._commit(driver)
+            self._confirm_file()
 
     def side_transaction(self) -> AbstractContextManager[Connection]:
         """Lend the writing connection: there is but one."""
@@ -147,6 +144,26 @@ class SqliteDatabase:
         if file is not None:
             file.close()
 
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Begin a transaction, and roll back what was not committed at its end. Needs the turn."""
+        self._check_not_stopped()
+        self._check_file()
+        driver = _driver(self._writing)
+        # At once, not at the first INSERT: a transaction that has read is not let in later.
+        self._execute(driver, "BEGIN IMMEDIATE")
+        try:
+            self._check_alone(driver)
+            yield driver
+        except BaseException:
+            self._end(driver)
+            self._seen_version = None
+            with suppress(Exception):  # SQLite counts failures of its own as it counts others' commits
+                self._seen_version = self._data_version(driver)
+            raise
+        else:
+            self._end(driver)
+
     def _commit(self, driver: sqlite3.Connection) -> None:
         if not driver.in_transaction:  # SQLite has rolled it back by itself; there would be nothing to commit
             raise not_answered()
@@ -161,15 +178,19 @@ class SqliteDatabase:
             raise StoreFailedError from error
 
     def _check_file(self) -> None:
-        """Take no more writes if the file is not as it was, or not where it was."""
-        if self._file is not None and (changed := self._file.change()):
+        """Take no more writes if the file is not as it was, or not where it was. Look only so often."""
+        now = time.monotonic()
+        if self._file is None or now < self._looked_at + self._look_seconds:
+            return
+        self._looked_at = now
+        if changed := self._file.change():
             self._fail(changed)
             self._check_not_stopped()
 
     def _confirm_file(self) -> None:
         """Raise StoreFailedError if what was just committed may be in another file than the one at the path."""
-        if self._file is not None and (changed := self._file.change()):
-            self._fail(changed)
+        if self._file is not None and (lost := self._file.loss()):
+            self._fail(lost)
             raise StoreFailedError
 
     def _check_alone(self, driver: sqlite3.Connection) -> None:
@@ -186,12 +207,12 @@ class SqliteDatabase:
         (version,) = self._execute(driver, "PRAGMA data_version").fetchone()
         return version
 
-    def _roll_back(self, driver: sqlite3.Connection) -> None:
+    def _end(self, driver: sqlite3.Connection) -> None:
+        """Roll back what was not committed, on the driver and in SQLAlchemy."""
         if driver.in_transaction and not _roll_back(driver):
             self._fail(_NOT_ENDED)
-        self._seen_version = None
-        with suppress(Exception):  # then the next block takes it as it is
-            self._seen_version = self._data_version(driver)
+        if self._writing.in_transaction():
+            self._writing.rollback()
 
     def _fail(self, failure: str) -> None:
         """Take no more writes and reads, for a reason that is told to the operator."""

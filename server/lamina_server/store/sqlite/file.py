@@ -10,11 +10,10 @@ import os
 import shlex
 import stat
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Self, TypeAlias
+from typing import TypeAlias
 
 import structlog
 
@@ -34,6 +33,9 @@ _log = structlog.get_logger(__name__)
 
 _Identity: TypeAlias = tuple[int, int]
 """Device and inode."""
+
+_Place: TypeAlias = tuple[str, tuple[int, ...], str]
+"""A file's path, what is expected there (inode, device, one link), and what to do if it is not there."""
 
 _open_here: set[_Identity] = set()
 """The files that are open in this process. To open and close one again would drop SQLite's locks on it."""
@@ -64,8 +66,10 @@ class DataFile:
                 _open_here.add(self._identity)
         except OSError as error:
             raise _cannot_open(name, error) from error
-        self._places = [(name, self._identity, _PUT_BACK) for name in dict.fromkeys(names)]
-        self._content: _Content | None = None
+        expected = _only_name(os.fstat(self._descriptor))
+        self._places: list[_Place] = [(name, expected, _PUT_BACK) for name in dict.fromkeys(map(str, names))]
+        self._header: bytes | None = None
+        self._size_bytes = 0
         self._warn_of_readers()
 
     def found_log(self) -> None:
@@ -76,10 +80,10 @@ class DataFile:
         try:
             for suffix in ("-wal", "-shm"):
                 log = _beside(self.path, suffix)
-                self._places.append((log, _identity(log.stat()), _REMOVE_LOG))
+                self._places.append((str(log), _only_name(log.stat()), _REMOVE_LOG))
         except OSError as error:
             raise _cannot_open(self.path, error) from error
-        self._content = _Content.of(self._descriptor)
+        self._header = _header_of(self._descriptor)
         if changed := self.change():
             raise UnusableStoreError(changed)
 
@@ -87,18 +91,16 @@ class DataFile:
         """Return what others have done to the file while it was open, for the operator; else an empty text."""
         return self.misplaced() or self.overwritten()
 
+    def loss(self) -> str:
+        """Return why a restart might not find what was just committed; else an empty text.
+
+        Each commit waits for this, so it leaves out the log's index: a restart makes that anew.
+        """
+        return _misplaced(self._places[:-1]) or self.overwritten()
+
     def misplaced(self) -> str:
-        """Return which name no longer leads to the file, or its log, that is open; else an empty text."""
-        for place, identity, remedy in self._places:
-            try:
-                found = place.stat()
-            except OSError as error:
-                return f"{str(place)!r} was removed or moved while the server ran ({error.strerror}): {remedy}"
-            if (found.st_dev, found.st_ino) != identity:
-                return f"{str(place)!r} was replaced by another file while the server ran: {remedy}"
-            if found.st_nlink != 1:
-                return f"{str(place)!r} got a second name (a hard link) while the server ran: remove that name"
-        return ""
+        """Return which name no longer leads to the file, its log or its index that is open; else an empty text."""
+        return _misplaced(self._places)
 
     def overwritten(self) -> str:
         """Return that others have replaced the file's content, for example by `cp`; else an empty text.
@@ -106,12 +108,12 @@ class DataFile:
         SQLite itself writes there only in this process, and what says how old the file is never goes back. This does
         not notice everything: a damaged page is found by its digests when it is read.
         """
-        if self._content is None:
+        if self._header is None:
             return ""
-        content = _Content.of(self._descriptor)
-        if not content.continues(self._content):
+        header, size_bytes = _header_of(self._descriptor), os.fstat(self._descriptor).st_size
+        if (header != self._header and not _continues(header, self._header)) or size_bytes < self._size_bytes:
             return f"{str(self.path)!r} was overwritten or cut while the server ran: restore a backup, {_RESTORE}"
-        self._content = content
+        self._header, self._size_bytes = header, size_bytes
         return ""
 
     def close(self) -> None:
@@ -153,28 +155,14 @@ def log_bytes(path: Path) -> int:
         return 0
 
 
-@dataclass(frozen=True, slots=True)
-class _Content:
-    """What tells a file's content from an older or another one: its format, its counter of changes, and its size."""
+def _header_of(descriptor: int) -> bytes:
+    """Return the file's header; "The Database Header" in SQLite's description of its file format has the places."""
+    return os.pread(descriptor, _HEADER_BYTES, 0)
 
-    format: bytes
-    changes: int
-    pages: int
-    size_bytes: int
 
-    @classmethod
-    def of(cls, descriptor: int) -> Self:
-        header = os.pread(descriptor, _HEADER_BYTES, 0)  # see "The Database Header" in SQLite's file format
-        changes, pages = int.from_bytes(header[24:28], "big"), int.from_bytes(header[28:32], "big")
-        return cls(header[:20], changes, pages, os.fstat(descriptor).st_size)
-
-    def continues(self, before: "_Content") -> bool:
-        return (
-            self.format == before.format
-            and self.changes >= before.changes
-            and self.pages >= before.pages
-            and self.size_bytes >= before.size_bytes
-        )
+def _continues(header: bytes, before: bytes) -> bool:
+    """Return whether a header may follow another one: the format stays, the counter of changes and the pages grow."""
+    return header[:20] == before[:20] and header[24:28] >= before[24:28] and header[28:32] >= before[28:32]
 
 
 def _opened(path: Path) -> int:
@@ -215,7 +203,7 @@ def _locked(descriptor: int, path: Path) -> _Identity:
     if found.st_nlink != 1:
         text = f"{str(path)!r} has {found.st_nlink} names (hard links), and SQLite would keep a log for each"
         raise UnusableStoreError(f"{text}: remove all but one, see find -samefile")
-    header = os.pread(descriptor, _HEADER_BYTES, 0)
+    header = _header_of(descriptor)
     if header and not header.startswith(_MAGIC):  # an empty file is an empty database
         raise UnusableStoreError(f"{str(path)!r} is not a SQLite database")
     _refuse_foreign_log(path, header)
@@ -245,6 +233,24 @@ def _beside(path: Path, suffix: str) -> Path:
 
 def _identity(found: os.stat_result) -> _Identity:
     return found.st_dev, found.st_ino
+
+
+def _only_name(found: os.stat_result) -> tuple[int, ...]:
+    return found.st_ino, found.st_dev, 1
+
+
+def _misplaced(places: Sequence[_Place]) -> str:
+    for name, expected, remedy in places:
+        try:
+            found = os.stat(name)  # noqa: PTH116 - each commit waits for it, and Path's takes a third longer
+        except OSError as error:
+            return f"{name!r} was removed or moved while the server ran ({error.strerror}): {remedy}"
+        if found[1:4] == expected:
+            continue
+        if found[1:3] == expected[:2]:
+            return f"{name!r} got a second name (a hard link) while the server ran: remove that name"
+        return f"{name!r} was replaced by another file while the server ran: {remedy}"
+    return ""
 
 
 def _in_use(path: Path) -> StoreNotReadyError:
