@@ -17,6 +17,7 @@ from typing import TypeAlias
 
 import structlog
 
+from lamina_server.store.address import resolved
 from lamina_server.store.contract import StoreNotReadyError, UnusableStoreError
 
 OWNER_ONLY = 0o600
@@ -54,7 +55,7 @@ class DataFile:
 
     def __init__(self, name: Path) -> None:
         try:
-            self.path = Path(os.path.realpath(name))
+            self.path = resolved(name)
             names = name.absolute(), self.path
             with _opening:
                 self._descriptor = _opened(self.path)
