@@ -253,15 +253,6 @@ class TestOtherPrograms:
         backup_of(path)
         assert commit(store, {"x": 4}).number == 4
 
-    def test_a_blocks_own_failures_are_not(self, store: Store) -> None:
-        """SQLite counts some of them as it counts others' commits."""
-        for number in (3, 4):
-            with pytest.raises(RuntimeError), store.write() as writing:
-                insert(writing, CONFIG, {"x": "y" * 5_000_000})
-                writing.head(CONFIG)
-                raise RuntimeError
-            assert commit(store, {"x": number}).number == number
-
     def test_checkpoints_are_not(self, store: Store) -> None:
         for number in range(3, 9):
             assert commit(store, {"x": f"{number}" * 3_000_000}).number == number
