@@ -56,7 +56,7 @@ class DataFile:
     def __init__(self, name: Path) -> None:
         try:
             self.path = resolved(name)
-            names = name.absolute(), self.path
+            self._names = dict.fromkeys((str(name.absolute()), str(self.path)))
             with _opening:
                 self._descriptor = _opened(self.path)
                 try:
@@ -67,8 +67,7 @@ class DataFile:
                 _open_here.add(self._identity)
         except OSError as error:
             raise _cannot_open(name, error) from error
-        expected = _only_name(os.fstat(self._descriptor))
-        self._places: list[_Place] = [(name, expected, _PUT_BACK) for name in dict.fromkeys(map(str, names))]
+        self._places: list[_Place] = []
         self._header: bytes | None = None
         self._size_bytes = 0
         self._warn_of_readers()
@@ -78,6 +77,8 @@ class DataFile:
 
         Raises UnusableStoreError where the file is not the one that was opened.
         """
+        expected = _only_name(os.fstat(self._descriptor))
+        self._places = [(name, expected, _PUT_BACK) for name in self._names]
         try:
             for suffix in ("-wal", "-shm"):
                 log = _beside(self.path, suffix)
@@ -89,7 +90,7 @@ class DataFile:
             raise UnusableStoreError(changed)
 
     def change(self) -> str:
-        """Return what others have done to the file while it was open, for the operator; else an empty text."""
+        """Return what others have done to the file since `found_log`, for the operator; else an empty text."""
         return self.misplaced() or self.overwritten()
 
     def loss(self) -> str:
