@@ -33,12 +33,19 @@ class Wrapped(MemoryStore):
         super().__init__()
         self.before_read: Any = lambda: None
         self.before_write: Any = lambda: None
+        self.before_commit: Any = lambda: None
 
     def read(self) -> AbstractContextManager[Reading]:  # type: ignore[override]
         return self._after(self.before_read, super().read())
 
     def write(self) -> AbstractContextManager[Writing]:  # type: ignore[override]
-        return self._after(self.before_write, super().write())
+        return self._after(self.before_write, self._before_commit(super().write()))
+
+    @contextmanager
+    def _before_commit(self, block: AbstractContextManager[Any]) -> Iterator[Any]:
+        with block as opened:
+            yield opened
+            self.before_commit()
 
     @contextmanager
     def _after(self, first: Any, block: AbstractContextManager[Any]) -> Iterator[Any]:
@@ -169,16 +176,45 @@ async def test_a_commit_outlives_its_callers_deadline(store: Wrapped, wire: Wire
         begun.set()
         assert go_on.wait(10)
 
-    store.before_write = wait
+    store.before_commit = wait
     request = commit_request(CONFIG, {"a": 1})
     call = wire.stub.Commit(request)
     await asyncio.to_thread(begun.wait, 10)
     call.cancel()
-    store.before_write = lambda: None
+    store.before_commit = lambda: None
     go_on.set()
     assert await watch.numbers(1) == [1]
     reply = await wire.stub.Commit(request)
     assert (reply.created, reply.version.version) == (True, 1)
+
+
+async def test_forks_that_have_not_begun_when_their_callers_leave_are_never_made(store: Wrapped, wire: Wire) -> None:
+    """P2, P8: a deadline and a cancelled call; who stays gets an answer, and who comes back is served as if new."""
+    await wire.commit(CONFIG, {"a": 1})
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    def fork(number: int) -> pb.ForkConfigRequest:
+        return pb.ForkConfigRequest(source=CONFIG, target=f"fork/{number}", request_id=f"fork-{number}")
+
+    store.before_commit = wait
+    first = asyncio.ensure_future(wire.stub.ForkConfig(fork(1)))
+    await asyncio.to_thread(begun.wait, 10)
+    late, cancelled = wire.stub.ForkConfig(fork(2), timeout=0.2), wire.stub.ForkConfig(fork(3))
+    staying = wire.stub.ForkConfig(fork(4))
+    assert await late.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    cancelled.cancel()
+    await wire.stub.GetServerInfo(pb.GetServerInfoRequest())  # the server has heard of both by now
+    store.before_commit = lambda: None
+    go_on.set()
+    assert (await first).version.config == "fork/1"
+    assert (await staying).version.config == "fork/4"
+    configs = (await wire.stub.ListConfigs(pb.ListConfigsRequest(prefix="fork/"))).configs
+    assert [config.name for config in configs] == ["fork/1", "fork/4"]
+    assert (await wire.stub.ForkConfig(fork(3))).created
 
 
 async def test_health(wire: Wire) -> None:
