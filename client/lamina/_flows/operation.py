@@ -21,10 +21,10 @@ FIRST_SERVER_SECONDS: Final = 2.0
 LAST_TRY_SECONDS: Final = 0.01
 """With less time left than this, another try is pointless."""
 
-BUG_TRIES: Final = 3
-"""An error of the server may be temporary, but is not worth a verb's whole time."""
+LASTING_TRIES: Final = 3
+"""An error of the server or of its database may be temporary, but is not worth a verb's whole time."""
 
-_LASTING: Final = frozenset({"BUG", PROXY})
+_LASTING: Final = frozenset({"BUG", "STORE_UNUSABLE", PROXY})
 """Reasons that another try seldom changes."""
 
 TELLING_SECONDS: Final = 1.0
@@ -123,7 +123,7 @@ class _Failures:
     @property
     def are_lasting(self) -> bool:
         """Whether another try would fail in the same way."""
-        return self._last in _LASTING and self.tries >= BUG_TRIES
+        return self._last in _LASTING and self.tries >= LASTING_TRIES
 
     @property
     def are_refusals(self) -> bool:

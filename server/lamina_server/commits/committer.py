@@ -12,6 +12,7 @@ Then the next group begins.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -39,6 +40,7 @@ _log = structlog.get_logger(__name__)
 class Committer:
     """Takes commands, returns outcomes, and announces versions. Lives on the event loop.
 
+    committed_at         when the last version was made, in seconds of time.monotonic()
     on_commit            called with the config of each new version
     on_failure           called once, when the store takes no more writes and the process should end
     group_limit_changes  changes of one transaction, if it holds more than one command
@@ -80,6 +82,7 @@ class Committer:
         self._idle.set()
         self._is_draining = False
         self._has_failed = False
+        self.committed_at = float("-inf")
 
     async def submit(self, request: RequestKey, command: Command) -> Outcome:
         """Carry out a command exactly once and return its outcome.
@@ -155,6 +158,8 @@ class Committer:
             self._announce(result)
         except Exception as error:  # noqa: BLE001 - a bug: a watch that was not told hears of it with the next version
             _log.error("bug", doing="announce", exc_info=error)
+        if any(isinstance(outcome, Outcome) and outcome.header is not None for outcome in outcomes):
+            self.committed_at = time.monotonic()
         self._begin()
 
     def _announce(self, result: GroupResult) -> None:

@@ -147,7 +147,10 @@ class PostgresqlErrors:
         if is_bug(error):
             return error
         cause = cause_of(error, statement)
-        return caused(not_answered(self._without_values(cause.words)), caused(self._unusable(cause), error))
+        # A failure that nobody knows may pass: only its name is known.
+        lasts = not cause.passes and (error.sqlstate is None or error.sqlstate in _CAUSES)
+        ours = not_answered(self._without_values(cause.words), lasts=lasts)
+        return caused(ours, caused(self._unusable(cause), error))
 
     def unusable(self, error: BaseException) -> UnusableStoreError:
         """Return the error that tells the operator which database cannot be used, and why; never the password."""

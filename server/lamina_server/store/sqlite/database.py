@@ -66,16 +66,21 @@ class SqliteDatabase:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Lend the writing connection, in a transaction."""
-        with self._turn:
-            self._check_not_stopped()
-            driver = _driver(self._writing)
-            # At once, not at the first INSERT: a transaction that has read is not let in later.
-            self._execute(driver, "BEGIN IMMEDIATE")
-            try:
+        with self._turn, self._transaction() as driver:
+            yield self._writing
+            self._commit(driver)
+
+    @contextmanager
+    def trial(self) -> Iterator[Connection | None]:
+        """Lend the writing connection, in a transaction that is rolled back; None while another block has it."""
+        if not self._turn.acquire(blocking=False):
+            yield None
+            return
+        try:
+            with self._transaction():
                 yield self._writing
-                self._commit(driver)
-            finally:
-                self._end(driver)
+        finally:
+            self._turn.release()
 
     def side_transaction(self) -> AbstractContextManager[Connection]:
         """Lend the writing connection: there is but one."""
@@ -102,6 +107,9 @@ class SqliteDatabase:
         (highest,) = self._execute(_driver(connection), question).fetchone()
         return range(highest + 1, highest + 1 + count)
 
+    def try_ids(self, connection: Connection, table: str) -> None:
+        """Do nothing: SQLite has no right of its own for this."""
+
     def pipeline(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - PostgreSQL's has a use for it
         """Do nothing: SQLite answers in this process, so there is no wait to save."""
         return nullcontext()
@@ -117,14 +125,35 @@ class SqliteDatabase:
         """Return nothing: there are no other servers."""
 
     def close(self) -> None:
-        """Close the readers' connections, then the writer's, then release the lock."""
-        self._readers.dispose()
-        self._writer.dispose()
+        """Close the readers' connections, then the writer's, then release the lock.
+
+        Only what changes no answer can be under way, such as a keyframe: it is interrupted.
+        """
+        if not self._turn.acquire(blocking=False):
+            _driver(self._writing).interrupt()
+            self._turn.acquire()
+        try:
+            self._readers.dispose()
+            self._writer.dispose()
+        finally:
+            self._turn.release()
         self._unlock()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Begin a transaction, and roll back what was not committed at its end. Needs the turn."""
+        self._check_not_stopped()
+        driver = _driver(self._writing)
+        # At once, not at the first INSERT: a transaction that has read is not let in later.
+        self._execute(driver, "BEGIN IMMEDIATE")
+        try:
+            yield driver
+        finally:
+            self._end(driver)
 
     def _commit(self, driver: sqlite3.Connection) -> None:
         if not driver.in_transaction:  # SQLite has rolled it back by itself; there would be nothing to commit
-            raise not_answered()
+            raise not_answered("it has rolled the transaction back")
         try:
             self._writer.dialect.do_commit(driver)  # type: ignore[arg-type]  # it asks for no more than commit()
         except sqlite3.Error as error:
