@@ -63,6 +63,19 @@ class TestRetries:
             script.run(reads.open_config(ours, "app", create=False), ours)
         assert str(caught.value) == "no answer within 3 s: a: its certificate; b: refused"
 
+    def test_a_silence_does_not_hide_what_the_server_has_said_before(self) -> None:
+        """A database that is locked refuses after seconds, and the time is over before it refuses again."""
+        refused = lamina.UnavailableError("the database is locked", reason="STORE_UNAVAILABLE")
+        ours = session(timeout=8)
+        flow = Operation(ours).ask(GET_VERSION, pb.GetVersionRequest())
+        next(flow)
+        ours.clock.now += 5  # type: ignore[attr-defined]
+        flow.throw(refused)
+        again: Any = flow.send(None)
+        ours.clock.now += again.timeout_seconds  # type: ignore[attr-defined]
+        with pytest.raises(lamina.DeadlineError, match="no answer within 8 s: silence; before that: the database is"):
+            flow.throw(SILENCE)
+
     def test_a_proxy_that_answers_for_no_server_is_asked_three_times(self) -> None:
         page_of_html = lamina.UnavailableError("no gRPC status", reason="PROXY")
         script, ours = Script(*[page_of_html] * LASTING_TRIES), session()
