@@ -242,6 +242,21 @@ async def test_it_follows_a_sqlite_file_that_another_program_has_locked(tmp_path
                 assert await health.check("") == SERVING
                 status = await asyncio.to_thread(InProcess(server.target).out, "status")
                 assert status.startswith(f"{server.target}  up")
-                assert "but takes no commits: the database cannot be used: no answer within 1.25 s" in status
+                words = "the database cannot be used: another program holds it locked (SQLITE_BUSY)"
+                assert f"but takes no commits: {words}" in status
             await health.follows(SERVING)
             await stub.Commit(commit_request(CONFIG, {"x": 2}))
+
+
+async def test_to_wait_for_a_lock_does_not_show_that_one_can_be_had(tmp_path: Path) -> None:
+    """A commit that waits has the writer's turn, like one that is being written."""
+    with ServerProcess(f"sqlite:///{tmp_path}/lamina.db") as server:
+        async with asking(server) as (health, stub):
+            await health.follows(SERVING)
+            await stub.Commit(commit_request(CONFIG, {"x": 1}))
+            with closing(sqlite3.connect(tmp_path / "lamina.db", isolation_level=None)) as other:
+                other.execute("BEGIN IMMEDIATE")
+                waiting = asyncio.ensure_future(stub.Commit(commit_request(CONFIG, {"x": 2})))
+                await health.follows(NOT_SERVING)
+            await health.follows(SERVING)
+            await asyncio.wait({waiting})  # whether it has waited for too long depends on the machine

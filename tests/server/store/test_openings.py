@@ -197,7 +197,8 @@ def test_a_caller_hears_what_sqlite_says_and_whether_it_lasts(code: int, words: 
     [
         (psycopg.errors.ReadOnlySqlTransaction, "it takes no writes: it has become a standby", False),
         (psycopg.errors.InsufficientPrivilege, "the role lacks a right", True),
-        (psycopg.errors.DeadlockDetected, "it failed with DeadlockDetected (SQLSTATE 40P01)", False),
+        (psycopg.errors.IdleInTransactionSessionTimeout, "a transaction was idle for too long", False),
+        (psycopg.errors.StatementTooComplex, "it failed with StatementTooComplex (SQLSTATE 54001)", False),
     ],
 )
 def test_a_caller_hears_what_postgresql_says_and_whether_it_lasts(

@@ -22,7 +22,12 @@ from lamina_server.domain.errors import DiskFullError, Reason, UnavailableError
 from lamina_server.store.contract import StoreFailedError, StoreNotReadyError, UnusableStoreError
 from lamina_server.store.sql.database import connected, not_answered, opening, translated
 from lamina_server.store.sqlite.errors import SqliteErrors, code_of
-from lamina_server.store.sqlite.sessions import open_reader, open_writer
+from lamina_server.store.sqlite.sessions import BUSY_MS, open_reader, open_writer
+
+TRIAL_BUSY_MS = 1_000
+"""How long a trial waits for another program's lock. It answers with the reason before the caller gives up on it."""
+TRIAL_TURN_SECONDS = 0.05
+"""Longer than a transaction needs to begin, if no other program has the file locked."""
 
 _SYNCHRONOUS_FULL = 2
 
@@ -72,14 +77,21 @@ class SqliteDatabase:
 
     @contextmanager
     def trial(self) -> Iterator[Connection | None]:
-        """Lend the writing connection, in a transaction that is rolled back; None while another block has it."""
-        if not self._turn.acquire(blocking=False):
-            yield None
-            return
+        """Lend the writing connection, in a transaction that is rolled back; None while another transaction is open.
+
+        Another block may only wait for one, because another program has the file locked. Then this one waits, too.
+        """
+        while not self._turn.acquire(timeout=TRIAL_TURN_SECONDS):
+            if _driver(self._writing).in_transaction:
+                yield None
+                return
+        driver = _driver(self._writing)
         try:
+            self._execute(driver, f"PRAGMA busy_timeout={TRIAL_BUSY_MS}")
             with self._transaction():
                 yield self._writing
         finally:
+            self._execute(driver, f"PRAGMA busy_timeout={BUSY_MS}")
             self._turn.release()
 
     def side_transaction(self) -> AbstractContextManager[Connection]:
