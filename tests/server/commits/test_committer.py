@@ -23,11 +23,12 @@ from tests.server.recording_feed import RecordingFeed
 
 
 class GatedStore(MemoryStore):
-    """A memory store whose transactions wait at a gate before their end, and which remembers the threads that wrote."""
+    """A memory store whose transactions wait for their beginning and their end, and which notes the threads."""
 
     def __init__(self) -> None:
         super().__init__()
-        self.asked = threading.Event()
+        self.asked, self.may_begin = threading.Event(), threading.Event()
+        self.may_begin.set()
         self.entered = threading.Event()
         self.gate = threading.Event()
         self.threads: set[str] = set()
@@ -36,6 +37,7 @@ class GatedStore(MemoryStore):
     def write(self) -> Iterator[Writing]:  # type: ignore[override]  # as the contract words it, not the memory store
         self.threads.add(threading.current_thread().name)
         self.asked.set()
+        assert self.may_begin.wait(10)
         with super().write() as writing:
             yield writing
             self.entered.set()
@@ -113,12 +115,13 @@ async def test_a_transaction_that_begins_late_drops_those_who_have_left() -> Non
     """P2: a database that was frozen or locked does not carry out what nobody waits for any more."""
     desk = Desk()
     desk.store.gate.set()
-    with desk.store._write_lock:
-        leaving = asyncio.create_task(desk.commit("left"))
-        await asyncio.to_thread(desk.store.asked.wait, 10)
-        leaving.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await leaving
+    desk.store.may_begin.clear()
+    leaving = asyncio.create_task(desk.commit("left"))
+    await asyncio.to_thread(desk.store.asked.wait, 10)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    desk.store.may_begin.set()
     assert (await desk.commit("x")).version == desk.feed.announced[0]
     await desk.stop()
     assert len(desk.feed.announced) == 1
