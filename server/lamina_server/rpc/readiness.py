@@ -64,20 +64,23 @@ class Readiness:
     async def _look_again_and_again(self) -> None:
         while True:
             await asyncio.sleep(LOOK_SECONDS)
-            await self._look()
+            try:
+                await self._note(await self._look())
+            except Exception as error:  # noqa: BLE001 - such as no thread left: it is told, and the looks go on
+                await self._note(error)
 
-    async def _look(self) -> None:
-        if time.monotonic() - self._committed_at() < PROOF_SECONDS:
-            await self._note(None)
-            return
+    async def _look(self) -> BaseException | None:
+        """Return why no commit is possible; None if one is."""
+        now = time.monotonic()
+        if now - self._committed_at() < PROOF_SECONDS:
+            return None
         # A question that was not answered is not asked again, so that no threads pile up.
         question = self._question = self._question or in_background(self._store.check_writable, name="readiness")
         await asyncio.wait({question}, timeout=ANSWER_SECONDS)
-        if not question.done():
-            await self._note(UnansweredError(f"no answer within {ANSWER_SECONDS:g} s"))
-            return
-        self._question = None
-        await self._note(question.exception())
+        if question.done():
+            self._question = None
+            return question.exception()
+        return None if self._committed_at() > now else UnansweredError(f"no answer within {ANSWER_SECONDS:g} s")
 
     async def _note(self, error: BaseException | None) -> None:
         was, self.not_ready = self.not_ready, _reason(error)

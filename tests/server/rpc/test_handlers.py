@@ -219,13 +219,16 @@ async def test_forks_that_have_not_begun_when_their_callers_leave_are_never_made
 
 async def test_health(wire: Wire) -> None:
     stub = health_pb2_grpc.HealthStub(wire.channel)
-    for service in ("", "lamina.v1.ConfigService"):
+    for service in ("", "lamina.v1.ConfigService", "readiness"):
         reply = await stub.Check(health_pb2.HealthCheckRequest(service=service))
         assert reply.status == health_pb2.HealthCheckResponse.SERVING
-    watch = stub.Watch(health_pb2.HealthCheckRequest(service="lamina.v1.ConfigService"))
-    assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+    services = ("lamina.v1.ConfigService", "readiness")
+    watches = [stub.Watch(health_pb2.HealthCheckRequest(service=service)) for service in services]
+    for watch in watches:
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
     await wire.stop_server()
-    assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    for watch in watches:
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 async def test_reflection_describes_the_service(wire: Wire) -> None:
@@ -247,6 +250,7 @@ async def test_a_stopping_server_refuses_writes_and_watches_and_answers_reads(wi
         refused = await refusal(call)
         assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
     assert (await wire.get(CONFIG)).version == 1
+    assert (await wire.stub.GetServerInfo(pb.GetServerInfoRequest())).not_ready == "the server is stopping"
 
 
 async def test_a_commit_under_way_is_answered_before_the_end(store: Wrapped, wire: Wire) -> None:
