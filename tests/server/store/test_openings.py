@@ -323,7 +323,7 @@ class TestSqlite:
             assert as_nobody(paths) == [
                 f"cannot read '{paths[0]}': Permission denied",
                 f"cannot open '{paths[1]}.lock': Permission denied",
-                f"'{paths[2]}' is read-only for this account",
+                f"'{paths[2]}' {words} (SQLITE_READONLY); '{paths[2]}' {whose.format('0644')}",
                 f"'{paths[3]}' {words} (SQLITE_READONLY); '{paths[3]}-wal' {whose.format('0644')}",
                 f"'{paths[4]}' {words} (SQLITE_READONLY); '{paths[4]}-shm' {whose.format('0644')}",
                 f"'{paths[5]}' {words} (SQLITE_READONLY_DIRECTORY); '{paths[5].parent}' {whose.format('0755')}",

@@ -7,7 +7,6 @@ but the one connection, and a reader waits for the writing block to end.
 """
 
 import fcntl
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -198,9 +197,6 @@ class SqliteDatabase:
         connection = open_writer(self._path)
         if self._path is None:
             return connection
-        if not os.access(self._path, os.W_OK):  # SQLite opens it all the same, and refuses the first commit
-            connection.close()
-            raise UnusableStoreError(f"{str(self._path)!r} is read-only for this account")
         # Readers go on beside the writer, and a commit is one fsync. It stays in the file.
         (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
         if mode != "wal":
