@@ -94,6 +94,13 @@ def test_a_server_ends_and_says_why(path: Path, act: Act, words: str, place: str
     assert head(path.parent / place / path.name) >= last
 
 
+def test_an_idle_server_ends_too(path: Path) -> None:
+    with ServerProcess(url_of(path)) as server:
+        set_aside(path)
+        assert server.wait() == 1
+        assert "lamina.db' was removed or moved while the server ran" in server.log.splitlines()[-1]
+
+
 @pytest.mark.parametrize("name", ["second.db", "lamina.db"])
 def test_a_second_server_is_refused_under_every_name(path: Path, name: str) -> None:
     with ServerProcess(url_of(path)) as server:

@@ -23,7 +23,12 @@ from lamina_server.store.contract import StoreFailedError, UnusableStoreError
 from lamina_server.store.sql.database import connected, not_answered, opening, translated
 from lamina_server.store.sqlite.errors import SqliteErrors, code_of
 from lamina_server.store.sqlite.file import DataFile
-from lamina_server.store.sqlite.sessions import open_reader, open_writer
+from lamina_server.store.sqlite.sessions import BUSY_MS, open_reader, open_writer
+
+TRIAL_BUSY_MS = 1_000
+"""How long a trial waits for another program's lock. It answers with the reason before the caller gives up on it."""
+TRIAL_TURN_SECONDS = 0.05
+"""Longer than a transaction needs to begin, if no other program has the file locked."""
 
 LOOK_SECONDS = 0.1
 """Shorter than an idle server is asked whether it takes commits, longer than a busy one's transactions take."""
@@ -90,6 +95,25 @@ class SqliteDatabase:
             self._commit(driver)
             self._confirm_file()
 
+    @contextmanager
+    def trial(self) -> Iterator[Connection | None]:
+        """Lend the writing connection, in a transaction that is rolled back; None while another transaction is open.
+
+        Another block may only wait for one, because another program has the file locked. Then this one waits, too.
+        """
+        while not self._turn.acquire(timeout=TRIAL_TURN_SECONDS):
+            if _driver(self._writing).in_transaction:
+                yield None
+                return
+        driver = _driver(self._writing)
+        try:
+            self._execute(driver, f"PRAGMA busy_timeout={TRIAL_BUSY_MS}")
+            with self._transaction():
+                yield self._writing
+        finally:
+            self._execute(driver, f"PRAGMA busy_timeout={BUSY_MS}")
+            self._turn.release()
+
     def side_transaction(self) -> AbstractContextManager[Connection]:
         """Lend the writing connection: there is but one."""
         return self.writing()
@@ -115,6 +139,9 @@ class SqliteDatabase:
         (highest,) = self._execute(_driver(connection), question).fetchone()
         return range(highest + 1, highest + 1 + count)
 
+    def try_ids(self, connection: Connection, table: str) -> None:
+        """Do nothing: SQLite has no right of its own for this."""
+
     def pipeline(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - PostgreSQL's has a use for it
         """Do nothing: SQLite answers in this process, so there is no wait to save."""
         return nullcontext()
@@ -130,8 +157,22 @@ class SqliteDatabase:
         """Return nothing: there are no other servers."""
 
     def close(self) -> None:
-        """Close the readers' connections, then the writer's, then release the lock."""
+        """Close the readers' connections, then the writer's, then release the lock.
+
+        Only what changes no answer can be under way, such as a keyframe: it is interrupted.
+        """
+        if not self._turn.acquire(blocking=False):
+            _driver(self._writing).interrupt()
+            self._turn.acquire()
         file, self._file = self._file, None
+        try:
+            self._close_connections(file)
+        finally:
+            self._turn.release()
+        if file is not None:
+            file.close()
+
+    def _close_connections(self, file: DataFile | None) -> None:
         if file is not None and file.overwritten():
             # The last connection that may write moves the log into the file, where it would destroy what is there now.
             self._writer.dispose()
@@ -141,8 +182,6 @@ class SqliteDatabase:
                 _driver(self._writing).execute("PRAGMA wal_checkpoint(TRUNCATE)")
         self._readers.dispose()
         self._writer.dispose()
-        if file is not None:
-            file.close()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -166,7 +205,7 @@ class SqliteDatabase:
 
     def _commit(self, driver: sqlite3.Connection) -> None:
         if not driver.in_transaction:  # SQLite has rolled it back by itself; there would be nothing to commit
-            raise not_answered()
+            raise not_answered("it has rolled the transaction back")
         try:
             self._writer.dialect.do_commit(driver)  # type: ignore[arg-type]  # it asks for no more than commit()
         except sqlite3.Error as error:

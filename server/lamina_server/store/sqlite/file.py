@@ -19,6 +19,7 @@ import structlog
 
 from lamina_server.store.address import resolved
 from lamina_server.store.contract import StoreNotReadyError, UnusableStoreError
+from lamina_server.store.sqlite.errors import not_writable
 
 OWNER_ONLY = 0o600
 _OTHERS = 0o077
@@ -261,6 +262,5 @@ def _in_use(path: Path) -> StoreNotReadyError:
 
 
 def _cannot_open(name: Path, error: OSError) -> UnusableStoreError:
-    if os.access(name, os.R_OK) and not os.access(name, os.W_OK):
-        return UnusableStoreError(f"{str(name)!r} is read-only for this account")
-    return UnusableStoreError(f"cannot open {str(name)!r}: {error.strerror}")
+    found = "; ".join(not_writable(name)) if os.access(name.parent, os.X_OK) else ""
+    return UnusableStoreError(f"cannot open {str(name)!r}: {error.strerror}" + (f"; {found}" if found else ""))

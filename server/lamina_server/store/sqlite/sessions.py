@@ -10,7 +10,7 @@ from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.sqlite.errors import SqliteErrors, code_of
 from lamina_server.store.sqlite.file import keeping_servers_out, log_bytes
 
-BUSY_SECONDS = 5.0
+BUSY_MS = 5_000
 """How long a statement waits for a lock. Only another program (a backup, a shell) ever holds one."""
 
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
@@ -19,7 +19,7 @@ WAL_LIMIT_BYTES = 64 * 1024 * 1024
 _PRAGMAS = (
     "trusted_schema=OFF",  # a file made by others cannot call functions from its schema
     "cell_size_check=ON",  # notice a damaged page where it is read, not after having used it
-    f"busy_timeout={BUSY_SECONDS * 1000:.0f}",
+    f"busy_timeout={BUSY_MS}",
 )
 _WRITER_PRAGMAS = (
     *_PRAGMAS,
