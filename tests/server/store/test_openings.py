@@ -178,7 +178,7 @@ def test_no_right_to_insert(guarded: Postgres, postgres_url: str) -> None:
         (sqlite3.SQLITE_CANTOPEN, "it, or a file that SQLite keeps beside it, cannot be opened", True),
         (sqlite3.SQLITE_BUSY, "another program holds it locked", False),
         (sqlite3.SQLITE_IOERR_FSYNC, "the disk failed", False),
-        (sqlite3.SQLITE_PROTOCOL, "SQLite failed", False),
+        (sqlite3.SQLITE_NOLFS, "SQLite failed", False),
     ],
 )
 def test_a_caller_hears_what_sqlite_says_and_whether_it_lasts(code: int, words: str, lasts: bool) -> None:
@@ -198,7 +198,7 @@ def test_a_caller_hears_what_sqlite_says_and_whether_it_lasts(code: int, words: 
         (psycopg.errors.ReadOnlySqlTransaction, "it takes no writes: it has become a standby", False),
         (psycopg.errors.InsufficientPrivilege, "the role lacks a right", True),
         (psycopg.errors.IdleInTransactionSessionTimeout, "a transaction was idle for too long", False),
-        (psycopg.errors.StatementTooComplex, "it failed with StatementTooComplex (SQLSTATE 54001)", False),
+        (psycopg.errors.StatementTooComplex, "a limit of PostgreSQL was reached (SQLSTATE 54001)", False),
     ],
 )
 def test_a_caller_hears_what_postgresql_says_and_whether_it_lasts(
