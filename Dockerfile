@@ -5,7 +5,8 @@
 #   docker run -p 7440:7440 -e LAMINA_SERVER_DATABASE=postgresql://… -v ./tls:/tls:ro lamina serve --tls-cert … --tls-key …
 #
 # There is no HEALTHCHECK: it would need a client certificate wherever the server asks for one. Let the orchestrator ask
-# the standard gRPC health service, which every server offers.
+# the standard gRPC health service, which every server offers: for "" whether it lives, and for "readiness" whether it
+# takes commits. Restart it for the first only.
 
 ARG PYTHON=python:3.11-slim-bookworm
 

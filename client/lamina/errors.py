@@ -5,7 +5,7 @@
     │ └ SettingsError                                                                 .version .problems
     ├ NotFoundError (LookupError)              CONFIG_NOT_FOUND VERSION_NOT_FOUND
     ├ ConflictError                            CONFLICT                               .conflicts .head
-    ├ UnavailableError (ConnectionError)       STORE_UNAVAILABLE DRAINING TOO_SLOW BUG
+    ├ UnavailableError (ConnectionError)       STORE_UNAVAILABLE STORE_UNUSABLE DRAINING TOO_SLOW BUG
     │ └ DeadlineError (TimeoutError)
     ├ UnauthenticatedError                     NO_CREDENTIALS BAD_CREDENTIALS
     ├ PermissionDeniedError (PermissionError)  NOT_ALLOWED
@@ -184,6 +184,7 @@ REASONS: Final[Mapping[str, type[LaminaError]]] = MappingProxyType(
         "TOO_MANY": LimitError,
         "DISK_FULL": LimitError,
         "STORE_UNAVAILABLE": UnavailableError,
+        "STORE_UNUSABLE": UnavailableError,
         "DRAINING": UnavailableError,
         "TOO_SLOW": UnavailableError,
         "BUG": UnavailableError,

@@ -142,3 +142,5 @@ class ServerInfo:
     author: str
     author_verified: bool
     """Whether the server authenticated the author."""
+    not_ready: str = ""
+    """Why the server takes no commits at present; empty if it takes them."""

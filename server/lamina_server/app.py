@@ -24,6 +24,7 @@ from lamina_server.feed.news import News
 from lamina_server.rpc import transport
 from lamina_server.rpc.draining import Draining
 from lamina_server.rpc.handlers import SERVICE, ServiceHandler
+from lamina_server.rpc.readiness import Readiness
 from lamina_server.rpc.service import Service
 from lamina_server.rpc.transport import UnsafeError
 from lamina_server.rpc.watch.context import WatchContext
@@ -124,16 +125,18 @@ class Application:
             draining=self._draining,
             chance=random.random,
         )
+        self._health = health.aio.HealthServicer()
+        self._readiness = Readiness(store, self._health, committed_at=lambda: self._committer.committed_at)
         service = Service(
             self._committer,
             heads,
             self._readers,
             draining=self._draining,
+            readiness=self._readiness,
             settings=settings,
             watches=watches,
             now_us=now_us,
         )
-        self._health = health.aio.HealthServicer()
         self._server = grpc.aio.server(interceptors=interceptors, options=transport.options(settings))
         self._server.add_generic_rpc_handlers((ServiceHandler(service, self._draining),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
@@ -151,6 +154,7 @@ class Application:
         await self._server.start()
         self._news.start()
         await self._health.set(SERVICE.full_name, health_pb2.HealthCheckResponse.SERVING)
+        await self._readiness.start()
         return self.target
 
     async def stop(self) -> None:
@@ -175,6 +179,7 @@ class Application:
         await stopping
         await self._draining.idle()  # gRPC does not wait for the handlers that it has cut off
         await self._committer.stop()
+        await self._readiness.stop()
         await self._news.stop()
         await self._readers.close()
 

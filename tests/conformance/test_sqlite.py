@@ -1,13 +1,14 @@
 """Tests for SQLite alone: one file for one process, its pragmas, and its errors."""
 
 import sqlite3
+import threading
 from collections.abc import Callable, Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import DBAPIError, OperationalError
 
 from lamina_server.domain.errors import DiskFullError, HashMismatchError, Reason, UnavailableError
 from lamina_server.store.address import DatabaseAddressError
@@ -167,6 +168,30 @@ class TestConnections:
             assert caught.value.reason is Reason.STORE_UNAVAILABLE
             with store.read() as reading:
                 assert reading.head(CONFIG) is None
+
+    def test_closing_interrupts_what_is_under_way(self, path: Path) -> None:
+        """A keyframe of a server that ends: it is rolled back, and nobody waits for it."""
+        store, begun = open_store(f"sqlite:///{path}"), threading.Event()
+        writer_of(store).create_function("begun", 0, begun.set)
+        failures: list[OperationalError] = []
+
+        def work_for_ever() -> None:
+            try:
+                with store._database.side_transaction() as connection:
+                    connection.exec_driver_sql("INSERT INTO config_name (name) VALUES ('x')")
+                    endless = "WITH RECURSIVE n(i) AS (SELECT begun() UNION ALL SELECT 1 FROM n) SELECT count(*) FROM n"
+                    connection.exec_driver_sql(endless)
+            except OperationalError as error:
+                failures.append(error)
+
+        thread = threading.Thread(target=work_for_ever)
+        thread.start()
+        assert begun.wait(10)
+        store.close()
+        thread.join(10)
+        assert [str(failure.orig) for failure in failures] == ["interrupted"]
+        with closing(open_store(f"sqlite:///{path}")) as again, again.read() as reading:
+            assert reading.configs(prefix="", after="", limit=9) == []
 
 
 def sqlite_error(code: int) -> sqlite3.OperationalError:

@@ -404,3 +404,22 @@ def test_no_statement_runs_after_the_database_has_ended_the_transaction_by_itsel
 def planned_first(config: str) -> Plan:
     changes = [change("x", 1)]
     return plan(changes, config=config, head=None, values={}, author=ADA, message="", now_us=1_000, limits=LIMITS)
+
+
+class TestWhetherItCanBeWritten:
+    def test_it_is_asked_without_writing(self, store: Store) -> None:
+        head = commit(store, {"x": 1})
+        store.check_writable()
+        with store.read() as reading:
+            assert reading.head(CONFIG) == head
+        assert commit(store, {"x": 2}).number == 2
+
+    def test_it_is_asked_beside_a_writer(self, store: Store) -> None:
+        """It neither waits for the writer's lock nor makes the writer wait for its own."""
+        with store.write() as writing, ThreadPoolExecutor() as threads:
+            insert(writing, CONFIG, {"x": 1})
+            writing.head(CONFIG)  # after the rows
+            threads.submit(store.check_writable).result(10)
+            insert(writing, CONFIG, {"x": 2})
+        with store.read() as reading:
+            assert map_at(reading, 2) == values({"x": 2})

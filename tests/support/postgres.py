@@ -313,6 +313,7 @@ def _initialise(bindir: Path, base: Path, options: dict[str, Any]) -> None:
 
 def _launch(bindir: Path, base: Path, options: dict[str, Any]) -> subprocess.Popen[bytes]:
     """Start the server process, bound to the life of this one where the system can do that."""
+    options = dict(options)
     settings = {"listen_addresses": "", "unix_socket_directories": str(base), "max_connections": "200"}
     if options["env"].get("LANGUAGE"):
         settings["lc_messages"] = "C.UTF-8"
@@ -323,7 +324,11 @@ def _launch(bindir: Path, base: Path, options: dict[str, Any]) -> subprocess.Pop
         *(f"--{key}={value}" for key, value in settings.items()),
     ]
     if setpriv := shutil.which("setpriv"):  # so that a killed test run leaves no server behind
-        program = [setpriv, "--pdeathsig", "INT", *program]
+        account: list[str] = []
+        if "user" in options:  # `subprocess` would fork to leave root's rights behind, and gRPC's threads break a fork
+            account = [f"--reuid={options.pop('user')}", f"--regid={options.pop('group')}", "--clear-groups"]
+            del options["extra_groups"]
+        program = [setpriv, *account, "--pdeathsig", "INT", *program]
     with (base / "log").open("ab") as log:
         process: subprocess.Popen[bytes] = subprocess.Popen(program, stdout=log, stderr=subprocess.STDOUT, **options)
     return process

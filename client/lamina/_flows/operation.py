@@ -21,10 +21,10 @@ FIRST_SERVER_SECONDS: Final = 2.0
 LAST_TRY_SECONDS: Final = 0.01
 """With less time left than this, another try is pointless."""
 
-BUG_TRIES: Final = 3
-"""An error of the server may be temporary, but is not worth a verb's whole time."""
+LASTING_TRIES: Final = 3
+"""An error of the server or of its database may be temporary, but is not worth a verb's whole time."""
 
-_LASTING: Final = frozenset({"BUG", PROXY})
+_LASTING: Final = frozenset({"BUG", "STORE_UNUSABLE", PROXY})
 """Reasons that another try seldom changes."""
 
 TELLING_SECONDS: Final = 1.0
@@ -108,6 +108,7 @@ class _Failures:
         self.silences = 0
         self._servers = servers
         self._heard: dict[int, UnavailableError] = {}
+        self._said: dict[int, UnavailableError] = {}
         self._last: str | None = None
 
     def add(self, error: UnavailableError, seconds: float) -> None:
@@ -116,6 +117,8 @@ class _Failures:
         turn = self.tries % self._servers
         if seconds >= TELLING_SECONDS or not is_silence or turn not in self._heard:
             self._heard[turn] = error
+        if error.reason is not None:
+            self._said[turn] = error
         self.tries += 1
         self.silences += is_silence
         self._last = error.reason
@@ -123,7 +126,7 @@ class _Failures:
     @property
     def are_lasting(self) -> bool:
         """Whether another try would fail in the same way."""
-        return self._last in _LASTING and self.tries >= BUG_TRIES
+        return self._last in _LASTING and self.tries >= LASTING_TRIES
 
     @property
     def are_refusals(self) -> bool:
@@ -131,8 +134,12 @@ class _Failures:
         return not self.silences and self._last is None and self.tries >= 2 * self._servers
 
     def __str__(self) -> str:
-        """Return the last reason of each server."""
-        return "; ".join(dict.fromkeys(map(str, self._heard.values())))
+        """Return the last reason of each server; if that is silence, also the last one that it gave itself."""
+        return "; ".join(dict.fromkeys(map(self._text, self._heard)))
+
+    def _text(self, turn: int) -> str:
+        heard, said = self._heard[turn], self._said.get(turn)
+        return str(heard) if said is None or not isinstance(heard, DeadlineError) else f"{heard}; before that: {said}"
 
 
 def _marked(error: LaminaError, request: Any) -> LaminaError:

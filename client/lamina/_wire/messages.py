@@ -143,7 +143,9 @@ def conflict_of(conflict: pb.KeyConflict) -> Conflict:
 
 def server_info_of(info: pb.ServerInfo) -> ServerInfo:
     """Make the record of a server."""
-    return ServerInfo(version=info.version, author=info.author, author_verified=info.author_verified)
+    return ServerInfo(
+        version=info.version, author=info.author, author_verified=info.author_verified, not_ready=info.not_ready
+    )
 
 
 def config_info_of(summary: pb.ConfigSummary) -> ConfigInfo:

@@ -30,7 +30,8 @@ Reasons, by status code:
   NOT_FOUND            CONFIG_NOT_FOUND VERSION_NOT_FOUND
   ABORTED              CONFLICT, with a Conflict
   ALREADY_EXISTS       CONFIG_EXISTS
-  FAILED_PRECONDITION  REQUEST_ID_REUSED
+  FAILED_PRECONDITION  REQUEST_ID_REUSED STORE_UNUSABLE (the database cannot be
+                       used before the operator has mended something)
   OUT_OF_RANGE         CURSOR_AHEAD
   DATA_LOSS            CURSOR_FORKED HASH_MISMATCH
   RESOURCE_EXHAUSTED   TOO_LARGE TOO_MANY DISK_FULL
@@ -1207,21 +1208,27 @@ class ServerInfo(_message.Message):
     VERSION_FIELD_NUMBER: _builtins.int
     AUTHOR_FIELD_NUMBER: _builtins.int
     AUTHOR_VERIFIED_FIELD_NUMBER: _builtins.int
+    NOT_READY_FIELD_NUMBER: _builtins.int
     version: _builtins.str
     """The release of the server, such as 0.1.0."""
     author: _builtins.str
     """The author that a write of this caller would have."""
     author_verified: _builtins.bool
+    not_ready: _builtins.str
+    """Why the server takes no commits at present, in words for people. Empty if it
+    takes them. Programs ask grpc.health.v1.Health for the service "readiness".
+    """
     def __init__(
         self,
         *,
         version: _builtins.str = ...,
         author: _builtins.str = ...,
         author_verified: _builtins.bool = ...,
+        not_ready: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "author_verified", b"author_verified", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "author_verified", b"author_verified", "not_ready", b"not_ready", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -1,9 +1,10 @@
 """The event loop's half of a commit: commands wait here, go to the writer in groups, and are announced when written.
 
 Knows no wire. While the writer works on one group the next one gathers: so a lone caller waits
-for no one else, and many callers share the cost of a transaction. A command that has begun is
-finished even if its caller leaves: a deadline or a lost connection must not decide whether
-watches hear of a commit that may already be durable.
+for no one else, and many callers share the cost of a transaction. A command that a transaction
+has begun is finished even if its caller leaves: a deadline or a lost connection must not decide
+whether watches hear of a commit that may already be durable. A command whose caller leaves
+before that is dropped, so that nobody waits for what nobody wants any more.
 
 The way of a group: the event loop freezes the heads that it has in memory, the writer decides
 and commits, the event loop advances the heads, replies to the callers and tells the watches.
@@ -11,6 +12,7 @@ Then the next group begins.
 """
 
 import asyncio
+import time
 from collections import deque
 from collections.abc import Callable
 
@@ -38,6 +40,7 @@ _log = structlog.get_logger(__name__)
 class Committer:
     """Takes commands, returns outcomes, and announces versions. Lives on the event loop.
 
+    committed_at         when the last version was made, in seconds of time.monotonic()
     on_commit            called with the config of each new version
     on_failure           called once, when the store takes no more writes and the process should end
     group_limit_changes  changes of one transaction, if it holds more than one command
@@ -79,12 +82,14 @@ class Committer:
         self._idle.set()
         self._is_draining = False
         self._has_failed = False
+        self.committed_at = float("-inf")
 
     async def submit(self, request: RequestKey, command: Command) -> Outcome:
         """Carry out a command exactly once and return its outcome.
 
-        Cancelling the caller does not cancel the command. Raises the command's refusal;
-        UnavailableError(DRAINING) once `stop` was called.
+        If the caller is cancelled, a command that has begun is finished all the same, and one
+        that has not is dropped. Raises the command's refusal; UnavailableError(DRAINING) once
+        `stop` was called.
         """
         if self._is_draining:
             raise UnavailableError(Reason.DRAINING, "the server is stopping; nothing was written")
@@ -116,23 +121,27 @@ class Committer:
     # --- the way of a group -----------------------------------------------------------------
 
     def _begin(self) -> None:
-        """Hand the writer a group of the commands that wait; it will call `_finish`."""
+        """Hand the writer a group of the commands that wait, if any; it will call `_finish`."""
         submissions = self._next_group()
-        commands = [(each.request, each.command) for each in submissions]
-        heads = self._heads.freeze({config for _, command in commands for config in configs_of(command)})
-        self._is_writing = True
+        self._is_writing = bool(submissions)
+        if not submissions:
+            self._idle.set()
+            return
         self._idle.clear()
-        self._writer.write(Group(submissions, commands, heads, asyncio.get_running_loop()))
+        heads = self._heads.freeze({config for each in submissions for config in configs_of(each.command)})
+        self._writer.write(Group(submissions, heads, asyncio.get_running_loop()))
 
     def _next_group(self) -> list[Submission]:
-        """Take the commands that wait, in order, as many as fit into one transaction."""
-        room = self._group_limit_changes - _weigh(self._waiting[0].command, self._group_limit_changes)
-        group = [self._waiting.popleft()]
+        """Take the commands that somebody waits for, in order, as many as fit into one transaction."""
+        room = self._group_limit_changes
+        group: list[Submission] = []
         while self._waiting:
-            room -= _weigh(self._waiting[0].command, self._group_limit_changes)
-            if room < 0:
-                break
-            group.append(self._waiting.popleft())
+            if not self._waiting[0].is_abandoned:
+                room -= _weigh(self._waiting[0].command, self._group_limit_changes)
+                if group and room < 0:
+                    break
+                group.append(self._waiting[0])
+            self._waiting.popleft()
         return group
 
     def _finish(self, group: Group, result: GroupResult) -> None:
@@ -149,11 +158,9 @@ class Committer:
             self._announce(result)
         except Exception as error:  # noqa: BLE001 - a bug: a watch that was not told hears of it with the next version
             _log.error("bug", doing="announce", exc_info=error)
-        self._is_writing = False
-        if self._waiting:
-            self._begin()
-        else:
-            self._idle.set()
+        if any(isinstance(outcome, Outcome) and outcome.header is not None for outcome in outcomes):
+            self.committed_at = time.monotonic()
+        self._begin()
 
     def _announce(self, result: GroupResult) -> None:
         for config in result.diverged:

@@ -3,7 +3,6 @@
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import TypeAlias
 
 from lamina_server.cache.encoded import EncodedChanges
 from lamina_server.cache.maps import HeadMap
@@ -21,11 +20,30 @@ class Outcome:
 
 @dataclass(slots=True)
 class Submission:
-    """A command, and the future in which a caller waits for its outcome."""
+    """A command, and the future in which a caller waits for its outcome. A caller that leaves cancels the future."""
 
     request: RequestKey
     command: Command
     future: "asyncio.Future[Outcome]"
+
+    has_begun: bool = False
+
+    @property
+    def is_abandoned(self) -> bool:
+        """Whether the caller has left before a transaction had begun: then nothing was written, and nothing will be."""
+        return self.future.done() and not self.has_begun
+
+    def begin(self) -> bool:
+        """Note that a transaction carries the command out; return False if nobody waits for it any more.
+
+        Called on the writer's thread. A command that has once begun goes on to its end, whoever leaves.
+        """
+        self.has_begun = not self.is_abandoned
+        return self.has_begun
+
+
+class AbandonedError(Exception):
+    """The outcome of a command that was dropped: its caller had left before a transaction had begun."""
 
 
 @dataclass(slots=True)
@@ -52,15 +70,11 @@ class GroupResult:
         self.marks = other.marks | self.marks
 
 
-Commands: TypeAlias = Sequence[tuple[RequestKey, Command]]
-
-
 @dataclass(frozen=True, slots=True)
 class Group:
-    """What the writer gets: the submissions and their commands, the frozen heads, and the loop that waits for it."""
+    """What the writer gets: the submissions, the frozen heads of their configs, and the loop that waits for it."""
 
     submissions: Sequence[Submission]
-    commands: Commands
     heads: Mapping[str, HeadMap]
     loop: asyncio.AbstractEventLoop
 

@@ -9,17 +9,20 @@ values it is written anyway.
 
 import asyncio
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
 import structlog
 
 from lamina_server.domain.records import Version
+from lamina_server.store.background import in_background
 from lamina_server.store.contract import Store
 
 KEYFRAME_VALUES_MINIMUM = 256
 """A keyframe pays only if it saves more rows than its own transaction costs."""
 OVERDUE_FACTOR = 2
 """At so many times the values that make a keyframe due, it no longer waits for a moment without commits."""
+LAST_KEYFRAME_SECONDS = 0.2
+"""How long the end waits for a keyframe under way. A slow database must not use up the time that commits need."""
 
 _log = structlog.get_logger(__name__)
 
@@ -33,9 +36,9 @@ class KeyframeScheduler:
     def __init__(self, store: Store, *, on_failure: Callable[[], None]) -> None:
         self._store = store
         self._on_failure = on_failure
-        self._thread = ThreadPoolExecutor(max_workers=1, thread_name_prefix="keyframes")
         self._since: dict[str, int] = {}
         self._under_way: asyncio.Task[None] | None = None
+        self._is_stopping = False
 
     def committed(self, version: Version, *, is_busy: bool) -> None:
         """Count a new version's values, and begin to write a keyframe if one is due."""
@@ -49,14 +52,20 @@ class KeyframeScheduler:
         self._under_way = asyncio.get_running_loop().create_task(self._write(config, due))
 
     async def stop(self) -> None:
-        """Wait for a keyframe under way, and end the thread."""
+        """Begin no other keyframe. Wait for the one under way, but not for long.
+
+        No answer depends on it. When its connection is closed, the database rolls it back.
+        """
+        self._is_stopping = True
         if self._under_way:
-            await self._under_way
-        await asyncio.to_thread(self._thread.shutdown)
+            await asyncio.wait({self._under_way}, timeout=LAST_KEYFRAME_SECONDS)
+        if self._under_way:
+            self._under_way.cancel()
+            await asyncio.wait({self._under_way})
 
     async def _write(self, config: str, due: int) -> None:
         counted = self._since[config]
-        since = await asyncio.get_running_loop().run_in_executor(self._thread, self._write_if_due, config, due)
+        since = await in_background(partial(self._write_if_due, config, due), name="keyframes")
         # Values committed meanwhile are added, some perhaps twice: then the next keyframe comes a little early.
         self._since[config] += since - counted
         self._under_way = None
@@ -71,6 +80,7 @@ class KeyframeScheduler:
                 self._store.write_keyframe(config)
                 since = 0
         except Exception:  # noqa: BLE001 - a keyframe only saves time: every commit stands. The next try is the next due
-            _log.exception("keyframe not written", config=config)
+            if not self._is_stopping:
+                _log.exception("keyframe not written", config=config)
             since = 0
         return since

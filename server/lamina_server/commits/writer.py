@@ -6,7 +6,7 @@ one write lock anyway, and because decisions made in order need no other lock.
 
 import asyncio
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from queue import SimpleQueue
 
@@ -17,12 +17,12 @@ from lamina_server.cache.limits import CacheLimits
 from lamina_server.cache.maps import HeadMap
 from lamina_server.commits.clock import FutureTimesLog
 from lamina_server.commits.decide import Preview, perform, preview
-from lamina_server.commits.group import Commands, Group, GroupResult, outcome_of
+from lamina_server.commits.group import AbandonedError, Group, GroupResult, Submission, outcome_of
 from lamina_server.commits.transaction import Transaction
 from lamina_server.domain.commands import Command
 from lamina_server.domain.errors import ServerError, UnavailableError
 from lamina_server.domain.planning import MapLimits
-from lamina_server.domain.records import Reply, RequestKey
+from lamina_server.domain.records import Reply
 from lamina_server.store.contract import CommitUnknownError, Store, StoreFailedError
 
 _log = structlog.get_logger(__name__)
@@ -83,58 +83,59 @@ class Writer:
     def _run(self) -> None:
         while (group := self._groups.get()) is not None:
             try:
-                result = self._write(group.commands, group.heads)
+                result = self._write(group.submissions, group.heads)
             except Exception as error:  # noqa: BLE001 - a bug, of which the callers must hear
-                result = GroupResult([error] * len(group.commands), diverged=list(group.heads))
+                result = GroupResult([error] * len(group.submissions), diverged=list(group.heads))
             group.loop.call_soon_threadsafe(self._on_written, group, result)
 
-    def _write(self, commands: Commands, heads: Mapping[str, HeadMap]) -> GroupResult:
+    def _write(self, submissions: Sequence[Submission], heads: Mapping[str, HeadMap]) -> GroupResult:
         """Carry out commands in one transaction; if it fails, find out what that means for each of them."""
         try:
-            return self._transact(commands, heads)
+            return self._transact(submissions, heads)
         except StoreFailedError as error:
-            return GroupResult([error] * len(commands))
+            return GroupResult([error] * len(submissions))
         except CommitUnknownError:
-            return self._resolve(commands, heads)
+            return self._resolve(submissions, heads)
         except UnavailableError as error:  # the database cannot be asked, so each command alone would fail too
-            return GroupResult([error] * len(commands))
+            return GroupResult([error] * len(submissions))
         except Exception as error:  # noqa: BLE001 - raised in the callers that it concerns
-            if len(commands) == 1:
+            if len(submissions) == 1:
                 return GroupResult([error])
-        _log.warning("group taken apart", commands=len(commands))
+        _log.warning("group taken apart", commands=len(submissions))
         result = GroupResult([])
-        for command in commands:
-            result.add(self._write([command], heads))
+        for submission in submissions:
+            result.add(self._write([submission], heads))
         return result
 
-    def _resolve(self, commands: Commands, heads: Mapping[str, HeadMap]) -> GroupResult:
+    def _resolve(self, submissions: Sequence[Submission], heads: Mapping[str, HeadMap]) -> GroupResult:
         """Carry out once more the commands of a COMMIT that was not confirmed: their request ids tell if it happened.
 
         The transaction that has the write lock now sees everything that was committed before.
         """
-        _log.warning("commit not confirmed, asking again", commands=len(commands))
+        _log.warning("commit not confirmed, asking again", commands=len(submissions))
         try:
-            return self._transact(commands, heads)
+            return self._transact(submissions, heads)
         except Exception as error:  # noqa: BLE001 - whatever it is, the first try is still open
             _log.warning("commit left open", error=type(error).__name__)
-            return GroupResult([CommitUnknownError()] * len(commands))
+            return GroupResult([CommitUnknownError()] * len(submissions))
 
-    def _transact(self, commands: Commands, heads: Mapping[str, HeadMap]) -> GroupResult:
-        """Decide commands and write the versions that they make, in one transaction."""
-        replies: list[Reply | Exception] = []
-        with self._store.write() as writing:
-            transaction = Transaction(writing, self._codec, heads, dict(commands), limits=self._cache_limits)
-            for request, command in commands:
-                replies.append(self._perform(transaction, request, command))
+    def _transact(self, submissions: Sequence[Submission], heads: Mapping[str, HeadMap]) -> GroupResult:
+        """Decide commands and write the versions that they make, in one transaction. Drop those nobody waits for."""
+        with self._store.write() as writing:  # which may have waited for long
+            begun = {one.request: one.command for one in submissions if one.begin()}
+            transaction = Transaction(writing, self._codec, heads, begun, limits=self._cache_limits)
+            replies = [self._perform(transaction, one) for one in submissions]
             # Before the end, so that nothing can fail, and little time passes, between it and the heads' advance.
             made = [EncodedChanges.of(each, self._codec) for each in transaction.made]
         headers = {(each.version.config, each.version.number): each.header for each in made}
         outcomes = [reply if isinstance(reply, Exception) else outcome_of(reply, headers) for reply in replies]
         return GroupResult(outcomes, made, transaction.diverged, transaction.marks)
 
-    def _perform(self, transaction: Transaction, request: RequestKey, command: Command) -> Reply | Exception:
+    def _perform(self, transaction: Transaction, submission: Submission) -> Reply | Exception:
         """Return a command's reply or refusal. If the block is lost, its end raises for the whole group."""
-        now_us = self._now_us()
+        if not submission.has_begun:
+            return AbandonedError()
+        request, command, now_us = submission.request, submission.command, self._now_us()
         try:
             reply = perform(transaction, request, command, now_us=now_us, limits=self._map_limits)
         except ServerError as error:

@@ -10,7 +10,7 @@
     ├ ConflictError           CONFLICT
     ├ CursorError             CURSOR_AHEAD CURSOR_FORKED
     ├ HashMismatchError       HASH_MISMATCH
-    ├ UnavailableError        STORE_UNAVAILABLE DRAINING TOO_SLOW
+    ├ UnavailableError        STORE_UNAVAILABLE STORE_UNUSABLE DRAINING TOO_SLOW
     └ UnimplementedError      NOT_IMPLEMENTED
 
 The text is for people. It names keys, versions, limits and sizes, and never a value.
@@ -44,6 +44,7 @@ class Reason(StrEnum):
     TOO_MANY = "TOO_MANY"
     DISK_FULL = "DISK_FULL"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
+    STORE_UNUSABLE = "STORE_UNUSABLE"
     DRAINING = "DRAINING"
     TOO_SLOW = "TOO_SLOW"
     NO_CREDENTIALS = "NO_CREDENTIALS"

@@ -26,7 +26,13 @@ SERVICE = pb.DESCRIPTOR.services_by_name["ConfigService"]
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
 
-_FOR_OPERATORS = {Reason.STORE_UNAVAILABLE, Reason.DISK_FULL, Reason.HASH_MISMATCH, Reason.CURSOR_FORKED}
+_FOR_OPERATORS = {
+    Reason.STORE_UNAVAILABLE,
+    Reason.STORE_UNUSABLE,
+    Reason.DISK_FULL,
+    Reason.HASH_MISMATCH,
+    Reason.CURSOR_FORKED,
+}
 """The reasons that are logged for the operator; other errors concern the caller alone."""
 
 T = TypeVar("T")

@@ -19,6 +19,7 @@ from lamina_server.domain.records import Reply, RequestKey
 from lamina_server.rpc import callers
 from lamina_server.rpc.draining import Draining
 from lamina_server.rpc.read import from_memory, from_store
+from lamina_server.rpc.readiness import Readiness
 from lamina_server.rpc.watch.admission import Admission
 from lamina_server.rpc.watch.context import WatchContext
 from lamina_server.rpc.watch.in_flight import Send
@@ -56,6 +57,7 @@ class Service:
         readers: Readers,
         *,
         draining: Draining,
+        readiness: Readiness,
         settings: Settings,
         watches: WatchContext,
         now_us: Callable[[], int],
@@ -64,6 +66,7 @@ class Service:
         self._heads = heads
         self._readers = readers
         self._draining = draining
+        self._readiness = readiness
         self._settings = settings
         self._watches = watches
         self._now_us = now_us
@@ -109,9 +112,10 @@ class Service:
         return await self._read(from_store.list_configs, await self._parse(parse.list_configs, data), None)
 
     async def get_server_info(self, data: bytes, call: Call) -> bytes:
-        """Return the release, and the author that the server knows the caller by."""
+        """Return the release, the author that the server knows the caller by, and why it takes no commits."""
         await self._parse(parse.get_server_info, data)
-        return encode.server_info(_release(), callers.author(call.metadata()))
+        not_ready = "the server is stopping" if self._draining.begun else self._readiness.not_ready
+        return encode.server_info(_release(), callers.author(call.metadata()), not_ready)
 
     async def watch_key_history(self, data: bytes, call: Call, send: Send, end: ExitStack) -> None:
         """Follow a config until the caller leaves or the server stops. `end` is closed when the call is over."""

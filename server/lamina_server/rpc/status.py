@@ -28,6 +28,7 @@ CODES: Mapping[Reason, StatusCode] = {
     Reason.TOO_MANY: StatusCode.RESOURCE_EXHAUSTED,
     Reason.DISK_FULL: StatusCode.RESOURCE_EXHAUSTED,
     Reason.STORE_UNAVAILABLE: StatusCode.UNAVAILABLE,
+    Reason.STORE_UNUSABLE: StatusCode.FAILED_PRECONDITION,
     Reason.DRAINING: StatusCode.UNAVAILABLE,
     Reason.TOO_SLOW: StatusCode.UNAVAILABLE,
     Reason.NO_CREDENTIALS: StatusCode.UNAUTHENTICATED,

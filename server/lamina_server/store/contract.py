@@ -29,8 +29,8 @@ If the caller or the store raises an exception within a `write()` block, nothing
 written. The same is true of DiskFullError. CommitUnknownError is raised only by the *end*
 of the block: the block may or may not have been written, and the request id tells later. If
 it is a StoreFailedError, the request id tells only after a restart, and the store takes no
-more writes. Any other UnavailableError means that the database gave no answer, and that
-nothing was written. HistoryBrokenError is a bug. A config or a version that does not exist
+more writes. Any other UnavailableError means that nothing was written: an UnansweredError, that
+the database gave no answer, or refused. HistoryBrokenError is a bug. A config or a version that does not exist
 is no error here: the answer is None or empty, and the caller decides what this means.
 
 Threads
@@ -68,6 +68,19 @@ class CommitUnknownError(UnavailableError):
 
     def __init__(self) -> None:
         super().__init__(Reason.STORE_UNAVAILABLE, "the database did not confirm the commit; it may have happened")
+
+
+class UnansweredError(UnavailableError):
+    """The database gave no answer, or refused, before any COMMIT.
+
+    why    what is wrong, for callers: without the database's address
+    lasts  whether only the operator can mend it, so that it is no use to try again soon
+    """
+
+    def __init__(self, why: str, *, lasts: bool = False) -> None:
+        reason = Reason.STORE_UNUSABLE if lasts else Reason.STORE_UNAVAILABLE
+        super().__init__(reason, f"the database cannot be used: {why}; nothing was written")
+        self.why = why
 
 
 class StoreFailedError(CommitUnknownError):
@@ -236,6 +249,13 @@ class Store(Protocol):
         lost: every later call raises too, and so does its end, even if the error was caught.
         """
 
+    def check_writable(self) -> None:
+        """Raise what a commit would raise now, as far as this can be known without writing anything.
+
+        It neither waits for the write lock nor delays a commit. If a `write()` block of this
+        process is open and nothing can be known beside it, it returns at once.
+        """
+
     def originated_since_keyframe(self, config: str) -> int:
         """Count the values that originated after the newest keyframe, or all values if there is none."""
 
@@ -250,4 +270,4 @@ class Store(Protocol):
         """Return new notices, which have opened nothing yet; None if there are no other servers."""
 
     def close(self) -> None:
-        """Close all connections. No block may be open."""
+        """Close all connections. No block may be open; a keyframe under way is given up."""

@@ -80,6 +80,9 @@ class MemoryStore:
             yield writing
             self._content = writing.finished()
 
+    def check_writable(self) -> None:
+        """Do nothing: memory takes writes."""
+
     def originated_since_keyframe(self, config: str) -> int:
         """Count the values that originated after the version last marked as a keyframe."""
         keyframe = self._keyframes.get(config, 0)

@@ -2,8 +2,10 @@
 
 from sqlalchemy import Engine
 
+from lamina_server.domain.errors import ServerError
 from lamina_server.models import queries as shared
 from lamina_server.store.address import Address, SqliteAddress, parse, resolved
+from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.sql import revision
 from lamina_server.store.sql.database import Database
 from lamina_server.store.sql.prepared import prepared
@@ -19,7 +21,7 @@ WAIT_SECONDS = 5.0
 def open_store(
     url: str, *, reader_connections: int = READER_CONNECTIONS, wait_seconds: float = WAIT_SECONDS
 ) -> SqlStore:
-    """Open the database at an address, as address.py has it, and bring its tables up to date.
+    """Open the database at an address, as address.py has it, bring its tables up to date, and see if it takes commits.
 
     reader_connections  how many reading blocks there can be at once
     wait_seconds        how long another one waits for its turn
@@ -34,10 +36,20 @@ def open_store(
 
                 migrate(engine)
             _compile(engine)
+        store = SqlStore(database)
+        _check_writable(store)
     except BaseException:
         database.close()
         raise
-    return SqlStore(database)
+    return store
+
+
+def _check_writable(store: SqlStore) -> None:
+    try:
+        store.check_writable()
+    except ServerError as error:
+        cause = error.__cause__
+        raise cause if isinstance(cause, UnusableStoreError) else UnusableStoreError(str(error)) from error
 
 
 def _compile(engine: Engine) -> None:

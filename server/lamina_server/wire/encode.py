@@ -62,9 +62,9 @@ def empty_map(config: str) -> bytes:
     return pb.ConfigVersion(config=config).SerializeToString()
 
 
-def server_info(release: str, author: Author) -> bytes:
-    """Encode what answers, and as whom it knows the caller."""
-    message = pb.ServerInfo(version=release, author=author.name, author_verified=author.verified)
+def server_info(release: str, author: Author, not_ready: str) -> bytes:
+    """Encode what answers, as whom it knows the caller, and why it takes no commits."""
+    message = pb.ServerInfo(version=release, author=author.name, author_verified=author.verified, not_ready=not_ready)
     return message.SerializeToString()
 
 

@@ -49,6 +49,7 @@ def test_status_shows_each_address(cli: InProcess, target: str) -> None:
         "latency_ms": 0,
         "author": "ada",
         "author_verified": False,
+        "not_ready": "",
     }
     up, down = cli.out("status", "--target", f"{target},localhost:1", "--timeout", "0.3").splitlines()
     assert up.split()[:2] == [target, "up"]

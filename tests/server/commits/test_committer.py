@@ -23,10 +23,12 @@ from tests.server.recording_feed import RecordingFeed
 
 
 class GatedStore(MemoryStore):
-    """A memory store whose writes wait at a gate, and which remembers the threads that wrote."""
+    """A memory store whose transactions wait for their beginning and their end, and which notes the threads."""
 
     def __init__(self) -> None:
         super().__init__()
+        self.asked, self.may_begin = threading.Event(), threading.Event()
+        self.may_begin.set()
         self.entered = threading.Event()
         self.gate = threading.Event()
         self.threads: set[str] = set()
@@ -34,10 +36,12 @@ class GatedStore(MemoryStore):
     @contextmanager
     def write(self) -> Iterator[Writing]:  # type: ignore[override]  # as the contract words it, not the memory store
         self.threads.add(threading.current_thread().name)
-        self.entered.set()
-        assert self.gate.wait(10)
+        self.asked.set()
+        assert self.may_begin.wait(10)
         with super().write() as writing:
             yield writing
+            self.entered.set()
+            assert self.gate.wait(10)
 
 
 class Desk:
@@ -62,11 +66,13 @@ class Desk:
         )
         self.asked = 0
 
-    async def commit(self, *keys: str) -> Reply:
+    async def commit(self, *keys: str, request_id: str = "") -> Reply:
+        """Commit new values, or the one value that a request id has."""
         self.asked += 1
-        changes = tuple(Change(key, Value.of_integer(self.asked)) for key in keys)
+        changes = tuple(Change(key, Value.of_integer(0 if request_id else self.asked)) for key in keys)
         command = CommitCommand("c", None, b"", changes, (), "", Author("ada"), require_base=False)
-        outcome = await self.committer.submit(RequestKey("", f"request {self.asked}", command.digest()), command)
+        request_id = request_id or f"request {self.asked}"
+        outcome = await self.committer.submit(RequestKey("", request_id, command.digest()), command)
         return outcome.reply
 
     async def stop(self) -> None:
@@ -85,6 +91,40 @@ async def test_a_commit_that_has_begun_outlives_its_caller() -> None:
     desk.store.gate.set()
     await desk.stop()
     assert [version.number for version in desk.feed.announced] == [1]
+
+
+async def test_what_has_not_begun_is_dropped_when_its_caller_leaves() -> None:
+    """P1, P2: a caller of the same request that stays gets its answer."""
+    desk = Desk()
+    first = asyncio.create_task(desk.commit("x"))
+    await asyncio.to_thread(desk.store.entered.wait, 10)
+    leaving = [asyncio.create_task(desk.commit("left")) for _ in range(2)]
+    impatient, patient = (asyncio.create_task(desk.commit("y", request_id="same")) for _ in range(2))
+    await asyncio.sleep(0)  # all of them wait for the first
+    for task in (*leaving, impatient):
+        task.cancel()
+    await asyncio.wait([*leaving, impatient])
+    desk.store.gate.set()
+    assert [(await task).version for task in (first, patient)] == desk.feed.announced
+    await desk.stop()
+    with desk.store.read() as reading:
+        assert [entry.key for entry in reading.entries("c", 2)] == ["x", "y"]
+
+
+async def test_a_transaction_that_begins_late_drops_those_who_have_left() -> None:
+    """P2: a database that was frozen or locked does not carry out what nobody waits for any more."""
+    desk = Desk()
+    desk.store.gate.set()
+    desk.store.may_begin.clear()
+    leaving = asyncio.create_task(desk.commit("left"))
+    await asyncio.to_thread(desk.store.asked.wait, 10)
+    leaving.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await leaving
+    desk.store.may_begin.set()
+    assert (await desk.commit("x")).version == desk.feed.announced[0]
+    await desk.stop()
+    assert len(desk.feed.announced) == 1
 
 
 async def test_versions_are_announced_in_order_and_before_their_replies() -> None:

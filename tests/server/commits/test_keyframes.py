@@ -151,3 +151,13 @@ async def test_a_store_that_fails_at_a_keyframe_is_reported(history: History) ->
         history.commit(KEYS)
         await history.written()
     assert history.failures == 1
+
+
+async def test_the_end_does_not_wait_for_a_slow_keyframe(history: History) -> None:
+    """No answer depends on it, and the grace is for those that wait for one."""
+    history.store.gate.clear()
+    history.commit(KEYS)
+    await asyncio.to_thread(history.store.begun.wait, 10)
+    async with asyncio.timeout(5):
+        await history.scheduler.stop()
+    assert history.store.written == []

@@ -33,12 +33,19 @@ class Wrapped(MemoryStore):
         super().__init__()
         self.before_read: Any = lambda: None
         self.before_write: Any = lambda: None
+        self.before_commit: Any = lambda: None
 
     def read(self) -> AbstractContextManager[Reading]:  # type: ignore[override]
         return self._after(self.before_read, super().read())
 
     def write(self) -> AbstractContextManager[Writing]:  # type: ignore[override]
-        return self._after(self.before_write, super().write())
+        return self._after(self.before_write, self._before_commit(super().write()))
+
+    @contextmanager
+    def _before_commit(self, block: AbstractContextManager[Any]) -> Iterator[Any]:
+        with block as opened:
+            yield opened
+            self.before_commit()
 
     @contextmanager
     def _after(self, first: Any, block: AbstractContextManager[Any]) -> Iterator[Any]:
@@ -169,27 +176,59 @@ async def test_a_commit_outlives_its_callers_deadline(store: Wrapped, wire: Wire
         begun.set()
         assert go_on.wait(10)
 
-    store.before_write = wait
+    store.before_commit = wait
     request = commit_request(CONFIG, {"a": 1})
     call = wire.stub.Commit(request)
     await asyncio.to_thread(begun.wait, 10)
     call.cancel()
-    store.before_write = lambda: None
+    store.before_commit = lambda: None
     go_on.set()
     assert await watch.numbers(1) == [1]
     reply = await wire.stub.Commit(request)
     assert (reply.created, reply.version.version) == (True, 1)
 
 
+async def test_forks_that_have_not_begun_when_their_callers_leave_are_never_made(store: Wrapped, wire: Wire) -> None:
+    """P2, P8: a deadline and a cancelled call; who stays gets an answer, and who comes back is served as if new."""
+    await wire.commit(CONFIG, {"a": 1})
+    begun, go_on = threading.Event(), threading.Event()
+
+    def wait() -> None:
+        begun.set()
+        assert go_on.wait(10)
+
+    def fork(number: int) -> pb.ForkConfigRequest:
+        return pb.ForkConfigRequest(source=CONFIG, target=f"fork/{number}", request_id=f"fork-{number}")
+
+    store.before_commit = wait
+    first = asyncio.ensure_future(wire.stub.ForkConfig(fork(1)))
+    await asyncio.to_thread(begun.wait, 10)
+    late, cancelled = wire.stub.ForkConfig(fork(2), timeout=0.2), wire.stub.ForkConfig(fork(3))
+    staying = wire.stub.ForkConfig(fork(4))
+    assert await late.code() == grpc.StatusCode.DEADLINE_EXCEEDED
+    cancelled.cancel()
+    await wire.stub.GetServerInfo(pb.GetServerInfoRequest())  # the server has heard of both by now
+    store.before_commit = lambda: None
+    go_on.set()
+    assert (await first).version.config == "fork/1"
+    assert (await staying).version.config == "fork/4"
+    configs = (await wire.stub.ListConfigs(pb.ListConfigsRequest(prefix="fork/"))).configs
+    assert [config.name for config in configs] == ["fork/1", "fork/4"]
+    assert (await wire.stub.ForkConfig(fork(3))).created
+
+
 async def test_health(wire: Wire) -> None:
     stub = health_pb2_grpc.HealthStub(wire.channel)
-    for service in ("", "lamina.v1.ConfigService"):
+    for service in ("", "lamina.v1.ConfigService", "readiness"):
         reply = await stub.Check(health_pb2.HealthCheckRequest(service=service))
         assert reply.status == health_pb2.HealthCheckResponse.SERVING
-    watch = stub.Watch(health_pb2.HealthCheckRequest(service="lamina.v1.ConfigService"))
-    assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
+    services = ("lamina.v1.ConfigService", "readiness")
+    watches = [stub.Watch(health_pb2.HealthCheckRequest(service=service)) for service in services]
+    for watch in watches:
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.SERVING
     await wire.stop_server()
-    assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
+    for watch in watches:
+        assert (await watch.read()).status == health_pb2.HealthCheckResponse.NOT_SERVING
 
 
 async def test_reflection_describes_the_service(wire: Wire) -> None:
@@ -211,6 +250,7 @@ async def test_a_stopping_server_refuses_writes_and_watches_and_answers_reads(wi
         refused = await refusal(call)
         assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "DRAINING")
     assert (await wire.get(CONFIG)).version == 1
+    assert (await wire.stub.GetServerInfo(pb.GetServerInfoRequest())).not_ready == "the server is stopping"
 
 
 async def test_a_commit_under_way_is_answered_before_the_end(store: Wrapped, wire: Wire) -> None:

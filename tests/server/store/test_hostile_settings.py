@@ -336,20 +336,18 @@ def test_rows_that_a_policy_hides_are_an_error(plain_url: str) -> None:
     """Otherwise the head would be too old."""
     with closing(open_store(plain_url)) as store:
         commit(store, {"x": 1})
-    with operating(plain_url) as operator:
-        run(
-            operator,
-            "ALTER TABLE config ENABLE ROW LEVEL SECURITY",
-            "ALTER TABLE config FORCE ROW LEVEL SECURITY",
-            "CREATE POLICY hide ON config USING (version > 1)",
-        )
-    with (
-        closing(open_store(plain_url)) as store,
-        store.read() as reading,
-        pytest.raises(UnavailableError) as caught,
-    ):
-        reading.head(CONFIG)
-    assert 'row-level security policy for table "config"' in str(caught.value.__cause__)
+        with operating(plain_url) as operator:
+            run(
+                operator,
+                "ALTER TABLE config ENABLE ROW LEVEL SECURITY",
+                "ALTER TABLE config FORCE ROW LEVEL SECURITY",
+                "CREATE POLICY hide ON config USING (version > 1)",
+            )
+        with store.read() as reading, pytest.raises(UnavailableError) as caught:
+            reading.head(CONFIG)
+        assert 'row-level security policy for table "config"' in str(caught.value.__cause__)
+    with pytest.raises(UnusableStoreError, match='row-level security policy for table "config"'):
+        open_store(plain_url)
 
 
 class TestSchemas:

@@ -16,13 +16,15 @@ from tempfile import TemporaryDirectory
 import psycopg
 import pytest
 
-from lamina_server.store.contract import StoreNotReadyError, UnusableStoreError
+from lamina_server.store.contract import StoreNotReadyError, UnansweredError, UnusableStoreError
 from lamina_server.store.open import open_store
-from lamina_server.store.postgresql.errors import Cause, cause_of, is_bug
+from lamina_server.store.postgresql.errors import Cause, PostgresqlErrors, cause_of, is_bug
 from lamina_server.store.sqlite.errors import SqliteErrors
 from lamina_server.store.verify.inspection import inspecting
+from tests.faults.disks import small_disk
+from tests.server.store.test_hostile_settings import operating, run
 from tests.support import absent
-from tests.support.postgres import Postgres
+from tests.support.postgres import Postgres, postgresql_address
 
 GUARDED = "local all guarded scram-sha-256\nlocal all barred reject\n"
 
@@ -151,6 +153,65 @@ def test_no_right_to_make_tables(guarded: Postgres, postgres_url: str) -> None:
     )
 
 
+def test_no_right_to_insert(guarded: Postgres, postgres_url: str) -> None:
+    """A server that could only read would be ready, and refuse each commit."""
+    open_store(postgres_url).close()
+    with operating(postgres_url) as operator:
+        run(operator, "GRANT SELECT ON ALL TABLES IN SCHEMA public TO guarded")
+    database = postgres_url.rpartition("/")[2].partition("?")[0]
+    url = url_for(guarded, "guarded:right", database)
+    with pytest.raises(UnusableStoreError, match="the role lacks a right: permission denied for table config_name"):
+        open_store(url)
+    with operating(postgres_url) as operator:
+        run(operator, "GRANT INSERT ON ALL TABLES IN SCHEMA public TO guarded")
+    with pytest.raises(UnusableStoreError, match="the role lacks a right: permission denied for sequence"):
+        open_store(url)
+    with operating(postgres_url) as operator:
+        run(operator, "GRANT USAGE ON ALL SEQUENCES IN SCHEMA public TO guarded")
+    open_store(url).close()
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "lasts"),
+    [
+        (sqlite3.SQLITE_READONLY_DBMOVED, "it, or its folder, is read-only for the server's account", True),
+        (sqlite3.SQLITE_CANTOPEN, "it, or a file that SQLite keeps beside it, cannot be opened", True),
+        (sqlite3.SQLITE_BUSY, "another program holds it locked", False),
+        (sqlite3.SQLITE_IOERR_FSYNC, "the disk failed", False),
+        (sqlite3.SQLITE_NOLFS, "SQLite failed", False),
+    ],
+)
+def test_a_caller_hears_what_sqlite_says_and_whether_it_lasts(code: int, words: str, lasts: bool) -> None:
+    error = sqlite3.OperationalError("a canary")
+    error.sqlite_errorcode, error.sqlite_errorname = code, "SQLITE_NAME"
+    ours = SqliteErrors(Path("/secret/lamina.db")).ours(error)
+    assert isinstance(ours, UnansweredError)
+    assert str(ours).startswith(f"the database cannot be used: {words}")
+    assert str(ours).endswith("(SQLITE_NAME); nothing was written")
+    assert "secret" not in str(ours)
+    assert ours.reason == ("STORE_UNUSABLE" if lasts else "STORE_UNAVAILABLE")
+
+
+@pytest.mark.parametrize(
+    ("kind", "words", "lasts"),
+    [
+        (psycopg.errors.ReadOnlySqlTransaction, "it takes no writes: it has become a standby", False),
+        (psycopg.errors.InsufficientPrivilege, "the role lacks a right", True),
+        (psycopg.errors.IdleInTransactionSessionTimeout, "a transaction was idle for too long", False),
+        (psycopg.errors.StatementTooComplex, "a limit of PostgreSQL was reached (SQLSTATE 54001)", False),
+    ],
+)
+def test_a_caller_hears_what_postgresql_says_and_whether_it_lasts(
+    kind: type[psycopg.Error], words: str, lasts: bool
+) -> None:
+    ours = PostgresqlErrors(postgresql_address("postgresql://ada@secret/lamina")).ours(kind("a canary"))
+    assert isinstance(ours, UnansweredError)
+    assert str(ours).startswith(f"the database cannot be used: {words}")
+    assert str(ours).endswith("; nothing was written")
+    assert "secret" not in str(ours)
+    assert ours.reason == ("STORE_UNUSABLE" if lasts else "STORE_UNAVAILABLE")
+
+
 def test_a_disk_that_is_full_and_a_lock_that_lasts_have_words() -> None:
     """Neither can be had here in a moment; other tests fill disks and hold locks for long."""
     assert cause_of(psycopg.errors.DiskFull()).words == "its disk is full"
@@ -243,18 +304,42 @@ class TestSqlite:
 
     def test_files_that_this_account_may_not_use(self) -> None:
         with TemporaryDirectory(prefix="lamina-") as name:  # pytest's own folders let no other account in
-            paths = [Path(name) / folder / "lamina.db" for folder in ("closed", "unwritable", "read-only")]
-            for path, mode in zip(paths, (0o700, 0o555, 0o777), strict=True):
+            folders = ("closed", "unwritable", "read-only", "log", "shared-memory", "folder")
+            paths = [Path(name) / folder / "lamina.db" for folder in folders]
+            for path, mode in zip(paths, (0o700, 0o555, 0o777, 0o777, 0o777, 0o755), strict=True):
                 path.parent.mkdir()
                 path.parent.chmod(mode)
             Path(name).chmod(0o755)
-            open_store(f"sqlite:///{paths[2]}").close()
-            paths[2].with_name("lamina.db.lock").chmod(0o666)
+            for path in paths[2:]:
+                open_store(f"sqlite:///{path}").close()
+                path.with_name("lamina.db.lock").chmod(0o666)
+            for path in paths[3:]:
+                path.chmod(0o666)
+            # As root leaves them who looked at the database, or who served it and was killed.
+            for path, suffix in ((paths[3], "-wal"), (paths[4], "-shm")):
+                path.with_name(f"lamina.db{suffix}").touch(mode=0o644)
+            whose = "belongs to user 0, with mode {}, and the server runs as user 65534: change its owner or its mode"
+            words = "cannot be used: it, or its folder, is read-only for the server's account"
             assert as_nobody(paths) == [
                 f"cannot read '{paths[0]}': Permission denied",
                 f"cannot open '{paths[1]}.lock': Permission denied",
-                f"'{paths[2]}' is read-only for this account",
+                f"'{paths[2]}' {words} (SQLITE_READONLY); '{paths[2]}' {whose.format('0644')}",
+                f"'{paths[3]}' {words} (SQLITE_READONLY); '{paths[3]}-wal' {whose.format('0644')}",
+                f"'{paths[4]}' {words} (SQLITE_READONLY); '{paths[4]}-shm' {whose.format('0644')}",
+                f"'{paths[5]}' {words} (SQLITE_READONLY_DIRECTORY); '{paths[5].parent}' {whose.format('0755')}",
             ]
+
+    def test_a_read_only_mount_and_a_full_disk(self, tmp_path: Path) -> None:
+        with small_disk(tmp_path / "disk", 512 * 1024) as disk:
+            path = disk.folder / "lamina.db"
+            open_store(f"sqlite:///{path}").close()
+            disk.fill()
+            with pytest.raises(UnusableStoreError, match="the disk is full"):
+                open_store(f"sqlite:///{path}")
+            disk.clear()
+            subprocess.run(["mount", "-o", "remount,ro", str(disk.folder)], check=True)
+            with pytest.raises(UnusableStoreError, match=r"Read-only file system|is read-only: mount it read-write"):
+                open_store(f"sqlite:///{path}")
 
 
 def as_nobody(paths: Sequence[Path]) -> Sequence[str]:

@@ -39,13 +39,14 @@ class _Answer:
             "latency_ms": round(self.latency_seconds * 1000, 3),
             "author": self.info.author,
             "author_verified": self.info.author_verified,
+            "not_ready": self.info.not_ready,
         }
 
 
 @click.command("status", cls=Verb)
 @click.pass_context
 def status_verb(ctx: click.Context) -> None:
-    """Show each address of the server: whether it answers, its version and latency, and who you are there.
+    """Show each address of the server: whether it answers and takes commits, its version and latency, and who you are.
 
     Exits with 5 if none of them answers.
     """
@@ -85,5 +86,8 @@ def _row(answer: _Answer) -> Row:
     if answer.info is None:
         return [address, cell("down", OLD), cell(""), cell(""), cell(answer.error)]
     latency = cell(f"{answer.latency_seconds * 1000:.1f} ms")
+    if answer.info.not_ready:
+        words = cell(f"but takes no commits: {answer.info.not_ready}")
+        return [address, cell("up", OLD), cell(answer.info.version), latency, words]
     known = "" if answer.info.author_verified else " (not verified)"
     return [address, cell("up", NEW), cell(answer.info.version), latency, cell(answer.info.author + known, QUIET)]

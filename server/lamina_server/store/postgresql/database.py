@@ -31,13 +31,15 @@ from lamina_server.store.postgresql.sessions import (
 )
 from lamina_server.store.sql.database import connected, not_answered, opening, translated
 
-WRITER_CONNECTIONS = 2
-"""One for commits, and one for the keyframes that are written at the same time."""
+WRITER_CONNECTIONS = 3
+"""One for commits, one for the keyframes that are written at the same time, and one to try whether commits can be."""
 
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 5_000
 IDLE_IN_TRANSACTION_MS = 3_000
 """A server that stops within a writing block must not keep the lock for longer than this."""
+TRIAL_LOCK_TIMEOUT_MS = 1_000
+"""How long a trial waits for a lock on a table. Commits themselves do not block each other there."""
 KEYFRAME_TIMEOUT_MS = 60_000
 """Enough for a keyframe of the largest map. Nobody waits for it."""
 MIGRATION_TIMEOUT_MS = 600_000
@@ -53,6 +55,12 @@ _COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
 _LOCK = f"SELECT pg_advisory_xact_lock({WRITE_LOCK_ID})"
 
 _NEW_IDS = "SELECT nextval(pg_get_serial_sequence(%(table)s, 'id')) FROM generate_series(1, %(count)s)"
+
+# It calls nextval only where that is refused, and the error then names the sequence.
+_TRY_IDS = (
+    "SELECT CASE WHEN NOT has_sequence_privilege(ids, 'USAGE, UPDATE') THEN nextval(ids) END"
+    " FROM CAST(pg_get_serial_sequence(%(table)s, 'id') AS regclass) AS ids"
+)
 
 
 class PostgresqlDatabase:
@@ -124,6 +132,12 @@ class PostgresqlDatabase:
         with self._transaction(f"SET LOCAL statement_timeout = {KEYFRAME_TIMEOUT_MS}") as connection:
             yield connection
 
+    @contextmanager
+    def trial(self) -> Iterator[Connection]:
+        """Lend a connection in a transaction without the advisory lock, which commits need; roll it back."""
+        with self._begun(f"SET LOCAL lock_timeout = {TRIAL_LOCK_TIMEOUT_MS}") as connection:
+            yield connection
+
     def statement(self) -> AbstractContextManager[None]:
         """Return a context that turns the driver's errors into ours."""
         return translated(self._errors)
@@ -142,6 +156,10 @@ class PostgresqlDatabase:
     def new_ids(self, connection: Connection, table: str, count: int) -> list[int]:
         """Take ids from the table's sequence. While this transaction has the lock, nobody else takes any."""
         return [id_ for (id_,) in connection.exec_driver_sql(_NEW_IDS, {"table": table, "count": count})]
+
+    def try_ids(self, connection: Connection, table: str) -> None:
+        """Check the right to use the table's sequence."""
+        connection.exec_driver_sql(_TRY_IDS, {"table": table})
 
     def confirm_past(self, connection: Connection) -> None:
         """Write to the log, so that COMMIT waits until the standby has this and all that came before.
@@ -167,6 +185,13 @@ class PostgresqlDatabase:
     @contextmanager
     def _transaction(self, first: str) -> Iterator[Connection]:
         """Lend a writer's connection in a transaction. It begins with the statement `first`; its end commits."""
+        with self._begun(first) as connection:
+            yield connection
+            _commit(connection)
+
+    @contextmanager
+    def _begun(self, first: str) -> Iterator[Connection]:
+        """Lend a writer's connection in a transaction, which is rolled back if it was not committed."""
         with ExitStack() as stack:
             connection = stack.enter_context(connected(self._writer, self._errors))
             if not self._begin(connection, first):
@@ -177,7 +202,6 @@ class PostgresqlDatabase:
                 if not self._begin(connection, first):
                     raise not_answered()
             yield connection
-            _commit(connection)
 
     def _begin(self, connection: Connection, first: str) -> bool:
         """Begin a transaction; return whether the connection was still alive."""

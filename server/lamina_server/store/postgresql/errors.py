@@ -51,6 +51,7 @@ _CAUSES: dict[str | int, Cause] = {
     "0A000": Cause("its tables were changed while they were in use", passes=True),
     "25": Cause("it has ended the transaction", passes=True),
     "25006": Cause("it takes no writes: it has become a standby, or its transactions are read-only", passes=True),
+    "25P03": Cause("a transaction was idle for too long, so it ended it", passes=True),
     "26": Cause("a prepared statement is gone, as it happens behind a pooler that shares its sessions"),
     "28": Cause("this role may not log in"),
     "28000": Cause("this role may not log in from here: see its LOGIN attribute and pg_hba.conf"),
@@ -147,7 +148,10 @@ class PostgresqlErrors:
         if is_bug(error):
             return error
         cause = cause_of(error, statement)
-        return caused(not_answered(self._without_values(cause.words)), caused(self._unusable(cause), error))
+        # A failure that nobody knows may pass: only its name is known.
+        lasts = not cause.passes and (error.sqlstate is None or error.sqlstate in _CAUSES)
+        ours = not_answered(self._without_values(cause.words), lasts=lasts)
+        return caused(ours, caused(self._unusable(cause), error))
 
     def unusable(self, error: BaseException) -> UnusableStoreError:
         """Return the error that tells the operator which database cannot be used, and why; never the password."""

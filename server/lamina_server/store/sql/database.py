@@ -11,8 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from lamina_server.domain.errors import Reason, UnavailableError
-from lamina_server.store.contract import Notices, UnusableStoreError
+from lamina_server.store.contract import Notices, UnansweredError, UnusableStoreError
 
 
 class Database(Protocol):
@@ -48,6 +47,13 @@ class Database(Protocol):
         If the database can do so, it runs at the same time as a writer.
         """
 
+    def trial(self) -> AbstractContextManager[Connection | None]:
+        """Lend a connection in a transaction that may insert, and that is always rolled back.
+
+        It does not have the write lock, or does not wait for it: None if a writer of this
+        process holds what both need.
+        """
+
     def statement(self) -> AbstractContextManager[None]:
         """Return the context of one statement: it waits for its turn, and turns the driver's errors into ours."""
 
@@ -59,6 +65,9 @@ class Database(Protocol):
 
     def new_ids(self, connection: Connection, table: str, count: int) -> Sequence[int]:
         """Return rising ids for new rows of a table, above all ids in it. Needs the write lock."""
+
+    def try_ids(self, connection: Connection, table: str) -> None:
+        """Raise what `new_ids` would raise if the account may not take any; take none."""
 
     def pipeline(self, connection: Connection) -> AbstractContextManager[object]:
         """Return a context whose INSERTs wait for their answers together; enter it within `statement()`."""
@@ -92,9 +101,9 @@ def caused(error: Exception, cause: BaseException | None) -> Exception:
     return error
 
 
-def not_answered(why: str = "the connection was lost") -> UnavailableError:
+def not_answered(why: str = "the connection was lost", *, lasts: bool = False) -> UnansweredError:
     """Return the error for a database that is locked, slow, gone or refuses, before any COMMIT."""
-    return UnavailableError(Reason.STORE_UNAVAILABLE, f"the database cannot be used: {why}; nothing was written")
+    return UnansweredError(why, lasts=lasts)
 
 
 class translated:  # noqa: N801 - used as a function; a class is faster, and every statement goes through it

@@ -8,6 +8,7 @@ from lamina_server.store.sql.database import Database
 from lamina_server.store.sql.keyframes import lines_to_write, originated_since_keyframe, write_lines
 from lamina_server.store.sql.known import KnownRows
 from lamina_server.store.sql.reading import SqlReading
+from lamina_server.store.sql.trial import try_inserts
 from lamina_server.store.sql.writing import SqlWriting
 
 
@@ -49,6 +50,12 @@ class SqlStore:
             known.forget()
             raise
         known.bound()
+
+    def check_writable(self) -> None:
+        """Try a transaction that inserts nothing."""
+        with self._database.trial() as connection:
+            if connection is not None:
+                try_inserts(connection, self._database)
 
     def originated_since_keyframe(self, config: str) -> int:
         """Count the values after the newest valid keyframe."""

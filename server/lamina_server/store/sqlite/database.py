@@ -7,7 +7,6 @@ but the one connection, and a reader waits for the writing block to end.
 """
 
 import fcntl
-import os
 import sqlite3
 import threading
 from collections.abc import Iterator
@@ -22,7 +21,12 @@ from lamina_server.domain.errors import DiskFullError, Reason, UnavailableError
 from lamina_server.store.contract import StoreFailedError, StoreNotReadyError, UnusableStoreError
 from lamina_server.store.sql.database import connected, not_answered, opening, translated
 from lamina_server.store.sqlite.errors import SqliteErrors, code_of
-from lamina_server.store.sqlite.sessions import open_reader, open_writer
+from lamina_server.store.sqlite.sessions import BUSY_MS, open_reader, open_writer
+
+TRIAL_BUSY_MS = 1_000
+"""How long a trial waits for another program's lock. It answers with the reason before the caller gives up on it."""
+TRIAL_TURN_SECONDS = 0.05
+"""Longer than a transaction needs to begin, if no other program has the file locked."""
 
 _SYNCHRONOUS_FULL = 2
 
@@ -66,16 +70,28 @@ class SqliteDatabase:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Lend the writing connection, in a transaction."""
-        with self._turn:
-            self._check_not_stopped()
-            driver = _driver(self._writing)
-            # At once, not at the first INSERT: a transaction that has read is not let in later.
-            self._execute(driver, "BEGIN IMMEDIATE")
-            try:
+        with self._turn, self._transaction() as driver:
+            yield self._writing
+            self._commit(driver)
+
+    @contextmanager
+    def trial(self) -> Iterator[Connection | None]:
+        """Lend the writing connection, in a transaction that is rolled back; None while another transaction is open.
+
+        Another block may only wait for one, because another program has the file locked. Then this one waits, too.
+        """
+        while not self._turn.acquire(timeout=TRIAL_TURN_SECONDS):
+            if _driver(self._writing).in_transaction:
+                yield None
+                return
+        driver = _driver(self._writing)
+        try:
+            self._execute(driver, f"PRAGMA busy_timeout={TRIAL_BUSY_MS}")
+            with self._transaction():
                 yield self._writing
-                self._commit(driver)
-            finally:
-                self._end(driver)
+        finally:
+            self._execute(driver, f"PRAGMA busy_timeout={BUSY_MS}")
+            self._turn.release()
 
     def side_transaction(self) -> AbstractContextManager[Connection]:
         """Lend the writing connection: there is but one."""
@@ -102,6 +118,9 @@ class SqliteDatabase:
         (highest,) = self._execute(_driver(connection), question).fetchone()
         return range(highest + 1, highest + 1 + count)
 
+    def try_ids(self, connection: Connection, table: str) -> None:
+        """Do nothing: SQLite has no right of its own for this."""
+
     def pipeline(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - PostgreSQL's has a use for it
         """Do nothing: SQLite answers in this process, so there is no wait to save."""
         return nullcontext()
@@ -117,14 +136,35 @@ class SqliteDatabase:
         """Return nothing: there are no other servers."""
 
     def close(self) -> None:
-        """Close the readers' connections, then the writer's, then release the lock."""
-        self._readers.dispose()
-        self._writer.dispose()
+        """Close the readers' connections, then the writer's, then release the lock.
+
+        Only what changes no answer can be under way, such as a keyframe: it is interrupted.
+        """
+        if not self._turn.acquire(blocking=False):
+            _driver(self._writing).interrupt()
+            self._turn.acquire()
+        try:
+            self._readers.dispose()
+            self._writer.dispose()
+        finally:
+            self._turn.release()
         self._unlock()
+
+    @contextmanager
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
+        """Begin a transaction, and roll back what was not committed at its end. Needs the turn."""
+        self._check_not_stopped()
+        driver = _driver(self._writing)
+        # At once, not at the first INSERT: a transaction that has read is not let in later.
+        self._execute(driver, "BEGIN IMMEDIATE")
+        try:
+            yield driver
+        finally:
+            self._end(driver)
 
     def _commit(self, driver: sqlite3.Connection) -> None:
         if not driver.in_transaction:  # SQLite has rolled it back by itself; there would be nothing to commit
-            raise not_answered()
+            raise not_answered("it has rolled the transaction back")
         try:
             self._writer.dialect.do_commit(driver)  # type: ignore[arg-type]  # it asks for no more than commit()
         except sqlite3.Error as error:
@@ -157,9 +197,6 @@ class SqliteDatabase:
         connection = open_writer(self._path)
         if self._path is None:
             return connection
-        if not os.access(self._path, os.W_OK):  # SQLite opens it all the same, and refuses the first commit
-            connection.close()
-            raise UnusableStoreError(f"{str(self._path)!r} is read-only for this account")
         # Readers go on beside the writer, and a commit is one fsync. It stays in the file.
         (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
         if mode != "wal":

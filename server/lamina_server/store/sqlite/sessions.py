@@ -4,7 +4,7 @@ import sqlite3
 from pathlib import Path
 from urllib.parse import quote
 
-BUSY_SECONDS = 5.0
+BUSY_MS = 5_000
 """How long a statement waits for a lock. Only another program (a backup, a shell) ever holds one."""
 
 WAL_LIMIT_BYTES = 64 * 1024 * 1024
@@ -13,7 +13,7 @@ WAL_LIMIT_BYTES = 64 * 1024 * 1024
 _PRAGMAS = (
     "trusted_schema=OFF",  # a file made by others cannot call functions from its schema
     "cell_size_check=ON",  # notice a damaged page where it is read, not after having used it
-    f"busy_timeout={BUSY_SECONDS * 1000:.0f}",
+    f"busy_timeout={BUSY_MS}",
 )
 _WRITER_PRAGMAS = (
     *_PRAGMAS,

@@ -8,7 +8,7 @@ import pytest
 import lamina
 from lamina._flows import reads
 from lamina._flows.effects import Call
-from lamina._flows.operation import BUG_TRIES, Operation
+from lamina._flows.operation import LASTING_TRIES, Operation
 from lamina._wire.messages import version_of
 from lamina._wire.rpcs import GET_VERSION
 from lamina.records import Change
@@ -16,7 +16,6 @@ from lamina_protos.v1 import lamina_pb2 as pb
 from tests.client.builders import Script, entries, entry, header, page, session
 
 GONE = lamina.UnavailableError("connection refused")
-BUG = lamina.UnavailableError("bug", reason="BUG")
 NOT_FOUND = lamina.NotFoundError("no such config", reason="CONFIG_NOT_FOUND")
 SILENCE = lamina.DeadlineError("silence")
 TIME = datetime(2026, 1, 1, tzinfo=UTC)
@@ -64,9 +63,22 @@ class TestRetries:
             script.run(reads.open_config(ours, "app", create=False), ours)
         assert str(caught.value) == "no answer within 3 s: a: its certificate; b: refused"
 
+    def test_a_silence_does_not_hide_what_the_server_has_said_before(self) -> None:
+        """A database that is locked refuses after seconds, and the time is over before it refuses again."""
+        refused = lamina.UnavailableError("the database is locked", reason="STORE_UNAVAILABLE")
+        ours = session(timeout=8)
+        flow = Operation(ours).ask(GET_VERSION, pb.GetVersionRequest())
+        next(flow)
+        ours.clock.now += 5  # type: ignore[attr-defined]
+        flow.throw(refused)
+        again: Any = flow.send(None)
+        ours.clock.now += again.timeout_seconds  # type: ignore[attr-defined]
+        with pytest.raises(lamina.DeadlineError, match="no answer within 8 s: silence; before that: the database is"):
+            flow.throw(SILENCE)
+
     def test_a_proxy_that_answers_for_no_server_is_asked_three_times(self) -> None:
         page_of_html = lamina.UnavailableError("no gRPC status", reason="PROXY")
-        script, ours = Script(*[page_of_html] * BUG_TRIES), session()
+        script, ours = Script(*[page_of_html] * LASTING_TRIES), session()
         with pytest.raises(lamina.UnavailableError, match="no gRPC status"):
             script.run(reads.open_config(ours, "app", create=False), ours)
         script.done()
@@ -114,12 +126,13 @@ class TestRetries:
                 effect = flow.send(None)
         return shares
 
-    def test_an_error_of_the_server_is_retried_only_a_few_times(self) -> None:
-        script, ours = Script(*[BUG] * 9), session()
+    @pytest.mark.parametrize("reason", ["BUG", "STORE_UNUSABLE"])
+    def test_an_error_that_lasts_is_retried_only_a_few_times(self, reason: str) -> None:
+        script, ours = Script(*[lamina.UnavailableError("lasts", reason=reason)] * 9), session()
         with pytest.raises(lamina.UnavailableError) as caught:
             script.run(reads.open_config(ours, "app", create=False), ours)
-        assert len(script.asked) == BUG_TRIES
-        assert caught.value.reason == "BUG"
+        assert len(script.asked) == LASTING_TRIES
+        assert caught.value.reason == reason
         assert not isinstance(caught.value, lamina.DeadlineError)
 
     def test_a_definite_error_is_raised_at_once(self) -> None:
