@@ -5,7 +5,6 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
-from typing import Any
 
 import grpc
 import structlog
@@ -54,7 +53,7 @@ class Application:
     cache_limits  how much is read at once, and how much is kept of one map
     interceptors  of gRPC, the outermost first
     target        where clients reach it, once it has started
-    failed        done when the store takes no more writes, and the process should end
+    failed        done when the store takes no more writes, and the process should end: why, for the operator
     """
 
     def __init__(
@@ -91,7 +90,7 @@ class Application:
             limits=cache_limits,
         )
         self.target = ""
-        self.failed: asyncio.Future[Any] = asyncio.get_running_loop().create_future()
+        self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._committer = Committer(
             store,
             heads,
@@ -99,7 +98,7 @@ class Application:
             self._feed,
             map_limits=MapLimits(keys=settings.config_key_limit, size_bytes=settings.config_limit_bytes),
             on_commit=self._news.committed,
-            on_failure=lambda: self.failed.set_result(None),
+            on_failure=lambda: self.failed.set_result(store.failure),
             group_limit_changes=settings.batch_limit_changes,
             cache_limits=cache_limits,
             now_us=now_us,
@@ -126,7 +125,12 @@ class Application:
             chance=random.random,
         )
         self._health = health.aio.HealthServicer()
-        self._readiness = Readiness(store, self._health, committed_at=lambda: self._committer.committed_at)
+        self._readiness = Readiness(
+            store,
+            self._health,
+            committed_at=lambda: self._committer.committed_at,
+            on_failure=self._committer.fail,
+        )
         service = Service(
             self._committer,
             heads,

@@ -43,7 +43,6 @@ def database(folder: Path, *, versions: int, keys: int) -> Path:
         unfinished = path.with_suffix(".unfinished")
         _make(unfinished, versions=versions, keys=keys)
         unfinished.rename(path)
-        unfinished.with_name(unfinished.name + ".lock").unlink()
     return path
 
 

@@ -109,15 +109,13 @@ class TestTheCopy:
         assert head_of(folder / "copy.db") == 10
         assert head_of(crashed / "lamina.db") == 10
 
-    def test_a_backup_of_a_stopped_server_needs_no_lock_and_changes_nothing(
+    def test_a_backup_of_a_stopped_server_changes_nothing(
         self, store: SqlStore, path: Path, url: str, folder: Path
     ) -> None:
         store.close()
-        path.with_name("lamina.db.lock").unlink()
         before = path.read_bytes()
         back_up(url, folder / "copy.db", nothing)
         assert path.read_bytes() == before
-        assert not path.with_name("lamina.db.lock").exists()
         assert head_of(folder / "copy.db") == 10
 
     def test_the_schema_may_be_older(self, store: SqlStore, path: Path, url: str, folder: Path) -> None:

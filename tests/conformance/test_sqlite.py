@@ -64,29 +64,15 @@ class TestOneServer:
         for _ in range(2):
             with pytest.raises(UnusableStoreError, match="is not a SQLite database"):
                 open_store(f"sqlite:///{path}")
-        assert [each.name for each in path.parent.iterdir()] == [path.name]  # and leaves no lock beside a foreign file
+        assert [each.name for each in path.parent.iterdir()] == [path.name]  # and leaves nothing beside a foreign file
         path.unlink()
         open_store(f"sqlite:///{path}").close()
-
-    def test_a_failed_open_of_an_overwritten_file_leaves_no_lock(self, path: Path) -> None:
-        open_store(f"sqlite:///{path}").close()
-        path.write_bytes(b"no database, but long enough to be told from one" * 100)
-        for _ in range(2):
-            with pytest.raises(UnusableStoreError, match=r"lamina\.db' cannot be used: it is not a SQLite database"):
-                open_store(f"sqlite:///{path}")
-        path.unlink()
-        open_store(f"sqlite:///{path}").close()
-
-    def test_the_error_names_a_lock_file_that_cannot_be_opened(self, path: Path) -> None:
-        path.with_name("lamina.db.lock").mkdir()
-        with pytest.raises(UnusableStoreError, match=r"cannot open '.*lamina\.db\.lock': Is a directory"):
-            open_store(f"sqlite:///{path}")
 
     def test_closing_leaves_one_file_with_all_data(self, path: Path, store: SqlStore) -> None:
         """So an operator who copies the file of a stopped server has it all."""
         commit(store, {"x": 1})
         store.close()
-        assert {each.name for each in path.parent.iterdir()} == {"lamina.db", "lamina.db.lock"}
+        assert {each.name for each in path.parent.iterdir()} == {"lamina.db"}
 
 
 class TestOpening:

@@ -27,9 +27,10 @@ def readme_block(begins: str, language: str = "sh") -> str:
 class Committing:
     """A thread that commits through the SDK until its block ends: `acknowledged` are its versions so far."""
 
-    def __init__(self, target: str) -> None:
+    def __init__(self, target: str, *, timeout: float = 10.0) -> None:
         self.acknowledged: list[lamina.Version] = []
         self._target = target
+        self._timeout = timeout
         self._stop = False
         self._heard = threading.Condition()
         self._thread = threading.Thread(target=self._commit)
@@ -56,7 +57,7 @@ class Committing:
 
     def _commit(self) -> None:
         try:
-            with lamina.connect(self._target, author="ada") as client:
+            with lamina.connect(self._target, author="ada", timeout=self._timeout) as client:
                 cfg = client.config(CONFIG)
                 while not self._stop:
                     number = cfg.version + 1

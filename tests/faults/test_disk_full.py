@@ -1,14 +1,17 @@
 """A full disk: commits are definitely refused, everything else works, and commits work again once there is room."""
 
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 
 import pytest
 
 import lamina
+from lamina_server.domain.errors import DiskFullError
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.open import open_store
 from lamina_server.store.sqlite.backup import back_up
+from tests.conformance.commits import commit
 from tests.faults.campaign import AT_LAST, CONFIG, WARM_UP, judge, prepare
 from tests.faults.clients import Answer, Client, Intent
 from tests.faults.disks import SmallDisk, small_disk
@@ -92,6 +95,17 @@ def test_a_commit_that_still_fits_is_written(disk: SmallDisk, url: str, server: 
         assert client.commit(large).version == 3
     result = judge(url, [server.target], folder, seed=0)
     assert not result.violations, result.explain()
+
+
+def test_a_transaction_that_outgrew_the_disk_is_not_taken_for_another_programs(disk: SmallDisk, url: str) -> None:
+    """SQLite counts such a failure of its own as it counts the commits of others."""
+    with closing(open_store(url)) as store:
+        commit(store, {"x": 1})
+        disk.fill(but_bytes=1024 * 1024)
+        with pytest.raises(DiskFullError):
+            commit(store, {f"x/{number}": LARGE for number in range(8)})
+        disk.clear()
+        assert commit(store, {"x": 2}).number == 2
 
 
 def test_commands_that_need_room_say_so(disk: SmallDisk, url: str, tmp_path: Path) -> None:

@@ -97,8 +97,7 @@ async def _serve(settings: Settings) -> int:
         if stop.done():
             return _exit_code(stop.result())
         _end_within(settings.stop_grace_seconds)
-    text = "the disk did not confirm a commit; after a restart, the same request id shows whether it happened"
-    click.echo(f"lamina-server: {text}", err=True)
+    click.echo(f"lamina-server: {application.failed.result()}", err=True)
     return FAILED
 
 

@@ -75,7 +75,7 @@ class Committer:
             on_written=self._finish,
             now_us=now_us,
         )
-        self._keyframes = KeyframeScheduler(store, on_failure=self._fail)
+        self._keyframes = KeyframeScheduler(store, on_failure=self.fail)
         self._waiting: deque[Submission] = deque()
         self._is_writing = False
         self._idle = asyncio.Event()
@@ -175,10 +175,10 @@ class Committer:
             # A remembered reply: maybe of a COMMIT that was not confirmed, so that no watch was told.
             if isinstance(outcome, Outcome) and outcome.header is None and (version := outcome.reply.version):
                 self._feed.skip_to(version.config, HeadMark(version.number, version.hash))
-        if any(isinstance(outcome, StoreFailedError) for outcome in result.outcomes) or self._store.has_failed:
-            self._fail()
+        if any(isinstance(outcome, StoreFailedError) for outcome in result.outcomes) or self._store.failure:
+            self.fail()
 
-    def _fail(self) -> None:
+    def fail(self) -> None:
         """Take no more writes, and call `on_failure` once."""
         if not self._has_failed:
             self._has_failed = True

@@ -69,7 +69,7 @@ class KeyframeScheduler:
         # Values committed meanwhile are added, some perhaps twice: then the next keyframe comes a little early.
         self._since[config] += since - counted
         self._under_way = None
-        if self._store.has_failed:
+        if self._store.failure:
             self._on_failure()
 
     def _write_if_due(self, config: str, due: int) -> int:

@@ -35,11 +35,20 @@ class Readiness:
     """Asks the store, and tells the health service. Lives on the event loop.
 
     committed_at  returns when the last version was made, in seconds of time.monotonic()
+    on_failure    called at each look when the store takes no more writes until it is opened again
     not_ready     why the server takes no commits; empty if it takes them
     """
 
-    def __init__(self, store: Store, service: health.aio.HealthServicer, *, committed_at: Callable[[], float]) -> None:
+    def __init__(
+        self,
+        store: Store,
+        service: health.aio.HealthServicer,
+        *,
+        committed_at: Callable[[], float],
+        on_failure: Callable[[], None],
+    ) -> None:
         self._store = store
+        self._on_failure = on_failure
         self._service = service
         self._committed_at = committed_at
         self._told: bool | None = None
@@ -68,6 +77,8 @@ class Readiness:
                 await self._note(await self._look())
             except Exception as error:  # noqa: BLE001 - such as no thread left: it is told, and the looks go on
                 await self._note(error)
+            if self._store.failure:
+                self._on_failure()
 
     async def _look(self) -> BaseException | None:
         """Return why no commit is possible; None if one is."""

@@ -10,6 +10,7 @@ probably meant. No error quotes what may be a password: of an address that canno
 its password ends.
 """
 
+import os
 import re
 from collections import Counter
 from collections.abc import Mapping
@@ -93,6 +94,8 @@ def parse(url: str) -> Address:
     if url != url.strip() or not url.isprintable():
         text = "the database's address begins or ends with a space, or holds a line break"
         raise DatabaseAddressError(f"{text} or another unprintable character")
+    if url[0] in "\"'":
+        raise DatabaseAddressError("the database's address begins with a quotation mark: leave the quotation marks out")
     match = re.match(r"([A-Za-z][\w+.-]*):", url, re.ASCII)
     if match is None:
         raise DatabaseAddressError(f"the database's address is not a URL: {_path_as_url(url)}")
@@ -101,12 +104,20 @@ def parse(url: str) -> Address:
         return _sqlite(rest)
     if scheme in _POSTGRESQL:
         return _postgresql(rest)
+    raise _unknown_scheme(scheme, rest)
+
+
+def _unknown_scheme(scheme: str, rest: str) -> DatabaseAddressError:
+    if scheme == "file":
+        return DatabaseAddressError(f"an address begins with sqlite: instead of file: {_meant_by_uri(rest)}")
+    if scheme == "sqlite3":
+        return DatabaseAddressError("write sqlite: for sqlite3:")
     kind = scheme.partition("+")[0]
     if kind == "sqlite" or kind in _POSTGRESQL:
-        raise DatabaseAddressError(f"the server chooses the database's driver itself: write {kind}:// without one")
+        return DatabaseAddressError(f"the server chooses the database's driver itself: write {kind}:// without one")
     if rest.startswith("//"):
-        raise DatabaseAddressError(f"{scheme!r} is not a database that is known here: {_FORMS}")
-    raise DatabaseAddressError(f"the database's address is not a URL: {_FORMS}")
+        return DatabaseAddressError(f"{scheme!r} is not a database that is known here: {_FORMS}")
+    return DatabaseAddressError(f"the database's address is not a URL: {_FORMS}")
 
 
 def resolved(path: Path) -> Path:
@@ -115,7 +126,7 @@ def resolved(path: Path) -> Path:
     Raises DatabaseAddressError if the path is relative and the working directory was removed.
     """
     try:
-        return path.resolve()
+        return Path(os.path.realpath(path))  # Path.resolve has no words for links in a circle
     except FileNotFoundError:
         text = f"the working directory does not exist any more, so {str(path)!r} names no file: write an absolute path"
         raise DatabaseAddressError(text) from None
@@ -142,6 +153,9 @@ def _sqlite(rest: str) -> SqliteAddress:
     if host:
         text = "a SQLite address with two slashes would make a host of the beginning of its path"
         raise DatabaseAddressError(f"{text}: {_meant(place)}")
+    if name.startswith("file:"):
+        meant = _meant_by_uri(f"{name.removeprefix('file:')}?{options}")
+        raise DatabaseAddressError(f"a SQLite address holds no other address: {meant}")
     if question:
         otherwise = f", or {_file_url(f'{unquote(name)}?{options}')} if the ? belongs to the file"
         is_name = _PATH.fullmatch(name) and _FILE.fullmatch(options)
@@ -150,9 +164,37 @@ def _sqlite(rest: str) -> SqliteAddress:
         return SqliteAddress(None)
     if not name:
         raise DatabaseAddressError(f"sqlite:/// names no file (is a variable empty?): {_meant(name)}")
-    if name.endswith("/"):
-        raise DatabaseAddressError(f"the SQLite address names a folder: {_meant(name + 'lamina.db')}")
-    return SqliteAddress(Path(_decoded(name)))
+    _check_name(name)
+    decoded = _decoded(name)
+    if decoded.rpartition("/")[2] in {"", ".", ".."}:
+        raise DatabaseAddressError(f"the SQLite address names a folder: {_meant(name.rstrip('/') + '/lamina.db')}")
+    return SqliteAddress(Path(decoded))
+
+
+def _check_name(name: str) -> None:
+    """Refuse a name that was hardly meant as it is. Percent-encoded, or after ./, each name is possible."""
+    last = name.rpartition("/")[2]
+    if name != name.strip():
+        raise DatabaseAddressError("the file's name begins or ends with a space, which is written as %20")
+    if re.search(r"\$[\w{]", name):
+        text = "the SQLite address holds a variable, which no shell has replaced by its value"
+        raise DatabaseAddressError(f"{text}: write the value, and a $ that belongs to the name as %24")
+    if name.startswith("~"):
+        text = "a ~ does not stand for a home folder in an address: write the whole path, which begins with sqlite:////"
+        raise DatabaseAddressError(f"{text}, or {_meant('./' + name)}")
+    if last == MEMORY:
+        raise DatabaseAddressError(f"a database in memory has no folder: {_meant(MEMORY)}")
+    if log := re.search(r"(?<=.)-(wal|shm|journal)$", last):
+        text = "the SQLite address names a file that SQLite keeps beside a database"
+        raise DatabaseAddressError(f"{text}: {_meant(name.removesuffix(log[0]))}")
+
+
+def _meant_by_uri(rest: str) -> str:
+    """Return what SQLite's own kind of address means; rest is what follows file:."""
+    path, _, options = rest.partition("?")
+    if "mode=memory" in options or path == MEMORY:
+        return _meant(MEMORY)
+    return _meant(re.sub(r"^//[^/]*(?=/)", "", path))
 
 
 def _meant(name: str) -> str:

@@ -227,8 +227,8 @@ class Notices(Protocol):
 class Store(Protocol):
     """Where configs are kept.
 
-    is_shared   whether other processes may write to it too, so that a head in memory may be old
-    has_failed  whether it takes no more writes until it is opened again
+    is_shared  whether other processes may write to it too, so that a head in memory may be old
+    failure    why it takes no more writes until it is opened again; empty while it takes them
     """
 
     @property
@@ -236,8 +236,8 @@ class Store(Protocol):
         """Whether other processes may write to it."""
 
     @property
-    def has_failed(self) -> bool:
-        """Whether a commit was not confirmed, and only a restart can tell what happened."""
+    def failure(self) -> str:
+        """What has happened to the database, and what to do about it, for the operator; empty while it works."""
 
     def read(self) -> AbstractContextManager[Reading]:
         """Open a reading block."""

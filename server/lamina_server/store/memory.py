@@ -60,7 +60,7 @@ class MemoryStore:
     """A Store that lives as long as its process."""
 
     is_shared = False
-    has_failed = False
+    failure = ""
 
     def __init__(self) -> None:
         self._content = _Content({}, {})

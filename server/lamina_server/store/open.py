@@ -4,7 +4,7 @@ from sqlalchemy import Engine
 
 from lamina_server.domain.errors import ServerError
 from lamina_server.models import queries as shared
-from lamina_server.store.address import Address, SqliteAddress, parse, resolved
+from lamina_server.store.address import Address, SqliteAddress, parse
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.sql import revision
 from lamina_server.store.sql.database import Database
@@ -68,8 +68,7 @@ def _compile(engine: Engine) -> None:
 
 def _open_database(address: Address, *, reader_connections: int, wait_seconds: float) -> Database:
     if isinstance(address, SqliteAddress):
-        path = resolved(address.path) if address.path else None
-        return SqliteDatabase(path, reader_connections=reader_connections, wait_seconds=wait_seconds)
+        return SqliteDatabase(address.path, reader_connections=reader_connections, wait_seconds=wait_seconds)
     from lamina_server.store.postgresql.database import PostgresqlDatabase  # noqa: PLC0415 - and its driver with it
 
     return PostgresqlDatabase(address, reader_connections=reader_connections, wait_seconds=wait_seconds)

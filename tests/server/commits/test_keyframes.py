@@ -146,7 +146,7 @@ async def test_a_failure_is_logged_and_the_next_due_keyframe_is_tried(history: H
 async def test_a_store_that_fails_at_a_keyframe_is_reported(history: History) -> None:
     """P1: it accepts no more writes, so the process must end."""
     history.store.error = StoreFailedError()
-    history.store.has_failed = True
+    history.store.failure = "made up by the test"
     with capture_logs():
         history.commit(KEYS)
         await history.written()

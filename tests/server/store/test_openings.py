@@ -312,18 +312,18 @@ class TestSqlite:
             Path(name).chmod(0o755)
             for path in paths[2:]:
                 open_store(f"sqlite:///{path}").close()
-                path.with_name("lamina.db.lock").chmod(0o666)
+            paths[2].chmod(0o644)
             for path in paths[3:]:
-                path.chmod(0o666)
+                os.chown(path, 65534, 65534)
             # As root leaves them who looked at the database, or who served it and was killed.
             for path, suffix in ((paths[3], "-wal"), (paths[4], "-shm")):
                 path.with_name(f"lamina.db{suffix}").touch(mode=0o644)
             whose = "belongs to user 0, with mode {}, and the server runs as user 65534: change its owner or its mode"
             words = "cannot be used: it, or its folder, is read-only for the server's account"
             assert as_nobody(paths) == [
-                f"cannot read '{paths[0]}': Permission denied",
-                f"cannot open '{paths[1]}.lock': Permission denied",
-                f"'{paths[2]}' {words} (SQLITE_READONLY); '{paths[2]}' {whose.format('0644')}",
+                f"cannot open '{paths[0]}': Permission denied",
+                f"cannot open '{paths[1]}': Permission denied; '{paths[1].parent}' {whose.format('0555')}",
+                f"cannot open '{paths[2]}': Permission denied; '{paths[2]}' {whose.format('0644')}",
                 f"'{paths[3]}' {words} (SQLITE_READONLY); '{paths[3]}-wal' {whose.format('0644')}",
                 f"'{paths[4]}' {words} (SQLITE_READONLY); '{paths[4]}-shm' {whose.format('0644')}",
                 f"'{paths[5]}' {words} (SQLITE_READONLY_DIRECTORY); '{paths[5].parent}' {whose.format('0755')}",

@@ -275,23 +275,25 @@ def test_beside_a_server_that_commits(tmp_path: Path) -> None:
     """It needs no lock, and leaves the server's log of writes to the server. A warning breaks nothing."""
     path = tmp_path / "lamina.db"
     url = f"sqlite:///{path}"
+    with closing(open_store(url)) as store:
+        commit(store, {"x": 1})
+    with closing(sqlite3.connect(path, isolation_level=None)) as connection:
+        connection.execute("INSERT INTO config_value_association VALUES (1, 1)")
+        connection.execute("PRAGMA foreign_keys = OFF")
+        connection.execute("INSERT INTO config_value_association VALUES (1, 99)")
     with ServerProcess(url) as server, lamina.connect(server.target) as client:
-        cfg = client.config("app", create=True)
-        cfg["x"] = 1
-        cfg.commit()
-        with closing(sqlite3.connect(path, isolation_level=None)) as connection:
-            connection.execute("INSERT INTO config_value_association VALUES (1, 1)")
-            connection.execute("PRAGMA foreign_keys = OFF")
-            connection.execute("INSERT INTO config_value_association VALUES (1, 99)")
-            before = (tmp_path / "lamina.db-wal").read_bytes()
-            code, printed, log = verify(url)
-            assert (tmp_path / "lamina.db-wal").read_bytes() == before
-        assert (code, log) == (0, "")
-        warning, last = printed.splitlines()
-        assert warning.startswith("warning: config 'app', version 1: its keyframe is not its map")
-        assert last == f"lamina-server: 1 configs, 1 versions and 1 values are intact in {path}"
+        cfg = client.config(CONFIG)
         cfg["x"] = 2
         assert cfg.commit().number == 2
+        before = (tmp_path / "lamina.db-wal").read_bytes()
+        code, printed, log = verify(url)
+        assert (tmp_path / "lamina.db-wal").read_bytes() == before
+        assert (code, log) == (0, "")
+        warning, last = printed.splitlines()
+        assert warning.startswith(f"warning: config '{CONFIG}', version 1: its keyframe is not its map")
+        assert last == f"lamina-server: 1 configs, 2 versions and 2 values are intact in {path}"
+        cfg["x"] = 3
+        assert cfg.commit().number == 3
 
 
 @pytest.mark.parametrize("wanted", [b"a text to be found", b"a/key/to/be/found"])

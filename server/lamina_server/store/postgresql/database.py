@@ -70,7 +70,7 @@ class PostgresqlDatabase:
     """
 
     is_shared = True
-    has_failed = False  # a lost connection is replaced, and the next writer sees what became of its transaction
+    failure = ""  # a lost connection is replaced, and the next writer sees what became of its transaction
 
     def __init__(
         self,

@@ -20,12 +20,12 @@ class Database(Protocol):
     Every method that lends a connection raises UnavailableError if it gets none in time.
     Run each statement within `statement()`.
 
-    is_shared   whether other servers may have the database open
-    has_failed  whether it refuses all reads and writes until it is opened again
+    is_shared  whether other servers may have the database open
+    failure    why it refuses all reads and writes until it is opened again; empty while it works
     """
 
     is_shared: bool
-    has_failed: bool
+    failure: str
 
     def reading(self) -> AbstractContextManager[Connection]:
         """Lend a connection on which each statement is a transaction of its own.

@@ -25,9 +25,9 @@ class SqlStore:
         return self._database.is_shared
 
     @property
-    def has_failed(self) -> bool:
-        """Whether it must be opened again."""
-        return self._database.has_failed
+    def failure(self) -> str:
+        """Why it must be opened again; empty while it works."""
+        return self._database.failure
 
     @contextmanager
     def read(self) -> Iterator[SqlReading]:

@@ -1,4 +1,4 @@
-"""SQLite: its connections, its lock file and its backups. Knows no query.
+"""SQLite: its file, its connections and its backups. Knows no query.
 
 Begin with database.py.
 """

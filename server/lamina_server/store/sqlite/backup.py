@@ -2,7 +2,7 @@
 
 It runs in a process of its own, and does not disturb the server. It opens the file for reading
 only, so its connection never writes and never checkpoints, not even when it is the last one to
-be closed. And it leaves the server's lock file alone, which says who may write.
+be closed.
 """
 
 import os
@@ -17,7 +17,8 @@ from lamina_server.store.address import PostgresqlAddress, parse, resolved
 from lamina_server.store.contract import BackupRefusedError, UnusableStoreError
 from lamina_server.store.sql.revision import recorded
 from lamina_server.store.sqlite.errors import SqliteErrors, code_of
-from lamina_server.store.sqlite.sessions import open_reader
+from lamina_server.store.sqlite.file import OWNER_ONLY
+from lamina_server.store.sqlite.sessions import lend_reader
 
 STEP_PAGES = 1024
 """Copied between two looks at the progress: 4 MiB."""
@@ -88,7 +89,7 @@ def _reading(source: Path) -> Iterator[sqlite3.Connection]:
     Within a transaction all steps read the same moment. Writers go on beside it; what they
     write stays in the write-ahead log until the copy is done, which therefore grows meanwhile.
     """
-    with closing(open_reader(source)) as connection:
+    with lend_reader(source) as connection:
         connection.execute("BEGIN")
         _check_revision(connection)  # the first reading, which chooses the moment
         yield connection
@@ -98,6 +99,7 @@ def _reading(source: Path) -> Iterator[sqlite3.Connection]:
 def _unnamed(target: Path) -> Iterator[Path]:
     """Make an empty file beside the target, for the owner alone; whatever is left of it goes away."""
     descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.absolute().parent)
+    os.fchmod(descriptor, OWNER_ONLY)  # the umask may have taken even that away
     os.close(descriptor)
     unnamed = Path(name)
     try:

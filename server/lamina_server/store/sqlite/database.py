@@ -6,21 +6,23 @@ races another connection's write corrupts the file, cannot be reached.) In memor
 but the one connection, and a reader waits for the writing block to end.
 """
 
-import fcntl
 import sqlite3
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Engine, Insert, QueuePool, StaticPool, create_engine, insert
 from sqlalchemy.exc import DBAPIError
 
 from lamina_server.domain.errors import DiskFullError, Reason, UnavailableError
-from lamina_server.store.contract import StoreFailedError, StoreNotReadyError, UnusableStoreError
+from lamina_server.store.contract import StoreFailedError, UnusableStoreError
 from lamina_server.store.sql.database import connected, not_answered, opening, translated
 from lamina_server.store.sqlite.errors import SqliteErrors, code_of
+from lamina_server.store.sqlite.file import DataFile
 from lamina_server.store.sqlite.sessions import BUSY_MS, open_reader, open_writer
 
 TRIAL_BUSY_MS = 1_000
@@ -28,31 +30,49 @@ TRIAL_BUSY_MS = 1_000
 TRIAL_TURN_SECONDS = 0.05
 """Longer than a transaction needs to begin, if no other program has the file locked."""
 
+LOOK_SECONDS = 0.1
+"""Shorter than an idle server is asked whether it takes commits, longer than a busy one's transactions take."""
+
 _SYNCHRONOUS_FULL = 2
+_UNCONFIRMED = "the disk did not confirm a commit; after a restart, the same request id shows whether it happened"
+_NOT_ENDED = "SQLite could not roll back a transaction; start the server again"
+_AFTER_OTHERS = "a SQLite file serves one server alone; start it again, after lamina-server verify"
+
+_log = structlog.get_logger(__name__)
 
 
 class SqliteDatabase:
     """A Database in one file, or in memory where the path is None.
+
+    look_seconds  how long a transaction may begin without another look at the file; its end always looks
 
     Raises UnusableStoreError where the file cannot be opened, or is open in another server.
     """
 
     is_shared = False
 
-    def __init__(self, path: Path | None, *, reader_connections: int, wait_seconds: float) -> None:
-        self._path = path
-        self._errors = SqliteErrors(path)
-        self._lock_file = _lock(path) if path else None
+    def __init__(
+        self, path: Path | None, *, reader_connections: int, wait_seconds: float, look_seconds: float = LOOK_SECONDS
+    ) -> None:
+        self._file = DataFile(path) if path else None
+        self._path = self._file.path if self._file else None
+        self._errors = SqliteErrors(self._path)
         # Reentrant for the one connection in memory: a question within a writing block is part of it.
         self._turn = threading.RLock()
-        self.has_failed = False
+        self.failure = ""
+        self._seen_version: int | None = None
+        self._look_seconds = look_seconds
+        self._looked_at = -look_seconds
         self._writer = _engine(self._open_writer, poolclass=StaticPool)
         self._readers = self._reader_engine(reader_connections, wait_seconds)
         try:
             # Kept: taking it from its pool for each block would cost as much as the block.
             self._writing = self._writer.connect()
+            if self._file is not None:
+                self._file.found_log()
             # At once: an engine's first connection sets itself up, which ends a transaction that is open on it.
-            self._readers.connect().close()
+            with self._readers.connect() as reader:
+                reader.exec_driver_sql("SELECT count(*) FROM sqlite_schema")  # which opens the log
         except (sqlite3.Error, DBAPIError) as error:
             self.close()
             raise self._errors.unusable(error) from error
@@ -73,6 +93,7 @@ class SqliteDatabase:
         with self._turn, self._transaction() as driver:
             yield self._writing
             self._commit(driver)
+            self._confirm_file()
 
     @contextmanager
     def trial(self) -> Iterator[Connection | None]:
@@ -143,23 +164,43 @@ class SqliteDatabase:
         if not self._turn.acquire(blocking=False):
             _driver(self._writing).interrupt()
             self._turn.acquire()
+        file, self._file = self._file, None
         try:
-            self._readers.dispose()
-            self._writer.dispose()
+            self._close_connections(file)
         finally:
             self._turn.release()
-        self._unlock()
+        if file is not None:
+            file.close()
+
+    def _close_connections(self, file: DataFile | None) -> None:
+        if file is not None and file.overwritten():
+            # The last connection that may write moves the log into the file, where it would destroy what is there now.
+            self._writer.dispose()
+        elif file is not None and file.misplaced():
+            # What was committed goes into the file that is open, wherever that is; its log may be found no more.
+            with suppress(sqlite3.Error):
+                _driver(self._writing).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        self._readers.dispose()
+        self._writer.dispose()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
         """Begin a transaction, and roll back what was not committed at its end. Needs the turn."""
         self._check_not_stopped()
+        self._check_file()
         driver = _driver(self._writing)
         # At once, not at the first INSERT: a transaction that has read is not let in later.
         self._execute(driver, "BEGIN IMMEDIATE")
         try:
+            self._check_alone(driver)
             yield driver
-        finally:
+        except BaseException:
+            self._end(driver)
+            self._seen_version = None
+            with suppress(Exception):  # SQLite counts failures of its own as it counts others' commits
+                self._seen_version = self._data_version(driver)
+            raise
+        else:
             self._end(driver)
 
     def _commit(self, driver: sqlite3.Connection) -> None:
@@ -172,8 +213,50 @@ class SqliteDatabase:
                 raise DiskFullError from error
             # After a failed fsync the rows may be on the disk, now or later: they were there after reopening.
             # So what this connection and its readers would read now may not be durable.
-            self.has_failed = True
+            self._fail(_UNCONFIRMED)
             raise StoreFailedError from error
+
+    def _check_file(self) -> None:
+        """Take no more writes if the file is not as it was, or not where it was. Look only so often."""
+        now = time.monotonic()
+        if self._file is None or now < self._looked_at + self._look_seconds:
+            return
+        self._looked_at = now
+        if changed := self._file.change():
+            self._fail(changed)
+            self._check_not_stopped()
+
+    def _confirm_file(self) -> None:
+        """Raise StoreFailedError if what was just committed may be in another file than the one at the path."""
+        if self._file is not None and (lost := self._file.loss()):
+            self._fail(lost)
+            raise StoreFailedError
+
+    def _check_alone(self, driver: sqlite3.Connection) -> None:
+        """Take no more writes if another program has written: what is in memory here is not what is in the file."""
+        version = self._data_version(driver)
+        if self._seen_version not in {None, version}:
+            self._fail(f"another program wrote to {str(self._path)!r} while the server ran: {_AFTER_OTHERS}")
+            self._check_not_stopped()
+        self._seen_version = version
+
+    def _data_version(self, driver: sqlite3.Connection) -> int:
+        """Return SQLite's number of what other connections have committed, and of its own failures."""
+        version: int
+        (version,) = self._execute(driver, "PRAGMA data_version").fetchone()
+        return version
+
+    def _end(self, driver: sqlite3.Connection) -> None:
+        """Roll back what was not committed, on the driver and in SQLAlchemy."""
+        if driver.in_transaction and not _roll_back(driver):
+            self._fail(_NOT_ENDED)
+        if self._writing.in_transaction():
+            self._writing.rollback()
+
+    def _fail(self, failure: str) -> None:
+        """Take no more writes and reads, for a reason that is told to the operator."""
+        self.failure = failure
+        _log.error("database given up", reason=failure)
 
     def _execute(self, driver: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
         try:
@@ -181,32 +264,33 @@ class SqliteDatabase:
         except sqlite3.Error as error:
             raise self._errors.ours(error)  # noqa: B904 - its cause is set
 
-    def _end(self, driver: sqlite3.Connection) -> None:
-        """Roll back what was not committed, on the driver and in SQLAlchemy."""
-        if driver.in_transaction and not _roll_back(driver):
-            self.has_failed = True
-        if self._writing.in_transaction():
-            self._writing.rollback()
-
     def _check_not_stopped(self) -> None:
-        if self.has_failed:
-            text = "a commit was not confirmed by the disk; the server must be restarted; nothing was written"
+        if self.failure:
+            text = "the server must be restarted, and its log says why; nothing was written"
             raise UnavailableError(Reason.STORE_UNAVAILABLE, text)
 
     def _open_writer(self) -> sqlite3.Connection:
         connection = open_writer(self._path)
         if self._path is None:
             return connection
+        try:
+            self._set_up_log(connection)
+        except BaseException:
+            connection.close()
+            raise
+        return connection
+
+    def _set_up_log(self, connection: sqlite3.Connection) -> None:
         # Readers go on beside the writer, and a commit is one fsync. It stays in the file.
         (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
         if mode != "wal":
-            connection.close()
             raise UnusableStoreError(f"{str(self._path)!r} cannot have a write-ahead log; it must be on a local disk")
         (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
         if synchronous < _SYNCHRONOUS_FULL:  # built to know no better
-            connection.close()
             raise UnusableStoreError("this SQLite does not wait for the disk: it would lose what it has confirmed")
-        return connection
+        # Not before this does SQLite open its log, and see whether it may write.
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("ROLLBACK")
 
     def _reader_engine(self, connections: int, wait_seconds: float) -> Engine:
         if self._path is None:
@@ -228,51 +312,6 @@ class SqliteDatabase:
             pool_timeout=wait_seconds,
             pool_use_lifo=True,  # the warmest page cache first
         )
-
-    def _unlock(self) -> None:
-        if self._lock_file is not None:
-            self._lock_file.close()
-
-
-_MAGIC = b"SQLite format 3\0"
-
-
-def _lock(path: Path) -> IO[bytes]:
-    """Hold the file's lock until it is closed, or the process ends.
-
-    On a file of its own: closing any descriptor of the data file would drop SQLite's locks.
-    """
-    lock_path = path.with_name(path.name + ".lock")
-    try:
-        if not lock_path.exists():  # else this process may have the file open, and to close it would drop its locks
-            _check_place(path)
-    except OSError as error:
-        raise UnusableStoreError(f"cannot read {str(path)!r}: {error.strerror}") from error
-    try:
-        lock_file = lock_path.open("ab")
-    except OSError as error:
-        raise UnusableStoreError(f"cannot open {str(lock_path)!r}: {error.strerror}") from error
-    try:
-        fcntl.flock(lock_file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        lock_file.close()
-        text = f"{str(path)!r} is in use by another server. SQLite serves one; several can share a PostgreSQL"
-        raise StoreNotReadyError(text) from error
-    return lock_file
-
-
-def _check_place(path: Path) -> None:
-    """Refuse what can be no database of ours before a lock file is left beside it."""
-    if not path.parent.is_dir():
-        raise UnusableStoreError(f"there is no folder {str(path.parent)!r}")
-    if path.is_dir():
-        raise UnusableStoreError(f"{str(path)!r} is a folder: name a file in it")
-    if not path.exists():
-        return
-    with path.open("rb") as file:
-        begins = file.read(len(_MAGIC))
-    if begins not in (b"", _MAGIC):  # an empty file is an empty database
-        raise UnusableStoreError(f"{str(path)!r} is not a SQLite database")
 
 
 def _engine(connect: Any, **options: Any) -> Engine:

@@ -76,7 +76,7 @@ class SqliteErrors:
         original = error.orig if isinstance(error, DBAPIError) else error
         code = code_of(original)
         kind = StoreNotReadyError if code in {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED} else UnusableStoreError
-        found = "; ".join(_not_writable(self._path)) if self._path and code in _LASTING else ""
+        found = "; ".join(not_writable(self._path)) if self._path and code in _LASTING else ""
         return kind(f"{self._name} cannot be used: {_words(original)}" + (f"; {found}" if found else ""))
 
 
@@ -100,7 +100,7 @@ def _is_changed(error: BaseException | None) -> bool:
     return code_of(error) == sqlite3.SQLITE_ERROR and _TABLES_CHANGED.match(str(error)) is not None
 
 
-def _not_writable(path: Path) -> Iterator[str]:
+def not_writable(path: Path) -> Iterator[str]:
     """Say which of a database's files the account may not write, whose they are, and what to do."""
     for each in (path, path.with_name(f"{path.name}-wal"), path.with_name(f"{path.name}-shm"), path.parent):
         if each.exists() and not os.access(each, os.W_OK):

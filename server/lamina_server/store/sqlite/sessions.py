@@ -1,8 +1,14 @@
 """How every SQLite file is opened: by the server's writer and readers, by verify and by backup. Knows no table."""
 
 import sqlite3
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from urllib.parse import quote
+
+from lamina_server.store.contract import UnusableStoreError
+from lamina_server.store.sqlite.errors import SqliteErrors, code_of
+from lamina_server.store.sqlite.file import keeping_servers_out, log_bytes
 
 BUSY_MS = 5_000
 """How long a statement waits for a lock. Only another program (a backup, a shell) ever holds one."""
@@ -32,12 +38,62 @@ _READER_PRAGMAS = (
 
 def open_writer(path: Path | None) -> sqlite3.Connection:
     """Open a file for writing, and make it where there is none; None opens a new database in memory."""
-    return _open("file::memory:" if path is None else f"file:{quote(str(path))}?mode=rwc", _WRITER_PRAGMAS)
+    return _open("file::memory:" if path is None else f"{_uri(path)}?mode=rwc", _WRITER_PRAGMAS)
 
 
 def open_reader(path: Path) -> sqlite3.Connection:
     """Open a file that is there for reading alone: this connection never writes and never checkpoints."""
-    return _open(f"file:{quote(str(path))}?mode=ro", _READER_PRAGMAS)
+    return _open(f"{_uri(path)}?mode=ro", _READER_PRAGMAS)
+
+
+@contextmanager
+def lend_reader(path: Path) -> Iterator[sqlite3.Connection]:
+    """Lend a connection that reads a file beside its server, if it has one; also where this account cannot write.
+
+    Raises UnusableStoreError.
+    """
+    with ExitStack() as stack:
+        try:
+            connection = _readable(path, stack)
+        except sqlite3.Error as error:
+            raise SqliteErrors(path).unusable(error) from error
+        except OSError as error:
+            raise UnusableStoreError(f"cannot open {str(path)!r}: {error.strerror}") from error
+        yield connection
+
+
+def _readable(path: Path, stack: ExitStack) -> sqlite3.Connection:
+    """Open a file for reading, on a stack that closes it.
+
+    To read a log, SQLite needs an index of it in the same folder. Where it can make none, a file without a log can
+    still be read as it is, if nobody writes to it meanwhile: so no server can open it then.
+    """
+    try:
+        return stack.enter_context(closing(_reading(open_reader(path))))
+    except sqlite3.OperationalError as error:
+        if code_of(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
+            raise
+    stack.enter_context(keeping_servers_out(path))
+    if log_bytes(path):
+        text = (
+            f"{str(path)!r} has commits in its log '{path}-wal', which SQLite reads only in a folder where it may write"
+        )
+        raise UnusableStoreError(f"{text}: copy both files to one, and use the copy")
+    return stack.enter_context(closing(_reading(_open(f"{_uri(path)}?mode=ro&immutable=1", _READER_PRAGMAS))))
+
+
+def _reading(connection: sqlite3.Connection) -> sqlite3.Connection:
+    """Read something: SQLite opens no file before that."""
+    try:
+        connection.execute("SELECT count(*) FROM sqlite_schema")
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _uri(path: Path) -> str:
+    return f"file:{quote(str(path))}"
 
 
 def _open(uri: str, pragmas: tuple[str, ...]) -> sqlite3.Connection:

@@ -1,4 +1,4 @@
-"""Opens a database beside its server for reading, and changes nothing: no lock file, no checkpoint, no schema.
+"""Opens a database beside its server for reading, and changes nothing: no checkpoint, no schema.
 
 Each statement is a transaction of its own, so that an hour of reading does not keep SQLite's log or PostgreSQL's dead
 rows from being cleared away. What it reads still agrees: rows are only ever added.
@@ -24,7 +24,7 @@ from lamina_server.store.sql.database import Errors, opening, translated
 from lamina_server.store.sql.prepared import Rows
 from lamina_server.store.sql.revision import NEWEST, asking, recorded
 from lamina_server.store.sqlite.errors import SqliteErrors
-from lamina_server.store.sqlite.sessions import open_reader
+from lamina_server.store.sqlite.sessions import lend_reader
 
 STATEMENT_TIMEOUT_MS = 600_000
 """No statement here blocks another session. This is for a PostgreSQL that no longer answers."""
@@ -57,29 +57,33 @@ def inspecting(url: str) -> Iterator[Inspection]:
     Raises DatabaseAddressError, or UnusableStoreError where there is no database with this release's tables.
     """
     address = parse(url)
-    engine, errors = _sqlite(address) if isinstance(address, SqliteAddress) else _postgresql(address)
-    with opening(errors):
-        connection = engine.connect()
-    with connection:
+    with _sqlite(address) if isinstance(address, SqliteAddress) else _postgresql(address) as (connection, errors):
         with opening(errors):
             _check_schema(connection)
         yield Inspection(connection, errors)
 
 
-def _sqlite(address: SqliteAddress) -> tuple[Engine, Errors]:
+@contextmanager
+def _sqlite(address: SqliteAddress) -> Iterator[tuple[Connection, Errors]]:
     if address.path is None:
         raise UnusableStoreError("a database in memory is its server's alone, and gone with it")
     path = resolved(address.path)
     if not path.is_file():
         raise UnusableStoreError(f"there is no database {str(path)!r}")
-    return _engine("sqlite://", creator=lambda: open_reader(path)), SqliteErrors(path)
+    with lend_reader(path) as driver, _engine("sqlite://", creator=lambda: driver).connect() as connection:
+        yield connection, SqliteErrors(path)
 
 
-def _postgresql(address: PostgresqlAddress) -> tuple[Engine, Errors]:
+@contextmanager
+def _postgresql(address: PostgresqlAddress) -> Iterator[tuple[Connection, Errors]]:
     arguments = connect_arguments(address, purpose="verify", standby_allowed=True)
     engine = _engine(DRIVER_URL, connect_args=arguments)
     set_up_connections(engine, arguments, _SETTINGS, refuse_unsafe_settings)
-    return engine, PostgresqlErrors(address)
+    errors = PostgresqlErrors(address)
+    with opening(errors):
+        connection = engine.connect()
+    with connection:
+        yield connection, errors
 
 
 def _engine(driver_url: str, **options: Any) -> Engine:

@@ -1,0 +1,361 @@
+"""A SQLite file that others touch while it is served: nothing is acknowledged that a restart would not find."""
+
+import os
+import shutil
+import sqlite3
+import stat
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing, contextmanager
+from pathlib import Path
+
+import pytest
+import structlog
+from structlog.typing import EventDict
+
+from lamina_server.domain.errors import UnavailableError
+from lamina_server.store.contract import CommitUnknownError, Store, StoreFailedError, UnusableStoreError
+from lamina_server.store.open import open_store
+from lamina_server.store.sql.store import SqlStore
+from lamina_server.store.sqlite.backup import back_up
+from lamina_server.store.sqlite.database import SqliteDatabase
+from tests.conformance.commits import CONFIG, commit, insert
+
+Act = Callable[[Path], None]
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    folder = tmp_path / "served"
+    folder.mkdir()
+    return folder / "lamina.db"
+
+
+@pytest.fixture
+def store(path: Path) -> Iterator[Store]:
+    """A store with a version of several pages in its file, and one in its log."""
+    with opened(path) as store:
+        commit(store, {"x": "y" * 50_000})
+    database = SqliteDatabase(path, reader_connections=1, wait_seconds=1, look_seconds=0)
+    with closing(SqlStore(database)) as store:
+        commit(store, {"x": 2})
+        yield store
+
+
+@contextmanager
+def opened(path: Path) -> Iterator[Store]:
+    with closing(open_store(f"sqlite:///{path}")) as store:
+        yield store
+
+
+def head(path: Path) -> int:
+    with opened(path) as store, store.read() as reading:
+        found = reading.head(CONFIG)
+    return found.number if found else 0
+
+
+def backup_of(path: Path) -> Path:
+    copy = path.parent.parent / "backup.db"
+    back_up(f"sqlite:///{path}", copy, lambda _done, _total: None)
+    return copy
+
+
+def beside(path: Path, suffix: str) -> Path:
+    return path.with_name(path.name + suffix)
+
+
+def remove(path: Path) -> None:
+    path.unlink()
+
+
+def remove_all(path: Path) -> None:
+    for each in path.parent.iterdir():
+        each.unlink()
+
+
+def move(path: Path) -> None:
+    path.rename(path.with_name("old.db"))
+
+
+def replace_by_a_backup(path: Path) -> None:
+    copy = backup_of(path)
+    set_aside(path)
+    shutil.copy(copy, path)
+
+
+def set_aside(path: Path) -> None:
+    """Do what the README says: mkdir replaced && mv lamina.db* replaced/."""
+    (path.parent / "replaced").mkdir()
+    for each in path.parent.glob("lamina.db*"):
+        each.rename(path.parent / "replaced" / each.name)
+
+
+def link(path: Path) -> None:
+    path.with_name("second.db").hardlink_to(path)
+
+
+def remove_log(path: Path) -> None:
+    beside(path, "-wal").unlink()
+
+
+def replace_log(path: Path) -> None:
+    shutil.copy(beside(path, "-wal"), path.with_name("copy"))
+    path.with_name("copy").rename(beside(path, "-wal"))
+
+
+def remove_index(path: Path) -> None:
+    beside(path, "-shm").unlink()
+
+
+def move_the_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("moved"))
+
+
+def close_the_folder(path: Path) -> None:
+    """Put something in the way, as a mount over the folder does."""
+    move_the_folder(path)
+    path.parent.touch()
+
+
+def overwrite_with_a_backup(path: Path) -> None:
+    shutil.copy(backup_of(path), path)
+
+
+def cut(path: Path) -> None:
+    os.truncate(path, 4096)
+
+
+def empty(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+ACTS = [
+    (remove, "lamina.db' was removed or moved"),
+    (remove_all, "lamina.db' was removed or moved"),
+    (move, "lamina.db' was removed or moved"),
+    (replace_by_a_backup, "lamina.db' was replaced by another file"),
+    (link, "lamina.db' got a second name (a hard link)"),
+    (remove_log, "lamina.db-wal' was removed or moved"),
+    (replace_log, "lamina.db-wal' was replaced by another file"),
+    (move_the_folder, "lamina.db' was removed or moved"),
+    (close_the_folder, "(Not a directory)"),
+    (overwrite_with_a_backup, "lamina.db' was overwritten or cut"),
+    (cut, "lamina.db' was overwritten or cut"),
+    (empty, "lamina.db' was overwritten or cut"),
+]
+OF_THE_INDEX = [(remove_index, "lamina.db-shm' was removed or moved")]
+"""A restart makes it anew, so no commit is lost with it; but other programs no longer see what the server does."""
+
+
+def each_of(acts: Sequence[tuple[Act, str]]) -> pytest.MarkDecorator:
+    return pytest.mark.parametrize(("act", "words"), acts, ids=[act.__name__ for act, _ in acts])
+
+
+def log_of_failures(log: list[EventDict]) -> list[str]:
+    return [str(each["reason"]) for each in log if each["event"] == "database given up"]
+
+
+@each_of(ACTS)
+def test_a_commit_into_a_file_that_is_no_longer_at_its_path_is_unknown(
+    path: Path, store: Store, act: Act, words: str
+) -> None:
+    """P1: it may be gone after a restart, so it is not answered OK; and there is no other."""
+    with structlog.testing.capture_logs() as log:
+        with pytest.raises(StoreFailedError), store.write() as writing:
+            insert(writing, CONFIG, {"x": 3})
+            act(path)
+        assert words in store.failure
+        assert log_of_failures(log) == [store.failure]
+    for verb in (store.read, store.write):
+        with pytest.raises(UnavailableError, match="must be restarted"), verb():
+            pass
+
+
+@each_of(ACTS + OF_THE_INDEX)
+def test_a_commit_after_the_file_has_gone_is_refused(path: Path, store: Store, act: Act, words: str) -> None:
+    """P2: nothing has begun, so the answer is definite."""
+    act(path)
+    with pytest.raises(UnavailableError, match="nothing was written") as refused:
+        commit(store, {"x": 3})
+    assert not isinstance(refused.value, CommitUnknownError)
+    assert words in store.failure
+
+
+@pytest.mark.parametrize(
+    ("act", "place"),
+    [
+        (move, "old.db"),
+        (set_aside, "replaced/lamina.db"),
+        (remove_log, "lamina.db"),
+        (remove_index, "lamina.db"),
+        (replace_by_a_backup, "replaced/lamina.db"),
+        (move_the_folder, "../moved/lamina.db"),
+    ],
+)
+def test_what_was_acknowledged_is_in_the_file_wherever_it_is(path: Path, store: Store, act: Act, place: str) -> None:
+    """P1: the log is moved into the file that is open, even if the log has no name any more."""
+    folder = path.parent
+    act(path)
+    with pytest.raises(UnavailableError, match="nothing was written"):
+        commit(store, {"x": "refused"})
+    store.close()
+    assert head(Path(os.path.normpath(folder / place))) == 2
+
+
+def test_a_backup_over_the_served_file_is_left_alone(path: Path, store: Store) -> None:
+    """SQLite moves the log into the file when it closes it."""
+    overwrite_with_a_backup(path)
+    store.close()
+    assert path.read_bytes() == path.parent.with_name("backup.db").read_bytes()
+    assert beside(path, "-wal").stat().st_size > 0
+
+
+def test_a_server_whose_file_was_replaced_leaves_the_next_one_alone(path: Path, store: Store) -> None:
+    """P1: SQLite removes a log by its name, which is the next server's by then."""
+    replace_by_a_backup(path)
+    with opened(path) as following:
+        commit(following, {"x": 3})
+        store.close()
+        assert commit(following, {"x": 4}).number == 4
+        crashed = path.parent / "crashed"
+        crashed.mkdir()
+        for suffix in ("", "-wal"):
+            shutil.copy(beside(path, suffix), crashed)
+    assert head(crashed / "lamina.db") == 4
+
+
+def test_a_link_that_leads_elsewhere_is_noticed(path: Path) -> None:
+    """After a restart the server would open what the link leads to."""
+    name = path.with_name("current.db")
+    name.symlink_to(path.name)
+    with opened(name) as store:
+        commit(store, {"x": 1})
+        name.unlink()
+        name.symlink_to("other.db")
+        path.with_name("other.db").touch()
+        with pytest.raises(UnavailableError):
+            commit(store, {"x": 2})
+        assert "current.db' was replaced by another file" in store.failure
+
+
+class TestOtherPrograms:
+    def test_another_program_that_writes_is_noticed(self, path: Path, store: Store) -> None:
+        """P6: heads in memory would no longer be the heads in the file."""
+        with closing(sqlite3.connect(path)) as other, other:
+            other.execute("CREATE TABLE others (x)")
+        with pytest.raises(UnavailableError, match="nothing was written"):
+            commit(store, {"x": 3})
+        assert "another program wrote to" in store.failure
+
+    def test_programs_that_only_read_are_not(self, path: Path, store: Store) -> None:
+        with closing(sqlite3.connect(path)) as other:
+            assert other.execute("SELECT count(*) FROM lamina_log").fetchone() == (2,)
+            commit(store, {"x": 3})
+        backup_of(path)
+        assert commit(store, {"x": 4}).number == 4
+
+    def test_checkpoints_are_not(self, store: Store) -> None:
+        for number in range(3, 9):
+            assert commit(store, {"x": f"{number}" * 3_000_000}).number == number
+
+
+class TestOneServer:
+    @pytest.mark.parametrize("act", [link, move])
+    def test_a_second_server_is_refused_whatever_the_files_name(self, path: Path, act: Act) -> None:
+        with opened(path) as store:
+            commit(store, {"x": 1})
+            act(path)
+            (name,) = {each.name for each in path.parent.glob("*.db")} - {"lamina.db"}
+            with pytest.raises(UnusableStoreError, match="in use by another server"):
+                open_store(f"sqlite:///{path.with_name(name)}")
+
+    def test_a_file_with_two_names_is_refused(self, path: Path) -> None:
+        with opened(path) as store:
+            commit(store, {"x": 1})
+        link(path)
+        with pytest.raises(UnusableStoreError, match=r"lamina\.db' has 2 names \(hard links\)"):
+            open_store(f"sqlite:///{path}")
+        path.with_name("second.db").unlink()
+        assert head(path) == 1
+
+    def test_what_is_no_file_is_refused(self, path: Path) -> None:
+        os.mkfifo(path)
+        with pytest.raises(UnusableStoreError, match=r"lamina\.db' is not a file"):
+            open_store(f"sqlite:///{path}")
+
+    def test_links_in_a_circle_are_refused(self, path: Path) -> None:
+        path.symlink_to("other.db")
+        path.with_name("other.db").symlink_to("lamina.db")
+        with pytest.raises(UnusableStoreError, match="Too many levels of symbolic links"):
+            open_store(f"sqlite:///{path}")
+
+
+class TestAnotherFilesLog:
+    """SQLite applies whatever log has the right name."""
+
+    @pytest.fixture
+    def crashed(self, path: Path) -> Path:
+        """Return the copy of a database whose server was killed: its log has commits that it has not."""
+        folder = path.parent.parent / "crashed"
+        with opened(path) as store:
+            commit(store, {"x": 1})
+            backup_of(path)
+            commit(store, {"x": 2})
+            shutil.copytree(path.parent, folder)
+        return folder / "lamina.db"
+
+    def test_the_log_of_its_own_is_applied(self, crashed: Path) -> None:
+        assert head(crashed) == 2
+
+    @pytest.mark.parametrize("overwritten", [False, True])
+    def test_a_backup_beside_an_old_log_is_refused(self, crashed: Path, *, overwritten: bool) -> None:
+        old = crashed.with_name("old.db")
+        if overwritten:
+            shutil.copy(crashed, old)
+        else:
+            crashed.rename(old)
+        shutil.copy(crashed.parent.parent / "backup.db", crashed)
+        with pytest.raises(UnusableStoreError, match=r"is a backup, and has no log, but there is '.*lamina\.db-wal'"):
+            open_store(f"sqlite:///{crashed}")
+        for suffix in ("-wal", "-shm"):
+            beside(crashed, suffix).rename(beside(old, suffix))
+        assert head(crashed) == 1
+        assert head(old) == 2
+
+    def test_a_log_without_its_file_is_not_deleted(self, crashed: Path) -> None:
+        old = crashed.with_name("old.db")
+        crashed.rename(old)
+        with pytest.raises(UnusableStoreError, match=r"is new or empty, and would have no log, but there is"):
+            open_store(f"sqlite:///{crashed}")
+        assert not crashed.exists()
+        old.rename(crashed)
+        assert head(crashed) == 2
+
+
+class TestModes:
+    @pytest.fixture(params=[0o000, 0o022, 0o377])
+    def _umask(self, request: pytest.FixtureRequest) -> Iterator[None]:
+        before = os.umask(request.param)
+        yield
+        os.umask(before)
+
+    @pytest.mark.usefixtures("_umask")
+    def test_all_files_are_their_owners_alone(self, path: Path) -> None:
+        with opened(path) as store, structlog.testing.capture_logs() as log:
+            commit(store, {"x": 1})
+            copy = backup_of(path)
+            files = [*path.parent.iterdir(), copy]
+            modes = {each.name: stat.S_IMODE(each.stat().st_mode) for each in files}
+        assert modes == dict.fromkeys(("lamina.db", "lamina.db-wal", "lamina.db-shm", "backup.db"), 0o600)
+        assert log == []
+
+    @pytest.mark.parametrize("mode", [0o644, 0o640, 0o602])
+    def test_a_file_that_others_may_open_is_told_once(self, path: Path, mode: int) -> None:
+        with opened(path) as store:
+            commit(store, {"x": 1})
+        path.chmod(mode)
+        with structlog.testing.capture_logs() as log, opened(path) as store:
+            commit(store, {"x": 2})
+        (warning,) = log
+        assert warning["log_level"] == "warning"
+        assert warning["mode"] == f"{mode:04o}"
+        assert warning["remedy"] == f"run chmod 600 {path}*"
