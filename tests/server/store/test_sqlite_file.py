@@ -4,6 +4,7 @@ import os
 import shutil
 import sqlite3
 import stat
+import subprocess
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from lamina_server.store.open import open_store
 from lamina_server.store.sql.store import SqlStore
 from lamina_server.store.sqlite.backup import back_up
 from lamina_server.store.sqlite.database import SqliteDatabase
+from lamina_server.store.sqlite.file import DataFile
 from tests.conformance.commits import CONFIG, commit, insert
 
 Act = Callable[[Path], None]
@@ -258,6 +260,18 @@ class TestOtherPrograms:
             assert commit(store, {"x": f"{number}" * 3_000_000}).number == number
 
 
+@contextmanager
+def locked_by_another(name: str) -> Iterator[None]:
+    """Have another process hold a lock on a file."""
+    program = ["flock", "--nonblock", name, "sh", "-c", "echo held; read line"]
+    with subprocess.Popen(program, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stdout.readline() == b"held\n"
+        yield
+        assert process.stdin
+        process.stdin.close()
+
+
 class TestOneServer:
     @pytest.mark.parametrize("act", [link, move])
     def test_a_second_server_is_refused_whatever_the_files_name(self, path: Path, act: Act) -> None:
@@ -267,6 +281,17 @@ class TestOneServer:
             (name,) = {each.name for each in path.parent.glob("*.db")} - {"lamina.db"}
             with pytest.raises(UnusableStoreError, match="in use by another server"):
                 open_store(f"sqlite:///{path.with_name(name)}")
+
+    def test_where_locks_are_not_kept_apart_a_file_beside_is_locked(self, path: Path) -> None:
+        """As on macOS, where a lock of ours on the file would keep SQLite from it."""
+        beside, data = (["flock", "--nonblock", str(each), "true"] for each in (f"{path}.lock", path))
+        file = DataFile(path, locks_beside=True)
+        assert [subprocess.run(each, check=False).returncode for each in (beside, data)] == [1, 0]
+        assert stat.S_IMODE(Path(f"{path}.lock").stat().st_mode) == 0o600
+        file.close()
+        assert subprocess.run(beside, check=False).returncode == 0
+        with locked_by_another(f"{path}.lock"), pytest.raises(UnusableStoreError, match="in use by another server"):
+            DataFile(path, locks_beside=True)
 
     def test_a_file_with_two_names_is_refused(self, path: Path) -> None:
         with opened(path) as store:

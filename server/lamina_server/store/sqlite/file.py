@@ -3,15 +3,19 @@
 SQLite opens its files by name, once. Whatever the names lead to later, it goes on with the files that it has open, and
 what it commits there would be gone after a restart. And a file with two names has two logs, one for each name, which
 know nothing of each other. So the server holds a lock on the file, not on its name, and looks again at each commit.
+
+Only Linux keeps this lock apart from SQLite's own locks on the same file. Elsewhere a file beside it is locked, with
+the suffix .lock, so that only servers that open it under the same name keep each other out.
 """
 
 import fcntl
 import os
 import shlex
 import stat
+import sys
 import threading
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 from typing import TypeAlias
 
@@ -39,6 +43,9 @@ _Identity: TypeAlias = tuple[int, int]
 _Place: TypeAlias = tuple[str, tuple[int, ...], str]
 """A file's path, what is expected there (inode, device, one link), and what to do if it is not there."""
 
+LOCKS_BESIDE = sys.platform != "linux"
+"""Whether the lock is on a file beside the data file."""
+
 _open_here: set[_Identity] = set()
 """The files that are open in this process. To open and close one again would drop SQLite's locks on it."""
 _opening = threading.Lock()
@@ -54,18 +61,20 @@ class DataFile:
     Raises UnusableStoreError where it cannot be used, and StoreNotReadyError where another server uses it.
     """
 
-    def __init__(self, name: Path) -> None:
+    def __init__(self, name: Path, *, locks_beside: bool = LOCKS_BESIDE) -> None:
         try:
             self.path = resolved(name)
             self._names = dict.fromkeys((str(name.absolute()), str(self.path)))
-            with _opening:
+            with _opening, ExitStack() as descriptors:
                 self._descriptor = _opened(self.path)
-                try:
-                    self._identity = _locked(self._descriptor, self.path)
-                except BaseException:
-                    os.close(self._descriptor)
-                    raise
+                descriptors.callback(os.close, self._descriptor)
+                lock = self._descriptor
+                if locks_beside:
+                    lock = os.open(_beside(self.path, ".lock"), os.O_RDWR | os.O_CREAT, OWNER_ONLY)
+                    descriptors.callback(os.close, lock)
+                self._identity = _locked(self._descriptor, lock, self.path)
                 _open_here.add(self._identity)
+                self._descriptors = descriptors.pop_all()
         except OSError as error:
             raise _cannot_open(name, error) from error
         self._places: list[_Place] = []
@@ -123,7 +132,7 @@ class DataFile:
         """Release the lock."""
         with _opening:
             _open_here.discard(self._identity)
-            os.close(self._descriptor)
+            self._descriptors.close()
 
     def _warn_of_readers(self) -> None:
         mode = stat.S_IMODE(os.fstat(self._descriptor).st_mode)
@@ -141,7 +150,11 @@ def keeping_servers_out(path: Path) -> Iterator[None]:
     text = f"a server has {str(path)!r} open, and this account cannot use the log beside it: use the server's account"
     if _identity(path.stat()) in _open_here:
         raise StoreNotReadyError(text)
-    descriptor = os.open(path, os.O_RDONLY)
+    beside = _beside(path, ".lock")
+    if LOCKS_BESIDE and not beside.exists():  # then no server has ever opened it here
+        yield
+        return
+    descriptor = os.open(beside if LOCKS_BESIDE else path, os.O_RDONLY)
     try:
         if not _flock(descriptor, fcntl.LOCK_SH):
             raise StoreNotReadyError(text)
@@ -196,9 +209,9 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _locked(descriptor: int, path: Path) -> _Identity:
+def _locked(descriptor: int, lock: int, path: Path) -> _Identity:
     """Lock an open file. Check that it is the only file at its path, and may be a database of ours."""
-    if not _flock(descriptor, fcntl.LOCK_EX):
+    if not _flock(lock, fcntl.LOCK_EX):
         raise _in_use(path)
     found = os.fstat(descriptor)
     if _identity(found) != _identity(path.stat()):
@@ -214,7 +227,7 @@ def _locked(descriptor: int, path: Path) -> _Identity:
 
 
 def _flock(descriptor: int, kind: int) -> bool:
-    """Take a lock that SQLite does not see: Linux keeps it apart from SQLite's own on the same file."""
+    """Take a lock that SQLite does not see. Return whether it could be had."""
     try:
         fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
     except BlockingIOError:
