@@ -6,7 +6,8 @@ import sqlite3
 import stat
 import subprocess
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,12 @@ def backup_of(path: Path) -> Path:
 
 def beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
+
+
+def links_to(link: Path, path: Path) -> bool:
+    with suppress(FileNotFoundError):  # the one that lists the folder
+        return link.readlink() == path
+    return False
 
 
 def remove(path: Path) -> None:
@@ -170,6 +177,30 @@ def test_a_commit_into_a_file_that_is_no_longer_at_its_path_is_unknown(
     for verb in (store.read, store.write):
         with pytest.raises(UnavailableError, match="must be restarted"), verb():
             pass
+
+
+def test_a_commit_into_a_file_that_cannot_be_read_afterwards_is_unknown(path: Path, store: Store) -> None:
+    """P2: it may have been written, whatever the disk says then."""
+    (descriptor, *_) = sorted(int(each.name) for each in Path("/proc/self/fd").iterdir() if links_to(each, path))
+    kept, nothing = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
+    try:
+        with pytest.raises(StoreFailedError), store.write() as writing:
+            insert(writing, CONFIG, {"x": 3})
+            os.dup2(nothing, descriptor)
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+        os.close(nothing)
+    assert "cannot be read any more" in store.failure
+
+
+def test_a_trial_that_comes_after_the_end_holds_nothing_up(path: Path) -> None:
+    """The looks at the readiness have threads of their own, which nobody waits for."""
+    store = open_store(f"sqlite:///{path}")
+    store.close()
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(store.check_writable).exception() is not None
+        store.close()
 
 
 @each_of(ACTS + OF_THE_INDEX)

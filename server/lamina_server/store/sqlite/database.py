@@ -105,14 +105,21 @@ class SqliteDatabase:
             if _driver(self._writing).in_transaction:
                 yield None
                 return
-        driver = _driver(self._writing)
         try:
-            self._execute(driver, f"PRAGMA busy_timeout={TRIAL_BUSY_MS}")
-            with self._transaction():
+            with self._short_wait(), self._transaction():
                 yield self._writing
         finally:
-            self._execute(driver, f"PRAGMA busy_timeout={BUSY_MS}")
             self._turn.release()
+
+    @contextmanager
+    def _short_wait(self) -> Iterator[None]:
+        """Wait as long as a trial may for another program's lock. Needs the turn."""
+        driver = _driver(self._writing)
+        self._execute(driver, f"PRAGMA busy_timeout={TRIAL_BUSY_MS}")
+        try:
+            yield
+        finally:
+            self._execute(driver, f"PRAGMA busy_timeout={BUSY_MS}")
 
     def side_transaction(self) -> AbstractContextManager[Connection]:
         """Lend the writing connection: there is but one."""

@@ -122,7 +122,10 @@ class DataFile:
         """
         if self._header is None:
             return ""
-        header, size_bytes = _header_of(self._descriptor), os.fstat(self._descriptor).st_size
+        try:
+            header, size_bytes = _header_of(self._descriptor), os.fstat(self._descriptor).st_size
+        except OSError as error:  # an answer like the others: a COMMIT that ended just now is unknown then
+            return f"{str(self.path)!r} cannot be read any more ({error.strerror}): see whether its disk works"
         if (header != self._header and not _continues(header, self._header)) or size_bytes < self._size_bytes:
             return f"{str(self.path)!r} was overwritten or cut while the server ran: restore a backup, {_RESTORE}"
         self._header, self._size_bytes = header, size_bytes
