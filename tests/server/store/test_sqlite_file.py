@@ -15,7 +15,13 @@ import structlog
 from structlog.typing import EventDict
 
 from lamina_server.domain.errors import UnavailableError
-from lamina_server.store.contract import CommitUnknownError, Store, StoreFailedError, UnusableStoreError
+from lamina_server.store.contract import (
+    CommitUnknownError,
+    Store,
+    StoreFailedError,
+    StoreNotReadyError,
+    UnusableStoreError,
+)
 from lamina_server.store.open import open_store
 from lamina_server.store.sql.store import SqlStore
 from lamina_server.store.sqlite.backup import back_up
@@ -323,6 +329,15 @@ class TestOneServer:
         assert subprocess.run(beside, check=False).returncode == 0
         with locked_by_another(f"{path}.lock"), pytest.raises(UnusableStoreError, match="in use by another server"):
             DataFile(path, locks_beside=True)
+
+    def test_a_server_of_an_older_release_keeps_others_out(self, path: Path) -> None:
+        """It locks a file beside the data file, on each system, and leaves it there."""
+        head(path)
+        with locked_by_another(f"{path}.lock"), pytest.raises(StoreNotReadyError, match="in use by another server"):
+            open_store(f"sqlite:///{path}")
+        with opened(path) as store:
+            commit(store, {"x": 1})
+        assert head(path) == 1
 
     def test_a_file_with_two_names_is_refused(self, path: Path) -> None:
         with opened(path) as store:
