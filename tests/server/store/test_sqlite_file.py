@@ -5,6 +5,7 @@ import shutil
 import sqlite3
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing, contextmanager, suppress
@@ -198,6 +199,29 @@ def test_a_commit_into_a_file_that_cannot_be_read_afterwards_is_unknown(path: Pa
         os.close(kept)
         os.close(nothing)
     assert "cannot be read any more" in store.failure
+
+
+@pytest.mark.parametrize(("does", "raised"), [("pass", "StoreFailedError"), ("raise KeyError", "KeyError")])
+def test_a_transaction_that_cannot_end_for_want_of_memory_ends_the_store(path: Path, does: str, raised: str) -> None:
+    """P2: a COMMIT is unknown then, and a transaction that is still open is in the way of all later ones."""
+    program = f"""
+import sqlite3
+from contextlib import suppress
+from lamina_server.store.open import open_store
+from tests.conformance.commits import CONFIG, insert
+store = open_store({f"sqlite:///{path}"!r})
+try:
+    with store.write() as writing:
+        insert(writing, CONFIG, {{"x": 1}})
+        writing.head(CONFIG)
+        with suppress(MemoryError):
+            sqlite3.connect(":memory:").execute("PRAGMA hard_heap_limit=1000")  # of all connections, for ever
+        {does}
+except Exception as error:
+    print(type(error).__name__, bool(store.failure))
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == f"{raised} True"
 
 
 def test_a_trial_that_comes_after_the_end_holds_nothing_up(path: Path) -> None:
