@@ -1,5 +1,6 @@
 """Writing blocks: atomic, serial, seen by their own reads, and lost as a whole."""
 
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
@@ -184,6 +185,27 @@ class TestSerial:
             waiting.result(10)
         assert others[0].number == 2
 
+    def test_a_block_sees_nothing_of_a_lost_one_in_another_thread(self, store: Store) -> None:
+        commit(store, {"n": 0})
+        blocks, interval = 100, sys.getswitchinterval()
+
+        def lose() -> None:
+            for number in range(blocks):
+                with suppress(BoomError), store.write() as writing:
+                    insert(writing, CONFIG, {"lost": number})
+                    assert writing.head(CONFIG) is not None  # so it has reached the database
+                    raise BoomError
+
+        sys.setswitchinterval(1e-6)  # so that the threads take turns wherever they can
+        try:
+            with ThreadPoolExecutor(1) as threads:
+                losing = threads.submit(lose)
+                made = [commit(store, {"n": number}).number for number in range(1, blocks + 1)]
+                losing.result()
+        finally:
+            sys.setswitchinterval(interval)
+        assert made == list(range(2, blocks + 2))
+
 
 class TestOwnReads:
     def test_every_read_sees_the_inserts_of_its_block(self, store: Store) -> None:
@@ -192,6 +214,7 @@ class TestOwnReads:
 
         def ask(reading: Reading) -> list[object]:
             return [
+                reading.head_marks([CONFIG]),
                 reading.head(CONFIG),
                 reading.versions(CONFIG, [1, 2, 3]),
                 reading.log(CONFIG, after=0, before=9, limit=9, newest_first=True),
@@ -207,9 +230,9 @@ class TestOwnReads:
             ]
 
         with store.write() as writing:
+            insert(writing, "other", {"x": 1})
             insert(writing, CONFIG, {"x": DELETED, "z": 2}, now_us=200)
             third = insert(writing, CONFIG, {"x": 3}, now_us=300)
-            insert(writing, "other", {"x": 1})
             writing.remember(request("one"), Reply(CONFIG, third, created=True, merged=False))
             within = ask(writing)
         with store.read() as reading:

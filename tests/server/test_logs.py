@@ -125,6 +125,16 @@ def test_a_cause_has_one_line_an_interval() -> None:
     assert written.empty()
 
 
+def test_what_is_logged_when_no_thread_is_left_is_counted_all_the_same() -> None:
+    lines, _ = logged("""
+import threading
+threading.stack_size(1 << 46)  # more than there can be
+for number in range(3):
+    log.error("call failed")
+""")
+    assert [line.get("repeated") for line in lines] == [None, 2]
+
+
 def test_many_causes_at_once_become_one() -> None:
     """A message that is another one each time does not fill the memory."""
     lines, _ = logged("""

@@ -129,7 +129,12 @@ class Committer:
             return
         self._idle.clear()
         heads = self._heads.freeze({config for each in submissions for config in configs_of(each.command)})
-        self._writer.write(Group(submissions, heads, asyncio.get_running_loop()))
+        group = Group(submissions, heads, asyncio.get_running_loop())
+        try:
+            self._writer.write(group)
+        except RuntimeError:  # the writer gets no thread; the next group tries again
+            error = UnavailableError(Reason.STORE_UNAVAILABLE, "the server has no thread left; nothing was written")
+            self._finish(group, GroupResult([error] * len(submissions)))
 
     def _next_group(self) -> list[Submission]:
         """Take the commands that somebody waits for, in order, as many as fit into one transaction."""

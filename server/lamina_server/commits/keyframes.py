@@ -65,7 +65,11 @@ class KeyframeScheduler:
 
     async def _write(self, config: str, due: int) -> None:
         counted = self._since[config]
-        since = await in_background(partial(self._write_if_due, config, due), name="keyframes")
+        try:
+            since = await in_background(partial(self._write_if_due, config, due), name="keyframes")
+        except RuntimeError as error:  # no thread is left
+            _log.error("keyframe not written", config=config, exc_info=error)
+            since = 0
         # Values committed meanwhile are added, some perhaps twice: then the next keyframe comes a little early.
         self._since[config] += since - counted
         self._under_way = None

@@ -4,6 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Hashable
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -92,9 +93,11 @@ class Repeats(logging.Handler):
         if self._timer or not self._causes:
             return
         wait = min(cause.due for cause in self._causes.values()) - self._monotonic()
-        self._timer = threading.Timer(max(wait, 0), self.write_due)
-        self._timer.daemon = True
-        self._timer.start()
+        timer = threading.Timer(max(wait, 0), self.write_due)
+        timer.daemon = True
+        with suppress(RuntimeError):  # no thread is left: the next record tries again
+            timer.start()
+            self._timer = timer
 
 
 def _key(record: logging.LogRecord) -> Hashable:

@@ -127,6 +127,20 @@ async def test_a_transaction_that_begins_late_drops_those_who_have_left() -> Non
     assert len(desk.feed.announced) == 1
 
 
+async def test_a_commit_for_which_no_thread_is_left_is_refused_and_the_next_one_is_tried() -> None:
+    desk = Desk()
+    desk.store.gate.set()
+    usual = threading.stack_size(1 << 46)  # more than there can be
+    try:
+        with pytest.raises(UnavailableError, match="nothing was written"):
+            await desk.commit("x")
+    finally:
+        threading.stack_size(usual)
+    async with asyncio.timeout(10):
+        assert (await desk.commit("y")).created
+    await desk.stop()
+
+
 async def test_versions_are_announced_in_order_and_before_their_replies() -> None:
     desk = Desk()
     desk.store.gate.set()

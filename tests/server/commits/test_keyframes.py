@@ -143,6 +143,19 @@ async def test_a_failure_is_logged_and_the_next_due_keyframe_is_tried(history: H
     assert history.failures == 0
 
 
+async def test_a_keyframe_that_gets_no_thread_is_logged_and_the_next_due_one_is_tried(history: History) -> None:
+    usual = threading.stack_size(1 << 46)  # more than there can be
+    try:
+        with capture_logs() as log:
+            history.commit(KEYS)
+            assert await history.written() == []
+    finally:
+        threading.stack_size(usual)
+    assert [line["event"] for line in log] == ["keyframe not written"]
+    history.commit(KEYS)
+    assert await history.written() == ["c"]
+
+
 async def test_a_store_that_fails_at_a_keyframe_is_reported(history: History) -> None:
     """P1: it accepts no more writes, so the process must end."""
     history.store.error = StoreFailedError()

@@ -5,8 +5,10 @@ import shutil
 import sqlite3
 import stat
 import subprocess
+import sys
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import closing, contextmanager
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing, contextmanager, suppress
 from pathlib import Path
 
 import pytest
@@ -14,7 +16,13 @@ import structlog
 from structlog.typing import EventDict
 
 from lamina_server.domain.errors import UnavailableError
-from lamina_server.store.contract import CommitUnknownError, Store, StoreFailedError, UnusableStoreError
+from lamina_server.store.contract import (
+    CommitUnknownError,
+    Store,
+    StoreFailedError,
+    StoreNotReadyError,
+    UnusableStoreError,
+)
 from lamina_server.store.open import open_store
 from lamina_server.store.sql.store import SqlStore
 from lamina_server.store.sqlite.backup import back_up
@@ -63,6 +71,12 @@ def backup_of(path: Path) -> Path:
 
 def beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
+
+
+def links_to(link: Path, path: Path) -> bool:
+    with suppress(FileNotFoundError):  # the one that lists the folder
+        return link.readlink() == path
+    return False
 
 
 def remove(path: Path) -> None:
@@ -170,6 +184,53 @@ def test_a_commit_into_a_file_that_is_no_longer_at_its_path_is_unknown(
     for verb in (store.read, store.write):
         with pytest.raises(UnavailableError, match="must be restarted"), verb():
             pass
+
+
+def test_a_commit_into_a_file_that_cannot_be_read_afterwards_is_unknown(path: Path, store: Store) -> None:
+    """P2: it may have been written, whatever the disk says then."""
+    (descriptor, *_) = sorted(int(each.name) for each in Path("/proc/self/fd").iterdir() if links_to(each, path))
+    kept, nothing = os.dup(descriptor), os.open(os.devnull, os.O_WRONLY)
+    try:
+        with pytest.raises(StoreFailedError), store.write() as writing:
+            insert(writing, CONFIG, {"x": 3})
+            os.dup2(nothing, descriptor)
+    finally:
+        os.dup2(kept, descriptor)
+        os.close(kept)
+        os.close(nothing)
+    assert "cannot be read any more" in store.failure
+
+
+@pytest.mark.parametrize(("does", "raised"), [("pass", "StoreFailedError"), ("raise KeyError", "KeyError")])
+def test_a_transaction_that_cannot_end_for_want_of_memory_ends_the_store(path: Path, does: str, raised: str) -> None:
+    """P2: a COMMIT is unknown then, and a transaction that is still open is in the way of all later ones."""
+    program = f"""
+import sqlite3
+from contextlib import suppress
+from lamina_server.store.open import open_store
+from tests.conformance.commits import CONFIG, insert
+store = open_store({f"sqlite:///{path}"!r})
+try:
+    with store.write() as writing:
+        insert(writing, CONFIG, {{"x": 1}})
+        writing.head(CONFIG)
+        with suppress(MemoryError):
+            sqlite3.connect(":memory:").execute("PRAGMA hard_heap_limit=1000")  # of all connections, for ever
+        {does}
+except Exception as error:
+    print(type(error).__name__, bool(store.failure))
+"""
+    done = subprocess.run([sys.executable, "-c", program], check=True, capture_output=True, text=True)
+    assert done.stdout.splitlines()[-1] == f"{raised} True"
+
+
+def test_a_trial_that_comes_after_the_end_holds_nothing_up(path: Path) -> None:
+    """The looks at the readiness have threads of their own, which nobody waits for."""
+    store = open_store(f"sqlite:///{path}")
+    store.close()
+    with ThreadPoolExecutor(1) as threads:
+        assert threads.submit(store.check_writable).exception() is not None
+        store.close()
 
 
 @each_of(ACTS + OF_THE_INDEX)
@@ -292,6 +353,15 @@ class TestOneServer:
         assert subprocess.run(beside, check=False).returncode == 0
         with locked_by_another(f"{path}.lock"), pytest.raises(UnusableStoreError, match="in use by another server"):
             DataFile(path, locks_beside=True)
+
+    def test_a_server_of_an_older_release_keeps_others_out(self, path: Path) -> None:
+        """It locks a file beside the data file, on each system, and leaves it there."""
+        head(path)
+        with locked_by_another(f"{path}.lock"), pytest.raises(StoreNotReadyError, match="in use by another server"):
+            open_store(f"sqlite:///{path}")
+        with opened(path) as store:
+            commit(store, {"x": 1})
+        assert head(path) == 1
 
     def test_a_file_with_two_names_is_refused(self, path: Path) -> None:
         with opened(path) as store:

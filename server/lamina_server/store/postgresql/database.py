@@ -5,7 +5,6 @@ statement under READ COMMITTED reads everything that was ever committed. So ids 
 versions rise in the order of commits.
 """
 
-import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
@@ -83,7 +82,6 @@ class PostgresqlDatabase:
     ) -> None:
         self._address = address
         self._errors = PostgresqlErrors(address)
-        self._write_turn = threading.Lock()  # our own threads wait here, and hold no connection meanwhile
         timeouts_ms = {
             "lock_timeout": lock_timeout_ms,
             "statement_timeout": STATEMENT_TIMEOUT_MS,
@@ -123,7 +121,7 @@ class PostgresqlDatabase:
     @contextmanager
     def writing(self) -> Iterator[Connection]:
         """Lend a connection in a transaction that has the advisory lock."""
-        with self._write_turn, self._transaction(_LOCK) as connection:
+        with self._transaction(_LOCK) as connection:
             yield connection
 
     @contextmanager

@@ -1,5 +1,6 @@
 """The store in a SQL database, for SQLite and PostgreSQL. `Database` hides the differences between them."""
 
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 
@@ -18,6 +19,7 @@ class SqlStore:
     def __init__(self, database: Database) -> None:
         self._database = database
         self._known = KnownRows()
+        self._write_turn = threading.Lock()
 
     @property
     def is_shared(self) -> bool:
@@ -39,17 +41,19 @@ class SqlStore:
     def write(self) -> Iterator[SqlWriting]:
         """Open the writing block."""
         known = self._known
-        try:
-            with self._database.writing() as connection:
-                if self._database.is_shared:  # others may have written since
-                    known.forget()
-                writing = SqlWriting(connection, self._database, known)
-                yield writing
-                writing.finish()
-        except BaseException:
-            known.forget()
-            raise
-        known.bound()
+        # Other threads wait, without a connection, until what a lost block has added to `known` is forgotten.
+        with self._write_turn:
+            try:
+                with self._database.writing() as connection:
+                    if self._database.is_shared:  # others may have written since
+                        known.forget()
+                    writing = SqlWriting(connection, self._database, known)
+                    yield writing
+                    writing.finish()
+            except BaseException:
+                known.forget()
+                raise
+            known.bound()
 
     def check_writable(self) -> None:
         """Try a transaction that inserts nothing."""

@@ -96,6 +96,7 @@ class SqlWriting(SqlReading):
 
     def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
         """Return the heads' numbers and hashes, and remember what the next inserts need."""
+        self._flush()
         heads = self._heads
         if unknown := [config for config in configs if config not in heads]:
             for row in self._head_rows(unknown):

@@ -33,6 +33,9 @@ TRIAL_TURN_SECONDS = 0.05
 LOOK_SECONDS = 0.1
 """Shorter than an idle server is asked whether it takes commits, longer than a busy one's transactions take."""
 
+_DRIVER_ERRORS = (sqlite3.Error, MemoryError)
+"""What SQLite's driver raises: MemoryError is Python's own, and stands for SQLITE_NOMEM."""
+
 _SYNCHRONOUS_FULL = 2
 _UNCONFIRMED = "the disk did not confirm a commit; after a restart, the same request id shows whether it happened"
 _NOT_ENDED = "SQLite could not roll back a transaction; start the server again"
@@ -105,14 +108,21 @@ class SqliteDatabase:
             if _driver(self._writing).in_transaction:
                 yield None
                 return
-        driver = _driver(self._writing)
         try:
-            self._execute(driver, f"PRAGMA busy_timeout={TRIAL_BUSY_MS}")
-            with self._transaction():
+            with self._short_wait(), self._transaction():
                 yield self._writing
         finally:
-            self._execute(driver, f"PRAGMA busy_timeout={BUSY_MS}")
             self._turn.release()
+
+    @contextmanager
+    def _short_wait(self) -> Iterator[None]:
+        """Wait as long as a trial may for another program's lock. Needs the turn."""
+        driver = _driver(self._writing)
+        self._execute(driver, f"PRAGMA busy_timeout={TRIAL_BUSY_MS}")
+        try:
+            yield
+        finally:
+            self._execute(driver, f"PRAGMA busy_timeout={BUSY_MS}")
 
     def side_transaction(self) -> AbstractContextManager[Connection]:
         """Lend the writing connection: there is but one."""
@@ -208,7 +218,7 @@ class SqliteDatabase:
             raise not_answered("it has rolled the transaction back")
         try:
             self._writer.dialect.do_commit(driver)  # type: ignore[arg-type]  # it asks for no more than commit()
-        except sqlite3.Error as error:
+        except _DRIVER_ERRORS as error:
             if code_of(error) == sqlite3.SQLITE_FULL and _roll_back(driver):
                 raise DiskFullError from error
             # After a failed fsync the rows may be on the disk, now or later: they were there after reopening.
@@ -328,6 +338,6 @@ def _roll_back(driver: sqlite3.Connection) -> bool:
     """Roll back. Return whether the transaction is over."""
     try:
         driver.rollback()
-    except sqlite3.Error:
+    except _DRIVER_ERRORS:
         return False
     return not driver.in_transaction

@@ -68,11 +68,12 @@ class DataFile:
             with _opening, ExitStack() as descriptors:
                 self._descriptor = _opened(self.path)
                 descriptors.callback(os.close, self._descriptor)
-                lock = self._descriptor
-                if locks_beside:
-                    lock = os.open(_beside(self.path, ".lock"), os.O_RDWR | os.O_CREAT, OWNER_ONLY)
-                    descriptors.callback(os.close, lock)
-                self._identity = _locked(self._descriptor, lock, self.path)
+                locks = [] if locks_beside else [self._descriptor]
+                beside = _beside(self.path, ".lock")
+                if locks_beside or beside.exists():  # where it is left over, a server of an older release may have it
+                    locks.append(os.open(beside, os.O_RDWR | os.O_CREAT, OWNER_ONLY))
+                    descriptors.callback(os.close, locks[-1])
+                self._identity = _locked(self._descriptor, locks, self.path)
                 _open_here.add(self._identity)
                 self._descriptors = descriptors.pop_all()
         except OSError as error:
@@ -122,7 +123,10 @@ class DataFile:
         """
         if self._header is None:
             return ""
-        header, size_bytes = _header_of(self._descriptor), os.fstat(self._descriptor).st_size
+        try:
+            header, size_bytes = _header_of(self._descriptor), os.fstat(self._descriptor).st_size
+        except OSError as error:  # an answer like the others: a COMMIT that ended just now is unknown then
+            return f"{str(self.path)!r} cannot be read any more ({error.strerror}): see whether its disk works"
         if (header != self._header and not _continues(header, self._header)) or size_bytes < self._size_bytes:
             return f"{str(self.path)!r} was overwritten or cut while the server ran: restore a backup, {_RESTORE}"
         self._header, self._size_bytes = header, size_bytes
@@ -209,9 +213,9 @@ def _is_there(path: Path) -> bool:
     return True
 
 
-def _locked(descriptor: int, lock: int, path: Path) -> _Identity:
-    """Lock an open file. Check that it is the only file at its path, and may be a database of ours."""
-    if not _flock(lock, fcntl.LOCK_EX):
+def _locked(descriptor: int, locks: Sequence[int], path: Path) -> _Identity:
+    """Take the locks of an open file. Check that it is the only file at its path, and may be a database of ours."""
+    if not all(_flock(lock, fcntl.LOCK_EX) for lock in locks):
         raise _in_use(path)
     found = os.fstat(descriptor)
     if _identity(found) != _identity(path.stat()):
