@@ -154,8 +154,10 @@ class Committer:
         outcomes = result.outcomes
         try:
             self._heads.advance(result.made, result.diverged)
-        except Exception as error:  # noqa: BLE001 - a bug, of which the callers must hear
-            outcomes = [error] * len(group.submissions)
+        except Exception as error:  # noqa: BLE001 - a bug, but what was committed is durable, and is answered
+            _log.error("bug", doing="advance heads", exc_info=error)
+            for config in {name for each in group.submissions for name in configs_of(each.command)}:
+                self._heads.forget(config)
         # First, so that a reply does not stand in line behind the messages to thousands of watches.
         for submission, outcome in zip(group.submissions, outcomes, strict=True):
             _set_outcome(submission.future, outcome)

@@ -2,11 +2,13 @@
 
 import asyncio
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
 import pytest
+from structlog.testing import capture_logs
 
+from lamina_server.cache.encoded import EncodedChanges
 from lamina_server.cache.heads import Heads
 from lamina_server.commits.committer import Committer
 from lamina_server.commits.keyframes import KEYFRAME_VALUES_MINIMUM
@@ -44,16 +46,24 @@ class GatedStore(MemoryStore):
             assert self.gate.wait(10)
 
 
+class BrokenHeads(Heads):
+    """Heads with a defect."""
+
+    def advance(self, made: Iterable[EncodedChanges], diverged: Iterable[str]) -> None:
+        super().advance([], diverged)
+        raise RuntimeError("a defect")
+
+
 class Desk:
     """A committer over a gated store, with a feed that records what it announces."""
 
-    def __init__(self) -> None:
+    def __init__(self, heads: type[Heads] = Heads) -> None:
         self.store = GatedStore()
         self.feed = RecordingFeed()
         self.failures: list[None] = []
         limits = MapLimits(keys=10_000, size_bytes=10_000_000)
         codec, self.readers = WireCodec(), Readers(self.store, threads=2)
-        self.heads = Heads(self.readers, codec, limit_bytes=1_000_000, is_shared=False)
+        self.heads = heads(self.readers, codec, limit_bytes=1_000_000, is_shared=False)
         self.committer = Committer(
             self.store,
             self.heads,
@@ -138,6 +148,21 @@ async def test_a_commit_for_which_no_thread_is_left_is_refused_and_the_next_one_
         threading.stack_size(usual)
     async with asyncio.timeout(10):
         assert (await desk.commit("y")).created
+    await desk.stop()
+
+
+async def test_a_commit_that_is_durable_is_answered_whatever_breaks_after_it() -> None:
+    """P2: an error would be definite, though the version is there."""
+    desk = Desk(BrokenHeads)
+    desk.store.gate.set()
+    with capture_logs() as logged:
+        for number in (1, 2):
+            reply = await desk.commit("x")
+            assert reply.created
+            assert reply.version
+            assert reply.version.number == number
+    assert [each["doing"] for each in logged if each["event"] == "bug"] == ["advance heads"] * 2
+    assert [version.number for version in desk.feed.announced] == [1, 2]
     await desk.stop()
 
 
