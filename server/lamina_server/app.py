@@ -210,6 +210,8 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
             await application.stop()
     finally:
         await asyncio.to_thread(store.close)
+    if store.failure and not application.failed.done():  # the last look at a SQLite file
+        application.failed.set_result(store.failure)
 
 
 def _check_parser() -> None:

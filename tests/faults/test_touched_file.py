@@ -1,6 +1,7 @@
 """A SQLite file that is removed, moved, replaced or linked under a server at work: no acknowledged commit is gone."""
 
 import signal
+import sqlite3
 import subprocess
 import sys
 from collections.abc import Callable
@@ -69,6 +70,16 @@ def remove_log(path: Path) -> None:
     path.with_name("lamina.db-wal").unlink()
 
 
+def empty_log(path: Path) -> None:
+    path.with_name("lamina.db-wal").write_bytes(b"")
+
+
+def replace(path: Path) -> None:
+    copy = path.with_name("copy.db")
+    copy.write_bytes(path.read_bytes())
+    copy.rename(path)
+
+
 def move_the_folder(path: Path) -> None:
     path.parent.rename(path.parent.with_name("moved"))
 
@@ -92,6 +103,35 @@ def test_a_server_ends_and_says_why(path: Path, act: Act, words: str, place: str
     assert f'"reason": "{reason.removeprefix("lamina-server: ")}", "event": "database given up"' in server.log
     path.with_name("second.db").unlink(missing_ok=True)
     assert head(path.parent / place / path.name) >= last
+
+
+def test_a_server_whose_log_is_emptied_ends_and_leaves_the_file_intact(path: Path) -> None:
+    """P1: what was in the log alone is gone, and the server says so; it does not write what is left into the file."""
+    with ServerProcess(url_of(path)) as server:
+        start(server)
+        commit_until_the_end(server, empty_log, path)
+        reason = server.log.splitlines()[-1]
+    assert "lamina.db-wal' was overwritten or cut while the server ran: restore a backup" in reason
+    with closing(sqlite3.connect(path)) as connection:
+        assert connection.execute("PRAGMA integrity_check").fetchall() == [("ok",)]
+
+
+@pytest.mark.parametrize(
+    ("act", "words"),
+    [
+        (replace, "lamina.db' was replaced by another file while the server ran"),
+        (empty_log, "lamina.db-wal' was overwritten or cut while the server ran"),
+    ],
+)
+def test_what_is_touched_just_before_the_end_is_told(path: Path, act: Act, words: str) -> None:
+    with ServerProcess(url_of(path)) as server:
+        start(server)
+        server.signal(signal.SIGSTOP)
+        act(path)
+        server.signal(signal.SIGTERM)
+        server.signal(signal.SIGCONT)
+        assert server.wait() == 1
+        assert words in server.log.splitlines()[-1]
 
 
 def test_an_idle_server_ends_too(path: Path) -> None:

@@ -94,11 +94,12 @@ async def _serve(settings: Settings) -> int:
         target = application.target
         _print(f"lamina-server ready on {target}, data in {describe_database(settings)}{_hint(target, settings)}")
         await asyncio.wait([stop, application.failed], return_when=asyncio.FIRST_COMPLETED)
-        if stop.done():
-            return _exit_code(stop.result())
-        _end_within(settings.stop_grace_seconds)
-    click.echo(f"lamina-server: {application.failed.result()}", err=True)
-    return FAILED
+        if not stop.done():
+            _end_within(settings.stop_grace_seconds)
+    if application.failed.done():
+        click.echo(f"lamina-server: {application.failed.result()}", err=True)
+        return FAILED
+    return _exit_code(stop.result())
 
 
 def _print(ready_line: str) -> None:

@@ -183,13 +183,15 @@ class SqliteDatabase:
             file.close()
 
     def _close_connections(self, file: DataFile | None) -> None:
-        if file is not None and file.overwritten():
+        if file is not None and (changed := file.overwritten()):
             # The last connection that may write moves the log into the file, where it would destroy what is there now.
             self._writer.dispose()
-        elif file is not None and file.misplaced():
+            self._fail(changed)
+        elif file is not None and (changed := file.misplaced()):
             # What was committed goes into the file that is open, wherever that is; its log may be found no more.
             with suppress(sqlite3.Error):
                 _driver(self._writing).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+            self._fail(changed)
         self._readers.dispose()
         self._writer.dispose()
 
@@ -264,9 +266,10 @@ class SqliteDatabase:
             self._writing.rollback()
 
     def _fail(self, failure: str) -> None:
-        """Take no more writes and reads, for a reason that is told to the operator."""
-        self.failure = failure
-        _log.error("database given up", reason=failure)
+        """Take no more writes and reads, for a reason that is told to the operator: the first one."""
+        if not self.failure:
+            self.failure = failure
+            _log.error("database given up", reason=failure)
 
     def _execute(self, driver: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
         try:

@@ -31,6 +31,8 @@ _OTHERS = 0o077
 _MAGIC = b"SQLite format 3\0"
 _WAL_MODE = b"\2\2"
 _HEADER_BYTES = 100
+_LOG_MAGICS = (b"\x37\x7f\x06\x82", b"\x37\x7f\x06\x83")
+_LOG_HEADER_BYTES = 32
 _RESTORE = "see 'Backup and restore' in server/README.md"
 _PUT_BACK = f"put the file back together with its -wal, or restore a backup ({_RESTORE}), and start the server again"
 _REMOVE_LOG = "remove what lies there now, if anything, and start the server again"
@@ -81,6 +83,8 @@ class DataFile:
         self._places: list[_Place] = []
         self._header: bytes | None = None
         self._size_bytes = 0
+        self._log_descriptor = -1
+        self._log_header, self._log_bytes = b"", 0
         self._warn_of_readers()
 
     def found_log(self) -> None:
@@ -94,9 +98,12 @@ class DataFile:
             for suffix in ("-wal", "-shm"):
                 log = _beside(self.path, suffix)
                 self._places.append((str(log), _only_name(log.stat()), _REMOVE_LOG))
+            self._log_descriptor = os.open(_beside(self.path, "-wal"), os.O_RDONLY)
+            self._descriptors.callback(os.close, self._log_descriptor)
+            self._log_header, self._log_bytes = _start_of(self._log_descriptor, _LOG_HEADER_BYTES)
         except OSError as error:
             raise _cannot_open(self.path, error) from error
-        self._header = _header_of(self._descriptor)
+        self._header, self._size_bytes = _start_of(self._descriptor, _HEADER_BYTES)
         if changed := self.change():
             raise UnusableStoreError(changed)
 
@@ -116,7 +123,7 @@ class DataFile:
         return _misplaced(self._places)
 
     def overwritten(self) -> str:
-        """Return that others have replaced the file's content, for example by `cp`; else an empty text.
+        """Return that others have replaced the content of the file or of its log, such as by `cp`; else an empty text.
 
         SQLite itself writes there only in this process, and what says how old the file is never goes back. This does
         not notice everything: a damaged page is found by its digests when it is read.
@@ -124,12 +131,18 @@ class DataFile:
         if self._header is None:
             return ""
         try:
-            header, size_bytes = _header_of(self._descriptor), os.fstat(self._descriptor).st_size
+            header, size_bytes = _start_of(self._descriptor, _HEADER_BYTES)
+            log_header, log_bytes = _start_of(self._log_descriptor, _LOG_HEADER_BYTES)
         except OSError as error:  # an answer like the others: a COMMIT that ended just now is unknown then
             return f"{str(self.path)!r} cannot be read any more ({error.strerror}): see whether its disk works"
-        if (header != self._header and not _continues(header, self._header)) or size_bytes < self._size_bytes:
+        if size_bytes < self._size_bytes or not _continues(header, self._header):
             return f"{str(self.path)!r} was overwritten or cut while the server ran: restore a backup, {_RESTORE}"
+        is_same_log = log_header == self._log_header and log_bytes >= self._log_bytes
+        if not (is_same_log or _begins_anew(log_header, self._log_header)):
+            log = str(_beside(self.path, "-wal"))
+            return f"{log!r} was overwritten or cut while the server ran: restore a backup, {_RESTORE}"
         self._header, self._size_bytes = header, size_bytes
+        self._log_header, self._log_bytes = log_header, log_bytes
         return ""
 
     def close(self) -> None:
@@ -175,14 +188,28 @@ def log_bytes(path: Path) -> int:
         return 0
 
 
-def _header_of(descriptor: int) -> bytes:
-    """Return the file's header; "The Database Header" in SQLite's description of its file format has the places."""
-    return os.pread(descriptor, _HEADER_BYTES, 0)
+def _start_of(descriptor: int, count: int) -> tuple[bytes, int]:
+    """Return the first bytes of a file, and its size. SQLite's description of its file format has their meaning."""
+    return os.pread(descriptor, count, 0), os.fstat(descriptor).st_size
 
 
 def _continues(header: bytes, before: bytes) -> bool:
     """Return whether a header may follow another one: the format stays, the counter of changes and the pages grow."""
-    return header[:20] == before[:20] and header[24:28] >= before[24:28] and header[28:32] >= before[28:32]
+    return header == before or (
+        header[:20] == before[:20] and header[24:28] >= before[24:28] and header[28:32] >= before[28:32]
+    )
+
+
+def _begins_anew(header: bytes, before: bytes) -> bool:
+    """Return whether SQLite has begun its log again after a checkpoint: it counts that in two numbers, by one each."""
+    if not before:
+        return header[:4] in _LOG_MAGICS
+    steps = [_number(header[at : at + 4]) - _number(before[at : at + 4]) for at in (12, 16)]
+    return header[:12] == before[:12] and steps[0] > 0 and steps[0] == steps[1] % 2**32
+
+
+def _number(word: bytes) -> int:
+    return int.from_bytes(word, "big")
 
 
 def _opened(path: Path) -> int:
@@ -223,7 +250,7 @@ def _locked(descriptor: int, locks: Sequence[int], path: Path) -> _Identity:
     if found.st_nlink != 1:
         text = f"{str(path)!r} has {found.st_nlink} names (hard links), and SQLite would keep a log for each"
         raise UnusableStoreError(f"{text}: remove all but one, see find -samefile")
-    header = _header_of(descriptor)
+    header, _ = _start_of(descriptor, _HEADER_BYTES)
     if header and not header.startswith(_MAGIC):  # an empty file is an empty database
         raise UnusableStoreError(f"{str(path)!r} is not a SQLite database")
     _refuse_foreign_log(path, header)
