@@ -187,6 +187,13 @@ class HashMismatchError(ServerError):
     def __init__(self, what: str) -> None:
         super().__init__(Reason.HASH_MISMATCH, f"{what} does not match its digest")
 
+    @classmethod
+    def damaged(cls, words: str) -> "HashMismatchError":
+        """Return the error for damage that the database has found itself."""
+        error = cls("")
+        ServerError.__init__(error, Reason.HASH_MISMATCH, words)
+        return error
+
 
 def cursor_lost(config: str, number: int, head: Version | HeadMark | None) -> ServerError:
     """Return the error for a version that a cursor stands at and that was not found; `head` was read after that.

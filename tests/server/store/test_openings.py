@@ -149,7 +149,8 @@ def test_no_right_to_make_tables(guarded: Postgres, postgres_url: str) -> None:
     with pytest.raises(UnusableStoreError) as refused:
         open_store(url_for(guarded, "guarded:right", database))
     assert str(refused.value).endswith(
-        "cannot be used: the role lacks a right: permission denied for schema public (the server tried to CREATE)"
+        "cannot be used: the role lacks a right: permission denied for schema public"
+        " (the server tried to CREATE: run lamina-server migrate with a role that may)"
     )
 
 

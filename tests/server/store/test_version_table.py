@@ -1,5 +1,6 @@
 """The schema's revision is in a table of our own, and nothing that another application keeps is taken for it."""
 
+import sqlite3
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
@@ -78,6 +79,7 @@ def refusal(url: str) -> str:
     return str(refused.value)
 
 
+@pytest.mark.parametrize("url", [databases.POSTGRESQL], indirect=True)
 @pytest.mark.parametrize("statements", FOREIGN.values(), ids=FOREIGN)
 def test_another_applications_table_is_left_alone(url: str, engine: Engine, statements: Sequence[str]) -> None:
     run(engine, ["CREATE TABLE theirs (id INTEGER PRIMARY KEY)", *statements])
@@ -91,6 +93,20 @@ def test_another_applications_table_is_left_alone(url: str, engine: Engine, stat
     assert rows(engine, "lamina_schema_version") == [(NEWEST,)]
     with inspecting(url):
         pass
+
+
+def test_another_applications_sqlite_file_is_refused(tmp_path: Path) -> None:
+    """A schema can be shared, but not a file: only one program can write to a file that Lamina serves."""
+    path = tmp_path / "theirs.db"
+    with closing(sqlite3.connect(path, isolation_level=None)) as theirs:
+        theirs.execute("CREATE TABLE users (id INTEGER PRIMARY KEY)")
+        theirs.execute("CREATE TABLE alembic_version (version_num TEXT)")
+    refused = refusal(f"sqlite:///{path}")
+    assert refused == (
+        "the SQLite file is another application's: it has tables (alembic_version, users), and none of Lamina's"
+    )
+    with closing(sqlite3.connect(path)) as theirs:
+        assert theirs.execute("SELECT count(*) FROM sqlite_schema").fetchone() == (2,)
 
 
 @pytest.mark.parametrize("statements", FOREIGN.values(), ids=FOREIGN)

@@ -141,7 +141,7 @@ class PostgresqlErrors:
         if error.sqlstate == _DISK_FULL:
             return caused(DiskFullError(), error)
         if is_damage(error):
-            return caused(HashMismatchError("the database"), error)
+            return caused(HashMismatchError.damaged("PostgreSQL has found damage in its data: see its log"), error)
         if isinstance(error, psycopg.IntegrityError):
             # PostgreSQL quotes what a constraint refused, values and all: that may not get into a log.
             return caused(HistoryBrokenError("the database refused rows that do not continue its history"), None)
@@ -202,6 +202,15 @@ def is_starting(refused: BaseException | None, conninfo: str) -> bool:
     return _SERVER_SAYS.search(text) is not None and PGconn.ping(conninfo.encode()) == Ping.REJECT
 
 
+def _attempt(statement: str) -> str:
+    verb = statement.split(maxsplit=1)[0].replace("WITH", "SELECT")
+    if "sequence" in statement:
+        return "the server needs USAGE on it"
+    if verb == "CREATE":
+        return "the server tried to CREATE: run lamina-server migrate with a role that may"
+    return f"the server tried to {verb}"
+
+
 def _cause_of_statement(error: psycopg.Error, sqlstate: str, statement: str) -> Cause:
     cause = _CAUSES.get(sqlstate)
     if cause is None:
@@ -212,8 +221,7 @@ def _cause_of_statement(error: psycopg.Error, sqlstate: str, statement: str) -> 
     if sqlstate in _QUOTED and error.diag.message_primary:
         words = f"{words}: {error.diag.message_primary}"
     if sqlstate == _NO_RIGHT and statement:  # PostgreSQL says to what, but not which right
-        verb = statement.split(maxsplit=1)[0].replace("WITH", "SELECT")
-        words = f"{words} (the server tried to {verb})"
+        words = f"{words} ({_attempt(statement)})"
     return Cause(words, passes=cause.passes)
 
 

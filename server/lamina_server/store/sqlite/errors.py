@@ -41,6 +41,9 @@ _TABLES_CHANGED = re.compile(r"no such (table|column): |table \S+ has no column 
 """How SQLite says so, in English always and with names alone; the code is that of any mistake in a statement."""
 
 
+_DAMAGED = "the SQLite file is damaged: stop the server and restore a backup"
+
+
 class SqliteErrors:
     """The errors of one database."""
 
@@ -62,9 +65,9 @@ class SqliteErrors:
                 text = "the database refused rows that do not continue its history"
                 return caused(HistoryBrokenError(text), None)
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-                return caused(HashMismatchError("the database's file"), error)
+                return caused(HashMismatchError.damaged(_DAMAGED), error)
             case None if isinstance(error, sqlite3.OperationalError):  # of Python's: a text that is not UTF-8
-                return caused(HashMismatchError("the database's file"), error)
+                return caused(HashMismatchError.damaged(_DAMAGED), error)
             case None | sqlite3.SQLITE_ERROR | sqlite3.SQLITE_MISUSE | sqlite3.SQLITE_RANGE if not _is_changed(error):
                 return error
             case _:

@@ -158,6 +158,19 @@ class DataFile:
             _log.warning("other accounts may open the database", file=str(self.path), mode=f"{mode:04o}", remedy=remedy)
 
 
+def refuse_foreign_log(path: Path) -> None:
+    """Raise UnusableStoreError if the log beside a file is another file's, as when a server opens the file."""
+    with _opening:
+        if _identity(path.stat()) in _open_here:  # then it was checked, and to close it here would drop its locks
+            return
+        descriptor = os.open(path, os.O_RDONLY)
+        try:
+            header, _ = _start_of(descriptor, _HEADER_BYTES)
+        finally:
+            os.close(descriptor)
+    _refuse_foreign_log(path, header)
+
+
 @contextmanager
 def keeping_servers_out(path: Path) -> Iterator[None]:
     """Let no server open a file meanwhile. This needs only the right to read it.
@@ -271,7 +284,9 @@ def _refuse_foreign_log(path: Path, header: bytes) -> None:
     if header[18:20] != _WAL_MODE and log_bytes(path):
         what = "is a backup, and has" if header else "is new or empty, and would have"
         text = f"{str(path)!r} {what} no log, but there is '{path}-wal' with commits of another file"
-        raise UnusableStoreError(f"{text}: move '{path}-wal' and '{path}-shm' to where that file is, {_RESTORE}")
+        moved = f"move '{path}-wal' and '{path}-shm' to where that file is"
+        overwritten = "or, if this file was copied over it, remove both and copy once more"
+        raise UnusableStoreError(f"{text}: {moved}, {overwritten}, {_RESTORE}")
 
 
 def _beside(path: Path, suffix: str) -> Path:

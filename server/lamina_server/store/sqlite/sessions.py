@@ -8,7 +8,7 @@ from urllib.parse import quote
 
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.sqlite.errors import SqliteErrors, code_of
-from lamina_server.store.sqlite.file import keeping_servers_out, log_bytes
+from lamina_server.store.sqlite.file import keeping_servers_out, log_bytes, refuse_foreign_log
 
 BUSY_MS = 5_000
 """How long a statement waits for a lock. Only another program (a backup, a shell) ever holds one."""
@@ -68,6 +68,7 @@ def _readable(path: Path, stack: ExitStack) -> sqlite3.Connection:
     To read a log, SQLite needs an index of it in the same folder. Where it can make none, a file without a log can
     still be read as it is, if nobody writes to it meanwhile: so no server can open it then.
     """
+    refuse_foreign_log(path)
     try:
         return stack.enter_context(closing(_reading(open_reader(path))))
     except sqlite3.OperationalError as error:

@@ -32,6 +32,7 @@ def migrate(engine: Engine) -> None:
         before = revision.table_names(ask, dialect)
         if revision.own(ask, before) is None:
             if before.isdisjoint(OURS):
+                _refuse_others_file(dialect, before)
                 _refuse_second_set(connection)
             else:
                 command.stamp(_config(connection), _revision_of_tables(connection, before))
@@ -52,6 +53,15 @@ def _revision_of_tables(connection: Connection, names: AbstractSet[str]) -> str:
         )
         raise UnusableStoreError(text)
     return found
+
+
+def _refuse_others_file(dialect: str, names: AbstractSet[str]) -> None:
+    """Refuse another application's SQLite file: only one program can write to a file that Lamina serves."""
+    if dialect == "sqlite" and (others := sorted(names - {VERSION_TABLE})):
+        shown = ", ".join(others[:3]) + (" …" if others[3:] else "")
+        raise UnusableStoreError(
+            f"the SQLite file is another application's: it has tables ({shown}), and none of Lamina's"
+        )
 
 
 def _refuse_second_set(connection: Connection) -> None:
