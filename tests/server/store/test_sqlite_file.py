@@ -321,6 +321,19 @@ class TestOtherPrograms:
             assert commit(store, {"x": f"{number}" * 3_000_000}).number == number
 
 
+def test_a_log_that_sqlite_begins_again_is_still_its_own(path: Path) -> None:
+    """After a checkpoint SQLite writes its log from the beginning, and shortens it."""
+    log = path.with_name("lamina.db-wal")
+    beginnings = set()
+    with opened(path) as store:
+        for number in range(60):
+            commit(store, {"x": str(number) * 200_000})
+            beginnings.add(log.read_bytes()[:32])
+        assert not store.failure
+    assert len(beginnings) > 1, "it was never begun again"
+    assert head(path) == 60
+
+
 @contextmanager
 def locked_by_another(name: str) -> Iterator[None]:
     """Have another process hold a lock on a file."""
