@@ -31,7 +31,8 @@ serve: $(INSTALLED) ## Start a server on SQLite, with its data in .data/.
 WORKERS = $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
 
 test: $(EQUIPPED) node ## Run the test suite.
-	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 --dist=worksteal --ignore=tests/faults --ignore=tests/docs $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 --dist=worksteal --ignore=tests/docs \
+		$(addprefix --ignore=,$(FAULTS)) $(ARGS)
 
 # Not a part of `make test`, because each line of a page starts its own Python.
 docs: $(EQUIPPED) ## Run every code block of the READMEs, the tutorial and the recipes as they are printed.
@@ -39,7 +40,9 @@ docs: $(EQUIPPED) ## Run every code block of the READMEs, the tutorial and the r
 
 # Not a part of `make test`, because these tests are slow and most changes do not concern them.
 faults: $(EQUIPPED) ## Run the tests that break disks, databases, networks and servers, in minutes.
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 tests/faults $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 $(FAULTS) $(ARGS)
+# Those of `restore` and `verify` damage whole databases, byte by byte.
+FAULTS := tests/faults tests/server/restore tests/server/store/test_verify.py
 
 torture: $(EQUIPPED) ## Kill servers and databases and cut watches for half an hour, and check that nothing is lost.
 	$(BIN)/python -m tests.faults $(ARGS)

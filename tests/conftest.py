@@ -22,7 +22,8 @@ os.environ.pop("PYTHONDONTWRITEBYTECODE", None)
 ServerProcess.forks = True
 
 # No deadline, because a pause of a shared machine is not a bug. The blob is enough to repeat a failure.
-hypothesis.settings.register_profile("lamina", deadline=None, print_blob=True)
+# Half of the usual examples: each run draws others, and there are many runs.
+hypothesis.settings.register_profile("lamina", deadline=None, print_blob=True, max_examples=50)
 hypothesis.settings.load_profile("lamina")
 
 
