@@ -9,14 +9,13 @@ from contextlib import AbstractContextManager, asynccontextmanager, contextmanag
 from typing import Any
 
 import grpc
-import psycopg
 import pytest
-from sqlalchemy import make_url
 
 import lamina
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from lamina_server.models import WRITE_LOCK_ID
+from tests.faults.outages import connected, frozen, stopped
 from tests.server.bare_client import Refusal, Watching, commit_request
 from tests.support.postgres import Postgres
 from tests.support.server import ServerProcess
@@ -39,29 +38,6 @@ MARGIN_SECONDS = 1.0
 _WAITING = "SELECT 1 FROM pg_locks WHERE locktype = 'advisory' AND NOT granted"
 
 Outage = Callable[[Postgres, str], AbstractContextManager[None]]
-
-
-@contextmanager
-def connected(url: str) -> Iterator[psycopg.Connection[Any]]:
-    database = make_url(url)
-    host = str(database.query["host"])
-    with psycopg.connect(host=host, user=database.username, dbname=database.database, autocommit=True) as connection:
-        yield connection
-
-
-@contextmanager
-def frozen(postgres: Postgres, _: str) -> Iterator[None]:
-    with postgres.frozen():
-        yield
-
-
-@contextmanager
-def refusing(postgres: Postgres, _: str) -> Iterator[None]:
-    postgres.kill()
-    try:
-        yield
-    finally:
-        postgres.restart()
 
 
 @contextmanager
@@ -142,7 +118,7 @@ async def test_thousands_of_refused_calls_are_a_few_lines(
     async with stub_of(server) as stub:
         await commit_two(stub)
         request = pb.GetVersionRequest(config=CONFIG)
-        with refusing(mortal_postgres, url):
+        with stopped(mortal_postgres, url):
             told = [await _outcome(stub.GetVersion(request))]
             logged = len(server.log)
             for _ in range(REFUSED_CALLS // CALLERS):
@@ -167,7 +143,7 @@ async def _outcome(call: Any) -> str:
 
 @pytest.mark.parametrize("is_fresh", [False, True], ids=["warm", "just-started"])
 @pytest.mark.parametrize(
-    ("outage", "seconds"), [(frozen, FROZEN_SECONDS), (refusing, SLOW_SECONDS), (slow, SLOW_SECONDS)]
+    ("outage", "seconds"), [(frozen, FROZEN_SECONDS), (stopped, SLOW_SECONDS), (slow, SLOW_SECONDS)]
 )
 async def test_a_server_that_cannot_ask_the_database_says_so(
     mortal_postgres: Postgres, url: str, server: ServerProcess, outage: Outage, seconds: float, is_fresh: bool

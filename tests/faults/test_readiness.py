@@ -21,7 +21,7 @@ import lamina
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from tests.cli.running import InProcess
-from tests.faults.test_outages import connected
+from tests.faults.outages import connected, frozen, stopped
 from tests.faults.test_waiting import Standby
 from tests.server.bare_client import commit_request
 from tests.support.postgres import Postgres
@@ -62,21 +62,6 @@ class Health:
 async def asking(server: ServerProcess) -> AsyncIterator[tuple[Health, Any]]:
     async with grpc.aio.insecure_channel(server.target) as channel:
         yield Health(channel), ConfigServiceStub(channel)
-
-
-@contextmanager
-def frozen(postgres: Postgres, _: str) -> Iterator[None]:
-    with postgres.frozen():
-        yield
-
-
-@contextmanager
-def stopped(postgres: Postgres, _: str) -> Iterator[None]:
-    postgres.kill()
-    try:
-        yield
-    finally:
-        postgres.restart()
 
 
 @contextmanager

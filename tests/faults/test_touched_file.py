@@ -14,6 +14,7 @@ import lamina
 from lamina_server.store.open import open_store
 from tests.faults.restoring import CONFIG, Committing, readme_block
 from tests.support.server import ServerProcess
+from tests.support.touching import link, move_the_folder, remove_log, set_aside
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -56,20 +57,6 @@ def head(path: Path) -> int:
     return found.number if found else 0
 
 
-def set_aside(path: Path) -> None:
-    (path.parent / "replaced").mkdir()
-    for each in path.parent.glob("lamina.db*"):
-        each.rename(path.parent / "replaced" / each.name)
-
-
-def link(path: Path) -> None:
-    path.with_name("second.db").hardlink_to(path)
-
-
-def remove_log(path: Path) -> None:
-    path.with_name("lamina.db-wal").unlink()
-
-
 def empty_log(path: Path) -> None:
     path.with_name("lamina.db-wal").write_bytes(b"")
 
@@ -78,10 +65,6 @@ def replace(path: Path) -> None:
     copy = path.with_name("copy.db")
     copy.write_bytes(path.read_bytes())
     copy.rename(path)
-
-
-def move_the_folder(path: Path) -> None:
-    path.parent.rename(path.parent.with_name("moved"))
 
 
 @pytest.mark.parametrize(

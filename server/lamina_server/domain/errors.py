@@ -187,12 +187,12 @@ class HashMismatchError(ServerError):
     def __init__(self, what: str) -> None:
         super().__init__(Reason.HASH_MISMATCH, f"{what} does not match its digest")
 
-    @classmethod
-    def damaged(cls, words: str) -> "HashMismatchError":
-        """Return the error for damage that the database has found itself."""
-        error = cls("")
-        ServerError.__init__(error, Reason.HASH_MISMATCH, words)
-        return error
+
+class DamagedError(HashMismatchError):
+    """The database has found damage itself. The text says what to do."""
+
+    def __init__(self, text: str) -> None:
+        ServerError.__init__(self, Reason.HASH_MISMATCH, text)
 
 
 def cursor_lost(config: str, number: int, head: Version | HeadMark | None) -> ServerError:

@@ -29,6 +29,7 @@ from lamina_server.store.sqlite.backup import back_up
 from lamina_server.store.sqlite.database import SqliteDatabase
 from lamina_server.store.sqlite.file import DataFile
 from tests.conformance.commits import CONFIG, commit, insert
+from tests.support.touching import beside, link, move_the_folder, remove_log, set_aside
 
 Act = Callable[[Path], None]
 
@@ -69,10 +70,6 @@ def backup_of(path: Path) -> Path:
     return copy
 
 
-def beside(path: Path, suffix: str) -> Path:
-    return path.with_name(path.name + suffix)
-
-
 def links_to(link: Path, path: Path) -> bool:
     with suppress(FileNotFoundError):  # the one that lists the folder
         return link.readlink() == path
@@ -98,21 +95,6 @@ def replace_by_a_backup(path: Path) -> None:
     shutil.copy(copy, path)
 
 
-def set_aside(path: Path) -> None:
-    """Do what the README says: mkdir replaced && mv lamina.db* replaced/."""
-    (path.parent / "replaced").mkdir()
-    for each in path.parent.glob("lamina.db*"):
-        each.rename(path.parent / "replaced" / each.name)
-
-
-def link(path: Path) -> None:
-    path.with_name("second.db").hardlink_to(path)
-
-
-def remove_log(path: Path) -> None:
-    beside(path, "-wal").unlink()
-
-
 def replace_log(path: Path) -> None:
     shutil.copy(beside(path, "-wal"), path.with_name("copy"))
     path.with_name("copy").rename(beside(path, "-wal"))
@@ -120,10 +102,6 @@ def replace_log(path: Path) -> None:
 
 def remove_index(path: Path) -> None:
     beside(path, "-shm").unlink()
-
-
-def move_the_folder(path: Path) -> None:
-    path.parent.rename(path.parent.with_name("moved"))
 
 
 def close_the_folder(path: Path) -> None:

@@ -15,7 +15,7 @@ import psycopg
 from psycopg.pq import PGconn, Ping
 from sqlalchemy.exc import DBAPIError
 
-from lamina_server.domain.errors import DiskFullError, HashMismatchError
+from lamina_server.domain.errors import DamagedError, DiskFullError
 from lamina_server.store.address import PostgresqlAddress
 from lamina_server.store.contract import HistoryBrokenError, StoreNotReadyError, UnusableStoreError
 from lamina_server.store.sql.database import caused, not_answered
@@ -141,7 +141,7 @@ class PostgresqlErrors:
         if error.sqlstate == _DISK_FULL:
             return caused(DiskFullError(), error)
         if is_damage(error):
-            return caused(HashMismatchError.damaged("PostgreSQL has found damage in its data: see its log"), error)
+            return caused(DamagedError("PostgreSQL has found damage in its data: see its log"), error)
         if isinstance(error, psycopg.IntegrityError):
             # PostgreSQL quotes what a constraint refused, values and all: that may not get into a log.
             return caused(HistoryBrokenError("the database refused rows that do not continue its history"), None)

@@ -8,7 +8,7 @@ from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
 
-from lamina_server.domain.errors import DiskFullError, HashMismatchError
+from lamina_server.domain.errors import DamagedError, DiskFullError
 from lamina_server.store.contract import HistoryBrokenError, StoreNotReadyError, UnusableStoreError
 from lamina_server.store.sql.database import caused, not_answered
 
@@ -65,9 +65,9 @@ class SqliteErrors:
                 text = "the database refused rows that do not continue its history"
                 return caused(HistoryBrokenError(text), None)
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-                return caused(HashMismatchError.damaged(_DAMAGED), error)
+                return caused(DamagedError(_DAMAGED), error)
             case None if isinstance(error, sqlite3.OperationalError):  # of Python's: a text that is not UTF-8
-                return caused(HashMismatchError.damaged(_DAMAGED), error)
+                return caused(DamagedError(_DAMAGED), error)
             case None | sqlite3.SQLITE_ERROR | sqlite3.SQLITE_MISUSE | sqlite3.SQLITE_RANGE if not _is_changed(error):
                 return error
             case _:
