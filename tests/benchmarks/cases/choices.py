@@ -64,7 +64,7 @@ def one_caller(bench: Bench) -> Figure:
 
 def many_callers(bench: Bench) -> Figure:
     """Let 64 callers in one asyncio process write, each to a key of its own."""
-    rates, costs = asyncio.run(_rates(bench))
+    rates, costs = asyncio.run(_rates(bench, bench.peers))  # which may need an event loop of their own to start
     at_least = partial(_check, rates, at_least=True)
     checks = [
         *at_least(STUBS, ETCD, "64 callers, bare stubs vs etcd puts", must=0.4, aim=0.6),
@@ -128,7 +128,7 @@ def _costs(name: str, *, client_ms: float, server_ms: float) -> Sequence[Samples
     return [Samples(f"{name}, CPU of the {end}", CPU, [spent]) for end, spent in ends.items()]
 
 
-async def _rates(bench: Bench) -> tuple[dict[str, Samples], Sequence[Samples]]:
+async def _rates(bench: Bench, peers: Sequence[Peer]) -> tuple[dict[str, Samples], Sequence[Samples]]:
     """Measure all sides in turn, in slices of time; return calls a second, and what a call costs both ends."""
     async with AsyncExitStack() as stack:
         server = stack.enter_context(bench.server())
@@ -138,7 +138,7 @@ async def _rates(bench: Bench) -> tuple[dict[str, Samples], Sequence[Samples]]:
             STUBS: (await enter(_stub_callers(server.target, bench.scale.callers)), server.pid),
             EMPTY: (await enter(_empty_callers(bench.floor, bench.scale.callers)), bench.floor_server.pid),
         }
-        for peer in bench.peers:
+        for peer in peers:
             sides[peer.name] = (await enter(peer.callers(bench.scale.callers)), peer.pid)
         rates = {name: Samples(name, RATE) for name in sides}
         spent = {name: _Spent() for name in sides}
