@@ -8,7 +8,7 @@ from unittest.mock import patch
 
 from sqlalchemy import Engine, event
 
-from lamina_server.store.sql.prepared import Prepared
+from lamina_server.store.sql.prepared import Prepared, PreparedInsert
 
 
 class Said(NamedTuple):
@@ -35,9 +35,19 @@ def said() -> Iterator[list[Said]]:
 
         return noted_bind
 
+    insert = PreparedInsert.run
+
+    def noted_insert(prepared: PreparedInsert, driver: Any, rows: Any) -> None:
+        for row in rows:
+            note(None, None, prepared.text, row)
+        insert(prepared, driver, rows)
+
     event.listen(Engine, "before_cursor_execute", note)
     try:
-        with patch.object(Prepared, "_bind", noting(Prepared._bind)):
+        with (
+            patch.object(Prepared, "_bind", noting(Prepared._bind)),
+            patch.object(PreparedInsert, "run", noted_insert),
+        ):
             yield noted
     finally:
         event.remove(Engine, "before_cursor_execute", note)

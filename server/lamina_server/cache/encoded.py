@@ -1,10 +1,10 @@
 """New versions and their changes as wire bytes, encoded once for every reply and message that holds them."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol
 
+from lamina_server.domain.record import record
 from lamina_server.domain.records import CHANGED_KEYS_LIMIT, Entry, Version, VersionChanges
 
 
@@ -21,7 +21,7 @@ class Codec(Protocol):
         """Encode a version's header; `keys` are the first CHANGED_KEYS_LIMIT keys that it changed, in order."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class EncodedChanges:
     """One version and what it changed, as wire bytes in key order; None where a key was deleted.
 

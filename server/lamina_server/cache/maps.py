@@ -14,11 +14,11 @@ page of it, needs no database.
 from bisect import bisect_left, insort
 from collections import deque
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
 from itertools import islice
 
 from lamina_server.cache.encoded import EncodedChanges
 from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
+from lamina_server.domain.record import record
 from lamina_server.domain.records import HeadMark, Version
 
 _MAP_OVERHEAD_BYTES = 2_000
@@ -68,7 +68,7 @@ class MapSnapshot:
         return _MAP_OVERHEAD_BYTES + self.size_bytes + _ENTRY_OVERHEAD_BYTES * len(self.keys)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Undo:
     """The step back to a version: its header in two forms, and the entries that the next version changed."""
 

@@ -6,15 +6,17 @@ has begun is finished even if its caller leaves: a deadline or a lost connection
 whether watches hear of a commit that may already be durable. A command whose caller leaves
 before that is dropped, so that nobody waits for what nobody wants any more.
 
-The way of a group: the event loop freezes the heads that it has in memory, the writer decides
-and commits, the event loop advances the heads, replies to the callers and tells the watches.
-Then the next group begins.
+The way of a group: the event loop decides its commands from the heads in memory while they wait
+(see drafts), and freezes these heads; the writer checks the decisions, or makes them if memory
+cannot, and commits; the event loop advances the heads, replies to the callers and tells the
+watches. Then the next group begins.
 """
 
 import asyncio
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 
 import structlog
 
@@ -23,8 +25,10 @@ from lamina_server.cache.heads import Heads
 from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
 from lamina_server.commits.clock import system_now_us
 from lamina_server.commits.decide import Preview
-from lamina_server.commits.group import Group, GroupResult, Outcome, Submission
+from lamina_server.commits.drafts import Drafts
+from lamina_server.commits.group import Group, GroupResult, Submission
 from lamina_server.commits.keyframes import KeyframeScheduler
+from lamina_server.commits.outcome import Outcome
 from lamina_server.commits.transaction import configs_of
 from lamina_server.commits.writer import Writer
 from lamina_server.domain.commands import Command, CommitCommand
@@ -33,6 +37,9 @@ from lamina_server.domain.planning import MapLimits
 from lamina_server.domain.records import HeadMark, RequestKey
 from lamina_server.feed.feed import Feed
 from lamina_server.store.contract import Store, StoreFailedError
+
+DRAFTED_ANEW = 64
+"""Commands drafted at once when drafts have not held: so many take some milliseconds."""
 
 _log = structlog.get_logger(__name__)
 
@@ -75,6 +82,7 @@ class Committer:
             on_written=self._finish,
             now_us=now_us,
         )
+        self._drafts = Drafts(heads, codec, map_limits=map_limits, cache_limits=cache_limits, now_us=now_us)
         self._keyframes = KeyframeScheduler(store, on_failure=self.fail)
         self._waiting: deque[Submission] = deque()
         self._is_writing = False
@@ -96,9 +104,11 @@ class Committer:
         if self._has_failed:
             raise UnavailableError(Reason.STORE_UNAVAILABLE, "the server takes no more writes; nothing was written")
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._waiting.append(Submission(request, command, future))
-        for config in configs_of(command):
-            self._heads.warm(config)  # for later commits: this one does not wait for it
+        draft = self._drafts.add(request, command)
+        self._waiting.append(Submission(request, command, future, draft))
+        if draft is None:
+            for config in configs_of(command):
+                self._heads.warm(config)  # for later commits: this one does not wait for it
         if not self._is_writing:
             self._begin()
         return await future
@@ -138,16 +148,32 @@ class Committer:
 
     def _next_group(self) -> list[Submission]:
         """Take the commands that somebody waits for, in order, as many as fit into one transaction."""
+        self._drop_abandoned()
         room = self._group_limit_changes
         group: list[Submission] = []
         while self._waiting:
-            if not self._waiting[0].is_abandoned:
-                room -= _weigh(self._waiting[0].command, self._group_limit_changes)
-                if group and room < 0:
-                    break
-                group.append(self._waiting[0])
-            self._waiting.popleft()
+            room -= _weigh(self._waiting[0].command, self._group_limit_changes)
+            if group and room < 0:
+                break
+            group.append(self._waiting.popleft())
         return group
+
+    def _drop_abandoned(self) -> None:
+        """Drop the commands that nobody waits for any more, and the drafts on top of theirs."""
+        abandoned = [each for each in self._waiting if each.is_abandoned]
+        if abandoned:
+            self._waiting = deque(each for each in self._waiting if not each.is_abandoned)
+            if any(each.draft for each in abandoned):
+                self._draft_anew()
+
+    def _draft_anew(self) -> None:
+        """Draft the first of the commands that wait on the heads in memory; the others are decided with the store."""
+        self._drafts.restart()
+        for each in islice(self._waiting, DRAFTED_ANEW):
+            each.draft = self._drafts.add(each.request, each.command)
+        for each in islice(self._waiting, DRAFTED_ANEW, None):
+            each.draft = None
+            self._drafts.pause()
 
     def _finish(self, group: Group, result: GroupResult) -> None:
         """Advance the heads, reply, tell the watches, and begin the next group, without giving up the event loop."""
@@ -158,6 +184,7 @@ class Committer:
             _log.error("bug", doing="advance heads", exc_info=error)
             for config in {name for each in group.submissions for name in configs_of(each.command)}:
                 self._heads.forget(config)
+            result.is_drafted = False
         # First, so that a reply does not stand in line behind the messages to thousands of watches.
         for submission, outcome in zip(group.submissions, outcomes, strict=True):
             _set_outcome(submission.future, outcome)
@@ -167,6 +194,10 @@ class Committer:
             _log.error("bug", doing="announce", exc_info=error)
         if any(isinstance(outcome, Outcome) and outcome.header is not None for outcome in outcomes):
             self.committed_at = time.monotonic()
+        if result.is_drafted:
+            self._drafts.settle(each.draft for each in group.submissions if each.draft)
+        else:
+            self._draft_anew()
         self._begin()
 
     def _announce(self, result: GroupResult) -> None:

@@ -5,7 +5,7 @@ writes. `preview` makes the same decision within a read, and writes nothing.
 """
 
 from collections.abc import Collection, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Protocol
 
 from lamina_server.domain.commands import Command, CommitCommand, ForkCommand, RevertCommand
@@ -19,6 +19,7 @@ from lamina_server.domain.errors import (
 )
 from lamina_server.domain.hashing import NO_PARENT
 from lamina_server.domain.planning import MapLimits, Plan, merge, plan
+from lamina_server.domain.record import record
 from lamina_server.domain.records import Change, Entry, Reply, RequestKey, Source, State, Version
 from lamina_server.domain.values import Value
 
@@ -58,7 +59,7 @@ class DecisionWriter(DecisionReader, Protocol):
         """As Writing.remember."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Preview:
     """What a command would do: a reply whose version has no number, hash or time; and the keys that change."""
 
@@ -72,7 +73,7 @@ def perform(writing: DecisionWriter, request: RequestKey, command: Command, *, n
     The request id is looked up before any other check, so that a retry gets the first
     answer even if the config has moved on since. Refusals are raised, not remembered.
     """
-    remembered = writing.replies(request.caller, [request.request_id]).get(request.request_id)
+    remembered = writing.replies(request.caller, (request.request_id,)).get(request.request_id)
     if remembered is not None:
         digest, reply = remembered
         if digest != request.digest:
@@ -98,7 +99,7 @@ def preview(reading: DecisionReader, command: Command, *, now_us: int, limits: M
     return Preview(reply, tuple(value.key for value in planned.values) if planned else ())
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class _Decision:
     """The changes to make on top of a head, and the values of the changed keys there."""
 
@@ -111,13 +112,11 @@ class _Decision:
 
 
 def _decide(reading: DecisionReader, command: Command) -> _Decision:
-    match command:
-        case CommitCommand():
-            return _commit(reading, command)
-        case RevertCommand():
-            return _revert(reading, command)
-        case ForkCommand():
-            return _fork(reading, command)
+    if isinstance(command, CommitCommand):
+        return _commit(reading, command)
+    if isinstance(command, RevertCommand):
+        return _revert(reading, command)
+    return _fork(reading, command)
 
 
 def _commit(reading: DecisionReader, command: CommitCommand) -> _Decision:
@@ -127,7 +126,7 @@ def _commit(reading: DecisionReader, command: CommitCommand) -> _Decision:
     at = _number(head)
     if command.require_base and base != at:
         raise _moved_on(reading, config, base, head, yours)
-    keys = yours.keys() | set(command.read_keys)
+    keys: Collection[str] = yours.keys() | set(command.read_keys) if command.read_keys else yours
     values = reading.values(config, at, keys)
     base_values = values if base == at else reading.values(config, base, keys)
     merged = merge(command.changes, command.read_keys, base=base_values, head=values)
@@ -201,8 +200,10 @@ def _check_base(
     base = at if base_version is None else base_version
     if base > at:
         raise CursorError.ahead(config, base, head)
-    if base_hash and base_hash != _hash(reading, config, base):
-        raise CursorError.forked(config, base, head)
+    if base_hash:
+        known = head.hash if head is not None and base == at else _hash(reading, config, base)
+        if base_hash != known:
+            raise CursorError.forked(config, base, head)
     return base
 
 

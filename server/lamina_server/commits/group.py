@@ -6,26 +6,24 @@ from dataclasses import dataclass, field
 
 from lamina_server.cache.encoded import EncodedChanges
 from lamina_server.cache.maps import HeadMap
+from lamina_server.commits.drafts import Draft
+from lamina_server.commits.outcome import Outcome
 from lamina_server.domain.commands import Command
-from lamina_server.domain.records import HeadMark, Reply, RequestKey
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A command's reply, with its version's header as wire bytes if this transaction made the version."""
-
-    reply: Reply
-    header: bytes | None = None
+from lamina_server.domain.record import record
+from lamina_server.domain.records import HeadMark, RequestKey
 
 
 @dataclass(slots=True)
 class Submission:
-    """A command, and the future in which a caller waits for its outcome. A caller that leaves cancels the future."""
+    """A command, and the future in which a caller waits for its outcome. A caller that leaves cancels the future.
+
+    draft  a decision that was made before the transaction; None if only the store can tell
+    """
 
     request: RequestKey
     command: Command
     future: "asyncio.Future[Outcome]"
-
+    draft: Draft | None = None
     has_begun: bool = False
 
     @property
@@ -50,16 +48,18 @@ class AbandonedError(Exception):
 class GroupResult:
     """What became of a group.
 
-    outcomes  an outcome or an error for each command
-    made      the versions that memory lacks, in order, also those of other servers
-    diverged  the configs of which memory holds another epoch than the store
-    marks     the heads of the configs, as the transaction found them
+    outcomes    an outcome or an error for each command
+    made        the versions that memory lacks, in order, also those of other servers
+    diverged    the configs of which memory holds another epoch than the store
+    marks       the heads of the configs, as the transaction found them
+    is_drafted  whether all was written as it was drafted
     """
 
     outcomes: list[Outcome | Exception]
     made: list[EncodedChanges] = field(default_factory=list)
     diverged: list[str] = field(default_factory=list)
     marks: dict[str, HeadMark] = field(default_factory=dict)
+    is_drafted: bool = False
 
     def add(self, other: "GroupResult") -> None:
         """Append the result of the next part of the group. Parts overlap: drop versions already listed."""
@@ -70,15 +70,10 @@ class GroupResult:
         self.marks = other.marks | self.marks
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Group:
     """What the writer gets: the submissions, the frozen heads of their configs, and the loop that waits for it."""
 
     submissions: Sequence[Submission]
     heads: Mapping[str, HeadMap]
     loop: asyncio.AbstractEventLoop
-
-
-def outcome_of(reply: Reply, headers: Mapping[tuple[str, int], bytes]) -> Outcome:
-    """Return a reply with its version's header, if the header is among those of the versions just made."""
-    return Outcome(reply, headers.get((reply.config, reply.version.number)) if reply.version else None)

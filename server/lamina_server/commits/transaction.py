@@ -7,7 +7,7 @@ and lie between memory and version 9. The head is 9, and its value under "x" is 
 set, else the one that 8 set, else the one in memory.
 """
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -42,6 +42,15 @@ class _Layers:
         self.above.append(made)
         self.changed.update((change.key, change.value) for change in made.changes)
 
+    def settle(self) -> bool:
+        """Forget the versions that the head in memory has reached; return whether none is left."""
+        reached = self.held.number if self.held else 0
+        above, self.above, self.changed = self.above, [], {}
+        for made in above:
+            if made.version.number > reached:
+                self.add(made)
+        return not self.above
+
     @property
     def head(self) -> Version | None:
         if self.above:
@@ -57,29 +66,51 @@ class Transaction:
     made      the versions that memory lacks, in order: other servers' versions, and planned ones
     """
 
-    def __init__(
-        self,
-        writing: Writing,
-        codec: Codec,
-        heads: Mapping[str, HeadMap],
-        requests: Mapping[RequestKey, Command],
-        *,
-        limits: CacheLimits,
-    ) -> None:
+    def __init__(self, writing: Writing, codec: Codec, *, limits: CacheLimits) -> None:
         self._writing = writing
         self._codec = codec
         self._limits = limits
         self._decoded: dict[bytes, Value] = {}
-        configs = list(dict.fromkeys(name for command in requests.values() for name in configs_of(command)))
-        self.marks = marks = writing.head_marks(configs)
+        self._layers: dict[str, _Layers] = {}
+        self._replies: dict[tuple[str, str], tuple[bytes, Reply]] = {}
+        self.marks: dict[str, HeadMark] = {}
         self.diverged: list[str] = []
         self.made: list[VersionChanges] = []
+
+    def begin(self, heads: Mapping[str, HeadMap], requests: Mapping[RequestKey, Command]) -> None:
+        """Compare the heads in memory with the store, and look up the request ids, for all commands at once."""
+        configs = list(dict.fromkeys(name for command in requests.values() for name in configs_of(command)))
+        self.marks = marks = self._writing.head_marks(configs)
         self._layers = {config: self._base(config, marks.get(config), heads.get(config)) for config in configs}
-        self._replies: dict[tuple[str, str], tuple[bytes, Reply]] = {}
-        for caller in {request.caller for request in requests}:
-            ids = [request.request_id for request in requests if request.caller == caller]
-            found = writing.replies(caller, list(dict.fromkeys(ids)))
-            self._replies |= {(caller, request_id): outcome for request_id, outcome in found.items()}
+        self._replies = {
+            (caller, request_id): outcome
+            for caller, ids in ids_by_caller(requests).items()
+            for request_id, outcome in self._writing.replies(caller, ids).items()
+        }
+
+    # --- decided on memory alone ------------------------------------------------------------
+
+    def follow(self, held: HeadMap) -> HeadMark | None:
+        """Decide on a head in memory and what was planned on top of it; return the mark of the newest version.
+
+        None if versions were planned on top of another head, which is not in memory any more.
+        """
+        config = held.version.config
+        layers = self._layers.get(config)
+        if layers is None:
+            layers = self._layers[config] = _Layers(held.mark, held)
+        if layers.held is not held or layers.head is None:
+            return None
+        return HeadMark(layers.head.number, layers.head.hash)
+
+    def settle(self, config: str, requests: Iterable[RequestKey]) -> None:
+        """Forget the versions that the head in memory has reached, and the outcomes of these requests."""
+        self._decoded.clear()
+        for request in requests:
+            self._replies.pop((request.caller, request.request_id), None)
+        layers = self._layers.get(config)
+        if layers is not None and layers.settle():
+            del self._layers[config]
 
     # --- what is read -----------------------------------------------------------------------
 
@@ -127,12 +158,19 @@ class Transaction:
         known = self._replies
         return {id_: known[caller, id_] for id_ in request_ids if (caller, id_) in known}
 
+    def remembers(self, request: RequestKey) -> bool:
+        """Return whether a request has an outcome, maybe of this transaction."""
+        return (request.caller, request.request_id) in self._replies
+
     # --- what is written --------------------------------------------------------------------
 
     def insert(self, plan: Plan) -> None:
         """Write a planned version."""
+        self.add(plan, VersionChanges(plan.version, tuple(Change(each.key, each.value) for each in plan.values)))
+
+    def add(self, plan: Plan, made: VersionChanges) -> None:
+        """Write a planned version, whose changes are known."""
         self._writing.insert(plan)
-        made = VersionChanges(plan.version, tuple(Change(each.key, each.value) for each in plan.values))
         self._layers[plan.version.config].add(made)
         self.made.append(made)
 
@@ -184,6 +222,14 @@ class Transaction:
             index = number - layers.above[0].version.number
             return layers.above[index].version if index < len(layers.above) else None
         return layers.held.version_at(number) if layers.held else None
+
+
+def ids_by_caller(requests: Iterable[RequestKey]) -> dict[str, list[str]]:
+    """Group request ids by their caller; no id is there twice."""
+    ids: dict[str, dict[str, None]] = {}
+    for request in requests:
+        ids.setdefault(request.caller, {})[request.request_id] = None
+    return {caller: list(each) for caller, each in ids.items()}
 
 
 def configs_of(command: Command) -> tuple[str, ...]:

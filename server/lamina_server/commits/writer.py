@@ -8,6 +8,7 @@ import asyncio
 import threading
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from itertools import takewhile
 from queue import SimpleQueue
 
 import structlog
@@ -17,12 +18,14 @@ from lamina_server.cache.limits import CacheLimits
 from lamina_server.cache.maps import HeadMap
 from lamina_server.commits.clock import FutureTimesLog
 from lamina_server.commits.decide import Preview, perform, preview
-from lamina_server.commits.group import AbandonedError, Group, GroupResult, Submission, outcome_of
+from lamina_server.commits.drafts import Draft, adopt, hold, write
+from lamina_server.commits.group import AbandonedError, Group, GroupResult, Submission
+from lamina_server.commits.outcome import Outcome, outcome_of
 from lamina_server.commits.transaction import Transaction
 from lamina_server.domain.commands import Command
 from lamina_server.domain.errors import ServerError, UnavailableError
 from lamina_server.domain.planning import MapLimits
-from lamina_server.domain.records import Reply
+from lamina_server.domain.records import HeadMark, Reply
 from lamina_server.store.contract import CommitUnknownError, Store, StoreFailedError
 
 _log = structlog.get_logger(__name__)
@@ -120,15 +123,33 @@ class Writer:
             return GroupResult([CommitUnknownError()] * len(submissions))
 
     def _transact(self, submissions: Sequence[Submission], heads: Mapping[str, HeadMap]) -> GroupResult:
-        """Decide commands and write the versions that they make, in one transaction. Drop those nobody waits for."""
+        """Write the versions that commands make, in one transaction. Drop the commands that nobody waits for."""
         with self._store.write() as writing:  # which may have waited for long
             begun = {one.request: one.command for one in submissions if one.begin()}
-            transaction = Transaction(writing, self._codec, heads, begun, limits=self._cache_limits)
-            replies = [self._perform(transaction, one) for one in submissions]
-            # Before the end, so that nothing can fail, and little time passes, between it and the heads' advance.
-            made = [EncodedChanges.of(each, self._codec) for each in transaction.made]
+            transaction = Transaction(writing, self._codec, limits=self._cache_limits)
+            transaction.begin(heads, begun)
+            drafted = drafts_of(submissions)
+            if not hold(drafted, transaction):
+                drafted = []
+            if len(drafted) == len(submissions):
+                write(drafted, writing)
+                result = _written(drafted, transaction.marks)
+            else:
+                adopt(drafted, transaction)
+                result = self._decide(transaction, drafted, submissions[len(drafted) :])
+        for draft in {draft.outcome.reply.config: draft for draft in drafted}.values():  # the last of each config
+            self._note_time(draft.outcome.reply, draft.now_us)
+        return result
+
+    def _decide(self, transaction: Transaction, drafted: Sequence[Draft], rest: Sequence[Submission]) -> GroupResult:
+        """Decide the commands after those whose drafts were adopted, and write the versions that they make."""
+        outcomes: list[Outcome | Exception] = [draft.outcome for draft in drafted]
+        replies = [self._perform(transaction, one) for one in rest]
+        # Before the end, so that nothing can fail, and little time passes, between it and the heads' advance.
+        encoded = {draft.made.version.hash: draft.made for draft in drafted if draft.made}
+        made = [encoded.get(each.version.hash) or EncodedChanges.of(each, self._codec) for each in transaction.made]
         headers = {(each.version.config, each.version.number): each.header for each in made}
-        outcomes = [reply if isinstance(reply, Exception) else outcome_of(reply, headers) for reply in replies]
+        outcomes += [reply if isinstance(reply, Exception) else outcome_of(reply, headers) for reply in replies]
         return GroupResult(outcomes, made, transaction.diverged, transaction.marks)
 
     def _perform(self, transaction: Transaction, submission: Submission) -> Reply | Exception:
@@ -140,6 +161,20 @@ class Writer:
             reply = perform(transaction, request, command, now_us=now_us, limits=self._map_limits)
         except ServerError as error:
             return error
+        self._note_time(reply, now_us)
+        return reply
+
+    def _note_time(self, reply: Reply, now_us: int) -> None:
         if reply.version is not None:
             self._future_times.committed(reply.version, now_us)
-        return reply
+
+
+def drafts_of(submissions: Sequence[Submission]) -> list[Draft]:
+    """Return the drafts of the first commands, up to one that has none or was dropped."""
+    drafted = takewhile(lambda one: one.draft is not None and one.has_begun, submissions)
+    return [one.draft for one in drafted if one.draft]
+
+
+def _written(drafted: Sequence[Draft], marks: dict[str, HeadMark]) -> GroupResult:
+    made = [draft.made for draft in drafted if draft.made]
+    return GroupResult([draft.outcome for draft in drafted], made, [], marks, is_drafted=True)

@@ -5,17 +5,17 @@ request with the same id.
 """
 
 from collections.abc import Iterable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from lamina_server.domain.hashing import Field, content_digest
 from lamina_server.domain.planning import Author
+from lamina_server.domain.record import record
 from lamina_server.domain.records import Change
 
 _HEAD = -1  # stands for the head in a digest; no version has this number
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class CommitCommand:
     """Change keys of a config, against a base.
 
@@ -45,7 +45,7 @@ class CommitCommand:
         return content_digest(*fields, *self.read_keys)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RevertCommand:
     """Give a config the map of an older version. The head must be the base."""
 
@@ -61,7 +61,7 @@ class RevertCommand:
         return content_digest("revert", self.config, self.to_version, self.base_version, self.base_hash, self.message)
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ForkCommand:
     """Make a new config from a version of another one; None is the source's head."""
 

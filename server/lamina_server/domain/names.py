@@ -15,6 +15,7 @@ AUTHOR_LIMIT_BYTES = 255
 MESSAGE_LIMIT_BYTES = 4 * 1024
 
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
+_CONFIG_NAME = re.compile(rf"{_SEGMENT.pattern}(/{_SEGMENT.pattern})*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # Unicode's category Cc, which never changes
 
 
@@ -28,6 +29,8 @@ def check_config_name(name: str, *, limit_bytes: int = CONFIG_NAME_LIMIT_BYTES) 
     >>> check_config_name("payments/prod")
     'payments/prod'
     """
+    if len(name) <= limit_bytes and _CONFIG_NAME.fullmatch(name):
+        return name
     what = "a config name"
     _check_size(what, name, limit_bytes, at_least=1)
     for segment in name.split("/"):
@@ -42,6 +45,8 @@ def check_config_name(name: str, *, limit_bytes: int = CONFIG_NAME_LIMIT_BYTES) 
 
 def check_key(key: str, *, limit_bytes: int = KEY_LIMIT_BYTES) -> str:
     """Accept any text in Unicode's normal form C without control characters, except the empty text."""
+    if _is_plain(key, limit_bytes):
+        return key
     what = "a key"
     _check_size(what, key, limit_bytes, at_least=1)
     _check_control(what, key)
@@ -60,6 +65,8 @@ def check_prefix(prefix: str, *, limit_bytes: int = KEY_LIMIT_BYTES) -> str:
 
 def check_request_id(request_id: str, *, limit_bytes: int = REQUEST_ID_LIMIT_BYTES) -> str:
     """Accept any text without control characters, except the empty text."""
+    if _is_plain(request_id, limit_bytes):
+        return request_id
     what = "a request id"
     _check_size(what, request_id, limit_bytes, at_least=1)
     _check_control(what, request_id)
@@ -68,6 +75,8 @@ def check_request_id(request_id: str, *, limit_bytes: int = REQUEST_ID_LIMIT_BYT
 
 def check_author(author: str, *, limit_bytes: int = AUTHOR_LIMIT_BYTES) -> str:
     """Accept any text without control characters, except the empty text."""
+    if _is_plain(author, limit_bytes):
+        return author
     what = "an author"
     _check_size(what, author, limit_bytes, at_least=1)
     _check_control(what, author)
@@ -76,11 +85,18 @@ def check_author(author: str, *, limit_bytes: int = AUTHOR_LIMIT_BYTES) -> str:
 
 def check_message(message: str, *, limit_bytes: int = MESSAGE_LIMIT_BYTES) -> str:
     """Accept any text without U+0000; it may have several lines."""
+    if len(message) <= limit_bytes and message.isascii() and message.isprintable():
+        return message
     what = "a message"
     _check_size(what, message, limit_bytes)
     if "\x00" in message:
         raise BadNameError(f"{what} must not have U+0000; there is one at position {message.index(chr(0))}")
     return message
+
+
+def _is_plain(text: str, limit_bytes: int) -> bool:
+    """Return whether a text is one that every rule accepts, which is quickly seen: printable ASCII, and not empty."""
+    return 0 < len(text) <= limit_bytes and text.isascii() and text.isprintable()
 
 
 def _check_size(what: str, text: str, limit_bytes: int, *, at_least: int = 0) -> None:

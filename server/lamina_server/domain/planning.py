@@ -5,15 +5,15 @@ numbers, digests and hashes.
 """
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass
 
 from lamina_server.domain.errors import LimitError, Reason
 from lamina_server.domain.hashing import NO_PARENT, value_digest, version_hash
+from lamina_server.domain.record import record
 from lamina_server.domain.records import Change, Source, Version
 from lamina_server.domain.values import Value
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Author:
     """The author of a version, and whether the server has verified the name."""
 
@@ -21,7 +21,7 @@ class Author:
     verified: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class MapLimits:
     """The limits of a whole map."""
 
@@ -29,7 +29,7 @@ class MapLimits:
     size_bytes: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class PlannedValue:
     """One value to insert; None is a tombstone. digest is 32 bytes."""
 
@@ -38,7 +38,7 @@ class PlannedValue:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Plan:
     """One version to insert, with its values in key order."""
 
@@ -46,7 +46,7 @@ class Plan:
     values: tuple[PlannedValue, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Merge:
     """The changes of a commit that are to be made on top of the head, and the keys in conflict, both sorted."""
 

@@ -4,15 +4,15 @@ No protobuf message and no database row has these names.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
 
+from lamina_server.domain.record import record
 from lamina_server.domain.values import Value
 
 CHANGED_KEYS_LIMIT = 100
 """How many of the keys that a version has changed its header names."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Source:
     """Where a forked config came from."""
 
@@ -21,7 +21,7 @@ class Source:
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Version:
     """The header of one version: everything except its map.
 
@@ -46,7 +46,7 @@ class Version:
     source: Source | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Change:
     """One key and its new value; None if it is deleted."""
 
@@ -54,7 +54,7 @@ class Change:
     value: Value | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class VersionChanges:
     """One version and all of its changes, in key order."""
 
@@ -62,7 +62,7 @@ class VersionChanges:
     changes: tuple[Change, ...]
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class HeadMark:
     """A config's head: its number, and its hash, which identifies the whole past."""
 
@@ -74,7 +74,7 @@ NO_VERSION = HeadMark(0, b"")
 """The empty map before version 1. It also stands for an unknown head."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Entry:
     """One key of a map, with the version its value originated in."""
 
@@ -83,7 +83,7 @@ class Entry:
     origin: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class State:
     """One key at a version: its value, or None if it is deleted, and the version that set or deleted it.
 
@@ -94,7 +94,7 @@ class State:
     origin: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class KeyChange:
     """One change of one key, with the version that made it."""
 
@@ -106,7 +106,7 @@ class KeyChange:
     commit_time_us: int
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Difference:
     """One key whose value differs between two versions; None if the key is not in the map."""
 
@@ -115,7 +115,7 @@ class Difference:
     new: Value | None
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Reply:
     """The outcome of a write, remembered under its request id.
 
@@ -129,7 +129,7 @@ class Reply:
     merged: bool
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class RequestKey:
     """The identity of a write request.
 
@@ -141,7 +141,7 @@ class RequestKey:
     digest: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ConfigSummary:
     """One config of a list; create_time_us is the commit time of its version 1."""
 

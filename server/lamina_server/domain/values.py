@@ -6,9 +6,10 @@ Comparing, hashing and storing a value all begin with its kind and its canonical
 import json
 import math
 import struct
-from dataclasses import dataclass
 from enum import IntEnum
 from typing import Any, NoReturn, Self, TypeAlias
+
+from lamina_server.domain.record import record
 
 INTEGER_MIN = -(2**63)
 INTEGER_MAX = 2**63 - 1
@@ -34,7 +35,7 @@ class BadValueError(ValueError):
     """A value breaks a rule. The message says which, without the value."""
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Value:
     """One immutable value: a kind and its data in canonical form.
 

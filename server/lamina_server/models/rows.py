@@ -4,7 +4,7 @@ A "row" is whatever has the columns as attributes: a ConfigValue, or a Core row.
 """
 
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, TypeAlias
 
 from lamina_server.domain.errors import HashMismatchError
 from lamina_server.domain.hashing import value_digest
@@ -21,37 +21,59 @@ _COLUMNS = {
     Kind.JSON: "string_value",
 }
 
+_CELL_COLUMNS = ("kind", "deleted", "int_value", "float_value", "string_value", "bytes_value")
+_DELETED = (int(Kind.NULL), True, None, None, None, None)
+_NULL = (int(Kind.NULL), False, None, None, None, None)
+
+VALUE_COLUMNS = ("config_name_id", "version", "originating_config_id", "name", *_CELL_COLUMNS, "digest")
+"""The columns of a value's row, in the order of `value_rows`."""
+
+VERSION_COLUMNS = (
+    "version",
+    "author",
+    "author_verified",
+    "message",
+    "commit_time_us",
+    "key_count",
+    "change_count",
+    "size_bytes",
+    "hash",
+    "source_config",
+    "source_version",
+    "source_hash",
+)
+"""The columns of a version's header, in the order of `version_cells`."""
+
+Row: TypeAlias = tuple[Any, ...]
+
+
+def value_cells(value: Value | None) -> Row:
+    """Spread a value over six columns of config_value: its kind, whether it is deleted, and four of which one is set.
+
+    None is a tombstone.
+    """
+    if value is None:
+        return _DELETED
+    kind, data = int(value.kind), value.data
+    if isinstance(data, str):
+        return kind, False, None, None, data, None
+    if isinstance(data, int):  # a boolean, too
+        return kind, False, int(data), None, None, None
+    if isinstance(data, float):
+        return kind, False, None, data, None, None
+    return _NULL if data is None else (kind, False, None, None, None, data)
+
 
 def value_columns(value: Value | None) -> dict[str, Any]:
-    """Spread a value over config_value's columns; None is a tombstone.
-
-    Always the same six columns, as a bulk INSERT wants it.
-    """
-    columns: dict[str, Any] = {
-        "kind": Kind.NULL if value is None else value.kind,
-        "deleted": value is None,
-        "int_value": None,
-        "float_value": None,
-        "string_value": None,
-        "bytes_value": None,
-    }
-    if value is not None and value.kind is not Kind.NULL:
-        columns[_COLUMNS[value.kind]] = int(value.data) if isinstance(value.data, bool) else value.data
-    columns["kind"] = int(columns["kind"])
-    return columns
+    """Spread a value over the same six columns, by name."""
+    return dict(zip(_CELL_COLUMNS, value_cells(value), strict=True))
 
 
-def value_rows(plan: Plan, name_id: int, version_id: int) -> Iterator[dict[str, Any]]:
+def value_rows(plan: Plan, name_id: int, version_id: int) -> Iterator[Row]:
     """Yield a planned version's rows of config_value, but for their ids."""
+    number = plan.version.number
     for planned in plan.values:
-        yield {
-            "config_name_id": name_id,
-            "version": plan.version.number,
-            "originating_config_id": version_id,
-            "name": planned.key,
-            "digest": planned.digest,
-            **value_columns(planned.value),
-        }
+        yield name_id, number, version_id, planned.key, *value_cells(planned.value), planned.digest
 
 
 def value_of(row: Any) -> Value | None:
@@ -80,23 +102,28 @@ def checked_value_of(row: Any, config: str) -> Value | None:
     raise HashMismatchError(f"{row.name!r} as set by version {row.version} of {config!r}")
 
 
-def version_columns(version: Version) -> dict[str, Any]:
+def version_cells(version: Version) -> Row:
     """Spread a version's header over config's columns, but for the two ids."""
     source = version.source
-    return {
-        "version": version.number,
-        "author": version.author,
-        "author_verified": version.author_verified,
-        "message": version.message,
-        "commit_time_us": version.commit_time_us,
-        "key_count": version.key_count,
-        "change_count": version.change_count,
-        "size_bytes": version.size_bytes,
-        "hash": version.hash,
-        "source_config": source.config if source else None,
-        "source_version": source.version if source else None,
-        "source_hash": source.hash if source else None,
-    }
+    return (
+        version.number,
+        version.author,
+        version.author_verified,
+        version.message,
+        version.commit_time_us,
+        version.key_count,
+        version.change_count,
+        version.size_bytes,
+        version.hash,
+        source.config if source else None,
+        source.version if source else None,
+        source.hash if source else None,
+    )
+
+
+def version_columns(version: Version) -> dict[str, Any]:
+    """Spread a version's header over the same columns, by name."""
+    return dict(zip(VERSION_COLUMNS, version_cells(version), strict=True))
 
 
 def version_of(row: Any, config: str) -> Version:

@@ -4,8 +4,6 @@ gRPC's own stop does not wait for the handlers that it cuts off, so they are cou
 """
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from lamina_server.domain.errors import Reason, UnavailableError
 
@@ -33,17 +31,15 @@ class Draining:
         if self._begun:
             raise UnavailableError(Reason.DRAINING, "the server is stopping; nothing was written by this call")
 
-    @contextmanager
-    def call(self) -> Iterator[None]:
+    def __enter__(self) -> None:
         """Count a call as under way for the duration of the block."""
         self._calls += 1
         self._idle.clear()
-        try:
-            yield
-        finally:
-            self._calls -= 1
-            if not self._calls:
-                self._idle.set()
+
+    def __exit__(self, *_: object) -> None:
+        self._calls -= 1
+        if not self._calls:
+            self._idle.set()
 
     async def idle(self) -> None:
         """Wait until no call is under way."""

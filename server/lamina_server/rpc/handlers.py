@@ -66,21 +66,21 @@ class ServiceHandler(grpc.GenericRpcHandler):
 
     def _unary(self, name: str, function: Callable[[bytes, Call], Awaitable[bytes]]) -> Handler:
         async def handle(data: bytes, context: Context) -> bytes:
-            return await self._answer(name, context, lambda call: function(data, call))
+            return await self._answer(name, context, function(data, Call(context)))
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
     def _streaming(self, name: str, function: Callable[[bytes, Call, Send, ExitStack], Awaitable[None]]) -> Handler:
         async def handle(data: bytes, context: Context) -> None:
             with ExitStack() as end:  # after the status, which waits for the messages before it
-                await self._answer(name, context, lambda call: function(data, call, context.write, end))
+                await self._answer(name, context, function(data, Call(context), context.write, end))
 
         return grpc.unary_stream_rpc_method_handler(handle)
 
-    async def _answer(self, name: str, context: Context, function: Callable[[Call], Awaitable[T]]) -> T:
-        with self._draining.call():
+    async def _answer(self, name: str, context: Context, answer: Awaitable[T]) -> T:
+        with self._draining:
             try:
-                return await function(_call(context))
+                return await answer
             except grpc.aio.BaseError:  # the caller has left, or the server was stopped: no one can be told
                 raise
             except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
@@ -101,10 +101,6 @@ def snake_case(name: str) -> str:
     'get_key_history'
     """
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
-
-
-def _call(context: Context) -> Call:
-    return Call(lambda: tuple(context.invocation_metadata() or ()), context.peer)
 
 
 async def _abort(method: str, context: Context, error: Exception) -> NoReturn:

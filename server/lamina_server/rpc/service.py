@@ -6,9 +6,8 @@ statuses.
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
-from dataclasses import dataclass
 from functools import cache, partial
-from typing import TypeVar
+from typing import Any, Protocol, TypeVar
 
 from lamina_server.cache.heads import Heads
 from lamina_server.commits.clock import is_future
@@ -36,15 +35,33 @@ _PARSED_ON_THE_LOOP_BYTES = 64 * 1024
 R = TypeVar("R")
 
 
-@dataclass(frozen=True, slots=True)
+class CallContext(Protocol):
+    """What gRPC knows of a call."""
+
+    def invocation_metadata(self) -> Any:
+        """Return the call's metadata: pairs of names and values, or None."""
+
+    def peer(self) -> str:
+        """Return the connection's other end, as gRPC writes it."""
+
+
 class Call:
-    """What is known of a call besides its request; each part is read only when it is needed.
+    """What is known of a call besides its request; each part is read only when it is needed."""
 
-    peer  the connection's other end, as gRPC writes it
-    """
+    __slots__ = ("_context",)
 
-    metadata: Callable[[], callers.Metadata]
-    peer: Callable[[], str]
+    def __init__(self, context: CallContext) -> None:
+        self._context = context
+
+    @property
+    def author(self) -> Author:
+        """The author whom the call's metadata names. Raises InvalidError."""
+        return callers.author(self._context.invocation_metadata() or ())
+
+    @property
+    def peer(self) -> str:
+        """The connection's other end, as gRPC writes it."""
+        return self._context.peer()
 
 
 class Service:
@@ -115,20 +132,23 @@ class Service:
         """Return the release, the author that the server knows the caller by, and why it takes no commits."""
         await self._parse(parse.get_server_info, data)
         not_ready = "the server is stopping" if self._draining.begun else self._readiness.not_ready
-        return encode.server_info(_release(), callers.author(call.metadata()), not_ready)
+        return encode.server_info(_release(), call.author, not_ready)
 
     async def watch_key_history(self, data: bytes, call: Call, send: Send, end: ExitStack) -> None:
         """Follow a config until the caller leaves or the server stops. `end` is closed when the call is over."""
         self._draining.refuse()
         request = await self._parse(parse.watch, data)
-        end.enter_context(self._admission.admit(call.peer()))
+        end.enter_context(self._admission.admit(call.peer))
         with self._watches.feed.subscribe(request.config, request.wanted) as subscriber:
             await Watch(request, self._watches, subscriber, send, end).run()
 
     async def _write(self, parse: Callable[[bytes, Author, Settings], WriteRequest], data: bytes, call: Call) -> bytes:
         self._draining.refuse()
-        author = callers.author(call.metadata())
-        request = await self._parse(lambda data, settings: parse(data, author, settings), data)
+        author, settings = call.author, self._settings
+        if len(data) <= _PARSED_ON_THE_LOOP_BYTES:
+            request = parse(data, author, settings)
+        else:
+            request = await self._readers.run(lambda: parse(data, author, settings))
         command = request.command
         if request.validate_only:
             preview = await self._readers.run(lambda: self._committer.preview(command))

@@ -11,7 +11,6 @@ from lamina_server.store.sql.database import Database
 from lamina_server.store.sql.prepared import prepared
 from lamina_server.store.sql.queries import versions as queries
 from lamina_server.store.sql.store import SqlStore
-from lamina_server.store.sql.writing import INSERTS
 from lamina_server.store.sqlite.database import SqliteDatabase
 
 READER_CONNECTIONS = 4
@@ -62,7 +61,7 @@ def _compile(engine: Engine) -> None:
         shared.younger(),
         shared.younger_ids(),
     )
-    for statement in (*asked, *read, *INSERTS):
+    for statement in (*asked, *read):
         prepared(statement, engine.dialect)
 
 

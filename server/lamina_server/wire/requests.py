@@ -1,13 +1,12 @@
 """The parsed and checked requests of all methods, as frozen records. Pure; no protobuf message has these names."""
 
-from dataclasses import dataclass
-
 from lamina_server.domain.commands import Command
+from lamina_server.domain.record import record
 from lamina_server.domain.selection import KeyFilter
 from lamina_server.wire.paging import PageRequest
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WriteRequest:
     """Carry out a command once under this id; or, with validate_only, say what it would do.
 
@@ -22,7 +21,7 @@ class WriteRequest:
     changes_limit_bytes: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GetVersionRequest:
     """Read one version: by number, by time (microseconds since the epoch), or the head if both are None."""
 
@@ -36,7 +35,7 @@ class GetVersionRequest:
     page: PageRequest
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ListVersionsRequest:
     """List the versions before one, the newest first; None: from the head."""
 
@@ -45,7 +44,7 @@ class ListVersionsRequest:
     page: PageRequest
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class DiffVersionsRequest:
     """Compare two versions; None is the head."""
 
@@ -56,7 +55,7 @@ class DiffVersionsRequest:
     page: PageRequest
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class GetKeyHistoryRequest:
     """List all changes of a key."""
 
@@ -66,7 +65,7 @@ class GetKeyHistoryRequest:
     page: PageRequest
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class ListConfigsRequest:
     """List the configs whose names have a prefix."""
 
@@ -74,7 +73,7 @@ class ListConfigsRequest:
     page: PageRequest
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class Cursor:
     """The last version that a watcher has seen. An empty hash is not checked."""
 
@@ -82,7 +81,7 @@ class Cursor:
     hash: bytes
 
 
-@dataclass(frozen=True, slots=True)
+@record
 class WatchRequest:
     """Follow a config after a cursor; None: from now."""
 

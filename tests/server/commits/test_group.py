@@ -10,7 +10,7 @@ import pytest
 
 from lamina_server.cache.heads import Heads
 from lamina_server.commits.committer import Committer
-from lamina_server.commits.group import Outcome
+from lamina_server.commits.outcome import Outcome
 from lamina_server.domain.commands import CommitCommand, RevertCommand
 from lamina_server.domain.errors import ConflictError, DiskFullError, Reason, RequestIdReusedError, UnavailableError
 from lamina_server.domain.planning import Author, MapLimits

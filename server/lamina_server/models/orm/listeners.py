@@ -19,7 +19,7 @@ from lamina_server.models.orm import versioning
 from lamina_server.models.orm.base import Base, ConfigName
 from lamina_server.models.orm.config_data import ConfigData, ConfigValue
 from lamina_server.models.orm.errors import InsertOnlyError
-from lamina_server.models.rows import value_rows
+from lamina_server.models.rows import VALUE_COLUMNS, value_rows
 
 _HEADER = {"author", "message"}
 
@@ -81,9 +81,9 @@ def _insert_name(_mapper: Mapper[ConfigData], connection: Connection, config: Co
 
 @event.listens_for(ConfigData, "after_insert")
 def _insert_values(_mapper: Mapper[ConfigData], connection: Connection, config: ConfigData) -> None:
-    rows = list(value_rows(config.take_plan(), config.config_name_id, config.id))
-    if rows:
-        connection.execute(insert(ConfigValue), rows)
+    rows = value_rows(config.take_plan(), config.config_name_id, config.id)
+    if named := [dict(zip(VALUE_COLUMNS, row, strict=True)) for row in rows]:
+        connection.execute(insert(ConfigValue), named)
 
 
 @event.listens_for(ConfigData, "expire")

@@ -11,7 +11,7 @@ from collections import namedtuple
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeAlias
 
-from sqlalchemy import Connection, Dialect, Executable, Insert, Select
+from sqlalchemy import Connection, Dialect, Executable, Select, Table
 from sqlalchemy.exc import DBAPIError
 
 Parameters: TypeAlias = Mapping[str, Any]
@@ -25,7 +25,7 @@ class Prepared:
     """A statement's text, the order in which its parameters go into it, and the names of its columns."""
 
     def __init__(self, statement: Executable, dialect: Dialect) -> None:
-        assert isinstance(statement, Insert | Select)
+        assert isinstance(statement, Select)
         compiled = statement.compile(dialect=dialect)
         # The number of these parameters differs from call to call, so SQLAlchemy runs the statement.
         self._open = statement if any(each.expanding for each in compiled.binds.values()) else None
@@ -34,30 +34,18 @@ class Prepared:
         self._errors: type[Exception] = dialect.loaded_dbapi.Error
         self._order: list[str] | None = compiled.positiontup if compiled.positional else None
         self._fixed = {name: value for name, value in compiled.params.items() if value is not None}
-        names = [column.name for column in statement.selected_columns] if isinstance(statement, Select) else []
+        names = [column.name for column in statement.selected_columns]
         self._row: Callable[[Iterable[Any]], Any] = _row_type(names)._make
 
-    def ask(self, connection: Connection, parameters: Parameters) -> Rows:
-        """Run a SELECT, and return all its rows."""
+    def ask(self, connection: Connection, driver: Any, parameters: Parameters) -> Rows:
+        """Run a SELECT on a connection, or where possible on its driver's, and return all its rows."""
         if self._open is not None:
             return connection.execute(self._open, parameters).all()
-        driver: Any = connection.connection.driver_connection
         try:
             rows = driver.execute(self.text, self._bind(parameters)).fetchall()
         except self._errors as error:
-            raise self._wrapped(error) from error
+            raise wrapped(error, self.text, self._dialect) from error
         return [self._row(row) for row in rows]
-
-    def insert(self, connection: Connection, rows: Sequence[Parameters]) -> None:
-        """Run an INSERT once for each row; there must be at least one."""
-        driver: Any = connection.connection.driver_connection
-        try:
-            if len(rows) == 1:
-                driver.execute(self.text, self._bind(rows[0]))
-            else:
-                driver.cursor().executemany(self.text, [self._bind(row) for row in rows])
-        except self._errors as error:
-            raise self._wrapped(error) from error
 
     def _bind(self, parameters: Parameters) -> Any:
         if self._fixed:
@@ -66,12 +54,40 @@ class Prepared:
             return parameters
         return tuple([parameters[name] for name in self._order])
 
-    def _wrapped(self, error: Exception) -> Exception:
-        """Wrap a driver's error as SQLAlchemy does, without the parameters, which are people's values."""
-        wrapped: Exception = DBAPIError.instance(
-            self.text, None, error, self._errors, hide_parameters=True, dialect=self._dialect
-        )
-        return wrapped
+
+class PreparedInsert:
+    """An INSERT of whole rows: tuples in the order of some columns of a table."""
+
+    def __init__(self, table: Table, columns: Sequence[str], dialect: Dialect) -> None:
+        quoted = dialect.identifier_preparer
+        names = ", ".join(quoted.format_column(table.c[each]) for each in columns)
+        marks = ", ".join(["?" if dialect.paramstyle == "qmark" else "%s"] * len(columns))
+        self.text = f"INSERT INTO {quoted.format_table(table)} ({names}) VALUES ({marks})"  # noqa: S608 - our names
+        self._dialect = dialect
+        self._errors: type[Exception] = dialect.loaded_dbapi.Error
+
+    def run(self, driver: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+        """Insert rows."""
+        try:
+            if len(rows) == 1:
+                driver.execute(self.text, rows[0])
+            elif rows:
+                driver.cursor().executemany(self.text, rows)
+        except self._errors as error:
+            raise wrapped(error, self.text, self._dialect) from error
+
+
+def driver_of(connection: Connection) -> Any:
+    """Return the driver's connection beneath one of SQLAlchemy's."""
+    return connection.connection.driver_connection
+
+
+def wrapped(error: Exception, text: str, dialect: Dialect) -> Exception:
+    """Wrap a driver's error as SQLAlchemy does, without the parameters, which are people's values."""
+    made: Exception = DBAPIError.instance(
+        text, None, error, dialect.loaded_dbapi.Error, hide_parameters=True, dialect=dialect
+    )
+    return made
 
 
 def _row_type(names: Sequence[str]) -> Any:
@@ -84,4 +100,16 @@ def prepared(statement: Executable, dialect: Dialect) -> Prepared:
     found = _prepared.get(key)
     if found is None:
         found = _prepared[key] = Prepared(statement, dialect)
+    return found
+
+
+_inserts: dict[tuple[Table, str], PreparedInsert] = {}
+
+
+def prepared_insert(table: Table, columns: Sequence[str], dialect: Dialect) -> PreparedInsert:
+    """Return the INSERT into a table for a dialect; always with the same columns."""
+    key = (table, dialect.name)
+    found = _inserts.get(key)
+    if found is None:
+        found = _inserts[key] = PreparedInsert(table, columns, dialect)
     return found

@@ -31,7 +31,7 @@ from lamina_server.models.keyframes import live_entries, newest_keyframe, whole_
 from lamina_server.models.queries import Statement, head
 from lamina_server.models.rows import checked_value_of, version_of
 from lamina_server.store.sql.database import Database
-from lamina_server.store.sql.prepared import Rows, prepared
+from lamina_server.store.sql.prepared import Rows, driver_of, prepared
 from lamina_server.store.sql.queries import keyframes as keyframe_queries
 from lamina_server.store.sql.queries import versions as queries
 from lamina_server.store.sql.queries.clauses import RangeShape
@@ -54,6 +54,7 @@ class SqlReading:
 
     def __init__(self, connection: Connection, database: Database) -> None:
         self._connection = connection
+        self._driver = driver_of(connection)
         self._database = database
 
     def head(self, config: str) -> Version | None:
@@ -155,7 +156,7 @@ class SqlReading:
     def ask(self, statement: Statement, **parameters: Any) -> Rows:
         """Run a statement and return all its rows."""
         with self._database.statement():
-            return prepared(statement, self._connection.dialect).ask(self._connection, parameters)
+            return prepared(statement, self._connection.dialect).ask(self._connection, self._driver, parameters)
 
     def _known_among(self, caller: str, request_ids: Collection[str]) -> Collection[str]:
         """Return the request ids that may have an outcome: of many, one statement finds those that have."""

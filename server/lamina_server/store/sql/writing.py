@@ -3,31 +3,28 @@
 So a block of many commits costs a few bulk INSERTs. Knows no dialect, and decides nothing.
 """
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from itertools import islice
 from typing import Any
 
-from sqlalchemy import BigInteger, Connection, Executable, Text, bindparam, insert, select
+from sqlalchemy import BigInteger, Connection, Table, Text, bindparam, select
 
 from lamina_server.domain.hashing import NO_PARENT
 from lamina_server.domain.planning import Plan
 from lamina_server.domain.records import HeadMark, Reply, RequestKey
 from lamina_server.models.queries import Statement
-from lamina_server.models.rows import value_rows, version_columns
+from lamina_server.models.rows import VALUE_COLUMNS, VERSION_COLUMNS, Row, value_rows, version_cells
 from lamina_server.models.tables import NAMES, REQUESTS, VALUES, VERSIONS
 from lamina_server.store.contract import HistoryBrokenError
 from lamina_server.store.sql.database import Database
 from lamina_server.store.sql.keyframes import lines_to_write, originated_since_keyframe, write_lines
 from lamina_server.store.sql.known import HeadRow, KnownRows
-from lamina_server.store.sql.prepared import Rows, prepared
+from lamina_server.store.sql.prepared import Rows, prepared_insert
 from lamina_server.store.sql.reading import SqlReading
 
-_INSERT_NAMES = insert(NAMES).values({name: bindparam(name) for name in ("id", "name")})
-_INSERT_VERSIONS = insert(VERSIONS)
-_INSERT_VALUES = insert(VALUES).values({each.name: bindparam(each.name) for each in VALUES.c if each.name != "id"})
-_INSERT_REQUESTS = insert(REQUESTS)
-
-INSERTS = (_INSERT_VERSIONS, _INSERT_VALUES, _INSERT_REQUESTS)
+_NAME_COLUMNS = ("id", "name")
+_VERSION_COLUMNS = ("id", "config_name_id", *VERSION_COLUMNS)
+_REQUEST_COLUMNS = ("caller", "request_id", "digest", "config_name", "config_id", "created", "merged")
 
 VALUES_AT_ONCE = 1_000
 """Rows of one bulk INSERT. While rows are made, the database hears nothing, and it ends a transaction that is idle."""
@@ -114,42 +111,44 @@ class SqlWriting(SqlReading):
         outcomes, self._outcomes = self._outcomes, []
         if not plans and not outcomes:
             return
-        numbered = self._number(plans) if plans else []
+        placed = self._placed(plans) if plans else []
         requests = [self._request_row(*outcome) for outcome in outcomes]
         with self._guard, self._database.statement(), self._database.pipeline(self._connection):
-            self._insert(_INSERT_VERSIONS, [self._version_row(*each) for each in numbered])
-            heads = self._heads
-            values = (row for plan, id_ in numbered for row in value_rows(plan, heads[plan.version.config].id, id_))
+            self._insert(
+                VERSIONS, _VERSION_COLUMNS, [(id_, name, *version_cells(p.version)) for p, name, id_ in placed]
+            )
+            values = (row for plan, name_id, id_ in placed for row in value_rows(plan, name_id, id_))
             while batch := list(islice(values, VALUES_AT_ONCE)):
-                self._insert(_INSERT_VALUES, batch)
-            self._insert(_INSERT_REQUESTS, requests)
+                self._insert(VALUES, VALUE_COLUMNS, batch)
+            self._insert(REQUESTS, _REQUEST_COLUMNS, requests)
 
-    def _number(self, plans: Sequence[Plan]) -> Sequence[tuple[Plan, int]]:
-        """Give an id to each version and each new config. Check again that each version follows its head."""
-        names = dict.fromkeys(plan.version.config for plan in plans)
+    def _placed(self, plans: Sequence[Plan]) -> Sequence[tuple[Plan, int, int]]:
+        """Give an id to each new config, and to each version. Check again that each version follows its head.
+
+        Return each plan with the ids of its config and its version.
+        """
+        heads, names = self._heads, dict.fromkeys([plan.version.config for plan in plans])
         self.head_marks(names)
-        if new := [name for name in names if name not in self._heads]:
+        if new := [name for name in names if name not in heads]:
             self._insert_names(new)
-        self._advance_heads(plans)
-        numbered = list(zip(plans, self._new_ids(VERSIONS.name, len(plans)), strict=True))
-        self._version_ids |= {(plan.version.config, plan.version.number): id_ for plan, id_ in numbered}
-        return numbered
+        placed = []
+        for plan, id_ in zip(plans, self._new_ids(VERSIONS.name, len(plans)), strict=True):
+            version = plan.version
+            config, number = version.config, version.number
+            name_id, last, _ = heads[config]
+            if number != last + 1:
+                with self._guard:
+                    raise HistoryBrokenError.version(config, number, last)
+            heads[config] = HeadRow(name_id, number, version.hash)
+            self._version_ids[config, number] = id_
+            placed.append((plan, name_id, id_))
+        return placed
 
     def _insert_names(self, names: Sequence[str]) -> None:
         ids = self._new_ids(NAMES.name, len(names))
         with self._guard, self._database.statement():
-            self._insert(_INSERT_NAMES, [{"id": id_, "name": name} for id_, name in zip(ids, names, strict=True)])
+            self._insert(NAMES, _NAME_COLUMNS, list(zip(ids, names, strict=True)))
         self._heads |= {name: HeadRow(id_, 0, NO_PARENT) for id_, name in zip(ids, names, strict=True)}
-
-    def _advance_heads(self, plans: Iterable[Plan]) -> None:
-        """Check that each version follows its head, and becomes the head."""
-        for plan in plans:
-            version = plan.version
-            head = self._heads[version.config]
-            if version.number != head.number + 1:
-                with self._guard:
-                    raise HistoryBrokenError.version(version.config, version.number, head.number)
-            self._heads[version.config] = HeadRow(head.id, version.number, version.hash)
 
     def _new_ids(self, table: str, count: int) -> Sequence[int]:
         last = self._last_ids.get(table)
@@ -162,24 +161,20 @@ class SqlWriting(SqlReading):
             self._last_ids[table] = ids[-1]
         return ids
 
-    def _insert(self, statement: Executable, rows: Sequence[Mapping[str, Any]]) -> None:
-        if rows:
-            prepared(statement, self._connection.dialect).insert(self._connection, rows)
+    def _insert(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
+        prepared_insert(table, columns, self._connection.dialect).run(self._driver, rows)
 
-    def _version_row(self, plan: Plan, version_id: int) -> Mapping[str, Any]:
-        columns = version_columns(plan.version)
-        return {"id": version_id, "config_name_id": self._heads[plan.version.config].id, **columns}
-
-    def _request_row(self, request: RequestKey, reply: Reply) -> Mapping[str, Any]:
-        return {
-            "caller": request.caller,
-            "request_id": request.request_id,
-            "digest": request.digest,
-            "config_name": reply.config,
-            "config_id": self._version_id(reply),
-            "created": reply.created,
-            "merged": reply.merged,
-        }
+    def _request_row(self, request: RequestKey, reply: Reply) -> Row:
+        version_id = self._version_id(reply)
+        return (
+            request.caller,
+            request.request_id,
+            request.digest,
+            reply.config,
+            version_id,
+            reply.created,
+            reply.merged,
+        )
 
     def _version_id(self, reply: Reply) -> int | None:
         """Find the id of a reply's version, which may be of this block or older."""
