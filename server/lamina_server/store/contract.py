@@ -252,8 +252,8 @@ class Store(Protocol):
     def check_writable(self) -> None:
         """Raise what a commit would raise now, as far as this can be known without writing anything.
 
-        It neither waits for the write lock nor delays a commit. If a `write()` block of this
-        process is open and nothing can be known beside it, it returns at once.
+        Do not wait for the write lock, and delay no commit. Return at once if a `write()` block
+        of this process is open and keeps the database from being tried.
         """
 
     def originated_since_keyframe(self, config: str) -> int:
