@@ -249,5 +249,8 @@ def open_database(settings: Settings) -> Store:
 
 
 def describe_database(settings: Settings) -> str:
-    """Return where the data is, without a password."""
-    return str(address.parse(settings.database))
+    """Return where the data is: the absolute path of a file, or a URL without a password."""
+    place = address.parse(settings.database)
+    if isinstance(place, address.SqliteAddress) and place.path is not None:
+        return str(address.resolved(place.path))
+    return str(place)

@@ -26,12 +26,15 @@ when they are asked again.
 Errors
 ------
 If the caller or the store raises an exception within a `write()` block, nothing was
-written. The same is true of DiskFullError. CommitUnknownError is raised only by the *end*
-of the block: the block may or may not have been written, and the request id tells later. If
-it is a StoreFailedError, the request id tells only after a restart, and the store takes no
-more writes. Any other UnavailableError means that nothing was written: an UnansweredError, that
-the database gave no answer, or refused. HistoryBrokenError is a bug. A config or a version that does not exist
-is no error here: the answer is None or empty, and the caller decides what this means.
+written. The same is true of DiskFullError. CommitUnknownError is raised only by the
+*end* of the block: the block may or may not have been written, and the request id tells
+later. If it is a StoreFailedError, the request id tells only after a restart, and the
+store takes no more writes. Any other UnavailableError means that nothing was written:
+an UnansweredError, that the database gave no answer, or refused. A DamagedError means
+that the database has found itself damaged, and that nothing was written; a SQLite file
+takes no more reads and writes then. HistoryBrokenError is a bug. A config or a version
+that does not exist is no error here: the answer is None or empty, and the caller
+decides what this means.
 
 Threads
 -------

@@ -35,7 +35,7 @@ class _Place(NamedTuple):
 class OpenFiles:
     """The database's file, its log and the log's index, as they were when SQLite had just opened them.
 
-    Each method returns what is wrong, for the operator; an empty text if nothing is.
+    Each method returns words for the operator; an empty text if all is well.
 
     path        the database's own path
     names       all the paths by which a restart would find it: one of them may be a link
@@ -62,22 +62,22 @@ class OpenFiles:
             self._close = stack.pop_all().close
 
     def changed(self) -> str:
-        """Look for anything that others have done to one of the files."""
+        """Return what others have done to one of the files."""
         return self.moved() or self.overwritten()
 
     def endangered(self) -> str:
-        """Look for a reason why a restart might not find what was just committed.
+        """Return why a restart might not find what was just committed.
 
         Each commit waits for this, so it leaves out the log's index, which a restart makes anew.
         """
         return _moved(self._durable) or self.overwritten()
 
     def moved(self) -> str:
-        """Look for a path that no longer leads to the file that is open."""
+        """Return which path no longer leads to the file that is open."""
         return _moved(self._all)
 
     def overwritten(self) -> str:
-        """Look for other content in the file or its log, such as after `cp`.
+        """Return which file has other content, such as after `cp`: the database's or its log.
 
         SQLite itself writes there only in this process, and its counters never go back. This does not notice
         everything: a damaged page is found when it is read.
