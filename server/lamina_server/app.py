@@ -16,6 +16,7 @@ from lamina_server.cache.heads import Heads
 from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
 from lamina_server.commits.clock import system_now_us
 from lamina_server.commits.committer import Committer
+from lamina_server.domain.errors import ServerError
 from lamina_server.domain.planning import MapLimits
 from lamina_server.feed.backfill import Backfill
 from lamina_server.feed.feed import Feed
@@ -53,6 +54,7 @@ class Application:
     cache_limits  how much is read at once, and how much is kept of one map
     interceptors  of gRPC, the outermost first
     target        where clients reach it, once it has started
+    is_empty      whether the store had no config when it started, such as a file that was not there and was made
     failed        done when the store takes no more writes, and the process should end: why, for the operator
     """
 
@@ -90,6 +92,7 @@ class Application:
             limits=cache_limits,
         )
         self.target = ""
+        self.is_empty = False
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._committer = Committer(
             store,
@@ -155,6 +158,8 @@ class Application:
         listen = transport.parse(self._settings.listen)
         self.target = transport.bind(self._server, listen, transport.credentials(self._settings, listen))
         await self._readers.run(self._committer.check_clock)
+        with suppress(ServerError):  # a database that is gone again is not a reason not to start
+            self.is_empty = not await self._readers.read(lambda reading: reading.newest_commit_time_us())
         await self._server.start()
         self._news.start()
         await self._health.set(SERVICE.full_name, health_pb2.HealthCheckResponse.SERVING)
@@ -203,7 +208,7 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
         application = Application(settings, store)
         try:
             target = await application.start()
-            _log.info("ready", listen=target, database=describe_database(settings))
+            _log.info("ready", listen=target, database=describe_database(settings), empty=application.is_empty)
             yield application
             _log.info("stopping")
         finally:
@@ -244,5 +249,8 @@ def open_database(settings: Settings) -> Store:
 
 
 def describe_database(settings: Settings) -> str:
-    """Return where the data is, without a password."""
-    return str(address.parse(settings.database))
+    """Return where the data is: the absolute path of a file, or a URL without a password."""
+    place = address.parse(settings.database)
+    if isinstance(place, address.SqliteAddress) and place.path is not None:
+        return str(address.resolved(place.path))
+    return str(place)

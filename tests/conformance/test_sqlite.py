@@ -294,17 +294,4 @@ class TestErrors:
                 with pytest.raises(HashMismatchError):
                     reading.states(CONFIG, 1, keys)
             assert reading.values(CONFIG, 1, ["y"]) == values({"y": 1})
-
-    def test_a_damaged_file_is_data_loss(self, path: Path, store: SqlStore) -> None:
-        commit(store, {f"key/{number}": number for number in range(2_000)})
-        store.close()
-        content = bytearray(path.read_bytes())
-        for page in range(20, len(content) // 4096):
-            content[page * 4096 : page * 4096 + 8] = b"\xff" * 8  # a page's header
-        path.write_bytes(content)
-        with (
-            closing(open_store(f"sqlite:///{path}")) as broken,
-            broken.read() as reading,
-            pytest.raises(HashMismatchError),
-        ):
-            map_at(reading, 1)
+        assert commit(store, {"y": 2}).number == 2  # one value is damaged, and not the file

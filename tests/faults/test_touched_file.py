@@ -14,7 +14,7 @@ import lamina
 from lamina_server.store.open import open_store
 from tests.faults.restoring import CONFIG, Committing, readme_block
 from tests.support.server import ServerProcess
-from tests.support.touching import link, move_the_folder, remove_log, set_aside
+from tests.support.touching import damage_pages, link, move_the_folder, remove_log, set_aside
 
 pytestmark = pytest.mark.timeout(180)
 
@@ -117,6 +117,26 @@ def test_what_is_touched_just_before_the_end_is_told(path: Path, act: Act, words
         assert words in server.log.splitlines()[-1]
 
 
+@pytest.mark.parametrize("verb", ["read", "commit"])
+def test_a_server_that_meets_a_damaged_page_ends(path: Path, verb: str) -> None:
+    """P5: it answers with DATA_LOSS, and commits no more into this file."""
+    with ServerProcess(url_of(path)) as server:
+        start(server)
+        with lamina.connect(server.target) as client:
+            large = client.config("large", create=True)
+            large |= {f"key/{number}": number for number in range(2_000)}
+            large.commit("begin")
+        server.restart()
+        with lamina.connect(server.target, timeout=TIMEOUT_SECONDS) as client:
+            cfg = client.config(CONFIG)
+            cfg["x"] = 2
+            damage_pages(path)
+            with pytest.raises(lamina.DataLossError, match="the SQLite file is damaged"):
+                client.config("large") if verb == "read" else cfg.commit()
+        assert server.wait() == 1
+        assert f"'{path}' is damaged (SQLITE_CORRUPT): see which versions are intact" in server.log.splitlines()[-1]
+
+
 def test_an_idle_server_ends_too(path: Path) -> None:
     with ServerProcess(url_of(path)) as server:
         set_aside(path)
@@ -196,6 +216,7 @@ class TestRestoring:
             server.stop()
             readme(path, "mkdir")
             server.restart()
+            assert f"data in {path} (empty: it has no config yet)" in server.printed
             with lamina.connect(server.target, timeout=TIMEOUT_SECONDS) as client:
                 cfg = client.config(CONFIG, create=True)
                 readme(path, "cp")
@@ -207,6 +228,7 @@ class TestRestoring:
                 path.with_name(path.name + suffix).unlink()
             readme(path, "cp")
             server.restart()
+            assert "empty" not in server.printed
             assert served(server) == copied
 
 

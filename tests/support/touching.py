@@ -2,6 +2,10 @@
 
 from pathlib import Path
 
+PAGE_BYTES = 4096
+KEPT_PAGES = 20
+"""More than the schema has, so that a server can open the file."""
+
 
 def beside(path: Path, suffix: str) -> Path:
     return path.with_name(path.name + suffix)
@@ -20,6 +24,14 @@ def link(path: Path) -> None:
 
 def remove_log(path: Path) -> None:
     beside(path, "-wal").unlink()
+
+
+def damage_pages(path: Path) -> None:
+    """Overwrite the headers of all pages but the first ones, as a failing disk does; the file's own header stays."""
+    with path.open("r+b") as file:
+        for page in range(KEPT_PAGES, path.stat().st_size // PAGE_BYTES):
+            file.seek(page * PAGE_BYTES)
+            file.write(b"\xff" * 8)
 
 
 def move_the_folder(path: Path) -> None:

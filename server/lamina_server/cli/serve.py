@@ -92,7 +92,8 @@ async def _serve(settings: Settings) -> int:
             os._exit(_exit_code(stop.result()))
         application = await starting
         target = application.target
-        _print(f"lamina-server ready on {target}, data in {describe_database(settings)}{_hint(target, settings)}")
+        data = describe_database(settings) + (" (empty: it has no config yet)" if application.is_empty else "")
+        _print(f"lamina-server ready on {target}, data in {data}{_hint(target, settings)}")
         await asyncio.wait([stop, application.failed], return_when=asyncio.FIRST_COMPLETED)
         if not stop.done():
             _end_within(settings.stop_grace_seconds)

@@ -26,12 +26,15 @@ when they are asked again.
 Errors
 ------
 If the caller or the store raises an exception within a `write()` block, nothing was
-written. The same is true of DiskFullError. CommitUnknownError is raised only by the *end*
-of the block: the block may or may not have been written, and the request id tells later. If
-it is a StoreFailedError, the request id tells only after a restart, and the store takes no
-more writes. Any other UnavailableError means that nothing was written: an UnansweredError, that
-the database gave no answer, or refused. HistoryBrokenError is a bug. A config or a version that does not exist
-is no error here: the answer is None or empty, and the caller decides what this means.
+written. The same is true of DiskFullError. CommitUnknownError is raised only by the
+*end* of the block: the block may or may not have been written, and the request id tells
+later. If it is a StoreFailedError, the request id tells only after a restart, and the
+store takes no more writes. Any other UnavailableError means that nothing was written:
+an UnansweredError, that the database gave no answer, or refused. A DamagedError means
+that the database has found itself damaged, and that nothing was written; a SQLite file
+takes no more reads and writes then. HistoryBrokenError is a bug. A config or a version
+that does not exist is no error here: the answer is None or empty, and the caller
+decides what this means.
 
 Threads
 -------
@@ -252,8 +255,8 @@ class Store(Protocol):
     def check_writable(self) -> None:
         """Raise what a commit would raise now, as far as this can be known without writing anything.
 
-        It neither waits for the write lock nor delays a commit. If a `write()` block of this
-        process is open and nothing can be known beside it, it returns at once.
+        Do not wait for the write lock, and delay no commit. Return at once if a `write()` block
+        of this process is open and keeps the database from being tried.
         """
 
     def originated_since_keyframe(self, config: str) -> int:

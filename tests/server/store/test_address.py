@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from lamina_server.app import describe_database
+from lamina_server.settings import Settings
 from lamina_server.store.address import DatabaseAddressError, PostgresqlAddress, SqliteAddress, parse
 
 NO_FILE = "write sqlite:///lamina.db for a file, or sqlite:// for a database in memory"
@@ -32,6 +34,12 @@ NO_FILE = "write sqlite:///lamina.db for a file, or sqlite:// for a database in 
 )
 def test_a_file_or_memory(url: str, path: str | None) -> None:
     assert parse(url) == SqliteAddress(None if path is None else Path(path))
+
+
+def test_a_relative_path_is_told_with_its_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else nobody sees that a server has started in another working directory, with a new database there."""
+    monkeypatch.chdir(tmp_path)
+    assert describe_database(Settings(database="sqlite:///lamina.db")) == f"{tmp_path}/lamina.db"
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """A SQLite file that others touch while it is served: nothing is acknowledged that a restart would not find."""
 
+import errno
 import os
 import shutil
 import sqlite3
@@ -15,7 +16,7 @@ import pytest
 import structlog
 from structlog.typing import EventDict
 
-from lamina_server.domain.errors import UnavailableError
+from lamina_server.domain.errors import DamagedError, UnavailableError
 from lamina_server.store.contract import (
     CommitUnknownError,
     Store,
@@ -28,8 +29,8 @@ from lamina_server.store.sql.store import SqlStore
 from lamina_server.store.sqlite.backup import back_up
 from lamina_server.store.sqlite.database import SqliteDatabase
 from lamina_server.store.sqlite.file import DataFile
-from tests.conformance.commits import CONFIG, commit, insert
-from tests.support.touching import beside, link, move_the_folder, remove_log, set_aside
+from tests.conformance.commits import CONFIG, commit, insert, map_at
+from tests.support.touching import PAGE_BYTES, beside, damage_pages, link, move_the_folder, remove_log, set_aside
 
 Act = Callable[[Path], None]
 
@@ -73,6 +74,13 @@ def backup_of(path: Path) -> Path:
 def links_to(link: Path, path: Path) -> bool:
     with suppress(FileNotFoundError):  # the one that lists the folder
         return link.readlink() == path
+    return False
+
+
+def is_of(link: Path, path: Path) -> bool:
+    """Return whether a descriptor is of a database's file or of one beside it."""
+    with suppress(FileNotFoundError):
+        return str(link.readlink()).startswith(str(path))
     return False
 
 
@@ -278,6 +286,55 @@ def test_a_link_that_leads_elsewhere_is_noticed(path: Path) -> None:
         assert "current.db' was replaced by another file" in store.failure
 
 
+def read_twice(store: Store) -> None:
+    """Read over a connection that is opened now, and that has seen no page yet."""
+    with store.read() as first, store.read() as second:
+        for reading in (first, second):
+            reading.head(CONFIG)
+
+
+def read_map(store: Store) -> None:
+    with store.read() as reading:
+        map_at(reading, 1)
+
+
+def commit_again(store: Store) -> None:
+    commit(store, {"key/1": "again"})
+
+
+def write_keyframe(store: Store) -> None:
+    store.write_keyframe(CONFIG)
+
+
+def overwrite_first_page(path: Path) -> None:
+    with path.open("r+b") as file:
+        file.write(b"x" * PAGE_BYTES)
+
+
+@pytest.mark.parametrize(
+    ("act", "verb", "code"),
+    [
+        (damage_pages, read_map, "SQLITE_CORRUPT"),
+        (damage_pages, write_keyframe, "SQLITE_CORRUPT"),
+        (damage_pages, commit_again, "SQLITE_CORRUPT"),
+        (overwrite_first_page, read_twice, "SQLITE_NOTADB"),
+    ],
+)
+def test_a_damaged_file_takes_no_more_commits(path: Path, act: Act, verb: Callable[[Store], None], code: str) -> None:
+    """P1, P5: nothing is written into a file that may not keep it."""
+    with opened(path) as store:
+        commit(store, {f"key/{number}": number for number in range(2_000)})
+    with opened(path) as store, structlog.testing.capture_logs() as log:
+        act(path)
+        with pytest.raises(DamagedError, match="is damaged: restore a backup"):
+            verb(store)
+        assert f"lamina.db' is damaged ({code}): see which versions are intact by lamina-server verify" in store.failure
+        assert log_of_failures(log) == [store.failure]
+        for again in (read_map, commit_again):
+            with pytest.raises(DamagedError):
+                again(store)
+
+
 class TestOtherPrograms:
     def test_another_program_that_writes_is_noticed(self, path: Path, store: Store) -> None:
         """P6: heads in memory would no longer be the heads in the file."""
@@ -322,6 +379,20 @@ def locked_by_another(name: str) -> Iterator[None]:
         yield
         assert process.stdin
         process.stdin.close()
+
+
+def test_a_failed_opening_leaves_nothing_open(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever fails: else no server could open the file before this process ends."""
+
+    def fail(_: DataFile) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(DataFile, "open_files", fail)
+        with pytest.raises(OSError, match="Input/output error"):
+            open_store(f"sqlite:///{path}")
+    assert not [each for each in Path("/proc/self/fd").iterdir() if is_of(each, path)]
+    assert head(path) == 0
 
 
 class TestOneServer:
@@ -415,6 +486,16 @@ class TestAnotherFilesLog:
         assert not crashed.exists()
         old.rename(crashed)
         assert head(crashed) == 2
+
+    @pytest.mark.parametrize("left", [("-wal", "-shm"), ("-shm",), ("-wal",)])
+    def test_no_new_database_takes_the_place_of_one_that_was_moved_away(self, path: Path, left: Sequence[str]) -> None:
+        """The operator would see an empty server. A server that was killed before its first commit leaves these."""
+        for suffix in left:
+            beside(path, suffix).touch()
+        with pytest.raises(UnusableStoreError) as refused:
+            open_store(f"sqlite:///{path}")
+        assert f"there is no '{path}', but a server has left '{path}{left[0]}'" in str(refused.value)
+        assert not path.exists()
 
 
 class TestModes:

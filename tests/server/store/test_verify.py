@@ -24,6 +24,7 @@ from tests.conformance.commits import CONFIG, DELETED, commit, insert, request
 from tests.conformance.places import damage
 from tests.support.postgres import Postgres
 from tests.support.server import ServerProcess
+from tests.support.touching import damage_pages
 
 
 @dataclass
@@ -313,6 +314,18 @@ def test_flipped_bits_in_sqlites_file(tmp_path: Path, wanted: bytes, bit: int) -
     code, printed, _ = verify(f"sqlite:///{path}")
     assert code == 1
     assert printed.startswith(f"broken: config '{CONFIG}', version ")
+
+
+def test_damaged_pages_are_findings(tmp_path: Path) -> None:
+    """Also where damage is met outside of a config, among all values or all outcomes of requests."""
+    path = tmp_path / "lamina.db"
+    with closing(open_store(f"sqlite:///{path}")) as store:
+        commit(store, {f"key/{number}": number for number in range(5_000)})
+    damage_pages(path)
+    with inspecting(f"sqlite:///{path}") as inspection:
+        found = [str(each) for each in Verification(inspection).findings(lambda _: None)]
+    damaged = "the SQLite file is damaged: restore a backup"
+    assert found == [f"config {CONFIG!r}, version 1: {damaged}", damaged]
 
 
 def test_a_database_that_cannot_be_read(tmp_path: Path) -> None:

@@ -15,15 +15,16 @@ from pathlib import Path
 from typing import Any
 
 import structlog
-from sqlalchemy import Connection, Engine, Insert, QueuePool, StaticPool, create_engine, insert
+from sqlalchemy import Connection, Engine, Insert, insert
 from sqlalchemy.exc import DBAPIError
 
-from lamina_server.domain.errors import DiskFullError, Reason, UnavailableError
-from lamina_server.store.contract import StoreFailedError, UnusableStoreError
+from lamina_server.domain.errors import DamagedError, DiskFullError, Reason, UnavailableError
+from lamina_server.store.contract import StoreFailedError
 from lamina_server.store.sql.database import connected, not_answered, opening, translated
-from lamina_server.store.sqlite.errors import SqliteErrors, code_of
+from lamina_server.store.sqlite.errors import DAMAGED, SqliteErrors, code_of
 from lamina_server.store.sqlite.file import DataFile
-from lamina_server.store.sqlite.sessions import BUSY_MS, open_reader, open_writer
+from lamina_server.store.sqlite.open_files import OpenFiles
+from lamina_server.store.sqlite.sessions import BUSY_MS, memory_reader_engine, reader_engine, writer_engine
 
 TRIAL_BUSY_MS = 1_000
 """How long a trial waits for another program's lock. It answers with the reason before the caller gives up on it."""
@@ -36,7 +37,6 @@ LOOK_SECONDS = 0.1
 _DRIVER_ERRORS = (sqlite3.Error, MemoryError)
 """What SQLite's driver raises: MemoryError is Python's own, and stands for SQLITE_NOMEM."""
 
-_SYNCHRONOUS_FULL = 2
 _UNCONFIRMED = "the disk did not confirm a commit; after a restart, the same request id shows whether it happened"
 _NOT_ENDED = "SQLite could not roll back a transaction; start the server again"
 _AFTER_OTHERS = "a SQLite file serves one server alone; start it again, after lamina-server verify"
@@ -59,29 +59,39 @@ class SqliteDatabase:
     ) -> None:
         self._file = DataFile(path) if path else None
         self._path = self._file.path if self._file else None
-        self._errors = SqliteErrors(self._path)
+        self._open_files: OpenFiles | None = None
+        self._errors = SqliteErrors(self._path, on_damage=self._fail_damaged)
         # Reentrant for the one connection in memory: a question within a writing block is part of it.
         self._turn = threading.RLock()
+        self._failing = threading.Lock()
         self.failure = ""
+        self._is_damaged = False
         self._seen_version: int | None = None
         self._look_seconds = look_seconds
         self._looked_at = -look_seconds
-        self._writer = _engine(self._open_writer, poolclass=StaticPool)
-        self._readers = self._reader_engine(reader_connections, wait_seconds)
+        self._writer = writer_engine(self._path)
+        self._readers = (
+            reader_engine(self._path, connections=reader_connections, wait_seconds=wait_seconds)
+            if self._path
+            else memory_reader_engine(self._writer)
+        )
         try:
-            # Kept: taking it from its pool for each block would cost as much as the block.
-            self._writing = self._writer.connect()
-            if self._file is not None:
-                self._file.found_log()
-            # At once: an engine's first connection sets itself up, which ends a transaction that is open on it.
-            with self._readers.connect() as reader:
-                reader.exec_driver_sql("SELECT count(*) FROM sqlite_schema")  # which opens the log
+            self._open()
         except (sqlite3.Error, DBAPIError) as error:
             self.close()
             raise self._errors.unusable(error) from error
-        except UnusableStoreError:
+        except BaseException:
             self.close()
             raise
+
+    def _open(self) -> None:
+        # Kept: taking it from its pool for each block would cost as much as the block.
+        self._writing = self._writer.connect()
+        if self._file is not None:
+            self._open_files = self._file.open_files()
+        # At once: an engine's first connection sets itself up, which ends a transaction that is open on it.
+        with self._readers.connect() as reader:
+            reader.exec_driver_sql("SELECT count(*) FROM sqlite_schema")  # which opens the log
 
     @contextmanager
     def reading(self) -> Iterator[Connection]:
@@ -175,25 +185,28 @@ class SqliteDatabase:
             _driver(self._writing).interrupt()
             self._turn.acquire()
         file, self._file = self._file, None
+        files, self._open_files = self._open_files, None
         try:
-            self._close_connections(file)
+            if files is not None:
+                self._look_last(files)
+            self._readers.dispose()
+            self._writer.dispose()
         finally:
             self._turn.release()
         if file is not None:
             file.close()
 
-    def _close_connections(self, file: DataFile | None) -> None:
-        if file is not None and (changed := file.overwritten()):
+    def _look_last(self, files: OpenFiles) -> None:
+        """Save what SQLite would lose or destroy if it closed files that others have touched."""
+        if changed := files.overwritten():
             # The last connection that may write moves the log into the file, where it would destroy what is there now.
             self._writer.dispose()
             self._fail(changed)
-        elif file is not None and (changed := file.misplaced()):
+        elif changed := files.moved():
             # What was committed goes into the file that is open, wherever that is; its log may be found no more.
             with suppress(sqlite3.Error):
                 _driver(self._writing).execute("PRAGMA wal_checkpoint(TRUNCATE)")
             self._fail(changed)
-        self._readers.dispose()
-        self._writer.dispose()
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:
@@ -209,7 +222,9 @@ class SqliteDatabase:
         except BaseException:
             self._end(driver)
             self._seen_version = None
-            with suppress(Exception):  # SQLite counts failures of its own as it counts others' commits
+            # SQLite counts failures of its own as it counts others' commits. What others have committed since the
+            # rollback, some microseconds ago, is not noticed; but the store has forgotten the heads, and reads them.
+            with suppress(Exception):
                 self._seen_version = self._data_version(driver)
             raise
         else:
@@ -231,17 +246,17 @@ class SqliteDatabase:
     def _check_file(self) -> None:
         """Take no more writes if the file is not as it was, or not where it was. Look only so often."""
         now = time.monotonic()
-        if self._file is None or now < self._looked_at + self._look_seconds:
+        if self._open_files is None or now < self._looked_at + self._look_seconds:
             return
         self._looked_at = now
-        if changed := self._file.change():
+        if changed := self._open_files.changed():
             self._fail(changed)
             self._check_not_stopped()
 
     def _confirm_file(self) -> None:
         """Raise StoreFailedError if what was just committed may be in another file than the one at the path."""
-        if self._file is not None and (lost := self._file.loss()):
-            self._fail(lost)
+        if self._open_files is not None and (endangered := self._open_files.endangered()):
+            self._fail(endangered)
             raise StoreFailedError
 
     def _check_alone(self, driver: sqlite3.Connection) -> None:
@@ -267,9 +282,15 @@ class SqliteDatabase:
 
     def _fail(self, failure: str) -> None:
         """Take no more writes and reads, for a reason that is told to the operator: the first one."""
-        if not self.failure:
+        with self._failing:  # readers may find damage at the same time
+            if self.failure:
+                return
             self.failure = failure
-            _log.error("database given up", reason=failure)
+        _log.error("database given up", reason=failure)
+
+    def _fail_damaged(self, failure: str) -> None:
+        self._is_damaged = True
+        self._fail(failure)
 
     def _execute(self, driver: sqlite3.Connection, statement: str) -> sqlite3.Cursor:
         try:
@@ -278,57 +299,11 @@ class SqliteDatabase:
             raise self._errors.ours(error)  # noqa: B904 - its cause is set
 
     def _check_not_stopped(self) -> None:
+        if self._is_damaged:
+            raise DamagedError(DAMAGED)
         if self.failure:
             text = "the server must be restarted, and its log says why; nothing was written"
             raise UnavailableError(Reason.STORE_UNAVAILABLE, text)
-
-    def _open_writer(self) -> sqlite3.Connection:
-        connection = open_writer(self._path)
-        if self._path is None:
-            return connection
-        try:
-            self._set_up_log(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
-
-    def _set_up_log(self, connection: sqlite3.Connection) -> None:
-        # Readers go on beside the writer, and a commit is one fsync. It stays in the file.
-        (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
-        if mode != "wal":
-            raise UnusableStoreError(f"{str(self._path)!r} cannot have a write-ahead log; it must be on a local disk")
-        (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
-        if synchronous < _SYNCHRONOUS_FULL:  # built to know no better
-            raise UnusableStoreError("this SQLite does not wait for the disk: it would lose what it has confirmed")
-        # Not before this does SQLite open its log, and see whether it may write.
-        connection.execute("BEGIN IMMEDIATE")
-        connection.execute("ROLLBACK")
-
-    def _reader_engine(self, connections: int, wait_seconds: float) -> Engine:
-        if self._path is None:
-            # Another engine over the same connection, which never rolls back: there may be a write open on it.
-            return _engine(
-                lambda: self._writer.raw_connection().driver_connection,
-                poolclass=StaticPool,
-                isolation_level="AUTOCOMMIT",
-                pool_reset_on_return=None,
-                skip_autocommit_rollback=True,
-            )
-        path = self._path
-        return _engine(
-            lambda: open_reader(path),
-            poolclass=QueuePool,
-            isolation_level="AUTOCOMMIT",
-            pool_size=connections,
-            max_overflow=0,
-            pool_timeout=wait_seconds,
-            pool_use_lifo=True,  # the warmest page cache first
-        )
-
-
-def _engine(connect: Any, **options: Any) -> Engine:
-    return create_engine("sqlite://", creator=connect, hide_parameters=True, **options)
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:

@@ -3,7 +3,7 @@
 import os
 import re
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from sqlalchemy.exc import DBAPIError
@@ -11,6 +11,7 @@ from sqlalchemy.exc import DBAPIError
 from lamina_server.domain.errors import DamagedError, DiskFullError
 from lamina_server.store.contract import HistoryBrokenError, StoreNotReadyError, UnusableStoreError
 from lamina_server.store.sql.database import caused, not_answered
+from lamina_server.store.sqlite.open_files import RESTORE
 
 _PRIMARY_CODE = 0xFF  # SQLite's extended error codes hold the primary one in their lowest byte
 
@@ -19,7 +20,7 @@ _WORDS = {
     sqlite3.SQLITE_BUSY: "another program holds it locked",
     sqlite3.SQLITE_CANTOPEN: "it, or a file that SQLite keeps beside it, cannot be opened: check that the account may"
     " write to the folder",
-    sqlite3.SQLITE_CORRUPT: "it is damaged",
+    sqlite3.SQLITE_CORRUPT: f"it is damaged: restore a backup, {RESTORE}",
     sqlite3.SQLITE_FULL: "the disk is full",
     sqlite3.SQLITE_INTERNAL: "SQLite failed inside",
     sqlite3.SQLITE_IOERR: "the disk failed",
@@ -40,15 +41,18 @@ _LASTING = {sqlite3.SQLITE_AUTH, sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_PERM, s
 _TABLES_CHANGED = re.compile(r"no such (table|column): |table \S+ has no column named ")
 """How SQLite says so, in English always and with names alone; the code is that of any mistake in a statement."""
 
-
-_DAMAGED = "the SQLite file is damaged: stop the server and restore a backup"
+DAMAGED = "the SQLite file is damaged: restore a backup"
 
 
 class SqliteErrors:
-    """The errors of one database."""
+    """The errors of one database.
 
-    def __init__(self, path: Path | None) -> None:
+    on_damage  called with words for the operator when SQLite has found the file itself damaged, not only one value
+    """
+
+    def __init__(self, path: Path | None, on_damage: Callable[[str], object] = lambda _: None) -> None:
         self._path = path
+        self._on_damage = on_damage
         self._name = "the database in memory" if path is None else repr(str(path))
 
     def translate(self, error: DBAPIError) -> Exception:
@@ -65,9 +69,11 @@ class SqliteErrors:
                 text = "the database refused rows that do not continue its history"
                 return caused(HistoryBrokenError(text), None)
             case sqlite3.SQLITE_CORRUPT | sqlite3.SQLITE_NOTADB:
-                return caused(DamagedError(_DAMAGED), error)
+                remedy = f"see which versions are intact by lamina-server verify, and restore a backup, {RESTORE}"
+                self._on_damage(f"{self._name} is damaged ({error.sqlite_errorname}): {remedy}")
+                return caused(DamagedError(DAMAGED), error)
             case None if isinstance(error, sqlite3.OperationalError):  # of Python's: a text that is not UTF-8
-                return caused(DamagedError(_DAMAGED), error)
+                return caused(DamagedError(DAMAGED), error)
             case None | sqlite3.SQLITE_ERROR | sqlite3.SQLITE_MISUSE | sqlite3.SQLITE_RANGE if not _is_changed(error):
                 return error
             case _:

@@ -1,10 +1,13 @@
-"""How every SQLite file is opened: by the server's writer and readers, by verify and by backup. Knows no table."""
+"""How every SQLite database is opened: by the server's writer and readers, by verify and by backup. Knows no table."""
 
 import sqlite3
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
+from typing import Any
 from urllib.parse import quote
+
+from sqlalchemy import Engine, QueuePool, StaticPool, create_engine
 
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.sqlite.errors import SqliteErrors, code_of
@@ -36,14 +39,39 @@ _READER_PRAGMAS = (
 )
 
 
-def open_writer(path: Path | None) -> sqlite3.Connection:
-    """Open a file for writing, and make it where there is none; None opens a new database in memory."""
-    return _open("file::memory:" if path is None else f"{_uri(path)}?mode=rwc", _WRITER_PRAGMAS)
+_SYNCHRONOUS_FULL = 2
 
 
-def open_reader(path: Path) -> sqlite3.Connection:
-    """Open a file that is there for reading alone: this connection never writes and never checkpoints."""
-    return _open(f"{_uri(path)}?mode=ro", _READER_PRAGMAS)
+def writer_engine(path: Path | None) -> Engine:
+    """Return an engine over one connection that writes to a file, or to a new database in memory if there is no path.
+
+    The first use opens it. Raises UnusableStoreError then, if the file cannot be written to safely.
+    """
+    return _engine(lambda: _open_in_memory() if path is None else _open_writer(path), poolclass=StaticPool)
+
+
+def reader_engine(path: Path, *, connections: int, wait_seconds: float) -> Engine:
+    """Return an engine over so many connections that read a file, and for which a thread waits so long."""
+    return _engine(
+        lambda: _open_reader(path),
+        poolclass=QueuePool,
+        isolation_level="AUTOCOMMIT",
+        pool_size=connections,
+        max_overflow=0,
+        pool_timeout=wait_seconds,
+        pool_use_lifo=True,  # the warmest page cache first
+    )
+
+
+def memory_reader_engine(writer: Engine) -> Engine:
+    """Return another engine over the one connection of a database in memory: it never ends a transaction there."""
+    return _engine(
+        lambda: writer.raw_connection().driver_connection,
+        poolclass=StaticPool,
+        isolation_level="AUTOCOMMIT",
+        pool_reset_on_return=None,
+        skip_autocommit_rollback=True,
+    )
 
 
 @contextmanager
@@ -70,7 +98,7 @@ def _readable(path: Path, stack: ExitStack) -> sqlite3.Connection:
     """
     refuse_foreign_log(path)
     try:
-        return stack.enter_context(closing(_reading(open_reader(path))))
+        return stack.enter_context(closing(_reading(_open_reader(path))))
     except sqlite3.OperationalError as error:
         if code_of(error) not in {sqlite3.SQLITE_CANTOPEN, sqlite3.SQLITE_READONLY}:
             raise
@@ -91,6 +119,43 @@ def _reading(connection: sqlite3.Connection) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def _engine(connect: Callable[[], Any], **options: Any) -> Engine:
+    return create_engine("sqlite://", creator=connect, hide_parameters=True, **options)
+
+
+def _open_in_memory() -> sqlite3.Connection:
+    return _open("file::memory:", _WRITER_PRAGMAS)
+
+
+def _open_reader(path: Path) -> sqlite3.Connection:
+    """Open a file that is there for reading alone: this connection never writes and never checkpoints."""
+    return _open(f"{_uri(path)}?mode=ro", _READER_PRAGMAS)
+
+
+def _open_writer(path: Path) -> sqlite3.Connection:
+    """Open a file for writing, with its log."""
+    connection = _open(f"{_uri(path)}?mode=rwc", _WRITER_PRAGMAS)
+    try:
+        _open_log(connection, path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _open_log(connection: sqlite3.Connection, path: Path) -> None:
+    # Readers go on beside the writer, and a commit is one fsync. It stays in the file.
+    (mode,) = connection.execute("PRAGMA journal_mode=WAL").fetchone()
+    if mode != "wal":
+        raise UnusableStoreError(f"{str(path)!r} cannot have a write-ahead log; it must be on a local disk")
+    (synchronous,) = connection.execute("PRAGMA synchronous").fetchone()
+    if synchronous < _SYNCHRONOUS_FULL:  # built to know no better
+        raise UnusableStoreError("this SQLite does not wait for the disk: it would lose what it has confirmed")
+    # Not before this does SQLite open its log, and see whether it may write.
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("ROLLBACK")
 
 
 def _uri(path: Path) -> str:

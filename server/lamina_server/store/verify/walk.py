@@ -10,6 +10,7 @@ is the only finding of `a`. Then the walk checks config `b`.
 
 from collections import namedtuple
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from functools import cache
 from itertools import groupby
@@ -75,20 +76,27 @@ class Verification:
         self.configs = self.versions = self.values = 0
 
     def total(self) -> int:
-        """Return how many versions there are to check."""
-        ((count,),) = self._ask(queries.version_count())
-        return int(count)
+        """Return how many versions there are to check; 0 if the database is too damaged to count them."""
+        with suppress(HashMismatchError):  # which is found again
+            ((count,),) = self._ask(queries.version_count())
+            return int(count)
+        return 0
 
     def findings(self, advance: Advance) -> Iterator[Finding]:
         """Check everything, and yield what is not intact: for each config its first broken version."""
+        for part in (self._configs(advance), self._strays(), self._outcomes()):
+            try:
+                yield from part
+            except HashMismatchError as error:  # of the list itself; what lies behind the damage cannot be read
+                yield Finding(str(error))
+
+    def _configs(self, advance: Advance) -> Iterator[Finding]:
         after = 0
         while configs := self._ask(queries.configs(), after=after, limit=self._portion.rows):
             for config in configs:
                 self.configs += 1
                 yield from self._of_config(config, advance)
             after = configs[-1].id
-        yield from self._strays()
-        yield from self._outcomes()
 
     def _of_config(self, config: Any, advance: Advance) -> Iterator[Finding]:
         chain = Chain(config.name)
