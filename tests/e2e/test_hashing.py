@@ -6,7 +6,7 @@ import sys
 from pathlib import Path
 
 from lamina._mapping.values import Stored
-from lamina._streams import hashing as sdk
+from lamina._wire import hashing as sdk
 from lamina.records import MISSING, Missing
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.domain.planning import Author, MapLimits, Plan, plan

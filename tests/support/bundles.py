@@ -5,7 +5,7 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 from lamina._mapping.values import dump, encode, load
-from lamina._streams.hashing import NO_PARENT, value_digest, version_hash
+from lamina._wire.hashing import NO_PARENT, value_digest, version_hash
 from lamina.records import MISSING
 from lamina_protos import bundle
 from lamina_protos.v1 import lamina_pb2 as pb

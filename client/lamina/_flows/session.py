@@ -5,10 +5,15 @@ import random
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from typing import TypeAlias
+from weakref import WeakValueDictionary
 
+from lamina._mapping.entries import Entries
 from lamina._runtime.forking import ForkSafeLock
 from lamina.errors import CursorError
 from lamina.records import Version
+
+Landed: TypeAlias = WeakValueDictionary[tuple[str, int], Entries]
 
 
 class Horizon:
@@ -45,7 +50,8 @@ def forked(config: str, number: int, known: str, head: int) -> CursorError:
 class Session:
     """The state that all verbs of one client share. Tests pass their own clock and random numbers.
 
-    `servers` is how many addresses there are: a failed try leads to the next one.
+    servers  how many addresses there are: a failed try leads to the next one
+    landed   by config and number, the entries that commits have led to, while a draft stands on them
     """
 
     timeout_seconds: float
@@ -54,3 +60,4 @@ class Session:
     uniform: Callable[[float, float], float] = random.uniform
     new_request_id: Callable[[], str] = lambda: os.urandom(16).hex()  # as unique as a UUID, without its module
     servers: int = 1
+    landed: Landed = field(default_factory=WeakValueDictionary[tuple[str, int], Entries])

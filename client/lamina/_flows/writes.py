@@ -21,7 +21,7 @@ from lamina._flows.effects import Flow, Invoke, Sleep
 from lamina._flows.operation import RETRY_CEILING_SECONDS, Operation
 from lamina._flows.points import Point
 from lamina._flows.reads import advance, newest, read_entries, read_header, read_version, resolve
-from lamina._flows.session import Session
+from lamina._flows.session import Landed, Session
 from lamina._mapping.entries import Entries
 from lamina._mapping.merge import merge
 from lamina._mapping.stage import StagedChanges, applied, changes_of
@@ -29,6 +29,7 @@ from lamina._mapping.values import Stored, check_text, encode
 from lamina._runtime.arguments import checked, finished
 from lamina._runtime.tracebacks import call_users
 from lamina._wire.causes import PROXY
+from lamina._wire.hashing import is_made_of
 from lamina._wire.messages import PagedEntries, changes_in, version_of
 from lamina._wire.rpcs import COMMIT, FORK_CONFIG, REVERT_CONFIG, Rpc
 from lamina._wire.status import ReportedConflictError
@@ -42,6 +43,8 @@ Write: TypeAlias = pb.CommitRequest | pb.RevertConfigRequest
 
 CHANGES_LIMIT_BYTES: Final = 64 * 1024
 """Up to here a commit's reply brings what others have changed. Of more, most maps are read as fast as a whole."""
+PROVEN_CHANGES: Final = 10
+"""To hash one change takes as long as to copy several from a reply, so this is for versions of few changes."""
 CONTENTION_SECONDS: Final = 0.01
 """The first pause after a transaction lost against another is drawn from 0 to this: about the time of a transaction."""
 
@@ -181,9 +184,10 @@ def _send(operation: Operation, stage: StagedChanges, request: Write) -> Flow[Ve
         if not _leaves_open(error, resumed=resumed):
             stage.unresolved = None
         raise
-    stage.rebase((yield from _entries_after(operation, stage, request, reply)), {})
+    landed = yield from _entries_after(operation, stage, request, reply)
+    stage.rebase(landed, {})
     stage.unresolved = None
-    return version_of(reply.version)
+    return landed.header
 
 
 def _resolve_open_write(operation: Operation, stage: StagedChanges, resolve: Resolve) -> Flow[Version | None]:
@@ -199,33 +203,53 @@ def _resolve_open_write(operation: Operation, stage: StagedChanges, resolve: Res
         return None
     landed = yield from _entries_after(operation, stage, request, reply)
     own = request.changes if isinstance(request, pb.CommitRequest) else ()
-    base = applied(stage.base, version_of(reply.version), own)
+    base = applied(stage.base, landed.header, own)
     # Keys of the open write that the draft had changed may have been set back since. The keys of a revert were not
     # changes of the draft, so they keep their new values.
     wanted = {key: stage.stored(key) for key in stage.staged.keys() | stage.unresolved_keys}
     staged = {key: value for key, value in wanted.items() if value != base.stored(key)}
     stage.rebase(landed, (yield from _rebase(operation, stage, base, landed, staged, resolve=resolve)))
     stage.unresolved = None
-    return version_of(reply.version)
+    return landed.header
 
 
 def _entries_after(
     operation: Operation, stage: StagedChanges, request: Write, reply: pb.CommitResponse
 ) -> Flow[Entries]:
-    """Make the entries of the version that a write made: without a call, if nobody else committed in between."""
-    header = version_of(reply.version)
+    """Make the entries of the version that a write made: with a call, if nothing else has all of its changes."""
+    header, landed = version_of(reply.version), operation.session.landed
     operation.session.horizon.saw(header)
-    base = stage.base.header.number
-    if isinstance(request, pb.CommitRequest) and request.base_version == base:
-        if reply.created and not reply.merged and header.parent == base:
-            return applied(stage.base, header, request.changes)
-        if reply.has_changes:
-            return stage.base.advanced(header, changes_in(reply))
-    try:
-        return (yield from advance(operation, stage.base, header))
-    except LaminaError as error:  # so the caller sees that there is a write to resume
-        error.request_id = request.request_id
-        raise
+    entries = None
+    if isinstance(request, pb.CommitRequest):
+        entries = _entries_in(reply, header, request, stage.base, landed)
+    if entries is None:
+        try:
+            entries = yield from advance(operation, stage.base, header)
+        except LaminaError as error:  # so the caller sees that there is a write to resume
+            error.request_id = request.request_id
+            raise
+    landed[header.config, header.number] = entries
+    return entries
+
+
+def _entries_in(
+    reply: pb.CommitResponse, header: Version, request: pb.CommitRequest, base: Entries, landed: Landed
+) -> Entries | None:
+    """Make the entries of the version that a commit made from its reply; None if they are to be read.
+
+    If another draft of this client stands on the version's parent, its map and the request's own changes are enough.
+    Its header says so by hash, since a server with a restored backup could mean another parent by the same number.
+    """
+    changes = request.changes
+    if reply.created:
+        if not reply.merged and header.parent == request.base_version == base.header.number:
+            return applied(base, header, changes)
+        parent = landed.get((header.config, header.parent))
+        if parent is not None and len(changes) <= PROVEN_CHANGES and is_made_of(reply.version, parent.header, changes):
+            return applied(parent, header, changes)
+    if reply.has_changes and request.base_version == base.header.number:
+        return base.advanced(header, changes_in(reply))
+    return None
 
 
 def _move_to_head(operation: Operation, stage: StagedChanges, resolve: Resolve, *, stay: bool = False) -> Flow[Version]:

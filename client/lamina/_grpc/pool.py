@@ -1,8 +1,7 @@
 """Which channel a call uses, and the change to another server."""
 
 from collections import deque
-from collections.abc import Callable, Generator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final, Generic, TypeAlias, TypeVar
 
@@ -66,7 +65,8 @@ class Pool(Generic[ChannelT]):
 
     def unary(self) -> Link[ChannelT]:
         """Return the channel for a unary call."""
-        with self._mine():
+        with self._lock:
+            self._claim()
             address = self._addresses[self._current]
             if self._unary is None or self._unary.address is not address:
                 # The old channel may still carry calls of other threads: it closes with the last reference to it.
@@ -75,7 +75,8 @@ class Pool(Generic[ChannelT]):
 
     def reserve(self) -> Link[ChannelT]:
         """Return a channel with room for one more stream, and count the stream; call `release` at its end."""
-        with self._mine():
+        with self._lock:
+            self._claim()
             address = self._addresses[self._current]
             for link in self._streams:
                 if link.address is address and link.streams < STREAMS_LIMIT:
@@ -88,7 +89,8 @@ class Pool(Generic[ChannelT]):
 
     def release(self, link: Link[ChannelT]) -> ChannelT | None:
         """Release a stream; return its channel if that is to be closed now."""
-        with self._mine(even_closed=True):
+        with self._lock:
+            self._claim(even_closed=True)
             return link.channel if self._count_off(link) else None
 
     def abandon(self, link: Link[ChannelT]) -> None:
@@ -101,7 +103,8 @@ class Pool(Generic[ChannelT]):
 
     def failed(self, link: Link[ChannelT]) -> None:
         """Change to the next address, unless another call has done so already or the channel is no longer used."""
-        with self._mine(even_closed=True):
+        with self._lock:
+            self._claim(even_closed=True)
             ours = link is self._unary or link in self._streams
             if ours and self._addresses[self._current] is link.address:
                 self._current = (self._current + 1) % len(self._addresses)
@@ -113,24 +116,23 @@ class Pool(Generic[ChannelT]):
 
     def clear(self) -> list[ChannelT]:
         """Forget all channels, and return them to the caller, who closes them; the next call opens a new one."""
-        with self._mine(even_closed=True):
+        with self._lock:
+            self._claim(even_closed=True)
             links = [*self._streams, *([self._unary] if self._unary else [])]
             self._streams, self._unary = [], None
             return [link.channel for link in links]
 
-    @contextmanager
-    def _mine(self, *, even_closed: bool = False) -> Generator[None, None, None]:
-        with self._lock:
-            if self._closed and not even_closed:
-                raise InvalidError("this client is closed")
-            owner = self._owner()
-            if self._owned_by != owner:
-                if self._owned_by is not None and self._owned_by[0] != owner[0]:
-                    self._inherited += [self._unary, *self._streams]
-                self._owned_by, self._unary, self._streams = owner, None, []
-            while self._abandoned:
-                self._count_off(self._abandoned.popleft())
-            yield
+    def _claim(self, *, even_closed: bool = False) -> None:
+        """Leave channels of another owner alone, and count off abandoned streams: each use begins with this."""
+        if self._closed and not even_closed:
+            raise InvalidError("this client is closed")
+        owner = self._owner()
+        if self._owned_by != owner:
+            if self._owned_by is not None and self._owned_by[0] != owner[0]:
+                self._inherited += [self._unary, *self._streams]
+            self._owned_by, self._unary, self._streams = owner, None, []
+        while self._abandoned:
+            self._count_off(self._abandoned.popleft())
 
     def _count_off(self, link: Link[ChannelT]) -> bool:
         """Release a stream; return whether its channel is not needed any more."""

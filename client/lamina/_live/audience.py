@@ -57,9 +57,7 @@ class Notification(NamedTuple):
         """Yield the calls one by one, until the live is closed."""
         for function in self.functions:
             if not self.binding.is_over:
-                # A method's object may be the settings, and their values must not be logged.
-                name = getattr(function, "__qualname__", type(function).__qualname__)
-                yield DueCall(function, self.arguments, f"{self.what}: {name}", self.version)
+                yield DueCall(function, self.arguments, self.what, self.version)
 
 
 class Notifier(Protocol):
@@ -119,17 +117,19 @@ class Listener:
 class DueCall(NamedTuple):
     """One call to make now.
 
-    name  the function's name for the log
+    what  the public name of the callback, such as "on_change"
     """
 
     function: Callable[..., Any]
     arguments: tuple[Any, ...]
-    name: str
+    what: str
     version: int
 
     def failed(self) -> None:
         """Log the function's error, with its traceback."""
-        log.exception("%s failed at version %d", self.name, self.version)
+        # Not its repr: a method's object may be the settings, and their values must not be logged.
+        name = getattr(self.function, "__qualname__", type(self.function).__qualname__)
+        log.exception("%s: %s failed at version %d", self.what, name, self.version)
 
 
 Due: TypeAlias = ReceivedVersion | Notification
@@ -198,8 +198,7 @@ class Audience:
             for listener in self.listeners:
                 for callback in listener.callbacks:
                     if version.version > callback.since and listener.callbacks:  # unless it was closed in the meantime
-                        function = callback.function
-                        yield DueCall(function, (version,), f"on_change: {function!r}", version.version)
+                        yield DueCall(callback.function, (version,), "on_change", version.version)
 
 
 def _readable(received: ReceivedVersion) -> VersionChanges | None:

@@ -29,7 +29,17 @@ class Entries:
     `read_cache` has the values that were read already, by key; hot paths look there before they call `value`.
     """
 
-    __slots__ = ("_decoded", "_messages", "_order", "_overlaid", "_overlay", "_size", "header", "read_cache")
+    __slots__ = (
+        "__weakref__",
+        "_decoded",
+        "_messages",
+        "_order",
+        "_overlaid",
+        "_overlay",
+        "_size",
+        "header",
+        "read_cache",
+    )
 
     _order: Collection[str] | None
 

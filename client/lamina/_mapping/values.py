@@ -111,7 +111,7 @@ def check_key(key: object) -> str:
     if not 0 < size <= KEY_BYTES_LIMIT:
         shown = f"{key[:40]!r}..." if size else "''"
         raise InvalidError(f"a key has 1 to {KEY_BYTES_LIMIT} bytes, {shown} has {size}", reason="BAD_KEY")
-    if any(unicodedata.category(character) == "Cc" for character in key):
+    if not key.isprintable() and any(unicodedata.category(character) == "Cc" for character in key):
         raise InvalidError(f"the key {key!r} holds a control character", reason="BAD_KEY")
     if not unicodedata.is_normalized("NFC", key):
         raise InvalidError(f"the key {key!r} is not in Unicode normal form C: normalise it", reason="BAD_KEY")

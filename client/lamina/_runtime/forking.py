@@ -65,7 +65,8 @@ class ForkGate:
 
     def __enter__(self) -> None:
         with self._changed:
-            self._changed.wait_for(lambda: not self._is_closed)
+            while self._is_closed:
+                self._changed.wait()
             self._inside += 1
 
     def __exit__(
@@ -73,7 +74,8 @@ class ForkGate:
     ) -> None:
         with self._changed:
             self._inside -= 1
-            self._changed.notify_all()
+            if self._is_closed:
+                self._changed.notify_all()
 
     def close(self) -> None:
         """Close the gate, and wait until all threads are out. If none is inside, the channels stay open."""

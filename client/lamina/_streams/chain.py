@@ -8,10 +8,8 @@ own digests, and the key counts are 2, 2 and 1.
 from collections.abc import Mapping
 from typing import Final
 
-from lamina._mapping.values import load
-from lamina._streams.hashing import NO_PARENT, value_digest, version_hash
+from lamina._wire.hashing import NO_PARENT, change_digest, version_hash
 from lamina.errors import DataLossError
-from lamina.records import MISSING
 from lamina_protos.v1 import lamina_pb2 as pb
 
 CHANGED_KEYS: Final = 100
@@ -57,10 +55,9 @@ class Chain:
         if header.version != self.number + 1 or header.config != self._config:
             raise self.broken(self.number + 1, f"was left out: version {header.version} of {header.config} came")
         for change in part.changes:
-            value = MISSING if change.deleted else load(change.value)
-            digest = value_digest(self._config, header.version, change.key, value)
+            digest = change_digest(header, change)
             self._hashed.append(digest)
-            self._digests.append((change.key, None if value is MISSING else digest))
+            self._digests.append((change.key, None if change.deleted else digest))
         if not part.more:
             self._end_version(header)
 

@@ -12,8 +12,8 @@ from lamina._flows.operation import Operation
 from lamina._flows.session import Session
 from lamina._mapping.entries import Entries
 from lamina._streams.chain import Chain
-from lamina._streams.hashing import value_digest
 from lamina._streams.watch import Receiver, WatchStream
+from lamina._wire.hashing import value_digest
 from lamina._wire.messages import version_of
 from lamina._wire.rpcs import GET_VERSION
 from lamina.records import Version

@@ -1,4 +1,4 @@
-"""The table of calls, and messages to records and back. Makes no call.
+"""The table of calls, messages to records and back, and the hash of a version. Makes no call.
 
 Begin with rpcs.py.
 """

@@ -112,18 +112,22 @@ def test_callbacks_are_called_in_a_forked_child(server: ServerProcess) -> None:
 
 
 async def test_a_callback_that_fails_does_not_stop_the_others(sdk: Sdk, client: Any, cfg: Any) -> None:
-    """This includes SystemExit, and the cancellation of a task that it awaits."""
+    """This includes SystemExit, and the cancellation of a task that it awaits; and a callback that cannot be shown."""
     recorder, live = VersionRecorder(), await of(client.live(cfg.name))
 
-    def leave(_: lamina.VersionChanges) -> None:
-        raise SystemExit
+    class Leaver:
+        def leave(self, _: lamina.VersionChanges) -> None:
+            raise SystemExit
+
+        def __repr__(self) -> str:
+            raise TypeError
 
     async def meet_a_cancelled_task(_: lamina.VersionChanges) -> None:
         task = asyncio.ensure_future(asyncio.sleep(SECONDS))
         task.cancel()
         await task
 
-    live.on_change(leave if sdk.kind == "sync" else meet_a_cancelled_task)
+    live.on_change(Leaver().leave if sdk.kind == "sync" else meet_a_cancelled_task)
     live.on_change(recorder)
     for number in range(2, 6):
         await commit(cfg)

@@ -11,7 +11,7 @@ import pytest
 
 import lamina
 from lamina._mapping.values import Stored
-from lamina._streams import hashing
+from lamina._wire import hashing
 from lamina_protos.v1 import lamina_pb2 as pb
 from tests.client.sdk import Sdk, beside, of
 from tests.support.server import ServerProcess

@@ -48,7 +48,7 @@ class Shell:
     def __init__(self, connection: Connection) -> None:
         self.target = connection.target
         self.session = Session(connection.timeout_seconds, servers=len(connection.addresses))
-        self._metadata = connection.metadata
+        self._metadata = grpc.aio.Metadata(*connection.metadata)  # once: gRPC would make it for each call
         self._pool = Pool[grpc.aio.Channel](connection.addresses, _open_channel, _owner)
         self._second_look = SecondLook()
         self._watches: WeakSet[Closable] = WeakSet()

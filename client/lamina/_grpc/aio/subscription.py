@@ -51,6 +51,7 @@ class Subscription:
         self._on_end = on_end
         self.loop = asyncio.get_running_loop()
         self._changed = asyncio.Condition()
+        self._ended = asyncio.Event()
         self.pins = Pins()
         self.is_over = False
         self._runner = StreamRunner(shell, tracker.stream)
@@ -125,6 +126,7 @@ class Subscription:
 
     async def _end(self, failure: LaminaError | None) -> None:
         self.is_over = True
+        self._ended.set()
         self.tracker.end(failure or self.tracker.failure)
         await self._notify()
         self._on_end(self)
@@ -170,12 +172,10 @@ class Subscription:
             async with self._changed:
                 await self._changed.wait_for(lambda: self.is_over or self._cache_writer.is_due(self.tracker))
                 is_over = self.is_over
-            rest = 0.0
             if self._cache_writer.is_due(self.tracker):
                 rest = await asyncio.to_thread(self._cache_writer.keep, self.tracker)
-            with suppress(TimeoutError):
-                async with asyncio.timeout(rest), self._changed:
-                    await self._changed.wait_for(lambda: self.is_over)
+                with suppress(TimeoutError):
+                    await asyncio.wait_for(self._ended.wait(), rest)  # new versions do not wake it
 
     # --- in the task that calls -----------------------------------------------------------------
 
@@ -185,8 +185,9 @@ class Subscription:
                 await self._changed.wait_for(lambda: self._audience.is_due or self.is_over)
                 if self.is_over:
                     return
-                due = self._audience.take()
-                self._changed.notify_all()
+                was_behind, due = self._audience.is_behind, self._audience.take()
+                if was_behind:
+                    self._changed.notify_all()
             for call in self._audience.calls(due):
                 await _called(call)
 

@@ -174,6 +174,7 @@ class Subscription:
     def _begin(self, tracker: HeadTracker, *, calls: bool = False) -> None:
         self.tracker = tracker
         self._changed = threading.Condition()
+        self._ended = threading.Event()
         self._runner = StreamRunner(self._shell, tracker.stream)
         self._caller = None
         self._reader: threading.Thread | None = None
@@ -204,6 +205,7 @@ class Subscription:
 
     def _end(self, failure: LaminaError | None) -> None:
         self.is_over = True
+        self._ended.set()
         self.tracker.end(failure or self.tracker.failure)
         self._notify()
         self._on_end(self)
@@ -249,9 +251,8 @@ class Subscription:
             with self._changed:
                 self._changed.wait_for(lambda: self.is_over or self._cache_writer.is_due(self.tracker))
                 is_over = self.is_over
-            rest = self._cache_writer.keep(self.tracker) if self._cache_writer.is_due(self.tracker) else 0.0
-            with self._changed:
-                self._changed.wait_for(lambda: self.is_over, rest)
+            if self._cache_writer.is_due(self.tracker):
+                self._ended.wait(self._cache_writer.keep(self.tracker))  # new versions do not wake it
 
     # --- on the thread that calls ---------------------------------------------------------------
 
@@ -261,8 +262,9 @@ class Subscription:
                 self._changed.wait_for(lambda: self._audience.is_due or self.is_over)
                 if self.is_over:
                     return
-                due = self._audience.take()
-                self._changed.notify_all()
+                was_behind, due = self._audience.is_behind, self._audience.take()
+                if was_behind:
+                    self._changed.notify_all()
             for call in self._audience.calls(due):
                 try:
                     finished(call.function(*call.arguments))

@@ -10,12 +10,14 @@ from lamina._flows import writes
 from lamina._flows.conflicts import DELETION_CALLS
 from lamina._flows.session import Session
 from lamina._mapping.draft import Draft
+from lamina._mapping.entries import Entries
 from lamina._mapping.values import dump, encode
 from lamina._wire.messages import version_of
 from lamina._wire.status import ReportedConflictError
 from lamina.records import Change
 from lamina_protos.v1 import lamina_pb2 as pb
 from tests.client.builders import Script, change, deletion, entries, entry, header, page, session
+from tests.support.bundles import history
 
 CUT = lamina.UnavailableError("the link broke")
 OVER = [CUT] * 99  # more than the timeout has room for
@@ -109,6 +111,32 @@ class TestCommit:
         assert config == {"x": 28, "y": 451}
         assert (config.version, config.changes) == (5, {})
         assert script.names == ["Commit", "GetVersion"]
+
+    def test_a_merged_commit_builds_on_what_another_draft_of_this_client_has_committed(self) -> None:
+        past, ours = history([{"x": 27, "y": 450}, {"x": 28}, {"y": lamina.MISSING}], "app"), session()
+        drafts = [
+            Draft(Entries(version_of(past[0].version), {"x": entry("x", 27), "y": entry("y", 450)})) for _ in "ab"
+        ]
+        drafts[0]["x"] = 28
+        commit(drafts[0], Script(pb.CommitResponse(version=past[1].version, created=True)), ours=ours)
+        del drafts[1]["y"]
+        commit(drafts[1], Script(pb.CommitResponse(version=past[2].version, created=True, merged=True)), ours=ours)
+        assert drafts[1] == {"x": 28}
+        assert (drafts[1].version, drafts[1].origin("x")) == (3, 2)
+
+    def test_a_merged_commit_builds_on_no_other_version_of_the_same_number(self) -> None:
+        """The parent's number is the same, but the server has restored a backup in the meantime."""
+        seen, ours = history([{"x": 27}, {"x": 28}], "app"), session()
+        past = history([{"x": 27}, {"x": 29}, {"y": 450}], "app")
+        base = Entries(version_of(seen[0].version), {"x": entry("x", 27)})
+        drafts = [Draft(base), Draft(base)]
+        drafts[0]["x"] = 28
+        commit(drafts[0], Script(pb.CommitResponse(version=seen[1].version, created=True)), ours=ours)
+        drafts[1]["y"] = 450
+        reply = pb.CommitResponse(version=past[2].version, created=True, merged=True)
+        past[2].version.entries.extend([entry("x", 29, 2), entry("y", 450, 3)])
+        commit(drafts[1], Script(reply, past[2].version), ours=ours)
+        assert drafts[1] == {"x": 29, "y": 450}
 
     def test_a_commit_of_what_is_committed_already_moves_to_the_head(self) -> None:
         """Another client made the same change."""

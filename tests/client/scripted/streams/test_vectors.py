@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from lamina._mapping.values import Stored, encode
-from lamina._streams.hashing import value_digest, version_hash
+from lamina._wire.hashing import value_digest, version_hash
 from lamina.records import MISSING, Missing
 from lamina_protos.v1 import lamina_pb2 as pb
 from tests.support.vectors import VALUES, VERSIONS, named

@@ -9,8 +9,8 @@ import pytest
 import lamina
 from lamina._mapping.entries import Entries
 from lamina._mapping.values import load
-from lamina._streams.hashing import NO_PARENT, value_digest, version_hash
 from lamina._streams.verify import ChainWalk
+from lamina._wire.hashing import NO_PARENT, value_digest, version_hash
 from lamina._wire.messages import version_of
 from lamina.records import MISSING, Version
 from lamina_protos.v1 import lamina_pb2 as pb

@@ -6,11 +6,11 @@ breaks the chain of every existing config.
 
 import hashlib
 import struct
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
-from lamina._mapping.values import Kind, Stored
-from lamina.records import MISSING, Missing
+from lamina._mapping.values import Kind, Stored, load
+from lamina.records import MISSING, Missing, Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
 Field: TypeAlias = bytes | str | int
@@ -39,6 +39,12 @@ def value_digest(config: str, version: int, key: str, value: Stored | Missing) -
     return _sha256(_VALUE_TAG, config, version, key, _KINDS[value.kind], _canonical(value))
 
 
+def change_digest(header: pb.ConfigVersion, change: pb.Change) -> bytes:
+    """Return the digest of a change by the version with this header."""
+    value = MISSING if change.deleted else load(change.value)
+    return value_digest(header.config, header.version, change.key, value)
+
+
 def version_hash(header: pb.ConfigVersion, parent_hash: bytes, digests: Sequence[bytes]) -> bytes:
     """Return a version's hash: of its parent's hash, its header, and the digests of its changes in key order."""
     source = (header.source_config, header.source_version, header.source_hash) if header.source_config else ()
@@ -57,6 +63,12 @@ def version_hash(header: pb.ConfigVersion, parent_hash: bytes, digests: Sequence
         *source,
         *digests,
     )
+
+
+def is_made_of(header: pb.ConfigVersion, parent: Version, changes: Iterable[pb.Change]) -> bool:
+    """Return whether a version has exactly this parent and these changes, which are in key order."""
+    digests = [change_digest(header, change) for change in changes]
+    return version_hash(header, bytes.fromhex(parent.hash), digests) == header.hash
 
 
 def _canonical(value: Stored) -> bytes:
