@@ -44,8 +44,7 @@ def _unrepeated() -> Iterator[None]:
 def main() -> None:
     """Serve versioned configuration over gRPC.
 
-    Every option also has an environment variable, such as LAMINA_SERVER_LISTEN. server/README.md describes these and
-    all other settings.
+    Every setting has an environment variable, such as LAMINA_SERVER_LISTEN. `lamina-server serve --help` lists them.
     """
     logs.configure()
     click.get_current_context().call_on_close(streams.flush)

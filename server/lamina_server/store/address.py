@@ -44,6 +44,8 @@ _PLACE = re.compile(rf"(//|@)[\w.,:~%\[\]-]*(/{_NAME})?")
 class DatabaseAddressError(Exception):
     """An address cannot be understood, or not all of it. The text says what to write; it quotes no password."""
 
+    setting = "database"
+
 
 @dataclass(frozen=True, slots=True)
 class SqliteAddress:
