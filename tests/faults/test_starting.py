@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -130,3 +131,31 @@ def test_nohup_is_left_alone(tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGHUP)
         log = server.stop()
     assert [line["event"] for line in log] == ["ready", "stopping"]
+
+
+@pytest.mark.parametrize(
+    ("program", "imported"),
+    [("lamina_server serve", "structlog"), ("lamina_server verify", "grpc"), ("lamina.cli", "click")],
+)
+def test_ctrl_c_while_a_command_is_imported_ends_it_quietly(program: str, imported: str, tmp_path: Path) -> None:
+    (tmp_path / f"{imported}.py").write_text("import signal\nprint('here', flush=True)\nsignal.pause()\n")
+    environment = {**os.environ, "PYTHONPATH": str(tmp_path)}
+    command = [sys.executable, "-m", *program.split()]
+    with subprocess.Popen(command, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"here\n"
+        process.send_signal(signal.SIGINT)
+        assert process.communicate(timeout=20) == (b"", b"")
+    assert process.returncode == 130
+
+
+def test_ctrl_c_ends_a_command_that_waits_for_its_database(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://ada@127.0.0.1:{silent.getsockname()[1]}/lamina"
+        command = [sys.executable, "-m", "lamina_server", "migrate", "--database", url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGINT)
+                assert process.communicate(timeout=20) == (b"", b"")
+        assert process.returncode == 130
