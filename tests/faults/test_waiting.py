@@ -131,12 +131,13 @@ def test_it_waits_for_a_file_that_another_server_uses(tmp_path: Path) -> None:
         assert process.stdout.readline().startswith("lamina-server ready on ")
 
 
-def test_a_signal_ends_it_at_once() -> None:
-    """Even while it waits for an answer of a peer that has accepted the connection and says nothing."""
+def test_a_database_that_says_nothing_is_logged_soon_and_a_signal_ends_the_wait_at_once() -> None:
+    """As behind a firewall, or where PostgreSQL is frozen: the connection is there, and no answer comes."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with serving(f"postgresql://ada@127.0.0.1:{port}/lamina") as process:
             connection, _ = silent.accept()
             with connection:
+                assert reason(process) == f"postgresql://ada@127.0.0.1:{port}/lamina has not answered yet"
                 process.terminate()
                 assert process.wait(END_SECONDS) == 0

@@ -5,11 +5,13 @@ statement under READ COMMITTED reads everything that was ever committed. So ids 
 versions rise in the order of commits.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import psycopg
+import structlog
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import Diagnostic
 from sqlalchemy import Connection, Engine, create_engine
@@ -32,6 +34,9 @@ from lamina_server.store.sql.database import connected, not_answered, opening, t
 
 WRITER_CONNECTIONS = 3
 """One for commits, one for the keyframes that are written at the same time, and one to try whether commits can be."""
+
+SILENCE_SECONDS = 1.0
+"""How long the first connection may take before the log says so. The attempt itself takes several seconds."""
 
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 5_000
@@ -60,6 +65,9 @@ _TRY_IDS = (
     "SELECT CASE WHEN NOT has_sequence_privilege(ids, 'USAGE, UPDATE') THEN nextval(ids) END"
     " FROM CAST(pg_get_serial_sequence(%(table)s, 'id') AS regclass) AS ids"
 )
+
+
+_log = structlog.get_logger(__name__)
 
 
 class PostgresqlDatabase:
@@ -104,7 +112,7 @@ class PostgresqlDatabase:
             pool_timeout=wait_seconds,
         )
         try:
-            with opening(self._errors), self._writer.connect():
+            with _silence_logged(address), opening(self._errors), self._writer.connect():
                 pass
         except UnusableStoreError as error:
             self.close()
@@ -221,6 +229,19 @@ class PostgresqlDatabase:
         """Close all connections."""
         self._readers.dispose()
         self._writer.dispose()
+
+
+@contextmanager
+def _silence_logged(address: PostgresqlAddress) -> Iterator[None]:
+    """Log it if the block takes long. A server that is frozen, or a firewall, says nothing by itself."""
+    reason = f"{address} has not answered yet"
+    timer = threading.Timer(SILENCE_SECONDS, _log.warning, ["waiting for the database"], {"reason": reason})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _driver(connection: Connection) -> psycopg.Connection[Any]:
