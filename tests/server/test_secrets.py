@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from lamina_server.store.contract import UnusableStoreError
+from lamina_server.store.address import DatabaseAddressError
+from lamina_server.store.contract import StoreNotReadyError, UnusableStoreError
 from lamina_server.store.open import open_store
 from tests.server.commands import Run, printed
 
@@ -63,11 +64,19 @@ def test_a_key_in_place_of_its_file_is_not_repeated(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "option", ["sslmode", "connect_timeout", "keepalives", "gssencmode", "ssl_min_protocol_version"]
+    "option", ["sslmode", "connect_timeout", "keepalives", "gssencmode", "ssl_min_protocol_version", "require_auth"]
 )
 def test_a_bad_option_is_named_without_its_value(option: str) -> None:
-    """A password with an & in it would go on in the value of an option."""
-    with pytest.raises(UnusableStoreError) as refused:
+    """A password with an & in it would go on in the value of an option. It stays bad, so to wait would not help."""
+    with pytest.raises((DatabaseAddressError, UnusableStoreError)) as refused:
         open_store(f"postgresql://ada@127.0.0.1:1/lamina?password=secret&{option}={PARTS[0]}")
     assert option in str(refused.value)
     assert PARTS[0] not in str(refused.value)
+    assert not isinstance(refused.value, StoreNotReadyError)
+
+
+def test_a_bad_option_in_the_environment_does_not_pass_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSSLMODE", "odd")
+    with pytest.raises(UnusableStoreError, match="invalid sslmode value") as refused:
+        open_store("postgresql://ada@127.0.0.1:1/lamina")
+    assert not isinstance(refused.value, StoreNotReadyError)
