@@ -25,12 +25,9 @@ _WORDS = {
 }
 
 _SERVICE = re.compile(
-    r"(\w+_)?(SERVICE_HOST|SERVICE_PORT(_\w+)?|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)", re.ASCII
+    r"(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)=|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=|PORT=(tcp|udp|sctp)://)"
 )
-"""The ends of the names with which Kubernetes tells every container of a service; its name may be longer."""
-_SERVICE_PORT = re.compile(r"(\w+_)?PORT", re.ASCII)
-_SERVICE_URL = re.compile(r"(tcp|udp|sctp)://", re.IGNORECASE)
-"""What Kubernetes has in a variable ..._PORT. What a person writes there is a mistake."""
+"""What Kubernetes tells every container of a service. A variable ..._PORT with a number is a person's mistake."""
 
 
 def settings_of(options: dict[str, Any]) -> Settings:
@@ -59,14 +56,10 @@ def _unknown_variables() -> Iterator[str]:
     ends = [name.upper() for name in Settings.model_fields]
     for name, value in os.environ.items():
         end = name.upper().removeprefix(PREFIX)
-        if end != name.upper() and end not in ends and not _is_of_a_service(end, value):
+        if end != name.upper() and end not in ends and not _SERVICE.match(f"{end}={value}"):
             close = get_close_matches(end, ends, 1)
             told = f": is it {PREFIX}{close[0]}?" if close else "; `lamina-server serve --help` lists the names"
             yield f"the environment has {name}, which means nothing{told}"
-
-
-def _is_of_a_service(end: str, value: str) -> bool:
-    return bool(_SERVICE.fullmatch(end) or (_SERVICE_PORT.fullmatch(end) and _SERVICE_URL.match(value)))
 
 
 def _faults(error: ValidationError) -> Iterator[str]:
