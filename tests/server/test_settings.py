@@ -129,6 +129,7 @@ def test_an_error_names_the_variable_that_it_comes_from(tmp_path: Path) -> None:
         ({"tls_cert": "none", "tls_key": "none"}, "LAMINA_SERVER_TLS_KEY: cannot read none: No such file or directory"),
         ({"listen": "7440"}, "LAMINA_SERVER_LISTEN: the address is neither HOST:PORT nor unix:PATH"),
         ({"listen": "no.such.invalid:1"}, "LAMINA_SERVER_LISTEN: cannot resolve"),
+        ({"listen": "unix:/etc/passwd/socket"}, "LAMINA_SERVER_LISTEN: cannot listen on /etc/passwd/socket: Not a dir"),
         ({"database": "lamina.db"}, "LAMINA_SERVER_DATABASE: the database's address is not a URL"),
     ]
     runs: list[Run] = [(["serve"], variables({"database": "sqlite://", **given})) for given, _ in cases]

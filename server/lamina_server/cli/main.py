@@ -32,6 +32,7 @@ class _Commands(click.Group):
 
 @contextmanager
 def _ends() -> Iterator[None]:
+    """Exit at Ctrl-C, and replace a usage error that quotes an address."""
     try:
         yield
     except KeyboardInterrupt:

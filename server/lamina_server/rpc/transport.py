@@ -65,7 +65,7 @@ class Address:
 
 
 def parse(listen: str) -> Address:
-    """Parse HOST:PORT or unix:PATH, and resolve the host. No error repeats the text, which may be a password."""
+    """Parse HOST:PORT or unix:PATH, and resolve the host. A malformed text may be a password: no error repeats it."""
     if not listen.isprintable():
         raise _malformed("the address has a line break or another character that cannot be printed")
     if listen.startswith(_UNIX):
