@@ -17,6 +17,7 @@ from lamina_server.app import open_database
 from lamina_server.settings import Settings
 from lamina_server.store.contract import StoreNotReadyError
 from lamina_server.store.open import open_store
+from tests.faults.outages import connected
 from tests.support import absent
 from tests.support.postgres import STOP_SECONDS, Postgres, PostgresAbsentError
 
@@ -112,6 +113,19 @@ def test_an_error_that_will_not_pass_ends_it_at_once(postgres: Postgres) -> None
         out, log = process.communicate(timeout=STOP_SECONDS)
     assert (process.returncode, out) == (1, "")
     assert re.fullmatch(r"lamina-server: postgresql://\S+ cannot be used: there is no such database\n", log)
+
+
+@pytest.mark.postgres
+def test_a_wait_for_locked_tables_is_logged(postgres_url: str) -> None:
+    """As while another server upgrades them, which may take minutes."""
+    open_store(postgres_url).close()
+    with connected(postgres_url) as other:
+        other.execute("BEGIN; LOCK TABLE lamina_schema_version IN ACCESS EXCLUSIVE MODE")
+        with serving(postgres_url) as process:
+            assert reason(process).endswith("are being upgraded, or another session has locked them")
+            other.execute("ROLLBACK")
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("lamina-server ready on ")
 
 
 def test_it_gives_up_after_the_time_of_the_setting(tmp_path: Path) -> None:

@@ -37,6 +37,8 @@ WRITER_CONNECTIONS = 3
 
 SILENCE_SECONDS = 1.0
 """How long the first connection may take before the log says so. The attempt itself takes several seconds."""
+UPGRADE_SILENCE_SECONDS = 3.0
+"""How long the check and the upgrade of the tables may take before the log says so. To make them takes a second."""
 
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 5_000
@@ -112,7 +114,8 @@ class PostgresqlDatabase:
             pool_timeout=wait_seconds,
         )
         try:
-            with _silence_logged(address), opening(self._errors), self._writer.connect():
+            silence = _logged_after(SILENCE_SECONDS, f"{address} has not answered yet")
+            with silence, opening(self._errors), self._writer.connect():
                 pass
         except UnusableStoreError as error:
             self.close()
@@ -153,8 +156,9 @@ class PostgresqlDatabase:
         """Lend an engine with long timeouts: another server may be changing the schema right now."""
         timeouts_ms = {"lock_timeout": MIGRATION_TIMEOUT_MS, "statement_timeout": MIGRATION_TIMEOUT_MS}
         engine = _engine(self._address, timeouts_ms, pool_size=1)
+        reason = f"the tables in {self._address} are being upgraded, or another session has locked them"
         try:
-            with opening(self._errors):
+            with _logged_after(UPGRADE_SILENCE_SECONDS, reason), opening(self._errors):
                 yield engine
         finally:
             engine.dispose()
@@ -232,10 +236,9 @@ class PostgresqlDatabase:
 
 
 @contextmanager
-def _silence_logged(address: PostgresqlAddress) -> Iterator[None]:
-    """Log it if the block takes long. A server that is frozen, or a firewall, says nothing by itself."""
-    reason = f"{address} has not answered yet"
-    timer = threading.Timer(SILENCE_SECONDS, _log.warning, ["waiting for the database"], {"reason": reason})
+def _logged_after(seconds: float, reason: str) -> Iterator[None]:
+    """Log why the start waits, if the block takes longer than this."""
+    timer = threading.Timer(seconds, _log.warning, ["waiting for the database"], {"reason": reason})
     timer.daemon = True
     timer.start()
     try:
