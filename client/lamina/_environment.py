@@ -5,6 +5,7 @@ like it.
 """
 
 import os
+import re
 from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from contextvars import ContextVar
@@ -31,6 +32,11 @@ _ALIKE: Final = 0.5
 NAMES: Final = (TARGET, TOKEN, TOKEN_FILE, *TLS_FILES.values(), PLAINTEXT, TIMEOUT, AUTHOR, CACHE_DIR, OUTPUT)
 _OTHERS: Final = ("LAMINA_SERVER_", "LAMINA_CHANGE_", "LAMINA_EXEC_", "LAMINA_BISECT_", "LAMINA_TEST_")
 """Prefixes of names that others use: the server, commands that `lamina` runs, and the tests of Lamina itself."""
+
+_SERVICE: Final = re.compile(
+    r"(\w+_)?(SERVICE_(HOST|PORT(_\w+)?)=|PORT_\d+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?=|PORT=(tcp|udp|sctp)://)"
+)
+"""What Kubernetes tells every container of a service, here of one that is named `lamina`."""
 
 _SWITCHES: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("1", "true", "yes", "on"), True),
@@ -108,8 +114,10 @@ def is_plaintext() -> bool:
 
 def tell_unknown() -> None:
     """Log a warning for each variable that looks like one of Lamina's but is none; once in a process."""
-    for name in _variables.get():
-        if name.startswith(_PREFIX) and name not in {*NAMES, *_told} and not name.startswith(_OTHERS):
+    for name, value in _variables.get().items():
+        if not name.startswith(_PREFIX) or name in {*NAMES, *_told} or name.startswith(_OTHERS):
+            continue
+        if not _SERVICE.match(f"{name.removeprefix(_PREFIX)}={value}"):
             _told.add(name)
             log.warning("the environment has %s, which means nothing%s", name, _question(name))
 

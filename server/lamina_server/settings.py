@@ -10,12 +10,16 @@ is a mistake of its unit, or would not fit where it is used.
 
 import re
 from collections.abc import Iterator
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
-from pydantic import Field, ValidationError, ValidationInfo, field_validator
+from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
 from pydantic_settings import BaseSettings, SettingsConfigDict
+
+PREFIX = "LAMINA_SERVER_"
+"""What the name of each variable begins with."""
 
 KIB = 1024
 MIB = 1024 * KIB
@@ -31,20 +35,32 @@ _NUMBERS = {int: re.compile(r"-?\d+", re.ASCII), float: re.compile(r"-?\d+(\.\d+
 _URL = re.compile("(?<!unix)://")
 _PATH = re.compile(r"(?!.*:.*@)[^\x00-\x1f]+")
 """What may be a file's path: not the text of the key itself, and not a user and a password."""
-_WORDS = {
-    "bool_parsing": "must be true or false",
-    "not_a_path": "must be the path of a file",
-    "url": "takes no URL; a database's address belongs to --database or LAMINA_SERVER_DATABASE",
-}
+
+_AT_MOST = (
+    ("value_limit_bytes", "request_limit_bytes", "no request could hold such a value"),
+    ("value_limit_bytes", "config_limit_bytes", "no config could hold such a value"),
+    ("request_limit_bytes", "receive_limit_bytes", "its refusal would have no reason"),
+    ("connection_limit_watches", "connection_limit_streams", "each watch is a stream"),
+)
+"""Of two settings, the first must be at most the second: the third item says why."""
+
+CONTRADICTION = "contradiction"
+"""The type of a validation error of several settings. Its context says which, and why: see `Contradiction`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contradiction:
+    """Settings that are each allowed, and not together. The text has {} in the place of each name."""
+
+    names: tuple[str, ...]
+    text: str
 
 
 class Settings(BaseSettings):
     """The server's settings, as the environment and the command line have them."""
 
     # Errors must not repeat a value: a database URL may contain a password.
-    model_config = SettingsConfigDict(
-        env_prefix="LAMINA_SERVER_", frozen=True, extra="forbid", hide_input_in_errors=True
-    )
+    model_config = SettingsConfigDict(env_prefix=PREFIX, frozen=True, extra="forbid", hide_input_in_errors=True)
 
     # The database and the address.
     database: str = Field(
@@ -297,6 +313,27 @@ class Settings(BaseSettings):
             raise PydanticCustomError("not_a_path", "not a path")
         return given
 
+    @model_validator(mode="after")
+    def _refuse_contradictions(self) -> Self:
+        if found := [*self._contradictory_limits(), *self._contradictory_files()]:
+            raise PydanticCustomError(CONTRADICTION, "the settings contradict each other", {CONTRADICTION: found})
+        return self
+
+    def _contradictory_limits(self) -> Iterator[Contradiction]:
+        for name, limit, why in _AT_MOST:
+            given, most = getattr(self, name), getattr(self, limit)
+            if given > most:
+                yield Contradiction((name, limit), f"{{}} is {given}; it must be at most {{}}, {most}, because {why}")
+
+    def _contradictory_files(self) -> Iterator[Contradiction]:
+        files = ("tls_cert", "tls_key", "tls_client_ca")
+        given = [name for name in files if getattr(self, name) is not None]
+        if given and self.insecure_plaintext:
+            yield Contradiction(("insecure_plaintext", given[0]), "{} contradicts {}: leave out one of them")
+        for name in ("tls_cert", "tls_key"):
+            if given and name not in given:
+                yield Contradiction((given[0], name), "{} is given, and {} is not: TLS needs both")
+
 
 def range_of(name: str) -> str:
     """Return the smallest and the largest value of a setting, for people; empty if it is not a number."""
@@ -304,22 +341,3 @@ def range_of(name: str) -> str:
     lowest = [bound.ge for bound in bounds if hasattr(bound, "ge")]
     highest = [bound.le for bound in bounds if hasattr(bound, "le")]
     return f"{lowest[0]} to {highest[0]}" if lowest and highest else ""
-
-
-def problems(error: ValidationError) -> Iterator[tuple[str, str]]:
-    """Yield each setting that is refused, and what is wrong with it. A text is not repeated: it may be a password."""
-    for problem in error.errors(include_url=False):
-        name = str(problem["loc"][0])
-        yield name, _problem(name, problem["type"], problem["input"])
-
-
-def _problem(name: str, kind: str, given: Any) -> str:
-    allowed = range_of(name)
-    if given == "" and allowed:
-        return f"is empty; it must be a number from {allowed}"
-    if kind in {"greater_than_equal", "less_than_equal"}:
-        return f"is {given}; it must be from {allowed}"
-    if allowed:
-        whole = "whole " if Settings.model_fields[name].annotation is int else ""
-        return f"must be a {whole}number from {allowed}, in digits"
-    return _WORDS.get(kind, "is not valid")

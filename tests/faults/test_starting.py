@@ -4,6 +4,7 @@ import json
 import os
 import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -16,6 +17,7 @@ import pytest
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
+from tests.support import absent
 from tests.support.server import ServerProcess
 
 COMMAND = shlex.join([sys.executable, "-m", "lamina_server"])
@@ -130,3 +132,51 @@ def test_nohup_is_left_alone(tmp_path: Path) -> None:
         server.process.send_signal(signal.SIGHUP)
         log = server.stop()
     assert [line["event"] for line in log] == ["ready", "stopping"]
+
+
+@contextmanager
+def importing(folder: Path, imported: str, *program: str) -> Iterator["subprocess.Popen[bytes]"]:
+    """Run a Python program that stops while it imports a module."""
+    (folder / f"{imported}.py").write_text("import signal\nprint('here', flush=True)\nsignal.pause()\n")
+    environment = {**os.environ, "PYTHONPATH": str(folder)}
+    with subprocess.Popen(program, env=environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        try:
+            assert process.stdout is not None
+            assert process.stdout.readline() == b"here\n"
+            yield process
+            assert process.communicate(timeout=20) == (b"", b"")
+        finally:
+            process.kill()
+
+
+@pytest.mark.parametrize(
+    ("program", "imported"),
+    [("lamina_server serve", "structlog"), ("lamina_server verify", "grpc"), ("lamina.cli", "click")],
+)
+def test_ctrl_c_while_a_command_is_imported_ends_it_quietly(program: str, imported: str, tmp_path: Path) -> None:
+    with importing(tmp_path, imported, sys.executable, "-m", *program.split()) as process:
+        process.send_signal(signal.SIGINT)
+    assert process.returncode == 130
+
+
+def test_sigterm_ends_the_first_process_of_a_container(tmp_path: Path) -> None:
+    """The kernel drops a signal to the process 1 that has no handler for it."""
+    unshare = ("unshare", "--pid", "--fork", "--kill-child")
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode:
+        absent("the right to make a namespace", "run the tests as root")
+    with importing(tmp_path, "grpc", *unshare, sys.executable, "-m", "lamina_server", "verify") as process:
+        (child,) = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+        os.kill(int(child), signal.SIGTERM)
+    assert process.returncode == 128 + signal.SIGTERM
+
+
+def test_ctrl_c_ends_a_command_that_waits_for_its_database(tmp_path: Path) -> None:
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        url = f"postgresql://ada@127.0.0.1:{silent.getsockname()[1]}/lamina"
+        command = [sys.executable, "-m", "lamina_server", "migrate", "--database", url]
+        with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+            connection, _ = silent.accept()
+            with connection:
+                process.send_signal(signal.SIGINT)
+                assert process.communicate(timeout=20) == (b"", b"")
+        assert process.returncode == 130

@@ -17,6 +17,7 @@ from lamina_server.app import open_database
 from lamina_server.settings import Settings
 from lamina_server.store.contract import StoreNotReadyError
 from lamina_server.store.open import open_store
+from tests.faults.outages import connected
 from tests.support import absent
 from tests.support.postgres import STOP_SECONDS, Postgres, PostgresAbsentError
 
@@ -114,6 +115,19 @@ def test_an_error_that_will_not_pass_ends_it_at_once(postgres: Postgres) -> None
     assert re.fullmatch(r"lamina-server: postgresql://\S+ cannot be used: there is no such database\n", log)
 
 
+@pytest.mark.postgres
+def test_a_wait_for_locked_tables_is_logged(postgres_url: str) -> None:
+    """As while another server upgrades them, which may take minutes."""
+    open_store(postgres_url).close()
+    with connected(postgres_url) as other:
+        other.execute("BEGIN; LOCK TABLE lamina_schema_version IN ACCESS EXCLUSIVE MODE")
+        with serving(postgres_url) as process:
+            assert reason(process).endswith("are being upgraded, or another session has locked them")
+            other.execute("ROLLBACK")
+            assert process.stdout is not None
+            assert process.stdout.readline().startswith("lamina-server ready on ")
+
+
 def test_it_gives_up_after_the_time_of_the_setting(tmp_path: Path) -> None:
     settings = Settings(database=f"postgresql:///lamina?user=ada&host={tmp_path}", wait_for_database_seconds=0.6)
     with capture_logs() as log, pytest.raises(StoreNotReadyError, match="there is no such socket"):
@@ -131,12 +145,13 @@ def test_it_waits_for_a_file_that_another_server_uses(tmp_path: Path) -> None:
         assert process.stdout.readline().startswith("lamina-server ready on ")
 
 
-def test_a_signal_ends_it_at_once() -> None:
-    """Even while it waits for an answer of a peer that has accepted the connection and says nothing."""
+def test_a_database_that_says_nothing_is_logged_soon_and_a_signal_ends_the_wait_at_once() -> None:
+    """As behind a firewall, or where PostgreSQL is frozen: the connection is there, and no answer comes."""
     with socket.create_server(("127.0.0.1", 0)) as silent:
         port = silent.getsockname()[1]
         with serving(f"postgresql://ada@127.0.0.1:{port}/lamina") as process:
             connection, _ = silent.accept()
             with connection:
+                assert reason(process) == f"postgresql://ada@127.0.0.1:{port}/lamina has not answered yet"
                 process.terminate()
                 assert process.wait(END_SECONDS) == 0

@@ -77,6 +77,7 @@ def test_libraries_and_things_json_does_not_know() -> None:
 logging.getLogger("grpc").warning("%s is odd", "this")
 log.info("thing", it=object(), raw=b"bytes")
 logging.getLogger("chatty").debug("unheard")
+logging.getLogger("psycopg").warning("error ignored terminating %r: %s", "pipeline", "quoted")
 """)
     assert (lines[0]["event"], lines[0]["level"], lines[0]["logger"]) == ("this is odd", "warning", "grpc")
     assert (lines[1]["it"], lines[1]["raw"]) == ("<object>", "<bytes>")
@@ -106,6 +107,30 @@ for number in range(1000):
         "one",
         "other",
     ] * 2
+
+
+def test_an_event_may_name_its_cause() -> None:
+    """Otherwise the second of three configs would be missing."""
+    lines, _ = logged("""
+for config in ("a", "b", "c", "a", "b"):
+    log.warning("late", cause=config, config=config)
+""")
+    said = [(line["config"], line.get("repeated")) for line in lines]
+    assert said == [("a", None), ("b", None), ("c", None), ("a", 1), ("b", 1)]
+    assert all("cause" not in line for line in lines)
+
+
+def test_a_line_has_the_time_at_which_it_is_written() -> None:
+    """A line with `repeated` is written later than it happened. The times in the log rise all the same."""
+    lines, _ = logged("""
+for number in range(2):
+    log.error("call failed")
+    logging.getLogger("grpc").warning("is odd")
+log.error("end")
+""")
+    assert [line["event"] for line in lines] == ["call failed", "is odd", "end", "call failed", "is odd"]
+    times = [line["timestamp"] for line in lines]
+    assert times == sorted(times)
 
 
 def test_a_cause_has_one_line_an_interval() -> None:

@@ -1,16 +1,13 @@
 """No password gets out, wherever an operator puts it: not to stdout, not to stderr, and not into the log."""
 
-import json
-import os
-import subprocess
-import sys
 from pathlib import Path
-from typing import TypeAlias
 
 import pytest
 
-from lamina_server.store.contract import UnusableStoreError
+from lamina_server.store.address import DatabaseAddressError
+from lamina_server.store.contract import StoreNotReadyError, UnusableStoreError
 from lamina_server.store.open import open_store
+from tests.server.commands import Run, printed
 
 PARTS = ("Zq7xJ", "K9wVh")
 """The beginning and the end of the password."""
@@ -27,40 +24,6 @@ COMMANDS = {
 }
 NAMES = ("listen", "tls-cert", "tls-key", "tls-client-ca", "wait-for-database-seconds", "insecure-plaintext")
 
-Run: TypeAlias = tuple[list[str], dict[str, str]]
-
-# Each run is what `lamina-server` does with these arguments. To start a process for each would take minutes.
-PROGRAM = """
-import json, os, sys
-from lamina_server.cli.main import main
-for arguments, variables in json.load(sys.stdin):
-    print(json.dumps([arguments, variables]), file=sys.__stdout__)
-    os.environ.update(variables)
-    try:
-        main(arguments, prog_name="lamina-server")
-    except SystemExit as end:
-        print("exit", end.code, flush=True)
-    for name in variables:
-        del os.environ[name]
-    sys.stdout.flush()
-    os.write(1, b"\\0")
-"""
-
-
-def printed(runs: list[Run], folder: Path) -> list[str]:
-    """Return what the command prints in each of these runs, after the line that repeats the run."""
-    (folder / "bundle").write_bytes(b"no bundle")
-    done = subprocess.run(
-        [sys.executable, "-c", PROGRAM],
-        input=json.dumps(runs).encode(),
-        cwd=folder,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        env={**os.environ, "PGCONNECT_TIMEOUT": "2"},
-        check=True,
-    )
-    return [text.partition("\n")[2] for text in done.stdout.decode().split("\0")[:-1]]
-
 
 def everywhere(url: str) -> list[Run]:
     """Return each way to give an address, to the right option and to others, of each command."""
@@ -69,7 +32,8 @@ def everywhere(url: str) -> list[Run]:
         runs += [
             ([command, *rest, *given], {}) for given in (["--database", url], [f"--databse={url}"], [url], [f"--{url}"])
         ]
-        runs += [([command, *rest, "--", url], {}), ([command, *rest], {"LAMINA_SERVER_DATABASE": url})]
+        runs += [([command, *rest, "--", url], {})]
+        runs += [([command, *rest], {f"LAMINA_SERVER_{name}": url}) for name in ("DATABASE", "DATABSE")]
     for name in NAMES:
         runs += [
             (["serve", f"--{name.removesuffix('-seconds')}={url}"], {}),
@@ -84,6 +48,7 @@ def everywhere(url: str) -> list[Run]:
 )
 def test_an_address_is_not_repeated(url: str, tmp_path: Path) -> None:
     pieces = [part[at : at + 4] for part in PARTS for at in range(len(part) - 3)]
+    (tmp_path / "bundle").write_bytes(b"no bundle")
     runs = [run for run in everywhere(url) if url.startswith("postgresql:") or "backup" not in run[0]]
     for run, text in zip(runs, printed(runs, tmp_path), strict=True):
         assert "exit 1" in text or "exit 2" in text, (run, text)
@@ -92,17 +57,26 @@ def test_an_address_is_not_repeated(url: str, tmp_path: Path) -> None:
 
 
 def test_a_key_in_place_of_its_file_is_not_repeated(tmp_path: Path) -> None:
+    (tmp_path / "bundle").write_bytes(b"no bundle")
     runs: list[Run] = [(["serve", "--tls-cert", "bundle"], {"LAMINA_SERVER_TLS_KEY": KEY})]
     (text,) = printed(runs, tmp_path)
     assert text == "lamina-server: LAMINA_SERVER_TLS_KEY must be the path of a file\nexit 2\n"
 
 
 @pytest.mark.parametrize(
-    "option", ["sslmode", "connect_timeout", "keepalives", "gssencmode", "ssl_min_protocol_version"]
+    "option", ["sslmode", "connect_timeout", "keepalives", "gssencmode", "ssl_min_protocol_version", "require_auth"]
 )
 def test_a_bad_option_is_named_without_its_value(option: str) -> None:
-    """A password with an & in it would go on in the value of an option."""
-    with pytest.raises(UnusableStoreError) as refused:
+    """A password with an & in it would go on in the value of an option. It stays bad, so to wait would not help."""
+    with pytest.raises((DatabaseAddressError, UnusableStoreError)) as refused:
         open_store(f"postgresql://ada@127.0.0.1:1/lamina?password=secret&{option}={PARTS[0]}")
     assert option in str(refused.value)
     assert PARTS[0] not in str(refused.value)
+    assert not isinstance(refused.value, StoreNotReadyError)
+
+
+def test_a_bad_option_in_the_environment_does_not_pass_either(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PGSSLMODE", "odd")
+    with pytest.raises(UnusableStoreError, match="invalid sslmode value") as refused:
+        open_store("postgresql://ada@127.0.0.1:1/lamina")
+    assert not isinstance(refused.value, StoreNotReadyError)

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lamina_server.app import describe_database, open_database
-from lamina_server.cli.options import BAD_USAGE, FAILED, File, database_option, refusals, settings_of, wait_option
+from lamina_server.cli.options import BAD_USAGE, FAILED, File, database_option, refusals, wait_option
+from lamina_server.cli.settings import settings_of
 from lamina_server.cli.streams import say
 from lamina_server.domain.errors import ServerError
 from lamina_server.settings import Settings

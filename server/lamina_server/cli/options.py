@@ -1,5 +1,6 @@
 """The common parts of the `lamina-server` commands: their options, and their errors."""
 
+import os
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -7,11 +8,10 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 import click
-from pydantic import ValidationError
 
 from lamina_server.domain.errors import UnavailableError
 from lamina_server.rpc.transport import AddressError, UnsafeError
-from lamina_server.settings import Settings, problems
+from lamina_server.settings import PREFIX
 from lamina_server.store.address import DatabaseAddressError
 from lamina_server.store.contract import BackupRefusedError, UnusableStoreError
 
@@ -54,19 +54,13 @@ def wait_option(command: F) -> F:
     return click.option("--wait-for-database", name, metavar="SECONDS", help=text)(command)
 
 
-def settings_of(options: dict[str, Any]) -> Settings:
-    """Return the settings: from the given options, and the others from the environment."""
-    try:
-        return Settings(**{name: value for name, value in options.items() if value is not None})
-    except ValidationError as error:
-        for name, text in problems(error):
-            given = options.get(name) is not None
-            click.echo(f"lamina-server: {_option(name) if given else f'LAMINA_SERVER_{name.upper()}'} {text}", err=True)
-        sys.exit(BAD_USAGE)
-
-
-def _option(name: str) -> str:
-    return "--" + name.removesuffix("_seconds").replace("_", "-")
+def source_of(name: str) -> str:
+    """Return where a setting of this command comes from: its option or its variable; if from neither, its option."""
+    context = click.get_current_context()
+    variable = f"{PREFIX}{name.upper()}"
+    is_set = variable.lower() in map(str.lower, os.environ) and context.params.get(name) is None
+    option = next((parameter.opts[0] for parameter in context.command.params if parameter.name == name), variable)
+    return variable if is_set else option
 
 
 @contextmanager
@@ -75,8 +69,14 @@ def refusals() -> Iterator[None]:
     try:
         yield
     except (UnsafeError, DatabaseAddressError, BackupRefusedError) as error:
-        click.echo(f"lamina-server: {error}", err=True)
+        _print(error)
         sys.exit(BAD_USAGE)
     except (AddressError, UnusableStoreError, UnavailableError) as error:
-        click.echo(f"lamina-server: {error}", err=True)
+        _print(error)
         sys.exit(FAILED)
+
+
+def _print(error: Exception) -> None:
+    setting = getattr(error, "setting", None)  # of the errors that concern the value of one
+    source = f"{source_of(setting)}: " if setting else ""
+    click.echo(f"lamina-server: {source}{error}", err=True)

@@ -21,9 +21,9 @@ from lamina_server.cli.options import (
     database_option,
     is_in_a_folder,
     refusals,
-    settings_of,
     wait_option,
 )
+from lamina_server.cli.settings import described, settings_of
 from lamina_server.logs import uncaught
 from lamina_server.settings import Settings
 
@@ -38,7 +38,17 @@ SHORTEST_END_SECONDS = 1.0
 _log = structlog.get_logger(__name__)
 
 
-@click.command()
+class _Serve(click.Command):
+    """A command whose help lists all variables of the server."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """Write the options, and the variables."""
+        super().format_options(ctx, formatter)
+        with formatter.section("Environment variables, where no option is given"):
+            formatter.write_dl(list(described()))
+
+
+@click.command(cls=_Serve)
 @database_option
 @wait_option
 @click.option("--listen", metavar="HOST:PORT", help="Or unix:PATH. Port 0: any free port. [default: localhost:7440]")

@@ -3,7 +3,7 @@
 Nothing depends on the clock: versions have numbers, and a config's times rise whatever the
 clock does. But people read times and ask for versions by them. If a clock was ahead once,
 all newer versions of that config are dated later than that moment, until the clock has
-reached it. So the log tells of a clock that jumps, and of versions that are dated ahead of it.
+reached it. So the log says when the clock has jumped, and which versions are dated ahead of it.
 """
 
 import time
@@ -16,15 +16,11 @@ import structlog
 from lamina_server.domain.records import Version
 
 AHEAD_LIMIT_US: Final = 1_000_000
-"""Times further ahead of the clock are told. Less is usual: the clocks of several servers differ by so much."""
+"""Times further ahead of the clock are logged. The clocks of several servers often differ by less."""
 JUMP_LIMIT_US: Final = 5_000_000
 """A clock that has moved by more than this against a steady one was set, and was not merely adjusted."""
 DRIFT_LIMIT: Final = 1_000
 """A clock that is being adjusted goes wrong by less than one part in so many."""
-INTERVAL_SECONDS: Final = 3_600.0
-"""How often the log tells of the times of one config."""
-CONFIGS_LIMIT: Final = 1_000
-"""For so many configs it is known when the log told of them last."""
 
 _log = structlog.get_logger(__name__)
 
@@ -61,11 +57,9 @@ class SystemClock:
 
 
 class FutureTimesLog:
-    """Logs versions that are dated later than the clock: once an interval for each config, and for the database."""
+    """Logs versions that are dated later than the clock."""
 
-    def __init__(self, seconds: Callable[[], float] = time.monotonic) -> None:
-        self._seconds = seconds
-        self._told: dict[str | None, float] = {}
+    def __init__(self) -> None:
         self._newest_us = 0
 
     def opened(self, newest_us: int, now_us: int) -> None:
@@ -78,9 +72,10 @@ class FutureTimesLog:
         self._newest_us = max(self._newest_us, version.commit_time_us)
         if not is_future(version.commit_time_us, now_us):
             self._check_database(now_us)
-        elif self._is_due(version.config):
+        else:
             _log.warning(
                 "the clock is behind a config's newest version",
+                cause=version.config,
                 config=version.config,
                 version=version.number,
                 commit_time=_shown(version.commit_time_us),
@@ -88,21 +83,12 @@ class FutureTimesLog:
             )
 
     def _check_database(self, now_us: int) -> None:
-        if is_future(self._newest_us, now_us) and self._is_due(None):
+        if is_future(self._newest_us, now_us):
             _log.warning(
                 "the clock is behind the database's newest version",
                 commit_time=_shown(self._newest_us),
                 clock=_shown(now_us),
             )
-
-    def _is_due(self, config: str | None) -> bool:
-        now, last = self._seconds(), self._told.get(config)
-        if last is not None and now < last + INTERVAL_SECONDS:
-            return False
-        if len(self._told) >= CONFIGS_LIMIT:
-            self._told.clear()
-        self._told[config] = now
-        return True
 
 
 def is_future(time_us: int, now_us: int) -> bool:

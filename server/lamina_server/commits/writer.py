@@ -10,6 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from itertools import takewhile
 from queue import SimpleQueue
+from typing import Any
 
 import structlog
 
@@ -21,12 +22,15 @@ from lamina_server.commits.decide import Preview, perform, preview
 from lamina_server.commits.drafts import Draft, adopt, hold, write
 from lamina_server.commits.group import AbandonedError, Group, GroupResult, Submission
 from lamina_server.commits.outcome import Outcome, outcome_of
-from lamina_server.commits.transaction import Transaction
+from lamina_server.commits.transaction import Transaction, configs_of
 from lamina_server.domain.commands import Command
 from lamina_server.domain.errors import ServerError, UnavailableError
 from lamina_server.domain.planning import MapLimits
 from lamina_server.domain.records import HeadMark, Reply
 from lamina_server.store.contract import CommitUnknownError, Store, StoreFailedError
+
+NAMED_LIMIT = 8
+"""Commands that a line of the log names."""
 
 _log = structlog.get_logger(__name__)
 
@@ -96,7 +100,7 @@ class Writer:
         try:
             return self._transact(submissions, heads)
         except StoreFailedError as error:
-            return GroupResult([error] * len(submissions))
+            return _left_open(submissions, error, error)
         except CommitUnknownError:
             return self._resolve(submissions, heads)
         except UnavailableError as error:  # the database cannot be asked, so each command alone would fail too
@@ -115,12 +119,11 @@ class Writer:
 
         The transaction that has the write lock now sees everything that was committed before.
         """
-        _log.warning("commit not confirmed, asking again", commands=len(submissions))
+        _log.warning("commit not confirmed, asking again", **_named(submissions))
         try:
             return self._transact(submissions, heads)
         except Exception as error:  # noqa: BLE001 - whatever it is, the first try is still open
-            _log.warning("commit left open", error=type(error).__name__)
-            return GroupResult([CommitUnknownError()] * len(submissions))
+            return _left_open(submissions, CommitUnknownError(), error)
 
     def _transact(self, submissions: Sequence[Submission], heads: Mapping[str, HeadMap]) -> GroupResult:
         """Write the versions that commands make, in one transaction. Drop the commands that nobody waits for."""
@@ -178,3 +181,20 @@ def drafts_of(submissions: Sequence[Submission]) -> list[Draft]:
 def _written(drafted: Sequence[Draft], marks: dict[str, HeadMark]) -> GroupResult:
     made = [draft.made for draft in drafted if draft.made]
     return GroupResult([draft.outcome for draft in drafted], made, [], marks, is_drafted=True)
+
+
+def _left_open(submissions: Sequence[Submission], answer: CommitUnknownError, why: Exception) -> GroupResult:
+    """Return the result of commands that may have been carried out or not, and log which ones they are."""
+    _log.warning("commit left open", **_named(submissions), exc_info=why)
+    return GroupResult([answer] * len(submissions))
+
+
+def _named(submissions: Sequence[Submission]) -> dict[str, Any]:
+    """Return for the log how many commands these are, and the configs and request ids of the first ones."""
+    first = submissions[:NAMED_LIMIT]
+    return {
+        "commands": len(submissions),
+        "configs": list(dict.fromkeys(name for one in first for name in configs_of(one.command))),
+        "request_ids": [one.request.request_id for one in first],
+        "cause": first[0].request.request_id,  # each is logged: somebody may look for it
+    }

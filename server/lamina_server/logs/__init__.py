@@ -18,7 +18,6 @@ def configure() -> None:
     shared: list[structlog.types.Processor] = [
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=True),
         lines.describe_exception,
     ]
     structlog.configure(
@@ -33,6 +32,8 @@ def configure() -> None:
             foreign_pre_chain=shared,
             processors=[
                 lines.add_repeated,
+                lines.leave_out_cause,
+                structlog.processors.TimeStamper(fmt="iso", utc=True),  # when it is written: so times rise in the log
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 lines.render,
             ],
@@ -42,6 +43,7 @@ def configure() -> None:
     root.handlers[:] = [Repeats(handler)]
     root.setLevel(logging.INFO)
     logging.getLogger("alembic").setLevel(logging.WARNING)  # it tells what it is before what it does
+    logging.getLogger("psycopg").setLevel(logging.ERROR)  # it warns, in the database's words, of errors that we report
     logging.raiseExceptions = False  # a log that cannot be written is no reason to print a traceback
     uncaught.log_uncaught()
 

@@ -4,7 +4,7 @@ No value, token or password gets into a log. An exception's own words may quote 
 driver names the row, `int()` the text). So only a ServerError's or an OperatorError's words are
 logged; of any other exception its type, its numbers and the places it came through.
 
-`describe_exception`, `add_repeated` and `render` are processors of structlog.
+`describe_exception`, `add_repeated`, `leave_out_cause` and `render` are processors of structlog.
 """
 
 import json
@@ -18,6 +18,8 @@ from lamina_server.domain.errors import OperatorError, ServerError
 CAUSES_LIMIT = 8
 """Exceptions of one chain that are logged: what went wrong first is rarely further down."""
 REPEATED = "repeated"
+CAUSE = "cause"
+"""What an event may say to be told apart from others with the same words, such as the config that it is about."""
 _NUMBERS = ("errno", "sqlstate", "sqlite_errorname")
 """What operating system and databases call an error, without quoting anything."""
 
@@ -65,6 +67,12 @@ def add_repeated(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
     """Add how often the event has happened since its last line."""
     if repeated := getattr(event["_record"], REPEATED, 0):
         event[REPEATED] = repeated
+    return event
+
+
+def leave_out_cause(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Remove the event's cause, which only `repeats` needs."""
+    event.pop(CAUSE, None)
     return event
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from lamina_server.logs.lines import REPEATED
+from lamina_server.logs.lines import CAUSE, REPEATED
 
 INTERVAL_SECONDS = 10.0
 CAUSES_LIMIT = 200
@@ -101,9 +101,9 @@ class Repeats(logging.Handler):
 
 
 def _key(record: logging.LogRecord) -> Hashable:
-    """Return what makes two records the same: the event, its reason and where its exception comes from.
+    """Return what makes two records the same: the event, its reason, its cause and where its exception comes from.
 
-    Names, numbers and the callers' own texts are no part of it.
+    Other names, numbers and the callers' own texts are no part of it.
     """
     event = record.msg
     if not isinstance(event, dict):  # a library's
@@ -113,4 +113,5 @@ def _key(record: logging.LogRecord) -> Hashable:
     error, *causes = described
     words = [cause.get("text") for cause in causes if "text" in cause]  # those of the error itself may name a config
     places = [place for one in (error, *causes) for place in one.get("at", ())]
-    return (record.name, record.levelno, event.get("event"), event.get("reason"), error.get("type"), *words, *places)
+    named = (event.get("event"), event.get("reason"), event.get(CAUSE))
+    return (record.name, record.levelno, *named, error.get("type"), *words, *places)

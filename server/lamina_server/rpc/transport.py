@@ -7,6 +7,7 @@ bind", and it replaces another server's Unix socket.
 
 import errno
 import ipaddress
+import os
 import socket
 import stat
 from collections.abc import Sequence
@@ -22,6 +23,8 @@ _PORT_ATTEMPTS = 16
 """How many free ports are tried until one is free in every address family."""
 _PORT_MAX = 65_535
 _UNIX = "unix:"
+_UNIX_PATH_MAX_BYTES = 107
+"""Linux has room for 108 bytes, the last of which is 0."""
 
 Hosts: TypeAlias = tuple[tuple[socket.AddressFamily, str], ...]
 
@@ -30,11 +33,20 @@ _LOCALHOST: Hosts = ((socket.AF_INET, "127.0.0.1"), (socket.AF_INET6, "::1"))
 
 
 class UnsafeError(Exception):
-    """The settings are not safe, or contradict each other; the text says why and what to do."""
+    """A setting cannot be used, or not safely; the text says why and what to do.
+
+    setting  the setting's name; empty if the text is about the installation
+    """
+
+    def __init__(self, text: str, setting: str = "") -> None:
+        super().__init__(text)
+        self.setting = setting
 
 
 class AddressError(Exception):
     """The server cannot listen on the address now; the text says why."""
+
+    setting = "listen"
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,39 +65,51 @@ class Address:
 
 
 def parse(listen: str) -> Address:
-    """Parse HOST:PORT or unix:PATH, and resolve the host."""
+    """Parse HOST:PORT or unix:PATH, and resolve the host. A malformed text may be a password: no error repeats it."""
     if not listen.isprintable():
-        raise UnsafeError("--listen has a line break or another character that cannot be printed")
+        raise _malformed("the address has a line break or another character that cannot be printed")
     if listen.startswith(_UNIX):
-        path = listen.removeprefix(_UNIX)
-        # An empty path, or the slashes of a URL, would listen at a path that the user does not expect.
-        if not path or path.startswith("//"):
-            raise UnsafeError("--listen is not a unix:PATH")
-        return Address(listen, path=Path(path))
-    host, colon, digits = listen.rpartition(":")
+        return Address(listen, path=_parse_path(listen.removeprefix(_UNIX)))
+    host, colon, port = listen.rpartition(":")
     host = host.removeprefix("[").removesuffix("]")
-    is_port = digits.isascii() and digits.isdigit() and len(digits) <= len(str(_PORT_MAX)) and int(digits) <= _PORT_MAX
-    if not colon or not host or "@" in host or not is_port:  # perhaps a database's address, with a password
-        raise UnsafeError("--listen is neither HOST:PORT nor unix:PATH")
-    return Address(host, _resolve(host), int(digits))
+    if not colon or "@" in host or port.endswith("]"):  # perhaps a database's address, or an IPv6 address alone
+        raise _malformed("the address is neither HOST:PORT nor unix:PATH")
+    if not host or host == "*":
+        raise _malformed("the address has no host: write localhost:PORT for this machine, or [::]:PORT for all")
+    if not (port.isascii() and port.isdigit()):
+        raise _malformed("the port is not a number; port 0 takes any free one")
+    if len(port) > len(str(_PORT_MAX)) or int(port) > _PORT_MAX:
+        raise _malformed(f"the port is out of range: it must be from 0 to {_PORT_MAX}")
+    return Address(host, _resolve(host), int(port))
+
+
+def _parse_path(path: str) -> Path:
+    if not path:
+        raise _malformed("the address has no path: write unix:PATH")
+    if path.startswith("//"):  # those of a URL, and not a part of the path
+        raise _malformed("the address has slashes before the path: write unix:PATH, or unix:/PATH for an absolute path")
+    if len(os.fsencode(path)) > _UNIX_PATH_MAX_BYTES:
+        raise _malformed(f"the path of a Unix socket has at most {_UNIX_PATH_MAX_BYTES} bytes")
+    return Path(path)
+
+
+def _malformed(text: str) -> UnsafeError:
+    return UnsafeError(text, "listen")
 
 
 def credentials(settings: Settings, address: Address) -> grpc.ServerCredentials | None:
     """Return the TLS credentials to listen with; None for plaintext, if that is safe or explicitly allowed."""
-    if settings.tls_cert is None and settings.tls_key is None and settings.tls_client_ca is None:
+    if settings.tls_cert is None or settings.tls_key is None:
         if address.is_local or settings.insecure_plaintext:
             return None
         raise UnsafeError(
             f"other machines can reach {settings.listen}, and without TLS every value can be read on the way: "
-            "give --tls-cert and --tls-key, or allow it with --insecure-plaintext"
+            "give --tls-cert and --tls-key, or allow it with --insecure-plaintext",
+            "listen",
         )
-    if settings.insecure_plaintext:
-        raise UnsafeError("--insecure-plaintext and TLS files contradict each other")
-    if settings.tls_cert is None or settings.tls_key is None:
-        raise UnsafeError("TLS needs both --tls-cert and --tls-key")
-    authorities = _read(settings.tls_client_ca) if settings.tls_client_ca else None
+    authorities = _read(settings.tls_client_ca, "tls_client_ca") if settings.tls_client_ca else None
     return grpc.ssl_server_credentials(
-        [(_read(settings.tls_key), _read(settings.tls_cert))],
+        [(_read(settings.tls_key, "tls_key"), _read(settings.tls_cert, "tls_cert"))],
         root_certificates=authorities,
         require_client_auth=authorities is not None,
     )
@@ -150,11 +174,11 @@ def _resolve(host: str) -> Hosts:
     return tuple(sorted({(family, str(address[0])) for family, _, _, _, address in found}))
 
 
-def _read(path: Path) -> bytes:
+def _read(path: Path, setting: str) -> bytes:
     try:
         return path.read_bytes()
     except OSError as error:
-        raise UnsafeError(f"cannot read {path}: {error.strerror}") from None
+        raise UnsafeError(f"cannot read {path}: {error.strerror}", setting) from None
 
 
 def _add(server: grpc.aio.Server, target: str, secret: grpc.ServerCredentials | None) -> None:
@@ -210,6 +234,8 @@ def _check_unix(path: Path) -> None:
         if path.parent.is_dir():
             return
         raise AddressError(f"cannot listen on {path}: there is no folder {path.parent}") from None
+    except OSError as error:
+        raise AddressError(f"cannot listen on {path}: {error.strerror}") from None
     if not is_socket:
         raise AddressError(f"cannot listen on {path}: a file that is not a socket is there already")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
@@ -217,6 +243,8 @@ def _check_unix(path: Path) -> None:
             probe.connect(str(path))
         except ConnectionRefusedError:
             return  # left behind by a server that was killed; gRPC replaces it
+        except OSError as error:
+            raise AddressError(f"cannot listen on {path}: {error.strerror}") from None
         raise AddressError(f"cannot listen on {path}: it is in use by another program")
 
 

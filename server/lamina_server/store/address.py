@@ -26,6 +26,18 @@ MEMORY = ":memory:"
 FIXED: Mapping[str, str] = MappingProxyType({"client_encoding": "utf8", "target_session_attrs": "primary"})
 """The options of PostgreSQL that the server's promises depend on."""
 
+_CHOICES: Mapping[str, tuple[str, ...]] = MappingProxyType(
+    {
+        "sslmode": ("disable", "allow", "prefer", "require", "verify-ca", "verify-full"),
+        "sslnegotiation": ("postgres", "direct"),
+        "sslcertmode": ("disable", "allow", "require"),
+        "gssencmode": ("disable", "prefer", "require"),
+        "channel_binding": ("disable", "prefer", "require"),
+        "load_balance_hosts": ("disable", "random"),
+    }
+)
+"""The options of which libpq knows a few values. It takes no others, and says so only when it connects."""
+
 PORT_MAX = 65_535
 _FILE = re.compile(r"[\w./ -]+\.(db|sqlite3?)")
 """What is surely a file's path. A text without a suffix that databases have may be a password."""
@@ -43,6 +55,8 @@ _PLACE = re.compile(rf"(//|@)[\w.,:~%\[\]-]*(/{_NAME})?")
 
 class DatabaseAddressError(Exception):
     """An address cannot be understood, or not all of it. The text says what to write; it quotes no password."""
+
+    setting = "database"
 
 
 @dataclass(frozen=True, slots=True)
@@ -260,6 +274,10 @@ def _check_options(parameters: Mapping[str, str], said: Mapping[str, int]) -> No
     for name, value in FIXED.items():
         if parameters.get(name, value).lower().replace("-8", "8") != value:
             raise DatabaseAddressError(f"the server needs {name}={value}: leave {name} out of the PostgreSQL address")
+    for name, choices in _CHOICES.items():
+        if parameters.get(name) and parameters[name] not in choices:
+            known = f"{', '.join(choices[:-1])} or {choices[-1]}"
+            raise DatabaseAddressError(f"{name} in the PostgreSQL address must be {known}")
     ports = [port for port in parameters.get("port", "").split(",") if port]
     if not all(re.fullmatch(r"[0-9]{1,5}", port) and int(port) <= PORT_MAX for port in ports):
         raise DatabaseAddressError(f"the port in the PostgreSQL address is not a number up to {PORT_MAX}: {_QUOTED}")

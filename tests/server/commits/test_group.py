@@ -4,13 +4,16 @@ import asyncio
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from lamina_server.cache.heads import Heads
 from lamina_server.commits.committer import Committer
 from lamina_server.commits.outcome import Outcome
+from lamina_server.commits.writer import NAMED_LIMIT
 from lamina_server.domain.commands import CommitCommand, RevertCommand
 from lamina_server.domain.errors import ConflictError, DiskFullError, Reason, RequestIdReusedError, UnavailableError
 from lamina_server.domain.planning import Author, MapLimits
@@ -266,8 +269,13 @@ async def test_a_commit_that_stays_unconfirmed_is_reported_as_such(desk: Desk) -
             raise CommitUnknownError
 
     desk.store.after_end = lose
-    outcomes = await desk.gathered(lambda: desk.ask("a", 1, id_="open"))
+    with capture_logs() as log:
+        outcomes = await desk.gathered(lambda: desk.ask("a", 1, id_="open"))
     assert isinstance(outcomes[0], CommitUnknownError)
+    assert [(line["event"], line["configs"], line["request_ids"]) for line in log] == [
+        ("commit not confirmed, asking again", [CONFIG], ["open"]),
+        ("commit left open", [CONFIG], ["open"]),
+    ]
     assert desk.failures == 0
     assert (await desk.ask("a", 1, id_="open")).reply.version.number == 3
     assert (await desk.ask("b", 1)).reply.version.number == 4
@@ -282,8 +290,14 @@ async def test_a_failed_store_gets_no_more_writes(desk: Desk) -> None:
             raise StoreFailedError
 
     desk.store.after_end = fail
-    outcomes = await desk.gathered(lambda: desk.ask("a", 1), lambda: desk.ask("b", 1))
+    with capture_logs() as log:
+        outcomes = await desk.gathered(
+            *[partial(desk.ask, f"k{n}", n, id_=f"open-{n}") for n in range(NAMED_LIMIT + 1)]
+        )
     assert all(isinstance(outcome, StoreFailedError) for outcome in outcomes)
+    (line,) = log
+    assert (line["event"], line["commands"], line["configs"]) == ("commit left open", NAMED_LIMIT + 1, [CONFIG])
+    assert line["request_ids"] == [f"open-{number}" for number in range(NAMED_LIMIT)]
     assert desk.failures == 1
     with pytest.raises(UnavailableError, match="nothing was written"):
         await desk.ask("c", 1)

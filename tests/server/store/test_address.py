@@ -119,6 +119,14 @@ def test_a_relative_path_is_told_with_its_folder(tmp_path: Path, monkeypatch: py
         ),
         ("postgresql://db/lamina?host=other", "says host more than once"),
         ("postgresql://ada@db/lamina?sslmode=prefer&sslmode=require", "says sslmode more than once"),
+        (
+            "postgresql://db/lamina?sslmode=canary",
+            "sslmode in the PostgreSQL address must be disable, allow, prefer, require, verify-ca or verify-full",
+        ),
+        (
+            "postgresql://db/lamina?load_balance_hosts=canary",
+            "load_balance_hosts in the PostgreSQL address must be disable or random",
+        ),
         ("postgresql://db/lamina?target_session_attrs=any", "the server needs target_session_attrs=primary"),
         ("postgresql://db/lamina?client_encoding=latin1", "the server needs client_encoding=utf8"),
     ],

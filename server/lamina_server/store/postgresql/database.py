@@ -5,11 +5,13 @@ statement under READ COMMITTED reads everything that was ever committed. So ids 
 versions rise in the order of commits.
 """
 
+import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import psycopg
+import structlog
 from psycopg.conninfo import make_conninfo
 from psycopg.errors import Diagnostic
 from sqlalchemy import Connection, Engine, create_engine
@@ -32,6 +34,11 @@ from lamina_server.store.sql.database import connected, not_answered, opening, t
 
 WRITER_CONNECTIONS = 3
 """One for commits, one for the keyframes that are written at the same time, and one to try whether commits can be."""
+
+SILENCE_SECONDS = 1.0
+"""How long the first connection may take before the log says so. The attempt itself takes several seconds."""
+UPGRADE_SILENCE_SECONDS = 3.0
+"""How long the check and the upgrade of the tables may take before the log says so. To make them takes a second."""
 
 LOCK_TIMEOUT_MS = 2_000
 STATEMENT_TIMEOUT_MS = 5_000
@@ -60,6 +67,9 @@ _TRY_IDS = (
     "SELECT CASE WHEN NOT has_sequence_privilege(ids, 'USAGE, UPDATE') THEN nextval(ids) END"
     " FROM CAST(pg_get_serial_sequence(%(table)s, 'id') AS regclass) AS ids"
 )
+
+
+_log = structlog.get_logger(__name__)
 
 
 class PostgresqlDatabase:
@@ -104,7 +114,8 @@ class PostgresqlDatabase:
             pool_timeout=wait_seconds,
         )
         try:
-            with opening(self._errors), self._writer.connect():
+            silence = _logged_after(SILENCE_SECONDS, f"{address} has not answered yet")
+            with silence, opening(self._errors), self._writer.connect():
                 pass
         except UnusableStoreError as error:
             self.close()
@@ -145,8 +156,9 @@ class PostgresqlDatabase:
         """Lend an engine with long timeouts: another server may be changing the schema right now."""
         timeouts_ms = {"lock_timeout": MIGRATION_TIMEOUT_MS, "statement_timeout": MIGRATION_TIMEOUT_MS}
         engine = _engine(self._address, timeouts_ms, pool_size=1)
+        reason = f"the tables in {self._address} are being upgraded, or another session has locked them"
         try:
-            with opening(self._errors):
+            with _logged_after(UPGRADE_SILENCE_SECONDS, reason), opening(self._errors):
                 yield engine
         finally:
             engine.dispose()
@@ -221,6 +233,18 @@ class PostgresqlDatabase:
         """Close all connections."""
         self._readers.dispose()
         self._writer.dispose()
+
+
+@contextmanager
+def _logged_after(seconds: float, reason: str) -> Iterator[None]:
+    """Log why the start waits, if the block takes longer than this."""
+    timer = threading.Timer(seconds, _log.warning, ["waiting for the database"], {"reason": reason})
+    timer.daemon = True
+    timer.start()
+    try:
+        yield
+    finally:
+        timer.cancel()
 
 
 def _driver(connection: Connection) -> psycopg.Connection[Any]:

@@ -122,6 +122,9 @@ _PHRASES: tuple[tuple[str, Cause], ...] = (
 _SERVER_SAYS = re.compile(r"failed: [^\s:]+:  ")
 """What libpq writes before a server's own words: their severity, in the server's language."""
 
+_OPTION_REFUSED = re.compile(r"(^|is bad: |failed: )(invalid|weak|bad value for) ")
+"""What libpq and the driver say of an option in the address or in the environment."""
+
 
 class PostgresqlErrors:
     """The errors of one database."""
@@ -230,6 +233,6 @@ def _causes_of_attempts(text: str) -> Iterator[Cause]:
     for attempt in re.split(r"\n(?=connection to server )", text.strip()):
         known = (cause for phrase, cause in _PHRASES if re.search(phrase, attempt))
         words = " ".join(attempt.rpartition("failed: ")[2].split()) or "it cannot be reached"
-        # What a server has refused stays refused. A network may recover.
-        unknown = Cause(words, passes=_SERVER_SAYS.search(attempt) is None)
+        # What a server has refused stays refused, and so does a wrong option. A network may recover.
+        unknown = Cause(words, passes=not (_SERVER_SAYS.search(attempt) or _OPTION_REFUSED.search(attempt)))
         yield next(known, unknown)

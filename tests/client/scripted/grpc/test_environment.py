@@ -131,6 +131,23 @@ def test_only_a_name_that_looks_like_it_is_asked_for(
     ]
 
 
+def test_what_kubernetes_says_of_a_service_named_lamina_is_no_misspelt_name(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    address = "tcp://10.3.0.7:7440"
+    monkeypatch.setenv("LAMINA_SERVICE_HOST", "10.3.0.7")
+    for name in ("SERVICE_PORT", "SERVICE_PORT_GRPC", "PORT_7440_TCP_PORT", "EU_SERVICE_PORT"):
+        monkeypatch.setenv(f"LAMINA_{name}", "7440")
+    for name in ("PORT", "PORT_7440_TCP", "EU_PORT"):
+        monkeypatch.setenv(f"LAMINA_{name}", address)
+    with caplog.at_level(logging.WARNING, "lamina"):
+        lamina.connect()
+        assert not caplog.records
+        monkeypatch.setenv("LAMINA_PORT", "7440")
+        lamina.connect()
+    assert "LAMINA_PORT, which means nothing" in caplog.text
+
+
 @pytest.mark.parametrize("connect", [lamina.connect, aio.connect])
 def test_only_the_default_timeout_leaves_it_to_the_environment(connect: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     """Also where the default went through somebody else's hands; and help shows it as the number that it is."""
