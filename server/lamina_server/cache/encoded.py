@@ -37,12 +37,13 @@ class EncodedChanges:
     def of(cls, made: VersionChanges, codec: Codec) -> "EncodedChanges":
         """Encode what a version changed."""
         version = made.version
-        entries = {
-            change.key: None
-            if change.value is None
-            else codec.encode_entry(Entry(change.key, change.value, version.number))
-            for change in made.changes
-        }
-        keys = list(islice(entries, CHANGED_KEYS_LIMIT))
-        size_bytes = sum(len(key) + len(encoded or b"") for key, encoded in entries.items())
-        return cls(version, codec.encode_header(version, keys), entries, size_bytes)
+        entries: dict[str, bytes | None] = {}
+        size_bytes = 0
+        for change in made.changes:
+            key, value = change.key, change.value
+            encoded = None if value is None else codec.encode_entry(Entry(key, value, version.number))
+            entries[key] = encoded
+            size_bytes += len(key) + len(encoded or b"")
+        return cls(
+            version, codec.encode_header(version, list(islice(entries, CHANGED_KEYS_LIMIT))), entries, size_bytes
+        )

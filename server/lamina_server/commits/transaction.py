@@ -117,9 +117,8 @@ class Transaction:
     def head(self, config: str) -> Version | None:
         """Return the newest version, which may be a planned one."""
         layers = self._layers[config]
-        if layers.head is None and layers.stored is not None:
-            return self._writing.head(config)
-        return layers.head
+        head = layers.head
+        return self._writing.head(config) if head is None and layers.stored is not None else head
 
     def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
         """Return the headers of versions, as far as they exist."""
@@ -200,12 +199,16 @@ class Transaction:
 
     def _stored_values(self, layers: _Layers, config: str, number: int, keys: Collection[str]) -> dict[str, Value]:
         held = layers.held
-        if not keys:
+        if not keys or number == 0:
             return {}
-        if number == 0 or (held is not None and held.reaches(number)):
-            found = ((key, held.entry_at(key, number)) for key in keys) if held and number else ()
-            return {key: self._decode(encoded) for key, encoded in found if encoded is not None}
-        return self._writing.values(config, number, keys)
+        if held is None or not held.reaches(number):
+            return self._writing.values(config, number, keys)
+        values = {}
+        for key in keys:
+            encoded = held.entry_at(key, number)
+            if encoded is not None:
+                values[key] = self._decode(encoded)
+        return values
 
     def _decode(self, encoded: bytes) -> Value:
         """Decode a value once, because it is mostly the same at the base and at the head."""

@@ -119,10 +119,13 @@ def content_digest(*fields: Field) -> bytes:
     parts: list[bytes] = []
     add = parts.append
     for field in fields:
-        if isinstance(field, int):
+        if isinstance(field, str):
+            encoded = field.encode()
+        elif isinstance(field, int):
             add(_pack_integer(_INTEGER_BYTES, field))
             continue
-        encoded = field.encode() if isinstance(field, str) else field
+        else:
+            encoded = field
         add(_pack_length(len(encoded)))
         add(encoded)
     return hashlib.sha256(b"".join(parts)).digest()

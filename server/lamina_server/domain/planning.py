@@ -108,14 +108,14 @@ def plan(
 
     Raises LimitError if the whole map would become too large.
     """
-    ordered = sorted(changes, key=_key)
-    number = head.number + 1 if head else 1
-    key_count, size_bytes = _grow(ordered, head, values)
+    number, key_count, size_bytes = (head.number + 1, head.key_count, head.size_bytes) if head else (1, 0, 0)
+    planned: list[PlannedValue] = []
+    for change in sorted(changes, key=_key):
+        key, value, old = change.key, change.value, values.get(change.key)
+        key_count += (value is not None) - (old is not None)
+        size_bytes += entry_size(key, value) - entry_size(key, old)
+        planned.append(PlannedValue(key, value, value_digest(config, number, key, value)))
     _check_limits(config, key_count, size_bytes, limits)
-    planned = tuple(
-        PlannedValue(change.key, change.value, value_digest(config, number, change.key, change.value))
-        for change in ordered
-    )
     commit_time_us = max(now_us, head.commit_time_us + 1) if head else now_us
     digest = version_hash(
         parent_hash=head.hash if head else NO_PARENT,
@@ -127,7 +127,7 @@ def plan(
         commit_time_us=commit_time_us,
         key_count=key_count,
         source=source,
-        digests=(each.digest for each in planned),
+        digests=[each.digest for each in planned],
     )
     version = Version(
         config=config,
@@ -142,21 +142,14 @@ def plan(
         size_bytes=size_bytes,
         source=source,
     )
-    return Plan(version, planned)
+    return Plan(version, tuple(planned))
 
 
 def entry_size(key: str, value: Value | None) -> int:
     """Return the size that one key adds to its map: key and canonical value, in bytes; 0 if it is absent."""
-    return 0 if value is None else len(key.encode()) + value.size_bytes
-
-
-def _grow(changes: Iterable[Change], head: Version | None, values: Mapping[str, Value]) -> tuple[int, int]:
-    key_count, size_bytes = (head.key_count, head.size_bytes) if head else (0, 0)
-    for change in changes:
-        old = values.get(change.key)
-        key_count += (change.value is not None) - (old is not None)
-        size_bytes += entry_size(change.key, change.value) - entry_size(change.key, old)
-    return key_count, size_bytes
+    if value is None:
+        return 0
+    return (len(key) if key.isascii() else len(key.encode())) + value.size_bytes
 
 
 def _check_limits(config: str, key_count: int, size_bytes: int, limits: MapLimits) -> None:

@@ -112,7 +112,8 @@ class Value:
     @property
     def size_bytes(self) -> int:
         """The size that limits count: the number of canonical bytes."""
-        return len(self.canonical)
+        data = self.data
+        return len(data) if isinstance(data, str) and data.isascii() else len(self.canonical)
 
     def __repr__(self) -> str:
         # Values appear in no log and in no error, so a repr does not show them.
@@ -187,6 +188,8 @@ def _canonical_float(number: float) -> float:
 
 
 def _check_text(text: str) -> str:
+    if text.isascii() and text.isprintable():  # the usual case, and quickly seen
+        return text
     if "\x00" in text:
         raise BadValueError(f"the text has U+0000 at position {text.index(chr(0))}")
     try:

@@ -17,7 +17,7 @@ class WireCodec:
 
     def decode_entry(self, encoded: bytes) -> Entry:
         """Decode an entry."""
-        (message,) = pb.ConfigVersion.FromString(encoded).entries
+        message = pb.Entry.FromString(encode.payload(encoded))
         return Entry(message.key, of_message(message.value), message.origin_version)
 
     def encode_header(self, version: Version, keys: Sequence[str]) -> bytes:

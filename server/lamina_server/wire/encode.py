@@ -177,7 +177,7 @@ def change(key: str, entry: bytes | None, version: int) -> bytes:
         # A Change is an Entry without its origin, which comes last. So nothing is parsed or encoded again.
         origin = pb.Entry(origin_version=version).SerializeToString()
         assert entry.endswith(origin)
-        encoded = entry[_payload(entry) : len(entry) - len(origin)]
+        encoded = payload(entry)[: -len(origin)]
     return b"".join((_CHANGES_TAG, _length(encoded), encoded))
 
 
@@ -194,12 +194,12 @@ def bookmark(cursor: Cursor) -> bytes:
     return pb.WatchKeyHistoryResponse(bookmark=message).SerializeToString()
 
 
-def _payload(field: bytes) -> int:
-    """Return where a field's content begins: after a tag of one byte and a varint."""
+def payload(field: bytes) -> bytes:
+    """Return a field's content, which follows a tag of one byte and a varint."""
     place = 1
     while field[place] > 0x7F:  # noqa: PLR2004 - more bytes of the varint follow
         place += 1
-    return place + 1
+    return field[place + 1 :]
 
 
 def _length(encoded: bytes) -> bytes:

@@ -12,9 +12,11 @@ from lamina_server.domain import names
 from lamina_server.domain.errors import InvalidError, LimitError, Reason, Violation
 from lamina_server.domain.names import BadNameError
 from lamina_server.domain.selection import EVERYTHING, KeyFilter
-from lamina_server.domain.values import BadValueError, Value
+from lamina_server.domain.values import Value
 from lamina_server.settings import Settings
 
+_UTF8_LONGEST = 4
+"""Bytes of a character, at most."""
 VIOLATION_LIMIT = 16
 """No more fit into the trailers, and more would not help anybody."""
 
@@ -75,6 +77,8 @@ class Checker:
 
     def keys(self, path: str, keys: Sequence[str]) -> tuple[str, ...]:
         """Check several keys, and drop repeated ones."""
+        if not keys:
+            return ()
         for index, key in enumerate(keys):
             self.key(f"{path}[{index}]", key)
         return tuple(dict.fromkeys(keys))
@@ -95,19 +99,16 @@ class Checker:
         limit = self.settings.page_size_limit
         return min(size, limit) if size > 0 else limit
 
-    def value(self, path: str, make: Callable[[], Value]) -> Value:
-        """Make a value and check its size."""
-        try:
-            value = make()
-        except BadValueError as error:
-            self.refuse(Reason.BAD_VALUE, path, str(error))
-            return Value.of_null()
-        self._size(path, value.size_bytes, self.settings.value_limit_bytes)
-        return value
+    def value_size(self, path: str, kind: str, value: Value) -> None:
+        """Refuse a value that is too large."""
+        size, limit = value.size_bytes, self.settings.value_limit_bytes
+        if size > limit:
+            raise LimitError(Reason.TOO_LARGE, f"{path}.{kind}", limit=limit, actual=size, unit="bytes")
 
     def size(self, path: str, text: str, limit_bytes: int) -> None:
         """Refuse a text that is too large."""
-        self._size(path, len(text.encode()), limit_bytes)
+        if len(text) * _UTF8_LONGEST > limit_bytes:  # else it cannot be
+            self._size(path, len(text.encode()), limit_bytes)
 
     def count(self, path: str, actual: int, limit: int, unit: str) -> None:
         """Refuse too many of something."""

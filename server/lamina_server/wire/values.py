@@ -7,7 +7,7 @@ from google.protobuf.struct_pb2 import NULL_VALUE
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.domain.errors import Reason
-from lamina_server.domain.values import Kind, Value
+from lamina_server.domain.values import BadValueError, Kind, Value
 from lamina_server.wire.validation import Checker
 
 _FIELDS = {
@@ -41,7 +41,13 @@ def from_message(path: str, message: pb.Value, checker: Checker) -> Value:
         if data != NULL_VALUE:
             checker.refuse(Reason.BAD_VALUE, f"{path}.null", f"{data} is not NULL_VALUE")
         return Value.of_null()
-    return checker.value(f"{path}.{kind}", lambda: _MAKERS[kind](data))
+    try:
+        value = _MAKERS[kind](data)
+    except BadValueError as error:
+        checker.refuse(Reason.BAD_VALUE, f"{path}.{kind}", str(error))
+        return Value.of_null()
+    checker.value_size(path, kind, value)
+    return value
 
 
 def of_message(message: pb.Value) -> Value:
