@@ -30,6 +30,9 @@ _LASTING: Final = frozenset({"BUG", "STORE_UNUSABLE", PROXY})
 TELLING_SECONDS: Final = 1.0
 """A try that was shorter than this and had no answer does not replace the reason that an earlier try found."""
 
+OPEN: Final = "the same again finds out whether it was written, and writes nothing twice"
+"""What the error of a write says if its outcome is not known."""
+
 SECOND_TRY_SECONDS: Final = 0.15
 """An impatient verb's only pause. It is longer than gRPC's pause before it connects again, so both tries are real."""
 
@@ -46,13 +49,14 @@ class Operation:
         self._is_impatient = is_impatient
         self._ends = session.clock() + session.timeout_seconds
 
-    def ask(self, rpc: Rpc[Request, Reply], request: Request) -> Flow[Reply]:
+    def ask(self, rpc: Rpc[Request, Reply], request: Request, *, resumed: bool = False) -> Flow[Reply]:
         """Call until there is a definite answer, pausing longer and longer, each pause drawn from 0 to its ceiling.
 
         The same request is sent each time, with the same request id, so a write happens once even if it is sent often.
-        There is no pause until each server was tried once.
+        There is no pause until each server was tried once. `resumed` says of a write that an earlier call may have
+        written it.
         """
-        failures = _Failures(self.session.servers)
+        failures = _Failures(self.session.servers, may_have_written=resumed)
         while True:
             share = self._share(failures.silences)
             try:
@@ -60,10 +64,10 @@ class Operation:
             except UnavailableError as error:
                 failures.add(error, share)
                 if failures.are_lasting or (self._is_impatient and failures.are_refusals):
-                    raise _marked(error, request) from None
+                    raise _concluded(error, request, failures) from None
                 left = self._left()
                 if left < LAST_TRY_SECONDS:
-                    raise _marked(self._deadline(failures, error), request) from None
+                    raise _concluded(self._deadline(failures, error), request, failures) from None
                 if failures.tries == 1:
                     log.info("%s; trying again for %.0f s", error, left)
             except LaminaError as error:
@@ -101,9 +105,13 @@ class Operation:
 
 
 class _Failures:
-    """The failed tries of a call: their number, how many of them met silence, and the reasons."""
+    """The failed tries of a call: their number, how many of them met silence, and the reasons.
 
-    def __init__(self, servers: int) -> None:
+    may_have_written  whether a try of a write may have written, as far as the client knows
+    """
+
+    def __init__(self, servers: int, *, may_have_written: bool) -> None:
+        self.may_have_written = may_have_written
         self.tries = 0
         self.silences = 0
         self._servers = servers
@@ -121,6 +129,7 @@ class _Failures:
             self._said[turn] = error
         self.tries += 1
         self.silences += is_silence
+        self.may_have_written |= not error.wrote_nothing
         self._last = error.reason
 
     @property
@@ -140,6 +149,15 @@ class _Failures:
     def _text(self, turn: int) -> str:
         heard, said = self._heard[turn], self._said.get(turn)
         return str(heard) if said is None or not isinstance(heard, DeadlineError) else f"{heard}; before that: {said}"
+
+
+def _concluded(error: UnavailableError, request: Any, failures: _Failures) -> LaminaError:
+    """Complete the error that ends the tries. That of a write says whether it may have written, and what to do."""
+    marked = _marked(error, request)
+    error.wrote_nothing = marked.request_id is not None and not failures.may_have_written
+    if marked.request_id is not None and failures.may_have_written:
+        error.args = (f"{error}; {OPEN}",)
+    return marked
 
 
 def _marked(error: LaminaError, request: Any) -> LaminaError:
