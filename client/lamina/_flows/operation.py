@@ -30,7 +30,13 @@ _LASTING: Final = frozenset({"BUG", "STORE_UNUSABLE", PROXY})
 TELLING_SECONDS: Final = 1.0
 """A try that was shorter than this and had no answer does not replace the reason that an earlier try found."""
 
-OPEN: Final = "the same again finds out whether it was written, and writes nothing twice"
+CERTAIN_SECONDS: Final = 0.25
+"""As long as no try of a write may have written, none begins later than this before the end, and is cut off by it."""
+
+NOTHING: Final = "; nothing was written"
+"""What a server says of one try. The error says it only if it is true of all tries."""
+
+OPEN: Final = "; it may have been written: the same again finds out, and writes nothing twice"
 """What the error of a write says if its outcome is not known."""
 
 SECOND_TRY_SECONDS: Final = 0.15
@@ -56,7 +62,8 @@ class Operation:
         There is no pause until each server was tried once. `resumed` says of a write that an earlier call may have
         written it.
         """
-        failures = _Failures(self.session.servers, may_have_written=resumed)
+        is_write = bool(getattr(request, "request_id", ""))
+        failures = _Failures(self.session.servers, is_write=is_write, may_have_written=resumed)
         while True:
             share = self._share(failures.silences)
             try:
@@ -64,10 +71,12 @@ class Operation:
             except UnavailableError as error:
                 failures.add(error, share)
                 if failures.are_lasting or (self._is_impatient and failures.are_refusals):
-                    raise _concluded(error, request, failures) from None
+                    error.args = (failures.outcome(str(error)),)
+                    error.wrote_nothing = failures.wrote_nothing
+                    raise _marked(error, request) from None
                 left = self._left()
-                if left < LAST_TRY_SECONDS:
-                    raise _concluded(self._deadline(failures, error), request, failures) from None
+                if left < (self._certain_seconds() if failures.wrote_nothing else LAST_TRY_SECONDS):
+                    raise _marked(self._deadline(failures), request) from None
                 if failures.tries == 1:
                     log.info("%s; trying again for %.0f s", error, left)
             except LaminaError as error:
@@ -96,24 +105,29 @@ class Operation:
             return left
         return left / 2 if silences % servers == servers - 1 else min(left / 2, FIRST_SERVER_SECONDS)
 
+    def _certain_seconds(self) -> float:
+        return min(CERTAIN_SECONDS, self.session.timeout_seconds / 10)
+
     def _left(self) -> float:
         return self._ends - self.session.clock()
 
-    def _deadline(self, failures: "_Failures", last: UnavailableError) -> DeadlineError:
-        text = f"no answer within {self.session.timeout_seconds:g} s: {failures}"
-        return DeadlineError(text, reason=last.reason)
+    def _deadline(self, failures: "_Failures") -> DeadlineError:
+        text = failures.outcome(f"no answer within {self.session.timeout_seconds:g} s: {failures}")
+        return DeadlineError(text, reason=failures.reason, wrote_nothing=failures.wrote_nothing)
 
 
 class _Failures:
     """The failed tries of a call: their number, how many of them met silence, and the reasons.
 
-    may_have_written  whether a try of a write may have written, as far as the client knows
+    reason  the reason code of the last failure that is told
     """
 
-    def __init__(self, servers: int, *, may_have_written: bool) -> None:
-        self.may_have_written = may_have_written
+    def __init__(self, servers: int, *, is_write: bool, may_have_written: bool) -> None:
         self.tries = 0
         self.silences = 0
+        self.reason: str | None = None
+        self._is_write = is_write
+        self._may_have_written = may_have_written
         self._servers = servers
         self._heard: dict[int, UnavailableError] = {}
         self._said: dict[int, UnavailableError] = {}
@@ -125,11 +139,12 @@ class _Failures:
         turn = self.tries % self._servers
         if seconds >= TELLING_SECONDS or not is_silence or turn not in self._heard:
             self._heard[turn] = error
+            self.reason = error.reason
         if error.reason is not None:
             self._said[turn] = error
         self.tries += 1
         self.silences += is_silence
-        self.may_have_written |= not error.wrote_nothing
+        self._may_have_written |= not error.wrote_nothing
         self._last = error.reason
 
     @property
@@ -142,6 +157,17 @@ class _Failures:
         """Whether each server has refused two tries at once, without a reason."""
         return not self.silences and self._last is None and self.tries >= 2 * self._servers
 
+    @property
+    def wrote_nothing(self) -> bool:
+        """Whether these are tries of a write, and none of them may have written."""
+        return self._is_write and not self._may_have_written
+
+    def outcome(self, text: str) -> str:
+        """Complete the text of the error that ends the tries: it says what a write may have done, and what to do."""
+        if self.wrote_nothing:
+            return text
+        return text.replace(NOTHING, "") + (OPEN if self._is_write else "")
+
     def __str__(self) -> str:
         """Return the last reason of each server; if that is silence, also the last one that it gave itself."""
         return "; ".join(dict.fromkeys(map(self._text, self._heard)))
@@ -149,15 +175,6 @@ class _Failures:
     def _text(self, turn: int) -> str:
         heard, said = self._heard[turn], self._said.get(turn)
         return str(heard) if said is None or not isinstance(heard, DeadlineError) else f"{heard}; before that: {said}"
-
-
-def _concluded(error: UnavailableError, request: Any, failures: _Failures) -> LaminaError:
-    """Complete the error that ends the tries. That of a write says whether it may have written, and what to do."""
-    marked = _marked(error, request)
-    error.wrote_nothing = marked.request_id is not None and not failures.may_have_written
-    if marked.request_id is not None and failures.may_have_written:
-        error.args = (f"{error}; {OPEN}",)
-    return marked
 
 
 def _marked(error: LaminaError, request: Any) -> LaminaError:

@@ -357,10 +357,13 @@ def _same(open_write: Any, request: Any) -> bool:
 def _leaves_open(error: LaminaError, *, resumed: bool) -> bool:
     """Return whether a write may have happened. Only an error with the server's reason says that it did not.
 
+    An UnavailableError has `wrote_nothing` if the server has said so of each try, and of what is resumed.
     An error without a reason is from gRPC or a proxy, and an earlier try may have reached the server. A proxy that
     refuses a request has not passed it on; but it does not know the outcome of a write that is resumed.
     """
-    if isinstance(error, UnavailableError) or error.reason is None:
+    if isinstance(error, UnavailableError):
+        return not error.wrote_nothing
+    if error.reason is None:
         return True
     return resumed and error.reason == PROXY
 
