@@ -58,6 +58,12 @@ _EVERY_SESSION: Settings = {
     "statement_timeout": 0,
     "lock_timeout": 0,
     "idle_in_transaction_session_timeout": 0,
+    # The backend's side of the connection, too. A backend that got a part of a pipeline waits for the rest without any
+    # other timeout. If this machine or the network is gone, it would hold the write lock for two hours.
+    "tcp_keepalives_idle": KEEPALIVE_IDLE_SECONDS,
+    "tcp_keepalives_interval": KEEPALIVE_INTERVAL_SECONDS,
+    "tcp_keepalives_count": KEEPALIVE_COUNT,
+    "tcp_user_timeout": DEAD_PEER_MS,
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
     "extra_float_digits": 1,  # 1 or more writes the digits that read back as the same number
