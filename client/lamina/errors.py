@@ -5,7 +5,7 @@
     │ └ SettingsError                                                                 .version .problems
     ├ NotFoundError (LookupError)              CONFIG_NOT_FOUND VERSION_NOT_FOUND
     ├ ConflictError                            CONFLICT                               .conflicts .head
-    ├ UnavailableError (ConnectionError)       STORE_UNAVAILABLE STORE_UNUSABLE DRAINING TOO_SLOW BUG
+    ├ UnavailableError (ConnectionError)       STORE_UNAVAILABLE STORE_UNUSABLE DRAINING TOO_SLOW BUG   .wrote_nothing
     │ └ DeadlineError (TimeoutError)
     ├ UnauthenticatedError                     NO_CREDENTIALS BAD_CREDENTIALS
     ├ PermissionDeniedError (PermissionError)  NOT_ALLOWED
@@ -15,8 +15,9 @@
     └ DataLossError                            HASH_MISMATCH
 
 Everything but an UnavailableError is definite: the attempt wrote nothing. After an UnavailableError a write may have
-happened or not; the same verb called again with the same content finds out, and does not write twice. Call again,
-too, if gRPC or a proxy refused a try after the connection of an earlier one was lost: the earlier try may have written.
+happened or not, unless `wrote_nothing` is true; the same verb called again with the same content finds out, and does
+not write twice. Call again, too, if gRPC or a proxy refused a try after the connection of an earlier one was lost: the
+earlier try may have written.
 """
 
 from collections.abc import Mapping
@@ -99,7 +100,16 @@ class ConflictError(LaminaError):
 
 @public("lamina")
 class UnavailableError(LaminaError, ConnectionError):
-    """No server could be reached, or none could answer. A write may have happened or not."""
+    """No server could be reached, or none could answer. A write may have happened or not.
+
+    `wrote_nothing` is True if the server has said of each try of a write that it wrote nothing.
+    """
+
+    def __init__(
+        self, message: str, *, reason: str | None = None, request_id: str | None = None, wrote_nothing: bool = False
+    ) -> None:
+        super().__init__(message, reason=reason, request_id=request_id)
+        self.wrote_nothing = wrote_nothing
 
 
 @public("lamina")

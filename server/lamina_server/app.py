@@ -34,6 +34,7 @@ from lamina_server.settings import Settings
 from lamina_server.store import address
 from lamina_server.store.contract import Store, StoreNotReadyError
 from lamina_server.store.readers import Readers
+from lamina_server.store.silence import Silence
 from lamina_server.wire.codec import WireCodec
 
 FOREIGN_CALLS_SECONDS = 1.0
@@ -69,7 +70,8 @@ class Application:
     ) -> None:
         self._settings = settings
         self._draining = Draining()
-        self._readers = Readers(store, threads=settings.reader_threads)
+        silence = Silence()
+        self._readers = Readers(store, threads=settings.reader_threads, silence=silence)
         codec = WireCodec()
         self._feed = Feed(
             limit_bytes=settings.ring_limit_bytes,
@@ -99,6 +101,7 @@ class Application:
             heads,
             codec,
             self._feed,
+            silence=silence,
             map_limits=MapLimits(keys=settings.config_key_limit, size_bytes=settings.config_limit_bytes),
             on_commit=self._news.committed,
             on_failure=lambda: self.failed.set_result(store.failure),
@@ -131,6 +134,7 @@ class Application:
         self._readiness = Readiness(
             store,
             self._health,
+            silence,
             committed_at=lambda: self._committer.committed_at,
             on_failure=self._committer.fail,
         )

@@ -30,6 +30,15 @@ _LASTING: Final = frozenset({"BUG", "STORE_UNUSABLE", PROXY})
 TELLING_SECONDS: Final = 1.0
 """A try that was shorter than this and had no answer does not replace the reason that an earlier try found."""
 
+CERTAIN_SECONDS: Final = 0.25
+"""As long as no try of a write may have written, none begins later than this before the end, and is cut off by it."""
+
+NOTHING: Final = "; nothing was written"
+"""What a server says of one try. The error says it only if it is true of all tries."""
+
+OPEN: Final = "; it may have been written: the same again finds out, and writes nothing twice"
+"""What the error of a write says if its outcome is not known."""
+
 SECOND_TRY_SECONDS: Final = 0.15
 """An impatient verb's only pause. It is longer than gRPC's pause before it connects again, so both tries are real."""
 
@@ -46,13 +55,15 @@ class Operation:
         self._is_impatient = is_impatient
         self._ends = session.clock() + session.timeout_seconds
 
-    def ask(self, rpc: Rpc[Request, Reply], request: Request) -> Flow[Reply]:
+    def ask(self, rpc: Rpc[Request, Reply], request: Request, *, resumed: bool = False) -> Flow[Reply]:
         """Call until there is a definite answer, pausing longer and longer, each pause drawn from 0 to its ceiling.
 
         The same request is sent each time, with the same request id, so a write happens once even if it is sent often.
-        There is no pause until each server was tried once.
+        There is no pause until each server was tried once. `resumed` says of a write that an earlier call may have
+        written it.
         """
-        failures = _Failures(self.session.servers)
+        is_write = bool(getattr(request, "request_id", ""))
+        failures = _Failures(self.session.servers, is_write=is_write, may_have_written=resumed)
         while True:
             share = self._share(failures.silences)
             try:
@@ -60,10 +71,12 @@ class Operation:
             except UnavailableError as error:
                 failures.add(error, share)
                 if failures.are_lasting or (self._is_impatient and failures.are_refusals):
+                    error.args = (failures.outcome(str(error)),)
+                    error.wrote_nothing = failures.wrote_nothing
                     raise _marked(error, request) from None
                 left = self._left()
-                if left < LAST_TRY_SECONDS:
-                    raise _marked(self._deadline(failures, error), request) from None
+                if left < (self._certain_seconds() if failures.wrote_nothing else LAST_TRY_SECONDS):
+                    raise _marked(self._deadline(failures), request) from None
                 if failures.tries == 1:
                     log.info("%s; trying again for %.0f s", error, left)
             except LaminaError as error:
@@ -92,20 +105,29 @@ class Operation:
             return left
         return left / 2 if silences % servers == servers - 1 else min(left / 2, FIRST_SERVER_SECONDS)
 
+    def _certain_seconds(self) -> float:
+        return min(CERTAIN_SECONDS, self.session.timeout_seconds / 10)
+
     def _left(self) -> float:
         return self._ends - self.session.clock()
 
-    def _deadline(self, failures: "_Failures", last: UnavailableError) -> DeadlineError:
-        text = f"no answer within {self.session.timeout_seconds:g} s: {failures}"
-        return DeadlineError(text, reason=last.reason)
+    def _deadline(self, failures: "_Failures") -> DeadlineError:
+        text = failures.outcome(f"no answer within {self.session.timeout_seconds:g} s: {failures}")
+        return DeadlineError(text, reason=failures.reason, wrote_nothing=failures.wrote_nothing)
 
 
 class _Failures:
-    """The failed tries of a call: their number, how many of them met silence, and the reasons."""
+    """The failed tries of a call: their number, how many of them met silence, and the reasons.
 
-    def __init__(self, servers: int) -> None:
+    reason  the reason code of the last failure that is told
+    """
+
+    def __init__(self, servers: int, *, is_write: bool, may_have_written: bool) -> None:
         self.tries = 0
         self.silences = 0
+        self.reason: str | None = None
+        self._is_write = is_write
+        self._may_have_written = may_have_written
         self._servers = servers
         self._heard: dict[int, UnavailableError] = {}
         self._said: dict[int, UnavailableError] = {}
@@ -117,10 +139,12 @@ class _Failures:
         turn = self.tries % self._servers
         if seconds >= TELLING_SECONDS or not is_silence or turn not in self._heard:
             self._heard[turn] = error
+            self.reason = error.reason
         if error.reason is not None:
             self._said[turn] = error
         self.tries += 1
         self.silences += is_silence
+        self._may_have_written |= not error.wrote_nothing
         self._last = error.reason
 
     @property
@@ -132,6 +156,17 @@ class _Failures:
     def are_refusals(self) -> bool:
         """Whether each server has refused two tries at once, without a reason."""
         return not self.silences and self._last is None and self.tries >= 2 * self._servers
+
+    @property
+    def wrote_nothing(self) -> bool:
+        """Whether these are tries of a write, and none of them may have written."""
+        return self._is_write and not self._may_have_written
+
+    def outcome(self, text: str) -> str:
+        """Complete the text of the error that ends the tries: it says what a write may have done, and what to do."""
+        if self.wrote_nothing:
+            return text
+        return text.replace(NOTHING, "") + (OPEN if self._is_write else "")
 
     def __str__(self) -> str:
         """Return the last reason of each server; if that is silence, also the last one that it gave itself."""

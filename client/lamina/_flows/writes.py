@@ -154,12 +154,15 @@ def fork(session: Session, stage: StagedChanges, target: str, at: Point | None, 
     request.request_id = unresolved.request_id if unresolved and known else session.new_request_id()
     stage.unresolved_fork = request
     try:
-        reply = yield from operation.ask(FORK_CONFIG, request)
+        reply = yield from operation.ask(FORK_CONFIG, request, resumed=known)
     except LaminaError as error:
         if not _leaves_open(error, resumed=known):
             stage.unresolved_fork = None
         raise
-    entries = yield from read_entries(operation, request.target, reply.version.version)
+    try:
+        entries = yield from read_entries(operation, request.target, reply.version.version)
+    except LaminaError as error:
+        raise _unread(error, request, reply.version.version) from None
     stage.unresolved_fork = None
     return entries
 
@@ -179,7 +182,7 @@ def _send(operation: Operation, stage: StagedChanges, request: Write) -> Flow[Ve
         request.request_id = operation.session.new_request_id()
         stage.unresolved, stage.unresolved_keys = request, frozenset(stage.staged)
     try:
-        reply = yield from operation.ask(_rpc_of(request), stage.unresolved)
+        reply = yield from operation.ask(_rpc_of(request), stage.unresolved, resumed=resumed)
     except LaminaError as error:
         if not _leaves_open(error, resumed=resumed):
             stage.unresolved = None
@@ -195,7 +198,7 @@ def _resolve_open_write(operation: Operation, stage: StagedChanges, resolve: Res
     request = stage.unresolved
     assert request is not None
     try:
-        reply = yield from operation.ask(_rpc_of(request), request)
+        reply = yield from operation.ask(_rpc_of(request), request, resumed=True)
     except LaminaError as error:
         if _leaves_open(error, resumed=True):
             raise
@@ -225,9 +228,8 @@ def _entries_after(
     if entries is None:
         try:
             entries = yield from advance(operation, stage.base, header)
-        except LaminaError as error:  # so the caller sees that there is a write to resume
-            error.request_id = request.request_id
-            raise
+        except LaminaError as error:
+            raise _unread(error, request, header.number) from None
     landed[header.config, header.number] = entries
     return entries
 
@@ -335,6 +337,13 @@ def _revert_request(
     return _commit_request(stage, staged, message, merge=True)
 
 
+def _unread(error: LaminaError, request: Write | pb.ForkConfigRequest, number: int) -> LaminaError:
+    """Complete the error of a read after a write: the caller sees that there is a write to resume."""
+    error.request_id = request.request_id
+    error.args = (f"version {number} is written, but cannot be read: {error}",)
+    return error
+
+
 def _same(open_write: Any, request: Any) -> bool:
     """Return whether two requests are equal except for their ids."""
     if type(open_write) is not type(request):
@@ -348,10 +357,13 @@ def _same(open_write: Any, request: Any) -> bool:
 def _leaves_open(error: LaminaError, *, resumed: bool) -> bool:
     """Return whether a write may have happened. Only an error with the server's reason says that it did not.
 
+    An UnavailableError has `wrote_nothing` if the server has said so of each try, and of what is resumed.
     An error without a reason is from gRPC or a proxy, and an earlier try may have reached the server. A proxy that
     refuses a request has not passed it on; but it does not know the outcome of a write that is resumed.
     """
-    if isinstance(error, UnavailableError) or error.reason is None:
+    if isinstance(error, UnavailableError):
+        return not error.wrote_nothing
+    if error.reason is None:
         return True
     return resumed and error.reason == PROXY
 

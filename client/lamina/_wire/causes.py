@@ -85,7 +85,7 @@ def cause(code: str, text: str, peer: Peer) -> LaminaError | None:
 def _of_grpc(code: str, text: str, peer: Peer) -> LaminaError | None:
     match code:
         case "DEADLINE_EXCEEDED":
-            return DeadlineError(f"no answer in time from {peer}")
+            return DeadlineError(f"no answer in time from {peer} or its database")
         case "UNAVAILABLE":
             return UnavailableError(f"no server answers at {peer} ({_why(text, peer)})")
         case "UNIMPLEMENTED":

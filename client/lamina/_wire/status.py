@@ -13,7 +13,7 @@ from google.rpc.status_pb2 import Status
 
 from lamina._wire.causes import Peer, cause
 from lamina._wire.messages import conflict_of
-from lamina.errors import CODES, REASONS, ConflictError, CursorError, LaminaError, LimitError
+from lamina.errors import CODES, REASONS, ConflictError, CursorError, LaminaError, LimitError, UnavailableError
 from lamina_protos.v1 import lamina_pb2 as pb
 
 _DOMAIN = "lamina"
@@ -49,6 +49,8 @@ def error_of(code: str, text: str, trailers: Iterable[Any], peer: Peer | None = 
         return LimitError(text, reason=info.reason, limit=limit, actual=actual)
     if kind is CursorError:
         return CursorError(text, reason=info.reason, head=_number(info.metadata.get("head_version")))
+    if issubclass(kind, UnavailableError):
+        return kind(text, reason=info.reason, wrote_nothing=info.metadata.get("nothing_written") == "true")
     return kind(text, reason=info.reason)
 
 

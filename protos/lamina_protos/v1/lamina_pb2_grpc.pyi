@@ -43,7 +43,8 @@ Reasons, by status code:
   INTERNAL             BUG
 TOO_LARGE, TOO_MANY and the CURSOR_ reasons have details in the ErrorInfo's
 metadata: the limit and the actual size ("limit", "actual"), or the head's version
-and hash ("head_version", "head_hash" in hexadecimal).
+and hash ("head_version", "head_hash" in hexadecimal). With UNAVAILABLE, the metadata
+"nothing_written" is "true" if it is certain that this attempt wrote nothing.
 
 An error fits through proxies that keep to their defaults: its text, percent-encoded,
 and its google.rpc.Status, in base64, have at most 3 KiB together. The text has at

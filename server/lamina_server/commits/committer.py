@@ -15,7 +15,7 @@ watches. Then the next group begins.
 import asyncio
 import time
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from itertools import islice
 
 import structlog
@@ -37,6 +37,7 @@ from lamina_server.domain.planning import MapLimits
 from lamina_server.domain.records import HeadMark, RequestKey
 from lamina_server.feed.feed import Feed
 from lamina_server.store.contract import Store, StoreFailedError
+from lamina_server.store.silence import Silence, SilentError
 
 DRAFTED_ANEW = 64
 """Commands drafted at once when drafts have not held: so many take some milliseconds."""
@@ -61,6 +62,7 @@ class Committer:
         codec: Codec,
         feed: Feed,
         *,
+        silence: Silence,
         map_limits: MapLimits,
         on_commit: Callable[[str], None],
         on_failure: Callable[[], None],
@@ -84,8 +86,10 @@ class Committer:
         )
         self._drafts = Drafts(heads, codec, map_limits=map_limits, cache_limits=cache_limits, now_us=now_us)
         self._keyframes = KeyframeScheduler(store, on_failure=self.fail)
+        self._silence = silence
+        silence.call_at_begin(self._give_up)
         self._waiting: deque[Submission] = deque()
-        self._is_writing = False
+        self._under_way: Sequence[Submission] = ()
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_draining = False
@@ -97,21 +101,28 @@ class Committer:
 
         If the caller is cancelled, a command that has begun is finished all the same, and one
         that has not is dropped. Raises the command's refusal; UnavailableError(DRAINING) once
-        `stop` was called.
+        `stop` was called; SilentError if the database is silent, or becomes so meanwhile.
         """
-        if self._is_draining:
-            raise UnavailableError(Reason.DRAINING, "the server is stopping; nothing was written")
-        if self._has_failed:
-            raise UnavailableError(Reason.STORE_UNAVAILABLE, "the server takes no more writes; nothing was written")
+        self.refuse()
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
         draft = self._drafts.add(request, command)
         self._waiting.append(Submission(request, command, future, draft))
         if draft is None:
             for config in configs_of(command):
                 self._heads.warm(config)  # for later commits: this one does not wait for it
-        if not self._is_writing:
+        if not self._under_way:
             self._begin()
         return await future
+
+    def refuse(self) -> None:
+        """Raise UnavailableError if no command is taken at present."""
+        if self._is_draining:
+            raise UnavailableError(Reason.DRAINING, "the server is stopping; nothing was written", wrote_nothing=True)
+        if self._has_failed:
+            text = "the server takes no more writes; nothing was written"
+            raise UnavailableError(Reason.STORE_UNAVAILABLE, text, wrote_nothing=True)
+        if self._silence.is_on:
+            raise SilentError.of_commit(self._silence.words, has_begun=False)
 
     def preview(self, command: Command) -> Preview:
         """Decide a command without writing. Blocks: call it on a reader's thread."""
@@ -133,7 +144,7 @@ class Committer:
     def _begin(self) -> None:
         """Hand the writer a group of the commands that wait, if any; it will call `_finish`."""
         submissions = self._next_group()
-        self._is_writing = bool(submissions)
+        self._under_way = submissions
         if not submissions:
             self._idle.set()
             return
@@ -143,7 +154,8 @@ class Committer:
         try:
             self._writer.write(group)
         except RuntimeError:  # the writer gets no thread; the next group tries again
-            error = UnavailableError(Reason.STORE_UNAVAILABLE, "the server has no thread left; nothing was written")
+            text = "the server has no thread left; nothing was written"
+            error = UnavailableError(Reason.STORE_UNAVAILABLE, text, wrote_nothing=True)
             self._finish(group, GroupResult([error] * len(submissions)))
 
     def _next_group(self) -> list[Submission]:
@@ -215,6 +227,11 @@ class Committer:
                 self._feed.skip_to(version.config, HeadMark(version.number, version.hash))
         if any(isinstance(outcome, StoreFailedError) for outcome in result.outcomes) or self._store.failure:
             self.fail()
+
+    def _give_up(self) -> None:
+        """Answer all callers, because the database is silent. It may go on at any time with what has begun."""
+        for submission in (*self._under_way, *self._waiting):
+            submission.give_up(lambda has_begun: SilentError.of_commit(self._silence.words, has_begun=has_begun))
 
     def fail(self) -> None:
         """Take no more writes, and call `on_failure` once."""

@@ -1,7 +1,8 @@
 """The commands of one transaction, and their outcomes: records between the event loop and the writer."""
 
 import asyncio
-from collections.abc import Mapping, Sequence
+import threading
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from lamina_server.cache.encoded import EncodedChanges
@@ -11,6 +12,9 @@ from lamina_server.commits.outcome import Outcome
 from lamina_server.domain.commands import Command
 from lamina_server.domain.record import record
 from lamina_server.domain.records import HeadMark, RequestKey
+
+_beginning = threading.Lock()
+"""Held for a moment by the one of two threads that decides whether a command begins or is given up."""
 
 
 @dataclass(slots=True)
@@ -36,8 +40,18 @@ class Submission:
 
         Called on the writer's thread. A command that has once begun goes on to its end, whoever leaves.
         """
-        self.has_begun = not self.is_abandoned
+        with _beginning:
+            self.has_begun = not self.is_abandoned
         return self.has_begun
+
+    def give_up(self, error: Callable[[bool], Exception]) -> None:
+        """Answer a caller that still waits with an error, which is made from whether the command has begun.
+
+        Called on the event loop. What has begun goes on to its end; what has not will never begin.
+        """
+        if not self.future.done():
+            with _beginning:
+                self.future.set_exception(error(self.has_begun))
 
 
 class AbandonedError(Exception):

@@ -206,7 +206,14 @@ def cursor_lost(config: str, number: int, head: Version | HeadMark | None) -> Se
 
 
 class UnavailableError(ServerError):
-    """The server cannot answer now; a write may or may not have happened."""
+    """The server cannot answer now.
+
+    wrote_nothing  whether this call has certainly written nothing; otherwise a write may have happened
+    """
+
+    def __init__(self, reason: Reason, message: str, *, wrote_nothing: bool = False) -> None:
+        super().__init__(reason, message)
+        self.wrote_nothing = wrote_nothing
 
 
 class UnimplementedError(ServerError):

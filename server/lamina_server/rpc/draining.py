@@ -29,7 +29,7 @@ class Draining:
     def refuse(self) -> None:
         """Raise DRAINING if the server is stopping."""
         if self._begun:
-            raise UnavailableError(Reason.DRAINING, "the server is stopping; nothing was written by this call")
+            raise UnavailableError(Reason.DRAINING, "the server is stopping; nothing was written", wrote_nothing=True)
 
     def __enter__(self) -> None:
         """Count a call as under way for the duration of the block."""

@@ -1,9 +1,12 @@
 """Whether the server takes commits, as the health service says it under the name `readiness`.
 
-A server that commits shows by this that it can. One that has not committed just now asks the
-store each second. A change is told after PROOF_SECONDS + LOOK_SECONDS + ANSWER_SECONDS at the
-latest. Liveness is another question: a server whose database is away still runs, and a restart
-would mend nothing.
+A server that has just committed is ready. Any other asks the store once a second whether it
+takes commits. The health service says so after PROOF_SECONDS + LOOK_SECONDS + ANSWER_SECONDS at
+the latest. Liveness is another question: a server whose database is away still runs, and a
+restart would mend nothing.
+
+A database that is shared may also be silent: it has answered neither the question nor anything
+else for SILENT_SECONDS. Then the calls that need it are refused (see store/silence.py).
 """
 
 import asyncio
@@ -17,12 +20,15 @@ from grpc_health.v1 import health, health_pb2
 from lamina_server.domain.errors import OperatorError, ServerError
 from lamina_server.store.background import in_background
 from lamina_server.store.contract import Store, UnansweredError
+from lamina_server.store.silence import Silence
 
 NAME = "readiness"
 LOOK_SECONDS = 1.0
-"""Between two looks."""
+"""Between an answer of the store and the next question."""
 ANSWER_SECONDS = 1.25
 """How long the store may take to answer. A frozen database says nothing at all."""
+SILENT_SECONDS = 2.0
+"""Long enough that no slow statement and no wait for a lock looks like silence."""
 PROOF_SECONDS = 0.25
 """For how long a commit shows that others are possible. A busy server commits more often than this."""
 LAST_ANSWER_SECONDS = 0.2
@@ -32,33 +38,40 @@ _log = structlog.get_logger(__name__)
 
 
 class Readiness:
-    """Asks the store, and tells the health service. Lives on the event loop.
+    """Asks the store, and sets the status of the health service. Lives on the event loop.
 
     committed_at  returns when the last version was made, in seconds of time.monotonic()
-    on_failure    called at each look when the store takes no more writes until it is opened again
-    not_ready     why the server takes no commits; empty if it takes them
+    on_failure    called after each look when the store takes no more writes until it is opened again
     """
 
     def __init__(
         self,
         store: Store,
         service: health.aio.HealthServicer,
+        silence: Silence,
         *,
         committed_at: Callable[[], float],
         on_failure: Callable[[], None],
     ) -> None:
         self._store = store
-        self._on_failure = on_failure
         self._service = service
+        self._silence = silence
         self._committed_at = committed_at
-        self._told: bool | None = None
-        self.not_ready = ""
+        self._on_failure = on_failure
+        self._reason = ""
+        self._published: bool | None = None
         self._question: asyncio.Future[None] | None = None
+        self._asked_at = 0.0
         self._looking: asyncio.Task[None] | None = None
+
+    @property
+    def not_ready(self) -> str:
+        """Return why the server takes no commits, in words for callers; empty if it takes them."""
+        return self._silence.words if self._silence.is_on else self._reason
 
     async def start(self) -> None:
         """Begin to look. The store was opened just now, so it is ready."""
-        await self._tell()
+        await self._publish()
         self._looking = asyncio.get_running_loop().create_task(self._look_again_and_again())
 
     async def stop(self) -> None:
@@ -70,12 +83,15 @@ class Readiness:
             await asyncio.wait({self._question}, timeout=LAST_ANSWER_SECONDS)
             self._question.cancel()
 
+    # --- the looks --------------------------------------------------------------------------
+
     async def _look_again_and_again(self) -> None:
         while True:
-            await asyncio.sleep(LOOK_SECONDS)
+            if self._question is None:
+                await asyncio.sleep(LOOK_SECONDS)
             try:
                 await self._note(await self._look())
-            except Exception as error:  # noqa: BLE001 - such as no thread left: it is told, and the looks go on
+            except Exception as error:  # noqa: BLE001 - such as no thread left: it is noted, and the looks go on
                 await self._note(error)
             if self._store.failure:
                 self._on_failure()
@@ -83,44 +99,68 @@ class Readiness:
     async def _look(self) -> BaseException | None:
         """Return why no commit is possible; None if one is."""
         now = time.monotonic()
-        if now - self._committed_at() < PROOF_SECONDS:
-            return None
-        # A question that was not answered is not asked again, so that no threads pile up.
-        question = self._question = self._question or in_background(self._store.check_writable, name="readiness")
-        await asyncio.wait({question}, timeout=ANSWER_SECONDS)
-        if question.done():
-            self._question = None
-            return question.exception()
+        if self._question is None:
+            if now - self._committed_at() < PROOF_SECONDS:
+                self._silence.end()
+                return None
+            self._asked_at = now
+            self._question = in_background(self._store.check_writable, name="readiness")
+        # A question without an answer stays the only one, so that no threads pile up.
+        await asyncio.wait({self._question}, timeout=ANSWER_SECONDS)
+        if self._question.done():
+            return self._answer()
+        self._note_silence()
         return None if self._committed_at() > now else UnansweredError(f"no answer within {ANSWER_SECONDS:g} s")
 
+    def _answer(self) -> BaseException | None:
+        """Return the error that has answered the question, and forget the question.
+
+        An error that comes late may be the driver's, which has given up. It does not end a silence.
+        """
+        assert self._question is not None
+        error, self._question = self._question.exception(), None
+        if error is None or time.monotonic() - self._asked_at < ANSWER_SECONDS:
+            self._silence.end()
+        return error
+
+    def _note_silence(self) -> None:
+        # On a database of this server alone, the question may wait for the server's own commits.
+        since = max(self._asked_at, self._silence.answered_at, self._committed_at())
+        if self._store.is_shared and time.monotonic() - since > SILENT_SECONDS:
+            self._silence.begin(since)
+
+    # --- what comes of them -----------------------------------------------------------------
+
     async def _note(self, error: BaseException | None) -> None:
-        was, self.not_ready = self.not_ready, _reason(error)
-        if was and not self.not_ready:
+        was_ready, self._reason = not self._reason, _words(error)
+        if not self._reason and not was_ready:
             _log.info("ready for commits again")
-        elif self.not_ready and not was:
-            _warn(error, self.not_ready)
-        await self._tell()
+        elif self._reason and was_ready:
+            _warn(error, self._reason)
+        await self._publish()
 
-    async def _tell(self) -> None:
-        is_ready = not self.not_ready
-        if is_ready != self._told:
-            status = health_pb2.HealthCheckResponse.SERVING if is_ready else health_pb2.HealthCheckResponse.NOT_SERVING
-            with suppress(TimeoutError):  # a watcher that takes no message holds the others up: told at the next look
-                await asyncio.wait_for(self._service.set(NAME, status), ANSWER_SECONDS)
-                self._told = is_ready
+    async def _publish(self) -> None:
+        """Set the status of the health service, if it has changed."""
+        is_ready = not self._reason
+        if is_ready == self._published:
+            return
+        status = health_pb2.HealthCheckResponse.SERVING if is_ready else health_pb2.HealthCheckResponse.NOT_SERVING
+        with suppress(TimeoutError):  # a watcher that takes no message holds up the others: the next look tries again
+            await asyncio.wait_for(self._service.set(NAME, status), ANSWER_SECONDS)
+            self._published = is_ready
 
 
-def _warn(error: BaseException | None, reason: str) -> None:
+def _warn(error: BaseException | None, words: str) -> None:
     """Log why the server is not ready: in the operator's words if there are any, else with all that is known."""
     cause = error.__cause__ if error else None
     if isinstance(cause, OperatorError):
         _log.warning("not ready for commits", reason=str(cause))
     else:
-        _log.warning("not ready for commits", reason=reason, exc_info=error)
+        _log.warning("not ready for commits", reason=words, exc_info=error)
 
 
-def _reason(error: BaseException | None) -> str:
-    """Return the words for callers: an error that is not meant for them is for the log alone."""
+def _words(error: BaseException | None) -> str:
+    """Return what callers are told of an error. One that is not meant for them is only logged."""
     if error is None:
         return ""
     if isinstance(error, UnansweredError):

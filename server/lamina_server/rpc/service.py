@@ -13,6 +13,7 @@ from lamina_server.cache.heads import Heads
 from lamina_server.commits.clock import is_future
 from lamina_server.commits.committer import Committer
 from lamina_server.domain.commands import CommitCommand
+from lamina_server.domain.errors import UnavailableError
 from lamina_server.domain.planning import Author
 from lamina_server.domain.records import Reply, RequestKey
 from lamina_server.rpc import callers
@@ -144,6 +145,7 @@ class Service:
 
     async def _write(self, parse: Callable[[bytes, Author, Settings], WriteRequest], data: bytes, call: Call) -> bytes:
         self._draining.refuse()
+        self._committer.refuse()
         author, settings = call.author, self._settings
         if len(data) <= _PARSED_ON_THE_LOOP_BYTES:
             request = parse(data, author, settings)
@@ -173,7 +175,11 @@ class Service:
         head = self._heads.peek(reply.config)
         if head is not None and head.version_at(reply.version.number) == reply.version:
             return head.header_at(reply.version.number) or b""
-        keys = await self._readers.read(partial(changed_keys_of, version=reply.version))
+        try:
+            keys = await self._readers.read(partial(changed_keys_of, version=reply.version))
+        except UnavailableError as error:  # which says that nothing was written, as is true of a read
+            text = f"version {reply.version.number} was written, but cannot be read now"
+            raise UnavailableError(error.reason, text) from error
         return encode.version(reply.version, keys)
 
     def _changes(self, request: WriteRequest, reply: Reply) -> Mapping[str, bytes | None] | None:

@@ -82,7 +82,7 @@ class UnansweredError(UnavailableError):
 
     def __init__(self, why: str, *, lasts: bool = False) -> None:
         reason = Reason.STORE_UNUSABLE if lasts else Reason.STORE_UNAVAILABLE
-        super().__init__(reason, f"the database cannot be used: {why}; nothing was written")
+        super().__init__(reason, f"the database cannot be used: {why}; nothing was written", wrote_nothing=True)
         self.why = why
 
 

@@ -6,15 +6,20 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
 from lamina_server.store.contract import Reading, Store
+from lamina_server.store.silence import Silence
 
 T = TypeVar("T")
 
 
 class Readers:
-    """A small pool of threads. The calls that wait for one are bounded by the limit of calls per connection."""
+    """A small pool of threads. The calls that wait for one are bounded by the limit of calls per connection.
 
-    def __init__(self, store: Store, *, threads: int) -> None:
+    If the database is silent, the threads wait for it, and no call waits for a thread: all raise SilentError.
+    """
+
+    def __init__(self, store: Store, *, threads: int, silence: Silence) -> None:
         self._store = store
+        self._silence = silence
         self._threads = ThreadPoolExecutor(max_workers=threads, thread_name_prefix="reader")
 
     async def read(self, question: Callable[[Reading], T]) -> T:
@@ -23,7 +28,8 @@ class Readers:
 
     async def run(self, function: Callable[[], T]) -> T:
         """Run a function that would block the event loop."""
-        return await asyncio.get_running_loop().run_in_executor(self._threads, function)
+        self._silence.refuse()
+        return await self._silence.wait_for(asyncio.get_running_loop().run_in_executor(self._threads, function))
 
     async def close(self) -> None:
         """Wait for the reads under way, and end the threads."""
@@ -31,4 +37,6 @@ class Readers:
 
     def _read(self, question: Callable[[Reading], T]) -> T:
         with self._store.read() as reading:
-            return question(reading)
+            answer = question(reading)
+        self._silence.answered()
+        return answer

@@ -14,7 +14,15 @@ from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from lamina_protos.v1 import lamina_pb2 as pb
-from lamina_server.domain.errors import ConflictError, CursorError, InvalidError, KeyConflict, LimitError, ServerError
+from lamina_server.domain.errors import (
+    ConflictError,
+    CursorError,
+    InvalidError,
+    KeyConflict,
+    LimitError,
+    ServerError,
+    UnavailableError,
+)
 from lamina_server.wire.values import to_message
 
 DOMAIN = "lamina"
@@ -83,6 +91,8 @@ def _metadata(error: ServerError) -> Mapping[str, str]:
             return {"head_version": str(error.head.number), "head_hash": error.head.hash.hex()}
         case CursorError():
             return {"head_version": "0", "head_hash": ""}
+        case UnavailableError() if error.wrote_nothing:
+            return {"nothing_written": "true"}
         case _:
             return {}
 

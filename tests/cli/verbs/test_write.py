@@ -292,7 +292,7 @@ def test_fork_makes_a_config(cli: InProcess, client: lamina.Client, shop: lamina
 
 def test_an_unknown_outcome_is_reported(cli: InProcess, shop: lamina.Config, monkeypatch: pytest.MonkeyPatch) -> None:
     def lost(*_: object, **__: object) -> lamina.Version:
-        raise lamina.DeadlineError("no answer within 10 s")
+        raise lamina.DeadlineError("no answer within 10 s", request_id="r-1")
 
     monkeypatch.setattr(lamina.Config, "commit", lost)
     said = cli("set", shop.name, "a=b", code=5).stderr

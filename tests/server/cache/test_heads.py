@@ -19,6 +19,7 @@ from lamina_server.store.contract import Reading, Store
 from lamina_server.store.memory import MemoryStore
 from lamina_server.store.open import open_store
 from lamina_server.store.readers import Readers
+from lamina_server.store.silence import Silence
 from tests.server.bare_client import DELETED, Wire, entries, refusal, running
 from tests.support.postgres import Postgres
 from tests.support.statements import said
@@ -386,7 +387,7 @@ async def test_a_read_waits_for_a_question_that_is_sent_after_it_came() -> None:
                 raise Gone
             return await super().read(question)
 
-    readers = Gate(store, threads=1)
+    readers = Gate(store, threads=1, silence=Silence())
     index = ReadIndex(readers)
     first = [asyncio.ensure_future(index.ask("a")), asyncio.ensure_future(index.ask("b"))]
     await begun.wait()

@@ -20,6 +20,7 @@ from lamina_server.domain.values import Value
 from lamina_server.store.contract import Writing
 from lamina_server.store.memory import MemoryStore
 from lamina_server.store.readers import Readers
+from lamina_server.store.silence import Silence
 from lamina_server.wire.codec import WireCodec
 from tests.server.recording_feed import RecordingFeed
 
@@ -59,16 +60,18 @@ class Desk:
 
     def __init__(self, heads: type[Heads] = Heads) -> None:
         self.store = GatedStore()
+        self.silence = Silence()
         self.feed = RecordingFeed()
         self.failures: list[None] = []
         limits = MapLimits(keys=10_000, size_bytes=10_000_000)
-        codec, self.readers = WireCodec(), Readers(self.store, threads=2)
+        codec, self.readers = WireCodec(), Readers(self.store, threads=2, silence=self.silence)
         self.heads = heads(self.readers, codec, limit_bytes=1_000_000, is_shared=False)
         self.committer = Committer(
             self.store,
             self.heads,
             codec,
             self.feed,
+            silence=self.silence,
             map_limits=limits,
             on_commit=lambda _: None,
             on_failure=lambda: self.failures.append(None),

@@ -22,6 +22,7 @@ from lamina_server.domain.values import Value
 from lamina_server.store.contract import CommitUnknownError, StoreFailedError, Writing
 from lamina_server.store.memory import MemoryStore
 from lamina_server.store.readers import Readers
+from lamina_server.store.silence import Silence
 from lamina_server.wire.codec import WireCodec
 from tests.server.recording_feed import RecordingFeed
 
@@ -64,15 +65,17 @@ class Desk:
 
     def __init__(self) -> None:
         self.store = FaultyStore()
+        self.silence = Silence()
         self.feed = RecordingFeed()
         self.failures = 0
-        self.readers = Readers(self.store, threads=2)
+        self.readers = Readers(self.store, threads=2, silence=self.silence)
         self.heads = Heads(self.readers, WireCodec(), limit_bytes=1_000_000, is_shared=False)
         self.committer = Committer(
             self.store,
             self.heads,
             WireCodec(),
             self.feed,
+            silence=self.silence,
             map_limits=MapLimits(keys=10_000, size_bytes=10_000_000),
             on_commit=lambda _: None,
             on_failure=self._fail,

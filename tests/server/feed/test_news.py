@@ -17,6 +17,7 @@ from lamina_server.store.contract import Reading, Store
 from lamina_server.store.memory import MemoryStore
 from lamina_server.store.open import open_store
 from lamina_server.store.readers import Readers
+from lamina_server.store.silence import Silence
 from lamina_server.store.sql.database import not_answered
 from lamina_server.wire.codec import WireCodec
 from tests.conformance.commits import CONFIG, commit
@@ -42,7 +43,7 @@ async def following(
         feed = FakeFeed(CONFIG)
         with store.read() as reading:
             feed.marks |= reading.head_marks([CONFIG])
-    readers = Readers(store, threads=1)
+    readers = Readers(store, threads=1, silence=Silence())
     news = News(store, readers, feed, WireCodec(), poll_interval_seconds=poll_interval_seconds, **limits)
     before = asyncio.all_tasks()
     news.start()

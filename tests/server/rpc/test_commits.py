@@ -7,7 +7,8 @@ import grpc
 import pytest
 
 from lamina_protos.v1 import lamina_pb2 as pb
-from lamina_server.store.contract import Store
+from lamina_server.store.contract import Store, UnansweredError
+from lamina_server.store.memory import MemoryStore
 from tests.server.bare_client import (
     DELETED,
     MEMORY_ONLY,
@@ -359,3 +360,27 @@ async def test_a_request_beyond_the_receive_limit_is_refused_by_grpc(wire: Wire)
     with pytest.raises(grpc.aio.AioRpcError) as raised:
         await wire.stub.Commit(pb.CommitRequest(config=CONFIG, message="m" * (5 * 1024 * 1024 + 1)))
     assert raised.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+
+
+class Unreadable(MemoryStore):
+    """A store that takes commits, and answers no read while it is `away`."""
+
+    away = False
+
+    def read(self) -> Any:
+        if self.away:
+            raise UnansweredError("gone")
+        return super().read()
+
+
+async def test_a_commit_that_is_written_but_cannot_be_read_again_does_not_say_that_nothing_was_written() -> None:
+    """P8: its request id is known, and its header is not in memory."""
+    store, request = Unreadable(), commit_request(CONFIG, {"x": 1})
+    async with running(store, heads_limit_bytes=0) as wire:
+        version = (await wire.stub.Commit(request)).version
+        store.away = True
+        refused = await refusal(wire.stub.Commit(request))
+        assert (refused.reason, refused.text) == ("STORE_UNAVAILABLE", "version 1 was written, but cannot be read now")
+        assert "nothing_written" not in refused.metadata
+        store.away = False
+        assert (await wire.stub.Commit(request)).version == version

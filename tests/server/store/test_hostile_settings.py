@@ -89,6 +89,10 @@ LEFT_OUT = {
     "temp_buffers",
 }
 
+TCP_SETTINGS = {"tcp_keepalives_idle", "tcp_keepalives_interval", "tcp_keepalives_count", "tcp_user_timeout"}
+SET_FOR_TCP = "SELECT name FROM pg_settings WHERE name LIKE 'tcp\\_%' AND source = 'session'"
+"""Over a Unix socket they have no effect, and read as 0."""
+
 USER_SETTINGS = (
     "SELECT lower(name) AS name, vartype, boot_val, min_val, max_val, enumvals FROM pg_settings WHERE context = 'user'"
 )
@@ -270,6 +274,7 @@ def test_each_kind_of_connection_is_set_up(store: SqlStore, url: str) -> None:
         for each in lent:
             with each as connection:
                 assert {name: connection.execute(question).scalar() for name, question in questions.items()} == wanted
+                assert set(connection.execute(text(SET_FOR_TCP)).scalars()) == TCP_SETTINGS
         assert inspection._connection.execute(text("SHOW default_transaction_read_only")).scalar() == "on"
 
 

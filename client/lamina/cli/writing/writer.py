@@ -111,10 +111,12 @@ def until_written(attempt: Callable[[], None]) -> None:
 
 @contextmanager
 def outcome_told(config: str) -> Iterator[None]:
-    """If a write gets no answer, raise Refusal, which says that it may have happened, and how to find out."""
+    """If it stays open whether a write has happened, raise Refusal, which says so, and how to find out."""
     try:
         yield
     except lamina.UnavailableError as error:
+        if error.wrote_nothing or error.request_id is None:
+            raise
         text = f"{explain(error)}\nwhether it was written is not known: lamina log {config} tells"
         raise Refusal(text, UNAVAILABLE) from None
 

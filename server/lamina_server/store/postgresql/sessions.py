@@ -58,6 +58,12 @@ _EVERY_SESSION: Settings = {
     "statement_timeout": 0,
     "lock_timeout": 0,
     "idle_in_transaction_session_timeout": 0,
+    # The backend's side of the connection, too. A backend that got a part of a pipeline waits for the rest without any
+    # other timeout. If this machine or the network is gone, it would hold the write lock for two hours.
+    "tcp_keepalives_idle": KEEPALIVE_IDLE_SECONDS,
+    "tcp_keepalives_interval": KEEPALIVE_INTERVAL_SECONDS,
+    "tcp_keepalives_count": KEEPALIVE_COUNT,
+    "tcp_user_timeout": DEAD_PEER_MS,
     "default_transaction_isolation": "read committed",
     "default_transaction_read_only": "off",
     "extra_float_digits": 1,  # 1 or more writes the digits that read back as the same number
@@ -164,18 +170,17 @@ def set_up_connections(
 ) -> None:
     """Set up each connection that an engine opens with these arguments, before SQLAlchemy asks anything over it.
 
-    To open one raises UnusableStoreError if the first one is no session, or if one of the checks raises it: after a
-    failover, the server may be another one than at the start.
+    To open one raises UnusableStoreError if it is no session, or if one of the checks raises it: after a failover, the
+    server may be another one than at the start, and there may be a pooler before it.
     """
-    are_sessions = False
+    has_session_pooler = False
 
     def on_connect(driver: psycopg.Connection[Any], _record: object) -> None:
-        nonlocal are_sessions
+        nonlocal has_session_pooler
         try:
             driver.autocommit = True  # a setting that is rolled back does not last
-            if not are_sessions:  # once: behind a pooler it takes another connection
-                _refuse_transaction_pooler(driver, arguments)
-                are_sessions = True
+            if not has_session_pooler:  # behind a pooler once, because it takes another connection there
+                has_session_pooler = _is_behind_session_pooler(driver, arguments)
             with driver.cursor(row_factory=class_row(State)) as cursor:
                 cursor.execute(setup(driver.info.server_version, settings), prepare=False)
                 while cursor.nextset():
@@ -209,8 +214,10 @@ def refuse_unsafe_settings(state: State) -> None:
         raise UnusableStoreError(text)
 
 
-def _refuse_transaction_pooler(driver: psycopg.Connection[Any], arguments: Mapping[str, Any]) -> None:
-    """Raise UnusableStoreError if a pooler lends a backend for each transaction: no setting and no LISTEN lasts there.
+def _is_behind_session_pooler(driver: psycopg.Connection[Any], arguments: Mapping[str, Any]) -> bool:
+    """Return whether there is a pooler that lends a backend for each session.
+
+    Raise UnusableStoreError if it lends one for each transaction: no setting and no LISTEN lasts there.
 
     A pooler has told the client another process id than its backend has. So without a pooler this is one question.
     Behind a pooler of sessions, each of two open sessions keeps a backend of its own. It is asked before any setting is
@@ -218,7 +225,7 @@ def _refuse_transaction_pooler(driver: psycopg.Connection[Any], arguments: Mappi
     """
     ours, theirs = {_backend(driver)}, set[int]()
     if driver.info.backend_pid in ours:
-        return
+        return False
     with psycopg.connect(**arguments, autocommit=True) as other:
         for _ in range(POOLER_ROUNDS):  # each twice: a pooler may give out its backends in turn
             theirs |= {_backend(other), _backend(other)}
@@ -229,6 +236,7 @@ def _refuse_transaction_pooler(driver: psycopg.Connection[Any], arguments: Mappi
             " pool_mode to session, or name PostgreSQL itself in the database's address"
         )
         raise UnusableStoreError(text)
+    return True
 
 
 def _backend(driver: psycopg.Connection[Any]) -> int:

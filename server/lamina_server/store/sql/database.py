@@ -11,7 +11,7 @@ from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from lamina_server.store.contract import Notices, UnansweredError, UnusableStoreError
+from lamina_server.store.contract import Notices, StoreNotReadyError, UnansweredError, UnusableStoreError
 
 
 class Database(Protocol):
@@ -125,7 +125,7 @@ class translated:  # noqa: N801 - used as a function; a class is faster, and eve
         elif isinstance(error, PoolTimeoutError):  # no connection was given back in time
             raise not_answered("all connections to it are in use") from error
         elif isinstance(error, UnusableStoreError):  # it has become a database that must not be used
-            raise not_answered(str(error)) from error
+            raise not_answered(str(error), lasts=not isinstance(error, StoreNotReadyError)) from error
 
 
 @contextmanager

@@ -303,7 +303,7 @@ class SqliteDatabase:
             raise DamagedError(DAMAGED)
         if self.failure:
             text = "the server must be restarted, and its log says why; nothing was written"
-            raise UnavailableError(Reason.STORE_UNAVAILABLE, text)
+            raise UnavailableError(Reason.STORE_UNAVAILABLE, text, wrote_nothing=True)
 
 
 def _driver(connection: Connection) -> sqlite3.Connection:

@@ -8,6 +8,7 @@ import pytest
 import lamina
 from lamina._flows import writes
 from lamina._flows.conflicts import DELETION_CALLS
+from lamina._flows.operation import CERTAIN_SECONDS, NOTHING, OPEN
 from lamina._flows.session import Session
 from lamina._mapping.draft import Draft
 from lamina._mapping.entries import Entries
@@ -20,6 +21,7 @@ from tests.client.builders import Script, change, deletion, entries, entry, head
 from tests.support.bundles import history
 
 CUT = lamina.UnavailableError("the link broke")
+REFUSED = lamina.UnavailableError(f"the database is away{NOTHING}", reason="STORE_UNAVAILABLE", wrote_nothing=True)
 OVER = [CUT] * 99  # more than the timeout has room for
 
 
@@ -386,11 +388,51 @@ class TestOpenWrites:
         commit(config, script, ours=self.later())
         assert script.asked == [first]
 
+    @pytest.mark.parametrize(
+        ("failures", "wrote_nothing"),
+        [([REFUSED] * 99, True), ([CUT, *[REFUSED] * 99], False), ([REFUSED, CUT, *[REFUSED] * 99], False)],
+    )
+    def test_its_error_says_whether_it_may_have_been_written(self, failures: list[Any], wrote_nothing: bool) -> None:
+        """Each try counts: the last one was refused in all of these."""
+        config = draft()
+        config["x"] = 28
+        with pytest.raises(lamina.DeadlineError) as caught:
+            commit(config, Script(*failures))
+        outcome = NOTHING if wrote_nothing else OPEN
+        assert str(caught.value) == f"no answer within 10 s: the database is away{outcome}"
+        assert (caught.value.reason, caught.value.wrote_nothing) == ("STORE_UNAVAILABLE", wrote_nothing)
+
+    def test_a_commit_that_was_not_written_is_not_open(self) -> None:
+        """Another draft is committed without it."""
+        config, script = draft(), Script(*[REFUSED] * 99)
+        config["x"] = 28
+        with pytest.raises(lamina.DeadlineError):
+            commit(config, script)
+        config["x"] = 29
+        script = Script(commit_reply(4))
+        commit(config, script, ours=self.later())
+        assert [(request.request_id, len(request.changes)) for _name, request in script.asked] == [("another", 1)]
+
+    def test_a_last_try_does_not_make_it_uncertain(self) -> None:
+        """It would be cut off by the verb's timeout, and might have written."""
+        config, ours, script = draft(), session(timeout=10), Script(*[REFUSED] * 99)
+        config["x"] = 28
+        with pytest.raises(lamina.DeadlineError):
+            commit(config, script, ours=ours)
+        assert 10 - CERTAIN_SECONDS < sum(script.slept) < 10 - CERTAIN_SECONDS / 2
+
+    def test_the_error_of_a_resumed_commit_does_not_say_that_nothing_was_written(self) -> None:
+        config, _first = self.interrupted()
+        with pytest.raises(lamina.DeadlineError, match=OPEN) as caught:
+            commit(config, Script(*[REFUSED] * 99))
+        assert not caught.value.wrote_nothing
+
     def test_a_merged_commit_stays_open_while_the_head_cannot_be_read(self) -> None:
         config, script = draft(), Script(commit_reply(5, merged=True), *OVER)
         config["x"] = 28
-        with pytest.raises(lamina.UnavailableError):
+        with pytest.raises(lamina.UnavailableError, match=r"^version 5 is written, but cannot be read: ") as caught:
             commit(config, script)
+        assert caught.value.request_id == "id-1"
         first = script.asked[0]
         script = Script(commit_reply(5, merged=True), page(5, {"x": 28, "y": 1}))
         assert commit(config, script, ours=self.later()).number == 5

@@ -51,7 +51,7 @@ def test_a_lost_connection_does_not_mention_tls() -> None:
 def test_silence_is_a_deadline_error() -> None:
     error = error_of("DEADLINE_EXCEEDED", "Deadline Exceeded", (), HERE)
     assert type(error) is lamina.DeadlineError
-    assert str(error) == "no answer in time from here:1"
+    assert str(error) == "no answer in time from here:1 or its database"
 
 
 @pytest.mark.parametrize(

@@ -62,6 +62,13 @@ def test_the_reason_decides_the_error(code: str, reason: str) -> None:
         assert bare.reason is None
 
 
+def test_the_server_says_if_a_write_did_not_happen() -> None:
+    for metadata, wrote_nothing in (({"nothing_written": "true"}, True), ({}, False)):
+        error = error_of("UNAVAILABLE", "away", details(info("STORE_UNAVAILABLE", **metadata)))
+        assert isinstance(error, lamina.UnavailableError)
+        assert error.wrote_nothing is wrote_nothing
+
+
 def test_errors_are_also_standard_exceptions() -> None:
     assert issubclass(lamina.InvalidError, ValueError)
     assert issubclass(lamina.NotFoundError, LookupError)
