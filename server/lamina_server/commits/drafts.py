@@ -116,13 +116,15 @@ class Drafts:
 
 
 def hold(drafts: Sequence[Draft], transaction: Transaction) -> bool:
-    """Return whether drafts that follow each other are what would be decided in a transaction."""
-    bases: dict[str, HeadMark] = {}
+    """Return whether a transaction would decide the same: each draft is on its config's head, or on the one before."""
+    heads: dict[str, HeadMark | None] = dict(transaction.marks)
     for draft in drafts:
-        bases.setdefault(draft.outcome.reply.config, draft.base)
-    return all(transaction.marks.get(config) == base for config, base in bases.items()) and not any(
-        transaction.remembers(draft.request) for draft in drafts
-    )
+        config = draft.outcome.reply.config
+        if heads.get(config) != draft.base or transaction.remembers(draft.request):
+            return False
+        if draft.plan is not None:
+            heads[config] = HeadMark(draft.plan.version.number, draft.plan.version.hash)
+    return True
 
 
 def adopt(drafts: Sequence[Draft], transaction: Transaction) -> None:
