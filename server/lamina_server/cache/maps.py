@@ -166,6 +166,12 @@ class HeadMap(MapSnapshot):
             return self.header
         return self._steps[number - self.number].header if self.reaches(number) else None
 
+    def changed_since(self, number: int) -> int | None:
+        """Return how many values were set and deleted after a version; None if it is not known here."""
+        if not self.reaches(number):
+            return None
+        return sum(len(step.undo) for step in islice(reversed(self._steps), self.number - number))
+
     def entry_at(self, key: str, number: int) -> bytes | None:
         """Return a key's entry at a version that is known here; None if the key was absent."""
         entry = self.entries.get(key)
