@@ -155,11 +155,15 @@ def _revert(reading: DecisionReader, command: RevertCommand) -> _Decision:
     base = _check_base(reading, config, head, command.base_version, command.base_hash)
     if command.to_version > head.number:
         raise NotFoundError.version(config, command.to_version, head.number)
+    if base != head.number:
+        # A key in conflict has changed since the base: there is no need to read all that would be reverted.
+        since = max(base, command.to_version)
+        changed = list(reading.changed_between(config, since, head.number))
+        reverted = reading.values(config, command.to_version, changed)
+        raise _moved_on(reading, config, base, head, {key: reverted.get(key) for key in changed})
     keys = list(reading.changed_between(config, command.to_version, head.number))
     old_values = reading.values(config, command.to_version, keys)
     changes = [Change(key, old_values.get(key)) for key in keys]
-    if base != head.number:
-        raise _moved_on(reading, config, base, head, {change.key: change.value for change in changes})
     values = reading.values(config, head.number, keys)
     differing = tuple(change for change in changes if change.value != values.get(change.key))
     return _Decision(config, head, differing, values)

@@ -1,9 +1,8 @@
 """Forks and reverts of very many keys: read, planned, hashed, encoded and staged before their transaction.
 
 So others commit meanwhile, and the transaction itself is short. Worked example: a revert of 100,000 keys is planned on
-head 7, as version 8. While its rows are staged, somebody commits version 8. So the revert is planned anew, on head 8,
-as version 9. After TRIES_LIMIT tries it is decided within its transaction, as every small command is, and all others
-wait for it.
+head 7. While its rows are staged, somebody commits version 8. So the revert is decided again, and is refused, because
+its base is the head no longer.
 
 What is prepared is no outcome: the transaction looks up the request id, and finds that the head is still the same.
 Wherever something is wrong (a refusal, a database that does not answer), nothing is prepared, and the command goes the
@@ -34,7 +33,7 @@ from lamina_server.store.contract import OvertakenError, Store, Writing
 GIANT_CHANGES = 5_000
 """Keys from which on a version is staged. Fewer are written in less time than others notice."""
 TRIES_LIMIT = 3
-"""How often a command is prepared. One that is overtaken so often is about a config that is busy all the time."""
+"""How often a command is prepared: it may have given way to a writer that has failed after all."""
 
 _log = structlog.get_logger(__name__)
 
