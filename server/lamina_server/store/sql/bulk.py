@@ -5,7 +5,7 @@ transaction that does not have the write lock yet. SQLite has one writer at a ti
 their own, and one statement copies them under the lock, in less than half the time that single INSERTs take.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from functools import partial
 from itertools import islice
@@ -60,11 +60,12 @@ class StagedPlan:
 
     def stage(self, database: Database) -> None:
         """Stage all rows. Raises OvertakenError."""
+        columns: Sequence[str] = VALUE_COLUMNS
         if self._staging.is_in_tables:
             name_id, version_id = self._insert_header(database)
-            columns, rows = VALUE_COLUMNS, value_rows(self._plan, name_id, version_id)
+            rows = value_rows(self._plan, name_id, version_id)
         else:
-            columns, rows = VALUE_COLUMNS[_SAME:], (row[_SAME:] for row in value_rows(self._plan, 0, 0))
+            columns, rows = columns[_SAME:], (row[_SAME:] for row in value_rows(self._plan, 0, 0))
         while batch := list(islice(rows, ROWS_AT_ONCE)):
             self._staging.add(VALUES.name, columns, batch)
 
