@@ -1,8 +1,9 @@
 """PostgreSQL as a store's database, which several servers share. Knows no table.
 
 Each writer takes the same advisory lock for its transaction. With the lock held, a new
-statement under READ COMMITTED reads everything that was ever committed. So ids and
-versions rise in the order of commits.
+statement under READ COMMITTED reads everything that was ever committed. So versions, and
+the ids of each config, rise in the order of commits. (A large version takes its ids before
+it has the lock: see staging. Other configs may have higher ids that are older.)
 """
 
 import threading
