@@ -20,6 +20,7 @@ from lamina_server.domain.values import Value
 from lamina_server.store.contract import Staged
 from lamina_server.store.open import open_store
 from lamina_server.store.readers import Readers
+from lamina_server.store.silence import Silence, SilentError
 from lamina_server.wire.codec import WireCodec
 from tests.conformance.commits import commit, insert, map_at, values
 from tests.server.recording_feed import RecordingFeed
@@ -41,7 +42,8 @@ class Desk:
         self.stages = 0
         self._stage: Any = self.store.stage
         self.store.stage = self.stage  # type: ignore[method-assign,assignment]
-        self.readers = Readers(self.store, threads=2)
+        self.silence = Silence()
+        self.readers = Readers(self.store, threads=2, silence=self.silence)
         codec, is_shared = WireCodec(), self.store.is_shared
         self.heads = Heads(self.readers, codec, limit_bytes=0, is_shared=is_shared)
         self.committer = Committer(
@@ -53,6 +55,7 @@ class Desk:
             on_commit=lambda _: None,
             on_failure=lambda: None,
             group_limit_changes=100,
+            silence=self.silence,
         )
 
     @contextmanager
@@ -174,5 +177,20 @@ async def test_a_caller_that_leaves_before_the_transaction_writes_nothing(desk: 
     desk.on_staged = [lambda: asyncio.run_coroutine_threadsafe(leave(), loop).result(10)]
     with pytest.raises(asyncio.CancelledError):
         await call
+    await desk.committer.stop()
+    assert desk.head() == 2
+
+
+async def test_a_silent_database_answers_who_waits_for_what_is_staged(desk: Desk) -> None:
+    """P2: nothing was written, and nothing will be."""
+    loop = asyncio.get_running_loop()
+
+    async def fall_silent() -> None:
+        desk.silence.begin(0.0)
+
+    desk.on_staged = [lambda: asyncio.run_coroutine_threadsafe(fall_silent(), loop).result(10)]
+    with pytest.raises(SilentError) as silent:
+        await desk.ask(BACK)
+    assert silent.value.wrote_nothing
     await desk.committer.stop()
     assert desk.head() == 2
