@@ -1,7 +1,8 @@
 """The server is killed while a fork of many keys is staged and written: afterwards, all of it is there or nothing."""
 
+import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 
 import grpc
@@ -41,7 +42,7 @@ def check(url: str, server: ServerProcess, *, written: bool) -> None:
     """P4, P8: the fork is whole or absent; the same request makes it once; and nothing is left over."""
     with stub_of(server.target) as stub:
         heads = {config.name: config.head.version for config in stub.ListConfigs(pb.ListConfigsRequest()).configs}
-        assert heads == {SOURCE: 1, FORK: 1} if written else {SOURCE: 1}
+        assert (heads.get(SOURCE), heads.get(FORK)) == (1, 1 if written else None)
         for _ in range(2):
             assert stub.ForkConfig(REQUEST).version.version == 1
         read_map(stub, FORK, GIANT_CHANGES)()
@@ -55,6 +56,10 @@ def test_killed_in_the_transaction(tmp_path: Path, calls: str, *, written: bool)
     with ServerProcess(f"sqlite:///{path}") as server:
         with stub_of(server.target) as stub:
             load(stub, SOURCE, a_map(GIANT_CHANGES))
+            with closing(sqlite3.connect(path)) as reader:
+                while not reader.execute("SELECT count(*) FROM config_value_association").fetchone()[0]:
+                    pass
+            load(stub, "other", {"x": "1"})  # so that the keyframe's transaction is over
         log = path.with_name(f"{path.name}-wal")
         with injecting(server.pid, calls=calls, what=KILL, trace=tmp_path / "trace", only=[log]), forking(server):
             server.wait()
