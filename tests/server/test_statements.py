@@ -43,3 +43,21 @@ async def test_only_inserts_and_never_on_the_event_loop(store: Store, statements
     assert verbs.isdisjoint({"UPDATE", "DELETE", "REPLACE", "TRUNCATE", "MERGE", "DROP", "ALTER"})
     assert not [statement for statement, _, _ in statements if "OR REPLACE" in statement or "DO UPDATE" in statement]
     assert {thread.name.partition("_")[0] for _, _, thread in statements} == {"reader", "writer", "keyframes"}
+
+
+@pytest.mark.parametrize("store", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True)
+async def test_pages_of_blame_read_no_value(store: Store, statements: list[Said]) -> None:
+    """The values are in memory. Only the headers of the versions that have set them are read."""
+    async with running(store) as wire:
+        await wire.commit(CONFIG, {f"k{number}": number for number in range(KEYS)})
+        await wire.commit(CONFIG, {"k1": -1})
+        await wire.get(CONFIG)
+        statements.clear()
+        request = pb.GetVersionRequest(config=CONFIG, view=pb.BLAME, page_size=KEYS // 2)
+        first = await wire.stub.GetVersion(request)
+        request.page_token = first.next_page_token
+        second = await wire.stub.GetVersion(request)
+    assert [origin.version for page in (first, second) for origin in page.origins] == [1, 2, 1]
+    assert len(first.entries) + len(second.entries) == KEYS
+    assert statements
+    assert not [statement for statement, _, _ in statements if "digest" in statement]

@@ -136,6 +136,9 @@ class HeadMap(MapSnapshot):
     def advance(self, made: EncodedChanges) -> None:
         """Change into the next version."""
         assert made.version.number == self.number + 1
+        if _UNDO_OVERHEAD_BYTES * len(made.entries) > self._limits.undo_bytes:
+            self._replace_with(made)
+            return
         self._remember_step({key: self.entries.get(key) for key in made.entries})
         added, removed = [], []
         for key, encoded in made.entries.items():
@@ -165,6 +168,12 @@ class HeadMap(MapSnapshot):
         if number == self.number:
             return self.header
         return self._steps[number - self.number].header if self.reaches(number) else None
+
+    def changed_since(self, number: int) -> int | None:
+        """Return how many values were set and deleted after a version; None if it is not known here."""
+        if not self.reaches(number):
+            return None
+        return sum(len(step.undo) for step in islice(reversed(self._steps), self.number - number))
 
     def entry_at(self, key: str, number: int) -> bytes | None:
         """Return a key's entry at a version that is known here; None if the key was absent."""
@@ -215,6 +224,17 @@ class HeadMap(MapSnapshot):
         assert version is not None
         assert header is not None
         return MapSnapshot(version, header, _UndoView(undo, entries), keys, size_bytes=self.size_bytes + grown)
+
+    def _replace_with(self, made: EncodedChanges) -> None:
+        """Change into a version that changes more than a step may hold: no step leads back from it."""
+        self._steps.clear()
+        self._steps_bytes = 0
+        self._undo_by_key.clear()
+        both = {**self.entries, **made.entries}
+        self.entries = {key: encoded for key, encoded in both.items() if encoded is not None}
+        self.keys = sorted(self.entries)
+        self.size_bytes = sum(map(len, self.entries.values()))
+        self.version, self.header = made.version, made.header
 
     def _undo_to(self, number: int) -> dict[str, bytes | None]:
         undo: dict[str, bytes | None] = {}

@@ -26,6 +26,7 @@ from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
 from lamina_server.commits.clock import system_now_us
 from lamina_server.commits.decide import Preview
 from lamina_server.commits.drafts import Drafts
+from lamina_server.commits.giants import Giants
 from lamina_server.commits.group import Group, GroupResult, Submission
 from lamina_server.commits.keyframes import KeyframeScheduler
 from lamina_server.commits.outcome import Outcome
@@ -36,7 +37,7 @@ from lamina_server.domain.errors import Reason, UnavailableError
 from lamina_server.domain.planning import MapLimits
 from lamina_server.domain.records import HeadMark, RequestKey
 from lamina_server.feed.feed import Feed
-from lamina_server.store.contract import Store, StoreFailedError
+from lamina_server.store.contract import OvertakenError, Store, StoreFailedError
 from lamina_server.store.silence import Silence, SilentError
 
 DRAFTED_ANEW = 64
@@ -85,6 +86,7 @@ class Committer:
             now_us=now_us,
         )
         self._drafts = Drafts(heads, codec, map_limits=map_limits, cache_limits=cache_limits, now_us=now_us)
+        self._giants = Giants(store, heads, codec, limits=map_limits, submit=self._enqueue, now_us=now_us)
         self._keyframes = KeyframeScheduler(store, on_failure=self.fail)
         self._silence = silence
         silence.call_at_begin(self._give_up)
@@ -105,13 +107,7 @@ class Committer:
         """
         self.refuse()
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        draft = self._drafts.add(request, command)
-        self._waiting.append(Submission(request, command, future, draft))
-        if draft is None:
-            for config in configs_of(command):
-                self._heads.warm(config)  # for later commits: this one does not wait for it
-        if not self._under_way:
-            self._begin()
+        self._giants.add(Submission(request, command, future))
         return await future
 
     def refuse(self) -> None:
@@ -135,11 +131,21 @@ class Committer:
     async def stop(self) -> None:
         """Refuse new commands, finish those that have begun, and end the threads."""
         self._is_draining = True
+        await self._giants.finish()
         await self._idle.wait()
         await self._writer.stop()
         await self._keyframes.stop()
 
     # --- the way of a group -----------------------------------------------------------------
+
+    def _enqueue(self, submission: Submission) -> None:
+        submission.draft = self._drafts.add(submission.request, submission.command)
+        self._waiting.append(submission)
+        if submission.draft is None:
+            for config in configs_of(submission.command):
+                self._heads.warm(config)  # for later commits: this one does not wait for it
+        if not self._under_way:
+            self._begin()
 
     def _begin(self) -> None:
         """Hand the writer a group of the commands that wait, if any; it will call `_finish`."""
@@ -164,7 +170,7 @@ class Committer:
         room = self._group_limit_changes
         group: list[Submission] = []
         while self._waiting:
-            room -= _weigh(self._waiting[0].command, self._group_limit_changes)
+            room -= _weigh(self._waiting[0], self._group_limit_changes)
             if group and room < 0:
                 break
             group.append(self._waiting.popleft())
@@ -174,6 +180,8 @@ class Committer:
         """Drop the commands that nobody waits for any more, and the drafts on top of theirs."""
         abandoned = [each for each in self._waiting if each.is_abandoned]
         if abandoned:
+            for each in abandoned:
+                each.drop()
             self._waiting = deque(each for each in self._waiting if not each.is_abandoned)
             if any(each.draft for each in abandoned):
                 self._draft_anew()
@@ -199,7 +207,12 @@ class Committer:
             result.is_drafted = False
         # First, so that a reply does not stand in line behind the messages to thousands of watches.
         for submission, outcome in zip(group.submissions, outcomes, strict=True):
-            _set_outcome(submission.future, outcome)
+            if isinstance(outcome, OvertakenError):
+                submission.has_begun = False
+                self._giants.add(submission)
+            else:
+                submission.drop()  # if no transaction has begun
+                _set_outcome(submission.future, outcome)
         try:
             self._announce(result)
         except Exception as error:  # noqa: BLE001 - a bug: a watch that was not told hears of it with the next version
@@ -230,7 +243,7 @@ class Committer:
 
     def _give_up(self) -> None:
         """Answer all callers, because the database is silent. It may go on at any time with what has begun."""
-        for submission in (*self._under_way, *self._waiting):
+        for submission in (*self._under_way, *self._waiting, *self._giants.preparing):
             submission.give_up(lambda has_begun: SilentError.of_commit(self._silence.words, has_begun=has_begun))
 
     def fail(self) -> None:
@@ -240,8 +253,11 @@ class Committer:
             self._on_failure()
 
 
-def _weigh(command: Command, limit: int) -> int:
-    """Count the keys of a command; a revert or a fork may have any number of keys, and so makes a group of its own."""
+def _weigh(submission: Submission, limit: int) -> int:
+    """Count the keys of a command. What was prepared is alone in its group; a revert or a fork begins with no other."""
+    if submission.prepared:
+        return limit + 1
+    command = submission.command
     return len(command.changes) + len(command.read_keys) if isinstance(command, CommitCommand) else limit
 
 

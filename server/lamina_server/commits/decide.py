@@ -67,6 +67,15 @@ class Preview:
     changed_keys: tuple[str, ...]
 
 
+@record
+class Decided:
+    """What a command asks for, on top of a head: a version, or none if it changes nothing; and its reply."""
+
+    plan: Plan | None
+    reply: Reply
+    head: Version | None
+
+
 def perform(writing: DecisionWriter, request: RequestKey, command: Command, *, now_us: int, limits: MapLimits) -> Reply:
     """Carry out a command exactly once, and return its reply: the remembered one, or one decided and written now.
 
@@ -79,24 +88,28 @@ def perform(writing: DecisionWriter, request: RequestKey, command: Command, *, n
         if digest != request.digest:
             raise RequestIdReusedError(request.request_id)
         return reply
-    decision = _decide(writing, command)
-    planned = _plan(decision, command, now_us=now_us, limits=limits)
-    if planned is not None:
-        writing.insert(planned)
-    reply = _reply(decision, planned)
-    writing.remember(request, reply)
-    return reply
+    decided = decide(writing, command, now_us=now_us, limits=limits)
+    if decided.plan is not None:
+        writing.insert(decided.plan)
+    writing.remember(request, decided.reply)
+    return decided.reply
 
 
 def preview(reading: DecisionReader, command: Command, *, now_us: int, limits: MapLimits) -> Preview:
     """Decide a command as `perform` would, without looking up its request id, and write nothing."""
-    decision = _decide(reading, command)
-    planned = _plan(decision, command, now_us=now_us, limits=limits)
-    reply = replace(_reply(decision, planned), created=False)
+    decided = decide(reading, command, now_us=now_us, limits=limits)
+    planned, reply = decided.plan, replace(decided.reply, created=False)
     if reply.version is not None:
         nameless = replace(reply.version, number=0, hash=NO_PARENT, commit_time_us=0)
         reply = replace(reply, version=nameless if planned else replace(nameless, change_count=0))
     return Preview(reply, tuple(value.key for value in planned.values) if planned else ())
+
+
+def decide(reading: DecisionReader, command: Command, *, now_us: int, limits: MapLimits) -> Decided:
+    """Decide a command. Raises its refusal."""
+    decision = _decide(reading, command)
+    planned = _plan(decision, command, now_us=now_us, limits=limits)
+    return Decided(planned, _reply(decision, planned), decision.head)
 
 
 @record
@@ -142,11 +155,15 @@ def _revert(reading: DecisionReader, command: RevertCommand) -> _Decision:
     base = _check_base(reading, config, head, command.base_version, command.base_hash)
     if command.to_version > head.number:
         raise NotFoundError.version(config, command.to_version, head.number)
+    if base != head.number:
+        # A key in conflict has changed since the base: there is no need to read all that would be reverted.
+        since = max(base, command.to_version)
+        changed = list(reading.changed_between(config, since, head.number))
+        reverted = reading.values(config, command.to_version, changed)
+        raise _moved_on(reading, config, base, head, {key: reverted.get(key) for key in changed})
     keys = list(reading.changed_between(config, command.to_version, head.number))
     old_values = reading.values(config, command.to_version, keys)
     changes = [Change(key, old_values.get(key)) for key in keys]
-    if base != head.number:
-        raise _moved_on(reading, config, base, head, {change.key: change.value for change in changes})
     values = reading.values(config, head.number, keys)
     differing = tuple(change for change in changes if change.value != values.get(change.key))
     return _Decision(config, head, differing, values)

@@ -10,8 +10,25 @@ from lamina_server.cache.maps import HeadMap
 from lamina_server.commits.drafts import Draft
 from lamina_server.commits.outcome import Outcome
 from lamina_server.domain.commands import Command
+from lamina_server.domain.planning import Plan
 from lamina_server.domain.record import record
-from lamina_server.domain.records import HeadMark, RequestKey
+from lamina_server.domain.records import HeadMark, Reply, RequestKey
+from lamina_server.store.contract import Staged
+
+
+@record
+class Prepared:
+    """A large version that was decided and staged before its transaction.
+
+    parent  the head that it follows; None if it is version 1
+    """
+
+    plan: Plan
+    reply: Reply
+    parent: HeadMark | None
+    encoded: EncodedChanges
+    staged: Staged
+
 
 _beginning = threading.Lock()
 """Held for a moment by the one of two threads that decides whether a command begins or is given up."""
@@ -21,7 +38,9 @@ _beginning = threading.Lock()
 class Submission:
     """A command, and the future in which a caller waits for its outcome. A caller that leaves cancels the future.
 
-    draft  a decision that was made before the transaction; None if only the store can tell
+    draft     a decision that was made before the transaction; None if only the store can tell
+    prepared  a large version that was staged before the transaction
+    tries     how often it was prepared
     """
 
     request: RequestKey
@@ -29,6 +48,8 @@ class Submission:
     future: "asyncio.Future[Outcome]"
     draft: Draft | None = None
     has_begun: bool = False
+    prepared: Prepared | None = None
+    tries: int = 0
 
     @property
     def is_abandoned(self) -> bool:
@@ -52,6 +73,16 @@ class Submission:
         if not self.future.done():
             with _beginning:
                 self.future.set_exception(error(self.has_begun))
+
+    def take_prepared(self) -> Prepared | None:
+        """Return what was made ready, for one transaction: the next one decides anew."""
+        prepared, self.prepared = self.prepared, None
+        return prepared
+
+    def drop(self) -> None:
+        """Give up what was made ready, because no transaction will carry the command out."""
+        if prepared := self.take_prepared():
+            prepared.staged.end()
 
 
 class AbandonedError(Exception):

@@ -20,6 +20,7 @@ from lamina_server.cache.maps import HeadMap
 from lamina_server.commits.clock import FutureTimesLog
 from lamina_server.commits.decide import Preview, perform, preview
 from lamina_server.commits.drafts import Draft, adopt, hold, write
+from lamina_server.commits.giants import write_prepared
 from lamina_server.commits.group import AbandonedError, Group, GroupResult, Submission
 from lamina_server.commits.outcome import Outcome, outcome_of
 from lamina_server.commits.transaction import Transaction, configs_of
@@ -127,6 +128,10 @@ class Writer:
 
     def _transact(self, submissions: Sequence[Submission], heads: Mapping[str, HeadMap]) -> GroupResult:
         """Write the versions that commands make, in one transaction. Drop the commands that nobody waits for."""
+        if prepared := submissions[0].take_prepared():  # which makes a group of its own
+            result = write_prepared(submissions[0], prepared, heads)
+            self._note_time(prepared.reply, self._now_us())
+            return result
         with self._store.write() as writing:  # which may have waited for long
             begun = {one.request: one.command for one in submissions if one.begin()}
             transaction = Transaction(writing, self._codec, limits=self._cache_limits)

@@ -5,6 +5,9 @@ from sqlalchemy import Connection, text
 WRITE_LOCK_ID = 0x6C61_6D69_6E61  # "lamina"
 """The key of PostgreSQL's advisory lock, the same for every writer there will ever be."""
 
+STAGING_LOCK_ID = WRITE_LOCK_ID + 1
+"""The key of another one: a server holds it while it stages a large version, before it holds the write lock."""
+
 _ADVISORY_LOCK = text("SELECT pg_advisory_xact_lock(:id)")
 
 

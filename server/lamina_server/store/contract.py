@@ -90,6 +90,10 @@ class StoreFailedError(CommitUnknownError):
     """The commit is unknown, and what the store would read now may not be durable. It must be opened again."""
 
 
+class OvertakenError(Exception):
+    """Another writer was faster: what was staged cannot be used, and nothing was written."""
+
+
 class HistoryBrokenError(Exception):
     """The inserts do not continue the config's history; nothing was written.
 
@@ -202,6 +206,25 @@ class Writing(Reading, Protocol):
         """Keep the outcome of a request under its id, which must be new."""
 
 
+class Staged(Protocol):
+    """A version that is staged: its rows are ready, and nobody can read them. See Store.stage.
+
+    One thread stages it and waits. Another thread may write it, once, or end it.
+    """
+
+    def wait(self) -> None:
+        """Return when the version was written, or can no longer be. Belongs to the thread that has staged it."""
+
+    def write(self) -> AbstractContextManager[Writing]:
+        """Open the writing block, in which `insert` of the staged plan takes little time.
+
+        The block must insert that plan, or raise. Raises OvertakenError if the version no longer follows its head.
+        """
+
+    def end(self) -> None:
+        """Give up the rows. Never blocks."""
+
+
 class Notices(Protocol):
     """How the servers of one database tell each other of new versions.
 
@@ -250,6 +273,16 @@ class Store(Protocol):
 
         Once the store has raised anything but the HashMismatchError of a row, the block is
         lost: every later call raises too, and so does its end, even if the error was caught.
+        """
+
+    def stage(self, plan: Plan, parent: HeadMark | None) -> AbstractContextManager[Staged]:
+        """Make the rows of a large version ready, beside other writers. `parent` is the head that it follows.
+
+        This takes as long as it takes to insert them. Then `Staged.write` holds the write lock for a short time only.
+        The end of the block gives up what was not written: then nothing is left of it. One block of a store at a time.
+
+        Raises OvertakenError if the version does not follow its config's head, or if another writer wants to insert
+        the same version.
         """
 
     def check_writable(self) -> None:

@@ -28,7 +28,7 @@ from lamina_server.domain.records import (
 )
 from lamina_server.domain.selection import EVERYTHING, KeyFilter
 from lamina_server.domain.values import Value
-from lamina_server.store.contract import HistoryBrokenError
+from lamina_server.store.contract import HistoryBrokenError, OvertakenError
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +80,11 @@ class MemoryStore:
             yield writing
             self._content = writing.finished()
 
+    @contextmanager
+    def stage(self, plan: Plan, parent: HeadMark | None) -> Iterator["_Staged"]:
+        """Keep a plan's parent. There is nothing to make ready."""
+        yield _Staged(self, plan.version.config, parent)
+
     def check_writable(self) -> None:
         """Do nothing: memory takes writes."""
 
@@ -99,6 +104,30 @@ class MemoryStore:
 
     def close(self) -> None:
         """Do nothing: the data ends with the process."""
+
+
+class _Staged:
+    def __init__(self, store: MemoryStore, config: str, parent: HeadMark | None) -> None:
+        self._store = store
+        self._config = config
+        self._parent = parent
+        self._ended = threading.Event()
+
+    def wait(self) -> None:
+        self._ended.wait()
+
+    @contextmanager
+    def write(self) -> Iterator["_Writing"]:
+        try:
+            with self._store.write() as writing:
+                if writing.head_marks([self._config]).get(self._config) != self._parent:
+                    raise OvertakenError
+                yield writing
+        finally:
+            self.end()
+
+    def end(self) -> None:
+        self._ended.set()
 
 
 class _Reading:

@@ -79,6 +79,13 @@ def entry(entry: Entry) -> bytes:
     return b"".join((_ENTRIES_TAG, _length(encoded), encoded))
 
 
+def origin_of(encoded: bytes) -> int:
+    """Read from an entry that `entry` has encoded which version it originated in."""
+    (message,) = pb.ConfigVersion.FromString(encoded).entries
+    number: int = message.origin_version
+    return number
+
+
 def origin(version: Version, keys: Keys) -> bytes:
     """Encode a version that set one of the entries of another."""
     return pb.ConfigVersion(origins=[_header(version, keys)]).SerializeToString()

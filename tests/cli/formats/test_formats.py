@@ -54,6 +54,25 @@ def test_yaml_makes_a_round_trip(entries: dict[str, Any]) -> None:
     check_round_trip("yaml", entries)
 
 
+def test_yaml_is_in_order_of_the_keys_whoever_writes_an_entry() -> None:
+    """Short lines are written without ruamel."""
+    text = formats.dump("yaml", {"d": [1], "c": "x: y", "b": None, "a": 1, "lines": "one\ntwo", "é": "é"})
+    assert (
+        text
+        == """\
+a: 1
+b: null
+c: "x: y"
+d:
+  - 1
+lines: |-
+  one
+  two
+"é": "é"
+"""
+    )
+
+
 @given(st.dictionaries(KEYS, nested(PLAIN | st.none())))
 def test_json_makes_a_round_trip(entries: dict[str, Any]) -> None:
     check_round_trip("json", entries)

@@ -117,3 +117,14 @@ def test_changes_between_versions_are_bounded() -> None:
     assert walk.head.changes_between(1, 3, limit_bytes=size_bytes) == whole
     assert walk.head.changes_between(1, 3, limit_bytes=size_bytes - 1) is None
     assert walk.head.changes_between(0, 3, limit_bytes=10**6) is None, "version 0 is not known here"
+
+
+@given(history=histories)
+def test_a_version_that_changes_too_much_for_a_step_is_the_first_that_is_known(
+    history: list[dict[str, int | None]],
+) -> None:
+    walk = Walk(history, limits=CacheLimits(undo_bytes=900))  # three keys
+    assert walk.head.entries == {key: CODEC.encode_entry(entry) for key, entry in walk.maps[-1].items()}
+    assert walk.head.keys == list(walk.maps[-1])
+    assert walk.head.size_bytes == sum(map(len, walk.head.entries.values()))
+    assert not walk.head.reaches(len(history) - 1) or len(history[-1]) <= 3

@@ -163,7 +163,7 @@ async def test_the_store_is_never_asked_on_the_event_loop(store: Wrapped, wire: 
     watch = wire.watch(CONFIG, after=0)
     await watch.numbers(2)
     assert threading.main_thread() not in threads
-    assert {thread.name.partition("_")[0] for thread in threads} == {"reader", "writer"}
+    assert {thread.name.partition("_")[0] for thread in threads} == {"reader", "writer", "giants"}
 
 
 async def test_a_commit_outlives_its_callers_deadline(store: Wrapped, wire: Wire) -> None:

@@ -10,6 +10,7 @@ import binascii
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping
+from itertools import groupby
 from typing import Any, Final, NoReturn
 
 from ruamel.yaml import YAML
@@ -49,6 +50,11 @@ _DATE: Final = re.compile(
 )
 _PLAIN: Final = re.compile(r"[A-Za-z_/][A-Za-z0-9_./@+ -]*(?<! )|[A-Za-z0-9]+([.][A-Za-z0-9]+){3,}", re.ASCII)
 """Text that is written without quotes: no reader misreads it, unless it is one of these words."""
+_WIDTH: Final = 2**20
+_SHORT_KEY: Final = 100
+"""Columns of a key: a longer one may need a line of its own."""
+_UNESCAPED: Final = re.compile(r"[ !#-\[\]-~]*")
+"""Text that has nothing to escape within double quotes."""
 _WORDS: Final = frozenset({"null", "true", "false", "yes", "no", "on", "off", "y", "n"})
 
 
@@ -58,14 +64,52 @@ def load(text: str) -> Any:
 
 
 def dump(entries: Mapping[str, Any]) -> str:
-    """Write a map in block style, keys in their order."""
+    """Write a map in block style, in order of its keys.
+
+    Most entries are one short line, which is written here: ruamel would take a hundred times as long.
+    """
+    parts: list[str] = []
+    for is_line, group in groupby(map(_entry, sorted(entries.items())), key=lambda entry: entry[0] is not None):
+        if is_line:
+            parts += [line for line, _ in group if line is not None]
+        else:
+            parts.append(_dump(dict(item for _, item in group)))
+    return "".join(parts) or _dump({})
+
+
+def _entry(item: tuple[str, Any]) -> tuple[str | None, tuple[str, Any]]:
+    """Return an entry's line, which is None where ruamel must write the entry, and the entry."""
+    key, value = _short(item[0]), _short(item[1])
+    if key is None or value is None or len(key) > _SHORT_KEY:
+        return None, item
+    return f"{key}: {value}\n", item
+
+
+def _short(value: Any) -> str | None:
+    """Return a text, whole number or boolean as it is written within a line; None for anything else."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int):
+        return str(value)
+    if not isinstance(value, str):
+        return None
+    if len(value) > _WIDTH // 2:
+        return None
+    style = _style(value)
+    if style is None:
+        return value
+    return f'"{value}"' if style == '"' and _UNESCAPED.fullmatch(value) else None
+
+
+def _dump(entries: dict[str, Any]) -> str:
+    """Let ruamel write entries."""
     yaml = YAML(typ="safe", pure=True)
     yaml.Representer = _Representer
     yaml.default_flow_style = False
     yaml.indent(mapping=2, sequence=4, offset=2)
-    yaml.width = 2**20  # long lines stay whole, so that a change of a word is a change of a line
+    yaml.width = _WIDTH  # long lines stay whole, so that a change of a word is a change of a line
     out = io.StringIO()
-    yaml.dump(dict(entries), out)
+    yaml.dump(entries, out)
     return out.getvalue()
 
 

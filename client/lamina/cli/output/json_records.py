@@ -5,7 +5,7 @@ added, and none changes or disappears.
 """
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import fields
 from datetime import datetime
 from typing import Any
@@ -35,6 +35,21 @@ def change_shape(change: lamina.KeyChange, old: Any) -> dict[str, Any]:
 def document(value: Any) -> str:
     """Write one value in several lines, for reading."""
     return escape_json(json.dumps(value, ensure_ascii=False, indent=2, allow_nan=False, default=substitute))
+
+
+def documents(records: Mapping[str, Any]) -> Iterator[str]:
+    """Write records by key as one document, piece by piece: many keys may have the same record, which is long."""
+    if not records:
+        yield document({})
+        return
+    written: dict[int, str] = {}
+    before = "{"
+    for key, record in records.items():
+        if id(record) not in written:
+            written[id(record)] = document(shape(record)).replace("\n", "\n  ")
+        yield f"{before}\n  {json_line(key)}: {written[id(record)]}"
+        before = ","
+    yield "\n}"
 
 
 def json_line(value: Any) -> str:

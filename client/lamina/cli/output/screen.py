@@ -61,14 +61,22 @@ class Screen:
             first.insert(0, [cell(title, QUIET) for title in header])
         widths = [max(map(_width, column)) for column in zip(*first, strict=True)]
         is_clipped = clip and self.live
+        is_plain = self.console.color_system is None
         if is_clipped:
             widths = fitted(widths, self.console.width - len(_GAP) * (len(widths) - 1))
-        for chunk in (first, left):
-            for row in chunk:
-                if is_clipped:
+        chunk = first
+        while chunk:
+            if is_clipped:
+                for row in chunk:
                     for part, width in zip(row, widths, strict=True):
                         part.truncate(width, overflow="ellipsis")
-                self.console.print(_joined(row, widths))
+            if is_plain:  # rich would need ten times as long for the same lines
+                self.console.file.write("".join([_plain_line(row, widths) for row in chunk]))
+                self.console.file.flush()
+            else:
+                for row in chunk:
+                    self.console.print(_joined(row, widths))
+            chunk = list(islice(left, _FIRST_ROWS))
 
     def time(self, time: datetime) -> Text:
         """Write a time: on a terminal, how long ago, or the date of an old one; elsewhere exactly."""
@@ -223,12 +231,22 @@ def _wait_for(process: "subprocess.Popen[str]") -> None:
 def _joined(row: Row, widths: Sequence[int]) -> Text:
     """Join cells into a line. The last one is not padded, so that no line ends in spaces."""
     line = Text()
+    for part, padding in _padded(row, widths):
+        line.append_text(part)
+        line.append(padding)
+    return line
+
+
+def _plain_line(row: Row, widths: Sequence[int]) -> str:
+    """Join cells into a line without styles."""
+    return "".join([part.plain + padding for part, padding in _padded(row, widths)]) + "\n"
+
+
+def _padded(row: Row, widths: Sequence[int]) -> Iterator[tuple[Text, str]]:
+    """Yield each cell with the spaces that follow it, without the empty cells at the end."""
     last = max((index for index, part in enumerate(row) if part), default=-1)
     for index, part in enumerate(row[: last + 1]):
-        line.append_text(part)
-        if index < last:
-            line.append(" " * max(widths[index] - _width(part), 0) + _GAP)
-    return line
+        yield part, " " * max(widths[index] - _width(part), 0) + _GAP if index < last else ""
 
 
 def _width(part: Text) -> int:

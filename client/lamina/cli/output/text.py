@@ -2,6 +2,7 @@
 
 import base64
 import json
+import re
 import unicodedata
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -12,6 +13,8 @@ _LAYOUT: Final = frozenset("\n\t")
 # lines; Cs cannot be encoded.
 _UNSAFE_CATEGORIES: Final = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 _JOINERS: Final = frozenset("\u200c\u200d")
+_SUSPECT: Final = re.compile("[^ -~]")
+"""A character that may need an escape."""
 
 
 def write_json(value: Any) -> str:
@@ -47,16 +50,16 @@ def escape(text: str, *, keep_layout: bool = False) -> str:
 
     `keep_layout` keeps line ends and tabs, for a text that is printed by itself.
     """
-    return "".join(_escaped(character, keep_layout=keep_layout) for character in text) if _suspect(text) else text
+    if not _suspect(text):
+        return text
+    return _SUSPECT.sub(lambda found: _escaped(found[0], keep_layout=keep_layout), text)
 
 
 def escape_json(text: str) -> str:
     """Escape a JSON text without changing its meaning: such characters occur only in its strings."""
     if not _suspect(text):
         return text
-    return "".join(
-        json.dumps(character)[1:-1] if _unsafe(character) and character != "\n" else character for character in text
-    )
+    return _SUSPECT.sub(_escaped_json, text)
 
 
 def utc(time: datetime) -> str:
@@ -71,6 +74,11 @@ def _suspect(text: str) -> bool:
 
 def _unsafe(character: str) -> bool:
     return unicodedata.category(character) in _UNSAFE_CATEGORIES and character not in _JOINERS
+
+
+def _escaped_json(found: "re.Match[str]") -> str:
+    character = found[0]
+    return json.dumps(character)[1:-1] if character != "\n" and _unsafe(character) else character
 
 
 def _escaped(character: str, *, keep_layout: bool) -> str:

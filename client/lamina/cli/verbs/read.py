@@ -14,7 +14,7 @@ from lamina.cli.arguments.options import OUTPUTS, POINT, Count, Verb, chosen
 from lamina.cli.arguments.spelling import did_you_mean
 from lamina.cli.candidates import CONFIG, KEY
 from lamina.cli.errors import NOT_FOUND, REFUSED, Refusal
-from lamina.cli.output.json_records import document, json_line, shape, shapes
+from lamina.cli.output.json_records import document, documents, json_line, shape
 from lamina.cli.output.screen import (
     AUTHOR,
     NEW,
@@ -202,11 +202,16 @@ def blame_verb(ctx: click.Context, config: str, keys: tuple[str, ...]) -> None:
         except KeyError as error:
             raise no_such_key(config, error.args[0], cfg) from None
     if output == "json":
-        print(document(shapes(versions)))
+        for piece in documents(versions):
+            print(piece, end="")
+        print()
         return
     with screen(paged=True) as out:
+        origins = {version.number: version for version in versions.values()}  # few, even of very many keys
+        made = {number: _who_and_when(out, number, version) for number, version in origins.items()}
+        whys = {number: _why(version) for number, version in origins.items()}
         rows = (
-            [*_who_and_when(out, version.number, version), cell(key, KEY_STYLE), _beside(out, cfg[key]), _why(version)]
+            [*made[version.number], cell(key, KEY_STYLE), _beside(out, cfg[key]), whys[version.number]]
             for key, version in versions.items()
         )
         out.columns(rows, ("VERSION", "WHEN", "AUTHOR", "KEY", "VALUE", "MESSAGE"), clip=True)

@@ -1,7 +1,7 @@
 """Answers to GetVersion from the maps in memory, where headers and entries are encoded already.
 
 Knows bytes and records, and no message. What memory does not hold (the header or some keys of
-an old version, the origins of a map's values) is left to the store.
+an old version, the headers that values originated in) is left to the store.
 """
 
 from bisect import bisect_left, bisect_right
@@ -14,6 +14,7 @@ from lamina_server.cache.heads import Heads
 from lamina_server.cache.maps import HeadMap, MapSnapshot
 from lamina_server.domain.errors import HashMismatchError
 from lamina_server.domain.selection import EVERYTHING, Selection, successor
+from lamina_server.rpc.read import from_store
 from lamina_server.rpc.read.resolve import resolve
 from lamina_server.store.contract import Reading
 from lamina_server.store.readers import Readers
@@ -30,6 +31,8 @@ async def get_version(heads: Heads, readers: Readers, request: GetVersionRequest
         return None
     if snapshot is None or isinstance(snapshot, bytes):
         return snapshot
+    if request.with_origins and request.with_entries:
+        return await _page_with_origins(readers, snapshot, request, limit_bytes)
     return page(snapshot, request, limit_bytes)
 
 
@@ -37,7 +40,7 @@ def page(snapshot: MapSnapshot, request: GetVersionRequest, limit_bytes: int) ->
     """Join one page of a map."""
     if not request.with_entries:
         return snapshot.header
-    after = request.page.resume.key if request.page.resume else ""
+    after = _after(request)
     entries, keys = snapshot.entries, snapshot.keys
     fits = len(keys) <= request.page.size and snapshot.size_bytes <= limit_bytes
     if fits and request.wanted == EVERYTHING and not after:
@@ -51,11 +54,25 @@ def page(snapshot: MapSnapshot, request: GetVersionRequest, limit_bytes: int) ->
     return b"".join(parts)
 
 
+async def _page_with_origins(
+    readers: Readers, snapshot: MapSnapshot, request: GetVersionRequest, limit_bytes: int
+) -> bytes:
+    """Join one page of a map, and the headers of the versions that its values originated in, which the store has."""
+    entries, header = snapshot.entries, snapshot.header
+    wanted = _wanted(snapshot, Selection.of(request.wanted), _after(request))
+    some = [(key, entries[key]) for key in islice(wanted, request.page.size + 1)]  # before the map may change
+    number = snapshot.number
+
+    def answer(reading: Reading) -> bytes:
+        encoded = (from_store.EncodedEntry(key, encode.origin_of(each), each) for key, each in some)
+        return from_store.page_of_version(reading, request, limit_bytes, number=number, header=header, entries=encoded)
+
+    return await readers.read(answer)
+
+
 async def _snapshot(heads: Heads, readers: Readers, request: GetVersionRequest) -> MapSnapshot | bytes | None:
     """Return the map that is asked for, or the whole answer if it is empty; None if the store must be asked."""
     is_whole = request.with_entries and request.wanted == EVERYTHING
-    if request.with_origins:
-        return None
     if not is_whole and heads.peek(request.config) is None:
         heads.warm(request.config)
         return None
@@ -82,6 +99,10 @@ def _part(head: HeadMap, number: int, request: GetVersionRequest) -> MapSnapshot
     found = ((key, head.entry_at(key, number)) for key in sorted(request.wanted.keys))
     entries = {key: encoded for key, encoded in found if encoded is not None}
     return MapSnapshot(version, header, entries, list(entries))
+
+
+def _after(request: GetVersionRequest) -> str:
+    return request.page.resume.key if request.page.resume else ""
 
 
 def _version_at(reading: Reading, config: str, time_us: int) -> int:

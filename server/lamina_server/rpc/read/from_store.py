@@ -8,10 +8,10 @@ everything that could be on it, and `cut` takes as much as fits.
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import islice
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from lamina_server.domain.errors import NotFoundError
-from lamina_server.domain.records import Difference, Entry, KeyChange, State, Version
+from lamina_server.domain.records import Difference, KeyChange, State, Version
 from lamina_server.domain.values import Value
 from lamina_server.rpc.read.resolve import resolve
 from lamina_server.store.contract import Reading, changed_keys_of
@@ -39,6 +39,14 @@ class _Item:
     position: Position
 
 
+class EncodedEntry(NamedTuple):
+    """An entry as wire bytes, its key, and the version that it originated in."""
+
+    key: str
+    origin: int
+    encoded: bytes
+
+
 def get_version(reading: Reading, request: GetVersionRequest, limit_bytes: int) -> bytes:
     """Read a map, or some of its keys, as it was at one version."""
     head = reading.head(request.config)
@@ -53,13 +61,27 @@ def get_version(reading: Reading, request: GetVersionRequest, limit_bytes: int) 
         return header
     after = request.page.resume.key if request.page.resume else ""
     entries = reading.entries(request.config, number, request.wanted, after=after)
+    encoded = (EncodedEntry(entry.key, entry.origin, encode.entry(entry)) for entry in entries)
+    return page_of_version(reading, request, limit_bytes, number=number, header=header, entries=encoded)
+
+
+def page_of_version(
+    reading: Reading,
+    request: GetVersionRequest,
+    limit_bytes: int,
+    *,
+    number: int,
+    header: bytes,
+    entries: Iterator[EncodedEntry],
+) -> bytes:
+    """Join a version's header, as many entries as fit into a page, and their origins if they are wanted."""
     origins = _Origins(reading, request.config) if request.with_origins else None
     taken, more = cut(_weigh(entries, origins), size=request.page.size, limit_bytes=limit_bytes)
-    parts = [header, *(encoded for _, encoded in taken)]
+    parts = [header, *(entry.encoded for entry in taken)]
     if origins:
-        parts += origins.of(entry for entry, _ in taken)
+        parts += origins.of(taken)
     if more:
-        parts.append(encode.version_end(request.page.token_after(Position((number,), taken[-1][0].key))))
+        parts.append(encode.version_end(request.page.token_after(Position((number,), taken[-1].key))))
     return b"".join(parts)
 
 
@@ -145,7 +167,7 @@ class _Origins:
         self._config = config
         self._encoded: dict[int, bytes] = {}
 
-    def add(self, entries: Iterable[Entry]) -> None:
+    def add(self, entries: Iterable[EncodedEntry]) -> None:
         """Read the origins of these entries that are not known yet."""
         numbers = {entry.origin for entry in entries} - self._encoded.keys()
         for version, keys in _with_keys(self._reading, self._config, sorted(numbers)):
@@ -155,24 +177,23 @@ class _Origins:
         """Return how many bytes an origin adds to a page."""
         return len(self._encoded[number])
 
-    def of(self, entries: Iterable[Entry]) -> list[bytes]:
+    def of(self, entries: Iterable[EncodedEntry]) -> list[bytes]:
         """Return the origins of these entries, once each, in version order."""
         return [self._encoded[number] for number in sorted({entry.origin for entry in entries})]
 
 
-def _weigh(entries: Iterator[Entry], origins: _Origins | None) -> Iterator[tuple[tuple[Entry, bytes], int]]:
-    """Encode entries, each with the bytes that it adds to a page; the first entry of an origin adds the origin too."""
+def _weigh(entries: Iterator[EncodedEntry], origins: _Origins | None) -> Iterator[tuple[EncodedEntry, int]]:
+    """Yield entries, each with the bytes that it adds to a page; the first entry of an origin adds the origin too."""
     seen: set[int] = set()
     for batch in _grouped(entries):
         if origins:
             origins.add(batch)
         for entry in batch:
-            encoded = encode.entry(entry)
-            weight = len(encoded)
+            weight = len(entry.encoded)
             if origins and entry.origin not in seen:
                 seen.add(entry.origin)
                 weight += origins.size(entry.origin)
-            yield (entry, encoded), weight
+            yield entry, weight
 
 
 def _with_keys(reading: Reading, config: str, numbers: Sequence[int]) -> list[tuple[Version, Sequence[str]]]:

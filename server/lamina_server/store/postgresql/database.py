@@ -1,8 +1,9 @@
 """PostgreSQL as a store's database, which several servers share. Knows no table.
 
 Each writer takes the same advisory lock for its transaction. With the lock held, a new
-statement under READ COMMITTED reads everything that was ever committed. So ids and
-versions rise in the order of commits.
+statement under READ COMMITTED reads everything that was ever committed. So versions, and
+the ids of each config, rise in the order of commits. (A large version takes its ids before
+it has the lock: see staging. Other configs may have higher ids that are older.)
 """
 
 import threading
@@ -30,10 +31,11 @@ from lamina_server.store.postgresql.sessions import (
     refuse_unsafe_settings,
     set_up_connections,
 )
+from lamina_server.store.postgresql.staging import BEGINNING, LOCK_TRY_MS, PostgresqlStaging
 from lamina_server.store.sql.database import connected, not_answered, opening, translated
 
-WRITER_CONNECTIONS = 3
-"""One for commits, one for the keyframes that are written at the same time, and one to try whether commits can be."""
+WRITER_CONNECTIONS = 4
+"""For commits, keyframes, a large version that is staged, and trials whether commits can be: one each, all at once."""
 
 SILENCE_SECONDS = 1.0
 """How long the first connection may take before the log says so. The attempt itself takes several seconds."""
@@ -91,6 +93,7 @@ class PostgresqlDatabase:
         idle_in_transaction_ms: int = IDLE_IN_TRANSACTION_MS,
     ) -> None:
         self._address = address
+        self._lock_timeout_ms = lock_timeout_ms
         self._errors = PostgresqlErrors(address)
         timeouts_ms = {
             "lock_timeout": lock_timeout_ms,
@@ -134,6 +137,13 @@ class PostgresqlDatabase:
         """Lend a connection in a transaction that has the advisory lock."""
         with self._transaction(_LOCK) as connection:
             yield connection
+
+    @contextmanager
+    def staging(self) -> Iterator[PostgresqlStaging]:
+        """Lend a transaction that has the lock of those who stage, but not the write lock."""
+        with self._begun(BEGINNING) as connection:
+            tries = max(self._lock_timeout_ms // LOCK_TRY_MS, 1)
+            yield PostgresqlStaging(connection, self._errors, _commit, lock_tries=tries)
 
     @contextmanager
     def side_transaction(self) -> Iterator[Connection]:

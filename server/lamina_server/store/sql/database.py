@@ -3,7 +3,7 @@
 SQLite and PostgreSQL each have a module that provides this.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -12,6 +12,42 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from lamina_server.store.contract import Notices, StoreNotReadyError, UnansweredError, UnusableStoreError
+
+
+class Staging(Protocol):
+    """A place for the rows of one version, which no other session can see.
+
+    is_in_tables  whether the rows are in their tables, in a transaction without the write lock; else `copy` brings them
+    """
+
+    is_in_tables: bool
+
+    def connection(self) -> AbstractContextManager[Connection]:
+        """Lend the connection of that transaction. Only where the rows are in their tables."""
+
+    def add(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Add rows of a table.
+
+        Raises OvertakenError if another writer waits for this transaction.
+        """
+
+    def copy(self, connection: Connection, table: str, columns: Sequence[str], same: Mapping[str, Any]) -> None:
+        """Copy the rows into their table, within `writing` and `statement()`. Only where they are not there already.
+
+        same  columns that have the same value in each row
+        """
+
+    def wait(self) -> None:
+        """Return when `writing` or `end` has ended, or when another writer waits for this transaction."""
+
+    def writing(self) -> AbstractContextManager[Connection]:
+        """Lend the connection with the write lock, as Database.writing does, once.
+
+        Raises OvertakenError if another writer waited for this transaction.
+        """
+
+    def end(self) -> None:
+        """Give up the rows, unless `writing` has them. Never blocks."""
 
 
 class Database(Protocol):
@@ -39,6 +75,12 @@ class Database(Protocol):
         """Lend the connection whose transaction holds the write lock of all processes; its end commits.
 
         Raises at the end DiskFullError or CommitUnknownError.
+        """
+
+    def staging(self) -> AbstractContextManager[Staging]:
+        """Lend a place for the rows of one version; at its end it is gone.
+
+        Waits while another server stages one.
         """
 
     def side_transaction(self) -> AbstractContextManager[Connection]:

@@ -1,10 +1,15 @@
 """The store in a SQL database, for SQLite and PostgreSQL. `Database` hides the differences between them."""
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager
 
+from sqlalchemy import Connection
+
+from lamina_server.domain.planning import Plan
+from lamina_server.domain.records import HeadMark
 from lamina_server.store.contract import Notices
+from lamina_server.store.sql.bulk import StagedPlan
 from lamina_server.store.sql.database import Database
 from lamina_server.store.sql.keyframes import lines_to_write, originated_since_keyframe, write_lines
 from lamina_server.store.sql.known import KnownRows
@@ -37,17 +42,33 @@ class SqlStore:
         with self._database.reading() as connection:
             yield SqlReading(connection, self._database)
 
-    @contextmanager
-    def write(self) -> Iterator[SqlWriting]:
+    def write(self) -> AbstractContextManager[SqlWriting]:
         """Open the writing block."""
+        return self._block(self._database.writing(), SqlWriting)
+
+    @contextmanager
+    def stage(self, plan: Plan, parent: HeadMark | None) -> Iterator[StagedPlan]:
+        """Stage a large version."""
+        with self._database.staging() as staging:
+            staged = StagedPlan(plan, parent, staging, self._block)
+            staged.stage(self._database)
+            yield staged
+
+    @contextmanager
+    def _block(
+        self,
+        lent: AbstractContextManager[Connection],
+        writing_on: Callable[[Connection, Database, KnownRows], SqlWriting],
+    ) -> Iterator[SqlWriting]:
+        """Open a writing block on a connection that is lent."""
         known = self._known
         # Other threads wait, without a connection, until what a lost block has added to `known` is forgotten.
         with self._write_turn:
             try:
-                with self._database.writing() as connection:
+                with lent as connection:
                     if self._database.is_shared:  # others may have written since
                         known.forget()
-                    writing = SqlWriting(connection, self._database, known)
+                    writing = writing_on(connection, self._database, known)
                     yield writing
                     writing.finish()
             except BaseException:

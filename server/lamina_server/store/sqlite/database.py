@@ -18,13 +18,14 @@ import structlog
 from sqlalchemy import Connection, Engine, Insert, insert
 from sqlalchemy.exc import DBAPIError
 
-from lamina_server.domain.errors import DamagedError, DiskFullError, Reason, UnavailableError
+from lamina_server.domain.errors import DamagedError, DiskFullError, Reason, ServerError, UnavailableError
 from lamina_server.store.contract import StoreFailedError
 from lamina_server.store.sql.database import connected, not_answered, opening, translated
 from lamina_server.store.sqlite.errors import DAMAGED, SqliteErrors, code_of
 from lamina_server.store.sqlite.file import DataFile
 from lamina_server.store.sqlite.open_files import OpenFiles
 from lamina_server.store.sqlite.sessions import BUSY_MS, memory_reader_engine, reader_engine, writer_engine
+from lamina_server.store.sqlite.staging import SqliteStaging
 
 TRIAL_BUSY_MS = 1_000
 """How long a trial waits for another program's lock. It answers with the reason before the caller gives up on it."""
@@ -123,6 +124,27 @@ class SqliteDatabase:
                 yield self._writing
         finally:
             self._turn.release()
+
+    @contextmanager
+    def staging(self) -> Iterator[SqliteStaging]:
+        """Lend a table of the writing connection alone."""
+        staging = SqliteStaging(self._between_transactions, self.writing)
+        try:
+            yield staging
+        finally:
+            with suppress(ServerError):  # of a database that has failed; the table is gone with the connection
+                staging.drop()
+
+    @contextmanager
+    def _between_transactions(self) -> Iterator[sqlite3.Connection]:
+        """Lend the writing connection between two transactions."""
+        with self._turn:
+            self._check_not_stopped()
+            driver = _driver(self._writing)
+            try:
+                yield driver
+            except sqlite3.Error as error:
+                raise self._errors.ours(error)  # noqa: B904 - its cause is set
 
     @contextmanager
     def _short_wait(self) -> Iterator[None]:

@@ -30,6 +30,7 @@ _WRITER_PRAGMAS = (
     "fullfsync=ON",  # on macOS fsync alone stops at the drive's cache; elsewhere this means nothing
     "foreign_keys=ON",
     "recursive_triggers=ON",  # else INSERT OR REPLACE deletes past the triggers that refuse it
+    "temp_store=MEMORY",  # where the rows of a large version wait
     f"journal_size_limit={WAL_LIMIT_BYTES}",
 )
 _READER_PRAGMAS = (

@@ -20,8 +20,8 @@ def live(shape: RangeShape) -> Statement:
 
     They are the lines of the keyframe with the id `keyframe`, overlaid with the values
     that originated in (low, high], `low` being the keyframe's version. Of two values of a
-    key the later has the higher id, because ids are given under the write lock. Tombstones
-    are among them. Without a keyframe, `keyframe` and `low` are 0.
+    key the later has the higher id, because a version takes its ids when the one before it
+    is there. Tombstones are among them. Without a keyframe, `keyframe` and `low` are 0.
     """
     # With an outer join the planner goes from each line to its value. Otherwise it might go through all values.
     associated = (

@@ -54,7 +54,10 @@ def log(*, newest_first: bool) -> Statement:
 
 @cache
 def newest_commit_time() -> Statement:
-    """Ask for the commit time of the version that was written last: ids rise in the order of commits."""
+    """Ask for the commit time of the version that was written last.
+
+    Ids rise in the order of commits. A large version took its id some seconds before its commit, and so its time.
+    """
     last = select(func.max(VERSIONS.c.id)).scalar_subquery()
     return select(VERSIONS.c.commit_time_us).where(VERSIONS.c.id == last)
 

@@ -1,0 +1,81 @@
+"""The rows of a large version in a temporary table, and the statement that copies them. Knows none of our tables.
+
+A temporary table belongs to one connection: here the one that writes. So each batch waits for its turn, between the
+transactions of others.
+"""
+
+import sqlite3
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from typing import Any
+
+from sqlalchemy import Connection
+
+from lamina_server.store.contract import OvertakenError
+
+OTHERS_SECONDS = 0.001
+"""A pause after each batch: else this thread would have its next turn before those that wait wake up."""
+
+_STAGED = "temp.lamina_staged"
+
+
+class SqliteStaging:
+    """A Staging in SQLite.
+
+    turn     lends the writing connection between two transactions
+    writing  lends it in a transaction
+    """
+
+    is_in_tables = False
+
+    def __init__(
+        self,
+        turn: Callable[[], AbstractContextManager[sqlite3.Connection]],
+        writing: Callable[[], AbstractContextManager[Connection]],
+    ) -> None:
+        self._turn = turn
+        self._writing = writing
+        self._ended = threading.Event()
+
+    def connection(self) -> AbstractContextManager[Connection]:
+        """Refuse: there is no transaction yet."""
+        raise NotImplementedError
+
+    def add(self, table: str, columns: Sequence[str], rows: Sequence[tuple[Any, ...]]) -> None:
+        """Add rows."""
+        del table  # `copy` names it
+        names, marks = ", ".join(columns), ", ".join("?" * len(columns))
+        with self._turn() as driver, driver:  # in one transaction, which has nothing to do with the file
+            driver.execute("BEGIN")
+            driver.execute(f"CREATE TABLE IF NOT EXISTS {_STAGED} ({names})")
+            driver.executemany(f"INSERT INTO {_STAGED} VALUES ({marks})", rows)  # noqa: S608 - our names
+        time.sleep(OTHERS_SECONDS)
+
+    def copy(self, connection: Connection, table: str, columns: Sequence[str], same: Mapping[str, Any]) -> None:
+        """Copy the rows into their table, in order."""
+        names, marks = ", ".join((*same, *columns)), ", ".join((*("?" * len(same)), *columns))
+        statement = f"INSERT INTO main.{table} ({names}) SELECT {marks} FROM {_STAGED} ORDER BY rowid"  # noqa: S608 - our names
+        connection.exec_driver_sql(statement, tuple(same.values()))
+
+    def wait(self) -> None:
+        """Wait for the end."""
+        self._ended.wait()
+
+    @contextmanager
+    def writing(self) -> Iterator[Connection]:
+        """Lend the connection in a transaction."""
+        if self._ended.is_set():
+            raise OvertakenError
+        with self._writing() as connection:
+            yield connection
+
+    def end(self) -> None:
+        """End the wait."""
+        self._ended.set()
+
+    def drop(self) -> None:
+        """Drop the table."""
+        with self._turn() as driver:
+            driver.execute(f"DROP TABLE IF EXISTS {_STAGED}")
