@@ -39,7 +39,7 @@ def said() -> Iterator[list[Said]]:
 
     def noted_insert(prepared: PreparedInsert, driver: Any, rows: Any) -> None:
         for row in rows:
-            note(None, None, prepared._head, row)
+            note(None, None, prepared.text, row)
         insert(prepared, driver, rows)
 
     event.listen(Engine, "before_cursor_execute", note)

@@ -206,7 +206,7 @@ async def test_validate_only_writes_nothing_and_returns_no_number(wire: Wire) ->
 
 @MEMORY_ONLY
 async def test_map_limits(store: Store) -> None:
-    async with running(store, config_key_limit=3, config_limit_bytes=1024) as wire:
+    async with running(store, config_key_limit=3, config_limit_bytes=1024, value_limit_bytes=1024) as wire:
         await wire.commit(CONFIG, {"a": 1, "b": 1, "c": 1})
         many = await refusal(wire.commit(CONFIG, {"d": 1}))
         assert (many.reason, many.metadata) == ("TOO_MANY", {"limit": "3", "actual": "4"})

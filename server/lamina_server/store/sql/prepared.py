@@ -62,14 +62,14 @@ class Prepared:
 
 
 class PreparedInsert:
-    """An INSERT of whole rows: tuples in the order of some columns of a table."""
+    """An INSERT of whole rows: tuples in the order of some columns of a table. `text` inserts one of them."""
 
     def __init__(self, table: Table, columns: Sequence[str], dialect: Dialect) -> None:
         quoted = dialect.identifier_preparer
         names = ", ".join(quoted.format_column(table.c[each]) for each in columns)
         self._is_sqlite = dialect.paramstyle == "qmark"
         self._row = f"({', '.join(['?' if self._is_sqlite else '%s'] * len(columns))})"
-        self._head = f"INSERT INTO {quoted.format_table(table)} ({names}) VALUES "  # noqa: S608 - our names
+        self.text = f"INSERT INTO {quoted.format_table(table)} ({names}) VALUES {self._row}"  # noqa: S608 - our names
         self._dialect = dialect
         self._errors: type[Exception] = dialect.loaded_dbapi.Error
 
@@ -77,13 +77,13 @@ class PreparedInsert:
         """Insert rows."""
         try:
             if len(rows) == 1:
-                driver.execute(self._head + self._row, rows[0])
+                driver.execute(self.text, rows[0])
             elif self._is_sqlite:
                 self._run_some_at_once(driver, rows)
             elif rows:
-                driver.cursor().executemany(self._head + self._row, rows)
+                driver.cursor().executemany(self.text, rows)
         except self._errors as error:
-            raise wrapped(error, self._head, self._dialect) from error
+            raise wrapped(error, self.text, self._dialect) from error
 
     def _run_some_at_once(self, driver: Any, rows: Sequence[Row]) -> None:
         """Insert many rows with one statement: the driver gives up Python's lock, and waits for it, once for each.
@@ -95,7 +95,7 @@ class PreparedInsert:
             while begin + many > len(rows):
                 many //= 2
             parameters = list(chain.from_iterable(rows[begin : begin + many]))
-            driver.execute(self._head + ", ".join([self._row] * many), parameters)
+            driver.execute(self.text + f", {self._row}" * (many - 1), parameters)
             begin += many
 
 
