@@ -30,7 +30,8 @@ from lamina_server.domain.records import HeadMark, Reply, RequestKey, VersionCha
 from lamina_server.store.contract import Writing
 
 DRAFTED_KEYS_LIMIT = 64
-"""Changed and read keys of one draft: so many take a millisecond, in which the event loop serves nobody else."""
+DRAFTED_BYTES_LIMIT = 64 * 1024
+"""Changed and read keys of one draft, and its values: they take a millisecond, in which the loop serves nobody else."""
 
 
 @record
@@ -97,7 +98,7 @@ class Drafts:
             self._transaction.settle(config, those)
 
     def _draft(self, request: RequestKey, command: Command) -> Draft | None:
-        if not isinstance(command, CommitCommand) or len(command.changes) + len(command.read_keys) > DRAFTED_KEYS_LIMIT:
+        if not isinstance(command, CommitCommand) or not _is_small(command):
             return None
         held = self._heads.peek(command.config)
         base = self._transaction.follow(held) if held else None
@@ -113,6 +114,12 @@ class Drafts:
         made = EncodedChanges.of(changes, self._codec) if changes else None
         outcome = Outcome(reply, made.header if made else None)
         return Draft(request, base, outcome, self._memory.plan, changes, made, self._memory.has_reply, now_us)
+
+
+def _is_small(command: CommitCommand) -> bool:
+    if len(command.changes) + len(command.read_keys) > DRAFTED_KEYS_LIMIT:
+        return False
+    return sum([each.value.size_bytes for each in command.changes if each.value]) <= DRAFTED_BYTES_LIMIT
 
 
 def hold(drafts: Sequence[Draft], transaction: Transaction) -> bool:
