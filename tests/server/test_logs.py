@@ -120,6 +120,25 @@ for config in ("a", "b", "c", "a", "b"):
     assert all("cause" not in line for line in lines)
 
 
+def test_an_event_may_ask_for_fewer_lines() -> None:
+    now, written = 0.0, []
+
+    class Target(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            written.append((str(record.msg["event"]), getattr(record, "repeated", 0)))  # type: ignore[index]
+
+    handler = Repeats(Target(), monotonic=lambda: now)
+    for event in ({"event": "ahead", "every_seconds": 3_600}, {"event": "late"}) * 2:
+        handler.handle(logging.makeLogRecord({"msg": event, "levelno": logging.WARNING}))
+    now = 60.0
+    handler.write_due()
+    assert written == [("ahead", 0), ("late", 0), ("late", 1)]
+    handler.close()
+    assert written[3:] == [("ahead", 1)]
+    (line,), _ = logged('log.warning("ahead", every_seconds=3_600)')
+    assert "every_seconds" not in line
+
+
 def test_a_line_has_the_time_at_which_it_is_written() -> None:
     """A line with `repeated` is written later than it happened. The times in the log rise all the same."""
     lines, _ = logged("""

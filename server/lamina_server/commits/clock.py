@@ -21,6 +21,8 @@ JUMP_LIMIT_US: Final = 5_000_000
 """A clock that has moved by more than this against a steady one was set, and was not merely adjusted."""
 DRIFT_LIMIT: Final = 1_000
 """A clock that is being adjusted goes wrong by less than one part in so many."""
+TOLD_EVERY_SECONDS: Final = 3_600
+"""How often the log tells of a config that is ahead: it may stay so for years."""
 
 _log = structlog.get_logger(__name__)
 
@@ -76,6 +78,7 @@ class FutureTimesLog:
             _log.warning(
                 "the clock is behind a config's newest version",
                 cause=version.config,
+                every_seconds=TOLD_EVERY_SECONDS,
                 config=version.config,
                 version=version.number,
                 commit_time=_shown(version.commit_time_us),
@@ -86,6 +89,7 @@ class FutureTimesLog:
         if is_future(self._newest_us, now_us):
             _log.warning(
                 "the clock is behind the database's newest version",
+                every_seconds=TOLD_EVERY_SECONDS,
                 commit_time=_shown(self._newest_us),
                 clock=_shown(now_us),
             )

@@ -32,7 +32,7 @@ def configure() -> None:
             foreign_pre_chain=shared,
             processors=[
                 lines.add_repeated,
-                lines.leave_out_cause,
+                lines.leave_out_hints,
                 structlog.processors.TimeStamper(fmt="iso", utc=True),  # when it is written: so times rise in the log
                 structlog.stdlib.ProcessorFormatter.remove_processors_meta,
                 lines.render,

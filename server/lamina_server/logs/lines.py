@@ -4,7 +4,7 @@ No value, token or password gets into a log. An exception's own words may quote 
 driver names the row, `int()` the text). So only a ServerError's or an OperatorError's words are
 logged; of any other exception its type, its numbers and the places it came through.
 
-`describe_exception`, `add_repeated`, `leave_out_cause` and `render` are processors of structlog.
+`describe_exception`, `add_repeated`, `leave_out_hints` and `render` are processors of structlog.
 """
 
 import json
@@ -20,6 +20,8 @@ CAUSES_LIMIT = 8
 REPEATED = "repeated"
 CAUSE = "cause"
 """What an event may say to be told apart from others with the same words, such as the config that it is about."""
+EVERY_SECONDS = "every_seconds"
+"""How often an event may ask to be logged, if this is less often than usual."""
 _NUMBERS = ("errno", "sqlstate", "sqlite_errorname")
 """What operating system and databases call an error, without quoting anything."""
 
@@ -70,9 +72,10 @@ def add_repeated(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMap
     return event
 
 
-def leave_out_cause(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Remove the event's cause, which only `repeats` needs."""
+def leave_out_hints(_: Any, __: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Remove what only `repeats` needs."""
     event.pop(CAUSE, None)
+    event.pop(EVERY_SECONDS, None)
     return event
 
 

@@ -8,7 +8,7 @@ from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
-from lamina_server.logs.lines import CAUSE, REPEATED
+from lamina_server.logs.lines import CAUSE, EVERY_SECONDS, REPEATED
 
 INTERVAL_SECONDS = 10.0
 CAUSES_LIMIT = 200
@@ -17,8 +17,9 @@ CAUSES_LIMIT = 200
 
 @dataclass(slots=True)
 class _Cause:
-    """When a cause may have its next line, how often it has happened since the last one, and its last record."""
+    """How often a cause has a line, when the next one is due, how often it has happened since, and its last record."""
 
+    interval_seconds: float
     due: float
     last: logging.LogRecord
     count: int = 0
@@ -56,7 +57,8 @@ class Repeats(logging.Handler):
                 cause.count += 1
                 cause.last = record
             else:
-                self._causes[key] = _Cause(self._monotonic() + self._interval_seconds, record)
+                interval = self._interval_of(record)
+                self._causes[key] = _Cause(interval, self._monotonic() + interval, record)
                 self._target.handle(record)
             self._set_timer()
 
@@ -68,7 +70,7 @@ class Repeats(logging.Handler):
             for key, cause in [(key, cause) for key, cause in self._causes.items() if cause.due <= now]:
                 if cause.count:
                     self._write(cause)
-                    cause.due = now + self._interval_seconds
+                    cause.due = now + cause.interval_seconds
                 else:
                     del self._causes[key]
             self._set_timer()
@@ -83,6 +85,10 @@ class Repeats(logging.Handler):
                     self._write(cause)
             self._causes.clear()
         super().close()
+
+    def _interval_of(self, record: logging.LogRecord) -> float:
+        asked: float = record.msg.get(EVERY_SECONDS, 0) if isinstance(record.msg, dict) else 0
+        return max(asked, self._interval_seconds)
 
     def _write(self, cause: _Cause) -> None:
         setattr(cause.last, REPEATED, cause.count)
