@@ -2,7 +2,6 @@
 
 import asyncio
 import random
-from collections.abc import AsyncIterator
 from typing import Any
 
 import pytest
@@ -12,17 +11,9 @@ from lamina_server.domain.errors import ConflictError
 from lamina_server.domain.records import Change, Reply
 from lamina_server.domain.values import Value
 from tests.conformance.commits import commit
-from tests.server.commits.test_group import CONFIG, Desk, numbers
+from tests.server.commits.desk import CONFIG, Desk, numbers
 
 KEYS = [f"k{number}" for number in range(6)]
-
-
-@pytest.fixture
-async def desk() -> AsyncIterator[Desk]:
-    desk = Desk()
-    yield desk
-    await desk.committer.stop()
-    await desk.readers.close()
 
 
 async def test_a_head_that_another_server_has_moved_is_read_from_the_store(desk: Desk) -> None:
