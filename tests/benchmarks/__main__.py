@@ -3,6 +3,7 @@
     make bench                             # everything, in a quarter of an hour: writes results.md and plots
     make bench ARGS="--only 3,4,W1"        # some figures: prints, and writes nothing
     make bench ARGS="--quick"              # shows in two minutes that everything works; its figures mean nothing
+    make bench ARGS="--where"              # in some minutes, where a commit's microseconds go: writes commit.md
 
 The first run makes a database of a million versions, in some minutes, and keeps it in .cache/bench.
 """
@@ -24,6 +25,7 @@ from tests.benchmarks.bench import CACHE, Bench
 from tests.benchmarks.cases import CASES
 from tests.benchmarks.figures import Figure
 from tests.benchmarks.scale import FULL, QUICK
+from tests.benchmarks.where import page
 
 HERE = Path(__file__).parent
 
@@ -40,18 +42,29 @@ def main() -> None:
     facts = machine.describe(CACHE)
     scale = (QUICK if options.quick else FULL).with_rounds(options.rounds)
     started = time.monotonic()
+    folder = options.output or (None if options.only or options.quick else HERE)
+    if folder:
+        folder.mkdir(parents=True, exist_ok=True)
+    date = datetime.now(UTC).strftime("%d %B %Y")
+    if options.where:
+        with Bench(scale, console) as bench:
+            _show(page.measure(bench, facts, date), folder and folder / "commit.md", console)
+        return
     with Bench(scale, console) as bench:
         figures = [_measured(bench, name) for name in options.only or CASES]
         versions = machine.versions(bench.versions())
     console.print(report.summary_table(figures))
     console.print(f"in {time.monotonic() - started:.0f} s")
-    folder = options.output or (None if options.only or options.quick else HERE)
     if folder:
-        folder.mkdir(parents=True, exist_ok=True)
-        date = datetime.now(UTC).strftime("%d %B %Y")
         text = report.document(figures, machine=facts, versions=versions, date=date)
         (folder / "results.md").write_text(text, encoding="utf-8")
         _draw(figures, folder, console)
+
+
+def _show(text: str, path: Path | None, console: Console) -> None:
+    console.print(text, markup=False, highlight=False, soft_wrap=True)
+    if path:
+        path.write_text(text, encoding="utf-8")
 
 
 def _measured(bench: Bench, name: str) -> Figure:
@@ -78,8 +91,13 @@ def _options() -> argparse.Namespace:
     )
     parser.add_argument("--only", type=_names, metavar="NAME,…", help=f"some of {', '.join(CASES)}")
     parser.add_argument("--rounds", type=int, help=f"calls of each side, one after another [{FULL.rounds:,}]")
+    parser.add_argument(
+        "--where", action="store_true", help="measure where a commit's microseconds go, and nothing else"
+    )
     parser.add_argument("--quick", action="store_true", help="small sizes and few rounds; writes nothing")
-    parser.add_argument("--output", type=Path, metavar="FOLDER", help="where to write results.md and plots")
+    parser.add_argument(
+        "--output", type=Path, metavar="FOLDER", help="where to write results.md and plots, or commit.md"
+    )
     return parser.parse_args()
 
 

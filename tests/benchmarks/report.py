@@ -54,12 +54,12 @@ def details_table(figure: Figure) -> Table:
 
 def _summary(figures: Sequence[Figure]) -> str:
     rows = [(name, *_cells(check), check.verdict.value) for name, check in _checks(figures)]
-    return _markdown(("#", "what", "measured", "must", "aim", ""), rows, "llrrrl")
+    return markdown(("#", "what", "measured", "must", "aim", ""), rows, "llrrrl")
 
 
 def _section(figure: Figure) -> Iterator[str]:
     yield f"## {figure.name}: {figure.title}"
-    yield _markdown(_titles(figure), [_row(samples, figure.reference) for samples in figure.samples], "lrrr")
+    yield markdown(_titles(figure), [_row(samples, figure.reference) for samples in figure.samples], "lrrr")
     if figure.remark:
         yield figure.remark
     yield from (f"![{plot.title}]({plot.name}.svg)" for plot in figure.plots)
@@ -96,7 +96,7 @@ def _unit(unit: str) -> str:
     return unit if unit in {RATIO, RATE} else f" {unit}"
 
 
-def _markdown(titles: Sequence[str], rows: Sequence[Sequence[str]], alignment: str) -> str:
+def markdown(titles: Sequence[str], rows: Sequence[Sequence[str]], alignment: str) -> str:
     rule = "|".join("---:" if each == "r" else "---" for each in alignment[: len(titles)])
     lines = [" | ".join(titles), *(" | ".join(row) for row in rows)]
     return "\n".join([f"| {lines[0]} |", f"|{rule}|", *(f"| {line} |" for line in lines[1:])])

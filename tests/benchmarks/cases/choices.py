@@ -134,9 +134,9 @@ async def _rates(bench: Bench, peers: Sequence[Peer]) -> tuple[dict[str, Samples
         server = stack.enter_context(bench.server())
         enter = stack.enter_async_context
         sides = {
-            SDK: (await enter(_sdk_callers(server.target, bench.scale.callers)), server.pid),
-            STUBS: (await enter(_stub_callers(server.target, bench.scale.callers)), server.pid),
-            EMPTY: (await enter(_empty_callers(bench.floor, bench.scale.callers)), bench.floor_server.pid),
+            SDK: (await enter(sdk_callers(server.target, bench.scale.callers)), server.pid),
+            STUBS: (await enter(stub_callers(server.target, bench.scale.callers)), server.pid),
+            EMPTY: (await enter(empty_callers(bench.floor, bench.scale.callers)), bench.floor_server.pid),
         }
         for peer in peers:
             sides[peer.name] = (await enter(peer.callers(bench.scale.callers)), peer.pid)
@@ -196,7 +196,8 @@ def _on_change(client: lamina.Client) -> Iterator[Call]:
 
 
 @asynccontextmanager
-async def _sdk_callers(target: str, number: int) -> AsyncIterator[Sequence[AsyncCall]]:
+async def sdk_callers(target: str, number: int) -> AsyncIterator[Sequence[AsyncCall]]:
+    """Yield callers that commit through `lamina.aio`, each to a key of its own."""
     async with lamina.aio.connect(target) as client:
         first = await client.config(CONFIG, create=True)
         first.update(ours.a_map(KEYS))
@@ -214,7 +215,8 @@ async def _sdk_callers(target: str, number: int) -> AsyncIterator[Sequence[Async
 
 
 @asynccontextmanager
-async def _stub_callers(target: str, number: int) -> AsyncIterator[Sequence[AsyncCall]]:
+async def stub_callers(target: str, number: int) -> AsyncIterator[Sequence[AsyncCall]]:
+    """Yield callers that do the same through bare stubs."""
     config = CONFIG + "/stubs"
     with ours.stub_of(target) as stub:
         base = ours.load(stub, config, ours.a_map(KEYS))
@@ -223,7 +225,8 @@ async def _stub_callers(target: str, number: int) -> AsyncIterator[Sequence[Asyn
 
 
 @asynccontextmanager
-async def _empty_callers(target: str, number: int) -> AsyncIterator[Sequence[AsyncCall]]:
+async def empty_callers(target: str, number: int) -> AsyncIterator[Sequence[AsyncCall]]:
+    """Yield callers of the empty handler, with requests of the same size."""
     request = ours.Writer(CONFIG, ours.keys_all_over(KEYS), base=1).request
     async with grpc.aio.insecure_channel(target) as channel:
         yield floor.empty_callers(channel, request, number)
