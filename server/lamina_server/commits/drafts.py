@@ -16,9 +16,12 @@ it wants Python's lock.
 from collections.abc import Callable, Iterable, Sequence
 from typing import Any, cast
 
+import structlog
+
 from lamina_server.cache.encoded import Codec, EncodedChanges
 from lamina_server.cache.heads import Heads
 from lamina_server.cache.limits import CacheLimits
+from lamina_server.cache.maps import HeadMap
 from lamina_server.commits.decide import perform
 from lamina_server.commits.outcome import Outcome
 from lamina_server.commits.transaction import Transaction
@@ -31,7 +34,11 @@ from lamina_server.store.contract import Writing
 
 DRAFTED_KEYS_LIMIT = 64
 DRAFTED_BYTES_LIMIT = 64 * 1024
-"""Changed and read keys of one draft, and its values: they take a millisecond, in which the loop serves nobody else."""
+"""Keys of one draft, and their values: they take a millisecond, in which the event loop serves nobody else."""
+AGE_LIMIT_US = 250_000
+"""How long a draft may wait for its transaction: its version is dated by its decision, and readers ask by time."""
+
+_log = structlog.get_logger(__name__)
 
 
 @record
@@ -81,7 +88,11 @@ class Drafts:
 
     def add(self, request: RequestKey, command: Command) -> Draft | None:
         """Decide a command. None if only the store can tell; then all later commands wait for its outcome, too."""
-        draft = None if self._has_gap else self._draft(request, command)
+        draft = None
+        try:
+            draft = None if self._has_gap else self._draft(request, command)
+        except Exception as error:  # noqa: BLE001 - a bug, which its caller hears of when the command is decided again
+            _log.error("bug", doing="draft", exc_info=error)
         self._has_gap = draft is None
         return draft
 
@@ -95,13 +106,14 @@ class Drafts:
         for each in written:
             requests.setdefault(each.outcome.reply.config, []).append(each.request)
         for config, those in requests.items():
-            self._transaction.settle(config, those)
+            if not self._transaction.settle(config, those, self._heads.peek(config)):
+                self.pause()
 
     def _draft(self, request: RequestKey, command: Command) -> Draft | None:
-        if not isinstance(command, CommitCommand) or not _is_small(command):
+        if not isinstance(command, CommitCommand):
             return None
         held = self._heads.peek(command.config)
-        base = self._transaction.follow(held) if held else None
+        base = self._transaction.follow(held) if held and _is_small(command, held) else None
         if base is None:
             return None
         now_us = self._now_us()
@@ -116,18 +128,29 @@ class Drafts:
         return Draft(request, base, outcome, self._memory.plan, changes, made, self._memory.has_reply, now_us)
 
 
-def _is_small(command: CommitCommand) -> bool:
+def _is_small(command: CommitCommand, held: HeadMap) -> bool:
+    """Return whether a command can be decided in a moment, with the values that it sets and those that it finds."""
     if len(command.changes) + len(command.read_keys) > DRAFTED_KEYS_LIMIT:
         return False
-    return sum([each.value.size_bytes for each in command.changes if each.value]) <= DRAFTED_BYTES_LIMIT
+    base = command.base_version
+    known = (held.number,) if base in {None, held.number} or not held.reaches(base or 0) else (held.number, base or 0)
+    found = [held.entry_at(key, number) for number in known for key in _keys(command)]
+    size_bytes = sum([len(encoded) for encoded in found if encoded])
+    return size_bytes + sum([each.value.size_bytes for each in command.changes if each.value]) <= DRAFTED_BYTES_LIMIT
 
 
-def hold(drafts: Sequence[Draft], transaction: Transaction) -> bool:
+def _keys(command: CommitCommand) -> Iterable[str]:
+    return (*[change.key for change in command.changes], *command.read_keys)
+
+
+def hold(drafts: Sequence[Draft], transaction: Transaction, now_us: int) -> bool:
     """Return whether a transaction would decide the same: each draft is on its config's head, or on the one before."""
     heads: dict[str, HeadMark | None] = dict(transaction.marks)
     for draft in drafts:
         config = draft.outcome.reply.config
         if heads.get(config) != draft.base or transaction.remembers(draft.request):
+            return False
+        if abs(now_us - draft.now_us) > AGE_LIMIT_US:
             return False
         if draft.plan is not None:
             heads[config] = HeadMark(draft.plan.version.number, draft.plan.version.hash)

@@ -103,14 +103,21 @@ class Transaction:
             return None
         return HeadMark(layers.head.number, layers.head.hash)
 
-    def settle(self, config: str, requests: Iterable[RequestKey]) -> None:
-        """Forget the versions that the head in memory has reached, and the outcomes of these requests."""
+    def settle(self, config: str, requests: Iterable[RequestKey], held: HeadMap | None) -> bool:
+        """Forget the versions that the head in memory has reached, and the outcomes of these requests.
+
+        Return False if other versions were planned on a head that is not in memory any more.
+        """
         self._decoded.clear()
         for request in requests:
             self._replies.pop((request.caller, request.request_id), None)
         layers = self._layers.get(config)
-        if layers is not None and layers.settle():
+        if layers is None:
+            return True
+        is_over, is_held = layers.settle(), layers.held is held
+        if is_over or not is_held:
             del self._layers[config]
+        return is_over or is_held
 
     # --- what is read -----------------------------------------------------------------------
 

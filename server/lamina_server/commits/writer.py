@@ -89,12 +89,20 @@ class Writer:
     # --- on the thread ----------------------------------------------------------------------
 
     def _run(self) -> None:
-        while (group := self._groups.get()) is not None:
-            try:
-                result = self._write(group.submissions, group.heads)
-            except Exception as error:  # noqa: BLE001 - a bug, of which the callers must hear
-                result = GroupResult([error] * len(group.submissions), diverged=list(group.heads))
-            group.loop.call_soon_threadsafe(self._on_written, group, result)
+        while self._write_next():
+            pass  # nothing of a group is kept while the next one is awaited: it may have large maps
+
+    def _write_next(self) -> bool:
+        """Wait for a group, and write it; return False if there will be none."""
+        group = self._groups.get()
+        if group is None:
+            return False
+        try:
+            result = self._write(group.submissions, group.heads)
+        except Exception as error:  # noqa: BLE001 - a bug, of which the callers must hear
+            result = GroupResult([error] * len(group.submissions), diverged=list(group.heads))
+        group.loop.call_soon_threadsafe(self._on_written, group, result)
+        return True
 
     def _write(self, submissions: Sequence[Submission], heads: Mapping[str, HeadMap]) -> GroupResult:
         """Carry out commands in one transaction; if it fails, find out what that means for each of them."""
@@ -137,9 +145,9 @@ class Writer:
             transaction = Transaction(writing, self._codec, limits=self._cache_limits)
             transaction.begin(heads, begun)
             drafted = drafts_of(submissions)
-            if not hold(drafted, transaction):
+            if not hold(drafted, transaction, self._now_us()):
                 drafted = []
-            if len(drafted) == len(submissions):
+            if len(drafted) == len(submissions) and not transaction.made and not transaction.diverged:
                 write(drafted, writing)
                 result = _written(drafted, transaction.marks)
             else:

@@ -56,17 +56,18 @@ class FaultyStore(MemoryStore):
 class Desk:
     """A committer over a faulty store."""
 
-    def __init__(self) -> None:
+    def __init__(self, codec: WireCodec | None = None) -> None:
         self.store = FaultyStore()
+        codec = codec or WireCodec()
         self.silence = Silence()
         self.feed = RecordingFeed()
         self.failures = 0
         self.readers = Readers(self.store, threads=2, silence=self.silence)
-        self.heads = Heads(self.readers, WireCodec(), limit_bytes=1_000_000, is_shared=False)
+        self.heads = Heads(self.readers, codec, limit_bytes=1_000_000, is_shared=False)
         self.committer = Committer(
             self.store,
             self.heads,
-            WireCodec(),
+            codec,
             self.feed,
             silence=self.silence,
             map_limits=MapLimits(keys=10_000, size_bytes=10_000_000),
@@ -81,13 +82,18 @@ class Desk:
         request = RequestKey("", id_ or f"{key}={number}", command.digest())
         return asyncio.ensure_future(self.committer.submit(request, command))
 
+    async def under_way(self, key: str, number: int) -> Any:
+        """Ask for a commit, and return it when its transaction waits at the gate."""
+        self.store.entered.clear()
+        self.store.gate.clear()
+        asked = self.ask(key, number)
+        await asyncio.to_thread(self.store.entered.wait, 10)
+        return asked
+
     async def gathered(self, *asked: Callable[[], Any]) -> list[Any]:
         """Let commands gather behind one that is under way, so that they make one group; return their outcomes."""
         await self.ask("first", 1)
-        self.store.entered.clear()
-        self.store.gate.clear()
-        under_way = self.ask("first", 2)
-        await asyncio.to_thread(self.store.entered.wait, 10)
+        under_way = await self.under_way("first", 2)
         waiting = [ask() for ask in asked]
         await asyncio.sleep(0)
         self.store.blocks = 0

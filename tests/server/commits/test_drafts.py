@@ -1,15 +1,18 @@
 """Commands that are decided before their transaction: whatever happens meanwhile, the store has what was answered."""
 
 import asyncio
+import gc
 import random
+import weakref
 from typing import Any
 
 import pytest
 
 from lamina_server.commits.outcome import Outcome
 from lamina_server.domain.errors import ConflictError
-from lamina_server.domain.records import Change, Reply
+from lamina_server.domain.records import Change, Entry, Reply
 from lamina_server.domain.values import Value
+from lamina_server.wire.codec import WireCodec
 from tests.conformance.commits import commit
 from tests.server.commits.desk import CONFIG, Desk, numbers
 
@@ -50,6 +53,33 @@ async def test_a_draft_whose_caller_has_left_changes_no_other(desk: Desk) -> Non
     assert isinstance(outcomes[1], asyncio.CancelledError)
     assert numbers([outcomes[0], outcomes[2]]) == [3, 4]
     assert desk.values() == {"first": 2, "a": 1, "b": 1}
+
+
+async def test_a_head_that_is_no_longer_held_is_not_kept_for_drafts(desk: Desk) -> None:
+    await desk.ask("a", 1)
+    head = weakref.ref(desk.heads.peek(CONFIG))
+    asked = await desk.under_way("a", 2)
+    desk.heads.forget(CONFIG)  # as when others need the memory
+    desk.store.gate.set()
+    await asked
+    assert (await desk.ask("a", 3)).reply.version.number == 3
+    gc.collect()
+    assert head() is None
+
+
+async def test_a_draft_that_meets_a_bug_holds_up_nobody() -> None:
+    class Broken(WireCodec):
+        def encode_entry(self, entry: Entry) -> bytes:
+            if entry.key == "broken":
+                raise ZeroDivisionError
+            return super().encode_entry(entry)
+
+    desk = Desk(Broken())
+    outcomes = await desk.gathered(lambda: desk.ask("a", 1), lambda: desk.ask("broken", 1), lambda: desk.ask("b", 1))
+    assert isinstance(outcomes[1], ZeroDivisionError)
+    assert numbers([outcomes[0], outcomes[2]]) == [3, 4]
+    await desk.committer.stop()
+    await desk.readers.close()
 
 
 @pytest.mark.parametrize("seed", range(12))
