@@ -16,6 +16,8 @@ from lamina.cli.arguments.spelling import did_you_mean
 from lamina.cli.errors import NOT_FOUND, REFUSED, Refusal, tell
 from lamina.cli.quiet import quiet_grpc
 
+_DEFAULT_SECONDS: Final = 10.0
+"""The time that `lamina.connect` gives a call by default: asking it would load gRPC."""
 _COMPARED_CONFIGS: Final = 1_000
 """A name is compared with this many configs: one page of the list, or a few."""
 
@@ -66,6 +68,13 @@ class _Teller(logging.Handler):
     def emit(self, record: logging.LogRecord) -> None:
         """Write a record like the other lines on stderr."""
         tell(record.getMessage())
+
+
+def time_of(ctx: click.Context) -> float:
+    """Return how many seconds a verb has, with all its retries."""
+    typed: float | None = chosen(ctx).values.get("timeout")
+    seconds = _environment.timeout() if typed is None else typed
+    return _DEFAULT_SECONDS if seconds is None else seconds
 
 
 def _arguments(options: Chosen) -> dict[str, Any]:

@@ -174,7 +174,6 @@ def test_without_a_server_it_is_an_error_with_the_reason(cli: InProcess, target:
         f"lamina: {gone}; trying again for 0 s",  # at once, not when the time is over
         f"lamina: no answer within 0.2 s: {gone}",
     ]
-    assert refused.stderr == cli("--timeout", "0.2", "set", "a", "x=1", "--target", "localhost:1", code=5).stderr
     assert "Traceback" not in refused.output
 
 

@@ -297,3 +297,11 @@ def test_an_unknown_outcome_is_reported(cli: InProcess, shop: lamina.Config, mon
     monkeypatch.setattr(lamina.Config, "commit", lost)
     said = cli("set", shop.name, "a=b", code=5).stderr
     assert re.search(rf"no answer within 10 s\nwhether it was written is not known: lamina log {shop.name}", said)
+
+
+@pytest.mark.parametrize("verb", [("set", "x:=1"), ("unset", "x"), ("revert", "--to", "1"), ("fork", "y")])
+def test_without_a_server_nothing_was_written(cli: InProcess, verb: tuple[str, ...]) -> None:
+    """The read before the write fails, so the outcome is certain."""
+    refused = cli("--timeout", "0.2", verb[0], "shop/prod", *verb[1:], "--target", "localhost:1", code=5)
+    assert refused.stderr.splitlines()[-1] == "nothing was written"
+    assert "may have been written" not in refused.stderr

@@ -128,7 +128,7 @@ def revert_verb(write: Write, config: str, keys: tuple[str, ...], point: int | d
             print_unchanged(write, cfg)
 
     with connected(write.ctx) as client:
-        until_written(attempt)
+        until_written(write.ctx, attempt)
 
 
 @click.command("fork", cls=Verb)

@@ -90,7 +90,7 @@ def _committed(write: Write, cfg: lamina.Config, batch: Changes) -> lamina.Versi
         with outcome_told(cfg.name):
             found.append(cfg.commit(write.message))
 
-    until_written(attempt)
+    until_written(write.ctx, attempt)
     return found[-1]
 
 

@@ -4,8 +4,10 @@ Without --base, a writer writes whatever the head is: if others commit in betwee
 again. With --base V, it writes only if nobody has changed the same keys since V.
 """
 
+import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
+from contextvars import ContextVar
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Any, Final
@@ -18,13 +20,16 @@ from lamina.cli.errors import NOT_FOUND, UNAVAILABLE, Refusal, explain
 from lamina.cli.output.differences import differ, print_changes, summary
 from lamina.cli.output.json_records import document, json_line, shape, shapes
 from lamina.cli.output.screen import NEW, QUIET, VERSION, cell, screen
-from lamina.cli.session import similar_config
+from lamina.cli.session import similar_config, time_of
 
 ATTEMPTS: Final = 20
-"""An attempt fails only if others commit the same key within a few milliseconds."""
+"""An attempt fails only if others commit the same key while it is under way: milliseconds, if it has few keys."""
 _NAMED_KEYS: Final = 8
 """The line that undoes names up to this many keys; for more, it reverts the whole map."""
 Changes = Mapping[str, lamina.Change]
+
+_has_begun: ContextVar[bool] = ContextVar("has_begun", default=False)
+"""Whether the verb has begun to write."""
 
 
 class StaleBaseError(lamina.ConflictError):
@@ -77,7 +82,8 @@ def writer(*, based: bool = True, creates: bool = False) -> Callable[[Callable[.
             if exit_code and not dry_run:
                 raise click.UsageError("--exit-code goes with --dry-run")
             mine = {name: arguments.pop(name) for name in ("base", "create") if name in arguments}
-            verb(Write(ctx, message or "", dry_run, exit_code, **mine), **arguments)
+            with _nothing_written_told():
+                verb(Write(ctx, message or "", dry_run, exit_code, **mine), **arguments)
 
         run.__doc__ = verb.__doc__
         options = [
@@ -96,22 +102,36 @@ def writer(*, based: bool = True, creates: bool = False) -> Callable[[Callable[.
     return decorate
 
 
-def until_written(attempt: Callable[[], None]) -> None:
-    """Try until nobody commits in between. Each attempt reads the head anew, and checks --base against it."""
+def until_written(ctx: click.Context, attempt: Callable[[], None]) -> None:
+    """Try until nobody commits in between, or the time is over. Each attempt reads the head anew, and checks --base."""
+    end = time.monotonic() + time_of(ctx)
     for left in reversed(range(ATTEMPTS)):
         try:
             return attempt()
         except StaleBaseError:
             raise
         except lamina.ConflictError:
-            if not left:
+            if not left or time.monotonic() > end:
                 raise
     return None
 
 
 @contextmanager
+def _nothing_written_told() -> Iterator[None]:
+    """If the server could not be reached before the verb's first write, raise Refusal, which says so."""
+    _has_begun.set(False)
+    try:
+        yield
+    except lamina.UnavailableError as error:
+        if _has_begun.get():
+            raise
+        raise Refusal(f"{explain(error)}\nnothing was written", UNAVAILABLE) from None
+
+
+@contextmanager
 def outcome_told(config: str) -> Iterator[None]:
     """If it stays open whether a write has happened, raise Refusal, which says so, and how to find out."""
+    _has_begun.set(True)
     try:
         yield
     except lamina.UnavailableError as error:
@@ -145,7 +165,7 @@ def edit(
         else:
             print_unchanged(write, cfg)
 
-    until_written(attempt)
+    until_written(write.ctx, attempt)
 
 
 def print_written(write: Write, version: lamina.Version, changes: Changes, *, before: int | None = None) -> None:
