@@ -2,8 +2,9 @@
 
 The driver has a pipeline of its own, which sends each statement as soon as it has it, and the Sync at its end. A
 server that is stopped between the two would keep its transaction, and its locks, for as long as it is stopped: a
-backend that waits for the rest of a pipeline has no timeout. Here a statement is only kept until `run`, which gives
-all of them and the Sync to the socket together.
+backend that waits for the rest of a pipeline has no timeout. Here nothing is sent before `run`, which gives all of it
+to libpq at once, with the Sync. What is shorter than 8 KiB, as the question with the lock is, goes out with one system
+call; of the rest, libpq sends each 8 KiB when it has them, some microseconds before the end.
 
 The server runs the statements in order. READ COMMITTED gives each one its own snapshot, made after the one before it
 has ended. After an error it runs nothing more up to the Sync, so a COMMIT behind a failed INSERT does not happen.
@@ -129,7 +130,8 @@ class Exchange:
             connection.exit_pipeline_mode()
         except BaseException as error:
             self._driver.close()  # nobody knows which answers are still to come
-            self._raise_refusal(steps, error)
+            if isinstance(error, psycopg.Error):
+                self._raise_refusal(steps, error)
             raise
         self._raise_refusal(steps)
         return [Answer(self._driver, step.result) for step in steps if step.result and not step.prepares]
