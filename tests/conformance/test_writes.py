@@ -2,9 +2,9 @@
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import AbstractContextManager, suppress
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any
 
@@ -16,6 +16,7 @@ from lamina_server.domain.planning import Plan, plan
 from lamina_server.domain.records import Reply
 from lamina_server.store.contract import HistoryBrokenError, Reading, Store, Writing
 from lamina_server.store.sql.database import Database
+from lamina_server.store.sql.prepared import Numbered
 from lamina_server.store.sql.store import SqlStore
 from tests.conformance.commits import (
     ADA,
@@ -392,13 +393,13 @@ class EndsTransaction:
     def __getattr__(self, name: str) -> Any:
         return getattr(self._database, name)
 
-    def pipeline(self, connection: Connection) -> AbstractContextManager[object]:
+    def insert(self, connection: Connection, statements: Iterable[Numbered], *, is_last: bool = False) -> None:
         if not self._has_ended:
             self._has_ended = True
             driver: Any = connection.connection.driver_connection
             driver.rollback()
             raise DiskFullError
-        return self._database.pipeline(connection)
+        self._database.insert(connection, statements, is_last=is_last)
 
 
 def test_no_statement_runs_after_the_database_has_ended_the_transaction_by_itself(place: Place, store: Store) -> None:

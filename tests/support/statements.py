@@ -1,14 +1,14 @@
 """Records the statements to databases, from SQLAlchemy and from the store's prepared statements on the driver."""
 
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from typing import Any, NamedTuple
 from unittest.mock import patch
 
 from sqlalchemy import Engine, event
 
-from lamina_server.store.sql.prepared import Prepared, PreparedInsert
+from lamina_server.store.sql.prepared import Numbered, Prepared, PreparedInsert
 
 
 class Said(NamedTuple):
@@ -35,18 +35,18 @@ def said() -> Iterator[list[Said]]:
 
         return noted_bind
 
-    insert = PreparedInsert.run
+    statements = PreparedInsert.statements
 
-    def noted_insert(prepared: PreparedInsert, driver: Any, rows: Any) -> None:
-        for row in rows:
-            note(None, None, prepared.text, row)
-        insert(prepared, driver, rows)
+    def noted_statements(prepared: PreparedInsert, rows: Iterable[Any]) -> Iterator[Numbered]:
+        for text, numbered in statements(prepared, rows):
+            note(None, None, text, numbered)
+            yield text, numbered
 
     event.listen(Engine, "before_cursor_execute", note)
     try:
         with (
             patch.object(Prepared, "_bind", noting(Prepared._bind)),
-            patch.object(PreparedInsert, "run", noted_insert),
+            patch.object(PreparedInsert, "statements", noted_statements),
         ):
             yield noted
     finally:

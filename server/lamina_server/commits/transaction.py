@@ -20,7 +20,7 @@ from lamina_server.domain.errors import HashMismatchError
 from lamina_server.domain.planning import Plan
 from lamina_server.domain.records import Change, Entry, HeadMark, Reply, RequestKey, State, Version, VersionChanges
 from lamina_server.domain.values import Value
-from lamina_server.store.contract import Writing
+from lamina_server.store.contract import Expected, Writing
 
 
 @dataclass(slots=True)
@@ -77,14 +77,13 @@ class Transaction:
         self.diverged: list[str] = []
         self.made: list[VersionChanges] = []
 
-    def begin(self, heads: Mapping[str, HeadMap], requests: Mapping[RequestKey, Command]) -> None:
+    def begin(self, heads: Mapping[str, HeadMap], expected: Expected) -> None:
         """Compare the heads in memory with the store, and look up the request ids, for all commands at once."""
-        configs = list(dict.fromkeys(name for command in requests.values() for name in configs_of(command)))
-        self.marks = marks = self._writing.head_marks(configs)
-        self._layers = {config: self._base(config, marks.get(config), heads.get(config)) for config in configs}
+        self.marks = marks = self._writing.head_marks(expected.configs)
+        self._layers = {name: self._base(name, marks.get(name), heads.get(name)) for name in expected.configs}
         self._replies = {
             (caller, request_id): outcome
-            for caller, ids in ids_by_caller(requests).items()
+            for caller, ids in expected.request_ids.items()
             for request_id, outcome in self._writing.replies(caller, ids).items()
         }
 
@@ -234,12 +233,16 @@ class Transaction:
         return layers.held.version_at(number) if layers.held else None
 
 
-def ids_by_caller(requests: Iterable[RequestKey]) -> dict[str, list[str]]:
-    """Group request ids by their caller; no id is there twice."""
+def expected_of(requests: Iterable[tuple[RequestKey, Command]]) -> Expected:
+    """Return what commands need from the store, and the most that they may write. Nothing is there twice."""
+    configs: dict[str, None] = {}
     ids: dict[str, dict[str, None]] = {}
-    for request in requests:
+    versions = 0
+    for request, command in requests:
+        configs.update(dict.fromkeys(configs_of(command)))
         ids.setdefault(request.caller, {})[request.request_id] = None
-    return {caller: list(each) for caller, each in ids.items()}
+        versions += 1
+    return Expected(list(configs), {caller: list(each) for caller, each in ids.items()}, versions)
 
 
 def configs_of(command: Command) -> tuple[str, ...]:

@@ -23,7 +23,7 @@ from lamina_server.commits.drafts import Draft, adopt, hold, write
 from lamina_server.commits.giants import write_prepared
 from lamina_server.commits.group import AbandonedError, Group, GroupResult, Submission
 from lamina_server.commits.outcome import Outcome, outcome_of
-from lamina_server.commits.transaction import Transaction, configs_of
+from lamina_server.commits.transaction import Transaction, configs_of, expected_of
 from lamina_server.domain.commands import Command
 from lamina_server.domain.errors import ServerError, UnavailableError
 from lamina_server.domain.planning import MapLimits
@@ -140,10 +140,12 @@ class Writer:
             result = write_prepared(submissions[0], prepared, heads)
             self._note_time(prepared.reply, self._now_us())
             return result
-        with self._store.write() as writing:  # which may have waited for long
-            begun = {one.request: one.command for one in submissions if one.begin()}
+        expected = expected_of((one.request, one.command) for one in submissions)
+        with self._store.write(expected) as writing:  # which may have waited for long
+            for one in submissions:
+                one.begin()
             transaction = Transaction(writing, self._codec, limits=self._cache_limits)
-            transaction.begin(heads, begun)
+            transaction.begin(heads, expected)
             drafted = drafts_of(submissions)
             if not hold(drafted, transaction, self._now_us()):
                 drafted = []

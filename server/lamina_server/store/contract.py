@@ -51,6 +51,7 @@ from typing import NoReturn, Protocol
 
 from lamina_server.domain.errors import OperatorError, Reason, UnavailableError
 from lamina_server.domain.planning import Plan
+from lamina_server.domain.record import record
 from lamina_server.domain.records import (
     Change,
     ConfigSummary,
@@ -121,6 +122,20 @@ class StoreNotReadyError(UnusableStoreError):
 
 class BackupRefusedError(OperatorError):
     """The backup command cannot do this. The text says why, and what to do."""
+
+
+@record
+class Expected:
+    """What a writing block will ask first, so that a store may ask it together with the write lock.
+
+    configs      whose heads it will ask for
+    request_ids  whose outcomes it will ask for, by caller
+    versions     how many versions it may insert
+    """
+
+    configs: Sequence[str]
+    request_ids: Mapping[str, Sequence[str]]
+    versions: int
 
 
 class Reading(Protocol):
@@ -268,8 +283,10 @@ class Store(Protocol):
     def read(self) -> AbstractContextManager[Reading]:
         """Open a reading block."""
 
-    def write(self) -> AbstractContextManager[Writing]:
+    def write(self, expected: Expected | None = None) -> AbstractContextManager[Writing]:
         """Open the writing block, when any other has ended. Its end is the commit.
+
+        `expected` changes no answer. It can save round trips to the database.
 
         Once the store has raised anything but the HashMismatchError of a row, the block is
         lost: every later call raises too, and so does its end, even if the error was caught.

@@ -28,7 +28,7 @@ from lamina_server.domain.records import (
 )
 from lamina_server.domain.selection import EVERYTHING, KeyFilter
 from lamina_server.domain.values import Value
-from lamina_server.store.contract import HistoryBrokenError, OvertakenError
+from lamina_server.store.contract import Expected, HistoryBrokenError, OvertakenError
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +73,7 @@ class MemoryStore:
         yield _Reading(self._content)
 
     @contextmanager
-    def write(self) -> Iterator["_Writing"]:
+    def write(self, expected: Expected | None = None) -> Iterator["_Writing"]:  # noqa: ARG002 - nothing to save here
         """Open the writing block."""
         with self._write_lock:
             writing = _Writing(self._content)

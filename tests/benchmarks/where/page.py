@@ -65,8 +65,8 @@ ON_THE_LOOP = (
 ON_THE_WRITER = (
     Row("begin, look at the file, `data_version`", (server.BEGIN, "look at the file")),
     Row("compare heads, look up request ids, check drafts", ("heads", "request ids", "check drafts")),
-    Row("make rows (`models/rows.py`)", ("make rows",)),
-    Row("INSERTs", ("INSERT",)),
+    Row("give ids", ("give ids",)),
+    Row("make rows (`models/rows.py`) and INSERT them", ("make and INSERT rows",)),
     Row("COMMIT, with its sync", (server.COMMIT,)),
     Row("confirm the file", ("confirm the file",)),
     Row("end of the block", (server.END,)),

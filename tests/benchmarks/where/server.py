@@ -41,7 +41,6 @@ from lamina_server.rpc import callers
 from lamina_server.rpc.handlers import ServiceHandler
 from lamina_server.rpc.service import Service
 from lamina_server.settings import Settings
-from lamina_server.store.sql.prepared import PreparedInsert
 from lamina_server.store.sql.store import SqlStore
 from lamina_server.store.sql.writing import SqlWriting
 from lamina_server.store.sqlite.database import SqliteDatabase
@@ -72,8 +71,8 @@ _WRAPPED: tuple[tuple[Any, str, str], ...] = (
     (SqlWriting, "head_marks", "heads"),
     (SqlWriting, "replies", "request ids"),
     (writer, "hold", "check drafts"),
-    (SqlWriting, "finish", "make rows"),
-    (PreparedInsert, "run", "INSERT"),
+    (SqlWriting, "finish", "give ids"),
+    (SqliteDatabase, "insert", "make and INSERT rows"),
     (DefaultDialect, "do_commit", COMMIT),
     (OpenFiles, "endangered", "confirm the file"),
 )
@@ -147,14 +146,14 @@ class Meter:
         return timed
 
     def _locked(self, writing: Callable[..., Any]) -> Callable[..., Any]:
-        return lambda database: self.stages.block(writing(database), begin=BEGIN, end=END)
+        return lambda *arguments: self.stages.block(writing(*arguments), begin=BEGIN, end=END)
 
     def _transaction(self, write: Callable[..., Any]) -> Callable[..., Any]:
         @contextmanager
-        def timed(store: SqlStore) -> Iterator[Any]:
+        def timed(*arguments: Any) -> Iterator[Any]:
             started = time.perf_counter_ns()
             self.stages.note(TO_WRITER, started - self._handed_at)
-            with self.stages.block(write(store), begin=BEGIN, end=END) as writing:
+            with self.stages.block(write(*arguments), begin=BEGIN, end=END) as writing:
                 yield writing
             self._left_at = time.perf_counter_ns()
             self.stages.note(TRANSACTION, self._left_at - started)

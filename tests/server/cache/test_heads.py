@@ -15,7 +15,7 @@ from sqlalchemy import create_engine, text
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
 from lamina_server.cache.read_index import ReadIndex
-from lamina_server.store.contract import Reading, Store
+from lamina_server.store.contract import Expected, Reading, Store
 from lamina_server.store.memory import MemoryStore
 from lamina_server.store.open import open_store
 from lamina_server.store.readers import Readers
@@ -151,8 +151,8 @@ class Slow(MemoryStore):
         self.gate.set()
 
     @contextmanager
-    def write(self) -> Iterator[Any]:
-        with super().write() as writing:
+    def write(self, expected: Expected | None = None) -> Iterator[Any]:
+        with super().write(expected) as writing:
             yield writing
         self.committed.set()
         assert self.gate.wait(10)

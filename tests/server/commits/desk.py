@@ -13,7 +13,7 @@ from lamina_server.domain.commands import CommitCommand
 from lamina_server.domain.planning import Author, MapLimits
 from lamina_server.domain.records import Change, Reply, RequestKey
 from lamina_server.domain.values import Value
-from lamina_server.store.contract import Writing
+from lamina_server.store.contract import Expected, Writing
 from lamina_server.store.memory import MemoryStore
 from lamina_server.store.readers import Readers
 from lamina_server.store.silence import Silence
@@ -41,11 +41,11 @@ class FaultyStore(MemoryStore):
         self.after_end: Callable[[], None] = lambda: None
 
     @contextmanager
-    def write(self) -> Iterator[Writing]:  # type: ignore[override]  # as the contract words it, not the memory store
+    def write(self, expected: Expected | None = None) -> Iterator[Writing]:  # type: ignore[override]  # as the contract words it, not the memory store
         self.entered.set()
         assert self.gate.wait(10)
         self.blocks += 1
-        with super().write() as writing:
+        with super().write(expected) as writing:
             before = {name: len(layers) for name, layers in writing.content.configs.items()}
             yield writing
             added = {name: layers[before.get(name, 0) :] for name, layers in writing.content.configs.items()}

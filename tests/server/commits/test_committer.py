@@ -17,7 +17,7 @@ from lamina_server.domain.errors import Reason, UnavailableError
 from lamina_server.domain.planning import Author, MapLimits
 from lamina_server.domain.records import Change, Reply, RequestKey
 from lamina_server.domain.values import Value
-from lamina_server.store.contract import Writing
+from lamina_server.store.contract import Expected, Writing
 from lamina_server.store.memory import MemoryStore
 from lamina_server.store.readers import Readers
 from lamina_server.store.silence import Silence
@@ -37,11 +37,11 @@ class GatedStore(MemoryStore):
         self.threads: set[str] = set()
 
     @contextmanager
-    def write(self) -> Iterator[Writing]:  # type: ignore[override]  # as the contract words it, not the memory store
+    def write(self, expected: Expected | None = None) -> Iterator[Writing]:  # type: ignore[override]  # as the contract words it, not the memory store
         self.threads.add(threading.current_thread().name)
         self.asked.set()
         assert self.may_begin.wait(10)
-        with super().write() as writing:
+        with super().write(expected) as writing:
             yield writing
             self.entered.set()
             assert self.gate.wait(10)

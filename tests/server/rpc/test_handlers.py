@@ -17,7 +17,7 @@ from structlog.testing import capture_logs
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.domain.errors import DiskFullError, Reason, UnavailableError
 from lamina_server.rpc.handlers import SERVICE
-from lamina_server.store.contract import Reading, Store, Writing
+from lamina_server.store.contract import Expected, Reading, Store, Writing
 from lamina_server.store.memory import MemoryStore
 from tests.server.bare_client import Refusal, Wire, commit_request, refusal, running
 
@@ -38,8 +38,8 @@ class Wrapped(MemoryStore):
     def read(self) -> AbstractContextManager[Reading]:  # type: ignore[override]
         return self._after(self.before_read, super().read())
 
-    def write(self) -> AbstractContextManager[Writing]:  # type: ignore[override]
-        return self._after(self.before_write, self._before_commit(super().write()))
+    def write(self, expected: Expected | None = None) -> AbstractContextManager[Writing]:  # type: ignore[override]
+        return self._after(self.before_write, self._before_commit(super().write(expected)))
 
     @contextmanager
     def _before_commit(self, block: AbstractContextManager[Any]) -> Iterator[Any]:

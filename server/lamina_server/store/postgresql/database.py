@@ -7,14 +7,13 @@ it has the lock: see staging. Other configs may have higher ids that are older.)
 """
 
 import threading
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import Any
 
 import psycopg
 import structlog
 from psycopg.conninfo import make_conninfo
-from psycopg.errors import Diagnostic
 from sqlalchemy import Connection, Engine, create_engine
 from sqlalchemy.dialects.postgresql import Insert, insert
 
@@ -22,6 +21,7 @@ from lamina_server.models.locking import WRITE_LOCK_ID
 from lamina_server.store.address import PostgresqlAddress
 from lamina_server.store.contract import CommitUnknownError, StoreNotReadyError, UnusableStoreError
 from lamina_server.store.postgresql.errors import PostgresqlErrors, is_starting
+from lamina_server.store.postgresql.exchange import Exchange
 from lamina_server.store.postgresql.notices import PostgresqlNotices
 from lamina_server.store.postgresql.sessions import (
     DRIVER_URL,
@@ -32,7 +32,9 @@ from lamina_server.store.postgresql.sessions import (
     set_up_connections,
 )
 from lamina_server.store.postgresql.staging import BEGINNING, LOCK_TRY_MS, PostgresqlStaging
+from lamina_server.store.sql.beginning import Beginning
 from lamina_server.store.sql.database import connected, not_answered, opening, translated
+from lamina_server.store.sql.prepared import Numbered, prepared
 
 WRITER_CONNECTIONS = 4
 """For commits, keyframes, a large version that is staged, and trials whether commits can be: one each, all at once."""
@@ -54,15 +56,21 @@ MIGRATION_TIMEOUT_MS = 600_000
 """For one statement that changes the schema, and for the wait while another server does so."""
 
 _CANCELLED_WAIT = ("WARNING", "01000")
-"""Severity and SQLSTATE of the only warning of a COMMIT that we know of. Its text depends on lc_messages."""
+"""The only warning of a COMMIT that we know of."""
 
-# One message costs one round trip, and the timeout counts for each of its statements. A COMMIT has none: if it is
-# cancelled while it waits for a standby, it returns as if the standby had the rows.
-_COMMIT = "SET LOCAL statement_timeout = 0; COMMIT"
+INSERTED_AT_ONCE_BYTES = 1 << 20
+"""INSERTs that are sent together. While they are made, the database hears nothing; it ends an idle transaction."""
+
+# Another isolation level would read the state before the lock was taken.
+_BEGIN = "BEGIN ISOLATION LEVEL READ COMMITTED"
 
 _LOCK = f"SELECT pg_advisory_xact_lock({WRITE_LOCK_ID})"
 
-_NEW_IDS = "SELECT nextval(pg_get_serial_sequence(%(table)s, 'id')) FROM generate_series(1, %(count)s)"
+# The timeout counts for each statement. A COMMIT has none: if it is cancelled while it waits for a standby, it returns
+# as if the standby had the rows.
+_NO_TIMEOUT, _COMMIT = "SET LOCAL statement_timeout = 0", "COMMIT"
+
+_NEW_IDS = "SELECT nextval(pg_get_serial_sequence($1, 'id')) FROM generate_series(1, $2)"
 
 # It calls nextval only where that is refused, and the error then names the sequence.
 _TRY_IDS = (
@@ -104,6 +112,7 @@ class PostgresqlDatabase:
             address,
             timeouts_ms,
             isolation_level="AUTOCOMMIT",  # _begin sends BEGIN, and another statement in the same message
+            prepares=False,
             pool_pre_ping=False,  # BEGIN notices a dead connection, and is sent again over another one
             pool_size=WRITER_CONNECTIONS,
             pool_timeout=wait_seconds,
@@ -133,9 +142,9 @@ class PostgresqlDatabase:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, beginning: Beginning | None = None) -> Iterator[Connection]:
         """Lend a connection in a transaction that has the advisory lock."""
-        with self._transaction(_LOCK) as connection:
+        with self._transaction(_LOCK, beginning) as connection:
             yield connection
 
     @contextmanager
@@ -143,7 +152,7 @@ class PostgresqlDatabase:
         """Lend a transaction that has the lock of those who stage, but not the write lock."""
         with self._begun(BEGINNING) as connection:
             tries = max(self._lock_timeout_ms // LOCK_TRY_MS, 1)
-            yield PostgresqlStaging(connection, self._errors, _commit, lock_tries=tries)
+            yield PostgresqlStaging(connection, self._errors, self._commit, lock_tries=tries)
 
     @contextmanager
     def side_transaction(self) -> Iterator[Connection]:
@@ -175,7 +184,13 @@ class PostgresqlDatabase:
 
     def new_ids(self, connection: Connection, table: str, count: int) -> list[int]:
         """Take ids from the table's sequence. While this transaction has the lock, nobody else takes any."""
-        return [id_ for (id_,) in connection.exec_driver_sql(_NEW_IDS, {"table": table, "count": count})]
+        exchange = Exchange.of(connection)
+        exchange.add(_NEW_IDS, (table, count))
+        try:
+            (answer,) = exchange.run()
+        except psycopg.Error as error:
+            raise self._errors.ours(error, _NEW_IDS)  # noqa: B904 - its cause is set
+        return [id_ for (id_,) in answer.rows()]
 
     def try_ids(self, connection: Connection, table: str) -> None:
         """Check the right to use the table's sequence."""
@@ -193,47 +208,85 @@ class PostgresqlDatabase:
         """Return an INSERT ON CONFLICT DO NOTHING: another server may be adding the same rows."""
         return insert(table).on_conflict_do_nothing()
 
-    @contextmanager
-    def pipeline(self, connection: Connection) -> Iterator[None]:
-        """Send the statements of the block without a wait for each answer; the end waits for all of them."""
+    def insert(self, connection: Connection, statements: Iterable[Numbered], *, is_last: bool = False) -> None:
+        """Run INSERTs. The last ones wait for the COMMIT, which is not done if one of them is refused."""
+        exchange = Exchange.of(connection)
         try:
-            with _driver(connection).pipeline():
-                yield
+            for text, parameters in statements:
+                if exchange.size > INSERTED_AT_ONCE_BYTES:
+                    exchange.run()
+                exchange.add(text, parameters)
+            if not is_last:
+                exchange.run()
         except psycopg.Error as error:
             raise self._errors.ours(error, "INSERT")  # noqa: B904 - its cause is set
 
     @contextmanager
-    def _transaction(self, first: str) -> Iterator[Connection]:
-        """Lend a writer's connection in a transaction. It begins with the statement `first`; its end commits."""
-        with self._begun(first) as connection:
+    def _transaction(self, first: str, beginning: Beginning | None = None) -> Iterator[Connection]:
+        """Lend a writer's connection in a transaction. It begins with the statements `first`; its end commits."""
+        with self._begun(first, beginning) as connection:
             yield connection
-            _commit(connection)
+            self._commit(connection)
 
     @contextmanager
-    def _begun(self, first: str) -> Iterator[Connection]:
+    def _begun(self, first: str, beginning: Beginning | None = None) -> Iterator[Connection]:
         """Lend a writer's connection in a transaction, which is rolled back if it was not committed."""
         with ExitStack() as stack:
             connection = stack.enter_context(connected(self._writer, self._errors))
-            if not self._begin(connection, first):
+            if not self._begin(connection, first, beginning):
                 # It died in the pool, and the other connections of the pool have probably died with it.
                 connection.invalidate()
                 self._writer.dispose()
                 connection = stack.enter_context(connected(self._writer, self._errors))
-                if not self._begin(connection, first):
+                if not self._begin(connection, first, beginning):
                     raise not_answered()
             yield connection
 
-    def _begin(self, connection: Connection, first: str) -> bool:
-        """Begin a transaction; return whether the connection was still alive."""
-        driver = _driver(connection)
+    def _begin(self, connection: Connection, first: str, beginning: Beginning | None) -> bool:
+        """Begin a transaction, with one round trip; return whether the connection was still alive."""
+        exchange = Exchange.of(connection)
+        exchange.clear()  # of a transaction that was given up before its COMMIT
+        begun = [_BEGIN, *first.split("; ")]
+        for text in begun:
+            exchange.add(text)
+        questions = []
+        if beginning is not None:
+            questions = [(prepared(each, connection.dialect), each_of) for each, each_of in beginning.questions]
+            for question, parameters in questions:
+                exchange.add(*question.numbered(parameters))
+            exchange.add(_NEW_IDS, beginning.ids)
         try:
-            # One message costs one round trip. Another isolation level would read the state before the lock was taken.
-            driver.execute(f"BEGIN ISOLATION LEVEL READ COMMITTED; {first}", prepare=False)
+            answers = exchange.run()[len(begun) :]
         except psycopg.Error as error:
-            if driver.closed:
+            if _driver(connection).closed:
                 return False
-            raise self._errors.ours(error)  # noqa: B904 - its cause is set
+            raise self._errors.ours(error, exchange.refused or "")  # noqa: B904 - its cause is set
+        if beginning is not None:
+            *rows, ids = [each.rows() for each in answers]
+            beginning.answers = [question.rows(each) for (question, _), each in zip(questions, rows, strict=True)]
+            beginning.new_ids = [id_ for (id_,) in ids]
         return True
+
+    def _commit(self, connection: Connection) -> None:
+        """Commit, behind the last INSERTs; raise CommitUnknownError unless the server confirms it.
+
+        The server answers ROLLBACK if the transaction has failed before. It answers COMMIT with a
+        warning if somebody has cancelled its wait for the standby. If it says that it has refused
+        a statement before the COMMIT, the COMMIT was not done.
+        """
+        exchange = Exchange.of(connection)
+        exchange.add(_NO_TIMEOUT)
+        exchange.add(_COMMIT)
+        try:
+            *_, answer = exchange.run()
+        except psycopg.Error as error:
+            if exchange.refused not in {None, _NO_TIMEOUT, _COMMIT}:
+                raise self._errors.ours(error, "INSERT")  # noqa: B904 - its cause is set
+            connection.invalidate()
+            raise CommitUnknownError from error
+        if answer.command != "COMMIT" or _CANCELLED_WAIT in exchange.warnings:
+            connection.invalidate()
+            raise CommitUnknownError
 
     def notices(self) -> PostgresqlNotices:
         """Return the notices to and from other servers, which use connections of their own."""
@@ -263,37 +316,11 @@ def _driver(connection: Connection) -> psycopg.Connection[Any]:
     return driver
 
 
-def _commit(connection: Connection) -> None:
-    """Commit; raise CommitUnknownError unless the server confirms it.
-
-    The server answers ROLLBACK if the transaction has failed before. It answers COMMIT with a
-    warning if somebody has cancelled its wait for the standby.
-    """
-    driver = _driver(connection)
-    warnings: list[Diagnostic] = []
-
-    def note(message: Diagnostic) -> None:
-        if (message.severity_nonlocalized, message.sqlstate) == _CANCELLED_WAIT:
-            warnings.append(message)
-
-    driver.add_notice_handler(note)
-    try:
-        cursor = driver.execute(_COMMIT, prepare=False)  # a prepared statement is one statement
-        while cursor.nextset():
-            pass
-        confirmed = cursor.statusmessage == "COMMIT" and not warnings
-    except psycopg.Error as error:
-        connection.invalidate()
-        raise CommitUnknownError from error
-    finally:
-        driver.remove_notice_handler(note)
-    if not confirmed:
-        connection.invalidate()
-        raise CommitUnknownError
-
-
-def _engine(address: PostgresqlAddress, settings: Settings, **options: Any) -> Engine:
+def _engine(address: PostgresqlAddress, settings: Settings, *, prepares: bool = True, **options: Any) -> Engine:
+    """Make an engine. `prepares` says whether the driver keeps statements prepared by itself."""
     arguments = connect_arguments(address)
+    if not prepares:
+        arguments["prepare_threshold"] = None
     engine = create_engine(
         DRIVER_URL,
         connect_args=arguments,

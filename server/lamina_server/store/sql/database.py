@@ -3,7 +3,7 @@
 SQLite and PostgreSQL each have a module that provides this.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from typing import Any, Protocol
 
@@ -12,6 +12,8 @@ from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
 from lamina_server.store.contract import Notices, StoreNotReadyError, UnansweredError, UnusableStoreError
+from lamina_server.store.sql.beginning import Beginning
+from lamina_server.store.sql.prepared import Numbered
 
 
 class Staging(Protocol):
@@ -71,10 +73,11 @@ class Database(Protocol):
         cost two more round trips on PostgreSQL.
         """
 
-    def writing(self) -> AbstractContextManager[Connection]:
+    def writing(self, beginning: Beginning | None = None) -> AbstractContextManager[Connection]:
         """Lend the connection whose transaction holds the write lock of all processes; its end commits.
 
-        Raises at the end DiskFullError or CommitUnknownError.
+        It may answer the questions of a beginning. Raises at the end DiskFullError or CommitUnknownError, or what the
+        last inserts raise.
         """
 
     def staging(self) -> AbstractContextManager[Staging]:
@@ -111,8 +114,8 @@ class Database(Protocol):
     def try_ids(self, connection: Connection, table: str) -> None:
         """Raise what `new_ids` would raise if the account may not take any; take none."""
 
-    def pipeline(self, connection: Connection) -> AbstractContextManager[object]:
-        """Return a context whose INSERTs wait for their answers together; enter it within `statement()`."""
+    def insert(self, connection: Connection, statements: Iterable[Numbered], *, is_last: bool = False) -> None:
+        """Run INSERTs, within `statement()`. The last ones of `writing` may be sent with the COMMIT."""
 
     def confirm_past(self, connection: Connection) -> None:
         """Make the end of this transaction confirm all earlier ones too, even if it inserts nothing."""

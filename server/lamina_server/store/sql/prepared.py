@@ -8,8 +8,8 @@ or 1. Errors are raised as SQLAlchemy raises them.
 """
 
 from collections import namedtuple
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from itertools import chain
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from itertools import chain, islice
 from typing import Any, TypeAlias
 
 from sqlalchemy import Connection, Dialect, Executable, Select, Table
@@ -21,8 +21,11 @@ Parameters: TypeAlias = Mapping[str, Any]
 Rows: TypeAlias = Sequence[Any]
 """Each with its columns as attributes."""
 
+Numbered: TypeAlias = tuple[str, Sequence[Any]]
+"""A statement's text, and its parameters in the order of their numbers: $1, $2, … on PostgreSQL, and ? on SQLite."""
+
 ROWS_AT_ONCE = 64
-"""Rows that one statement inserts into SQLite: with 14 columns, 896 parameters of the 999 that each SQLite takes."""
+"""Rows that one statement inserts: with 14 columns, 896 parameters of the 999 that each SQLite takes."""
 
 _prepared: dict[tuple[Executable, str], "Prepared"] = {}
 
@@ -51,6 +54,15 @@ class Prepared:
             rows = driver.execute(self.text, self._bind(parameters)).fetchall()
         except self._errors as error:
             raise wrapped(error, self.text, self._dialect) from error
+        return self.rows(rows)
+
+    def numbered(self, parameters: Parameters) -> Numbered:
+        """Return the text and the parameters as PostgreSQL itself has them, and not its driver."""
+        bound = self._bind(parameters)
+        return self.text % {name: f"${number}" for number, name in enumerate(bound, 1)}, list(bound.values())
+
+    def rows(self, rows: Iterable[Iterable[Any]]) -> Rows:
+        """Give the rows of an answer their columns as attributes."""
         return [self._row(row) for row in rows]
 
     def _bind(self, parameters: Parameters) -> Any:
@@ -62,41 +74,41 @@ class Prepared:
 
 
 class PreparedInsert:
-    """An INSERT of whole rows: tuples in the order of some columns of a table. `text` inserts one of them."""
+    """INSERTs of whole rows: tuples in the order of some columns of a table."""
 
     def __init__(self, table: Table, columns: Sequence[str], dialect: Dialect) -> None:
         quoted = dialect.identifier_preparer
         names = ", ".join(quoted.format_column(table.c[each]) for each in columns)
+        self._width = len(columns)
         self._is_sqlite = dialect.paramstyle == "qmark"
-        self._row = f"({', '.join(['?' if self._is_sqlite else '%s'] * len(columns))})"
-        self.text = f"INSERT INTO {quoted.format_table(table)} ({names}) VALUES {self._row}"  # noqa: S608 - our names
-        self._dialect = dialect
-        self._errors: type[Exception] = dialect.loaded_dbapi.Error
+        self._head = f"INSERT INTO {quoted.format_table(table)} ({names}) VALUES "  # noqa: S608 - our names
+        self._texts: dict[int, str] = {}
 
-    def run(self, driver: Any, rows: Sequence[Row]) -> None:
-        """Insert rows."""
-        try:
-            if len(rows) == 1:
-                driver.execute(self.text, rows[0])
-            elif self._is_sqlite:
-                self._run_some_at_once(driver, rows)
-            elif rows:
-                driver.cursor().executemany(self.text, rows)
-        except self._errors as error:
-            raise wrapped(error, self.text, self._dialect) from error
+    def statements(self, rows: Iterable[Row]) -> Iterator[Numbered]:
+        """Yield the statements that insert rows, with their parameters.
 
-    def _run_some_at_once(self, driver: Any, rows: Sequence[Row]) -> None:
-        """Insert many rows with one statement: the driver gives up Python's lock, and waits for it, once for each.
-
-        There are few such statements, because the driver keeps them prepared: for 64, 32, 16 … rows.
+        Each inserts many rows: SQLite's driver gives up Python's lock, and waits for it, once for each statement, and
+        PostgreSQL takes as long for a statement as for some rows. There are few such statements, because each is kept
+        prepared: for 64, 32, 16 … rows.
         """
-        begin, many = 0, ROWS_AT_ONCE
-        while begin < len(rows):
-            while begin + many > len(rows):
-                many //= 2
-            parameters = list(chain.from_iterable(rows[begin : begin + many]))
-            driver.execute(self.text + f", {self._row}" * (many - 1), parameters)
-            begin += many
+        left = iter(rows)
+        while batch := list(islice(left, ROWS_AT_ONCE)):
+            begin, many = 0, ROWS_AT_ONCE
+            while begin < len(batch):
+                while begin + many > len(batch):
+                    many //= 2
+                some = batch[begin : begin + many]
+                yield self._text(many), some[0] if many == 1 else list(chain.from_iterable(some))
+                begin += many
+
+    def _text(self, many: int) -> str:
+        text = self._texts.get(many)
+        if text is None:
+            width = self._width
+            numbers = [range(first, first + width) for first in range(1, many * width + 1, width)]
+            rows = [", ".join("?" if self._is_sqlite else f"${number}" for number in row) for row in numbers]
+            text = self._texts[many] = self._head + ", ".join(f"({row})" for row in rows)
+        return text
 
 
 def driver_of(connection: Connection) -> Any:

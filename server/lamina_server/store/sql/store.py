@@ -3,12 +3,14 @@
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, contextmanager
+from functools import partial
 
 from sqlalchemy import Connection
 
 from lamina_server.domain.planning import Plan
 from lamina_server.domain.records import HeadMark
-from lamina_server.store.contract import Notices
+from lamina_server.store.contract import Expected, Notices
+from lamina_server.store.sql.beginning import Beginning
 from lamina_server.store.sql.bulk import StagedPlan
 from lamina_server.store.sql.database import Database
 from lamina_server.store.sql.keyframes import lines_to_write, originated_since_keyframe, write_lines
@@ -42,9 +44,11 @@ class SqlStore:
         with self._database.reading() as connection:
             yield SqlReading(connection, self._database)
 
-    def write(self) -> AbstractContextManager[SqlWriting]:
+    def write(self, expected: Expected | None = None) -> AbstractContextManager[SqlWriting]:
         """Open the writing block."""
-        return self._block(self._database.writing(), SqlWriting)
+        # A store of this process alone knows the heads, and asks the rest without a round trip.
+        beginning = Beginning(expected) if expected and self._database.is_shared else None
+        return self._block(self._database.writing(beginning), partial(SqlWriting, beginning=beginning))
 
     @contextmanager
     def stage(self, plan: Plan, parent: HeadMark | None) -> Iterator[StagedPlan]:

@@ -5,7 +5,7 @@ from sqlalchemy import Connection
 from lamina_server.models.tables import METADATA
 from lamina_server.store.sql.database import Database
 
-_TABLES = tuple(table for table in METADATA.tables)
+_INSERTS = [(f"INSERT INTO {table} SELECT * FROM {table} WHERE false", ()) for table in METADATA.tables]  # noqa: S608 - our names
 _TABLES_WITH_IDS = tuple(name for name, table in METADATA.tables.items() if "id" in table.c)
 
 
@@ -14,9 +14,8 @@ def try_inserts(connection: Connection, database: Database) -> None:
 
     Raises as a commit would.
     """
-    with database.statement(), database.pipeline(connection):
-        for table in _TABLES:
-            connection.exec_driver_sql(f"INSERT INTO {table} SELECT * FROM {table} WHERE false")  # noqa: S608 - our names
+    with database.statement():
+        database.insert(connection, _INSERTS)
     with database.statement():
         for table in _TABLES_WITH_IDS:
             database.try_ids(connection, table)

@@ -3,8 +3,8 @@
 So a block of many commits costs a few bulk INSERTs. Knows no dialect, and decides nothing.
 """
 
-from collections.abc import Collection, Sequence
-from itertools import islice
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from itertools import chain
 from typing import Any
 
 from sqlalchemy import BigInteger, Connection, Table, Text, bindparam, select
@@ -16,18 +16,16 @@ from lamina_server.models.queries import Statement
 from lamina_server.models.rows import VALUE_COLUMNS, VERSION_COLUMNS, Row, value_rows, version_cells
 from lamina_server.models.tables import NAMES, REQUESTS, VALUES, VERSIONS
 from lamina_server.store.contract import HistoryBrokenError
+from lamina_server.store.sql.beginning import Beginning
 from lamina_server.store.sql.database import Database
 from lamina_server.store.sql.keyframes import lines_to_write, originated_since_keyframe, write_lines
 from lamina_server.store.sql.known import HeadRow, KnownRows
-from lamina_server.store.sql.prepared import Rows, prepared_insert
+from lamina_server.store.sql.prepared import Numbered, Rows, prepared_insert
 from lamina_server.store.sql.reading import SqlReading
 
 _NAME_COLUMNS = ("id", "name")
 _VERSION_COLUMNS = ("id", "config_name_id", *VERSION_COLUMNS)
 _REQUEST_COLUMNS = ("caller", "request_id", "digest", "config_name", "config_id", "created", "merged")
-
-VALUES_AT_ONCE = 1_000
-"""Rows of one bulk INSERT. While rows are made, the database hears nothing, and it ends a transaction that is idle."""
 
 
 def _id_of_version() -> Statement:
@@ -43,7 +41,9 @@ _ID_OF_VERSION = _id_of_version()
 class SqlWriting(SqlReading):
     """A Writing on a connection that has the write lock."""
 
-    def __init__(self, connection: Connection, database: Database, known: KnownRows) -> None:
+    def __init__(
+        self, connection: Connection, database: Database, known: KnownRows, *, beginning: Beginning | None = None
+    ) -> None:
         super().__init__(connection, database)
         self._plans: list[Plan] = []
         self._outcomes: list[tuple[RequestKey, Reply]] = []
@@ -51,6 +51,12 @@ class SqlWriting(SqlReading):
         self._version_ids: dict[tuple[str, int], int] = {}
         self._has_remembered = False
         self._guard = _StatementGuard()
+        self._requests: Mapping[tuple[str, str], bool] = {}
+        self._ids_at_hand: Sequence[int] = ()
+        if beginning is not None:
+            self._heads |= beginning.heads()
+            self._requests = beginning.requests()
+            self._ids_at_hand = beginning.new_ids
 
     def insert(self, plan: Plan) -> None:
         """Add one version."""
@@ -59,6 +65,7 @@ class SqlWriting(SqlReading):
     def remember(self, request: RequestKey, reply: Reply) -> None:
         """Remember an outcome."""
         self._outcomes.append((request, reply))
+        self._requests = {}
 
     def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
         """Return remembered outcomes. The end of this block makes them as durable as its own."""
@@ -86,7 +93,7 @@ class SqlWriting(SqlReading):
         """Insert what is left. Raise if the block is lost, so that it is not committed."""
         if self._guard.lost:
             raise self._guard.lost
-        self._flush()
+        self._flush(is_last=not self._has_remembered)
         if self._has_remembered:
             with self._guard, self._database.statement():
                 self._database.confirm_past(self._connection)
@@ -106,21 +113,29 @@ class SqlWriting(SqlReading):
         with self._guard:
             return super().ask(statement, **parameters)
 
-    def _flush(self) -> None:
+    def _known_among(self, caller: str, request_ids: Collection[str]) -> Collection[str]:
+        """Return the request ids that may have an outcome, without a question if it was asked at the beginning."""
+        asked = self._requests
+        if any((caller, each) not in asked for each in request_ids):
+            return super()._known_among(caller, request_ids)
+        return [each for each in request_ids if asked[caller, each]]
+
+    def _flush(self, *, is_last: bool = False) -> None:
         plans, self._plans = self._plans, []
         outcomes, self._outcomes = self._outcomes, []
         if not plans and not outcomes:
             return
         placed = self._placed(plans) if plans else []
         requests = [self._request_row(*outcome) for outcome in outcomes]
-        with self._guard, self._database.statement(), self._database.pipeline(self._connection):
-            self._insert(
-                VERSIONS, _VERSION_COLUMNS, [(id_, name, *version_cells(p.version)) for p, name, id_ in placed]
-            )
-            values = (row for plan, name_id, id_ in placed for row in value_rows(plan, name_id, id_))
-            while batch := list(islice(values, VALUES_AT_ONCE)):
-                self._insert(VALUES, VALUE_COLUMNS, batch)
-            self._insert(REQUESTS, _REQUEST_COLUMNS, requests)
+        statements = chain(
+            self._inserts(
+                VERSIONS, _VERSION_COLUMNS, ((id_, name, *version_cells(p.version)) for p, name, id_ in placed)
+            ),
+            self._inserts(VALUES, VALUE_COLUMNS, chain.from_iterable(value_rows(*each) for each in placed)),
+            self._inserts(REQUESTS, _REQUEST_COLUMNS, requests),
+        )
+        with self._guard, self._database.statement():
+            self._database.insert(self._connection, statements, is_last=is_last)
 
     def _placed(self, plans: Sequence[Plan]) -> Sequence[tuple[Plan, int, int]]:
         """Give an id to each new config, and to each version. Check again that each version follows its head.
@@ -147,13 +162,17 @@ class SqlWriting(SqlReading):
     def _insert_names(self, names: Sequence[str]) -> None:
         ids = self._new_ids(NAMES.name, len(names))
         with self._guard, self._database.statement():
-            self._insert(NAMES, _NAME_COLUMNS, list(zip(ids, names, strict=True)))
+            statements = self._inserts(NAMES, _NAME_COLUMNS, zip(ids, names, strict=True))
+            self._database.insert(self._connection, statements)
         self._heads |= {name: HeadRow(id_, 0, NO_PARENT) for id_, name in zip(ids, names, strict=True)}
 
     def _new_ids(self, table: str, count: int) -> Sequence[int]:
+        if table == VERSIONS.name and count <= len(self._ids_at_hand):
+            ids, self._ids_at_hand = self._ids_at_hand[:count], self._ids_at_hand[count:]
+            return ids
         last = self._last_ids.get(table)
         if last is not None:
-            ids: Sequence[int] = range(last + 1, last + 1 + count)
+            ids = range(last + 1, last + 1 + count)
         else:
             with self._guard, self._database.statement():
                 ids = self._database.new_ids(self._connection, table, count)
@@ -161,8 +180,8 @@ class SqlWriting(SqlReading):
             self._last_ids[table] = ids[-1]
         return ids
 
-    def _insert(self, table: Table, columns: Sequence[str], rows: Sequence[Row]) -> None:
-        prepared_insert(table, columns, self._connection.dialect).run(self._driver, rows)
+    def _inserts(self, table: Table, columns: Sequence[str], rows: Iterable[Row]) -> Iterator[Numbered]:
+        return prepared_insert(table, columns, self._connection.dialect).statements(rows)
 
     def _request_row(self, request: RequestKey, reply: Reply) -> Row:
         version_id = self._version_id(reply)

@@ -9,8 +9,8 @@ but the one connection, and a reader waits for the writing block to end.
 import sqlite3
 import threading
 import time
-from collections.abc import Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
+from collections.abc import Iterable, Iterator
+from contextlib import AbstractContextManager, contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +20,9 @@ from sqlalchemy.exc import DBAPIError
 
 from lamina_server.domain.errors import DamagedError, DiskFullError, Reason, ServerError, UnavailableError
 from lamina_server.store.contract import StoreFailedError
+from lamina_server.store.sql.beginning import Beginning
 from lamina_server.store.sql.database import connected, not_answered, opening, translated
+from lamina_server.store.sql.prepared import Numbered
 from lamina_server.store.sqlite.errors import DAMAGED, SqliteErrors, code_of
 from lamina_server.store.sqlite.file import DataFile
 from lamina_server.store.sqlite.open_files import OpenFiles
@@ -102,7 +104,7 @@ class SqliteDatabase:
             yield connection
 
     @contextmanager
-    def writing(self) -> Iterator[Connection]:
+    def writing(self, beginning: Beginning | None = None) -> Iterator[Connection]:  # noqa: ARG002 - for other databases
         """Lend the writing connection, in a transaction."""
         with self._turn, self._transaction() as driver:
             yield self._writing
@@ -184,9 +186,14 @@ class SqliteDatabase:
     def try_ids(self, connection: Connection, table: str) -> None:
         """Do nothing: SQLite has no right of its own for this."""
 
-    def pipeline(self, connection: Connection) -> AbstractContextManager[object]:  # noqa: ARG002 - PostgreSQL's has a use for it
-        """Do nothing: SQLite answers in this process, so there is no wait to save."""
-        return nullcontext()
+    def insert(self, connection: Connection, statements: Iterable[Numbered], *, is_last: bool = False) -> None:  # noqa: ARG002 - COMMIT costs no round trip
+        """Run INSERTs."""
+        execute = _driver(connection).execute
+        try:
+            for text, parameters in statements:
+                execute(text, parameters)
+        except sqlite3.Error as error:
+            raise self._errors.ours(error)  # noqa: B904 - its cause is set
 
     def confirm_past(self, connection: Connection) -> None:
         """Do nothing: a commit that was not confirmed has stopped the database already."""
