@@ -13,8 +13,6 @@ from typing import Any
 import grpc
 import psycopg
 import pytest
-from grpc_health.v1 import health_pb2
-from grpc_health.v1.health_pb2_grpc import HealthStub
 
 import lamina
 from lamina_protos.v1 import lamina_pb2 as pb
@@ -43,6 +41,8 @@ _TRIAL = (
     "SELECT pid FROM pg_stat_activity WHERE application_name = 'lamina-server' AND query LIKE '%regclass%'"
     " ORDER BY query_start DESC LIMIT 1"
 )
+_POSTMASTER = "SELECT CAST(split_part(pg_read_file('postmaster.pid'), chr(10), 1) AS int)"
+_NONE_IS_LEFT = "SELECT 1 WHERE NOT EXISTS (SELECT FROM pg_stat_activity WHERE application_name LIKE '%asking')"
 
 
 @pytest.fixture
@@ -73,6 +73,15 @@ def without_its_standby(url: str) -> Iterator[psycopg.Connection[Any]]:
         finally:
             operator.execute("ALTER SYSTEM RESET synchronous_standby_names")
             operator.execute("SELECT pg_reload_conf()")
+
+
+@contextmanager
+def frozen_process(pid: int) -> Iterator[None]:
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        yield
+    finally:
+        os.kill(pid, signal.SIGCONT)
 
 
 async def until(operator: psycopg.Connection[Any], question: str) -> Any:
@@ -160,23 +169,27 @@ async def test_the_sdk_and_the_command_line_say_what_is_silent_and_what_to_do(
 
 
 async def test_one_session_that_is_silent_is_no_silent_database(url: str, server: ServerProcess) -> None:
-    """The server's own question has no answer, so it is not ready; but the database answers others."""
-    async with grpc.aio.insecure_channel(server.target) as channel:
-        stub = ConfigServiceStub(channel)
+    """The server's own question has no answer, so it is not ready. Nobody else asks, but the database would answer.
+
+    The server refuses nothing until new sessions have no answer either, and goes on when one has.
+    """
+    async with stub_of(server) as stub:
         await stub.Commit(commit_request(CONFIG, {"x": 1}))
-        with connected(url) as operator:
-            pid = await until(operator, _TRIAL)
-        os.kill(pid, signal.SIGSTOP)
-        try:
-            readiness = HealthStub(channel).Watch(health_pb2.HealthCheckRequest(service="readiness"))
-            while (await readiness.read()).status != health_pb2.HealthCheckResponse.NOT_SERVING:
+        with connected(url) as operator, frozen_process(await until(operator, _TRIAL)):
+            while not (await stub.GetServerInfo(pb.GetServerInfoRequest())).not_ready:
                 pass
             end = time.monotonic() + OUTLASTS_SECONDS
             while time.monotonic() < end:
-                await stub.GetVersion(pb.GetVersionRequest(config=CONFIG))
+                info = await stub.GetServerInfo(pb.GetServerInfoRequest())
+                assert info.not_ready == "the database cannot be used: no answer within 1.25 s"
+            await stub.GetVersion(pb.GetVersionRequest(config=CONFIG))
             assert (await stub.Commit(commit_request(CONFIG, {"x": 2}))).version.version == 2
-        finally:
-            os.kill(pid, signal.SIGCONT)
+            with frozen_process(await until(operator, _POSTMASTER)):  # no new session can be opened
+                while "has not answered" not in (await stub.GetServerInfo(pb.GetServerInfoRequest())).not_ready:
+                    pass
+            while await outcome(stub.Commit(commit_request(CONFIG, {"x": 3}))) != "OK":
+                pass
+            await until(operator, _NONE_IS_LEFT)
 
 
 def assert_said(refused: Refusal, outcome: str = "") -> None:

@@ -6,7 +6,9 @@ the latest. Liveness is another question: a server whose database is away still 
 restart would mend nothing.
 
 A database that is shared may also be silent: it has answered neither the question nor anything
-else for SILENT_SECONDS. Then the calls that need it are refused (see store/silence.py).
+else for SILENT_SECONDS. Then the calls that need it are refused (see store/silence.py). The
+question's session may be the only one that is frozen. So while it waits, new sessions are asked,
+one at a time, and each answer prevents or ends a silence.
 """
 
 import asyncio
@@ -19,7 +21,7 @@ from grpc_health.v1 import health, health_pb2
 
 from lamina_server.domain.errors import OperatorError, ServerError
 from lamina_server.store.background import in_background
-from lamina_server.store.contract import Store, UnansweredError
+from lamina_server.store.contract import Notices, Store, UnansweredError
 from lamina_server.store.silence import Silence
 
 NAME = "readiness"
@@ -56,6 +58,7 @@ class Readiness:
         self._store = store
         self._service = service
         self._silence = silence
+        self._notices = store.notices() if store.is_shared else None
         self._committed_at = committed_at
         self._on_failure = on_failure
         self._reason = ""
@@ -63,6 +66,7 @@ class Readiness:
         self._question: asyncio.Future[None] | None = None
         self._asked_at = 0.0
         self._looking: asyncio.Task[None] | None = None
+        self._asking_anew: asyncio.Task[None] | None = None
 
     @property
     def not_ready(self) -> str:
@@ -76,9 +80,10 @@ class Readiness:
 
     async def stop(self) -> None:
         """End the looks. A database that does not answer at once is left alone."""
-        if self._looking is not None:
-            self._looking.cancel()
-            await asyncio.wait({self._looking})
+        for task in (self._looking, self._asking_anew):
+            if task is not None:
+                task.cancel()
+                await asyncio.wait({task})
         if self._question is not None:
             await asyncio.wait({self._question}, timeout=LAST_ANSWER_SECONDS)
             self._question.cancel()
@@ -124,10 +129,21 @@ class Readiness:
         return error
 
     def _note_silence(self) -> None:
-        # On a database of this server alone, the question may wait for the server's own commits.
+        """Begin a silence if nothing has answered for long, and see to it that a new session is asked."""
+        if self._notices is None:  # the question may wait for the server's own commits
+            return
         since = max(self._asked_at, self._silence.answered_at, self._committed_at())
-        if self._store.is_shared and time.monotonic() - since > SILENT_SECONDS:
+        if time.monotonic() - since > SILENT_SECONDS:
             self._silence.begin(since)
+        if self._asking_anew is None or self._asking_anew.done():
+            self._asking_anew = asyncio.get_running_loop().create_task(self._ask_anew(self._notices))
+
+    async def _ask_anew(self, notices: Notices) -> None:
+        """Ask a new session. An error is no answer: it may come from this machine, such as when a queue is full."""
+        with suppress(Exception):  # the question's own answer says what is wrong
+            await notices.ping()
+            self._silence.answered()
+            self._silence.end()
 
     # --- what comes of them -----------------------------------------------------------------
 

@@ -261,6 +261,9 @@ class Notices(Protocol):
         on_heard      called with the config that another server has named
         """
 
+    async def ping(self) -> None:
+        """Open a new session and close it. Raises if the database refuses, or does not answer within some seconds."""
+
     async def close(self) -> None:
         """Close the connection that `tell` has opened."""
 

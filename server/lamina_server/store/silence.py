@@ -35,7 +35,7 @@ class Silence:
     """Ends what waits for a silent database, and refuses the rest. Lives on the event loop, but for `answered`.
 
     is_on        whether the database is silent
-    answered_at  when it has last answered a read, in seconds of time.monotonic()
+    answered_at  when it has last answered a read or a ping, in seconds of time.monotonic()
     """
 
     def __init__(self) -> None:

@@ -105,6 +105,11 @@ class PostgresqlNotices:
                 backoff = self._backoff()  # it has worked for a while
             await asyncio.sleep(backoff.next_seconds())
 
+    async def ping(self) -> None:
+        """Open a session. To set it up takes an answer of its backend: a pooler may accept connections by itself."""
+        connection = await self._connect("asking", {})
+        await connection.close()
+
     async def close(self) -> None:
         """Close the connection that tells."""
         teller, self._teller = self._teller, None
