@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from sqlalchemy import Connection
 
 from lamina_server.cache.heads import Heads
 from lamina_server.commits import giants
@@ -19,6 +20,7 @@ from lamina_server.domain.records import Change, HeadMark, Reply, RequestKey
 from lamina_server.domain.values import Value
 from lamina_server.store.contract import Staged
 from lamina_server.store.open import open_store
+from lamina_server.store.postgresql import database as postgresql
 from lamina_server.store.readers import Readers
 from lamina_server.store.silence import Silence, SilentError
 from lamina_server.wire.codec import WireCodec
@@ -194,3 +196,28 @@ async def test_a_silent_database_answers_who_waits_for_what_is_staged(desk: Desk
     assert silent.value.wrote_nothing
     await desk.committer.stop()
     assert desk.head() == 2
+
+
+@pytest.mark.parametrize("committed", [True, False], ids=["written", "not written"])
+@pytest.mark.parametrize("desk", [pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True)
+async def test_a_lost_commit_is_found_by_its_request_id(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, *, committed: bool
+) -> None:
+    """P2, P8: the version is made once, and watches are told of it."""
+    confirm, lost = postgresql._commit, threading.Event()
+
+    def lose(connection: Connection) -> None:
+        if threading.current_thread().name == "writer" and not lost.is_set():
+            lost.set()
+            driver = postgresql._driver(connection)
+            if committed:
+                driver.execute("COMMIT")
+            driver.close()
+        confirm(connection)
+
+    monkeypatch.setattr(postgresql, "_commit", lose)
+    reply = await desk.ask(BACK)
+    assert lost.is_set()
+    assert reply.version is not None
+    assert reply.version.number == desk.head() == 3
+    assert [version.number for version in desk.feed.announced] + [mark.number for mark in desk.feed.skipped] == [3]

@@ -57,6 +57,9 @@ class PostgresqlStaging:
         self, connection: Connection, errors: PostgresqlErrors, commit: Callable[[Connection], None], *, lock_tries: int
     ) -> None:
         self._connection = connection
+        driver = connection.connection.driver_connection  # now: an invalidated connection lends it no more
+        assert isinstance(driver, psycopg.Connection)
+        self._driver: psycopg.Connection[Any] = driver
         self._errors = errors
         self._commit = commit
         self._lock_tries = lock_tries
@@ -112,12 +115,6 @@ class PostgresqlStaging:
     def end(self) -> None:
         """End the wait."""
         self._ended.set()
-
-    @property
-    def _driver(self) -> "psycopg.Connection[Any]":
-        driver = self._connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        return driver
 
     def _lock_writers(self) -> None:
         try:
