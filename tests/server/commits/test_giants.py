@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+import psycopg
 import pytest
 from sqlalchemy import Connection
 
@@ -21,7 +22,8 @@ from lamina_server.domain.values import Value
 from lamina_server.models.locking import STAGING_LOCK_ID
 from lamina_server.store.contract import Reading, Staged
 from lamina_server.store.open import open_store
-from lamina_server.store.postgresql import database as postgresql
+from lamina_server.store.postgresql.database import PostgresqlDatabase
+from lamina_server.store.postgresql.exchange import Exchange
 from lamina_server.store.postgresql.staging import LOCK_TRY_MS
 from lamina_server.store.readers import Readers
 from lamina_server.store.silence import Silence, SilentError
@@ -221,18 +223,20 @@ async def test_a_lost_commit_is_found_by_its_request_id(
     desk: Desk, monkeypatch: pytest.MonkeyPatch, *, committed: bool
 ) -> None:
     """P2, P8: the version is made once, and watches are told of it."""
-    confirm, lost = postgresql._commit, threading.Event()
+    confirm, lost = PostgresqlDatabase._commit, threading.Event()
 
-    def lose(connection: Connection) -> None:
+    def lose(database: PostgresqlDatabase, connection: Connection) -> None:
         if threading.current_thread().name == "writer" and not lost.is_set():
             lost.set()
-            driver = postgresql._driver(connection)
+            driver = connection.connection.driver_connection
+            assert isinstance(driver, psycopg.Connection)
             if committed:
+                Exchange.of(connection).run()  # the last INSERTs
                 driver.execute("COMMIT")
             driver.close()
-        confirm(connection)
+        confirm(database, connection)
 
-    monkeypatch.setattr(postgresql, "_commit", lose)
+    monkeypatch.setattr(PostgresqlDatabase, "_commit", lose)
     reply = await desk.ask(BACK)
     assert lost.is_set()
     assert reply.version is not None
