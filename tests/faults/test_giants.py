@@ -1,6 +1,7 @@
 """The server is killed while a fork of many keys is staged and written: afterwards, all of it is there or nothing."""
 
 import sqlite3
+import threading
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from pathlib import Path
@@ -12,9 +13,12 @@ import pytest
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.commits.giants import GIANT_CHANGES
 from lamina_server.models.locking import STAGING_LOCK_ID
+from lamina_server.store.open import open_store
 from lamina_server.store.verify.inspection import inspecting
 from lamina_server.store.verify.walk import Verification
 from tests.benchmarks.ours import a_map, load, read_map, stub_of
+from tests.conformance.commits import CONFIG
+from tests.conformance.test_stages import plan_next, write
 from tests.faults.injecting import SYNC, injecting
 from tests.faults.test_backup_postgresql import libpq
 from tests.support.server import ServerProcess
@@ -78,3 +82,32 @@ def test_killed_while_it_is_staged(postgres_url: str) -> None:
             server.kill()
         server.restart()
         check(postgres_url, server, written=False)
+
+
+@pytest.mark.postgres
+def test_written_while_other_writers_keep_the_lock_busy(postgres_url: str) -> None:
+    """P2: each try to get the lock begins at the end of the queue, and outlasts the transactions before it."""
+    store, ready, end = open_store(postgres_url), threading.Barrier(3), threading.Event()
+
+    def keep_busy() -> None:
+        with closing(open_store(postgres_url)) as other:
+            ready.wait(10)
+            while not end.is_set():
+                with other.write():
+                    end.wait(0.15)
+
+    writers = [threading.Thread(target=keep_busy) for _ in range(2)]
+    for writer in writers:
+        writer.start()
+    try:
+        ready.wait(10)
+        plan, parent = plan_next(store, {"x": 1})
+        with store.stage(plan, parent) as staged:
+            write(staged, plan)
+        with store.read() as reading:
+            assert reading.head(CONFIG) == plan.version
+    finally:
+        end.set()
+        for writer in writers:
+            writer.join()
+        store.close()

@@ -130,8 +130,10 @@ class Committer:
     async def stop(self) -> None:
         """Refuse new commands, finish those that have begun, and end the threads."""
         self._is_draining = True
-        await self._giants.finish()
-        await self._idle.wait()
+        while self._giants.are_awaited or not self._idle.is_set():  # again: what is overtaken is prepared once more
+            await self._giants.finish()
+            await self._idle.wait()
+        await self._giants.close()
         await self._writer.stop()
         await self._keyframes.stop()
 

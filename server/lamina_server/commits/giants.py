@@ -14,6 +14,7 @@ from collections.abc import Callable, Collection, Mapping
 from contextlib import ExitStack, suppress
 from functools import partial
 from itertools import islice
+from typing import Any
 
 import structlog
 
@@ -34,6 +35,10 @@ GIANT_CHANGES = 5_000
 """Keys from which on a version is staged. Fewer are written in less time than others notice."""
 TRIES_LIMIT = 3
 """How often a command is prepared: it may have given way to a writer that has failed after all."""
+LOOKS_AT_ONCE = 4
+"""Threads that look at the same time whether a command is a giant."""
+GIVEN_UP_SECONDS = 2.0
+"""How long a server that ends waits for threads whose work nobody waits for. A database that answers needs less."""
 
 _log = structlog.get_logger(__name__)
 
@@ -60,6 +65,7 @@ class Giants:
         self._limits = limits
         self._submit = submit
         self._now_us = now_us
+        self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._line = asyncio.Lock()
         self._tasks: dict[asyncio.Task[None], Submission] = {}
 
@@ -78,10 +84,22 @@ class Giants:
         """Return what is not submitted yet, and what was submitted and is still staged."""
         return self._tasks.values()
 
+    @property
+    def are_awaited(self) -> bool:
+        """Whether somebody waits for a command that is not submitted yet, or is still staged."""
+        return not all(submission.is_abandoned for submission in self._tasks.values())
+
     async def finish(self) -> None:
-        """Wait until everything that was added has been submitted, and nothing is staged any more."""
-        while self._tasks:
-            await asyncio.wait(self._tasks)
+        """Wait until everything that somebody waits for has been submitted, and nothing of it is staged any more."""
+        while self.are_awaited:
+            answers = (each.future for each in self._tasks.values() if not each.future.done())
+            ends: list[asyncio.Future[Any]] = [*self._tasks, *answers]
+            await asyncio.wait(ends, return_when=asyncio.FIRST_COMPLETED)
+
+    async def close(self) -> None:
+        """Wait a moment for the threads of commands that were given up: the database may never answer them."""
+        if self._tasks:
+            await asyncio.wait(self._tasks, timeout=GIVEN_UP_SECONDS)
 
     async def _carry(self, submission: Submission) -> None:
         loop = asyncio.get_running_loop()
@@ -91,12 +109,13 @@ class Giants:
             nonlocal is_submitted
             is_submitted = True
             submission.prepared = prepared
-            self._submit(submission)
+            if submission.is_abandoned:
+                submission.drop()
+            else:
+                self._submit(submission)
 
         try:
-            if submission.tries < TRIES_LIMIT and await in_background(
-                partial(self._is_giant, submission.command), name="giants"
-            ):
+            if submission.tries < TRIES_LIMIT and await self._look(submission):
                 async with self._line:
                     if not submission.is_abandoned:
                         work = partial(self._prepare, submission, lambda it: loop.call_soon_threadsafe(submit, it))
@@ -106,6 +125,13 @@ class Giants:
                 _log.error("giant not prepared", exc_info=error)
         if not is_submitted:
             submit(None)
+
+    async def _look(self, submission: Submission) -> bool:
+        """Return whether a command is a giant that somebody waits for. Others do not wait while a giant is staged."""
+        async with self._looks:
+            if submission.is_abandoned:
+                return False
+            return await in_background(partial(self._is_giant, submission.command), name="giants")
 
     def _is_known_as_small(self, command: ForkCommand | RevertCommand) -> bool:
         if isinstance(command, ForkCommand):

@@ -31,7 +31,7 @@ from lamina_server.store.postgresql.sessions import (
     refuse_unsafe_settings,
     set_up_connections,
 )
-from lamina_server.store.postgresql.staging import BEGINNING, LOCK_TRY_MS, PostgresqlStaging
+from lamina_server.store.postgresql.staging import BEGINNING, PostgresqlStaging
 from lamina_server.store.sql.beginning import Beginning
 from lamina_server.store.sql.database import connected, not_answered, opening, translated
 from lamina_server.store.sql.prepared import Numbered, prepared
@@ -151,8 +151,17 @@ class PostgresqlDatabase:
     def staging(self) -> Iterator[PostgresqlStaging]:
         """Lend a transaction that has the lock of those who stage, but not the write lock."""
         with self._begun(BEGINNING) as connection:
-            tries = max(self._lock_timeout_ms // LOCK_TRY_MS, 1)
-            yield PostgresqlStaging(connection, self._errors, self._commit, lock_tries=tries)
+            staging = PostgresqlStaging(
+                connection,
+                self._errors,
+                self._commit,
+                lock_timeout_ms=self._lock_timeout_ms,
+                statement_timeout_ms=STATEMENT_TIMEOUT_MS,
+            )
+            try:
+                yield staging
+            finally:
+                staging.close()
 
     @contextmanager
     def side_transaction(self) -> Iterator[Connection]:

@@ -4,7 +4,7 @@ PostgreSQL checks a foreign key row by row, so 100,000 rows take seconds. Other 
 COMMIT, and commit meanwhile. Only a writer that inserts the same version (another one of the same config and number)
 has to wait for this transaction, and it has the write lock meanwhile. So this transaction
 
-- never waits for the write lock for longer than LOCK_TRY_MS at once;
+- never waits for the write lock for longer than LOCK_TRY_MS at once, and gives up after some tries;
 - looks after each batch, and every POLL_SECONDS while it has nothing to do, whether anybody waits for it. Then it
   gives way: it rolls back.
 
@@ -23,11 +23,12 @@ from sqlalchemy import Connection
 from lamina_server.models.locking import STAGING_LOCK_ID, WRITE_LOCK_ID
 from lamina_server.store.contract import OvertakenError
 from lamina_server.store.postgresql.errors import PostgresqlErrors
-from lamina_server.store.sql.database import not_answered
 
 POLL_SECONDS = 0.05
-LOCK_TRY_MS = 100
-"""Shorter than `deadlock_timeout`, which is 1 s by default, after which PostgreSQL would end the other writer."""
+LOCK_TRY_MS = 500
+"""Much shorter than `deadlock_timeout`, which is 1 s by default, after which PostgreSQL would end the other writer. As
+long as some transactions of others take: each try begins at the end of the queue.
+"""
 STAGING_LOCK_MS = 30_000
 """How long it waits while others stage."""
 
@@ -35,8 +36,6 @@ BEGINNING = (
     f"SET LOCAL lock_timeout = {STAGING_LOCK_MS}; SET LOCAL statement_timeout = {STAGING_LOCK_MS};"
     f" SELECT pg_advisory_xact_lock({STAGING_LOCK_ID}); SET LOCAL lock_timeout = {LOCK_TRY_MS}"
 )
-
-_TRY_LOCK = f"SAVEPOINT without_lock; SELECT pg_advisory_xact_lock({WRITE_LOCK_ID})"
 
 _IS_AWAITED = (
     "SELECT EXISTS (SELECT FROM pg_locks WHERE locktype = 'transactionid' AND NOT granted"
@@ -47,19 +46,33 @@ _IS_AWAITED = (
 class PostgresqlStaging:
     """A Staging in a transaction that was begun with BEGINNING.
 
-    commit        commits on a connection
-    lock_tries    how often it tries to get the write lock
+    commit                commits on a connection
+    lock_timeout_ms       how long it tries to get the write lock, and how long a statement waits for a lock then
+    statement_timeout_ms  how long a statement may take when it has the write lock
     """
 
     is_in_tables = True
 
     def __init__(
-        self, connection: Connection, errors: PostgresqlErrors, commit: Callable[[Connection], None], *, lock_tries: int
+        self,
+        connection: Connection,
+        errors: PostgresqlErrors,
+        commit: Callable[[Connection], None],
+        *,
+        lock_timeout_ms: int,
+        statement_timeout_ms: int,
     ) -> None:
         self._connection = connection
+        driver = connection.connection.driver_connection  # now: an invalidated connection lends it no more
+        assert isinstance(driver, psycopg.Connection)
+        self._driver: psycopg.Connection[Any] = driver
         self._errors = errors
         self._commit = commit
-        self._lock_tries = lock_tries
+        self._lock_tries = max(lock_timeout_ms // LOCK_TRY_MS, 1)
+        self._try_lock = (
+            f"SAVEPOINT without_lock; SELECT pg_advisory_xact_lock({WRITE_LOCK_ID});"
+            f" SET LOCAL lock_timeout = {lock_timeout_ms}; SET LOCAL statement_timeout = {statement_timeout_ms}"
+        )
         self._turn = threading.Lock()
         self._ended = threading.Event()
 
@@ -81,7 +94,7 @@ class PostgresqlStaging:
             except psycopg.Error as error:
                 raise self._errors.ours(error, statement)  # noqa: B904 - its cause is set
 
-    def copy(self, connection: Connection, table: str, columns: Sequence[str], same: Mapping[str, Any]) -> None:
+    def copy(self, connection: Connection, table: str, columns: Sequence[str], same: Mapping[str, Any]) -> int:
         """Refuse: the rows are in their table already."""
         raise NotImplementedError
 
@@ -92,6 +105,12 @@ class PostgresqlStaging:
                 with self._turn:
                     if not self._ended.is_set():
                         self._give_way()
+        self.close()
+
+    def close(self) -> None:
+        """Let nobody write any more, whyever it ends; wait for the writer that has the connection."""
+        with self._turn:
+            self._ended.set()
 
     @contextmanager
     def writing(self) -> Iterator[Connection]:
@@ -113,25 +132,22 @@ class PostgresqlStaging:
         """End the wait."""
         self._ended.set()
 
-    @property
-    def _driver(self) -> "psycopg.Connection[Any]":
-        driver = self._connection.connection.driver_connection
-        assert isinstance(driver, psycopg.Connection)
-        return driver
-
     def _lock_writers(self) -> None:
+        """Take the write lock. Raises OvertakenError if others keep it for too long, or the connection is lost."""
         try:
             for _ in range(self._lock_tries):
                 try:
-                    self._driver.execute(_TRY_LOCK, prepare=False)
+                    self._driver.execute(self._try_lock, prepare=False)
                 except psycopg.errors.LockNotAvailable:
                     self._driver.execute("ROLLBACK TO without_lock")
                     self._give_way()
                 else:
                     return
         except psycopg.Error as error:
+            if self._driver.closed:  # the rows are lost; another connection may be had
+                raise OvertakenError from error
             raise self._errors.ours(error)  # noqa: B904 - its cause is set
-        raise not_answered("another session held a lock for too long")
+        raise OvertakenError
 
     def _give_way(self) -> None:
         """Roll back if another writer waits for this transaction."""

@@ -33,8 +33,10 @@ class Staging(Protocol):
         Raises OvertakenError if another writer waits for this transaction.
         """
 
-    def copy(self, connection: Connection, table: str, columns: Sequence[str], same: Mapping[str, Any]) -> None:
-        """Copy the rows into their table, within `writing` and `statement()`. Only where they are not there already.
+    def copy(self, connection: Connection, table: str, columns: Sequence[str], same: Mapping[str, Any]) -> int:
+        """Copy the rows into their table, within `writing` and `statement()`; return how many they are.
+
+        Only where they are not there already.
 
         same  columns that have the same value in each row
         """

@@ -134,7 +134,8 @@ class SqliteDatabase:
         try:
             yield staging
         finally:
-            with suppress(ServerError):  # of a database that has failed; the table is gone with the connection
+            # Of a database that has failed: the table is gone with the connection. Else the next version drops it.
+            with suppress(ServerError, *_DRIVER_ERRORS):
                 staging.drop()
 
     @contextmanager

@@ -19,6 +19,7 @@ OTHERS_SECONDS = 0.001
 """A pause after each batch: else this thread would have its next turn before those that wait wake up."""
 
 _STAGED = "temp.lamina_staged"
+_DROP = f"DROP TABLE IF EXISTS {_STAGED}"
 
 
 class SqliteStaging:
@@ -38,6 +39,7 @@ class SqliteStaging:
         self._turn = turn
         self._writing = writing
         self._ended = threading.Event()
+        self._is_made = False
 
     def connection(self) -> AbstractContextManager[Connection]:
         """Refuse: there is no transaction yet."""
@@ -49,15 +51,18 @@ class SqliteStaging:
         names, marks = ", ".join(columns), ", ".join("?" * len(columns))
         with self._turn() as driver, driver:  # in one transaction, which has nothing to do with the file
             driver.execute("BEGIN")
-            driver.execute(f"CREATE TABLE IF NOT EXISTS {_STAGED} ({names})")
+            if not self._is_made:
+                driver.execute(_DROP)  # of a version before this one, which could not be dropped
+                driver.execute(f"CREATE TABLE {_STAGED} ({names})")
             driver.executemany(f"INSERT INTO {_STAGED} VALUES ({marks})", rows)  # noqa: S608 - our names
+        self._is_made = True
         time.sleep(OTHERS_SECONDS)
 
-    def copy(self, connection: Connection, table: str, columns: Sequence[str], same: Mapping[str, Any]) -> None:
-        """Copy the rows into their table, in order."""
+    def copy(self, connection: Connection, table: str, columns: Sequence[str], same: Mapping[str, Any]) -> int:
+        """Copy the rows into their table, in order; return how many they are."""
         names, marks = ", ".join((*same, *columns)), ", ".join((*("?" * len(same)), *columns))
         statement = f"INSERT INTO main.{table} ({names}) SELECT {marks} FROM {_STAGED} ORDER BY rowid"  # noqa: S608 - our names
-        connection.exec_driver_sql(statement, tuple(same.values()))
+        return connection.exec_driver_sql(statement, tuple(same.values())).rowcount
 
     def wait(self) -> None:
         """Wait for the end."""
@@ -78,4 +83,4 @@ class SqliteStaging:
     def drop(self) -> None:
         """Drop the table."""
         with self._turn() as driver:
-            driver.execute(f"DROP TABLE IF EXISTS {_STAGED}")
+            driver.execute(_DROP)
