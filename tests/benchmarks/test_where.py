@@ -17,7 +17,7 @@ from tests.benchmarks.where.way import EMPTY, SDK, STUBS, Ends, Way, served
 
 CALLERS = 3
 ENDS = {SDK: Ends(3_000, 900, 800), STUBS: Ends(2_000, 500, 800), EMPTY: Ends(400, 300, 200)}
-STAGES = ("parse", "draft", "encode", "reply", "finish", "writer", "rest", WHOLE_OF_ONE, WHOLE_OF_MANY)
+STAGES = ("parse", "proposal", "encode", "reply", "finish", "writer", "rest", WHOLE_OF_ONE, WHOLE_OF_MANY)
 COUNTED = Counted(dict.fromkeys(STAGES, 77_000.0), {"the interpreter": 0.75, "the rest": 0.25})
 
 

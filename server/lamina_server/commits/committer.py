@@ -7,7 +7,7 @@ whether watches hear of a commit that may already be durable. A command whose ca
 before that is dropped, so that nobody waits for what nobody wants any more.
 
 The way of a group: the event loop decides its commands from the heads in memory while they wait
-(see drafts), and freezes these heads; the writer checks the decisions, or makes them if memory
+(see proposals), and freezes these heads; the writer checks the decisions, or makes them if memory
 cannot, and commits; the event loop advances the heads, replies to the callers and tells the
 watches. Then the next group begins.
 """
@@ -24,11 +24,11 @@ from lamina_server.cache.heads import Heads
 from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
 from lamina_server.commits.clock import system_now_us
 from lamina_server.commits.decide import Preview
-from lamina_server.commits.drafts import Drafts
 from lamina_server.commits.giants import Giants
 from lamina_server.commits.group import Group, GroupResult, Submission
 from lamina_server.commits.keyframes import KeyframeScheduler
 from lamina_server.commits.outcome import Outcome
+from lamina_server.commits.proposals import Proposals
 from lamina_server.commits.transaction import configs_of
 from lamina_server.commits.writer import Writer
 from lamina_server.domain.commands import Command, CommitCommand
@@ -39,8 +39,8 @@ from lamina_server.feed.feed import Feed
 from lamina_server.store.contract import OvertakenError, Store, StoreFailedError
 from lamina_server.store.silence import Silence, SilentError
 
-KEYS_DRAFTED_ANEW = 64
-"""Keys drafted at once when drafts have not held: so many take some milliseconds."""
+KEYS_PROPOSED_ANEW = 64
+"""Keys proposed at once when proposals have not held: so many take some milliseconds."""
 
 _log = structlog.get_logger(__name__)
 
@@ -84,7 +84,7 @@ class Committer:
             on_written=self._finish,
             now_us=now_us,
         )
-        self._drafts = Drafts(heads, codec, map_limits=map_limits, cache_limits=cache_limits, now_us=now_us)
+        self._proposals = Proposals(heads, codec, map_limits=map_limits, cache_limits=cache_limits, now_us=now_us)
         self._giants = Giants(store, heads, codec, limits=map_limits, submit=self._enqueue, now_us=now_us)
         self._keyframes = KeyframeScheduler(store, on_failure=self.fail)
         self._silence = silence
@@ -140,9 +140,9 @@ class Committer:
     # --- the way of a group -----------------------------------------------------------------
 
     def _enqueue(self, submission: Submission) -> None:
-        submission.draft = self._drafts.add(submission.request, submission.command)
+        submission.proposal = self._proposals.add(submission.request, submission.command)
         self._waiting.append(submission)
-        if submission.draft is None:
+        if submission.proposal is None:
             for config in configs_of(submission.command):
                 self._heads.warm(config)  # for later commits: this one does not wait for it
         if not self._under_way:
@@ -178,24 +178,24 @@ class Committer:
         return group
 
     def _drop_abandoned(self) -> None:
-        """Drop the commands that nobody waits for any more, and the drafts on top of theirs."""
+        """Drop the commands that nobody waits for any more, and the proposals on top of theirs."""
         abandoned = [each for each in self._waiting if each.is_abandoned]
         if abandoned:
             for each in abandoned:
                 each.drop()
             self._waiting = deque(each for each in self._waiting if not each.is_abandoned)
-            if any(each.draft for each in abandoned):
-                self._draft_anew()
+            if any(each.proposal for each in abandoned):
+                self._propose_anew()
 
-    def _draft_anew(self) -> None:
-        """Draft the first of the commands that wait on the heads in memory; the others are decided with the store."""
-        self._drafts.restart()
-        room = KEYS_DRAFTED_ANEW
+    def _propose_anew(self) -> None:
+        """Decide the first of the commands that wait again, on the heads in memory; the others need the store."""
+        self._proposals.restart()
+        room = KEYS_PROPOSED_ANEW
         for each in self._waiting:
             room -= _weigh(each, self._group_limit_changes)
             if room < 0:
-                self._drafts.pause()
-            each.draft = self._drafts.add(each.request, each.command)
+                self._proposals.pause()
+            each.proposal = self._proposals.add(each.request, each.command)
 
     def _finish(self, group: Group, result: GroupResult) -> None:
         """Advance the heads, reply, tell the watches, and begin the next group, without giving up the event loop."""
@@ -206,7 +206,7 @@ class Committer:
             _log.error("bug", doing="advance heads", exc_info=error)
             for config in {name for each in group.submissions for name in configs_of(each.command)}:
                 self._heads.forget(config)
-            result.is_drafted = False
+            result.is_as_proposed = False
         # First, so that a reply does not stand in line behind the messages to thousands of watches.
         for submission, outcome in zip(group.submissions, outcomes, strict=True):
             if isinstance(outcome, OvertakenError):
@@ -222,13 +222,13 @@ class Committer:
         if any(isinstance(outcome, Outcome) and outcome.header is not None for outcome in outcomes):
             self.committed_at = time.monotonic()
         try:
-            if result.is_drafted:
-                self._drafts.settle(each.draft for each in group.submissions if each.draft)
+            if result.is_as_proposed:
+                self._proposals.settle(each.proposal for each in group.submissions if each.proposal)
             else:
-                self._draft_anew()
+                self._propose_anew()
         except Exception as error:  # noqa: BLE001 - a bug: the commands are decided in their transaction
-            _log.error("bug", doing="draft", exc_info=error)
-            self._drafts.pause()
+            _log.error("bug", doing="propose", exc_info=error)
+            self._proposals.pause()
         self._begin()
 
     def _announce(self, result: GroupResult) -> None:

@@ -7,8 +7,8 @@ from dataclasses import dataclass, field
 
 from lamina_server.cache.encoded import EncodedChanges
 from lamina_server.cache.maps import HeadMap
-from lamina_server.commits.drafts import Draft
 from lamina_server.commits.outcome import Outcome
+from lamina_server.commits.proposals import Proposal
 from lamina_server.domain.commands import Command
 from lamina_server.domain.planning import Plan
 from lamina_server.domain.record import record
@@ -38,7 +38,7 @@ _beginning = threading.Lock()
 class Submission:
     """A command, and the future in which a caller waits for its outcome. A caller that leaves cancels the future.
 
-    draft     a decision that was made before the transaction; None if only the store can tell
+    proposal     a decision that was made before the transaction; None if only the store can tell
     prepared  a large version that was staged before the transaction
     tries     how often it was prepared
     """
@@ -46,7 +46,7 @@ class Submission:
     request: RequestKey
     command: Command
     future: "asyncio.Future[Outcome]"
-    draft: Draft | None = None
+    proposal: Proposal | None = None
     has_begun: bool = False
     prepared: Prepared | None = None
     tries: int = 0
@@ -97,14 +97,14 @@ class GroupResult:
     made        the versions that memory lacks, in order, also those of other servers
     diverged    the configs of which memory holds another epoch than the store
     marks       the heads of the configs, as the transaction found them
-    is_drafted  whether all was written as it was drafted
+    is_as_proposed  whether all was written as it was proposed
     """
 
     outcomes: list[Outcome | Exception]
     made: list[EncodedChanges] = field(default_factory=list)
     diverged: list[str] = field(default_factory=list)
     marks: dict[str, HeadMark] = field(default_factory=dict)
-    is_drafted: bool = False
+    is_as_proposed: bool = False
 
     def add(self, other: "GroupResult") -> None:
         """Append the result of the next part of the group. Parts overlap: drop versions already listed."""

@@ -19,10 +19,10 @@ from lamina_server.cache.limits import CacheLimits
 from lamina_server.cache.maps import HeadMap
 from lamina_server.commits.clock import FutureTimesLog
 from lamina_server.commits.decide import Preview, perform, preview
-from lamina_server.commits.drafts import Draft, adopt, hold, write
 from lamina_server.commits.giants import write_prepared
 from lamina_server.commits.group import AbandonedError, Group, GroupResult, Submission
 from lamina_server.commits.outcome import Outcome, outcome_of
+from lamina_server.commits.proposals import Proposal, adopt, hold, write
 from lamina_server.commits.transaction import Transaction, configs_of, expected_of
 from lamina_server.domain.commands import Command
 from lamina_server.domain.errors import ServerError, UnavailableError
@@ -146,25 +146,28 @@ class Writer:
                 one.begin()
             transaction = Transaction(writing, self._codec, limits=self._cache_limits)
             transaction.begin(heads, expected)
-            drafted = drafts_of(submissions)
-            if not hold(drafted, transaction, self._now_us()):
-                drafted = []
-            if len(drafted) == len(submissions) and not transaction.made and not transaction.diverged:
-                write(drafted, writing)
-                result = _written(drafted, transaction.marks)
+            proposed = proposals_of(submissions)
+            if not hold(proposed, transaction, self._now_us()):
+                proposed = []
+            if len(proposed) == len(submissions) and not transaction.made and not transaction.diverged:
+                write(proposed, writing)
+                result = _written(proposed, transaction.marks)
             else:
-                adopt(drafted, transaction)
-                result = self._decide(transaction, drafted, submissions[len(drafted) :])
-        for draft in {draft.outcome.reply.config: draft for draft in drafted}.values():  # the last of each config
-            self._note_time(draft.outcome.reply, draft.now_us)
+                adopt(proposed, transaction)
+                result = self._decide(transaction, proposed, submissions[len(proposed) :])
+        last = {each.outcome.reply.config: each for each in proposed}
+        for each in last.values():
+            self._note_time(each.outcome.reply, each.now_us)
         return result
 
-    def _decide(self, transaction: Transaction, drafted: Sequence[Draft], rest: Sequence[Submission]) -> GroupResult:
-        """Decide the commands after those whose drafts were adopted, and write the versions that they make."""
-        outcomes: list[Outcome | Exception] = [draft.outcome for draft in drafted]
+    def _decide(
+        self, transaction: Transaction, proposed: Sequence[Proposal], rest: Sequence[Submission]
+    ) -> GroupResult:
+        """Decide the commands after those whose proposals were adopted, and write the versions that they make."""
+        outcomes: list[Outcome | Exception] = [proposal.outcome for proposal in proposed]
         replies = [self._perform(transaction, one) for one in rest]
         # Before the end, so that nothing can fail, and little time passes, between it and the heads' advance.
-        encoded = {draft.made.version.hash: draft.made for draft in drafted if draft.made}
+        encoded = {proposal.made.version.hash: proposal.made for proposal in proposed if proposal.made}
         made = [encoded.get(each.version.hash) or EncodedChanges.of(each, self._codec) for each in transaction.made]
         headers = {(each.version.config, each.version.number): each.header for each in made}
         outcomes += [reply if isinstance(reply, Exception) else outcome_of(reply, headers) for reply in replies]
@@ -187,15 +190,15 @@ class Writer:
             self._future_times.committed(reply.version, now_us)
 
 
-def drafts_of(submissions: Sequence[Submission]) -> list[Draft]:
-    """Return the drafts of the first commands, up to one that has none or was dropped."""
-    drafted = takewhile(lambda one: one.draft is not None and one.has_begun, submissions)
-    return [one.draft for one in drafted if one.draft]
+def proposals_of(submissions: Sequence[Submission]) -> list[Proposal]:
+    """Return the proposals of the first commands, up to one that has none or was dropped."""
+    proposed = takewhile(lambda one: one.proposal is not None and one.has_begun, submissions)
+    return [one.proposal for one in proposed if one.proposal]
 
 
-def _written(drafted: Sequence[Draft], marks: dict[str, HeadMark]) -> GroupResult:
-    made = [draft.made for draft in drafted if draft.made]
-    return GroupResult([draft.outcome for draft in drafted], made, [], marks, is_drafted=True)
+def _written(proposed: Sequence[Proposal], marks: dict[str, HeadMark]) -> GroupResult:
+    made = [proposal.made for proposal in proposed if proposal.made]
+    return GroupResult([proposal.outcome for proposal in proposed], made, [], marks, is_as_proposed=True)
 
 
 def _left_open(submissions: Sequence[Submission], answer: CommitUnknownError, why: Exception) -> GroupResult:

@@ -17,7 +17,7 @@ from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server import app
 from lamina_server.cache.encoded import EncodedChanges
 from lamina_server.cli.serve import COLLECTED_AFTER_OBJECTS
-from lamina_server.commits import committer, drafts, writer
+from lamina_server.commits import committer, proposals, writer
 from lamina_server.commits.group import Group, GroupResult
 from lamina_server.domain.planning import Author
 from lamina_server.domain.records import RequestKey
@@ -49,13 +49,13 @@ class _Counting:
     def __init__(self) -> None:
         self.commits: dict[str, int] = {}
         self._handlers: list[ServiceHandler] = []
-        self._drafts: list[drafts.Drafts] = []
+        self._proposals: list[proposals.Proposals] = []
         self._is_counting_groups = False
         self._callers = [self._caller_of(number) for number in range(CALLERS)]
 
     def catch(self) -> None:
         """Learn the parts of the application while it is made."""
-        made = ((app, "ServiceHandler", self._handlers), (committer, "Drafts", self._drafts))
+        made = ((app, "ServiceHandler", self._handlers), (committer, "Proposals", self._proposals))
         for owner, name, caught in made:
             setattr(owner, name, _caught(getattr(owner, name), caught))
         setattr(committer, "Writer", self._writer_class())  # noqa: B010 - mypy refuses to assign to a class
@@ -75,15 +75,17 @@ class _Counting:
     def _count_functions(self, settings: Settings) -> None:
         """Call the functions of the event loop once more: they change nothing that a restart does not undo."""
         data = [_data(each) for each in self._callers]
-        author, codec, drafted = Author("ann"), WireCodec(), self._drafts[0]
+        author, codec, proposed = Author("ann"), WireCodec(), self._proposals[0]
         requests = self._counted("parse", lambda each: parse.commit(each, author, settings), data)
         made = self._counted(
-            "draft", lambda r: drafted.add(RequestKey("", r.request_id, r.digest), r.command), requests
+            "proposal", lambda r: proposed.add(RequestKey("", r.request_id, r.digest), r.command), requests
         )
         assert all(each.changes for each in made)
-        drafted.restart()
-        self._counted("encode", lambda draft: EncodedChanges.of(draft.changes, codec), made)
-        self._counted("reply", lambda draft: encode.commit_response(draft.outcome.reply, draft.outcome.header), made)
+        proposed.restart()
+        self._counted("encode", lambda proposal: EncodedChanges.of(proposal.changes, codec), made)
+        self._counted(
+            "reply", lambda proposal: encode.commit_response(proposal.outcome.reply, proposal.outcome.header), made
+        )
         self._counted("nothing", lambda _: None, made)
         answer = encode.commit_response(made[-1].outcome.reply, made[-1].outcome.header)
         self._counted("callers", lambda each: (_data(each), pb.CommitResponse.FromString(answer)), self._callers)

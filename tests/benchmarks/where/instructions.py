@@ -65,8 +65,8 @@ def count(folder: Path) -> Counted:
 
 def _alone(found: Mapping[str, float]) -> Mapping[str, float]:
     """Subtract from each count what is not its own: the loop around it, the callers' work, the stages within it."""
-    alone = {name: found[name] - found["nothing"] for name in ("parse", "draft", "encode", "reply")}
-    alone["draft"] -= alone["encode"]
+    alone = {name: found[name] - found["nothing"] for name in ("parse", "proposal", "encode", "reply")}
+    alone["proposal"] -= alone["encode"]
     wholes = {name: found[name] - found["callers"] for name in (WHOLE_OF_ONE, WHOLE_OF_MANY)}
     rest = wholes[WHOLE_OF_MANY] - sum(alone.values()) - found["finish"] - found["writer"]
     return {**alone, **wholes, "finish": found["finish"], "writer": found["writer"], "rest": rest}

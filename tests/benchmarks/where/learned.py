@@ -4,9 +4,9 @@ LEARNED = """## What was learned
 
 **Python's lock is what the two threads compete for.** So the event loop decides a commit, and the writer's thread has
 little Python to run: it checks the decision and writes it
-([drafts.py](../../server/lamina_server/commits/drafts.py)). Even so, with 64 callers the server makes about 27 futex
-calls for each commit (`strace -f -c -e trace=futex`), where the empty handler makes 4.6. These hand-overs of the lock
-take about 13 % of the server's CPU.
+([proposals.py](../../server/lamina_server/commits/proposals.py)). Even so, with 64 callers the server makes about 27
+futex calls for each commit (`strace -f -c -e trace=futex`), where the empty handler makes 4.6. These hand-overs of the
+lock take about 13 % of the server's CPU.
 
 **Each call of SQLite's driver gives up the lock, and waits to get it back.** `executemany` does so once for each row.
 So one INSERT has up to 64 rows ([prepared.py](../../server/lamina_server/store/sql/prepared.py)).

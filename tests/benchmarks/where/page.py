@@ -51,20 +51,20 @@ class Row(NamedTuple):
     counted: str = ""
 
 
-_FINISH = ("freeze heads", "advance heads", "check the feed's head", "feed", "news", "keyframes", "settle drafts")
+_FINISH = ("freeze heads", "advance heads", "check the feed's head", "feed", "news", "keyframes", "settle proposals")
 ON_THE_LOOP = (
     Row("parse, check, digest of the request (`wire/parse.py`)", ("author", "parse"), "parse"),
-    Row("draft: decide, plan, digest of the version (`commits/drafts.py`)", ("draft",), "draft"),
+    Row("proposal: decide, plan, digest of the version (`commits/proposals.py`)", ("proposal",), "proposal"),
     Row("encode the version (`cache/encoded.py`)", ("encode",), "encode"),
     Row("finish a group, in all", (*_FINISH, server.FINISH), "finish"),
     Row(PART + "advance the heads (`cache/heads.py`)", ("freeze heads", "advance heads")),
     Row(PART + "feed, keyframes (`feed/feed.py`)", ("check the feed's head", "feed", "news", "keyframes")),
-    Row(PART + "settle the drafts", ("settle drafts",)),
+    Row(PART + "settle the proposals", ("settle proposals",)),
     Row("encode the reply (`wire/encode.py`)", ("reply",), "reply"),
 )
 ON_THE_WRITER = (
     Row("begin, look at the file, `data_version`", (server.BEGIN, "look at the file")),
-    Row("compare heads, look up request ids, check drafts", ("heads", "request ids", "check drafts")),
+    Row("compare heads, look up request ids, check proposals", ("heads", "request ids", "check proposals")),
     Row("give ids", ("give ids",)),
     Row("make rows (`models/rows.py`) and INSERT them", ("make and INSERT rows",)),
     Row("COMMIT, with its sync", (server.COMMIT,)),

@@ -32,9 +32,9 @@ from lamina_server.cache.encoded import EncodedChanges
 from lamina_server.cache.heads import Heads
 from lamina_server.cli.serve import COLLECTED_AFTER_OBJECTS
 from lamina_server.commits import committer, writer
-from lamina_server.commits.drafts import Drafts
 from lamina_server.commits.group import Group, GroupResult
 from lamina_server.commits.keyframes import KeyframeScheduler
+from lamina_server.commits.proposals import Proposals
 from lamina_server.feed.feed import Feed
 from lamina_server.feed.news import News
 from lamina_server.rpc import callers
@@ -57,8 +57,8 @@ LOOP_THREAD, WRITER_THREAD = "MainThread", "writer"
 _WRAPPED: tuple[tuple[Any, str, str], ...] = (
     (callers, "author", "author"),
     (parse, "commit", "parse"),
-    (Drafts, "add", "draft"),
-    (Drafts, "settle", "settle drafts"),
+    (Proposals, "add", "proposal"),
+    (Proposals, "settle", "settle proposals"),
     (EncodedChanges, "of", "encode"),
     (Heads, "freeze", "freeze heads"),
     (Heads, "advance", "advance heads"),
@@ -70,7 +70,7 @@ _WRAPPED: tuple[tuple[Any, str, str], ...] = (
     (OpenFiles, "changed", "look at the file"),
     (SqlWriting, "head_marks", "heads"),
     (SqlWriting, "replies", "request ids"),
-    (writer, "hold", "check drafts"),
+    (writer, "hold", "check proposals"),
     (SqlWriting, "finish", "give ids"),
     (SqliteDatabase, "insert", "make and INSERT rows"),
     (DefaultDialect, "do_commit", COMMIT),

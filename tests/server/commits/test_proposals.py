@@ -33,7 +33,7 @@ async def test_a_head_that_another_server_has_moved_is_read_from_the_store(desk:
     assert desk.values() == {"a": 3, "b": 2, "c": 1}
 
 
-async def test_a_request_that_the_store_remembers_gets_its_first_answer_among_drafts(desk: Desk) -> None:
+async def test_a_request_that_the_store_remembers_gets_its_first_answer_among_proposals(desk: Desk) -> None:
     """P8: memory does not know old request ids, but the store does."""
     first = await desk.ask("x", 1, id_="one")
     outcomes = await desk.gathered(
@@ -43,7 +43,7 @@ async def test_a_request_that_the_store_remembers_gets_its_first_answer_among_dr
     assert outcomes[1] == first.reply
 
 
-async def test_a_draft_whose_caller_has_left_changes_no_other(desk: Desk) -> None:
+async def test_a_proposal_whose_caller_has_left_changes_no_other(desk: Desk) -> None:
     def leaves() -> Any:
         task = desk.ask("x", 1)
         asyncio.get_running_loop().call_soon(task.cancel)
@@ -55,7 +55,7 @@ async def test_a_draft_whose_caller_has_left_changes_no_other(desk: Desk) -> Non
     assert desk.values() == {"first": 2, "a": 1, "b": 1}
 
 
-async def test_a_head_that_is_no_longer_held_is_not_kept_for_drafts(desk: Desk) -> None:
+async def test_a_head_that_is_no_longer_held_is_not_kept_for_proposals(desk: Desk) -> None:
     await desk.ask("a", 1)
     head = weakref.ref(desk.heads.peek(CONFIG))
     asked = await desk.under_way("a", 2)
@@ -67,7 +67,7 @@ async def test_a_head_that_is_no_longer_held_is_not_kept_for_drafts(desk: Desk) 
     assert head() is None
 
 
-async def test_a_draft_that_meets_a_bug_holds_up_nobody() -> None:
+async def test_a_proposal_that_meets_a_bug_holds_up_nobody() -> None:
     class Broken(WireCodec):
         def encode_entry(self, entry: Entry) -> bytes:
             if entry.key == "broken":
