@@ -1,10 +1,10 @@
-"""One `store` fixture for all kinds of stores."""
+"""One `store` fixture for all kinds of stores, and the operator's own connection to PostgreSQL."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from sqlalchemy import create_engine, text
+from sqlalchemy import Engine, create_engine, text
 
 from lamina_server.models import Base
 from lamina_server.store.contract import Store
@@ -58,3 +58,11 @@ def store(place: Place) -> Iterator[Store]:
     opened = place.open()
     yield opened
     opened.close()
+
+
+@pytest.fixture
+def operator(database_url: str) -> Iterator[Engine]:
+    """The operator's own connection to the database."""
+    engine = create_engine(database_url, isolation_level="AUTOCOMMIT")
+    yield engine
+    engine.dispose()

@@ -37,14 +37,6 @@ def other(database_url: str) -> Iterator[SqlStore]:
         yield other
 
 
-@pytest.fixture
-def operator(database_url: str) -> Iterator[Engine]:
-    """The operator's own connection to the database."""
-    engine = create_engine(database_url, isolation_level="AUTOCOMMIT")
-    yield engine
-    engine.dispose()
-
-
 def scalar(engine: Engine, statement: str, **parameters: Any) -> Any:
     with engine.connect() as connection:
         return connection.execute(text(statement), parameters).scalar()

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, text
 
 from lamina_server.domain.errors import DiskFullError, UnavailableError
 from lamina_server.domain.planning import Plan
@@ -30,14 +30,6 @@ WAITERS = (
 def store(database_url: str) -> Iterator[SqlStore]:
     with closing(open_store(database_url)) as store:
         yield store
-
-
-@pytest.fixture
-def operator(database_url: str) -> Iterator[Engine]:
-    """The operator's own connection to the database."""
-    engine = create_engine(database_url, isolation_level="AUTOCOMMIT")
-    yield engine
-    engine.dispose()
 
 
 def next_plan(store: SqlStore, data: Any) -> Plan:
