@@ -12,6 +12,8 @@ from google.protobuf.internal import api_implementation
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 
+from lamina_server.access.authentication import Authentication
+from lamina_server.access.live import LiveAccess
 from lamina_server.cache.heads import Heads
 from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
 from lamina_server.commits.clock import system_now_us
@@ -55,6 +57,7 @@ class Application:
     cache_limits  how much is read at once, and how much is kept of one map
     interceptors  of gRPC, the outermost first
     target        where clients reach it, once it has started
+    access        who may do what
     is_empty      whether the store had no config when it started, such as a file that was not there and was made
     failed        done when the store takes no more writes, and the process should end: why, for the operator
     """
@@ -130,6 +133,8 @@ class Application:
             draining=self._draining,
             chance=random.random,
         )
+        self.access = LiveAccess(is_open=settings.access != "closed")
+        authentication = Authentication(self.access, now_us=now_us)
         self._health = health.aio.HealthServicer()
         self._readiness = Readiness(
             store,
@@ -149,7 +154,7 @@ class Application:
             now_us=now_us,
         )
         self._server = grpc.aio.server(interceptors=interceptors, options=transport.options(settings))
-        self._server.add_generic_rpc_handlers((ServiceHandler(service, self._draining),))
+        self._server.add_generic_rpc_handlers((ServiceHandler(service, authentication, self._draining),))
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection.enable_server_reflection(names, self._server)

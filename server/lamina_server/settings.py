@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -93,6 +93,23 @@ class Settings(BaseSettings):
         None,
         description="PEM file with the authorities that sign clients' certificates. Without it, clients need no "
         "certificate",
+    )
+
+    # Access.
+    access: Literal["open", "closed"] | None = Field(
+        None,
+        description="`closed`: callers need a token, a client certificate or an identity provider's token, and "
+        "`_lamina/access` says what they may do. `open`: everybody may do everything. The default is open on "
+        "localhost and `unix:`, and closed on every other address",
+    )
+    insecure_open: bool = Field(
+        default=False,
+        description="Allow `access=open` on an address that other machines can reach",
+    )
+    bootstrap_token_file: Path | None = Field(
+        None,
+        description="Where the first start of a closed server writes the token of its first admin. Without it, beside "
+        "the SQLite file, or in the working directory",
     )
 
     # Limits of one request.

@@ -74,7 +74,7 @@ def decode(stored: Stored) -> Any:
 def load(message: pb.Value) -> Stored:
     """Return a value of the wire in canonical form. The server keeps and sends only canonical forms."""
     kind = message.WhichOneof("kind")
-    if kind is None:
+    if kind is None or kind == "secret":
         raise LaminaError(_UNKNOWN_KIND)
     return Stored(kind, None if kind == "null" else getattr(message, kind))
 
@@ -87,7 +87,7 @@ def read(message: pb.Value) -> Any:
     kind = message.WhichOneof("kind")
     if kind == "json":
         return _freeze(json.loads(message.json))
-    if kind is None:
+    if kind is None or kind == "secret":
         raise LaminaError(_UNKNOWN_KIND)
     return None if kind == "null" else getattr(message, kind)
 

@@ -15,6 +15,7 @@ import structlog
 from google.protobuf.descriptor import MethodDescriptor
 
 from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.access.authentication import Authentication
 from lamina_server.domain.errors import Reason, ServerError, UnimplementedError
 from lamina_server.rpc import status
 from lamina_server.rpc.draining import Draining
@@ -43,7 +44,8 @@ _log = structlog.get_logger(__name__)
 class ServiceHandler(grpc.GenericRpcHandler):
     """Every method under the service's name."""
 
-    def __init__(self, service: Service, draining: Draining) -> None:
+    def __init__(self, service: Service, authentication: Authentication, draining: Draining) -> None:
+        self._authentication = authentication
         self._draining = draining
         self._prefix = f"/{SERVICE.full_name}/"
         self._handlers = {method.name: self._handler(method, service) for method in SERVICE.methods}
@@ -66,16 +68,27 @@ class ServiceHandler(grpc.GenericRpcHandler):
 
     def _unary(self, name: str, function: Callable[[bytes, Call], Awaitable[bytes]]) -> Handler:
         async def handle(data: bytes, context: Context) -> bytes:
-            return await self._answer(name, context, function(data, Call(context)))
+            async def answer() -> bytes:
+                return await function(data, await self._call(context))
+
+            return await self._answer(name, context, answer())
 
         return grpc.unary_unary_rpc_method_handler(handle)
 
     def _streaming(self, name: str, function: Callable[[bytes, Call, Send, ExitStack], Awaitable[None]]) -> Handler:
         async def handle(data: bytes, context: Context) -> None:
             with ExitStack() as end:  # after the status, which waits for the messages before it
-                await self._answer(name, context, function(data, Call(context), context.write, end))
+
+                async def answer() -> None:
+                    await function(data, await self._call(context), context.write, end)
+
+                await self._answer(name, context, answer())
 
         return grpc.unary_stream_rpc_method_handler(handle)
+
+    async def _call(self, context: Context) -> Call:
+        metadata: Any = context.invocation_metadata() or ()
+        return Call(await self._authentication.caller(metadata), context.peer())
 
     async def _answer(self, name: str, context: Context, answer: Awaitable[T]) -> T:
         with self._draining:

@@ -7,16 +7,17 @@ statuses.
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cache, partial
-from typing import Any, Protocol, TypeVar
+from typing import TypeVar
 
 from lamina_server.cache.heads import Heads
 from lamina_server.commits.clock import is_future
 from lamina_server.commits.committer import Committer
+from lamina_server.domain.access import Caller
 from lamina_server.domain.commands import CommitCommand
 from lamina_server.domain.errors import UnavailableError
 from lamina_server.domain.planning import Author
+from lamina_server.domain.record import record
 from lamina_server.domain.records import Reply, RequestKey
-from lamina_server.rpc import callers
 from lamina_server.rpc.draining import Draining
 from lamina_server.rpc.read import from_memory, from_store
 from lamina_server.rpc.readiness import Readiness
@@ -36,33 +37,16 @@ _PARSED_ON_THE_LOOP_BYTES = 64 * 1024
 R = TypeVar("R")
 
 
-class CallContext(Protocol):
-    """What gRPC knows of a call."""
-
-    def invocation_metadata(self) -> Any:
-        """Return the call's metadata: pairs of names and values, or None."""
-
-    def peer(self) -> str:
-        """Return the connection's other end, as gRPC writes it."""
-
-
+@record
 class Call:
-    """What is known of a call besides its request; each part is read only when it is needed."""
+    """What is known of a call besides its request.
 
-    __slots__ = ("_context",)
+    caller  who makes it
+    peer    the connection's other end, as gRPC writes it
+    """
 
-    def __init__(self, context: CallContext) -> None:
-        self._context = context
-
-    @property
-    def author(self) -> Author:
-        """The author whom the call's metadata names. Raises InvalidError."""
-        return callers.author(self._context.invocation_metadata() or ())
-
-    @property
-    def peer(self) -> str:
-        """The connection's other end, as gRPC writes it."""
-        return self._context.peer()
+    caller: Caller
+    peer: str
 
 
 class Service:
@@ -133,7 +117,7 @@ class Service:
         """Return the release, the author that the server knows the caller by, and why it takes no commits."""
         await self._parse(parse.get_server_info, data)
         not_ready = "the server is stopping" if self._draining.begun else self._readiness.not_ready
-        return encode.server_info(_release(), call.author, not_ready)
+        return encode.server_info(_release(), call.caller.author, not_ready)
 
     async def watch_key_history(self, data: bytes, call: Call, send: Send, end: ExitStack) -> None:
         """Follow a config until the caller leaves or the server stops. `end` is closed when the call is over."""
@@ -146,7 +130,7 @@ class Service:
     async def _write(self, parse: Callable[[bytes, Author, Settings], WriteRequest], data: bytes, call: Call) -> bytes:
         self._draining.refuse()
         self._committer.refuse()
-        author, settings = call.author, self._settings
+        author, settings = call.caller.author, self._settings
         if len(data) <= _PARSED_ON_THE_LOOP_BYTES:
             request = parse(data, author, settings)
         else:
@@ -157,7 +141,7 @@ class Service:
             reply, keys = preview.reply, preview.changed_keys
             header = encode.version(reply.version, keys) if reply.version else encode.empty_map(reply.config)
             return encode.commit_response(reply, header)
-        key = RequestKey(callers.UNKNOWN_CALLER, request.request_id, request.digest)
+        key = RequestKey(call.caller.principal, request.request_id, request.digest)
         outcome = await self._committer.submit(key, command)
         header = outcome.header or await self._header(outcome.reply)
         return encode.commit_response(outcome.reply, header, self._changes(request, outcome.reply))

@@ -36,6 +36,9 @@ def from_message(path: str, message: pb.Value, checker: Checker) -> Value:
     if kind is None:
         checker.refuse(Reason.BAD_VALUE, path, "has no kind; set exactly one")
         return Value.of_null()
+    if kind == "secret":
+        checker.refuse(Reason.BAD_VALUE, path, "is a secret, which this server does not keep yet")
+        return Value.of_null()
     data = getattr(message, kind)
     if kind == "null":
         if data != NULL_VALUE:

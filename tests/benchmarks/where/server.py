@@ -28,6 +28,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.pool import Pool
 
 from lamina_server import app
+from lamina_server.access.authentication import Authentication
 from lamina_server.cache.encoded import EncodedChanges
 from lamina_server.cache.heads import Heads
 from lamina_server.cli.serve import COLLECTED_AFTER_OBJECTS
@@ -37,7 +38,6 @@ from lamina_server.commits.keyframes import KeyframeScheduler
 from lamina_server.commits.proposals import Proposals
 from lamina_server.feed.feed import Feed
 from lamina_server.feed.news import News
-from lamina_server.rpc import callers
 from lamina_server.rpc.handlers import ServiceHandler
 from lamina_server.rpc.service import Service
 from lamina_server.settings import Settings
@@ -55,7 +55,7 @@ HEARD = "heard signal {}."
 LOOP_THREAD, WRITER_THREAD = "MainThread", "writer"
 
 _WRAPPED: tuple[tuple[Any, str, str], ...] = (
-    (callers, "author", "author"),
+    (Authentication, "caller", "caller"),
     (parse, "commit", "parse"),
     (Proposals, "add", "proposal"),
     (Proposals, "settle", "settle proposals"),

@@ -1,0 +1,28 @@
+"""The access that holds now. Lives on the event loop."""
+
+from collections.abc import Callable
+
+from lamina_server.domain.access import NO_ACCESS, Access
+
+
+class LiveAccess:
+    """The content of `_lamina/access`, which is swapped as a whole.
+
+    current  what holds now; a reader keeps what it took for as long as one decision
+    is_open  whether everybody may do everything
+    """
+
+    def __init__(self, *, is_open: bool) -> None:
+        self.is_open = is_open
+        self.current: Access = NO_ACCESS
+        self._listeners: list[Callable[[], None]] = []
+
+    def swap(self, access: Access) -> None:
+        """Put another access in its place, and call all listeners."""
+        self.current = access
+        for listener in self._listeners:
+            listener()
+
+    def call_on_swap(self, listener: Callable[[], None]) -> None:
+        """Call a function, on the event loop, after each swap."""
+        self._listeners.append(listener)

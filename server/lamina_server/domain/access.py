@@ -1,0 +1,213 @@
+"""Who may do what: callers, roles, grants, and the decision. Pure.
+
+Worked example. `_lamina/access` grants "group:platform" the role writer on `payments/**`, and lists
+"token:deployer" in the group `platform`. A call with the token `deployer` that commits to
+`payments/prod` needs the role writer there: one grant gives it.
+"""
+
+import re
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+from functools import lru_cache
+from types import MappingProxyType
+from typing import Final
+
+from lamina_server.domain.planning import Author
+from lamina_server.domain.record import record
+
+RESERVED: Final = "_lamina/"
+"""What the names of the server's own configs begin with. Everything there needs the role admin."""
+ACCESS_CONFIG: Final = "_lamina/access"
+"""The config that holds tokens, issuers, groups, grants and limits."""
+
+_DECISIONS_KEPT: Final = 10_000
+
+
+class Role(IntEnum):
+    """What a principal may do with a config; each role includes the ones before it. The numbers are the wire's."""
+
+    NONE = 0
+    READER = 1
+    WRITER = 2
+    ADMIN = 3
+
+
+@record
+class Caller:
+    """Who makes a call.
+
+    principal  such as "token:deployer"; empty on an open server, where everybody may do everything
+    groups     those that an identity provider claims, such as "group:platform"
+    author     the author of what the caller writes: the principal, or the name that an open server was told
+    """
+
+    principal: str
+    groups: frozenset[str]
+    author: Author
+
+
+@record
+class Grant:
+    """One role for one subject, a principal or a group, on the configs of one pattern."""
+
+    subject: str
+    role: Role
+    pattern: str
+    reveal: bool = False
+
+
+@record
+class Rights:
+    """What a caller may do with one config: nothing, with Role.NONE."""
+
+    role: Role
+    reveal: bool
+
+
+@record
+class Token:
+    """One token: its name, the SHA-256 of its secret (32 bytes), and its end in µs since the epoch; None: no end."""
+
+    id: str
+    name: str
+    sha256: bytes
+    expires_us: int | None = None
+
+
+@record
+class Issuer:
+    """One identity provider whose JWTs count.
+
+    url        the claim `iss`, exactly
+    audience   what the claim `aud` must have in it
+    algorithm  the one that signs, such as "RS256"
+    jwks       where its keys are: an https: URL, or a file: URL
+    person     the claim that names the caller
+    groups     the claim that lists the caller's groups; empty: none does
+    prefix     what precedes the names of its persons and groups
+    """
+
+    name: str
+    url: str
+    audience: str
+    algorithm: str
+    jwks: str
+    person: str = "sub"
+    groups: str = ""
+    prefix: str = ""
+
+
+@record
+class CallerLimits:
+    """Limits of one principal that are not the server's defaults; None: the default."""
+
+    calls_per_second: int | None = None
+    watches: int | None = None
+    bytes_per_second: int | None = None
+
+
+OPEN: Final = Rights(Role.ADMIN, reveal=True)
+NOTHING: Final = Rights(Role.NONE, reveal=False)
+
+
+@dataclass(frozen=True)
+class Access:
+    """The content of `_lamina/access`, ready to decide by. Immutable; a new one takes its place as a whole.
+
+    tokens   by their ids
+    groups   by their names without "group:"; the members are principals
+    limits   by their principals
+    version  the version of the config that this is; 0: there is none
+    """
+
+    tokens: Mapping[str, Token] = field(default_factory=dict)
+    issuers: Mapping[str, Issuer] = field(default_factory=dict)
+    groups: Mapping[str, frozenset[str]] = field(default_factory=dict)
+    grants: tuple[Grant, ...] = ()
+    limits: Mapping[str, CallerLimits] = field(default_factory=dict)
+    version: int = 0
+    _by_subject: Mapping[str, tuple[tuple["re.Pattern[str]", Grant], ...]] = field(init=False, repr=False)
+    _groups_of: Mapping[str, frozenset[str]] = field(init=False, repr=False)
+    _decisions: dict[tuple[str, frozenset[str], str], Rights] = field(init=False, repr=False, default_factory=dict)
+
+    def __post_init__(self) -> None:
+        by_subject: dict[str, list[tuple[re.Pattern[str], Grant]]] = {}
+        for grant in self.grants:
+            by_subject.setdefault(grant.subject, []).append((compiled(grant.pattern), grant))
+        groups_of: dict[str, set[str]] = {}
+        for name, members in self.groups.items():
+            for member in members:
+                groups_of.setdefault(member, set()).add(f"group:{name}")
+        object.__setattr__(self, "_by_subject", {subject: tuple(found) for subject, found in by_subject.items()})
+        object.__setattr__(self, "_groups_of", {member: frozenset(found) for member, found in groups_of.items()})
+
+    def rights(self, caller: Caller, config: str) -> Rights:
+        """Return what a caller may do with a config. A config of the server's own needs the role admin for all."""
+        key = (caller.principal, caller.groups, config)
+        found = self._decisions.get(key)
+        if found is None:
+            if len(self._decisions) >= _DECISIONS_KEPT:
+                self._decisions.clear()
+            found = self._decisions[key] = self._decide(caller, config)
+        return found
+
+    def groups_of(self, caller: Caller) -> frozenset[str]:
+        """Return the groups of a caller: those that were claimed, and those that list it."""
+        return caller.groups | self._groups_of.get(caller.principal, frozenset())
+
+    def grants_of(self, caller: Caller) -> tuple[Grant, ...]:
+        """Return the grants to a caller and its groups, on any config, by subject and pattern."""
+        subjects = (caller.principal, *self.groups_of(caller))
+        return tuple(sorted((g for each in subjects for _, g in self._by_subject.get(each, ())), key=_order))
+
+    def grants_on(self, caller: Caller, config: str) -> tuple[Grant, ...]:
+        """Return the grants to a caller and its groups on a config."""
+        return tuple(grant for grant in self.grants_of(caller) if compiled(grant.pattern).fullmatch(config))
+
+    def _decide(self, caller: Caller, config: str) -> Rights:
+        role, reveal = Role.NONE, False
+        for subject in (caller.principal, *self.groups_of(caller)):
+            for pattern, grant in self._by_subject.get(subject, ()):
+                if (grant.role > role or (grant.reveal and not reveal)) and pattern.fullmatch(config):
+                    role, reveal = max(role, grant.role), reveal or grant.reveal
+        if config.startswith(RESERVED) and role < Role.ADMIN:
+            return NOTHING
+        return Rights(role, reveal)
+
+
+NO_ACCESS: Final = Access()
+"""Nobody may do anything."""
+
+
+@lru_cache(maxsize=10_000)
+def compiled(pattern: str) -> "re.Pattern[str]":
+    """Return the regular expression of a pattern: `*` is any text within a segment, `**` any text.
+
+    >>> bool(compiled("shop/*/eu").fullmatch("shop/web/eu")), bool(compiled("shop/*").fullmatch("shop/web/eu"))
+    (True, False)
+
+    Each wildcard takes the shortest text after which the next literal follows, and keeps to it (an atomic group),
+    because a longer text could not help. So no pattern takes long: it is no way to keep the server busy.
+    """
+    first, *others = (_within_segments(part) for part in f"{pattern}\0".split("**"))
+    return re.compile((first + "".join(f"(?>.*?{part})" for part in others)).replace("\0", r"\Z"))
+
+
+def _within_segments(pattern: str) -> str:
+    first, *others = map(re.escape, pattern.split("*"))
+    return first + "".join(f"(?>[^/]*?{literal})" for literal in others)
+
+
+def members(groups: Mapping[str, Iterable[str]]) -> Mapping[str, frozenset[str]]:
+    """Return groups as an Access has them."""
+    return MappingProxyType({name: frozenset(found) for name, found in groups.items()})
+
+
+def _order(grant: Grant) -> tuple[str, str]:
+    return grant.subject, grant.pattern
+
+
+def may_any(access: Access, caller: Caller, configs: Collection[str], role: Role) -> bool:
+    """Return whether a caller has a role on any of several configs."""
+    return any(access.rights(caller, config).role >= role for config in configs)
