@@ -18,7 +18,7 @@ RIVALLED  := $(VENV)/.rivalled
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test docs faults torture oldest check fix bench generate lock node clean
+.PHONY: help serve test docs faults security torture oldest check fix bench generate lock node clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -32,7 +32,7 @@ WORKERS = $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
 
 test: $(EQUIPPED) node ## Run the test suite.
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 --dist=worksteal --ignore=tests/docs \
-		$(addprefix --ignore=,$(FAULTS)) $(ARGS)
+		--ignore=tests/security $(addprefix --ignore=,$(FAULTS)) $(ARGS)
 
 # Not a part of `make test`, because each line of a page starts its own Python.
 docs: $(EQUIPPED) ## Run every code block of the READMEs, the tutorial and the recipes as they are printed.
@@ -44,6 +44,10 @@ faults: $(EQUIPPED) ## Run the tests that break disks, databases, networks and s
 # Those of `restore` and `verify` damage whole databases, byte by byte. The last two make a PostgreSQL wait, fail and end.
 FAULTS := tests/faults tests/server/restore tests/server/store/test_verify.py tests/server/commits/test_giants.py \
 	tests/conformance/test_round_trips.py
+
+# Not a part of `make test`, because tables of all methods and callers take minutes.
+security: $(EQUIPPED) ## Run the tests of who may do what, of hostile peers, and of what must not get out.
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 tests/security $(ARGS)
 
 torture: $(EQUIPPED) ## Kill servers and databases and cut watches for half an hour, and check that nothing is lost.
 	$(BIN)/python -m tests.faults $(ARGS)
