@@ -10,7 +10,7 @@ import grpc
 import structlog
 from google.protobuf.internal import api_implementation
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from lamina_server.access.authentication import Authentication
 from lamina_server.access.live import LiveAccess
@@ -25,8 +25,10 @@ from lamina_server.feed.feed import Feed
 from lamina_server.feed.news import News
 from lamina_server.rpc import transport
 from lamina_server.rpc.draining import Draining
-from lamina_server.rpc.handlers import SERVICE, ServiceHandler
+from lamina_server.rpc.handlers import SERVICE, Guard, OtherServices, ServiceHandler
+from lamina_server.rpc.permissions import Permissions
 from lamina_server.rpc.readiness import Readiness
+from lamina_server.rpc.revocation import Revocation
 from lamina_server.rpc.service import Service
 from lamina_server.rpc.transport import UnsafeError
 from lamina_server.rpc.watch.context import WatchContext
@@ -147,6 +149,7 @@ class Application:
             self._committer,
             heads,
             self._readers,
+            self.access,
             draining=self._draining,
             readiness=self._readiness,
             settings=settings,
@@ -154,10 +157,12 @@ class Application:
             now_us=now_us,
         )
         self._server = grpc.aio.server(interceptors=interceptors, options=transport.options(settings))
-        self._server.add_generic_rpc_handlers((ServiceHandler(service, authentication, self._draining),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        guard = Guard(authentication, Permissions(self.access), Revocation(self.access, now_us=now_us))
+        others = OtherServices(guard)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, others)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), others)
+        self._server.add_generic_rpc_handlers((ServiceHandler(service, guard, self._draining), *others.handlers))
 
     async def start(self) -> str:
         """Listen and answer; return the target by which clients reach the server.

@@ -11,7 +11,7 @@ from urllib.parse import unquote
 
 from lamina_server.access import tokens
 from lamina_server.access.live import LiveAccess
-from lamina_server.domain.access import Caller
+from lamina_server.domain.access import Caller, of_principal
 from lamina_server.domain.errors import InvalidError, Reason, ServerError, Violation
 from lamina_server.domain.names import BadNameError, check_author
 from lamina_server.domain.planning import Author
@@ -49,12 +49,7 @@ class Authentication:
 
     def _principal(self, credential: str) -> Caller:
         found = tokens.find(credential, self._access.current.tokens, self._now_us())
-        return of_principal(f"token:{found.name}")
-
-
-def of_principal(principal: str, groups: frozenset[str] = frozenset()) -> Caller:
-    """Return the caller that a principal is."""
-    return Caller(principal, groups, Author(principal, verified=True))
+        return of_principal(f"token:{found.name}", expires_us=found.expires_us)
 
 
 def _credential(metadata: Metadata) -> str:

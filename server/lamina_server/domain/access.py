@@ -6,20 +6,25 @@ Worked example. `_lamina/access` grants "group:platform" the role writer on `pay
 """
 
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from functools import lru_cache
 from types import MappingProxyType
-from typing import Final
+from typing import Final, Self
 
 from lamina_server.domain.planning import Author
 from lamina_server.domain.record import record
+from lamina_server.domain.selection import outermost
 
 RESERVED: Final = "_lamina/"
 """What the names of the server's own configs begin with. Everything there needs the role admin."""
 ACCESS_CONFIG: Final = "_lamina/access"
 """The config that holds tokens, issuers, groups, grants and limits."""
+PRINCIPAL: Final = re.compile(r"(token|cert|oidc):[^\s\x00-\x1f\x7f]+")
+"""What the name of a principal looks like."""
+GROUP: Final = re.compile(r"group:[^\s\x00-\x1f\x7f]+")
+"""What the name of a group looks like, where a principal could stand."""
 
 _DECISIONS_KEPT: Final = 10_000
 
@@ -37,14 +42,21 @@ class Role(IntEnum):
 class Caller:
     """Who makes a call.
 
-    principal  such as "token:deployer"; empty on an open server, where everybody may do everything
-    groups     those that an identity provider claims, such as "group:platform"
-    author     the author of what the caller writes: the principal, or the name that an open server was told
+    principal   such as "token:deployer"; empty on an open server, where everybody may do everything
+    groups      those that an identity provider claims, such as "group:platform"
+    author      the author of what the caller writes: the principal, or the name that an open server was told
+    expires_us  when the caller's credential ends, in µs since the epoch; None: it has no end of its own
     """
 
     principal: str
     groups: frozenset[str]
     author: Author
+    expires_us: int | None = None
+
+
+def of_principal(principal: str, groups: frozenset[str] = frozenset(), expires_us: int | None = None) -> Caller:
+    """Return the caller that a principal is."""
+    return Caller(principal, groups, Author(principal, verified=True), expires_us)
 
 
 @record
@@ -63,6 +75,10 @@ class Rights:
 
     role: Role
     reveal: bool
+
+    def joined(self, role: Role, *, reveal: bool) -> "Rights":
+        """Return these rights and those of another grant together."""
+        return Rights(max(self.role, role), self.reveal or reveal)
 
 
 @record
@@ -127,20 +143,33 @@ class Access:
     grants: tuple[Grant, ...] = ()
     limits: Mapping[str, CallerLimits] = field(default_factory=dict)
     version: int = 0
-    _by_subject: Mapping[str, tuple[tuple["re.Pattern[str]", Grant], ...]] = field(init=False, repr=False)
+    _by_subject: Mapping[str, tuple[Grant, ...]] = field(init=False, repr=False)
+    _by_beginning: Mapping[str, tuple["_Granted", ...]] = field(init=False, repr=False)
+    _lengths: tuple[int, ...] = field(init=False, repr=False)
     _groups_of: Mapping[str, frozenset[str]] = field(init=False, repr=False)
     _decisions: dict[tuple[str, frozenset[str], str], Rights] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
-        by_subject: dict[str, list[tuple[re.Pattern[str], Grant]]] = {}
+        by_subject: dict[str, list[Grant]] = {}
+        by_pattern: dict[str, dict[str, Rights]] = {}
         for grant in self.grants:
-            by_subject.setdefault(grant.subject, []).append((compiled(grant.pattern), grant))
+            by_subject.setdefault(grant.subject, []).append(grant)
+            granted = by_pattern.setdefault(grant.pattern, {})
+            granted[grant.subject] = granted.get(grant.subject, NOTHING).joined(grant.role, reveal=grant.reveal)
+        by_beginning: dict[str, list[_Granted]] = {}
+        for pattern, granted in by_pattern.items():
+            by_beginning.setdefault(beginning_of(pattern), []).append((compiled(pattern), granted))
         groups_of: dict[str, set[str]] = {}
         for name, members in self.groups.items():
             for member in members:
                 groups_of.setdefault(member, set()).add(f"group:{name}")
-        object.__setattr__(self, "_by_subject", {subject: tuple(found) for subject, found in by_subject.items()})
-        object.__setattr__(self, "_groups_of", {member: frozenset(found) for member, found in groups_of.items()})
+        for name, value in (
+            ("_by_subject", {subject: tuple(found) for subject, found in by_subject.items()}),
+            ("_by_beginning", {beginning: tuple(found) for beginning, found in by_beginning.items()}),
+            ("_lengths", tuple(sorted({len(beginning) for beginning in by_beginning}))),
+            ("_groups_of", {member: frozenset(found) for member, found in groups_of.items()}),
+        ):
+            object.__setattr__(self, name, value)
 
     def rights(self, caller: Caller, config: str) -> Rights:
         """Return what a caller may do with a config. A config of the server's own needs the role admin for all."""
@@ -149,35 +178,94 @@ class Access:
         if found is None:
             if len(self._decisions) >= _DECISIONS_KEPT:
                 self._decisions.clear()
-            found = self._decisions[key] = self._decide(caller, config)
+            found = self._decisions[key] = self.decide(self.subjects_of(caller), config)
         return found
 
     def groups_of(self, caller: Caller) -> frozenset[str]:
         """Return the groups of a caller: those that were claimed, and those that list it."""
         return caller.groups | self._groups_of.get(caller.principal, frozenset())
 
+    def subjects_of(self, caller: Caller) -> frozenset[str]:
+        """Return whose grants a caller has: its own, and those of its groups."""
+        return self.groups_of(caller) | {caller.principal}
+
     def grants_of(self, caller: Caller) -> tuple[Grant, ...]:
         """Return the grants to a caller and its groups, on any config, by subject and pattern."""
-        subjects = (caller.principal, *self.groups_of(caller))
-        return tuple(sorted((g for each in subjects for _, g in self._by_subject.get(each, ())), key=_order))
+        return tuple(
+            sorted((g for each in self.subjects_of(caller) for g in self._by_subject.get(each, ())), key=_order)
+        )
 
     def grants_on(self, caller: Caller, config: str) -> tuple[Grant, ...]:
         """Return the grants to a caller and its groups on a config."""
         return tuple(grant for grant in self.grants_of(caller) if compiled(grant.pattern).fullmatch(config))
 
-    def _decide(self, caller: Caller, config: str) -> Rights:
-        role, reveal = Role.NONE, False
-        for subject in (caller.principal, *self.groups_of(caller)):
-            for pattern, grant in self._by_subject.get(subject, ()):
-                if (grant.role > role or (grant.reveal and not reveal)) and pattern.fullmatch(config):
-                    role, reveal = max(role, grant.role), reveal or grant.reveal
-        if config.startswith(RESERVED) and role < Role.ADMIN:
-            return NOTHING
-        return Rights(role, reveal)
+    def decide(self, subjects: frozenset[str], config: str) -> Rights:
+        """Return what a caller with these subjects may do with a config, without a look at earlier decisions.
 
+        Of all grants, only those are looked at whose patterns begin as the config does. Any thread may call this.
+        """
+        found = NOTHING
+        for length in self._lengths:
+            if length > len(config):
+                break
+            for pattern, granted in self._by_beginning.get(config[:length], ()):
+                held = granted.keys() & subjects
+                if held and pattern.fullmatch(config):
+                    for subject in held:
+                        found = found.joined(granted[subject].role, reveal=granted[subject].reveal)
+        return NOTHING if config.startswith(RESERVED) and found.role < Role.ADMIN else found
+
+
+_Granted = tuple["re.Pattern[str]", Mapping[str, Rights]]
+"""A pattern, and what each subject may do there."""
 
 NO_ACCESS: Final = Access()
 """Nobody may do anything."""
+
+
+class Visible:
+    """The configs that a caller may read, for a list of them. Any thread may use it."""
+
+    def __init__(self, access: Access, caller: Caller) -> None:
+        self._access = access
+        self._subjects = access.subjects_of(caller)
+        self._beginnings = outermost(beginning_of(grant.pattern) for grant in access.grants_of(caller))
+
+    def __contains__(self, config: str) -> bool:
+        return self._access.decide(self._subjects, config).role >= Role.READER
+
+    def within(self, prefix: str) -> tuple[str, ...]:
+        """Return prefixes, in order and none within another, with which all visible names begin that have a prefix.
+
+        So nobody has to look through the names that are not visible: how many there are takes no time.
+        """
+        if any(prefix.startswith(beginning) for beginning in self._beginnings):
+            return (prefix,)
+        return tuple(beginning for beginning in self._beginnings if beginning.startswith(prefix))
+
+
+class HiddenName(str):
+    """Stands for a config that its caller may not read: a name that no config can have. Errors show the real name.
+
+    >>> name = HiddenName.of("shop/prod")
+    >>> name == "shop/prod", f"there is no config {name!r}"
+    (False, "there is no config 'shop/prod'")
+    """
+
+    __slots__ = ()
+
+    @classmethod
+    def of(cls, name: str) -> Self:
+        """Return what stands for a name: no segment of a config's name begins with '-'."""
+        return cls(f"-{name}")
+
+    def __repr__(self) -> str:
+        return repr(self[1:])
+
+
+def beginning_of(pattern: str) -> str:
+    """Return the text with which all names begin that a pattern matches."""
+    return pattern.partition("*")[0]
 
 
 @lru_cache(maxsize=10_000)
@@ -206,8 +294,3 @@ def members(groups: Mapping[str, Iterable[str]]) -> Mapping[str, frozenset[str]]
 
 def _order(grant: Grant) -> tuple[str, str]:
     return grant.subject, grant.pattern
-
-
-def may_any(access: Access, caller: Caller, configs: Collection[str], role: Role) -> bool:
-    """Return whether a caller has a role on any of several configs."""
-    return any(access.rights(caller, config).role >= role for config in configs)

@@ -21,6 +21,8 @@ from urllib.parse import urlsplit
 
 from lamina_server.domain.access import (
     ACCESS_CONFIG,
+    GROUP,
+    PRINCIPAL,
     Access,
     CallerLimits,
     Grant,
@@ -41,8 +43,6 @@ SUBJECT_LIMIT_BYTES: Final = 200
 
 _SHOWN: Final = 16
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
-_PRINCIPAL: Final = re.compile(r"(token|cert|oidc):[^\s\x00-\x1f\x7f]+")
-_GROUP: Final = re.compile(r"group:[^\s\x00-\x1f\x7f]+")
 _TOKEN_ID: Final = re.compile(r"[a-z0-9]{4,32}")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PREFIX: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*/)?")
@@ -124,7 +124,7 @@ def _token(name: str, value: Any) -> Token:
 
 def _grant(name: str, value: Any) -> Grant:
     subject, space, pattern = name.partition(" ")
-    if not space or not (_PRINCIPAL.fullmatch(subject) or _GROUP.fullmatch(subject)):
+    if not space or not (PRINCIPAL.fullmatch(subject) or GROUP.fullmatch(subject)):
         raise _BadError("is no grant's key: write grants/SUBJECT PATTERN, such as 'grants/token:deployer payments/**'")
     _check_subject(subject)
     if not _PATTERN.fullmatch(pattern) or "***" in pattern or len(pattern) > CONFIG_NAME_LIMIT_BYTES:
@@ -136,7 +136,7 @@ def _grant(name: str, value: Any) -> Grant:
 
 def _group(name: str, value: Any) -> frozenset[str]:
     _check_name(name)
-    if not isinstance(value, list) or not all(isinstance(each, str) and _PRINCIPAL.fullmatch(each) for each in value):
+    if not isinstance(value, list) or not all(isinstance(each, str) and PRINCIPAL.fullmatch(each) for each in value):
         raise _BadError('must be a list of principals, such as ["token:deployer", "oidc:ada@corp.example"]')
     for each in value:
         _check_subject(each)
@@ -162,7 +162,7 @@ def _issuer(name: str, value: Any) -> Issuer:
 
 
 def _limits(name: str, value: Any) -> CallerLimits:
-    if not _PRINCIPAL.fullmatch(name):
+    if not PRINCIPAL.fullmatch(name):
         raise _BadError("is no principal: write limits/PRINCIPAL, such as 'limits/token:deployer'")
     item = _Item(value, ("calls_per_second", "watches", "bytes_per_second"))
     return CallerLimits(item.count("calls_per_second"), item.count("watches"), item.count("bytes_per_second"))

@@ -1,21 +1,21 @@
-"""What each method of ConfigService does: parse, call, encode.
+"""What each method of ConfigService does: call, encode.
 
-Bytes come in and bytes go out. Errors are raised as ServerError; handlers.py turns them into
-statuses.
+Parsed requests come in, which their callers may make, and bytes go out. Errors are raised as
+ServerError; handlers.py turns them into statuses.
 """
 
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from functools import cache, partial
-from typing import TypeVar
+from typing import Any, TypeVar
 
+from lamina_server.access.live import LiveAccess
 from lamina_server.cache.heads import Heads
 from lamina_server.commits.clock import is_future
 from lamina_server.commits.committer import Committer
-from lamina_server.domain.access import Caller
+from lamina_server.domain.access import Caller, of_principal
 from lamina_server.domain.commands import CommitCommand
 from lamina_server.domain.errors import UnavailableError
-from lamina_server.domain.planning import Author
 from lamina_server.domain.record import record
 from lamina_server.domain.records import Reply, RequestKey
 from lamina_server.rpc.draining import Draining
@@ -29,10 +29,22 @@ from lamina_server.settings import Settings
 from lamina_server.store.contract import Reading, changed_keys_of
 from lamina_server.store.readers import Readers
 from lamina_server.wire import encode, parse
-from lamina_server.wire.requests import WriteRequest
+from lamina_server.wire.requests import (
+    CheckAccessRequest,
+    DiffVersionsRequest,
+    GetKeyHistoryRequest,
+    GetVersionRequest,
+    ListConfigsRequest,
+    ListVersionsRequest,
+    WatchRequest,
+    WriteRequest,
+)
 
 _PARSED_ON_THE_LOOP_BYTES = 64 * 1024
 """A request up to this size is parsed in less time than a thread takes to wake; a larger one is parsed on a thread."""
+
+_WRITES = frozenset({"commit", "revert_config", "fork_config"})
+"""The methods whose requests have an author when they are parsed."""
 
 R = TypeVar("R")
 
@@ -57,6 +69,7 @@ class Service:
         committer: Committer,
         heads: Heads,
         readers: Readers,
+        access: LiveAccess,
         *,
         draining: Draining,
         readiness: Readiness,
@@ -67,6 +80,7 @@ class Service:
         self._committer = committer
         self._heads = heads
         self._readers = readers
+        self._access = access
         self._draining = draining
         self._readiness = readiness
         self._settings = settings
@@ -74,67 +88,80 @@ class Service:
         self._now_us = now_us
         self._admission = Admission(settings)
 
-    async def commit(self, data: bytes, call: Call) -> bytes:
+    async def parse(self, method: str, data: bytes, caller: Caller) -> Any:
+        """Parse a request of a method, by its name in snake case."""
+        function = getattr(parse, method)
+        arguments = (data, caller.author, self._settings) if method in _WRITES else (data, self._settings)
+        if len(data) <= _PARSED_ON_THE_LOOP_BYTES:
+            return function(*arguments)
+        return await self._readers.run(lambda: function(*arguments))
+
+    async def commit(self, request: WriteRequest, call: Call) -> bytes:
         """Write the next version of a config."""
-        return await self._write(parse.commit, data, call)
+        return await self._write(request, call)
 
-    async def revert_config(self, data: bytes, call: Call) -> bytes:
+    async def revert_config(self, request: WriteRequest, call: Call) -> bytes:
         """Write a version with an older one's map."""
-        return await self._write(parse.revert_config, data, call)
+        return await self._write(request, call)
 
-    async def fork_config(self, data: bytes, call: Call) -> bytes:
+    async def fork_config(self, request: WriteRequest, call: Call) -> bytes:
         """Write a new config's first version from another's."""
-        return await self._write(parse.fork_config, data, call)
+        return await self._write(request, call)
 
-    async def get_version(self, data: bytes, _: Call) -> bytes:
+    async def get_version(self, request: GetVersionRequest, _: Call) -> bytes:
         """Read a map as it was."""
-        request = await self._parse(parse.get_version, data)
         page = await from_memory.get_version(self._heads, self._readers, request, self._settings.page_limit_bytes)
         if page is None:
             page = await self._read(from_store.get_version, request, request.config)
         return page if request.time_us is None or request.page.resume else page + await self._future(request.config)
 
-    async def list_versions(self, data: bytes, _: Call) -> bytes:
+    async def list_versions(self, request: ListVersionsRequest, _: Call) -> bytes:
         """Read the log."""
-        request = await self._parse(parse.list_versions, data)
         return await self._read(from_store.list_versions, request, request.config)
 
-    async def diff_versions(self, data: bytes, _: Call) -> bytes:
+    async def diff_versions(self, request: DiffVersionsRequest, _: Call) -> bytes:
         """Compare two versions."""
-        request = await self._parse(parse.diff_versions, data)
         return await self._read(from_store.diff_versions, request, request.config)
 
-    async def get_key_history(self, data: bytes, _: Call) -> bytes:
+    async def get_key_history(self, request: GetKeyHistoryRequest, _: Call) -> bytes:
         """Read every change of a key."""
-        request = await self._parse(parse.get_key_history, data)
         return await self._read(from_store.key_history, request, request.config)
 
-    async def list_configs(self, data: bytes, _: Call) -> bytes:
+    async def list_configs(self, request: ListConfigsRequest, _: Call) -> bytes:
         """List configs."""
-        return await self._read(from_store.list_configs, await self._parse(parse.list_configs, data), None)
+        page, encoded = from_store.ConfigsPage(request, self._settings.page_limit_bytes), None
+        while encoded is None:
+            encoded = await self._readers.read(page.read)
+        await self._heads.wait_until_current(None)
+        return encoded
 
-    async def get_server_info(self, data: bytes, call: Call) -> bytes:
+    async def get_server_info(self, _: None, call: Call) -> bytes:
         """Return the release, the author that the server knows the caller by, and why it takes no commits."""
-        await self._parse(parse.get_server_info, data)
         not_ready = "the server is stopping" if self._draining.begun else self._readiness.not_ready
         return encode.server_info(_release(), call.caller.author, not_ready)
 
-    async def watch_key_history(self, data: bytes, call: Call, send: Send, end: ExitStack) -> None:
+    async def who_am_i(self, _: None, call: Call) -> bytes:
+        """Return the caller's principal, groups and grants."""
+        access, caller = self._access.current, call.caller
+        if self._access.is_open:
+            return encode.who_am_i(caller, (), (), is_open=True)
+        return encode.who_am_i(caller, access.groups_of(caller), access.grants_of(caller), is_open=False)
+
+    async def check_access(self, request: CheckAccessRequest, _: Call) -> bytes:
+        """Return what a principal may do with a config; on an open server, what it could do if that were closed."""
+        access, caller = self._access.current, of_principal(request.principal, request.groups)
+        return encode.check_access(access.rights(caller, request.config), access.grants_on(caller, request.config))
+
+    async def watch_key_history(self, request: WatchRequest, call: Call, send: Send, end: ExitStack) -> None:
         """Follow a config until the caller leaves or the server stops. `end` is closed when the call is over."""
         self._draining.refuse()
-        request = await self._parse(parse.watch, data)
         end.enter_context(self._admission.admit(call.peer))
         with self._watches.feed.subscribe(request.config, request.wanted) as subscriber:
             await Watch(request, self._watches, subscriber, send, end).run()
 
-    async def _write(self, parse: Callable[[bytes, Author, Settings], WriteRequest], data: bytes, call: Call) -> bytes:
+    async def _write(self, request: WriteRequest, call: Call) -> bytes:
         self._draining.refuse()
         self._committer.refuse()
-        author, settings = call.caller.author, self._settings
-        if len(data) <= _PARSED_ON_THE_LOOP_BYTES:
-            request = parse(data, author, settings)
-        else:
-            request = await self._readers.run(lambda: parse(data, author, settings))
         command = request.command
         if request.validate_only:
             preview = await self._readers.run(lambda: self._committer.preview(command))
@@ -176,17 +203,12 @@ class Service:
             return None
         return head.changes_between(base, number, limit_bytes=request.changes_limit_bytes)
 
-    async def _read(self, answer: Callable[[Reading, R, int], bytes], request: R, config: str | None) -> bytes:
-        """Return a page from the store, about a config or, if it is None, about all configs."""
+    async def _read(self, answer: Callable[[Reading, R, int], bytes], request: R, config: str) -> bytes:
+        """Return a page about a config from the store."""
         limit_bytes = self._settings.page_limit_bytes
         page = await self._readers.read(lambda reading: answer(reading, request, limit_bytes))
         await self._heads.wait_until_current(config)
         return page
-
-    async def _parse(self, parse: Callable[[bytes, Settings], R], data: bytes) -> R:
-        if len(data) <= _PARSED_ON_THE_LOOP_BYTES:
-            return parse(data, self._settings)
-        return await self._readers.run(lambda: parse(data, self._settings))
 
 
 @cache

@@ -11,6 +11,7 @@ from functools import lru_cache
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.domain.access import Caller, Grant, Rights
 from lamina_server.domain.planning import Author
 from lamina_server.domain.records import (
     CHANGED_KEYS_LIMIT,
@@ -65,6 +66,20 @@ def empty_map(config: str) -> bytes:
 def server_info(release: str, author: Author, not_ready: str) -> bytes:
     """Encode what answers, as whom it knows the caller, and why it takes no commits."""
     message = pb.ServerInfo(version=release, author=author.name, author_verified=author.verified, not_ready=not_ready)
+    return message.SerializeToString()
+
+
+def who_am_i(caller: Caller, groups: Iterable[str], grants: Iterable[Grant], *, is_open: bool) -> bytes:
+    """Encode as whom the server knows the caller, with its groups and grants."""
+    message = pb.WhoAmIResponse(principal=caller.principal, groups=sorted(groups), open=is_open)
+    message.grants.extend(map(_grant, grants))
+    return message.SerializeToString()
+
+
+def check_access(rights: Rights, grants: Iterable[Grant]) -> bytes:
+    """Encode what a principal may do with a config, and the grants that say so."""
+    message = pb.CheckAccessResponse(role=pb.Role.ValueType(rights.role), reveal=rights.reveal)
+    message.grants.extend(map(_grant, grants))
     return message.SerializeToString()
 
 
@@ -253,6 +268,11 @@ def _change(change: Change) -> pb.Change:
     if change.value is None:
         return pb.Change(key=change.key, deleted=True)
     return pb.Change(key=change.key, value=to_message(change.value))
+
+
+def _grant(grant: Grant) -> pb.Grant:
+    role = pb.Role.ValueType(grant.role)
+    return pb.Grant(subject=grant.subject, role=role, pattern=grant.pattern, reveal=grant.reveal)
 
 
 def _timestamp(time_us: int) -> Timestamp:

@@ -12,6 +12,7 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.domain import access
 from lamina_server.domain.commands import CommitCommand, ForkCommand, RevertCommand
 from lamina_server.domain.errors import InvalidError, LimitError, Reason, Violation
 from lamina_server.domain.hashing import Field, content_digest
@@ -129,6 +130,27 @@ def get_server_info(data: bytes, settings: Settings) -> None:
     checker.done()
 
 
+def who_am_i(data: bytes, settings: Settings) -> None:
+    """Read a WhoAmIRequest, which asks for nothing in particular."""
+    _, checker = _parse(pb.WhoAmIRequest, data, settings)
+    checker.done()
+
+
+def check_access(data: bytes, settings: Settings) -> requests.CheckAccessRequest:
+    """Read a CheckAccessRequest."""
+    message, checker = _parse(pb.CheckAccessRequest, data, settings)
+    checker.count("groups", len(message.groups), settings.filter_limit, "groups")
+    if not access.PRINCIPAL.fullmatch(message.principal):
+        example = "token:deployer, cert:spiffe://corp/shop or oidc:ada@corp.example"
+        checker.refuse(Reason.BAD_REQUEST, "principal", f"is not the name of a principal, such as {example}")
+    for index, group in enumerate(message.groups):
+        if not access.GROUP.fullmatch(group):
+            checker.refuse(Reason.BAD_REQUEST, f"groups[{index}]", "is not the name of a group, such as group:platform")
+    config = checker.config_name("config", message.config)
+    checker.done()
+    return requests.CheckAccessRequest(message.principal, frozenset(message.groups), config)
+
+
 def list_versions(data: bytes, settings: Settings) -> requests.ListVersionsRequest:
     """Read a ListVersionsRequest."""
     message, checker = _parse(pb.ListVersionsRequest, data, settings)
@@ -165,7 +187,7 @@ def list_configs(data: bytes, settings: Settings) -> requests.ListConfigsRequest
     return requests.ListConfigsRequest(prefix, _page(checker, message, "ListConfigs", prefix))
 
 
-def watch(data: bytes, settings: Settings) -> requests.WatchRequest:
+def watch_key_history(data: bytes, settings: Settings) -> requests.WatchRequest:
     """Read a WatchKeyHistoryRequest."""
     message, checker = _parse(pb.WatchKeyHistoryRequest, data, settings)
     config = checker.config_name("config", message.config)

@@ -1,5 +1,6 @@
 """The parsed and checked requests of all methods, as frozen records. Pure; no protobuf message has these names."""
 
+from lamina_server.domain.access import Visible
 from lamina_server.domain.commands import Command
 from lamina_server.domain.record import record
 from lamina_server.domain.selection import KeyFilter
@@ -67,10 +68,20 @@ class GetKeyHistoryRequest:
 
 @record
 class ListConfigsRequest:
-    """List the configs whose names have a prefix."""
+    """List the configs whose names have a prefix. `visible` are those that the caller may read; None: all."""
 
     prefix: str
     page: PageRequest
+    visible: Visible | None = None
+
+
+@record
+class CheckAccessRequest:
+    """Say what a principal may do with a config, with groups that an identity provider would claim for it."""
+
+    principal: str
+    groups: frozenset[str]
+    config: str
 
 
 @record

@@ -39,7 +39,6 @@ from lamina_server.commits.proposals import Proposals
 from lamina_server.feed.feed import Feed
 from lamina_server.feed.news import News
 from lamina_server.rpc.handlers import ServiceHandler
-from lamina_server.rpc.service import Service
 from lamina_server.settings import Settings
 from lamina_server.store.sql.store import SqlStore
 from lamina_server.store.sql.writing import SqlWriting
@@ -96,7 +95,7 @@ class Meter:
         for owner, function, name in _WRAPPED:
             self.stages.wrap(owner, function, name)
         for owner, function, wrapped in (
-            (Service, "commit", self._whole(Service.commit)),
+            (ServiceHandler, "_answer", self._whole(ServiceHandler._answer)),
             (SqliteDatabase, "writing", self._locked(SqliteDatabase.writing)),
             (SqlStore, "write", self._transaction(SqlStore.write)),
             (ServiceHandler, "service", self._counted(ServiceHandler.service)),
@@ -135,13 +134,14 @@ class Meter:
             self._statements[statement.split(maxsplit=1)[0]] += 1
         self._last_statement = statement
 
-    def _whole(self, commit: Callable[..., Any]) -> Callable[..., Any]:
-        async def timed(service: Service, data: bytes, call: Any) -> Any:
+    def _whole(self, answer: Callable[..., Any]) -> Callable[..., Any]:
+        async def timed(handler: ServiceHandler, method: str, *arguments: Any) -> Any:
             started = time.perf_counter_ns()
             try:
-                return await commit(service, data, call)
+                return await answer(handler, method, *arguments)
             finally:
-                self.stages.note(HANDLER, time.perf_counter_ns() - started)
+                if method == "Commit":
+                    self.stages.note(HANDLER, time.perf_counter_ns() - started)
 
         return timed
 

@@ -27,6 +27,8 @@ GOOD: Mapping[str, Message] = {
     "ForkConfig": pb.ForkConfigRequest(source=CONFIG, target="shop/new", request_id="r"),
     "ListConfigs": pb.ListConfigsRequest(prefix="shop/"),
     "GetServerInfo": pb.GetServerInfoRequest(),
+    "WhoAmI": pb.WhoAmIRequest(),
+    "CheckAccess": pb.CheckAccessRequest(principal="token:deployer", groups=["group:platform"], config=CONFIG),
 }
 """A request of each method that is answered; each bad one below differs from it in one field."""
 
@@ -196,13 +198,19 @@ def others() -> Iterator[Case]:
         yield Case("RevertConfig", field, None, "BAD_REQUEST", ("is required",))
     for prefix, says in (("/", "empty"), ("a//", "empty"), ("a b", "nothing but these"), ("a" * 256, "256 bytes")):
         yield Case("ListConfigs", "prefix", prefix, "BAD_CONFIG_NAME", (says,))
+    for principal in ("", "deployer", "group:platform", "token:", "token:a b"):
+        yield Case("CheckAccess", "principal", principal, "BAD_REQUEST", ("not the name of a principal",))
+    for group in ("platform", "token:deployer"):
+        yield Case("CheckAccess", "groups", group, "BAD_REQUEST", ("not the name of a group",), path="groups[0]")
+    many = [f"group:{number}" for number in range(1_001)]
+    yield Case("CheckAccess", "groups", many, "TOO_MANY", ("groups",), EXHAUSTED, limit=(1_000, 1_001))
 
 
 CASES = [
     *(
         case
         for rpc in GOOD
-        if rpc not in {"ForkConfig", "ListConfigs", "GetServerInfo"}
+        if rpc not in {"ForkConfig", "ListConfigs", "GetServerInfo", "WhoAmI"}
         for case in names(rpc, "config")
     ),
     *names("ForkConfig", "source"),

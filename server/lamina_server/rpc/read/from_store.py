@@ -7,11 +7,12 @@ everything that could be on it, and `cut` takes as much as fits.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
 from typing import NamedTuple, TypeVar
 
 from lamina_server.domain.errors import NotFoundError
-from lamina_server.domain.records import Difference, KeyChange, State, Version
+from lamina_server.domain.records import ConfigSummary, Difference, KeyChange, State, Version
 from lamina_server.domain.values import Value
 from lamina_server.rpc.read.resolve import resolve
 from lamina_server.store.contract import Reading, changed_keys_of
@@ -27,6 +28,9 @@ from lamina_server.wire.requests import (
 
 _BATCH_LEAST, _BATCH_MOST = 8, 256
 """Items read at once: few at first, because one value of a mebibyte may fill a page, then twice as many each time."""
+
+_PASSED_LIMIT = 1_000
+"""Configs that one reading passes over, because the caller may not read them: then the thread serves other calls."""
 
 T = TypeVar("T")
 
@@ -132,16 +136,55 @@ def key_history(reading: Reading, request: GetKeyHistoryRequest, limit_bytes: in
     return encode.key_history(request.config, request.key) + page
 
 
-def list_configs(reading: Reading, request: ListConfigsRequest, limit_bytes: int) -> bytes:
-    """List configs by name."""
-    after = request.page.resume.key if request.page.resume else ""
-    items = (
-        _Item(encode.config(summary, changed_keys_of(reading, summary.head)), Position((), summary.name))
-        for summary in _batches(
-            lambda last, limit: reading.configs(prefix=request.prefix, after=last.name if last else after, limit=limit)
-        )
-    )
-    return _page(items, request.page, limit_bytes, encode.configs_end)
+class ConfigsPage:
+    """A page of configs, by name. It takes more than one reading if many configs are passed over.
+
+    A config that the caller may not read leaves no trace: the page is what it would be without it.
+    """
+
+    def __init__(self, request: ListConfigsRequest, limit_bytes: int) -> None:
+        self._request = request
+        self._limit_bytes = limit_bytes
+        self._after = after = request.page.resume.key if request.page.resume else ""
+        prefixes = request.visible.within(request.prefix) if request.visible else (request.prefix,)
+        self._prefixes = [prefix for prefix in prefixes if prefix >= after or after.startswith(prefix)]
+        self._items: list[_Item] = []
+        self._size_bytes = 0
+
+    def read(self, reading: Reading) -> bytes | None:
+        """Look through more configs. Return the page; None if its end was not found yet."""
+        passed = 0
+        while self._prefixes:
+            for summary in _batches(partial(self._more, reading)):
+                if passed == _PASSED_LIMIT:
+                    return None
+                if self._request.visible is None or summary.name in self._request.visible:
+                    if self._is_full:
+                        return self._encode(is_last=False)
+                    self._add(reading, summary)
+                else:
+                    passed += 1
+                self._after = summary.name
+            del self._prefixes[0]
+        return self._encode(is_last=True)
+
+    def _more(self, reading: Reading, last: ConfigSummary | None, limit: int) -> list[ConfigSummary]:
+        return reading.configs(prefix=self._prefixes[0], after=last.name if last else self._after, limit=limit)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._items) >= self._request.page.size or self._size_bytes > self._limit_bytes
+
+    def _add(self, reading: Reading, summary: ConfigSummary) -> None:
+        encoded = encode.config(summary, changed_keys_of(reading, summary.head))
+        self._items.append(_Item(encoded, Position((), summary.name)))
+        self._size_bytes += len(encoded)
+
+    def _encode(self, *, is_last: bool) -> bytes:
+        parts = [item.encoded for item in self._items]
+        if not is_last:
+            parts.append(encode.configs_end(self._request.page.token_after(self._items[-1].position)))
+        return b"".join(parts)
 
 
 def _page(items: Iterable[_Item], request: PageRequest, limit_bytes: int, end: Callable[[str], bytes]) -> bytes:

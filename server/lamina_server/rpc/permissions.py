@@ -1,0 +1,137 @@
+"""What each method needs, and the decision who may call it. Knows parsed requests, and no gRPC.
+
+The way of a call: who calls (access/), parse, decide (here), and only then the method. So a caller
+without a credential learns nothing, not even whether its request can be parsed; and no room below
+rpc/ sees a request that its caller may not make, not even to look up its request id.
+
+METHODS has a line for each method of each service. A method without a line stops the start.
+
+What a caller may not read looks as if it did not exist. This is how: the request goes on with the
+name of a config that cannot exist (see HiddenName) in the place of the forbidden one. So the answer,
+the statements to the database and the time are those of an absent config, without a rule for each
+method. Two things follow:
+
+- A watch of a forbidden config waits for its version 1, and is asked to begin anew when its caller
+  gets the right to read it (see revocation.py).
+- Who may not write hears NOT_ALLOWED, whether the config exists or not.
+
+A reader of a fork sees the name, version and hash of its source, even without a right to read the
+source: they are part of the fork's header and of its hash, so it could not be verified without them.
+Who forks a config gives its name to the readers of the fork.
+
+It is decided once for each call, on the access that holds when its request has been parsed. A commit
+that waits for the writer at that time is written, as if it had come a moment earlier. Only watches
+are decided anew when the access changes.
+"""
+
+from collections.abc import Iterable, Mapping
+from dataclasses import replace
+from operator import attrgetter
+from typing import Any, Final
+
+from lamina_server.access.live import LiveAccess
+from lamina_server.domain.access import Access, Caller, HiddenName, Role, Visible
+from lamina_server.domain.errors import Reason, ServerError
+from lamina_server.rpc.transport import UnsafeError
+
+
+class Need:
+    """A role on the config that a field of the parsed request names."""
+
+    def __init__(self, role: Role, field: str) -> None:
+        self.role = role
+        self._field = field
+        self._config_of = attrgetter(field)
+
+    def decide(self, access: Access, caller: Caller, request: Any) -> Any:
+        """Return the request, in which a config that may not be read is hidden. Raise NOT_ALLOWED."""
+        config = self._config_of(request)
+        if access.rights(caller, config).role >= self.role:
+            return request
+        if self.role is Role.READER:
+            return _with(request, self._field, HiddenName.of(config))
+        raise not_allowed(caller, self.role, config)
+
+
+class Listing:
+    """Any known caller. The request gets the configs that its caller may read into a field."""
+
+    def __init__(self, field: str) -> None:
+        self._field = field
+
+    def decide(self, access: Access, caller: Caller, request: Any) -> Any:
+        """Return the request with what the caller may see."""
+        return _with(request, self._field, Visible(access, caller))
+
+
+Line = tuple[Need | Listing, ...]
+
+KNOWN: Final[Line] = ()
+"""Any known caller: on a closed server, one with a credential."""
+PUBLIC: Final = None
+"""Anybody, without a credential."""
+
+METHODS: Final[Mapping[str, Line | None]] = {
+    "lamina.v1.ConfigService/Commit": (Need(Role.WRITER, "command.config"),),
+    "lamina.v1.ConfigService/RevertConfig": (Need(Role.WRITER, "command.config"),),
+    "lamina.v1.ConfigService/ForkConfig": (Need(Role.WRITER, "command.target"), Need(Role.READER, "command.source")),
+    "lamina.v1.ConfigService/GetVersion": (Need(Role.READER, "config"),),
+    "lamina.v1.ConfigService/ListVersions": (Need(Role.READER, "config"),),
+    "lamina.v1.ConfigService/DiffVersions": (Need(Role.READER, "config"),),
+    "lamina.v1.ConfigService/GetKeyHistory": (Need(Role.READER, "config"),),
+    "lamina.v1.ConfigService/WatchKeyHistory": (Need(Role.READER, "config"),),
+    "lamina.v1.ConfigService/ListConfigs": (Listing("visible"),),
+    "lamina.v1.ConfigService/GetServerInfo": KNOWN,
+    "lamina.v1.ConfigService/WhoAmI": KNOWN,
+    "lamina.v1.ConfigService/CheckAccess": (Need(Role.ADMIN, "config"),),
+    # Orchestrators ask for health, and have no credential.
+    "grpc.health.v1.Health/Check": PUBLIC,
+    "grpc.health.v1.Health/List": PUBLIC,
+    "grpc.health.v1.Health/Watch": PUBLIC,
+    "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": KNOWN,
+}
+"""What each method needs, by its full name."""
+
+
+class Permissions:
+    """Decides which requests may be carried out. Lives on the event loop."""
+
+    def __init__(self, access: LiveAccess) -> None:
+        self._access = access
+
+    def decide(self, method: str, request: Any, caller: Caller) -> Any:
+        """Return a parsed request as its caller may make it.
+
+        What the caller may not read is hidden in it. Raises NOT_ALLOWED if the caller may not make it at all.
+        """
+        if not self._access.is_open:
+            for need in METHODS[method] or ():
+                request = need.decide(self._access.current, caller, request)
+        return request
+
+
+def check_lines(methods: Iterable[str]) -> None:
+    """Raise UnsafeError if any of these methods, by their full names, has no line in METHODS."""
+    missing = sorted(method for method in methods if method not in METHODS)
+    if missing:
+        raise UnsafeError(
+            f"nothing says who may call {', '.join(missing)}: add a line to METHODS in lamina_server/rpc/permissions.py"
+        )
+
+
+def is_public(method: str) -> bool:
+    """Return whether a method needs no credential."""
+    return METHODS[method] is PUBLIC
+
+
+def not_allowed(caller: Caller, role: Role, config: str) -> ServerError:
+    """Return the refusal of a caller who lacks a role on a config. It says nothing about the config."""
+    needed = role.name.lower()
+    text = f"this needs the role {needed} on {config!r}, which {caller.principal!r} does not have: ask an admin for it"
+    return ServerError(Reason.NOT_ALLOWED, text)
+
+
+def _with(request: Any, field: str, value: Any) -> Any:
+    """Return a copy of a request with another value in a field, such as "command.source"."""
+    name, _, rest = field.partition(".")
+    return replace(request, **{name: _with(getattr(request, name), rest, value) if rest else value})
