@@ -13,6 +13,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from lamina_server.access.authentication import Authentication
+from lamina_server.access.issuers import Issuers
 from lamina_server.access.live import LiveAccess
 from lamina_server.cache.heads import Heads
 from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
@@ -136,7 +137,10 @@ class Application:
             chance=random.random,
         )
         self.access = LiveAccess(is_open=settings.access != "closed")
-        authentication = Authentication(self.access, now_us=now_us)
+        self._issuers = Issuers(self.access, now_us=now_us)
+        authentication = Authentication(
+            self.access, self._issuers, now_us=now_us, by_certificate=settings.tls_client_ca is not None
+        )
         self._health = health.aio.HealthServicer()
         self._readiness = Readiness(
             store,
@@ -201,6 +205,7 @@ class Application:
         await self._server.stop(None)
         await stopping
         await self._draining.idle()  # gRPC does not wait for the handlers that it has cut off
+        self._issuers.stop()
         await self._committer.stop()
         await self._readiness.stop()
         await self._news.stop()

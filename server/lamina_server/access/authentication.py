@@ -10,8 +10,9 @@ from typing import Final
 from urllib.parse import unquote
 
 from lamina_server.access import tokens
+from lamina_server.access.issuers import Issuers
 from lamina_server.access.live import LiveAccess
-from lamina_server.domain.access import Caller, of_principal
+from lamina_server.domain.access import Caller, Token, of_principal
 from lamina_server.domain.errors import InvalidError, Reason, ServerError, Violation
 from lamina_server.domain.names import BadNameError, check_author
 from lamina_server.domain.planning import Author
@@ -26,45 +27,76 @@ Metadata = Sequence[tuple[str, str | bytes]]
 
 
 class Authentication:
-    """Finds the caller of each call."""
+    """Finds the caller of each call.
 
-    def __init__(self, access: LiveAccess, *, now_us: Callable[[], int]) -> None:
+    by_certificate  whether callers are known by their client certificates, and by nothing else
+    """
+
+    def __init__(
+        self, access: LiveAccess, issuers: Issuers, *, now_us: Callable[[], int], by_certificate: bool = False
+    ) -> None:
         self._access = access
+        self._issuers = issuers
         self._now_us = now_us
+        self._by_certificate = by_certificate
 
-    async def caller(self, metadata: Metadata, certificate: Sequence[str] = ()) -> Caller:
+    @property
+    def needs_certificate(self) -> bool:
+        """Return whether `caller` needs the client certificate, which costs some microseconds to get."""
+        return self._by_certificate and not self._access.is_open
+
+    async def caller(self, metadata: Metadata, certificate: bytes = b"") -> Caller:
         """Return who calls.
 
-        certificate  the names of the verified client certificate, such as "uri:spiffe://corp/shop" and
-                     "dns:shop.corp"; empty without one
+        certificate  the client certificate in PEM, which TLS has verified; empty without one
 
         Raises InvalidError; ServerError with NO_CREDENTIALS or BAD_CREDENTIALS.
         """
         if self._access.is_open:
             return _named(metadata)
-        _refuse_author(metadata)
-        if certificate:
-            raise ServerError(Reason.BAD_CREDENTIALS, "this server does not know callers by certificates yet")
-        return self._principal(_credential(metadata))
+        credentials = [str(value) for key, value in metadata if key == CREDENTIAL_KEY]
+        if self._by_certificate or certificate:
+            caller = _of_certificate(certificate, credentials)
+        else:
+            text = _bearer(credentials)
+            caller = self._of_token(text) if text.startswith(tokens.BEGINNING) else await self._issuers.caller(text)
+        if any(key == AUTHOR_KEY for key, _ in metadata):
+            raise _refusal("is refused, because this server knows its callers: leave out author= and LAMINA_AUTHOR")
+        return caller
 
-    def _principal(self, credential: str) -> Caller:
-        found = tokens.find(credential, self._access.current.tokens, self._now_us())
-        return of_principal(f"token:{found.name}", expires_us=found.expires_us)
+    def _of_token(self, text: str) -> Caller:
+        return _holder(tokens.find(text, self._access.current, self._now_us()))
 
 
-def _credential(metadata: Metadata) -> str:
-    given = [str(value) for key, value in metadata if key == CREDENTIAL_KEY]
-    if not given:
+@lru_cache(maxsize=10_000)
+def _holder(token: Token) -> Caller:
+    return of_principal(f"token:{token.name}", expires_us=token.expires_us)
+
+
+def _of_certificate(certificate: bytes, credentials: Sequence[str]) -> Caller:
+    from lamina_server.access import certificates  # noqa: PLC0415 - slow to import, and few servers need it
+
+    if credentials:
+        text = "the call has two credentials, a client certificate and a token: leave out one of them"
+        raise ServerError(Reason.BAD_CREDENTIALS, text)
+    if not certificate:
+        raise ServerError(Reason.NO_CREDENTIALS, "this server is closed, and the call has no client certificate")
+    return certificates.caller(certificate)
+
+
+def _bearer(credentials: Sequence[str]) -> str:
+    """Return the text of the one credential."""
+    if not credentials:
         text = "this server is closed, and the call has no token: give token=, LAMINA_TOKEN or LAMINA_TOKEN_FILE"
         raise ServerError(Reason.NO_CREDENTIALS, text)
-    if len(given) > 1 or not given[0].lower().startswith(_BEARER):
-        raise ServerError(Reason.BAD_CREDENTIALS, "the call needs one credential: 'authorization: Bearer TOKEN'")
-    return given[0][len(_BEARER) :]
-
-
-def _refuse_author(metadata: Metadata) -> None:
-    if any(key == AUTHOR_KEY for key, _ in metadata):
-        raise _refusal("is refused, because this server knows its callers: leave out author= and LAMINA_AUTHOR")
+    if len(credentials) > 1:
+        text = f"the call has {len(credentials)} credentials: it must have one"
+        raise ServerError(Reason.BAD_CREDENTIALS, text)
+    kind, text = credentials[0][: len(_BEARER)], credentials[0][len(_BEARER) :].strip(" ")
+    if kind.lower() != _BEARER or not text:
+        text = "the call's metadata 'authorization' must be 'Bearer TOKEN'"
+        raise ServerError(Reason.BAD_CREDENTIALS, text)
+    return text
 
 
 def _named(metadata: Metadata) -> Caller:

@@ -143,6 +143,7 @@ class Access:
     grants: tuple[Grant, ...] = ()
     limits: Mapping[str, CallerLimits] = field(default_factory=dict)
     version: int = 0
+    _by_secret: Mapping[tuple[str, bytes], Token] = field(init=False, repr=False)
     _by_subject: Mapping[str, tuple[Grant, ...]] = field(init=False, repr=False)
     _by_beginning: Mapping[str, tuple["_Granted", ...]] = field(init=False, repr=False)
     _lengths: tuple[int, ...] = field(init=False, repr=False)
@@ -164,6 +165,7 @@ class Access:
             for member in members:
                 groups_of.setdefault(member, set()).add(f"group:{name}")
         for name, value in (
+            ("_by_secret", {(token_id, token.sha256): token for token_id, token in self.tokens.items()}),
             ("_by_subject", {subject: tuple(found) for subject, found in by_subject.items()}),
             ("_by_beginning", {beginning: tuple(found) for beginning, found in by_beginning.items()}),
             ("_lengths", tuple(sorted({len(beginning) for beginning in by_beginning}))),
@@ -180,6 +182,10 @@ class Access:
                 self._decisions.clear()
             found = self._decisions[key] = self.decide(self.subjects_of(caller), config)
         return found
+
+    def token(self, token_id: str, sha256: bytes) -> Token | None:
+        """Return the token that has an id and a secret of this SHA-256."""
+        return self._by_secret.get((token_id, sha256))
 
     def groups_of(self, caller: Caller) -> frozenset[str]:
         """Return the groups of a caller: those that were claimed, and those that list it."""

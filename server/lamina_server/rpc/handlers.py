@@ -20,7 +20,7 @@ from google.protobuf.descriptor import MethodDescriptor
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.access.authentication import Authentication
 from lamina_server.domain.errors import Reason, ServerError, UnimplementedError
-from lamina_server.rpc import status
+from lamina_server.rpc import status, transport
 from lamina_server.rpc.draining import Draining
 from lamina_server.rpc.permissions import Permissions, check_lines, is_public
 from lamina_server.rpc.revocation import Revocation
@@ -61,7 +61,8 @@ class Guard:
     async def call(self, context: Context) -> Call:
         """Return who calls. Raise NO_CREDENTIALS or BAD_CREDENTIALS if nobody knows."""
         metadata: Any = context.invocation_metadata() or ()
-        return Call(await self._authentication.caller(metadata), context.peer())
+        certificate = transport.client_certificate(context) if self._authentication.needs_certificate else b""
+        return Call(await self._authentication.caller(metadata, certificate), context.peer())
 
     def decide(self, method: str, request: Any, call: Call) -> Any:
         """Return a parsed request as its caller may make it. Raise NOT_ALLOWED if it may not."""

@@ -115,6 +115,11 @@ def credentials(settings: Settings, address: Address) -> grpc.ServerCredentials 
     )
 
 
+def client_certificate(context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
+    """Return the client certificate of a call in PEM, which TLS has verified; empty without one."""
+    return b"".join(context.auth_context().get("x509_pem_cert", ()))
+
+
 def bind(server: grpc.aio.Server, address: Address, secret: grpc.ServerCredentials | None) -> str:
     """Make a server listen on an address; return the target by which clients reach it."""
     if address.path:
