@@ -5,6 +5,8 @@ import random
 import time
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager, suppress
+from functools import partial
+from pathlib import Path
 
 import grpc
 import structlog
@@ -12,14 +14,20 @@ from google.protobuf.internal import api_implementation
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
+from lamina_server.access import token_file
 from lamina_server.access.authentication import Authentication
+from lamina_server.access.follower import AccessFollower
 from lamina_server.access.issuers import Issuers
 from lamina_server.access.live import LiveAccess
+from lamina_server.access.token_file import TokenFileError
 from lamina_server.cache.heads import Heads
 from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
+from lamina_server.commits import admin
 from lamina_server.commits.clock import system_now_us
 from lamina_server.commits.committer import Committer
+from lamina_server.domain.access_map import admins
 from lamina_server.domain.errors import ServerError
+from lamina_server.domain.names import OWN_CONFIGS
 from lamina_server.domain.planning import MapLimits
 from lamina_server.feed.backfill import Backfill
 from lamina_server.feed.feed import Feed
@@ -37,7 +45,7 @@ from lamina_server.rpc.watch.in_flight import SendBudget
 from lamina_server.rpc.watch.replay import ReplayCache
 from lamina_server.settings import Settings
 from lamina_server.store import address
-from lamina_server.store.contract import Store, StoreNotReadyError
+from lamina_server.store.contract import Reading, Store, StoreNotReadyError
 from lamina_server.store.readers import Readers
 from lamina_server.store.silence import Silence
 from lamina_server.wire.codec import WireCodec
@@ -56,12 +64,14 @@ _log = structlog.get_logger(__name__)
 class Application:
     """One server over one store. Make it, start it and stop it on one event loop.
 
+    Raises UnsafeError or AddressError if its address cannot be used, or must not be open.
+
     now_us        the clock that versions are dated by, in microseconds since 1970
     cache_limits  how much is read at once, and how much is kept of one map
     interceptors  of gRPC, the outermost first
     target        where clients reach it, once it has started
     access        who may do what
-    is_empty      whether the store had no config when it started, such as a file that was not there and was made
+    is_empty      whether the store had no config but our own when it started, such as a file that was just made
     failed        done when the store takes no more writes, and the process should end: why, for the operator
     """
 
@@ -75,6 +85,8 @@ class Application:
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     ) -> None:
         self._settings = settings
+        self._listen = transport.parse(settings.listen)
+        self._now_us = now_us
         self._draining = Draining()
         silence = Silence()
         self._readers = Readers(store, threads=settings.reader_threads, silence=silence)
@@ -108,7 +120,7 @@ class Application:
             codec,
             self._feed,
             silence=silence,
-            map_limits=MapLimits(keys=settings.config_key_limit, size_bytes=settings.config_limit_bytes),
+            map_limits=map_limits(settings),
             on_commit=self._news.committed,
             on_failure=lambda: self.failed.set_result(store.failure),
             group_limit_changes=settings.batch_limit_changes,
@@ -136,7 +148,8 @@ class Application:
             draining=self._draining,
             chance=random.random,
         )
-        self.access = LiveAccess(is_open=settings.access != "closed")
+        self.access = LiveAccess(is_open=transport.is_open(settings, self._listen))
+        self._follower = AccessFollower(self.access, self._feed, self._readers, codec)
         self._issuers = Issuers(self.access, now_us=now_us)
         authentication = Authentication(
             self.access, self._issuers, now_us=now_us, by_certificate=settings.tls_client_ca is not None
@@ -168,16 +181,23 @@ class Application:
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), others)
         self._server.add_generic_rpc_handlers((ServiceHandler(service, guard, self._draining), *others.handlers))
 
+    @property
+    def is_local(self) -> bool:
+        """Return whether only this machine can reach it."""
+        return self._listen.is_local
+
     async def start(self) -> str:
         """Listen and answer; return the target by which clients reach the server.
 
         Raises UnsafeError or AddressError, and nothing listens then.
         """
-        listen = transport.parse(self._settings.listen)
-        self.target = transport.bind(self._server, listen, transport.credentials(self._settings, listen))
+        secret = transport.credentials(self._settings, self._listen)
+        self.target = transport.bind(self._server, self._listen, secret)
         await self._readers.run(self._committer.check_clock)
         with suppress(ServerError):  # a database that is gone again is not a reason not to start
-            self.is_empty = not await self._readers.read(lambda reading: reading.newest_commit_time_us())
+            self.is_empty = await self._readers.read(_is_empty)
+        await self._follower.start()  # before any call is answered
+        self._warn_of_access()
         await self._server.start()
         self._news.start()
         await self._health.set(SERVICE.full_name, health_pb2.HealthCheckResponse.SERVING)
@@ -208,26 +228,51 @@ class Application:
         self._issuers.stop()
         await self._committer.stop()
         await self._readiness.stop()
+        await self._follower.stop()
         await self._news.stop()
         await self._readers.close()
+
+    def _warn_of_access(self) -> None:
+        access = self.access.current
+        if not self.access.is_open and admins(access) and not admins(access, self._now_us()):
+            text = "the tokens of all admins have expired; `lamina-server access reset` makes a new one"
+            _log.warning("no admin", reason=text)
+        if self.access.is_open and not self.is_local:
+            text = "everybody who reaches this address may read and change everything, by --insecure-open"
+            _log.warning("open to other machines", listen=self.target, reason=text)
+
+
+def _is_empty(reading: Reading) -> bool:
+    return {found.name for found in reading.configs(prefix="", after="", limit=2)} <= OWN_CONFIGS
 
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Application]:
     """Serve the database of the settings while the block lasts.
 
-    Raises UnsafeError, AddressError, DatabaseAddressError or UnusableStoreError if it cannot, or not safely.
+    Raises UnsafeError, AddressError, DatabaseAddressError, UnusableStoreError or TokenFileError if it cannot, or not
+    safely; UnavailableError if the database is away again when it is asked who has access.
     """
     # Unsafe settings are refused before anything is touched, even before a database file is created.
     _check_parser()
-    transport.credentials(settings, transport.parse(settings.listen))
+    listen = transport.parse(settings.listen)
+    transport.is_open(settings, listen)
+    transport.credentials(settings, listen)
     address.parse(settings.database)
     store = await asyncio.to_thread(open_database, settings)
     try:
         application = Application(settings, store)
         try:
+            if not application.access.is_open:
+                await asyncio.to_thread(_make_first_admin, store, settings)
             target = await application.start()
-            _log.info("ready", listen=target, database=describe_database(settings), empty=application.is_empty)
+            _log.info(
+                "ready",
+                listen=target,
+                database=describe_database(settings),
+                empty=application.is_empty,
+                access="open" if application.access.is_open else "closed",
+            )
             yield application
             _log.info("stopping")
         finally:
@@ -265,6 +310,26 @@ def open_database(settings: Settings) -> Store:
                 reason = str(error)
                 _log.warning("waiting for the database", reason=reason)
         time.sleep(WAIT_INTERVAL_SECONDS)
+
+
+def _make_first_admin(store: Store, settings: Settings) -> None:
+    """Make an admin if there is none. Blocks."""
+    path = admin.make_first(store, partial(token_file.path_of, settings), limits=map_limits(settings))
+    if path is not None:
+        _log.info("first admin made", token_file=str(path))
+
+
+def admin_token_file(settings: Settings, application: Application) -> Path | None:
+    """Return the file with the token of an admin that a server has made; None if there is none that counts."""
+    with suppress(TokenFileError):
+        path = token_file.path_of(settings)
+        return path if token_file.is_of_admin(path, application.access.current) else None
+    return None
+
+
+def map_limits(settings: Settings) -> MapLimits:
+    """Return the limits of a whole map."""
+    return MapLimits(keys=settings.config_key_limit, size_bytes=settings.config_limit_bytes)
 
 
 def describe_database(settings: Settings) -> str:

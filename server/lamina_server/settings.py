@@ -98,18 +98,20 @@ class Settings(BaseSettings):
     # Access.
     access: Literal["open", "closed"] | None = Field(
         None,
-        description="`closed`: callers need a token, a client certificate or an identity provider's token, and "
-        "`_lamina/access` says what they may do. `open`: everybody may do everything. The default is open on "
-        "localhost and `unix:`, and closed on every other address",
+        description="`closed` or `open`. On a closed server callers need a token or a certificate, and "
+        "`_lamina/access` says what they may do. On an open one everybody may do everything. The default is `open` "
+        "where only this machine can reach the address, and `closed` everywhere else",
     )
     insecure_open: bool = Field(
         default=False,
-        description="Allow `access=open` on an address that other machines can reach",
+        description="Be open to other machines, too. Then everybody on the network may read and change everything, "
+        "so the server refuses this by default",
     )
     bootstrap_token_file: Path | None = Field(
         None,
-        description="Where the first start of a closed server writes the token of its first admin. Without it, beside "
-        "the SQLite file, or in the working directory",
+        description="The file into which the first start of a closed server writes the token of its first admin. The "
+        "default is the SQLite file's path with `.admin-token` behind it; with PostgreSQL, `lamina.admin-token` in the "
+        "working directory",
     )
 
     # Limits of one request.
@@ -332,7 +334,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:
-        if found := [*self._contradictory_limits(), *self._contradictory_files()]:
+        if found := [*self._contradictory_limits(), *self._contradictory_files(), *self._contradictory_access()]:
             raise PydanticCustomError(CONTRADICTION, "the settings contradict each other", {CONTRADICTION: found})
         return self
 
@@ -350,6 +352,10 @@ class Settings(BaseSettings):
         for name in ("tls_cert", "tls_key"):
             if given and name not in given:
                 yield Contradiction((given[0], name), "{} is given, and {} is not: TLS needs both")
+
+    def _contradictory_access(self) -> Iterator[Contradiction]:
+        if self.insecure_open and self.access == "closed":
+            yield Contradiction(("insecure_open", "access"), "{} contradicts {}: leave out one of them")
 
 
 def range_of(name: str) -> str:

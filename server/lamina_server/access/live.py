@@ -1,8 +1,11 @@
-"""The access that holds now. Lives on the event loop."""
+"""The access that holds now, and the map that it is made of. A LiveAccess lives on the event loop."""
 
 from collections.abc import Callable
 
-from lamina_server.domain.access import NO_ACCESS, Access
+from lamina_server.domain.access import ACCESS_CONFIG, NO_ACCESS, Access
+from lamina_server.domain.records import NO_VERSION, HeadMark
+from lamina_server.domain.values import Value
+from lamina_server.store.contract import Reading
 
 
 class LiveAccess:
@@ -26,3 +29,12 @@ class LiveAccess:
     def call_on_swap(self, listener: Callable[[], None]) -> None:
         """Call a function, on the event loop, after each swap."""
         self._listeners.append(listener)
+
+
+def read_map(reading: Reading) -> tuple[HeadMark, dict[str, Value]]:
+    """Read the newest version of `_lamina/access`, and its map; NO_VERSION and an empty map if there is none."""
+    head = reading.head(ACCESS_CONFIG)
+    if head is None:
+        return NO_VERSION, {}
+    values = {entry.key: entry.value for entry in reading.entries(ACCESS_CONFIG, head.number)}
+    return HeadMark(head.number, head.hash), values

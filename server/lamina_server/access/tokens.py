@@ -31,15 +31,21 @@ def make() -> tuple[str, str, bytes]:
 
 def find(text: str, access: Access, now_us: int) -> Token:
     """Return the token that a text is. Raise ServerError(BAD_CREDENTIALS) if it is none, or has expired."""
-    form = _FORM.fullmatch(text)
-    if form is None:
+    parsed = parse(text)
+    if parsed is None:
         raise _refusal("the token is malformed: it was cut off, or has other characters before or after it")
-    found = access.token(form[1], _digest(form[2]))
+    found = access.token(*parsed)
     if found is None:
         raise _refusal("the token is not valid: it is unknown, or was revoked; ask an admin for another one")
-    if found.expires_us is not None and found.expires_us <= now_us:
+    if found.has_expired(now_us):
         raise _refusal(f"the token {found.name!r} has expired: ask an admin for another one")
     return found
+
+
+def parse(text: str) -> tuple[str, bytes] | None:
+    """Return the id in a token's text, and the SHA-256 of its secret; None if it has not the form of a token."""
+    found = _FORM.fullmatch(text)
+    return (found[1], _digest(found[2])) if found else None
 
 
 def _refusal(text: str) -> ServerError:

@@ -9,6 +9,7 @@ from typing import Any, TypeVar
 
 import click
 
+from lamina_server.access.token_file import TokenFileError
 from lamina_server.domain.errors import UnavailableError
 from lamina_server.rpc.transport import AddressError, UnsafeError
 from lamina_server.settings import PREFIX
@@ -68,7 +69,7 @@ def refusals() -> Iterator[None]:
     """Print in one line why the command failed, and exit with the code for that."""
     try:
         yield
-    except (UnsafeError, DatabaseAddressError, BackupRefusedError) as error:
+    except (UnsafeError, DatabaseAddressError, BackupRefusedError, TokenFileError) as error:
         _print(error)
         sys.exit(BAD_USAGE)
     except (AddressError, UnusableStoreError, UnavailableError) as error:

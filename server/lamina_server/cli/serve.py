@@ -14,7 +14,7 @@ from typing import Any
 import click
 import structlog
 
-from lamina_server.app import describe_database, serving
+from lamina_server.app import Application, admin_token_file, describe_database, serving
 from lamina_server.cli.options import (
     FAILED,
     INTERRUPTED,
@@ -57,6 +57,20 @@ class _Serve(click.Command):
     is_flag=True,
     default=None,
     help="Serve other machines without TLS: everybody on the network can read every value.",
+)
+@click.option(
+    "--access",
+    type=click.Choice(["open", "closed"]),
+    help="Whether callers need a credential. [default: open for this machine alone, closed for others]",
+)
+@click.option(
+    "--insecure-open",
+    is_flag=True,
+    default=None,
+    help="Be open to other machines: everybody on the network may read and change everything.",
+)
+@click.option(
+    "--bootstrap-token-file", metavar="FILE", help="Where the first start of a closed server writes an admin's token."
 )
 @click.option("--tls-cert", metavar="FILE", help="PEM file with the server's certificate.")
 @click.option("--tls-key", metavar="FILE", help="PEM file with the certificate's private key.")
@@ -103,7 +117,7 @@ async def _serve(settings: Settings) -> int:
         application = await starting
         target = application.target
         data = describe_database(settings) + (" (empty: it has no config yet)" if application.is_empty else "")
-        _print(f"lamina-server ready on {target}, data in {data}{_hint(target, settings)}")
+        _print(f"lamina-server ready on {target}, {_mode(application)}, data in {data}{_hint(application, settings)}")
         await asyncio.wait([stop, application.failed], return_when=asyncio.FIRST_COMPLETED)
         if not stop.done():
             _end_within(settings.stop_grace_seconds)
@@ -122,6 +136,12 @@ def _print(ready_line: str) -> None:
         reason = error.strerror or ""
     if reason:
         _log.warning("ready line not printed", reason=reason)
+
+
+def _mode(application: Application) -> str:
+    if not application.access.is_open:
+        return "closed"
+    return "open" if application.is_local else "OPEN TO OTHER MACHINES by --insecure-open"
 
 
 def _exit_code(number: signal.Signals) -> int:
@@ -146,12 +166,15 @@ def _end_now() -> None:
     os._exit(FAILED)
 
 
-def _hint(target: str, settings: Settings) -> str:
-    """Return lines to paste for a first try, in a checkout with its own environment; else an empty text."""
+def _hint(application: Application, settings: Settings) -> str:
+    """Return lines that help with a first try: where the first admin's token is, or what to paste in a checkout."""
+    if not application.access.is_open:
+        path = admin_token_file(settings, application)
+        return f"\nthe token of an admin is in {path}: keep it safe, and remove the file" if path else ""
     prefix = Path(sys.prefix)
     if not is_in_a_folder() or not prefix.is_relative_to(Path.cwd()) or settings.tls_cert:
         return ""
-    programs = prefix.relative_to(Path.cwd()) / "bin"
+    target, programs = application.target, prefix.relative_to(Path.cwd()) / "bin"
     environment = "" if target == DEFAULT_TARGET else f"LAMINA_TARGET={target} "
     return f"""
 

@@ -1,5 +1,7 @@
 """The decision on a command: merged, refused, or written. Knows the store's contract, no thread and no wire.
 
+This is the one place where a change of `_lamina/access` is checked, however a server is asked for it.
+
 `perform` runs within an open write, so that nothing that it has read can change before it
 writes. `preview` makes the same decision within a read, and writes nothing.
 """
@@ -8,14 +10,19 @@ from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
 from typing import Protocol
 
+from lamina_server.domain import access_map
+from lamina_server.domain.access import ACCESS_CONFIG
 from lamina_server.domain.commands import Command, CommitCommand, ForkCommand, RevertCommand
 from lamina_server.domain.errors import (
     ConflictError,
     CursorError,
     ExistsError,
+    InvalidError,
     KeyConflict,
     NotFoundError,
+    Reason,
     RequestIdReusedError,
+    Violation,
 )
 from lamina_server.domain.hashing import NO_PARENT
 from lamina_server.domain.planning import MapLimits, Plan, merge, plan
@@ -108,6 +115,8 @@ def preview(reading: DecisionReader, command: Command, *, now_us: int, limits: M
 def decide(reading: DecisionReader, command: Command, *, now_us: int, limits: MapLimits) -> Decided:
     """Decide a command. Raises its refusal."""
     decision = _decide(reading, command)
+    if decision.config == ACCESS_CONFIG and decision.changes:
+        _check_access(reading, decision, now_us)
     planned = _plan(decision, command, now_us=now_us, limits=limits)
     return Decided(planned, _reply(decision, planned), decision.head)
 
@@ -170,6 +179,7 @@ def _revert(reading: DecisionReader, command: RevertCommand) -> _Decision:
 
 
 def _fork(reading: DecisionReader, command: ForkCommand) -> _Decision:
+    _check_fork(command)
     source = reading.head(command.source)
     if source is None:
         raise NotFoundError.config(command.source)
@@ -181,6 +191,23 @@ def _fork(reading: DecisionReader, command: ForkCommand) -> _Decision:
     changes = tuple(Change(entry.key, entry.value) for entry in reading.entries(command.source, number))
     origin = Source(command.source, number, _hash(reading, command.source, number))
     return _Decision(command.target, None, changes, {}, source=origin)
+
+
+def _check_fork(command: ForkCommand) -> None:
+    """Raise InvalidError for a fork that would show the hashes of tokens to others, or that brings another past."""
+    if command.source == ACCESS_CONFIG:
+        text = f"is {ACCESS_CONFIG}, which cannot be forked: it has the hashes of tokens. Commit what you need of it"
+        raise InvalidError(Reason.BAD_CONFIG_NAME, [Violation("source", text)])
+    if command.target == ACCESS_CONFIG:
+        text = f"is {ACCESS_CONFIG}, which is no fork: its whole past is its own. Commit to it what it is to have"
+        raise InvalidError(Reason.BAD_CONFIG_NAME, [Violation("target", text)])
+
+
+def _check_access(reading: DecisionReader, decision: _Decision, now_us: int) -> None:
+    """Raise InvalidError if the changes leave no access, or no admin."""
+    number = _number(decision.head)
+    values = {entry.key: entry.value for entry in reading.entries(decision.config, number)} if number else {}
+    access_map.check(values, decision.changes, now_us)
 
 
 def _plan(decision: _Decision, command: Command, *, now_us: int, limits: MapLimits) -> Plan | None:

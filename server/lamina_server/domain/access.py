@@ -90,6 +90,10 @@ class Token:
     sha256: bytes
     expires_us: int | None = None
 
+    def has_expired(self, now_us: int | None) -> bool:
+        """Return whether its end has come; None, for a time before all ends: it has not."""
+        return self.expires_us is not None and now_us is not None and self.expires_us <= now_us
+
 
 @record
 class Issuer:

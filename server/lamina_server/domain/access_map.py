@@ -14,9 +14,10 @@ history of a key is the history of a grant.
 
 import json
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
-from typing import Any, Final, NoReturn
+from functools import lru_cache
+from typing import Any, Final, NoReturn, TypeAlias
 from urllib.parse import urlsplit
 
 from lamina_server.domain.access import (
@@ -34,6 +35,7 @@ from lamina_server.domain.access import (
 )
 from lamina_server.domain.errors import InvalidError, Reason, Violation
 from lamina_server.domain.names import CONFIG_NAME_LIMIT_BYTES
+from lamina_server.domain.records import Change
 from lamina_server.domain.values import Kind, Value
 
 ALGORITHMS: Final = ("RS256", "RS384", "RS512", "PS256", "PS384", "PS512", "ES256", "ES384", "ES512", "EdDSA")
@@ -42,6 +44,7 @@ SUBJECT_LIMIT_BYTES: Final = 200
 """A grant's key holds a subject and a pattern, and a key has at most 512 bytes."""
 
 _SHOWN: Final = 16
+_PARSED_KEYS_KEPT: Final = 50_000
 _EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _TOKEN_ID: Final = re.compile(r"[a-z0-9]{4,32}")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
@@ -51,24 +54,108 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _ROLES: Final = {"reader": Role.READER, "writer": Role.WRITER, "admin": Role.ADMIN}
 
 
+_Found: TypeAlias = dict[str, dict[str, Any]]
+"""What the keys of each kind say, by their names."""
+
+
 class _BadError(Exception):
     """What is wrong with one key, and what would do."""
 
 
 def read(values: Mapping[str, Value], version: int = 0) -> Access:
     """Return the access that a map gives. Raise InvalidError, which names each key that is wrong and what would do."""
-    found: dict[str, dict[str, Any]] = {kind: {} for kind in _READERS}
-    faults: list[Violation] = []
-    for key, value in sorted(values.items()):
-        kind, slash, name = key.partition("/")
-        try:
-            read_key = _READERS.get(kind, _unknown) if slash else _unknown
-            found.setdefault(kind, {})[name] = read_key(name, _parsed(value))
-        except _BadError as error:
-            faults.append(Violation(key, str(error)))
-    faults += _contradictions(found["issuers"])
+    found, faults = _parsed(values)
     if faults:
         raise InvalidError(Reason.BAD_VALUE, faults[:_SHOWN])
+    return _access(found, version)
+
+
+def salvage(values: Mapping[str, Value]) -> tuple[Access, tuple[str, ...]]:
+    """Return the access that the sound keys of a map give, and the keys that are wrong."""
+    wrong = {fault.field for fault in _parsed(values)[1]}
+    sound = {key: value for key, value in values.items() if key not in wrong}
+    return read(sound), tuple(sorted(wrong))
+
+
+def check(values: Mapping[str, Value], changes: Iterable[Change], now_us: int) -> None:
+    """Raise InvalidError if changes of a map leave no access, or nobody who could change it back."""
+    changed = dict(values)
+    for change in changes:
+        changed.pop(change.key, None)
+        if change.value is not None:
+            changed[change.key] = change.value
+    new = read(changed)
+    lost = admins(salvage(values)[0], now_us)
+    if lost and not admins(new, now_us):
+        text = (
+            f"would leave no admin of {ACCESS_CONFIG}, which is now {min(lost)!r}: first grant the role admin on it to "
+            "another principal, whose token has not expired"
+        )
+        raise InvalidError(Reason.BAD_VALUE, [Violation("grants", text)])
+
+
+def admins(access: Access, now_us: int | None = None) -> frozenset[str]:
+    """Return the principals and groups who may change who may do what, and who can exist.
+
+    now_us  the clock: a token that has expired by then counts no more; None: it counts
+    """
+    subjects = {
+        g.subject for g in access.grants if g.role is Role.ADMIN and compiled(g.pattern).fullmatch(ACCESS_CONFIG)
+    }
+    return frozenset(subject for subject in subjects if _may_exist(access, subject, now_us))
+
+
+def admin_changes(values: Mapping[str, Value], token: Token) -> tuple[Change, ...]:
+    """Return the changes that make a token the admin of everything, and leave out the keys that are wrong.
+
+    Other tokens of its name go: whoever has one would be the same principal.
+    """
+    old, wrong = salvage(values)
+    gone = {*wrong, *(f"tokens/{each.id}" for each in old.tokens.values() if each.name == token.name)}
+    made = {
+        f"tokens/{token.id}": {"name": token.name, "sha256": token.sha256.hex()},
+        f"grants/token:{token.name} **": {"role": "admin", "reveal": True},
+    }
+    deletions = [Change(key, None) for key in gone - made.keys()]
+    return (*deletions, *(Change(key, Value.of_json(json.dumps(item))) for key, item in made.items()))
+
+
+def _may_exist(access: Access, subject: str, now_us: int | None) -> bool:
+    kind, _, name = subject.partition(":")
+    if kind == "token":
+        return any(token.name == name and not token.has_expired(now_us) for token in access.tokens.values())
+    if kind == "oidc":
+        return any(name.startswith(issuer.prefix) for issuer in access.issuers.values())
+    if kind == "group":
+        claimed = any(issuer.groups and name.startswith(issuer.prefix) for issuer in access.issuers.values())
+        return claimed or any(_may_exist(access, member, now_us) for member in access.groups.get(name, ()))
+    return True
+
+
+# --- a whole map ------------------------------------------------------------------------------
+
+
+def _parsed(values: Mapping[str, Value]) -> tuple[_Found, list[Violation]]:
+    """Return what the keys say, and what is wrong with those that cannot be read or contradict others."""
+    found: _Found = {kind: {} for kind in _READERS}
+    faults: list[Violation] = []
+    for key, value in sorted(values.items()):
+        kind, _, name = key.partition("/")
+        try:
+            found.setdefault(kind, {})[name] = _read_key(key, value)
+        except _BadError as error:
+            faults.append(Violation(key, str(error)))
+    return found, faults + list(_contradictions(found["issuers"]))
+
+
+@lru_cache(maxsize=_PARSED_KEYS_KEPT)  # because of each change, the whole map is read
+def _read_key(key: str, value: Value) -> Any:
+    kind, slash, name = key.partition("/")
+    read_key = _READERS.get(kind, _unknown) if slash else _unknown
+    return read_key(name, _json(value))
+
+
+def _access(found: _Found, version: int) -> Access:
     return Access(
         tokens=found["tokens"],
         issuers={issuer.url: issuer for issuer in found["issuers"].values()},
@@ -77,33 +164,6 @@ def read(values: Mapping[str, Value], version: int = 0) -> Access:
         limits=found["limits"],
         version=version,
     )
-
-
-def admins(access: Access) -> frozenset[str]:
-    """Return the principals and groups who may change who may do what, and who can exist at all."""
-    subjects = {
-        g.subject for g in access.grants if g.role is Role.ADMIN and compiled(g.pattern).fullmatch(ACCESS_CONFIG)
-    }
-    return frozenset(subject for subject in subjects if _may_exist(access, subject))
-
-
-def check(old: Access, new: Access) -> None:
-    """Raise InvalidError if a change leaves nobody who could change it back."""
-    if admins(old) and not admins(new):
-        text = f"would leave no admin of {ACCESS_CONFIG}: grant the role admin on it to another principal first"
-        raise InvalidError(Reason.BAD_VALUE, [Violation("grants", text)])
-
-
-def _may_exist(access: Access, subject: str) -> bool:
-    kind, _, name = subject.partition(":")
-    if kind == "token":
-        return any(token.name == name for token in access.tokens.values())
-    if kind == "oidc":
-        return bool(access.issuers)
-    if kind == "group":
-        claimed = any(issuer.groups for issuer in access.issuers.values())
-        return claimed or any(_may_exist(access, member) for member in access.groups.get(name, ()))
-    return True
 
 
 # --- one key ----------------------------------------------------------------------------------
@@ -204,8 +264,8 @@ class _Item:
     def __init__(self, value: Any, names: tuple[str, ...]) -> None:
         if not isinstance(value, dict):
             raise _BadError(f"must be a JSON object with {', '.join(names)}")
-        if unknown := sorted(value.keys() - set(names)):
-            raise _BadError(f"has {unknown[0]!r}, which means nothing; it may have {', '.join(names)}")
+        if value.keys() - set(names):
+            raise _BadError(f"has a field that means nothing; it may have {', '.join(names)}")
         self._value: dict[str, Any] = value
 
     def required(self, name: str, kind: type) -> Any:
@@ -237,11 +297,11 @@ class _Item:
     def count(self, name: str) -> int | None:
         found: int | None = self.optional(name, int)
         if found is not None and found < 1:
-            raise _BadError(f"has {found} as {name!r}, which must be at least 1")
+            raise _BadError(f"has a {name!r} that is less than 1")
         return found
 
 
-def _parsed(value: Value) -> Any:
+def _json(value: Value) -> Any:
     if value.kind is not Kind.JSON:
         raise _BadError("must be JSON: an object or a list")
     return json.loads(str(value.data))

@@ -10,6 +10,9 @@ them or none, and a file that turns out to be broken at its end leaves nothing. 
     another version 3         nothing: RestoreRefusedError
 
 The hash of version 3 tells whether it is the same: it covers all versions before it.
+
+Of `_lamina/access` the last map must be an access, and must leave an admin if the database has one. Its older maps need
+not, because a reset (see access/reset.py) may have mended them.
 """
 
 from collections.abc import Iterator
@@ -17,9 +20,14 @@ from contextlib import closing
 from dataclasses import dataclass
 
 from lamina_protos import bundle
+from lamina_server.commits.clock import wall_us
 from lamina_server.commits.keyframes import KEYFRAME_VALUES_MINIMUM
+from lamina_server.domain import access_map
+from lamina_server.domain.access import ACCESS_CONFIG
+from lamina_server.domain.errors import InvalidError
 from lamina_server.domain.planning import Plan
-from lamina_server.domain.records import Version
+from lamina_server.domain.records import Change, Version
+from lamina_server.domain.values import Value
 from lamina_server.restore.replay import Advance, Replay
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Reading
@@ -33,7 +41,7 @@ BYTES_AT_ONCE = 8 * 1024 * 1024
 
 
 class RestoreRefusedError(Exception):
-    """The database already has a config of that name, with a different history."""
+    """The database already has a config of that name, with a different history; or would have no access to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,13 +98,30 @@ def _write(writing: SqlWriting, plans: Iterator[Plan], first: Plan, head: Versio
     if is_there:
         _check_same(writing, first.version)
         return Restored(first.version, added=0)
+    before = _access_values(writing, head)
     inserting = _Inserting(writing, first.version.config)
     inserting.add(first)
     version = first.version
     for planned in plans:
         inserting.add(planned)
         version = planned.version
+    _check_access(before, _access_values(writing, version))
     return Restored(version, inserting.added)
+
+
+def _access_values(writing: SqlWriting, version: Version | None) -> dict[str, Value]:
+    """Return the map of a version of `_lamina/access`; of any other config, an empty one."""
+    if version is None or version.config != ACCESS_CONFIG:
+        return {}
+    return {entry.key: entry.value for entry in writing.entries(ACCESS_CONFIG, version.number)}
+
+
+def _check_access(before: dict[str, Value], after: dict[str, Value]) -> None:
+    changes = (Change(key, after.get(key)) for key in before.keys() | after.keys())
+    try:
+        access_map.check(before, changes, wall_us())
+    except InvalidError as error:
+        raise RestoreRefusedError(f"{ACCESS_CONFIG} would not be usable: {error}; nothing was written") from error
 
 
 class _Inserting:

@@ -1,8 +1,9 @@
 """The address where the server listens, whether it is safe, and the options of gRPC's connections.
 
-An address that other machines can reach needs TLS, or an explicit `--insecure-plaintext`. Each
-address is tried with a socket of our own first: gRPC reports every failure only as "could not
-bind", and it replaces another server's Unix socket.
+An address that other machines can reach needs TLS, or an explicit `--insecure-plaintext`. It is
+closed to callers without a credential, unless there is an explicit `--insecure-open`. Each address is
+tried with a socket of our own first: gRPC reports every failure only as "could not bind", and it
+replaces another server's Unix socket.
 """
 
 import errno
@@ -118,6 +119,18 @@ def credentials(settings: Settings, address: Address) -> grpc.ServerCredentials 
 def client_certificate(context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
     """Return the client certificate of a call in PEM, which TLS has verified; empty without one."""
     return b"".join(context.auth_context().get("x509_pem_cert", ()))
+
+
+def is_open(settings: Settings, address: Address) -> bool:
+    """Return whether everybody may do everything. Raise UnsafeError if that is asked for and not safe."""
+    may_be_open = address.is_local or settings.insecure_open
+    if settings.access == "open" and not may_be_open:
+        raise UnsafeError(
+            f"other machines can reach {settings.listen}, and would read and change everything without a credential: "
+            "leave this out, or allow it with --insecure-open",
+            "access",
+        )
+    return may_be_open and settings.access != "closed"
 
 
 def bind(server: grpc.aio.Server, address: Address, secret: grpc.ServerCredentials | None) -> str:
