@@ -162,7 +162,7 @@ class Closed:
     async def change(self, values: Mapping[str, Any], by: Person) -> int:
         """Commit to `_lamina/access` as an admin; return the version. None deletes a key."""
         head = await self.stub(by).GetVersion(pb.GetVersionRequest(config=ACCESS_CONFIG))
-        reply = await self.stub(by).Commit(_commit(dict(values), head.version.version))
+        reply = await self.stub(by).Commit(_commit(dict(values), head.version))
         return int(reply.version.version)
 
     async def close(self) -> None:

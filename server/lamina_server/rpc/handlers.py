@@ -20,9 +20,9 @@ from google.protobuf.descriptor import MethodDescriptor
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.access.authentication import Authentication
 from lamina_server.domain.errors import Reason, ServerError, UnimplementedError
-from lamina_server.rpc import status, transport
+from lamina_server.rpc import permissions, status, transport
 from lamina_server.rpc.draining import Draining
-from lamina_server.rpc.permissions import Permissions, check_lines, is_public
+from lamina_server.rpc.permissions import Permissions, Special, check_lines
 from lamina_server.rpc.revocation import Revocation
 from lamina_server.rpc.service import Call, Service
 from lamina_server.rpc.transport import UnsafeError
@@ -53,9 +53,9 @@ class Guard:
     revocation  ends watches whose caller may no longer
     """
 
-    def __init__(self, authentication: Authentication, permissions: Permissions, revocation: Revocation) -> None:
+    def __init__(self, authentication: Authentication, decisions: Permissions, revocation: Revocation) -> None:
         self._authentication = authentication
-        self._permissions = permissions
+        self._permissions = decisions
         self._revocation = revocation
 
     async def call(self, context: Context) -> Call:
@@ -177,9 +177,11 @@ class OtherServices:
     def add_registered_method_handlers(self, service: str, handlers: "Mapping[str, Handler]") -> None:
         """Take the methods of a service by their names. Raise UnsafeError if one has no line in the table."""
         check_lines(f"{service}/{name}" for name in handlers)
+        lines = {name: permissions.METHODS[f"{service}/{name}"] for name in handlers}
         guarded = {
-            name: handler if is_public(f"{service}/{name}") else self._guarded(name, handler)
+            name: handler if lines[name] is Special.PUBLIC else self._guarded(name, handler)
             for name, handler in handlers.items()
+            if lines[name] is not Special.NOT_SERVED
         }
         self.handlers.append(grpc.method_handlers_generic_handler(service, guarded))
 

@@ -26,6 +26,7 @@ are decided anew when the access changes.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import replace
+from enum import Enum
 from operator import attrgetter
 from typing import Any, Final
 
@@ -64,14 +65,19 @@ class Listing:
         return _with(request, self._field, Visible(access, caller))
 
 
+class Special(Enum):
+    """A line of a method that nobody's rights decide."""
+
+    PUBLIC = "anybody may call it, without a credential"
+    NOT_SERVED = "it is not there: the library has a method without content, and would log each call as a bug"
+
+
 Line = tuple[Need | Listing, ...]
 
 KNOWN: Final[Line] = ()
 """Any known caller: on a closed server, one with a credential."""
-PUBLIC: Final = None
-"""Anybody, without a credential."""
 
-METHODS: Final[Mapping[str, Line | None]] = {
+METHODS: Final[Mapping[str, Line | Special]] = {
     "lamina.v1.ConfigService/Commit": (Need(Role.WRITER, "command.config"),),
     "lamina.v1.ConfigService/RevertConfig": (Need(Role.WRITER, "command.config"),),
     "lamina.v1.ConfigService/ForkConfig": (Need(Role.WRITER, "command.target"), Need(Role.READER, "command.source")),
@@ -85,9 +91,9 @@ METHODS: Final[Mapping[str, Line | None]] = {
     "lamina.v1.ConfigService/WhoAmI": KNOWN,
     "lamina.v1.ConfigService/CheckAccess": (Need(Role.ADMIN, "config"),),
     # Orchestrators ask for health, and have no credential.
-    "grpc.health.v1.Health/Check": PUBLIC,
-    "grpc.health.v1.Health/List": PUBLIC,
-    "grpc.health.v1.Health/Watch": PUBLIC,
+    "grpc.health.v1.Health/Check": Special.PUBLIC,
+    "grpc.health.v1.Health/List": Special.NOT_SERVED,
+    "grpc.health.v1.Health/Watch": Special.PUBLIC,
     "grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": KNOWN,
 }
 """What each method needs, by its full name."""
@@ -105,7 +111,9 @@ class Permissions:
         What the caller may not read is hidden in it. Raises NOT_ALLOWED if the caller may not make it at all.
         """
         if not self._access.is_open:
-            for need in METHODS[method] or ():
+            line = METHODS[method]
+            assert not isinstance(line, Special)
+            for need in line:
                 request = need.decide(self._access.current, caller, request)
         return request
 
@@ -117,11 +125,6 @@ def check_lines(methods: Iterable[str]) -> None:
         raise UnsafeError(
             f"nothing says who may call {', '.join(missing)}: add a line to METHODS in lamina_server/rpc/permissions.py"
         )
-
-
-def is_public(method: str) -> bool:
-    """Return whether a method needs no credential."""
-    return METHODS[method] is PUBLIC
 
 
 def not_allowed(caller: Caller, role: Role, config: str) -> ServerError:
