@@ -38,11 +38,15 @@ from lamina_server.rpc.handlers import SERVICE, Guard, OtherServices, ServiceHan
 from lamina_server.rpc.permissions import Permissions
 from lamina_server.rpc.readiness import Readiness
 from lamina_server.rpc.revocation import Revocation
+from lamina_server.rpc.secrets import Secrets
 from lamina_server.rpc.service import Service
 from lamina_server.rpc.transport import UnsafeError
 from lamina_server.rpc.watch.context import WatchContext
 from lamina_server.rpc.watch.in_flight import SendBudget
 from lamina_server.rpc.watch.replay import ReplayCache
+from lamina_server.secrets.keyring import Keyring
+from lamina_server.secrets.live import LiveKeyring
+from lamina_server.secrets.outer import OuterKey, outer_key
 from lamina_server.settings import Settings
 from lamina_server.store import address
 from lamina_server.store.contract import Reading, Store, StoreNotReadyError
@@ -68,6 +72,7 @@ class Application:
 
     now_us        the clock that versions are dated by, in microseconds since 1970
     cache_limits  how much is read at once, and how much is kept of one map
+    outer         the outer key of secrets; None: that of the settings, if they have one
     interceptors  of gRPC, the outermost first
     target        where clients reach it, once it has started
     access        who may do what
@@ -82,6 +87,7 @@ class Application:
         *,
         now_us: Callable[[], int] = system_now_us,
         cache_limits: CacheLimits = DEFAULT_LIMITS,
+        outer: OuterKey | None = None,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
     ) -> None:
         self._settings = settings
@@ -91,6 +97,8 @@ class Application:
         silence = Silence()
         self._readers = Readers(store, threads=settings.reader_threads, silence=silence)
         codec = WireCodec()
+        keyring = Keyring(outer or _outer_key(settings))
+        self._keys = LiveKeyring(keyring, store)
         self._feed = Feed(
             limit_bytes=settings.ring_limit_bytes,
             message_limit_bytes=settings.watch_message_limit_bytes,
@@ -126,6 +134,7 @@ class Application:
             group_limit_changes=settings.batch_limit_changes,
             cache_limits=cache_limits,
             now_us=now_us,
+            sealer=keyring,
         )
         turns = asyncio.Semaphore(max(1, settings.reader_threads // 2))
         watches = WatchContext(
@@ -170,6 +179,7 @@ class Application:
             draining=self._draining,
             readiness=self._readiness,
             settings=settings,
+            secrets=Secrets(self._keys, self.access),
             watches=watches,
             now_us=now_us,
         )
@@ -189,13 +199,14 @@ class Application:
     async def start(self) -> str:
         """Listen and answer; return the target by which clients reach the server.
 
-        Raises UnsafeError or AddressError, and nothing listens then.
+        Raises UnsafeError, AddressError or OuterKeyError, and nothing answers then.
         """
         secret = transport.credentials(self._settings, self._listen)
         self.target = transport.bind(self._server, self._listen, secret)
         await self._readers.run(self._committer.check_clock)
         with suppress(ServerError):  # a database that is gone again is not a reason not to start
             self.is_empty = await self._readers.read(_is_empty)
+            await self._keys.begin()
         await self._follower.start()  # before any call is answered
         self._warn_of_access()
         await self._server.start()
@@ -250,8 +261,8 @@ def _is_empty(reading: Reading) -> bool:
 async def serving(settings: Settings) -> AsyncIterator[Application]:
     """Serve the database of the settings while the block lasts.
 
-    Raises UnsafeError, AddressError, DatabaseAddressError, UnusableStoreError or TokenFileError if it cannot, or not
-    safely; UnavailableError if the database is away again when it is asked who has access.
+    Raises UnsafeError, AddressError, DatabaseAddressError, UnusableStoreError, OuterKeyError or TokenFileError if it
+    cannot, or not safely; UnavailableError if the database is away again when it is asked who has access.
     """
     # Unsafe settings are refused before anything is touched, even before a database file is created.
     _check_parser()
@@ -259,6 +270,7 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
     transport.is_open(settings, listen)
     transport.credentials(settings, listen)
     address.parse(settings.database)
+    _outer_key(settings)
     store = await asyncio.to_thread(open_database, settings)
     try:
         application = Application(settings, store)
@@ -281,6 +293,10 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
         await asyncio.to_thread(store.close)
     if store.failure and not application.failed.done():  # the last look at a SQLite file
         application.failed.set_result(store.failure)
+
+
+def _outer_key(settings: Settings) -> OuterKey | None:
+    return outer_key(settings.secret_key_file, settings.secret_key_command, settings.secret_key_command_seconds)
 
 
 def _check_parser() -> None:

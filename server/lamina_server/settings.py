@@ -114,6 +114,31 @@ class Settings(BaseSettings):
         "working directory",
     )
 
+    # Secrets.
+    secret_key_file: Path | None = Field(
+        None,
+        description="File with the outer key of secrets: 32 random bytes in base64. Only its owner may be able to "
+        "read it. The server encrypts secrets with data keys, which this key encrypts in the database",
+    )
+    secret_key_command: str | None = Field(
+        None,
+        description="In the place of a file, a command that encrypts data keys, such as that of a key management "
+        "service. The server adds the word `wrap` or `unwrap`, writes to its stdin, and reads its stdout",
+    )
+    secret_key_command_seconds: float = Field(
+        10,
+        ge=0.01,
+        le=DAY_SECONDS,
+        description="How long this command may take. After that the server ends it, and tries again when a secret is "
+        "needed",
+    )
+    new_secret_key_file: Path | None = Field(
+        None, description="For `lamina-server keys rotate` alone: the file of the next outer key"
+    )
+    new_secret_key_command: str | None = Field(
+        None, description="For `lamina-server keys rotate` alone: the command that is the next outer key"
+    )
+
     # Limits of one request.
     request_limit_bytes: int = Field(
         4 * MIB, ge=KIB, le=GIB, description="Largest request, serialised. gRPC peers accept this size by default"
@@ -352,6 +377,9 @@ class Settings(BaseSettings):
         for name in ("tls_cert", "tls_key"):
             if given and name not in given:
                 yield Contradiction((given[0], name), "{} is given, and {} is not: TLS needs both")
+        for keys in (("secret_key_file", "secret_key_command"), ("new_secret_key_file", "new_secret_key_command")):
+            if all(getattr(self, name) is not None for name in keys):
+                yield Contradiction(keys, "{} contradicts {}: leave out one of them")
 
     def _contradictory_access(self) -> Iterator[Contradiction]:
         if self.insecure_open and self.access == "closed":

@@ -10,6 +10,7 @@ import pytest
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.access.authentication import Authentication
+from lamina_server.access.issuers import Issuers
 from lamina_server.access.live import LiveAccess
 from lamina_server.commits.clock import system_now_us
 from lamina_server.domain.errors import Reason, ServerError
@@ -164,7 +165,8 @@ async def test_ten_thousand_watches_are_decided_anew_within_a_second() -> None:
     readers = [people.reader(f"reader-{number}", "shop/**") for number in range(100)]
     live = LiveAccess(is_open=False)
     live.swap(access_of(people, version=1))
-    authentication, permissions = Authentication(live, now_us=system_now_us), Permissions(live)
+    issuers = Issuers(live, now_us=system_now_us)
+    authentication, permissions = Authentication(live, issuers, now_us=system_now_us), Permissions(live)
     revocation = Revocation(live, now_us=system_now_us)
     request = parse.watch_key_history(pb.WatchKeyHistoryRequest(config=CONFIG).SerializeToString(), Settings())
     method = "lamina.v1.ConfigService/WatchKeyHistory"

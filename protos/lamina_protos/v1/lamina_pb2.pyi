@@ -30,8 +30,9 @@ Reasons, by status code:
   NOT_FOUND            CONFIG_NOT_FOUND VERSION_NOT_FOUND
   ABORTED              CONFLICT, with a Conflict
   ALREADY_EXISTS       CONFIG_EXISTS
-  FAILED_PRECONDITION  REQUEST_ID_REUSED STORE_UNUSABLE (the database cannot be
-                       used before the operator has mended something)
+  FAILED_PRECONDITION  REQUEST_ID_REUSED STORE_UNUSABLE SECRETS_UNAVAILABLE (the
+                       database, or the key for secrets, cannot be used before the
+                       operator has mended something)
   OUT_OF_RANGE         CURSOR_AHEAD
   DATA_LOSS            CURSOR_FORKED HASH_MISMATCH
   RESOURCE_EXHAUSTED   TOO_LARGE TOO_MANY DISK_FULL
@@ -1084,23 +1085,104 @@ class WatchKeyHistoryResponse(_message.Message):
 
     CHANGES_FIELD_NUMBER: _builtins.int
     BOOKMARK_FIELD_NUMBER: _builtins.int
+    SECRET_KEYS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___VersionChanges]: ...
     @_builtins.property
     def bookmark(self) -> Global___Bookmark: ...
+    @_builtins.property
+    def secret_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___SecretKey]:
+        """Only in a bundle: the data keys of its secrets."""
+
     def __init__(
         self,
         *,
         changes: _abc.Iterable[Global___VersionChanges] | None = ...,
         bookmark: Global___Bookmark | None = ...,
+        secret_keys: _abc.Iterable[Global___SecretKey] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bookmark", b"bookmark"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bookmark", b"bookmark", "changes", b"changes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bookmark", b"bookmark", "changes", b"changes", "secret_keys", b"secret_keys"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchKeyHistoryResponse: _TypeAlias = WatchKeyHistoryResponse  # noqa: Y015
+
+@_typing.final
+class ListSecretKeysRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFIG_FIELD_NUMBER: _builtins.int
+    config: _builtins.str
+    """A config that the caller may read."""
+    def __init__(
+        self,
+        *,
+        config: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSecretKeysRequest: _TypeAlias = ListSecretKeysRequest  # noqa: Y015
+
+@_typing.final
+class ListSecretKeysResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___SecretKey]: ...
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___SecretKey] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSecretKeysResponse: _TypeAlias = ListSecretKeysResponse  # noqa: Y015
+
+@_typing.final
+class SecretKey(_message.Message):
+    """A data key, encrypted by an outer key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    CHECK_FIELD_NUMBER: _builtins.int
+    OUTER_KEY_FIELD_NUMBER: _builtins.int
+    WRAPPED_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """What the bytes of a secret that it has sealed hold after their first 4 bytes, as 8
+    bytes, big-endian.
+    """
+    check: _builtins.bytes
+    """A digest of the data key."""
+    outer_key: _builtins.str
+    """Which outer key has encrypted it."""
+    wrapped: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        check: _builtins.bytes = ...,
+        outer_key: _builtins.str = ...,
+        wrapped: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "number", b"number", "outer_key", b"outer_key", "wrapped", b"wrapped"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SecretKey: _TypeAlias = SecretKey  # noqa: Y015
 
 @_typing.final
 class RevertConfigRequest(_message.Message):

@@ -30,8 +30,9 @@ Reasons, by status code:
   NOT_FOUND            CONFIG_NOT_FOUND VERSION_NOT_FOUND
   ABORTED              CONFLICT, with a Conflict
   ALREADY_EXISTS       CONFIG_EXISTS
-  FAILED_PRECONDITION  REQUEST_ID_REUSED STORE_UNUSABLE (the database cannot be
-                       used before the operator has mended something)
+  FAILED_PRECONDITION  REQUEST_ID_REUSED STORE_UNUSABLE SECRETS_UNAVAILABLE (the
+                       database, or the key for secrets, cannot be used before the
+                       operator has mended something)
   OUT_OF_RANGE         CURSOR_AHEAD
   DATA_LOSS            CURSOR_FORKED HASH_MISMATCH
   RESOURCE_EXHAUSTED   TOO_LARGE TOO_MANY DISK_FULL
@@ -157,6 +158,11 @@ class ConfigServiceStub:
     """Returns the server's version, and the author that it knows the caller as. Reads
     no config.
     """
+    ListSecretKeys: _grpc.UnaryUnaryMultiCallable[_lamina_pb2.ListSecretKeysRequest, _lamina_pb2.ListSecretKeysResponse]
+    """Lists the data keys that have sealed the secrets of the database, encrypted by the
+    server's outer key. A bundle of a config with secrets holds them. They are of no use
+    without the outer key.
+    """
     WhoAmI: _grpc.UnaryUnaryMultiCallable[_lamina_pb2.WhoAmIRequest, _lamina_pb2.WhoAmIResponse]
     """Returns the principal that the server knows the caller as, and the grants that the
     caller has.
@@ -233,6 +239,11 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_lamina_pb2.GetServerInfoRequest, _lamina_pb2.ServerInfo]  # type: ignore[assignment]
     """Returns the server's version, and the author that it knows the caller as. Reads
     no config.
+    """
+    ListSecretKeys: _aio.UnaryUnaryMultiCallable[_lamina_pb2.ListSecretKeysRequest, _lamina_pb2.ListSecretKeysResponse]  # type: ignore[assignment]
+    """Lists the data keys that have sealed the secrets of the database, encrypted by the
+    server's outer key. A bundle of a config with secrets holds them. They are of no use
+    without the outer key.
     """
     WhoAmI: _aio.UnaryUnaryMultiCallable[_lamina_pb2.WhoAmIRequest, _lamina_pb2.WhoAmIResponse]  # type: ignore[assignment]
     """Returns the principal that the server knows the caller as, and the grants that the
@@ -367,6 +378,17 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_lamina_pb2.ServerInfo, _abc.Awaitable[_lamina_pb2.ServerInfo]]:
         """Returns the server's version, and the author that it knows the caller as. Reads
         no config.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSecretKeys(
+        self,
+        request: _lamina_pb2.ListSecretKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lamina_pb2.ListSecretKeysResponse, _abc.Awaitable[_lamina_pb2.ListSecretKeysResponse]]:
+        """Lists the data keys that have sealed the secrets of the database, encrypted by the
+        server's outer key. A bundle of a config with secrets holds them. They are of no use
+        without the outer key.
         """
 
     @_abc_1.abstractmethod

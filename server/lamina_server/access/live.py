@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 
-from lamina_server.domain.access import ACCESS_CONFIG, NO_ACCESS, Access
+from lamina_server.domain.access import ACCESS_CONFIG, NO_ACCESS, OPEN, Access, Caller, Rights
 from lamina_server.domain.records import NO_VERSION, HeadMark
 from lamina_server.domain.values import Value
 from lamina_server.store.contract import Reading
@@ -19,6 +19,10 @@ class LiveAccess:
         self.is_open = is_open
         self.current: Access = NO_ACCESS
         self._listeners: list[Callable[[], None]] = []
+
+    def rights(self, caller: Caller, config: str) -> Rights:
+        """Return what a caller may do with a config now."""
+        return OPEN if self.is_open else self.current.rights(caller, config)
 
     def swap(self, access: Access) -> None:
         """Put another access in its place, and call all listeners."""

@@ -21,6 +21,7 @@ from lamina_server.cli.options import (
     database_option,
     is_in_a_folder,
     refusals,
+    secret_key_options,
     wait_option,
 )
 from lamina_server.cli.settings import described, settings_of
@@ -75,6 +76,7 @@ class _Serve(click.Command):
 @click.option("--tls-cert", metavar="FILE", help="PEM file with the server's certificate.")
 @click.option("--tls-key", metavar="FILE", help="PEM file with the certificate's private key.")
 @click.option("--tls-client-ca", metavar="FILE", help="PEM file with clients' authorities.")
+@secret_key_options
 def serve(**options: Any) -> None:
     """Serve a database until SIGTERM, SIGHUP or Ctrl-C."""
     settings = settings_of(options)

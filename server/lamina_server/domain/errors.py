@@ -11,6 +11,7 @@
     ├ CursorError             CURSOR_AHEAD CURSOR_FORKED
     ├ HashMismatchError       HASH_MISMATCH
     ├ UnavailableError        STORE_UNAVAILABLE STORE_UNUSABLE DRAINING TOO_SLOW
+    ├ SecretsUnavailableError SECRETS_UNAVAILABLE
     └ UnimplementedError      NOT_IMPLEMENTED
 
 The text is for people. It names keys, versions, limits and sizes, and never a value.
@@ -43,6 +44,7 @@ class Reason(StrEnum):
     TOO_LARGE = "TOO_LARGE"
     TOO_MANY = "TOO_MANY"
     DISK_FULL = "DISK_FULL"
+    SECRETS_UNAVAILABLE = "SECRETS_UNAVAILABLE"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     STORE_UNUSABLE = "STORE_UNUSABLE"
     DRAINING = "DRAINING"
@@ -214,6 +216,13 @@ class UnavailableError(ServerError):
     def __init__(self, reason: Reason, message: str, *, wrote_nothing: bool = False) -> None:
         super().__init__(reason, message)
         self.wrote_nothing = wrote_nothing
+
+
+class SecretsUnavailableError(ServerError):
+    """The server cannot seal or unseal: it has no outer key, or cannot use it. The text says why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(Reason.SECRETS_UNAVAILABLE, f"this server cannot seal or reveal secrets: {why}")
 
 
 class UnimplementedError(ServerError):

@@ -15,7 +15,7 @@ Of `_lamina/access` the last map must be an access, and must leave an admin if t
 not, because a reset (see access/reset.py) may have mended them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
@@ -29,6 +29,8 @@ from lamina_server.domain.planning import Plan
 from lamina_server.domain.records import Change, Version
 from lamina_server.domain.values import Value
 from lamina_server.restore.replay import Advance, Replay
+from lamina_server.restore.secret_keys import add
+from lamina_server.secrets.outer import outer_key
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Reading
 from lamina_server.store.open import open_store
@@ -55,16 +57,21 @@ class Restored:
 def restore(file: bundle.Readable, settings: Settings, advance: Advance) -> Restored:
     """Write those versions of a bundle that the settings' database lacks.
 
-    Raises BrokenBundleError, RestoreRefusedError or UnusableStoreError, and then nothing was written.
+    Raises BrokenBundleError, RestoreRefusedError, SecretKeysRefusedError, UnusableStoreError or OuterKeyError, and then
+    nothing was written.
     """
-    plans = Replay(settings).plans(file, advance)
+    outer = outer_key(settings.secret_key_file, settings.secret_key_command, settings.secret_key_command_seconds)
+    replay = Replay(settings)
+    plans = replay.plans(file, advance)
     first = next(plans, None)  # first, because opening the database creates it: a broken file must not
     assert first is not None, "a file that ends without a version is broken"
     with closing(open_store(settings.database)) as store:
-        return _restore(store, plans, first)
+        return _restore(store, plans, first, lambda writing: add(writing, replay.secret_keys, replay.numbers, outer))
 
 
-def _restore(store: SqlStore, plans: Iterator[Plan], first: Plan) -> Restored:
+def _restore(
+    store: SqlStore, plans: Iterator[Plan], first: Plan, add_secret_keys: Callable[[SqlWriting], object]
+) -> Restored:
     # The versions that are there already are compared before the lock is taken, so that no server waits meanwhile.
     with store.read() as reading:
         last, is_there = _pass(plans, first, reading.head(first.version.config))
@@ -72,7 +79,10 @@ def _restore(store: SqlStore, plans: Iterator[Plan], first: Plan) -> Restored:
             _check_same(reading, last.version)
             return Restored(last.version, added=0)
     with store.write() as writing:
-        return _write(writing, plans, last, writing.head(last.version.config))
+        restored = _write(writing, plans, last, writing.head(last.version.config))
+        if restored.added:
+            add_secret_keys(writing)  # last, because they are at the end of the file
+        return restored
 
 
 def _pass(plans: Iterator[Plan], last: Plan, head: Version | None) -> tuple[Plan, bool]:

@@ -87,6 +87,7 @@ METHODS: Final[Mapping[str, Line | Special]] = {
     "lamina.v1.ConfigService/GetKeyHistory": (Need(Role.READER, "config"),),
     "lamina.v1.ConfigService/WatchKeyHistory": (Need(Role.READER, "config"),),
     "lamina.v1.ConfigService/ListConfigs": (Listing("visible"),),
+    "lamina.v1.ConfigService/ListSecretKeys": (Need(Role.READER, "config"),),
     "lamina.v1.ConfigService/GetServerInfo": KNOWN,
     "lamina.v1.ConfigService/WhoAmI": KNOWN,
     "lamina.v1.ConfigService/CheckAccess": (Need(Role.ADMIN, "config"),),

@@ -5,7 +5,8 @@ ServerError; handlers.py turns them into statuses.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import cache, partial
 from typing import Any, TypeVar
 
@@ -13,14 +14,17 @@ from lamina_server.access.live import LiveAccess
 from lamina_server.cache.heads import Heads
 from lamina_server.commits.clock import is_future
 from lamina_server.commits.committer import Committer
+from lamina_server.commits.outcome import Outcome
 from lamina_server.domain.access import Caller, of_principal
 from lamina_server.domain.commands import CommitCommand
-from lamina_server.domain.errors import UnavailableError
+from lamina_server.domain.errors import RequestIdReusedError, UnavailableError
 from lamina_server.domain.record import record
 from lamina_server.domain.records import Reply, RequestKey
+from lamina_server.rpc import revealing
 from lamina_server.rpc.draining import Draining
 from lamina_server.rpc.read import from_memory, from_store
 from lamina_server.rpc.readiness import Readiness
+from lamina_server.rpc.secrets import Secrets
 from lamina_server.rpc.watch.admission import Admission
 from lamina_server.rpc.watch.context import WatchContext
 from lamina_server.rpc.watch.in_flight import Send
@@ -35,6 +39,7 @@ from lamina_server.wire.requests import (
     GetKeyHistoryRequest,
     GetVersionRequest,
     ListConfigsRequest,
+    ListSecretKeysRequest,
     ListVersionsRequest,
     WatchRequest,
     WriteRequest,
@@ -74,6 +79,7 @@ class Service:
         draining: Draining,
         readiness: Readiness,
         settings: Settings,
+        secrets: Secrets,
         watches: WatchContext,
         now_us: Callable[[], int],
     ) -> None:
@@ -84,6 +90,7 @@ class Service:
         self._draining = draining
         self._readiness = readiness
         self._settings = settings
+        self._secrets = secrets
         self._watches = watches
         self._now_us = now_us
         self._admission = Admission(settings)
@@ -108,24 +115,28 @@ class Service:
         """Write a new config's first version from another's."""
         return await self._write(request, call)
 
-    async def get_version(self, request: GetVersionRequest, _: Call) -> bytes:
+    async def get_version(self, request: GetVersionRequest, call: Call) -> bytes:
         """Read a map as it was."""
         page = await from_memory.get_version(self._heads, self._readers, request, self._settings.page_limit_bytes)
         if page is None:
             page = await self._read(from_store.get_version, request, request.config)
+        page = await self._secrets.revealed(page, revealing.version, request.config, call.caller)
         return page if request.time_us is None or request.page.resume else page + await self._future(request.config)
 
     async def list_versions(self, request: ListVersionsRequest, _: Call) -> bytes:
         """Read the log."""
         return await self._read(from_store.list_versions, request, request.config)
 
-    async def diff_versions(self, request: DiffVersionsRequest, _: Call) -> bytes:
+    async def diff_versions(self, request: DiffVersionsRequest, call: Call) -> bytes:
         """Compare two versions."""
-        return await self._read(from_store.diff_versions, request, request.config)
+        answer = partial(from_store.diff_versions, same=self._secrets.sealer.same)
+        page = await self._read(answer, request, request.config)
+        return await self._secrets.revealed(page, revealing.differences, request.config, call.caller)
 
-    async def get_key_history(self, request: GetKeyHistoryRequest, _: Call) -> bytes:
+    async def get_key_history(self, request: GetKeyHistoryRequest, call: Call) -> bytes:
         """Read every change of a key."""
-        return await self._read(from_store.key_history, request, request.config)
+        page = await self._read(from_store.key_history, request, request.config)
+        return await self._secrets.revealed(page, revealing.key_history, request.config, call.caller)
 
     async def list_configs(self, request: ListConfigsRequest, _: Call) -> bytes:
         """List configs."""
@@ -134,6 +145,10 @@ class Service:
             encoded = await self._readers.read(page.read)
         await self._heads.wait_until_current(None)
         return encoded
+
+    async def list_secret_keys(self, request: ListSecretKeysRequest, _: Call) -> bytes:
+        """List the data keys of all secrets, as they are kept."""
+        return await self._read(from_store.list_secret_keys, request, request.config)
 
     async def get_server_info(self, _: None, call: Call) -> bytes:
         """Return the release, the author that the server knows the caller by, and why it takes no commits."""
@@ -157,11 +172,13 @@ class Service:
         self._draining.refuse()
         end.enter_context(self._admission.admit(call.peer))
         with self._watches.feed.subscribe(request.config, request.wanted) as subscriber:
-            await Watch(request, self._watches, subscriber, send, end).run()
+            reveal = self._secrets.of_watch(request.config, call.caller)
+            await Watch(request, self._watches, subscriber, send, end, reveal=reveal).run()
 
     async def _write(self, request: WriteRequest, call: Call) -> bytes:
         self._draining.refuse()
         self._committer.refuse()
+        parsed, request = request, await self._secrets.sealed(request, call.caller)
         command = request.command
         if request.validate_only:
             preview = await self._readers.run(lambda: self._committer.preview(command))
@@ -169,9 +186,20 @@ class Service:
             header = encode.version(reply.version, keys) if reply.version else encode.empty_map(reply.config)
             return encode.commit_response(reply, header)
         key = RequestKey(call.caller.principal, request.request_id, request.digest)
-        outcome = await self._committer.submit(key, command)
+        outcome = await self._submit(key, request, parsed)
         header = outcome.header or await self._header(outcome.reply)
-        return encode.commit_response(outcome.reply, header, self._changes(request, outcome.reply))
+        encoded = encode.commit_response(outcome.reply, header, self._changes(request, outcome.reply))
+        return await self._secrets.revealed(encoded, revealing.commit_response, outcome.reply.config, call.caller)
+
+    async def _submit(self, key: RequestKey, request: WriteRequest, parsed: WriteRequest) -> Outcome:
+        """Carry out a request once. A retry after a rotation has the digest of before: then that one is looked up."""
+        try:
+            return await self._committer.submit(key, request.command)
+        except RequestIdReusedError:
+            for digest in self._secrets.other_digests(parsed):
+                with suppress(RequestIdReusedError):
+                    return await self._committer.submit(replace(key, digest=digest), request.command)
+            raise
 
     async def _future(self, config: str) -> bytes:
         """Encode when the head was committed, if that is later than now: then versions are not what times say."""

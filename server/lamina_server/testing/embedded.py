@@ -1,7 +1,7 @@
 """A whole server within another program, in memory, for the tests of its clients. Knows no client.
 
-It is the real server on a real socket. It differs from app.serving in three parts: its
-store is in memory, its clock can be moved, and its calls can be made to fail. It runs on an
+It is the real server on a real socket. It differs from app.serving in four parts: its
+store is in memory, its outer key too, its clock can be moved, and its calls can be made to fail. It runs on an
 event loop and a thread of its own, and leaves the program alone: it uses no signals, no
 configuration of logs, no environment and no working directory.
 
@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 
 from lamina_server.app import Application
 from lamina_server.commits.clock import system_now_us
+from lamina_server.secrets.outer import LocalKey
 from lamina_server.settings import Settings
 from lamina_server.store.memory import MemoryStore
 from lamina_server.testing.failures import FaultInjector
@@ -61,6 +62,7 @@ class EmbeddedServer:
         self.clock = MovableClock()
         self.failures = FaultInjector()
         self._store = MemoryStore()
+        self._outer = LocalKey.random()
         self._application: Application | None = None
         self._held: socket.socket | None = None
         self._loop = asyncio.SelectorEventLoop()  # whatever the program's own loops are
@@ -106,7 +108,9 @@ class EmbeddedServer:
         # Not Settings(): it would read the program's environment.
         listen = self.target or "127.0.0.1:0"
         settings = Settings.model_construct(listen=listen, stop_grace_seconds=STOP_GRACE_SECONDS)
-        application = Application(settings, self._store, now_us=self.clock.now_us, interceptors=[self.failures])
+        application = Application(
+            settings, self._store, now_us=self.clock.now_us, outer=self._outer, interceptors=[self.failures]
+        )
         self.target = await application.start()
         self._application = application
 

@@ -23,6 +23,7 @@ from lamina_server.domain.records import (
     Reply,
     Version,
 )
+from lamina_server.domain.secrets import WrappedKey
 from lamina_server.wire.requests import Cursor
 from lamina_server.wire.values import to_message, write
 
@@ -177,6 +178,14 @@ def config(summary: ConfigSummary, keys: Keys) -> bytes:
 def configs_end(next_page_token: str) -> bytes:
     """Encode the end of a page of configs."""
     return pb.ListConfigsResponse(next_page_token=next_page_token).SerializeToString()
+
+
+def secret_keys(keys: Iterable[WrappedKey]) -> bytes:
+    """Encode data keys as they are kept."""
+    messages = [
+        pb.SecretKey(number=key.number, check=key.check, outer_key=key.outer, wrapped=key.wrapped) for key in keys
+    ]
+    return pb.ListSecretKeysResponse(keys=messages).SerializeToString()
 
 
 def version_changes(version: Version, keys: Keys, changes: Sequence[bytes], *, more: bool) -> bytes:

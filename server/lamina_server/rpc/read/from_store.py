@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from lamina_server.domain.errors import NotFoundError
 from lamina_server.domain.records import ConfigSummary, Difference, KeyChange, State, Version
@@ -23,6 +23,7 @@ from lamina_server.wire.requests import (
     GetKeyHistoryRequest,
     GetVersionRequest,
     ListConfigsRequest,
+    ListSecretKeysRequest,
     ListVersionsRequest,
 )
 
@@ -31,6 +32,7 @@ _BATCH_LEAST, _BATCH_MOST = 8, 256
 
 _PASSED_LIMIT = 1_000
 """Configs that one reading passes over, because the caller may not read them: then the thread serves other calls."""
+Same: TypeAlias = Callable[[str, str, Value | None, Value | None], bool]
 
 T = TypeVar("T")
 
@@ -103,8 +105,8 @@ def list_versions(reading: Reading, request: ListVersionsRequest, limit_bytes: i
     return _page(items, request.page, limit_bytes, encode.versions_end)
 
 
-def diff_versions(reading: Reading, request: DiffVersionsRequest, limit_bytes: int) -> bytes:
-    """List the keys whose values differ between two versions."""
+def diff_versions(reading: Reading, request: DiffVersionsRequest, limit_bytes: int, *, same: Same) -> bytes:
+    """List the keys whose values differ between two versions, as `same` says of a config, a key and two values."""
     head = _head(reading, request.config).number
     if request.page.resume:
         old, new = request.page.resume.numbers
@@ -118,7 +120,7 @@ def diff_versions(reading: Reading, request: DiffVersionsRequest, limit_bytes: i
     keys = reading.changed_between(request.config, min(old, new), max(old, new), request.wanted, after=after)
     items = (
         _Item(encode.difference(difference), Position((old, new), difference.key))
-        for difference in _differences(reading, request.config, old, new, keys)
+        for difference in _differences(reading, request.config, old, new, keys, same=same)
     )
     return _page(items, request.page, limit_bytes, encode.differences_end)
 
@@ -185,6 +187,12 @@ class ConfigsPage:
         if not is_last:
             parts.append(encode.configs_end(self._request.page.token_after(self._items[-1].position)))
         return b"".join(parts)
+
+
+def list_secret_keys(reading: Reading, request: ListSecretKeysRequest, _limit_bytes: int) -> bytes:
+    """List the data keys of all secrets, for who may read a config. They are few, and sealed themselves."""
+    _head(reading, request.config)
+    return encode.secret_keys(reading.secret_keys())
 
 
 def _page(items: Iterable[_Item], request: PageRequest, limit_bytes: int, end: Callable[[str], bytes]) -> bytes:
@@ -273,12 +281,14 @@ def _log(reading: Reading, config: str, before: int) -> Iterator[tuple[Version, 
     return _batches(more)
 
 
-def _differences(reading: Reading, config: str, old: int, new: int, changed: Iterator[str]) -> Iterator[Difference]:
+def _differences(
+    reading: Reading, config: str, old: int, new: int, changed: Iterator[str], *, same: Same
+) -> Iterator[Difference]:
     for keys in _grouped(changed):
         old_states, new_states = reading.states(config, old, keys), reading.states(config, new, keys)
         for key in keys:
             before, after = _value(old_states.get(key)), _value(new_states.get(key))
-            if before != after:
+            if not same(config, key, before, after):
                 yield Difference(key, before, after)
 
 

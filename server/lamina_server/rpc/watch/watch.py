@@ -7,9 +7,10 @@ before it looks again.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from lamina_server.domain.errors import CursorError, Reason, UnavailableError, cursor_lost
 from lamina_server.domain.records import NO_VERSION, HeadMark, Version
@@ -23,6 +24,8 @@ from lamina_server.store.contract import Reading
 from lamina_server.wire import encode
 from lamina_server.wire.requests import Cursor, WatchRequest
 
+Reveal: TypeAlias = Callable[[bytes], Awaitable[bytes]]
+
 _TICK_SECONDS = 0.25
 """Bookmarks are due at multiples of this: a few dozen together take half the time that each would alone."""
 _RING_LIMIT_VERSIONS = 1_000
@@ -32,11 +35,20 @@ _RING_LIMIT_VERSIONS = 1_000
 class Watch:
     """One watch, from its first message to its end. Make it in the task that runs it; `end` is closed after its call.
 
+    `reveal` returns a message as this caller may see it, with the contents of its secrets or without.
+
     The code for each message is written out in full, because a thousand watches run it for one commit.
     """
 
     def __init__(
-        self, request: WatchRequest, context: WatchContext, subscriber: Subscriber, write: Send, end: ExitStack
+        self,
+        request: WatchRequest,
+        context: WatchContext,
+        subscriber: Subscriber,
+        write: Send,
+        end: ExitStack,
+        *,
+        reveal: Reveal,
     ) -> None:
         self._request = request
         self._config = request.config
@@ -50,6 +62,7 @@ class Watch:
         self._chance = context.chance
         self._subscriber = subscriber
         self._write = write
+        self._reveal = reveal
         self._end_of_call = end
         self._loop = asyncio.get_running_loop()
         task = asyncio.current_task()
@@ -189,6 +202,7 @@ class Watch:
 
     async def _send(self, message: bytes) -> None:
         """Send a message, and wait until it was taken: a slow client holds up its own watch alone."""
+        message = await self._reveal(message)
         await self._in_flight.send(message, self._write, self._task, self._end_of_call)
 
     async def _bookmark_again(self) -> None:
