@@ -10,7 +10,7 @@ open request {x: 28} is sent again: it became version 2 the first time, and the 
 version 2, where x is 28 and only y is left to change, and {y} is committed as version 3.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -20,7 +20,15 @@ from lamina._flows.conflicts import conflict_error, describe, explain
 from lamina._flows.effects import Flow, Invoke, Sleep
 from lamina._flows.operation import RETRY_CEILING_SECONDS, Operation
 from lamina._flows.points import Point
-from lamina._flows.reads import advance, newest, read_entries, read_header, read_version, resolve
+from lamina._flows.reads import (
+    READ_KEYS_LIMIT,
+    advance,
+    newest,
+    read_entries,
+    read_header,
+    read_version,
+    resolve,
+)
 from lamina._flows.session import Landed, Session
 from lamina._mapping.entries import Entries
 from lamina._mapping.merge import merge
@@ -205,8 +213,9 @@ def _resolve_open_write(operation: Operation, stage: StagedChanges, resolve: Res
         stage.unresolved = None  # refused, so never written: the staged changes are sent as a new write
         return None
     landed = yield from _entries_after(operation, stage, request, reply)
-    own = request.changes if isinstance(request, pb.CommitRequest) else ()
-    base = applied(stage.base, landed.header, own)
+    # Its version has all of its changes, with secrets as the server has sealed them.
+    own = {change.key: landed.find(change.key) for change in _changes(request)}
+    base = stage.base.advanced(landed.header, own)
     # Keys of the open write that the draft had changed may have been set back since. The keys of a revert were not
     # changes of the draft, so they keep their new values.
     wanted = {key: stage.stored(key) for key in stage.staged.keys() | stage.unresolved_keys}
@@ -225,11 +234,15 @@ def _entries_after(
     entries = None
     if isinstance(request, pb.CommitRequest):
         entries = _entries_in(reply, header, request, stage.base, landed)
-    if entries is None:
-        try:
+    secrets = [change.key for change in _changes(request) if change.value.HasField("secret")]
+    try:
+        if entries is None or len(secrets) > READ_KEYS_LIMIT:
             entries = yield from advance(operation, stage.base, header)
-        except LaminaError as error:
-            raise _unread(error, request, header.number) from None
+        elif secrets and not reply.has_changes:  # only the server knows how it has sealed them
+            found = PagedEntries((yield from read_version(operation, header.config, header, keys=secrets)))
+            entries = entries.advanced(header, {key: found.get(key) for key in secrets})
+    except LaminaError as error:
+        raise _unread(error, request, header.number) from None
     landed[header.config, header.number] = entries
     return entries
 
@@ -281,12 +294,12 @@ def _rebase(
     conflicts = yield from describe(operation, head.header, merged.conflicts, base, staged)
     if resolve is None:
         raise conflict_error(head.header.config, conflicts, head.header.number)
-    return merged.staged | {key: _decided(resolve, conflict, key) for key, conflict in conflicts.items()}
+    return merged.staged | {key: _decided(resolve, conflict, base.header.config) for key, conflict in conflicts.items()}
 
 
-def _decided(resolve: Callable[[Conflict], Any], conflict: Conflict, key: str) -> Stored | Missing:
+def _decided(resolve: Callable[[Conflict], Any], conflict: Conflict, config: str) -> Stored | Missing:
     value = finished(call_users(resolve, conflict))
-    return MISSING if value is MISSING else encode(value, key=key)
+    return MISSING if value is MISSING else encode(value, key=conflict.key, config=config)
 
 
 def _preview(operation: Operation, stage: StagedChanges, request: pb.CommitRequest) -> Flow[Version]:
@@ -329,7 +342,8 @@ def _revert_request(
             base_hash=bytes.fromhex(base.hash),
             message=message,
         )
-    old = Entries(base, PagedEntries((yield from read_version(operation, base.config, number, keys=keys))))
+    pages = yield from read_version(operation, base.config, number, keys=keys)
+    old = Entries(base, PagedEntries(pages))
     for key in keys:
         if key not in old and key not in stage.base:
             raise KeyError(key)
@@ -342,6 +356,11 @@ def _unread(error: LaminaError, request: Write | pb.ForkConfigRequest, number: i
     error.request_id = request.request_id
     error.args = (f"version {number} is written, but cannot be read: {error}",)
     return error
+
+
+def _changes(request: Write) -> Iterable[pb.Change]:
+    """Return the changes that a request names; a revert names none."""
+    return request.changes if isinstance(request, pb.CommitRequest) else ()
 
 
 def _same(open_write: Any, request: Any) -> bool:

@@ -32,7 +32,7 @@ def export(
     `at` names another last version, or a time.
 
     Verifies what `config.verify()` does, and raises as it does. `advance` is called with the number of versions written
-    since its last call. Staged changes are not exported.
+    since its last call. Staged changes are not exported. Secrets are exported as the server has sealed them.
 
     A new file is readable by its owner alone. A file that is there is replaced as a whole or not at all, and keeps its
     owner and mode. A pipe, a device or the name of an open descriptor (/dev/stdout) is written as a stream: if this
@@ -63,7 +63,10 @@ class BundleExport:
         self._parts: list[pb.VersionChanges] = []
 
     def part(self, part: pb.VersionChanges) -> None:
-        """Keep the parts of a version, and write them with the last one."""
+        """Keep the parts of a version, without the contents of secrets, and write them with the last one."""
+        for change in part.changes:
+            if change.value.HasField("secret"):
+                change.value.secret.ClearField("plain")
         self._parts.append(part)
         if not part.more:
             for each in self._parts:
