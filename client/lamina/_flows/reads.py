@@ -28,6 +28,7 @@ from lamina._wire.rpcs import (
     GET_SERVER_INFO,
     GET_VERSION,
     LIST_CONFIGS,
+    LIST_SECRET_KEYS,
     LIST_VERSIONS,
     Rpc,
 )
@@ -161,6 +162,11 @@ def configs(session: Session, prefix: str) -> Listing[ConfigInfo]:
 def server_info(session: Session) -> Flow[ServerInfo]:
     """Ask which server answers."""
     return server_info_of((yield from Operation(session).ask(GET_SERVER_INFO, pb.GetServerInfoRequest())))
+
+
+def secret_keys(session: Session, config: str) -> Flow[list[pb.SecretKey]]:
+    """Read the data keys of a config's secrets, as the server's outer key has encrypted them."""
+    return list((yield from Operation(session).ask(LIST_SECRET_KEYS, pb.ListSecretKeysRequest(config=config))).keys)
 
 
 def newest(operation: Operation, base: Entries) -> Flow[Entries]:

@@ -20,15 +20,7 @@ from lamina._flows.conflicts import conflict_error, describe, explain
 from lamina._flows.effects import Flow, Invoke, Sleep
 from lamina._flows.operation import RETRY_CEILING_SECONDS, Operation
 from lamina._flows.points import Point
-from lamina._flows.reads import (
-    READ_KEYS_LIMIT,
-    advance,
-    newest,
-    read_entries,
-    read_header,
-    read_version,
-    resolve,
-)
+from lamina._flows.reads import advance, newest, read_entries, read_header, read_version, resolve
 from lamina._flows.session import Landed, Session
 from lamina._mapping.entries import Entries
 from lamina._mapping.merge import merge
@@ -234,15 +226,11 @@ def _entries_after(
     entries = None
     if isinstance(request, pb.CommitRequest):
         entries = _entries_in(reply, header, request, stage.base, landed)
-    secrets = [change.key for change in _changes(request) if change.value.HasField("secret")]
-    try:
-        if entries is None or len(secrets) > READ_KEYS_LIMIT:
+    if entries is None:
+        try:
             entries = yield from advance(operation, stage.base, header)
-        elif secrets and not reply.has_changes:  # only the server knows how it has sealed them
-            found = PagedEntries((yield from read_version(operation, header.config, header, keys=secrets)))
-            entries = entries.advanced(header, {key: found.get(key) for key in secrets})
-    except LaminaError as error:
-        raise _unread(error, request, header.number) from None
+        except LaminaError as error:
+            raise _unread(error, request, header.number) from None
     landed[header.config, header.number] = entries
     return entries
 
@@ -254,9 +242,10 @@ def _entries_in(
 
     If another draft of this client stands on the version's parent, its map and the request's own changes are enough.
     Its header says so by hash, since a server with a restored backup could mean another parent by the same number.
+    The request's changes do not have the sealed bytes of secrets: only the server knows them.
     """
     changes = request.changes
-    if reply.created:
+    if reply.created and not any(change.value.HasField("secret") for change in changes):
         if not reply.merged and header.parent == request.base_version == base.header.number:
             return applied(base, header, changes)
         parent = landed.get((header.config, header.parent))
@@ -342,8 +331,7 @@ def _revert_request(
             base_hash=bytes.fromhex(base.hash),
             message=message,
         )
-    pages = yield from read_version(operation, base.config, number, keys=keys)
-    old = Entries(base, PagedEntries(pages))
+    old = Entries(base, PagedEntries((yield from read_version(operation, base.config, number, keys=keys))))
     for key in keys:
         if key not in old and key not in stage.base:
             raise KeyError(key)

@@ -18,6 +18,7 @@ from typing import Any, Final, Literal, TypeAlias, cast
 from google.protobuf.struct_pb2 import NullValue
 
 from lamina._mapping.canonical import json_text, plain_scalar, plain_text, read_json
+from lamina._mapping.frozen import is_dict, is_list
 from lamina._mapping.secret import Content, Secret, Source, check_movable, content_of, received, sealed_of
 from lamina.errors import InvalidError, LaminaError
 from lamina_protos.v1 import lamina_pb2 as pb
@@ -55,7 +56,7 @@ def encode(value: object, *, key: str, config: str | None = None) -> Stored:
         if config is not None:
             check_movable(value, config, key)
         return Stored("secret", value)
-    if isinstance(value, list | dict):
+    if is_list(value) or is_dict(value):
         return Stored("json", json_text(value, f"the value of {key!r}"))
     if isinstance(value, bytes):
         return Stored("bytes", bytes(value))

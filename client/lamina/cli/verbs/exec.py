@@ -127,12 +127,10 @@ def exec_verb(
 ) -> None:
     """Run a command in place of this process, with the map, or some of its keys, as environment: db/host is db_host.
 
-    CMD has secrets in the clear, and --dry-run masks them. If no server answers within --timeout, the map is that of
-    the last time; if it has secrets, CMD is not started. Exit code 126 means that CMD does not start, 127 that there is
-    none.
+    Secrets are in the clear. If no server answers, the map is that of the last time, if it has no secrets. Exit code 126
+    means that CMD does not start, 127 that there is none.
 
-    With --restart, this process stays. When the environment changes, it ends the command and all that this has started,
-    and starts it with the newest map. It passes signals on, and ends with the command.
+    With --restart, when the environment changes, it ends CMD with all that this has started, and starts it anew.
     """
     chosen(ctx).output(("text",))
     named = max(len(words) - ctx.meta.get(_COMMAND_WORDS, len(words)), 0)

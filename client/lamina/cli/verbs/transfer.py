@@ -56,13 +56,11 @@ def export_verb(
 ) -> None:
     """Write a config, or some of its keys, to FILE or standard output, so that import reads the same map back.
 
-    A value that the format cannot hold is an error that names the key: null in TOML, bytes in anything but YAML,
-    anything but text in env. With --upper, env takes any value.
+    A value that the format cannot hold is an error: null in TOML, bytes in anything but YAML, anything but text in env
+    without --upper. Secrets are ••••, with which import keeps what is there.
 
-    Secrets are written as ••••, with which import keeps the ones that are there; with --reveal, as they are.
-
-    FILE is replaced as a whole, and keeps its owner and mode. A pipe or a device is written as a stream. With
-    --history, FILE becomes a bundle of all versions, for lamina.open and for `lamina-server restore`.
+    FILE is replaced as a whole, and keeps its owner and mode. A pipe or a device is written as a stream. A bundle is
+    for lamina.open, and for restore of the server.
     """
     if history:
         if keys or prefixes or upper:
@@ -129,9 +127,9 @@ def import_verb(
 ) -> None:
     """Set what FILE says, as one new version; - is standard input.
 
-    Top-level names are keys, and nested values stay JSON. In YAML, dates need quotes, and !secret before a value makes
-    it a secret. •••• keeps the secret that is there, and any other value in its place is a new secret. A version takes
-    10,000 changes and 4 MiB by default; with --batch, a larger file becomes several versions.
+    Top-level names are keys, and nested values stay JSON. In YAML, dates need quotes, and !secret marks a secret. ••••
+    keeps the secret that is there; another value for it is a new secret. A version takes 10,000 changes and 4 MiB by
+    default.
     """
     form = form or formats.format_of(file)
     if form is None:

@@ -31,9 +31,14 @@ from lamina.cli.writing.writer import (
 @click.argument("config", type=CONFIG)
 @click.argument("assignments", metavar="[KEY=TEXT|KEY:=JSON]...", type=ASSIGNMENT, nargs=-1)
 @click.option(
-    "--secret", "secrets", metavar="KEY[=TEXT]", type=ASSIGNMENT, multiple=True, help="A secret; without TEXT, it asks."
+    "--secret",
+    "secrets",
+    metavar="KEY[=TEXT]",
+    type=ASSIGNMENT,
+    multiple=True,
+    help="The same, kept encrypted; asks for a missing TEXT.",
 )
-@click.option("--retype", is_flag=True, help="Let KEY=TEXT replace a value that is not text, or a secret.")
+@click.option("--retype", is_flag=True, help="Replace what is not text, or a secret.")
 @writer(creates=True)
 def set_verb(
     write: Write, config: str, assignments: tuple[str, ...], secrets: tuple[str, ...], *, retype: bool
@@ -47,10 +52,7 @@ def set_verb(
     hosts:=@FILE        the JSON in a file
     a\=b=c  a\:b:=1     a backslash before a = or : that is part of the key
 
-    KEY=TEXT is refused if the key holds anything but text, because timeout=30 is not timeout:=30.
-
-    --secret takes the same forms, and keeps the value encrypted. --secret KEY asks for the text without an echo, or
-    reads it from standard input.
+    KEY=TEXT is refused for what is not text: timeout=30 is not timeout:=30.
     """
     if not assignments and not secrets:
         raise click.UsageError("nothing is set: KEY=TEXT, KEY:=JSON or --secret KEY is missing")
