@@ -127,8 +127,8 @@ def exec_verb(
 ) -> None:
     """Run a command in place of this process, with the map, or some of its keys, as environment: db/host is db_host.
 
-    Secrets are in the clear. If no server answers, the map is that of the last time, if it has no secrets. Exit code 126
-    means that CMD does not start, 127 that there is none.
+    Secrets are in the clear. If no server answers, the map is that of the last time, if it has no secrets. Exit code
+    126 means that CMD does not start, 127 that there is none.
 
     With --restart, when the environment changes, it ends CMD with all that this has started, and starts it anew.
     """
