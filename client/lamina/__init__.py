@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from lamina import aio
     from lamina._grpc.tls import TLS
     from lamina._live.state import LiveState
+    from lamina._mapping.secret import Secret
     from lamina._mapping.snapshot import Snapshot
     from lamina._mapping.values import Value
     from lamina._provenance.log_filter import ProvenanceFilter
@@ -58,6 +59,7 @@ __all__ = [
     "NotFoundError",
     "PermissionDeniedError",
     "ProvenanceFilter",
+    "Secret",
     "ServerInfo",
     "SettingsError",
     "Snapshot",
@@ -75,6 +77,7 @@ __all__ = [
 _MODULES = {
     "_grpc.tls": ("TLS",),
     "_live.state": ("LiveState",),
+    "_mapping.secret": ("Secret",),
     "_mapping.snapshot": ("Snapshot",),
     "_mapping.values": ("Value",),
     "_provenance.log_filter": ("ProvenanceFilter",),

@@ -20,6 +20,7 @@ from lamina._grpc.aio.watch import Watch
 from lamina._grpc.connection import DEFAULT_TIMEOUT_SECONDS, connection
 from lamina._grpc.tls import TLS
 from lamina._live.cache import Cache, CacheDir, cache_of
+from lamina._live.vault import CacheSecrets
 from lamina._mapping.draft import Draft
 from lamina._mapping.entries import Entries
 from lamina._mapping.values import Value
@@ -40,6 +41,7 @@ def connect(
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
     author: str | None = None,
     cache_dir: CacheDir | None = None,
+    cache_secrets: CacheSecrets | None = None,
 ) -> "Client":
     """Make a client, as `lamina.connect` does. Nothing is sent before its first verb.
 
@@ -47,7 +49,7 @@ def connect(
         cfg = await client.config("payments/prod")
     """
     way = connection(target, token=token, tls=tls, timeout=timeout, author=author)
-    return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses)))
+    return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses), cache_secrets))
 
 
 @public("lamina.aio")

@@ -1,6 +1,6 @@
 """The errors as one tree, and the error of each reason code; it knows neither gRPC nor configs.
 
-    LaminaError                                .reason .request_id
+    LaminaError                                SECRETS_UNAVAILABLE NOT_IMPLEMENTED    .reason .request_id
     ├ InvalidError (ValueError)                BAD_CONFIG_NAME BAD_KEY BAD_VALUE BAD_REQUEST REQUEST_ID_REUSED
     │ └ SettingsError                                                                 .version .problems
     ├ NotFoundError (LookupError)              CONFIG_NOT_FOUND VERSION_NOT_FOUND
@@ -201,6 +201,7 @@ REASONS: Final[Mapping[str, type[LaminaError]]] = MappingProxyType(
         "NO_CREDENTIALS": UnauthenticatedError,
         "BAD_CREDENTIALS": UnauthenticatedError,
         "NOT_ALLOWED": PermissionDeniedError,
+        "SECRETS_UNAVAILABLE": LaminaError,
         "NOT_IMPLEMENTED": LaminaError,
     }
 )

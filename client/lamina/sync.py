@@ -18,6 +18,7 @@ from lamina._grpc.sync.walk import walk_chain
 from lamina._grpc.sync.watch import Watch
 from lamina._grpc.tls import TLS
 from lamina._live.cache import Cache, CacheDir, cache_of
+from lamina._live.vault import CacheSecrets
 from lamina._mapping.draft import Draft
 from lamina._mapping.entries import Entries
 from lamina._mapping.values import Value
@@ -38,6 +39,7 @@ def connect(
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
     author: str | None = None,
     cache_dir: CacheDir | None = None,
+    cache_secrets: CacheSecrets | None = None,
 ) -> "Client":
     """Make a client. Nothing is sent before its first verb.
 
@@ -46,13 +48,14 @@ def connect(
     is TLS. `timeout` is in seconds, for each verb with all its retries and pages. `author` is the author of commits, on
     a server that does not authenticate: by default this system's user. `cache_dir` is the folder of the last-known-good
     files, from which `live` begins while no server can be reached: by default `lamina` in the user's cache directory;
-    "" turns them off.
+    "" turns them off. They hold secrets without their contents; with `cache_secrets`, a key of 32 bytes or a function
+    that returns it, also the contents, encrypted (this needs the extra `lamina[secrets]`).
 
     Missing arguments are read from LAMINA_TARGET, LAMINA_TOKEN or LAMINA_TOKEN_FILE, LAMINA_TLS_CA, LAMINA_TLS_CERT and
     LAMINA_TLS_KEY or LAMINA_PLAINTEXT, LAMINA_TIMEOUT, LAMINA_AUTHOR and LAMINA_CACHE_DIR.
     """
     way = connection(target, token=token, tls=tls, timeout=timeout, author=author)
-    return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses)))
+    return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses), cache_secrets))
 
 
 @public("lamina")

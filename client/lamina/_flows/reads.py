@@ -1,6 +1,6 @@
 """The verbs that read, as sans-IO flows: what to ask a server for, page by page, and what to make of its answers."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final, Generic, SupportsIndex, TypeVar
 
@@ -28,6 +28,7 @@ from lamina._wire.rpcs import (
     GET_SERVER_INFO,
     GET_VERSION,
     LIST_CONFIGS,
+    LIST_SECRET_KEYS,
     LIST_VERSIONS,
     Rpc,
 )
@@ -76,7 +77,7 @@ def diff(session: Session, config: str, old: Point, new: Point | None) -> Flow[d
     from_version = yield from resolve(operation, config, old)
     to_version = yield from resolve(operation, config, new)
     request = pb.DiffVersionsRequest(config=config, from_version=from_version, to_version=to_version)
-    return differences_of((yield from read_pages(operation, DIFF_VERSIONS, request)))
+    return differences_of((yield from read_pages(operation, DIFF_VERSIONS, request)), session.source(config))
 
 
 def blame(session: Session, base: Entries, keys: Collection[str]) -> Flow[dict[str, Version]]:
@@ -144,7 +145,12 @@ def log(session: Session, config: str, limit: int | None, before: SupportsIndex 
 def history(session: Session, config: str, key: str, limit: int | None, *, newest_first: bool) -> Listing[KeyChange]:
     """List every change of one key."""
     request = pb.GetKeyHistoryRequest(config=config, key=check_text(key, "a key"), newest_first=newest_first)
-    return Listing(session, GET_KEY_HISTORY, request, lambda reply: map(key_change_of, reply.changes), limit)
+    source = session.source(config)
+
+    def changes(reply: pb.KeyHistory) -> Iterator[KeyChange]:
+        return (key_change_of(change, source) for change in reply.changes)
+
+    return Listing(session, GET_KEY_HISTORY, request, changes, limit)
 
 
 def configs(session: Session, prefix: str) -> Listing[ConfigInfo]:
@@ -156,6 +162,11 @@ def configs(session: Session, prefix: str) -> Listing[ConfigInfo]:
 def server_info(session: Session) -> Flow[ServerInfo]:
     """Ask which server answers."""
     return server_info_of((yield from Operation(session).ask(GET_SERVER_INFO, pb.GetServerInfoRequest())))
+
+
+def secret_keys(session: Session, config: str) -> Flow[list[pb.SecretKey]]:
+    """Read the data keys of a config's secrets, as the server's outer key has encrypted them."""
+    return list((yield from Operation(session).ask(LIST_SECRET_KEYS, pb.ListSecretKeysRequest(config=config))).keys)
 
 
 def newest(operation: Operation, base: Entries) -> Flow[Entries]:
@@ -213,7 +224,7 @@ def header_at(operation: Operation, config: str, time: datetime) -> Flow[Version
 def read_entries(operation: Operation, config: str, point: Point | None = None) -> Flow[Entries]:
     """Read one version's whole map; None is the head."""
     pages = yield from read_version(operation, config, point)
-    return Entries(version_of(pages[0]), PagedEntries(pages))
+    return Entries(version_of(pages[0]), PagedEntries(pages), operation.session.absence)
 
 
 def read_version(

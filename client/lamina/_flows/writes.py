@@ -10,7 +10,7 @@ open request {x: 28} is sent again: it became version 2 the first time, and the 
 version 2, where x is 28 and only y is left to change, and {y} is committed as version 3.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -205,8 +205,9 @@ def _resolve_open_write(operation: Operation, stage: StagedChanges, resolve: Res
         stage.unresolved = None  # refused, so never written: the staged changes are sent as a new write
         return None
     landed = yield from _entries_after(operation, stage, request, reply)
-    own = request.changes if isinstance(request, pb.CommitRequest) else ()
-    base = applied(stage.base, landed.header, own)
+    # Its version has all of its changes, with secrets as the server has sealed them.
+    own = {change.key: landed.find(change.key) for change in _changes(request)}
+    base = stage.base.advanced(landed.header, own)
     # Keys of the open write that the draft had changed may have been set back since. The keys of a revert were not
     # changes of the draft, so they keep their new values.
     wanted = {key: stage.stored(key) for key in stage.staged.keys() | stage.unresolved_keys}
@@ -241,9 +242,10 @@ def _entries_in(
 
     If another draft of this client stands on the version's parent, its map and the request's own changes are enough.
     Its header says so by hash, since a server with a restored backup could mean another parent by the same number.
+    The request's changes do not have the sealed bytes of secrets: only the server knows them.
     """
     changes = request.changes
-    if reply.created:
+    if reply.created and not any(change.value.HasField("secret") for change in changes):
         if not reply.merged and header.parent == request.base_version == base.header.number:
             return applied(base, header, changes)
         parent = landed.get((header.config, header.parent))
@@ -281,12 +283,12 @@ def _rebase(
     conflicts = yield from describe(operation, head.header, merged.conflicts, base, staged)
     if resolve is None:
         raise conflict_error(head.header.config, conflicts, head.header.number)
-    return merged.staged | {key: _decided(resolve, conflict, key) for key, conflict in conflicts.items()}
+    return merged.staged | {key: _decided(resolve, conflict, base.header.config) for key, conflict in conflicts.items()}
 
 
-def _decided(resolve: Callable[[Conflict], Any], conflict: Conflict, key: str) -> Stored | Missing:
+def _decided(resolve: Callable[[Conflict], Any], conflict: Conflict, config: str) -> Stored | Missing:
     value = finished(call_users(resolve, conflict))
-    return MISSING if value is MISSING else encode(value, key=key)
+    return MISSING if value is MISSING else encode(value, key=conflict.key, config=config)
 
 
 def _preview(operation: Operation, stage: StagedChanges, request: pb.CommitRequest) -> Flow[Version]:
@@ -342,6 +344,11 @@ def _unread(error: LaminaError, request: Write | pb.ForkConfigRequest, number: i
     error.request_id = request.request_id
     error.args = (f"version {number} is written, but cannot be read: {error}",)
     return error
+
+
+def _changes(request: Write) -> Iterable[pb.Change]:
+    """Return the changes that a request names; a revert names none."""
+    return request.changes if isinstance(request, pb.CommitRequest) else ()
 
 
 def _same(open_write: Any, request: Any) -> bool:

@@ -18,6 +18,7 @@ from lamina._flows.reads import read_entries
 from lamina._flows.session import Session
 from lamina._live.state import LiveState
 from lamina._mapping.entries import Entries
+from lamina._mapping.secret import Absence
 from lamina._mapping.stage import applied
 from lamina._runtime import forking
 from lamina._runtime.log import log
@@ -57,8 +58,10 @@ class HeadTracker:
         self.part_at = -math.inf
         self.is_offline = is_offline
         self.failure: LaminaError | None = None
-        # Whether there is no version of the server after which the stream could continue.
-        self._is_lost = is_offline and not entries.header.number
+        # Whether there is no version of the server after which the stream could continue: only changes come then, and a
+        # file may have left out the contents of secrets that do not change.
+        lacks_contents = entries.source.absence is Absence.CACHED
+        self._is_lost = is_offline and (lacks_contents or not entries.header.number)
         request = pb.WatchKeyHistoryRequest(config=self._config, after=cursor_at(entries.header))
         self.stream = WatchStream(session, request, self, locate=self._read_head if self._is_lost else None)
         self._latest = entries
@@ -180,7 +183,8 @@ class HeadTracker:
     def _read_head(self) -> Flow[pb.Cursor]:
         """Continue with the server's head, whatever was shown; callbacks receive the difference."""
         head = yield from read_entries(Operation(self._session), self._config)
-        self._received.append(ReceivedVersion(header_of(head.header), head.changes_since(self.entries)))
+        if head.header != self.entries.header:  # otherwise only contents of secrets were missing
+            self._received.append(ReceivedVersion(header_of(head.header), head.changes_since(self.entries)))
         self._latest = head
         self._show_latest(is_head=True)
         return cursor_at(head.header)

@@ -8,6 +8,7 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from lamina._mapping.secret import Source
 from lamina._mapping.values import decode, load
 from lamina.errors import InvalidError
 from lamina.records import MISSING, Change, ConfigInfo, Conflict, KeyChange, ServerInfo, Version, VersionChanges
@@ -95,11 +96,11 @@ class PagedEntries(Mapping[str, pb.Entry]):
         return len(self._places)
 
 
-def key_change_of(change: pb.KeyChange) -> KeyChange:
+def key_change_of(change: pb.KeyChange, source: Source) -> KeyChange:
     """Make the record of one change in a key's history."""
     return KeyChange(
         key=change.key,
-        value=MISSING if change.deleted else decode(load(change.value)),
+        value=MISSING if change.deleted else decode(load(change.value, change.key, source)),
         deleted=change.deleted,
         version=change.version,
         author=change.author,
@@ -110,32 +111,32 @@ def key_change_of(change: pb.KeyChange) -> KeyChange:
 
 def version_changes_of(version: pb.ConfigVersion, changes: Iterable[pb.Change]) -> VersionChanges:
     """Make the record of what one version changed."""
-    time = time_of(version.commit_time)
+    time, source = time_of(version.commit_time), Source(version.config)
 
     def record(change: pb.Change) -> KeyChange:
-        value = MISSING if change.deleted else decode(load(change.value))
+        value = MISSING if change.deleted else decode(load(change.value, change.key, source))
         return KeyChange(change.key, value, change.deleted, version.version, version.author, version.message, time)
 
     records = tuple(record(change) for change in changes)
     return VersionChanges(version.version, records, version.author, version.message, time, version.hash.hex())
 
 
-def differences_of(pages: Iterable[pb.DiffVersionsResponse]) -> dict[str, Change]:
+def differences_of(pages: Iterable[pb.DiffVersionsResponse], source: Source) -> dict[str, Change]:
     """Gather the differences of a diff's pages, which come in key order."""
     return {
-        difference.key: Change(_side(difference, "from"), _side(difference, "to"))
+        difference.key: Change(_side(difference, "from", source), _side(difference, "to", source))
         for page in pages
         for difference in page.differences
     }
 
 
-def conflict_of(conflict: pb.KeyConflict) -> Conflict:
+def conflict_of(conflict: pb.KeyConflict, source: Source) -> Conflict:
     """Make the record of one conflict; an omitted value is MISSING."""
     return Conflict(
         key=conflict.key,
-        base=_side(conflict, "base"),
-        theirs=_side(conflict, "theirs"),
-        yours=_side(conflict, "yours"),
+        base=_side(conflict, "base", source),
+        theirs=_side(conflict, "theirs", source),
+        yours=_side(conflict, "yours", source),
         version=conflict.their_version,
         author=conflict.their_author,
     )
@@ -182,5 +183,5 @@ def timestamp_of(time: datetime) -> Timestamp:
     return timestamp
 
 
-def _side(message: pb.Difference | pb.KeyConflict, name: Any) -> Any:
-    return decode(load(getattr(message, name))) if message.HasField(name) else MISSING
+def _side(message: pb.Difference | pb.KeyConflict, name: Any, source: Source) -> Any:
+    return decode(load(getattr(message, name), message.key, source)) if message.HasField(name) else MISSING

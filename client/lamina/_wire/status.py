@@ -12,7 +12,6 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from google.rpc.status_pb2 import Status
 
 from lamina._wire.causes import Peer, cause
-from lamina._wire.messages import conflict_of
 from lamina.errors import CODES, REASONS, ConflictError, CursorError, LaminaError, LimitError, UnavailableError
 from lamina_protos.v1 import lamina_pb2 as pb
 
@@ -21,11 +20,10 @@ _DETAILS_KEY = "grpc-status-details-bin"
 
 
 class ReportedConflictError(ConflictError):
-    """A conflict as the server reported it, perhaps incomplete. Not for users: flows complete it first."""
+    """A conflict as the server reported it: `conflicts` is empty. Not for users: flows complete it first."""
 
     def __init__(self, message: str, detail: pb.Conflict) -> None:
-        conflicts = {conflict.key: conflict_of(conflict) for conflict in detail.conflicts}
-        super().__init__(message, conflicts=conflicts, head=detail.head_version)
+        super().__init__(message, head=detail.head_version)
         self.detail = detail
 
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import lamina
 from lamina.cli.output.differences import differ
 from lamina.cli.output.progress import working
+from lamina.cli.output.secrets import opened
 from lamina.cli.output.text import write_json
 from lamina.cli.writing.writer import Write, outcome_told, print_plan, print_unchanged, print_written, until_written
 
@@ -110,5 +111,6 @@ def _halves(keys: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def _size(key: str, value: Any) -> int:
+    value = opened(value)
     data = 0 if value is lamina.MISSING else len(value) if isinstance(value, bytes) else len(write_json(value).encode())
     return _CHANGE_BYTES + len(key.encode()) + data

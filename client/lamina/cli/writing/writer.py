@@ -159,9 +159,13 @@ def edit(
             cfg.commit(write.message, dry_run=True)
             print_plan(write, changes)
         elif changes:
+            before = cfg.version
             with outcome_told(config):
                 version = cfg.commit(write.message)
-            print_written(write, version, changes)
+            if version.number == before:  # secrets that are what they were: only the server sees that
+                print_unchanged(write, cfg)
+            else:
+                print_written(write, version, changes)
         else:
             print_unchanged(write, cfg)
 

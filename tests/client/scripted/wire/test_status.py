@@ -13,7 +13,9 @@ from google.rpc.status_pb2 import Status
 
 import lamina
 from lamina import errors
+from lamina._mapping.secret import Source
 from lamina._mapping.values import dump, encode
+from lamina._wire.messages import conflict_of
 from lamina._wire.status import ReportedConflictError, error_of
 from lamina_protos.v1 import lamina_pb2 as pb
 
@@ -126,7 +128,9 @@ def test_a_conflict_carries_both_sides() -> None:
     error = error_of("ABORTED", "conflict", details(info("CONFLICT"), detail))
     assert isinstance(error, ReportedConflictError)
     assert error.head == 7
-    assert error.conflicts == {"x": lamina.Conflict("x", 1, lamina.MISSING, [2], 6, "bob")}
+    assert error.detail == detail
+    wanted = lamina.Conflict("x", 1, lamina.MISSING, [2], 6, "bob")
+    assert conflict_of(error.detail.conflicts[0], Source("app")) == wanted
 
 
 def test_an_unknown_reason_falls_back_to_the_code() -> None:
