@@ -18,7 +18,7 @@ RIVALLED  := $(VENV)/.rivalled
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test docs faults security torture oldest check fix bench generate lock node clean
+.PHONY: help serve test docs faults security torture oldest check fix audit bench generate lock node clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -86,6 +86,10 @@ fix: $(EQUIPPED) ## Repair what `make check` finds, where that is automatic.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/python protos/generate.py
+
+# Not a part of what CI runs, because it asks a service on the network. Its other parts have tests in tests/security.
+audit: $(EQUIPPED) ## Build the wheel twice, list what it installs, and look for known vulnerabilities.
+	$(BIN)/python -m tests.security.supply_chain $(ARGS)
 
 bench: $(RIVALLED) ## Compare with etcd, the floor and full copies: ARGS="--only 3,4".
 	$(BIN)/python -m tests.benchmarks $(ARGS)

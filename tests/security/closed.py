@@ -4,7 +4,7 @@ In this process and on the test's event loop, over any store:
 
     async with closed(store, people) as server:
         await server.stub(ada).Commit(...)               # bare stubs, one channel for each person
-        await server.change({people.grant(shop, "reader", "shop/**"): {"role": "reader"}})
+        await server.change({f"tokens/{shop.token_id}": None}, by=ada)
 
 As a process of its own, for the SDK's blocking client and the command line:
 
@@ -18,7 +18,6 @@ With `secured=Secured.TLS` the server has a certificate; with `Secured.MTLS` cal
 
 import asyncio
 import itertools
-import json
 from collections.abc import AsyncIterator, Iterator, Mapping
 from contextlib import ExitStack, asynccontextmanager, contextmanager
 from enum import Enum
@@ -34,9 +33,7 @@ import lamina.aio
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from lamina_server.app import Application
-from lamina_server.domain import access_map
-from lamina_server.domain.access import ACCESS_CONFIG, NO_ACCESS
-from lamina_server.domain.values import Value
+from lamina_server.domain.access import ACCESS_CONFIG
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Store
 from lamina_server.store.open import open_store
@@ -132,6 +129,8 @@ class Closed:
         self.target = target
         self._files = files
         self._channels: dict[Person, grpc.aio.Channel] = {}
+        self._swapped = asyncio.Event()
+        application.access.call_on_swap(self._swapped.set)
 
     def channel(self, person: Person = NOBODY) -> grpc.aio.Channel:
         """Return the channel of a person; each call has the person's token."""
@@ -160,10 +159,14 @@ class Closed:
         return lamina.aio.connect(self.target, **options)
 
     async def change(self, values: Mapping[str, Any], by: Person) -> int:
-        """Commit to `_lamina/access` as an admin; return the version. None deletes a key."""
+        """Commit to `_lamina/access` as an admin, wait until it holds here, and return the version. None deletes."""
         head = await self.stub(by).GetVersion(pb.GetVersionRequest(config=ACCESS_CONFIG))
         reply = await self.stub(by).Commit(_commit(dict(values), head.version))
-        return int(reply.version.version)
+        number = int(reply.version.version)
+        while self.application.access.current.version < number:
+            self._swapped.clear()
+            await self._swapped.wait()
+        return number
 
     async def close(self) -> None:
         for channel in self._channels.values():
@@ -180,19 +183,11 @@ async def closed(
         given: dict[str, Any] = {**files.settings, **settings}
         application = Application(Settings(listen="localhost:0", access="closed", **given), store)
         server = Closed(application, await application.start(), files)
-        if application.access.current is NO_ACCESS:
-            swap(application, people.values)
         try:
             yield server
         finally:
             await application.stop()
             await server.close()
-
-
-def swap(application: Application, values: Mapping[str, Any]) -> None:
-    """Give a server its access, as long as it does not follow `_lamina/access` by itself."""
-    given = {key: Value.of_json(json.dumps(value)) for key, value in values.items() if value is not None}
-    application.access.swap(access_map.read(given, version=1))
 
 
 async def prepare(store: Store, people: People, others: Mapping[str, Mapping[str, Any]] | None = None) -> None:

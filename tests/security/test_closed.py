@@ -45,3 +45,13 @@ def test_a_process_is_closed(tmp_path: Path) -> None:
     url = f"sqlite:///{tmp_path}/lamina.db"
     with ClosedProcess(url, people, secured=Secured.TLS) as server, pytest.raises(lamina.UnauthenticatedError):
         server.connect(Person(token="lamina_unknown_unknown")).config("shop/prod")
+
+
+async def test_a_change_holds_once_it_was_made() -> None:
+    people = People()
+    ada, shop = people.admin("ada"), people.reader("shop", "shop/**")
+    async with closed(MemoryStore(), people) as server:
+        await server.wire(ada).commit("shop/prod", {"timeout": 30})
+        assert await server.wire(shop).map("shop/prod") == {"timeout": 30}
+        await server.change({f"tokens/{shop.token_id}": None}, by=ada)
+        assert (await refusal(server.wire(shop).get("shop/prod"))).reason == "BAD_CREDENTIALS"
