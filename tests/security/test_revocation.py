@@ -57,11 +57,12 @@ async def test_a_revocation_ends_the_watches_that_it_concerns(revoked: str, code
     grant = people.grant("group:team", "reader", "shop/**")
     group = people.group("team", [ada])
     people.grant(ada, "reader", "pay/**")
-    changed: dict[str, Any] = {
+    changes: dict[str, dict[str, Any]] = {
         "grant": {grant: None},
         "group": {group: []},
         "token": {f"tokens/{ada.token_id}": None},
-    }[revoked]
+    }
+    changed = changes[revoked]
     async with closed(MemoryStore(), people) as server:
         await server.wire(admin).commit(CONFIG, {"a": 1})
         await server.wire(admin).commit("pay/prod", {"a": 1})
