@@ -201,8 +201,8 @@ class Application:
 
         Raises UnsafeError, AddressError or OuterKeyError, and nothing answers then.
         """
-        secret = transport.credentials(self._settings, self._listen)
-        self.target = transport.bind(self._server, self._listen, secret)
+        tls = transport.tls_files(self._settings, self._listen)
+        self.target = transport.bind(self._server, self._listen, tls)
         await self._readers.run(self._committer.check_clock)
         with suppress(ServerError):  # a database that is gone again is not a reason not to start
             self.is_empty = await self._readers.read(_is_empty)
@@ -268,7 +268,7 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
     _check_parser()
     listen = transport.parse(settings.listen)
     transport.is_open(settings, listen)
-    transport.credentials(settings, listen)
+    transport.tls_files(settings, listen)
     address.parse(settings.database)
     _outer_key(settings)
     store = await asyncio.to_thread(open_database, settings)

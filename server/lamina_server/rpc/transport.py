@@ -14,11 +14,14 @@ import stat
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
 
 from lamina_server.settings import Settings
+
+if TYPE_CHECKING:
+    from lamina_server.rpc.tls import TlsFiles
 
 _PORT_ATTEMPTS = 16
 """How many free ports are tried until one is free in every address family."""
@@ -98,8 +101,8 @@ def _malformed(text: str) -> UnsafeError:
     return UnsafeError(text, "listen")
 
 
-def credentials(settings: Settings, address: Address) -> grpc.ServerCredentials | None:
-    """Return the TLS credentials to listen with; None for plaintext, if that is safe or explicitly allowed."""
+def tls_files(settings: Settings, address: Address) -> "TlsFiles | None":
+    """Return the TLS files to listen with; None for plaintext, if that is safe or explicitly allowed."""
     if settings.tls_cert is None or settings.tls_key is None:
         if address.is_local or settings.insecure_plaintext:
             return None
@@ -108,12 +111,9 @@ def credentials(settings: Settings, address: Address) -> grpc.ServerCredentials 
             "give --tls-cert and --tls-key, or allow it with --insecure-plaintext",
             "listen",
         )
-    authorities = _read(settings.tls_client_ca, "tls_client_ca") if settings.tls_client_ca else None
-    return grpc.ssl_server_credentials(
-        [(_read(settings.tls_key, "tls_key"), _read(settings.tls_cert, "tls_cert"))],
-        root_certificates=authorities,
-        require_client_auth=authorities is not None,
-    )
+    from lamina_server.rpc.tls import TlsFiles  # noqa: PLC0415 - slow to import, and needed with TLS alone
+
+    return TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
 
 
 def client_certificate(context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
@@ -133,15 +133,15 @@ def is_open(settings: Settings, address: Address) -> bool:
     return may_be_open and settings.access != "closed"
 
 
-def bind(server: grpc.aio.Server, address: Address, secret: grpc.ServerCredentials | None) -> str:
+def bind(server: grpc.aio.Server, address: Address, tls: "TlsFiles | None") -> str:
     """Make a server listen on an address; return the target by which clients reach it."""
     if address.path:
         _check_unix(address.path)
-        _add(server, address.shown, secret)
+        _add(server, address.shown, tls)
         return address.shown
     hosts, port = _find_port(address)
     for family, host in hosts:
-        _add(server, f"{_in_brackets(family, host)}:{port}", secret)
+        _add(server, f"{_in_brackets(family, host)}:{port}", tls)
     shown = f"[{address.shown}]" if ":" in address.shown else address.shown
     return f"{shown}:{port}"
 
@@ -192,21 +192,13 @@ def _resolve(host: str) -> Hosts:
     return tuple(sorted({(family, str(address[0])) for family, _, _, _, address in found}))
 
 
-def _read(path: Path, setting: str) -> bytes:
+def _add(server: grpc.aio.Server, target: str, tls: "TlsFiles | None") -> None:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UnsafeError(f"cannot read {path}: {error.strerror}", setting) from None
-
-
-def _add(server: grpc.aio.Server, target: str, secret: grpc.ServerCredentials | None) -> None:
-    try:
-        port = server.add_secure_port(target, secret) if secret else server.add_insecure_port(target)
+        port = server.add_secure_port(target, tls.credentials()) if tls else server.add_insecure_port(target)
     except RuntimeError:
         port = 0
     if not port:
-        # The address was free a moment ago, so the certificate or the key is probably wrong.
-        hint = "; do the TLS files hold a certificate and its key in PEM?" if secret else ""
+        hint = "; does gRPC know the kind of key in the TLS files?" if tls else ""
         raise AddressError(f"cannot listen on {target}{hint}")
 
 
