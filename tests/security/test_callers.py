@@ -1,5 +1,6 @@
 """Who calls, over real connections: one credential, and the author that it makes."""
 
+import time
 from collections.abc import Iterator, Sequence
 
 import grpc
@@ -104,3 +105,35 @@ async def test_a_caller_of_an_identity_provider(provider: Provider) -> None:
         forged = Person("oidc:ada", provider.token(sub="ada")[:-8] + "AAAAAAAA")
         reason, text = await refused(server.stub(forged).GetServerInfo(pb.GetServerInfoRequest()))
         assert (reason, "signature" in text) == ("BAD_CREDENTIALS", True)
+
+
+async def test_a_watch_ends_with_the_token_of_its_caller(provider: Provider) -> None:
+    people = People()
+    people.admin()
+    people.values["issuers/corp"] = provider.issuer()
+    people.grant("oidc:ada", "reader", "**")
+    async with closed(MemoryStore(), people) as server:
+        ada = Person("oidc:ada", provider.token(exp=time.time() + 1))
+        watching = server.wire(ada).watch("shop")
+        await watching.bookmark()
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await watching.message()
+        refusal = Refusal.of(caught.value)
+        assert (refusal.reason, "expired" in refusal.text) == ("BAD_CREDENTIALS", True)
+
+
+async def test_a_watch_ends_when_its_issuer_is_trusted_no_more(provider: Provider) -> None:
+    people = People()
+    admin = people.admin()
+    people.values["issuers/corp"] = provider.issuer()
+    people.grant("oidc:ada", "reader", "**")
+    async with closed(MemoryStore(), people) as server:
+        ada = Person("oidc:ada", provider.token())
+        watching = server.wire(ada).watch("shop")
+        await watching.bookmark()
+        await server.change({"grants/token:other shop": {"role": "reader"}}, by=admin)
+        await server.change({"issuers/corp": None}, by=admin)
+        with pytest.raises(grpc.aio.AioRpcError) as caught:
+            await watching.message()
+        refusal = Refusal.of(caught.value)
+        assert (refusal.reason, "trusts none" in refusal.text) == ("BAD_CREDENTIALS", True)

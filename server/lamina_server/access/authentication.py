@@ -54,13 +54,13 @@ class Authentication:
         """
         if self._access.is_open:
             return _named(metadata)
-        credentials = [str(value) for key, value in metadata if key == CREDENTIAL_KEY]
+        credentials = _given(metadata, CREDENTIAL_KEY)
         if self._by_certificate or certificate:
             caller = _of_certificate(certificate, credentials)
         else:
             text = _bearer(credentials)
             caller = self._of_token(text) if text.startswith(tokens.BEGINNING) else await self._issuers.caller(text)
-        if any(key == AUTHOR_KEY for key, _ in metadata):
+        if _given(metadata, AUTHOR_KEY):
             raise _refusal("is refused, because this server knows its callers: leave out author= and LAMINA_AUTHOR")
         return caller
 
@@ -99,14 +99,18 @@ def _bearer(credentials: Sequence[str]) -> str:
     return text
 
 
+def _given(metadata: Metadata, key: str) -> list[str]:
+    return [str(value) for name, value in metadata if name == key]
+
+
 def _named(metadata: Metadata) -> Caller:
     """Return a caller of an open server, by the name that it gives: percent-encoded, as metadata is ASCII."""
-    given = [value for key, value in metadata if key == AUTHOR_KEY]
+    given = _given(metadata, AUTHOR_KEY)
     if not given:
         return _ANONYMOUS
     if len(given) > 1:
         raise _refusal("is given more than once")
-    return Caller("", frozenset(), _author(str(given[0])))
+    return Caller("", frozenset(), _author(given[0]))
 
 
 @lru_cache(maxsize=1_024)

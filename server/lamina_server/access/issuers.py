@@ -1,10 +1,10 @@
 """The tokens (JWTs) of trusted identity providers: who has one. Lives on the event loop.
 
-A token is verified once. Its hash is remembered until the token expires, or the access or an issuer's keys change.
+A token is verified once. Its hash is remembered until the token expires, or the issuers or their keys change.
 """
 
 import hashlib
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import TYPE_CHECKING, Final
 
 from lamina_server.access.key_sets import DEFAULT_TIMES, KeySet, KeyTimes
@@ -30,6 +30,7 @@ class Issuers:
         self._access = access
         self._now_us = now_us
         self._times = times
+        self._issuers: Mapping[str, Issuer] = {}
         self._key_sets: dict[tuple[str, str], KeySet] = {}
         self._remembered: dict[bytes, Caller] = {}
         access.call_on_swap(self._follow)
@@ -81,8 +82,11 @@ class Issuers:
 
     def _follow(self) -> None:
         """Fetch the keys of new issuers, and those of others no more."""
-        self._remembered.clear()
         issuers = {} if self._access.is_open else self._access.current.issuers
+        if issuers == self._issuers:
+            return  # so that the open watches, which are decided anew now, need not be verified anew
+        self._issuers = issuers
+        self._remembered.clear()
         wanted = {_source(issuer): issuer for issuer in issuers.values()}
         for source in self._key_sets.keys() - wanted:
             self._key_sets.pop(source).stop()
