@@ -86,12 +86,15 @@ class Settings(BaseSettings):
         "server refuses this by default",
     )
     tls_cert: Path | None = Field(
-        None, description="PEM file with the server's certificate and its intermediate certificates"
+        None,
+        description="PEM file with the server's certificate and its intermediate certificates. The server follows "
+        "the TLS files without a restart",
     )
     tls_key: Path | None = Field(None, description="PEM file with the certificate's private key")
     tls_client_ca: Path | None = Field(
         None,
-        description="PEM file with the authorities that sign clients' certificates. Without it, clients need no "
+        description="PEM file with the authorities that sign clients' certificates. With it, the certificate is a "
+        "client's only credential: its name is the URI of its SAN, or else its DNS name. Without it, clients need no "
         "certificate",
     )
 

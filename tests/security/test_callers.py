@@ -1,5 +1,7 @@
 """Who calls, over real connections: one credential, and the author that it makes."""
 
+import subprocess
+import sys
 import time
 from collections.abc import Iterator, Sequence
 
@@ -137,3 +139,10 @@ async def test_a_watch_ends_when_its_issuer_is_trusted_no_more(provider: Provide
             await watching.message()
         refusal = Refusal.of(caught.value)
         assert (refusal.reason, "trusts none" in refusal.text) == ("BAD_CREDENTIALS", True)
+
+
+def test_a_server_without_identity_providers_does_not_import_their_library() -> None:
+    """It takes a third of a second, and many start a server for each of their tests."""
+    program = "import sys, lamina_server.app; print('jwt' in sys.modules)"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert done.stdout == "False\n"

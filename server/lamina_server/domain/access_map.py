@@ -50,6 +50,7 @@ _TOKEN_ID: Final = re.compile(r"[a-z0-9]{4,32}")
 _NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,99}")
 _PREFIX: Final = re.compile(r"([A-Za-z0-9][A-Za-z0-9._-]*/)?")
 _PATTERN: Final = re.compile(r"[A-Za-z0-9._/*-]+")
+_LOOPBACK: Final = {"localhost", "127.0.0.1", "::1"}
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _ROLES: Final = {"reader": Role.READER, "writer": Role.WRITER, "admin": Role.ADMIN}
 
@@ -208,7 +209,8 @@ def _issuer(name: str, value: Any) -> Issuer:
     item = _Item(value, ("url", "audience", "algorithm", "jwks", "person", "groups", "prefix"))
     keys = item.required("jwks", str)
     if not _is_https(keys) and not keys.startswith("file:///"):
-        raise _BadError("needs in 'jwks' an https: URL, or file:///PATH of a file of the server")
+        text = "needs in 'jwks' an https: URL without a user and a password, or file:///PATH of a file of the server"
+        raise _BadError(text)
     return Issuer(
         name=name,
         url=item.required("url", str),
@@ -330,8 +332,9 @@ def _time_us(text: str) -> int:
 def _is_https(url: str) -> bool:
     try:
         parts = urlsplit(url)
+        has_place = bool(parts.hostname) and parts.port != 0
     except ValueError:
         return False
-    return bool(parts.hostname) and (
-        parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in {"localhost", "127.0.0.1", "::1"})
-    )
+    is_plain = url.isascii() and url.isprintable() and " " not in url and "@" not in parts.netloc
+    is_private = parts.scheme == "https" or (parts.scheme == "http" and parts.hostname in _LOOPBACK)
+    return has_place and is_plain and is_private

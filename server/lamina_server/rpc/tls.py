@@ -108,7 +108,7 @@ class TlsFiles:
         return tuple(_stat(path) for path in paths if path is not None)
 
     def _read(self) -> _Content:
-        chain, key = _bytes(self._certificate, "tls_cert"), _bytes(self._key, "tls_key")
+        key, chain = _bytes(self._key, "tls_key"), _bytes(self._certificate, "tls_cert")
         certificate = _certificates(self._certificate, chain, "tls_cert")[0]
         if _public_key(self._key, key) != certificate.public_key():
             text = f"the key in {self._key} is not the one of the first certificate in {self._certificate}"
