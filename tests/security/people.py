@@ -75,10 +75,10 @@ class People:
         self.values[f"tokens/{token_id}"] = value
         return Person(f"token:{name}", text, token_id)
 
-    def certificate(self, *names: str, common_name: str = "nobody") -> Person:
+    def certificate(self, *names: str, common_name: str = "nobody", ends: datetime | None = None) -> Person:
         """Issue a certificate with names such as "uri:spiffe://corp.example/shop" and "dns:shop.corp.example"."""
         principal = f"cert:{names[0].partition(':')[2]}" if names else ""
-        return Person(principal, certificate=issue(self.authority, *names, common_name=common_name))
+        return Person(principal, certificate=issue(self.authority, *names, common_name=common_name, ends=ends))
 
     def grant(self, subject: Person | str, role: str, pattern: str, *, reveal: bool = False) -> str:
         """Give a role to a principal or a group; return the key of the grant."""
@@ -119,7 +119,9 @@ def changes(values: dict[str, Any]) -> list[pb.Change]:
     ]
 
 
-def issue(authority: trustme.CA, *names: str, common_name: str = "nobody") -> tuple[bytes, bytes]:
+def issue(
+    authority: trustme.CA, *names: str, common_name: str = "nobody", ends: datetime | None = None
+) -> tuple[bytes, bytes]:
     """Issue a certificate for any subject alternative names; return it and its key. trustme itself issues no URIs."""
     signer = serialization.load_pem_private_key(authority.private_key_pem.bytes(), None)
     assert isinstance(signer, ec.EllipticCurvePrivateKey)
@@ -133,7 +135,7 @@ def issue(authority: trustme.CA, *names: str, common_name: str = "nobody") -> tu
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
         .not_valid_before(now - _DAY)
-        .not_valid_after(now + _DAY)
+        .not_valid_after(ends or now + _DAY)
     )
     if names:
         builder = builder.add_extension(x509.SubjectAlternativeName([_alternative(name) for name in names]), False)
