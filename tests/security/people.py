@@ -134,7 +134,7 @@ def issue(
         .issuer_name(issuer.subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(now - _DAY)
+        .not_valid_before(min(now, ends or now) - _DAY)
         .not_valid_after(ends or now + _DAY)
     )
     if names:

@@ -5,7 +5,7 @@ import socket
 import ssl
 import warnings
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from datetime import UTC, datetime, timedelta
 from itertools import product
 from pathlib import Path
@@ -150,6 +150,36 @@ async def test_authorities_of_clients_are_followed(files: Files) -> None:
         assert [await answers(port, one) for one in (by_old, by_new, files.credentials())] == [True, True, False]
         files.trust(new)
         assert [await answers(port, one) for one in (by_old, by_new, files.credentials())] == [False, True, False]
+
+
+@pytest.mark.parametrize("version", [ssl.TLSVersion.TLSv1_2, ssl.TLSVersion.TLSv1_3])
+async def test_a_session_that_is_resumed_does_not_outlive_its_authority(files: Files, version: ssl.TLSVersion) -> None:
+    old, new = trustme.CA(key_type=ECDSA), trustme.CA(key_type=ECDSA)
+    context = client_of(version)
+    context.set_alpn_protocols(["h2"])
+    old.issue_cert("shop.example", key_type=ECDSA).configure_cert(context)
+
+    def connect(session: ssl.SSLSession | None) -> tuple[ssl.SSLSession | None, bool | None] | None:
+        """Shake hands, and return the session and whether it was resumed; None if the server takes no certificate."""
+        with (
+            suppress(OSError),
+            socket.create_connection(("127.0.0.1", port), 10) as raw,
+            context.wrap_socket(raw, session=session) as secured,
+        ):
+            secured.sendall(b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\4\0\0\0\0\0")
+            if secured.recv(1):  # after this, TLS 1.3 has sent its tickets
+                return secured.session, secured.session_reused
+        return None
+
+    files.trust(old)
+    async with listening(files.open(with_clients=True)) as port:
+        first = await asyncio.to_thread(connect, None)
+        assert first is not None
+        second = await asyncio.to_thread(connect, first[0])
+        assert second is not None
+        assert second[1], "it can be resumed as long as its authority is trusted"
+        files.trust(new)
+        assert await asyncio.to_thread(connect, second[0]) is None
 
 
 @pytest.mark.parametrize(

@@ -56,7 +56,7 @@ class Authentication:
             return _named(metadata)
         credentials = _given(metadata, CREDENTIAL_KEY)
         if self._by_certificate or certificate:
-            caller = _of_certificate(certificate, credentials)
+            caller = self._of_certificate(certificate, credentials)
         else:
             text = _bearer(credentials)
             caller = self._of_token(text) if text.startswith(tokens.BEGINNING) else await self._issuers.caller(text)
@@ -67,21 +67,23 @@ class Authentication:
     def _of_token(self, text: str) -> Caller:
         return _holder(tokens.find(text, self._access.current, self._now_us()))
 
+    def _of_certificate(self, certificate: bytes, credentials: Sequence[str]) -> Caller:
+        from lamina_server.access import certificates  # noqa: PLC0415 - slow to import, and few servers need it
+
+        if credentials:
+            text = "the call has two credentials, a client certificate and a token: leave out one of them"
+            raise ServerError(Reason.BAD_CREDENTIALS, text)
+        if not certificate:
+            raise ServerError(Reason.NO_CREDENTIALS, "this server is closed, and the call has no client certificate")
+        caller = certificates.caller(certificate)
+        if caller.expires_us is not None and caller.expires_us <= self._now_us():
+            raise certificates.expired()
+        return caller
+
 
 @lru_cache(maxsize=10_000)
 def _holder(token: Token) -> Caller:
     return of_principal(f"token:{token.name}", expires_us=token.expires_us)
-
-
-def _of_certificate(certificate: bytes, credentials: Sequence[str]) -> Caller:
-    from lamina_server.access import certificates  # noqa: PLC0415 - slow to import, and few servers need it
-
-    if credentials:
-        text = "the call has two credentials, a client certificate and a token: leave out one of them"
-        raise ServerError(Reason.BAD_CREDENTIALS, text)
-    if not certificate:
-        raise ServerError(Reason.NO_CREDENTIALS, "this server is closed, and the call has no client certificate")
-    return certificates.caller(certificate)
 
 
 def _bearer(credentials: Sequence[str]) -> str:
