@@ -18,6 +18,8 @@ from lamina_server.domain.errors import OperatorError
 
 LIMIT_BYTES: Final = 256 * 1024
 """A JWKS has some kilobytes."""
+_HEADERS: Final = {"Accept": "application/json", "User-Agent": "lamina-server"}
+"""Some hosts refuse requests of nobody."""
 
 
 class DownloadError(OperatorError):
@@ -42,6 +44,8 @@ def read(url: str, *, limit_seconds: float) -> bytes:
 
 
 def _file(path: Path) -> bytes:
+    if path.exists() and not path.is_file():  # a device or a pipe may have no end
+        raise DownloadError("it is no file")
     with path.open("rb") as file:
         return _limited(file.read(LIMIT_BYTES + 1))
 
@@ -51,7 +55,8 @@ def _answer(parts: SplitResult, limit_seconds: float) -> bytes:
     try:
         connection.connect()
         with _cut_off_after(limit_seconds, connection.sock):
-            connection.request("GET", f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}")
+            target = f"{parts.path or '/'}{'?' if parts.query else ''}{parts.query}"
+            connection.request("GET", target, headers=_HEADERS)
             with connection.getresponse() as response:
                 return _body(response)
     finally:
