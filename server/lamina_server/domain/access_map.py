@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from lamina_server.domain.access import (
@@ -151,8 +151,10 @@ def _parsed(values: Mapping[str, Value]) -> tuple[_Found, list[Violation]]:
 @lru_cache(maxsize=_PARSED_KEYS_KEPT)  # because of each change, the whole map is read
 def _read_key(key: str, value: Value) -> Any:
     kind, slash, name = key.partition("/")
-    read_key = _READERS.get(kind, _unknown) if slash else _unknown
-    return read_key(name, _json(value))
+    if not slash or kind not in _READERS:
+        kinds = ", ".join(f"{kind}/" for kind in _READERS)
+        raise _BadError(f"is no key of {ACCESS_CONFIG}: its keys begin with {kinds}")
+    return _READERS[kind](name, _json(value))
 
 
 def _access(found: _Found, version: int) -> Access:
@@ -235,10 +237,6 @@ _READERS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "issuers": _issuer,
     "limits": _limits,
 }
-
-
-def _unknown(_: str, __: Any) -> NoReturn:
-    raise _BadError(f"is no key of {ACCESS_CONFIG}: its keys begin with {', '.join(f'{kind}/' for kind in _READERS)}")
 
 
 def _contradictions(issuers: Mapping[str, Issuer]) -> Iterator[Violation]:
