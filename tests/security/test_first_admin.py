@@ -82,11 +82,11 @@ def command(*arguments: str, cwd: Path | None = None) -> "subprocess.CompletedPr
 def caller(target: str, file: Path) -> str:
     """Return who a server takes the holder of a file's token for; the reason if it takes nobody."""
     with grpc.insecure_channel(target) as channel:
-        metadata = [("authorization", f"Bearer {file.read_text().strip()}")]
+        metadata = (("authorization", f"Bearer {file.read_text().strip()}"),)
         try:
             info = ConfigServiceStub(channel).GetServerInfo(pb.GetServerInfoRequest(), metadata=metadata, timeout=20)
         except grpc.RpcError as error:
-            return str(error.code().name)  # type: ignore[attr-defined]  # grpc's errors are calls, too
+            return str(error.code().name)
         return str(info.author)
 
 
@@ -317,7 +317,7 @@ def test_open_and_closed(arguments: Sequence[str], mode: str, warned: bool, tmp_
             if mode == "closed":
                 with pytest.raises(grpc.RpcError) as raised:
                     call(pb.ListConfigsRequest(), timeout=20)
-                assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED  # type: ignore[attr-defined]
+                assert raised.value.code() is grpc.StatusCode.UNAUTHENTICATED
             else:
                 call(pb.ListConfigsRequest(), timeout=20)
         server.stop(signal.SIGTERM)

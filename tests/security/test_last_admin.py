@@ -48,7 +48,7 @@ issuers = st.builds(lambda claim, prefix: {**ISSUER, **claim, **prefix}, *[
 ])  # fmt: skip
 patterns = st.sampled_from(["**", "_lamina/*", "_lamina/access", "shop/**", "*"])
 
-items = st.one_of(
+items: st.SearchStrategy[tuple[str, Any]] = st.one_of(
     st.tuples(st.sampled_from(["tokens/aaaa", "tokens/bbbb"]), tokens),
     st.tuples(st.builds("grants/{} {}".format, st.sampled_from(SUBJECTS), patterns), grants),
     st.tuples(st.sampled_from(["groups/platform", "groups/corp"]), groups),

@@ -1,6 +1,7 @@
 """A bundle of `_lamina/access` is restored if its last version can be the access, and leaves an admin."""
 
 import json
+from collections.abc import Mapping
 from contextlib import closing
 from pathlib import Path
 
@@ -30,7 +31,7 @@ class Place:
         self.source, self.target = (f"sqlite:///{folder}/{name}.db" for name in ("source", "target"))
         self.file = folder / "access.lamina"
 
-    def write(self, url: str, values: dict[str, object]) -> None:
+    def write(self, url: str, values: Mapping[str, object]) -> None:
         with closing(open_store(url)) as store:
             write_by_other_means(
                 store, {k: None if v is None else Value.of_json(json.dumps(v)) for k, v in values.items()}
