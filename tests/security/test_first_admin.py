@@ -27,6 +27,8 @@ from lamina_server.domain.planning import MapLimits
 from lamina_server.domain.values import Value
 from lamina_server.rpc.handlers import SERVICE
 from lamina_server.store.open import open_store
+from tests.security.closed import Secured, tls_files
+from tests.security.people import People
 from tests.server.commits.test_access import write_by_other_means
 from tests.support.postgres import Postgres
 from tests.support.server import ServerProcess
@@ -271,7 +273,7 @@ def test_a_reset_of_a_database_that_takes_no_commits_leaves_no_file(place: Place
     with pytest.MonkeyPatch.context() as patch, closing(open_store(place.url)) as store:
         patch.setattr(admin, "perform", fail)
         with pytest.raises(FailedError):
-            admin.reset(store, file, limits=LIMITS)
+            admin.reset(store, path=file, limits=LIMITS)
     assert not file.exists()
     assert place.admins() == []
 
@@ -288,6 +290,42 @@ def test_a_reset_beside_a_server(place: Place) -> None:
         server.until_logged('"version": 2, "event": "_lamina/access followed"')
         assert caller(server.target, new) == "token:admin"
         assert caller(server.target, place.token_file) == "UNAUTHENTICATED"
+
+
+def test_a_server_that_knows_certificates_alone_starts_with_an_admin_who_has_one(tmp_path: Path) -> None:
+    """A token could not be used there, so none is made."""
+    people = People()
+    ops = people.certificate("uri:spiffe://corp.example/ops")
+    database = f"sqlite:///{tmp_path}/lamina.db"
+    with tls_files(people, Secured.MTLS) as files:
+        given = [text for name, path in files.settings.items() for text in (f"--{name.replace('_', '-')}", str(path))]
+        serve = ("serve", "--database", database, "--listen", "localhost:0", "--access", "closed", *given)
+        done = command(*serve)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert done.stderr == (
+            "lamina-server: --tls-client-ca: callers are known by their certificates, and none of them is an admin: "
+            "`lamina-server access reset --admin cert:NAME` makes one\n"
+        )
+        done = command("access", "reset", "--database", database, "--admin", ops.principal)
+        assert done.stdout.startswith(f"lamina-server: {ops.principal} is an admin; version 1 of _lamina/access, in ")
+        with ServerProcess(database, "--access", "closed", *given) as server:
+            with grpc.secure_channel(server.target, files.channel_credentials(ops)) as channel:
+                found = ConfigServiceStub(channel).WhoAmI(pb.WhoAmIRequest(), timeout=20)
+            assert found.principal == ops.principal
+            assert "no admin" not in server.log
+        assert [path.name for path in tmp_path.glob("*token*")] == []
+
+
+def test_a_reset_for_nobody_is_refused(tmp_path: Path) -> None:
+    place = Place(f"sqlite:///{tmp_path}/lamina.db", tmp_path, tmp_path / "token")
+    for principal, says in (("token:nobody", "names nobody who can call"), ("ada", "write grants/SUBJECT PATTERN")):
+        done = command("access", "reset", "--database", place.url, "--admin", principal)
+        assert (done.returncode, done.stdout) == (2, "")
+        assert says in done.stderr
+    done = command("access", "reset", "--database", place.url, "--admin", "cert:ops", "--token-file", "new")
+    assert done.returncode == 2
+    assert "needs no --token-file" in done.stderr
+    assert place.admins() == []
 
 
 # --- open and closed ---------------------------------------------------------------------------

@@ -76,7 +76,7 @@ def test_a_past_that_was_mended_is_restored(place: Place, tmp_path: Path) -> Non
     place.write(place.source, ADMIN)
     place.write(place.source, {"users/ada": {}})
     with closing(open_store(place.source)) as store:
-        admin.reset(store, tmp_path / "token", limits=LIMITS)
+        admin.reset(store, path=tmp_path / "token", limits=LIMITS)
     place.export()
     assert place.restore() == 3
 

@@ -79,12 +79,7 @@ def salvage(values: Mapping[str, Value]) -> tuple[Access, tuple[str, ...]]:
 
 def check(values: Mapping[str, Value], changes: Iterable[Change], now_us: int) -> None:
     """Raise InvalidError if changes of a map leave no access, or nobody who could change it back."""
-    changed = dict(values)
-    for change in changes:
-        changed.pop(change.key, None)
-        if change.value is not None:
-            changed[change.key] = change.value
-    new = read(changed)
+    new = read(_changed(values, changes))
     lost = admins(salvage(values)[0], now_us)
     if lost and not admins(new, now_us):
         text = (
@@ -105,19 +100,31 @@ def admins(access: Access, now_us: int | None = None) -> frozenset[str]:
     return frozenset(subject for subject in subjects if _may_exist(access, subject, now_us))
 
 
-def admin_changes(values: Mapping[str, Value], token: Token) -> tuple[Change, ...]:
-    """Return the changes that make a token the admin of everything, and leave out the keys that are wrong.
+def admin_changes(values: Mapping[str, Value], principal: str, token: Token | None = None) -> tuple[Change, ...]:
+    """Return the changes that make a principal the admin of everything, and leave out the keys that are wrong.
 
-    Other tokens of its name go: whoever has one would be the same principal.
+    token  a new one of the principal's name; its others go, because whoever has one would be the same principal
+
+    Raises InvalidError if nobody can be that principal.
     """
     old, wrong = salvage(values)
-    gone = {*wrong, *(f"tokens/{each.id}" for each in old.tokens.values() if each.name == token.name)}
-    made = {
-        f"tokens/{token.id}": {"name": token.name, "sha256": token.sha256.hex()},
-        f"grants/token:{token.name} **": {"role": "admin", "reveal": True},
-    }
-    deletions = [Change(key, None) for key in gone - made.keys()]
-    return (*deletions, *(Change(key, Value.of_json(json.dumps(item))) for key, item in made.items()))
+    gone, made = set(wrong), {f"grants/{principal} **": {"role": "admin", "reveal": True}}
+    if token is not None:
+        gone |= {f"tokens/{each.id}" for each in old.tokens.values() if each.name == token.name}
+        made[f"tokens/{token.id}"] = {"name": token.name, "sha256": token.sha256.hex()}
+    changes = (
+        *(Change(key, None) for key in gone - made.keys()),
+        *(Change(key, Value.of_json(json.dumps(item))) for key, item in made.items()),
+    )
+    if principal not in admins(read(_changed(values, changes))):
+        text = "names nobody who can call: there is no such token, or no issuer that vouches for this person or group"
+        raise InvalidError(Reason.BAD_VALUE, [Violation(f"grants/{principal} **", text)])
+    return changes
+
+
+def _changed(values: Mapping[str, Value], changes: Iterable[Change]) -> dict[str, Value]:
+    changed = {**values, **{change.key: change.value for change in changes}}
+    return {key: value for key, value in changed.items() if value is not None}
 
 
 def _may_exist(access: Access, subject: str, now_us: int | None) -> bool:

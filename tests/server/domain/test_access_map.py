@@ -179,7 +179,7 @@ def test_a_new_admin_leaves_out_what_is_wrong_and_the_old_tokens_of_its_name() -
     }
     old = {"tokens/cccc": {"name": "admin", "sha256": SHA256}, "grants/token:admin shop/**": {"role": "reader"}}
     broken = {**values({**others, **old}), "users/ada": Value.of_string("?")}
-    made = access_map.admin_changes(broken, Token("dddd", "admin", b"\1" * 32))
+    made = access_map.admin_changes(broken, "token:admin", Token("dddd", "admin", b"\1" * 32))
     assert sorted(change.key for change in made if change.value is None) == ["tokens/cccc", "users/ada"]
     access_map.check(broken, made, NOW_US)
     whole = {**broken, **{change.key: change.value for change in made}}
@@ -188,3 +188,19 @@ def test_a_new_admin_leaves_out_what_is_wrong_and_the_old_tokens_of_its_name() -
     assert access_map.admins(access) == {"token:admin"}
     assert sorted(access.tokens) == ["bbbb", "dddd"]
     assert len(access.grants) == 3
+
+
+@pytest.mark.parametrize("principal", ["cert:spiffe://corp/ops", "oidc:corp/ada", "token:deployer", "group:corp/ops"])
+def test_a_principal_becomes_an_admin(principal: str) -> None:
+    old = {
+        "tokens/bbbb": {"name": "deployer", "sha256": SHA256},
+        "issuers/corp": {**ISSUER, "prefix": "corp/", "groups": "groups"},
+    }
+    made = access_map.admin_changes({**values(old), "users/ada": Value.of_string("?")}, principal)
+    assert [change.key for change in made] == ["users/ada", f"grants/{principal} **"]
+
+
+@pytest.mark.parametrize("principal", ["token:nobody", "oidc:ada", "group:nobody", "ada", ""])
+def test_nobody_becomes_no_admin(principal: str) -> None:
+    with pytest.raises(InvalidError, match=r"SUBJECT PATTERN|names nobody who can call"):
+        access_map.admin_changes({}, principal)
