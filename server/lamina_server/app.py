@@ -62,6 +62,11 @@ LAST_SECONDS = 2.0
 WAIT_INTERVAL_SECONDS = 0.5
 """Between two tries to open a database that is not ready."""
 
+_NO_ADMIN_BY_CERTIFICATE = (
+    "callers are known by their certificates, and none of them is an admin: "
+    "`lamina-server access reset --admin cert:NAME` makes one"
+)
+
 _log = structlog.get_logger(__name__)
 
 
@@ -245,12 +250,19 @@ class Application:
 
     def _warn_of_access(self) -> None:
         access = self.access.current
-        if not self.access.is_open and admins(access) and not admins(access, self._now_us()):
-            text = "the tokens of all admins have expired; `lamina-server access reset` makes a new one"
+        able = admins(access, self._now_us())
+        if not self.access.is_open and admins(access) and not able:
+            text = "the tokens of all admins have expired: `lamina-server access reset` makes a new one"
             _log.warning("no admin", reason=text)
+        elif not self.access.is_open and self._settings.tls_client_ca and not any(map(_may_have_certificate, able)):
+            _log.warning("no admin", reason=_NO_ADMIN_BY_CERTIFICATE)
         if self.access.is_open and not self.is_local:
             text = "everybody who reaches this address may read and change everything, by --insecure-open"
             _log.warning("open to other machines", listen=self.target, reason=text)
+
+
+def _may_have_certificate(subject: str) -> bool:
+    return subject.startswith(("cert:", "group:"))
 
 
 def _is_empty(reading: Reading) -> bool:
@@ -330,9 +342,15 @@ def open_database(settings: Settings) -> Store:
 
 def _make_first_admin(store: Store, settings: Settings) -> None:
     """Make an admin if there is none. Blocks."""
-    path = admin.make_first(store, partial(token_file.path_of, settings), limits=map_limits(settings))
+    path = admin.make_first(store, partial(_place_for_token, settings), limits=map_limits(settings))
     if path is not None:
         _log.info("first admin made", token_file=str(path))
+
+
+def _place_for_token(settings: Settings) -> Path:
+    if settings.tls_client_ca is not None:
+        raise UnsafeError(_NO_ADMIN_BY_CERTIFICATE, "tls_client_ca")
+    return token_file.path_of(settings)
 
 
 def admin_token_file(settings: Settings, application: Application) -> Path | None:

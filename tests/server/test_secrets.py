@@ -22,7 +22,10 @@ COMMANDS = {
     "backup": ["copy"],
     "restore": ["bundle"],
 }
-NAMES = ("listen", "tls-cert", "tls-key", "tls-client-ca", "wait-for-database-seconds", "insecure-plaintext")
+NAMES = (
+    *("listen", "tls-cert", "tls-key", "tls-client-ca", "wait-for-database-seconds", "insecure-plaintext"),
+    *("access", "insecure-open", "bootstrap-token-file"),
+)
 
 
 def everywhere(url: str) -> list[Run]:
@@ -40,6 +43,8 @@ def everywhere(url: str) -> list[Run]:
             (["serve"], {f"LAMINA_SERVER_{name.upper().replace('-', '_')}": url}),
         ]
     files = ["serve", "--database", "sqlite://", "--tls-cert", "bundle", "--tls-key"]
+    resets = [["--token-file", url], ["--database", url, "--token-file", "new"], [url], [f"--{url}"]]
+    runs += [(["access", "reset", *given], {}) for given in resets] + [(["access", url], {})]
     return [*runs, ([*files, url], {}), ([*files, "bundle", "--tls-client-ca", url], {})]
 
 

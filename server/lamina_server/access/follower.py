@@ -110,23 +110,25 @@ class AccessFollower:
         return values
 
     async def _take(self, mark: HeadMark, values: dict[str, Value]) -> None:
-        """Hold a map, and let it be the access if it can be one."""
-        before, self._mark, self._values = self._mark, mark, values
-        if mark == before:
-            return
-        if mark.number <= before.number:
-            self._keep(f"the database has gone back from version {before.number} of it, as an old backup does")
-            return
+        """Hold a map, and let it be the access if it is newer and can be one."""
+        before = self._mark
+        if mark.number > before.number:
+            await self._swap(mark, values)
+        elif mark != before:
+            self._keep(mark, f"the database has gone back from version {before.number} of it, as an old backup does")
+        self._mark, self._values = mark, values
+
+    async def _swap(self, mark: HeadMark, values: dict[str, Value]) -> None:
         try:
             # On a thread, because a large map takes longer than other calls should wait.
             access = await asyncio.to_thread(access_map.read, values, mark.number)
         except InvalidError as error:
-            self._keep(f"{error}. `lamina-server access reset` leaves out what is wrong")
+            self._keep(mark, f"{error}. `lamina-server access reset` leaves out what is wrong")
         else:
             self._access.swap(access)
             _log.info(f"{ACCESS_CONFIG} followed", version=mark.number)
 
-    def _keep(self, reason: str) -> None:
+    def _keep(self, mark: HeadMark, reason: str) -> None:
         held = self._access.current.version
         what = f"version {held} holds" if held else "no version of it holds, so a closed server lets nobody in"
-        _log.error(f"{ACCESS_CONFIG} not followed", version=self._mark.number, access=what, reason=reason)
+        _log.error(f"{ACCESS_CONFIG} not followed", version=mark.number, access=what, reason=reason)

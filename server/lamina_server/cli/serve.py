@@ -65,7 +65,7 @@ class _Serve(click.Command):
 )
 @click.option(
     "--access",
-    type=click.Choice(["open", "closed"]),
+    metavar="open|closed",
     help="Whether callers need a credential. [default: open for this machine alone, closed for others]",
 )
 @click.option(

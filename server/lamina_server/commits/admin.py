@@ -32,12 +32,12 @@ class Reset:
     wrong: tuple[str, ...]
 
 
-def make_first(
-    store: Store, find_path: Callable[[], Path], *, limits: MapLimits, now_us: Callable[[], int] = system_now_us
-) -> Path | None:
+def make_first(store: Store, find_path: Callable[[], Path], *, limits: MapLimits) -> Path | None:
     """Make the first admin, and return the file with its token; None if there is an admin. Blocks.
 
     A map that cannot be read as an access may have an admin, so it is left as it is.
+
+    find_path  called if there is no admin; what it raises is raised
 
     Raises TokenFileError or a ServerError.
     """
@@ -49,12 +49,12 @@ def make_first(
         if not _lacks_admin(writing):
             return None
         token = token_file.make_or_take(path)
-        _commit(writing, token, "the first admin", limits=limits, now_us=now_us())
+        _commit(writing, token, "the first admin", limits=limits)
     return path
 
 
-def reset(store: Store, path: Path, *, limits: MapLimits) -> Reset:
-    """Make an admin with a new token in a new file, whatever `_lamina/access` has. Blocks.
+def reset(store: Store, *, path: Path | None = None, principal: str = "", limits: MapLimits) -> Reset:
+    """Make an admin, whatever `_lamina/access` has: with a new token in a new file, or the principal. Blocks.
 
     Keys that are wrong are left out, and other tokens of the same name. All else stays.
 
@@ -64,13 +64,13 @@ def reset(store: Store, path: Path, *, limits: MapLimits) -> Reset:
     try:
         with store.write() as writing:
             wrong = access_map.salvage(read_map(writing)[1])[1]
-            token = token_file.make(path)
-            is_made = True
-            number = _commit(writing, token, "the access was reset", limits=limits, now_us=system_now_us())
+            token = token_file.make(path) if path else None
+            is_made = token is not None
+            number = _commit(writing, token or principal, "the access was reset", limits=limits)
     except CommitUnknownError:
         raise
     except BaseException:
-        if is_made:
+        if path and is_made:
             path.unlink(missing_ok=True)
         raise
     return Reset(number, wrong)
@@ -81,14 +81,16 @@ def _lacks_admin(reading: Reading) -> bool:
     return not wrong and not access_map.admins(access)
 
 
-def _commit(writing: Writing, token: Token, message: str, *, limits: MapLimits, now_us: int) -> int:
-    """Commit a token and its grant, and return the version."""
+def _commit(writing: Writing, admin: Token | str, message: str, *, limits: MapLimits) -> int:
+    """Commit a token and its grant, or the grant of a principal; return the version."""
     head, values = read_map(writing)
-    changes = access_map.admin_changes(values, token)
+    if isinstance(admin, Token):
+        changes = access_map.admin_changes(values, f"token:{admin.name}", admin)
+    else:
+        changes = access_map.admin_changes(values, admin)
     command = CommitCommand(
         ACCESS_CONFIG, head.number, head.hash, changes, (), message, author=_AUTHOR, require_base=True
     )
     request = RequestKey("", uuid.uuid4().hex, command.digest())
-    reply = perform(writing, request, command, now_us=now_us, limits=limits)
-    assert reply.version is not None
-    return reply.version.number
+    reply = perform(writing, request, command, now_us=system_now_us(), limits=limits)
+    return reply.version.number if reply.version else 0

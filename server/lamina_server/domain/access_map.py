@@ -17,7 +17,7 @@ import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, Final, NoReturn, TypeAlias
+from typing import Any, Final, TypeAlias
 from urllib.parse import urlsplit
 
 from lamina_server.domain.access import (
@@ -80,12 +80,7 @@ def salvage(values: Mapping[str, Value]) -> tuple[Access, tuple[str, ...]]:
 
 def check(values: Mapping[str, Value], changes: Iterable[Change], now_us: int) -> None:
     """Raise InvalidError if changes of a map leave no access, or nobody who could change it back."""
-    changed = dict(values)
-    for change in changes:
-        changed.pop(change.key, None)
-        if change.value is not None:
-            changed[change.key] = change.value
-    new = read(changed)
+    new = read(_changed(values, changes))
     lost = admins(salvage(values)[0], now_us)
     if lost and not admins(new, now_us):
         text = (
@@ -106,19 +101,31 @@ def admins(access: Access, now_us: int | None = None) -> frozenset[str]:
     return frozenset(subject for subject in subjects if _may_exist(access, subject, now_us))
 
 
-def admin_changes(values: Mapping[str, Value], token: Token) -> tuple[Change, ...]:
-    """Return the changes that make a token the admin of everything, and leave out the keys that are wrong.
+def admin_changes(values: Mapping[str, Value], principal: str, token: Token | None = None) -> tuple[Change, ...]:
+    """Return the changes that make a principal the admin of everything, and leave out the keys that are wrong.
 
-    Other tokens of its name go: whoever has one would be the same principal.
+    token  a new one of the principal's name; its others go, because whoever has one would be the same principal
+
+    Raises InvalidError if nobody can be that principal.
     """
     old, wrong = salvage(values)
-    gone = {*wrong, *(f"tokens/{each.id}" for each in old.tokens.values() if each.name == token.name)}
-    made = {
-        f"tokens/{token.id}": {"name": token.name, "sha256": token.sha256.hex()},
-        f"grants/token:{token.name} **": {"role": "admin", "reveal": True},
-    }
-    deletions = [Change(key, None) for key in gone - made.keys()]
-    return (*deletions, *(Change(key, Value.of_json(json.dumps(item))) for key, item in made.items()))
+    gone, made = set(wrong), {f"grants/{principal} **": {"role": "admin", "reveal": True}}
+    if token is not None:
+        gone |= {f"tokens/{each.id}" for each in old.tokens.values() if each.name == token.name}
+        made[f"tokens/{token.id}"] = {"name": token.name, "sha256": token.sha256.hex()}
+    changes = (
+        *(Change(key, None) for key in gone - made.keys()),
+        *(Change(key, Value.of_json(json.dumps(item))) for key, item in made.items()),
+    )
+    if principal not in admins(read(_changed(values, changes))):
+        text = "names nobody who can call: there is no such token, or no issuer that vouches for this person or group"
+        raise InvalidError(Reason.BAD_VALUE, [Violation(f"grants/{principal} **", text)])
+    return changes
+
+
+def _changed(values: Mapping[str, Value], changes: Iterable[Change]) -> dict[str, Value]:
+    changed = {**values, **{change.key: change.value for change in changes}}
+    return {key: value for key, value in changed.items() if value is not None}
 
 
 def _may_exist(access: Access, subject: str, now_us: int | None) -> bool:
@@ -152,8 +159,10 @@ def _parsed(values: Mapping[str, Value]) -> tuple[_Found, list[Violation]]:
 @lru_cache(maxsize=_PARSED_KEYS_KEPT)  # because of each change, the whole map is read
 def _read_key(key: str, value: Value) -> Any:
     kind, slash, name = key.partition("/")
-    read_key = _READERS.get(kind, _unknown) if slash else _unknown
-    return read_key(name, _json(value))
+    if not slash or kind not in _READERS:
+        kinds = ", ".join(f"{kind}/" for kind in _READERS)
+        raise _BadError(f"is no key of {ACCESS_CONFIG}: its keys begin with {kinds}")
+    return _READERS[kind](name, _json(value))
 
 
 def _access(found: _Found, version: int) -> Access:
@@ -237,10 +246,6 @@ _READERS: Final[Mapping[str, Callable[[str, Any], Any]]] = {
     "issuers": _issuer,
     "limits": _limits,
 }
-
-
-def _unknown(_: str, __: Any) -> NoReturn:
-    raise _BadError(f"is no key of {ACCESS_CONFIG}: its keys begin with {', '.join(f'{kind}/' for kind in _READERS)}")
 
 
 def _contradictions(issuers: Mapping[str, Issuer]) -> Iterator[Violation]:
