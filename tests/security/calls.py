@@ -133,8 +133,8 @@ async def settled(server: Closed) -> None:
 def shown(statements: list[Any], config: str) -> list[str]:
     """Return what a database was asked, in the words for any config; threads ask in any order.
 
-    The server asks regularly whether it may write. That has nothing to do with calls.
+    The server asks regularly whether it may write, and makes keyframes. That has nothing to do with calls.
     """
-    about = [each for each in statements if "config" in each.statement]
+    about = [each for each in statements if "config" in each.statement and "keyframe" not in each.thread.name]
     texts = [f"{each.statement} {each.parameters!r}" for each in about]
     return sorted(text.replace(f"-{config}", "NAME").replace(config, "NAME") for text in texts)

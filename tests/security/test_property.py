@@ -40,6 +40,8 @@ PRINCIPALS = ("ada", "bob", "eve")
 SUBJECTS = (*(f"token:{name}" for name in PRINCIPALS), "group:team")
 PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 """A failure is not shrunk: that takes minutes."""
+WRITES = ("Commit", "RevertConfig", "ForkConfig")
+NEW = ("alpha/new", "beta/new", "gamma/new")
 READS = ("GetVersion", "ListVersions", "DiffVersions", "GetKeyHistory", "WatchKeyHistory")
 
 
@@ -58,14 +60,14 @@ class Step:
 STEPS = st.builds(
     Step,
     who=st.sampled_from(PRINCIPALS),
-    method=st.sampled_from(sorted(method.name for method in SERVICE.methods)),
+    method=st.sampled_from([*sorted(method.name for method in SERVICE.methods), *WRITES, *WRITES]),
     config=st.sampled_from(NAMES),
-    target=st.sampled_from(("alpha/new", *NAMES)),
+    target=st.sampled_from((*NEW, *NEW, *NAMES)),
     number=st.integers(0, 5),
-    request_id=st.sampled_from(("one", "two")),
+    request_id=st.sampled_from(("one", "two", *"abcdefghij")),
 )
 GRANTS = st.dictionaries(
-    st.tuples(st.sampled_from(SUBJECTS), st.sampled_from(PATTERNS)), st.sampled_from(ROLES), max_size=6
+    st.tuples(st.sampled_from(SUBJECTS), st.sampled_from(PATTERNS)), st.sampled_from(ROLES), min_size=1, max_size=8
 )
 
 
@@ -103,7 +105,9 @@ def _commit(step: Step, config: str) -> pb.CommitRequest:
 
 
 def _revert(step: Step, config: str) -> pb.RevertConfigRequest:
-    return pb.RevertConfigRequest(config=config, to_version=1, base_version=step.number, request_id=step.request_id)
+    return pb.RevertConfigRequest(
+        config=config, to_version=1, base_version=max(step.number, 2), request_id=step.request_id
+    )
 
 
 def _fork(step: Step, config: str) -> pb.ForkConfigRequest:
@@ -218,7 +222,9 @@ class World:
         sources = {head.source.config for name, head in heads.items() if name in readable and head.source}
         # A fork that has a second version still has a first one that names the source.
         sources |= {name for name in NAMES if known & self._oracle.marks[name]}
-        for name in heads.keys() - {ACCESS}:  # everybody knows this name
+        # Everybody knows this name, and an admin of the access the names that are in grants.
+        public = {ACCESS} | (set(PATTERNS) if ACCESS in readable else set())
+        for name in heads.keys() - public:
             assert name not in seen or name in readable or name in sources or name in request, (step, name)
 
     async def _see(self, step: Step, request: Any) -> Seen:
@@ -264,7 +270,11 @@ def sqlite() -> Iterator[Store]:
 
 @pytest.mark.parametrize("kind", [memory, sqlite])
 @settings(max_examples=30, phases=PHASES)
-@given(grants=GRANTS, members=st.lists(st.sampled_from(PRINCIPALS), unique=True), steps=st.lists(STEPS, max_size=12))
+@given(
+    grants=GRANTS,
+    members=st.lists(st.sampled_from(PRINCIPALS), unique=True),
+    steps=st.lists(STEPS, min_size=10, max_size=30),
+)
 def test_what_is_seen_and_written_lies_in_what_may_be(
     kind: Any, grants: dict[tuple[str, str], str], members: list[str], steps: list[Step]
 ) -> None:
