@@ -122,3 +122,19 @@ def _seen(error: grpc.aio.AioRpcError) -> Seen:
         if info.reason:
             break
     return Seen(error.code(), info.reason, error.details() or "", b"", trailers)
+
+
+async def settled(server: Closed) -> None:
+    """Wait until heads that are read in the background were read."""
+    while tasks := [*server.application._committer._heads._flights._tasks.values()]:
+        await asyncio.wait(tasks)
+
+
+def shown(statements: list[Any], config: str) -> list[str]:
+    """Return what a database was asked, in the words for any config; threads ask in any order.
+
+    The server asks regularly whether it may write, and makes keyframes. That has nothing to do with calls.
+    """
+    about = [each for each in statements if "config" in each.statement and "keyframe" not in each.thread.name]
+    texts = [f"{each.statement} {each.parameters!r}" for each in about]
+    return sorted(text.replace(f"-{config}", "NAME").replace(config, "NAME") for text in texts)

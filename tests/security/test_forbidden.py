@@ -21,7 +21,7 @@ from lamina_server.store.memory import MemoryStore
 from lamina_server.store.open import open_store
 from lamina_server.wire import parse
 from lamina_server.wire.paging import PageRequest, Position
-from tests.security.calls import change, see
+from tests.security.calls import change, see, settled, shown
 from tests.security.closed import Closed, closed
 from tests.security.people import People, Person
 from tests.server.bare_client import MEMORY_ONLY, changes, refusal
@@ -140,22 +140,6 @@ async def both(server: Closed, who: Person, method: str, forbidden: bytes, absen
         assert shown(of_forbidden, FORBIDDEN) == shown(of_absent, ABSENT)
 
 
-async def settled(server: Closed) -> None:
-    """Wait until heads that are read in the background were read."""
-    while tasks := [*server.application._committer._heads._flights._tasks.values()]:
-        await asyncio.wait(tasks)
-
-
-def shown(statements: list[Any], config: str) -> list[str]:
-    """Return what a database was asked, in the words for any config; threads ask in any order.
-
-    The server asks regularly whether it may write. That has nothing to do with calls.
-    """
-    about = [each for each in statements if "config" in each.statement]
-    texts = [f"{each.statement} {each.parameters!r}" for each in about]
-    return sorted(text.replace(f"-{config}", "NAME").replace(config, "NAME") for text in texts)
-
-
 @pytest.mark.parametrize("is_warm", [False, True], ids=["cold", "in memory"])
 async def test_a_forbidden_config_looks_absent(store: Store, *, is_warm: bool) -> None:
     async with serving(store, **({} if is_warm else {"heads_limit_bytes": 0})) as (server, _, admin, eve):
@@ -219,7 +203,7 @@ async def test_lists_have_only_what_may_be_read(store: Store) -> None:
             assert await names(server, who) == expected
             for size in (1, 2, 3, 7):
                 assert await names(server, who, page_size=size) == expected if len(expected) % size == 0 else True
-            for prefix in ("a", "b/y", "c/x1", "_lamina/access"):
+            for prefix in ("a", "b/y", "c/x1", "_", "_lamina/", "_lamina/access"):
                 assert await names(server, who, prefix=prefix) == [n for n in expected if n.startswith(prefix)]
 
 

@@ -48,6 +48,8 @@ class Checker:
 
     def config_prefix(self, path: str, prefix: str) -> str:
         """Check the beginning of a config's name: made into a name in the shortest way, it must be valid."""
+        if any(own.startswith(prefix) for own in names.OWN_CONFIGS):
+            return prefix
         completed = f"{prefix}x" if not prefix or prefix.endswith("/") else prefix
         self._text(Reason.BAD_CONFIG_NAME, path, completed, names.check_config_name)
         return prefix
