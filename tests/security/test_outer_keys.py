@@ -10,6 +10,8 @@ import pytest
 from click.testing import CliRunner
 from sqlalchemy import create_engine, text
 
+import lamina
+import lamina.bundle
 from lamina_protos import bundle
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.cli.main import main
@@ -18,6 +20,7 @@ from lamina_server.secrets.outer import CommandKey, LocalKey, OuterKeyError
 from lamina_server.store.open import open_store
 from tests.security.secret_helpers import CANARY, key_file, plain_of, secret
 from tests.server.bare_client import Wire, commit_request, refusal, running
+from tests.support.server import ServerProcess
 
 COMMAND = """
 import pathlib, sys, time
@@ -242,6 +245,21 @@ async def test_a_bundle_with_secrets_is_restored_by_the_same_outer_key_alone(tmp
     store.close()
     code, said = invoke("verify", "--database", url)
     assert code == 0, said
+
+
+def test_what_the_sdk_exports_is_restored_with_its_secrets(tmp_path: Path) -> None:
+    key, path, url = str(key_file(tmp_path)), tmp_path / "a.lamina", f"sqlite:///{tmp_path}/new.db"
+    server = ServerProcess(f"sqlite:///{tmp_path}/lamina.db", "--secret-key-file", key)
+    with server, lamina.connect(server.target) as client:
+        cfg = client.config("a", create=True)
+        cfg["x"] = lamina.Secret(CANARY)
+        cfg.commit("a secret")
+        lamina.bundle.export(cfg, path)
+    code, said = invoke("restore", str(path), "--database", url, "--secret-key-file", key)
+    assert code == 0, said
+    restored = ServerProcess(url, "--secret-key-file", key)
+    with restored, lamina.connect(restored.target) as client:
+        assert client.config("a")["x"].reveal() == CANARY
 
 
 def test_a_key_of_this_process_wraps_what_only_it_unwraps() -> None:

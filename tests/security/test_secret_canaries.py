@@ -20,6 +20,7 @@ from lamina_server.domain.planning import Author
 from lamina_server.domain.secrets import Content
 from lamina_server.domain.values import Kind, Value
 from lamina_server.feed.feed import Feed
+from lamina_server.rpc.secrets import Secrets
 from lamina_server.rpc.watch.replay import ReplayCache
 from lamina_server.secrets.sealing import DataKey
 from lamina_server.settings import Settings
@@ -36,6 +37,8 @@ CONTENTS = (CANARY, f"{CANARY}-2", f"{CANARY}-3")
 
 ROOMS = (Heads, Feed, ReplayCache, Committer)
 CODE = (types.ModuleType, types.FunctionType, types.FrameType, types.CoroutineType, asyncio.Task, asyncio.Future, type)
+KEPT = (Secrets,)
+"""What keeps revealed replies on purpose."""
 
 
 def held_by(roots: Iterable[Any]) -> Iterator[Any]:
@@ -46,7 +49,7 @@ def held_by(roots: Iterable[Any]) -> Iterator[Any]:
         found = todo.pop()
         yield found
         for each in gc.get_referents(found):
-            if id(each) not in seen and not isinstance(each, CODE):
+            if id(each) not in seen and not isinstance(each, CODE + KEPT):
                 seen.add(id(each))
                 todo.append(each)
 
