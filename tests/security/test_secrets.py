@@ -245,7 +245,8 @@ async def test_large_maps_are_revealed_whole_page_by_page(wire: Wire) -> None:
     """More than the event loop unseals itself, and more than a page."""
     contents = {f"k{number:04}": f"{number}" * 100 for number in range(3_000)}
     await wire.stub.Commit(commit_request("a", {key: secret(content) for key, content in contents.items()}))
-    found, token = {}, ""
+    found: dict[str, str] = {}
+    token = ""
     while True:
         page = await wire.stub.GetVersion(pb.GetVersionRequest(config="a", page_token=token))
         found |= {entry.key: entry.value.secret.string for entry in page.entries}

@@ -101,7 +101,9 @@ class Secrets:
         if MARK not in reply or not self.may_reveal(caller, config):
             return reply
         key = (kind, config, reply)
-        found = self._revealed.get(key) or await self._flights.join(key, partial(self._unseal, *key))
+        found = self._revealed.get(key)
+        if found is None:
+            found = await self._flights.join(key, partial(self._unseal, *key))
         return found.reply
 
     def of_watch(self, config: str, caller: Caller) -> Callable[[bytes], Awaitable[bytes]]:
