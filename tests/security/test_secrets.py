@@ -234,6 +234,30 @@ async def test_another_server_meets_a_new_data_key(postgres_url: str, key: Path)
     there.close()
 
 
+@pytest.mark.parametrize("store", ["sqlite"], indirect=True)
+async def test_the_servers_own_configs_take_no_secrets(wire: Wire) -> None:
+    refused = await refusal(wire.stub.Commit(commit_request("_lamina/access", {"grants/token:a **": secret()})))
+    assert refused.reason == "BAD_VALUE"
+    assert "must be JSON" in refused.text
+
+
+async def test_large_maps_are_revealed_whole_page_by_page(wire: Wire) -> None:
+    """More than the event loop unseals itself, and more than a page."""
+    contents = {f"k{number:04}": f"{number}" * 100 for number in range(3_000)}
+    await wire.stub.Commit(commit_request("a", {key: secret(content) for key, content in contents.items()}))
+    found: dict[str, str] = {}
+    token = ""
+    while True:
+        page = await wire.stub.GetVersion(pb.GetVersionRequest(config="a", page_token=token))
+        found |= {entry.key: entry.value.secret.string for entry in page.entries}
+        token = page.next_page_token
+        if not token:
+            break
+    assert found == contents
+    retried = commit_request("b", {key: secret(content) for key, content in contents.items()}, request_id="r")
+    assert await wire.stub.Commit(retried) == await wire.stub.Commit(retried)
+
+
 async def test_without_an_outer_key_all_but_secrets_works(store: Store, key: Path) -> None:
     async with running(store, secret_key_file=key) as wire:
         await wire.stub.Commit(commit_request("a", {"x": secret("one")}))

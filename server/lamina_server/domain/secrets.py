@@ -3,11 +3,19 @@
 A content exists only in rpc/ and secrets/. All rooms below see the sealed bytes alone.
 """
 
+import struct
 from typing import Final, Protocol
 
 from lamina_server.domain.errors import SecretsUnavailableError
 from lamina_server.domain.record import record
 from lamina_server.domain.values import Kind, Value
+
+MARK: Final = b"\xf5LS\x01"
+"""What sealed bytes begin with. No UTF-8 text has its first byte; the last one is the version of the format."""
+HEADER: Final = struct.Struct(">4sq")
+"""The mark, and the number of the data key."""
+_LEAST_BYTES: Final = HEADER.size + 16 + 32
+"""What the shortest content has: see secrets/sealing.py."""
 
 
 @record
@@ -49,6 +57,14 @@ class WrappedKey:
 
     def __repr__(self) -> str:
         return f"<WrappedKey {self.number:016x}>"
+
+
+def number_of(sealed: bytes) -> int | None:
+    """Return the number of the data key that has sealed some bytes; None if they are not sealed bytes."""
+    if len(sealed) < _LEAST_BYTES or not sealed.startswith(MARK):
+        return None
+    number: int = HEADER.unpack_from(sealed)[1]
+    return number
 
 
 class Sealer(Protocol):

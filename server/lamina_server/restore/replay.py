@@ -12,9 +12,8 @@ from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.domain.errors import InvalidError, LimitError
 from lamina_server.domain.planning import Author, MapLimits, Plan, plan
 from lamina_server.domain.records import CHANGED_KEYS_LIMIT, Change, Source, Version
-from lamina_server.domain.secrets import Content, WrappedKey
+from lamina_server.domain.secrets import Content, WrappedKey, number_of
 from lamina_server.domain.values import Kind, Value
-from lamina_server.secrets.sealing import number_of
 from lamina_server.settings import Settings
 from lamina_server.wire import values
 from lamina_server.wire.validation import Checker

@@ -3,34 +3,53 @@
 Between the two nothing has a content. Who may reveal is decided here as well: see Secrets.may_reveal.
 """
 
-from collections.abc import Awaitable, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import suppress
 from dataclasses import replace
+from functools import partial
 from typing import Final
 
 import structlog
 from google.protobuf.message import Message
 
 from lamina_server.access.live import LiveAccess
+from lamina_server.cache.budget import ByteBudget
+from lamina_server.cache.single_flight import SingleFlight
 from lamina_server.domain.access import Caller
 from lamina_server.domain.commands import CommitCommand, ForkCommand
 from lamina_server.domain.errors import InvalidError, Reason, SecretsUnavailableError, Violation
+from lamina_server.domain.record import record
 from lamina_server.domain.records import Change
-from lamina_server.domain.secrets import Content, Sealer
+from lamina_server.domain.secrets import MARK, Content, Sealer, number_of
 from lamina_server.domain.values import Scalar
 from lamina_server.rpc import revealing
 from lamina_server.rpc.revealing import Reply, fill
 from lamina_server.secrets.keyring import Keyring
 from lamina_server.secrets.live import LiveKeyring
-from lamina_server.secrets.sealing import MARK, CannotUnsealError, number_of
+from lamina_server.secrets.sealing import CannotUnsealError
 from lamina_server.store.background import in_background
 from lamina_server.wire.requests import WriteRequest
 from lamina_server.wire.validation import VIOLATION_LIMIT
 
+REVEALED_BYTES: Final = 16 * 1024 * 1024
+"""Revealed replies that are kept, with the sealed ones. Without them a read of 1,000 secrets takes ten times as long as
+one of texts. Most reads are of a map that has not changed, and all watches get the same messages."""
 AT_ONCE: Final = 100
 """Secrets that the event loop seals or unseals itself: they take a millisecond."""
 
 _log = structlog.get_logger(__name__)
+
+
+@record
+class Revealed:
+    """A reply with contents, which version it is about (0: several), and the keys whose contents it has."""
+
+    reply: bytes
+    version: int
+    keys: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return "<Revealed>"
 
 
 class Secrets:
@@ -39,6 +58,8 @@ class Secrets:
     def __init__(self, keys: LiveKeyring, access: LiveAccess) -> None:
         self._keys = keys
         self._access = access
+        self._revealed: ByteBudget[tuple[Reply, str, bytes], Revealed] = ByteBudget(REVEALED_BYTES)
+        self._flights = SingleFlight()
 
     @property
     def sealer(self) -> Sealer:
@@ -67,18 +88,23 @@ class Secrets:
             return _sealed(request, command, self._keys.keyring, None)
         return await in_background(lambda: _sealed(request, command, self._keys.keyring, None), name="secrets")
 
-    def other_digests(self, request: WriteRequest) -> Iterator[bytes]:
+    async def other_digests(self, request: WriteRequest) -> AsyncIterator[bytes]:
         """Yield the digests of a parsed request under the data keys before the newest: a rotation changes no retry."""
         command, keyring = request.command, self._keys.keyring
         if isinstance(command, CommitCommand) and any(request.secrets.values()):
             for number in [*keyring.numbers][1:]:
-                yield _sealed(request, command, keyring, number).digest
+                seal = partial(_sealed, request, command, keyring, number)
+                yield (await in_background(seal, name="secrets")).digest
 
     async def revealed(self, reply: bytes, kind: Reply, config: str, caller: Caller) -> bytes:
         """Return a reply with the contents of its secrets, for whom may see them. The sealed bytes stay."""
         if MARK not in reply or not self.may_reveal(caller, config):
             return reply
-        return await self.unsealed(reply, kind, config)
+        key = (kind, config, reply)
+        found = self._revealed.get(key)
+        if found is None:
+            found = await self._flights.join(key, partial(self._unseal, *key))
+        return found.reply
 
     def of_watch(self, config: str, caller: Caller) -> Callable[[bytes], Awaitable[bytes]]:
         """Return what reveals the messages of a caller's watch. The caller's right is looked at each time."""
@@ -88,18 +114,22 @@ class Secrets:
 
         return reveal
 
-    async def unsealed(self, reply: bytes, kind: Reply, config: str) -> bytes:
-        """Return a reply with the contents of its secrets, as far as they can be unsealed here."""
+    async def _unseal(self, kind: Reply, config: str, reply: bytes) -> Revealed:
+        """Put contents into a reply, as far as they can be unsealed here. Keep it, if that is all of them."""
         message, found = kind(reply)
         await self._keys.ensure_unsealing(
             {number for _, secret in found if (number := number_of(secret.sealed)) is not None}
         )
         if len(found) <= AT_ONCE:
-            return self._filled(message, found, config)
-        return await in_background(lambda: self._filled(message, found, config), name="secrets")
+            revealed = self._filled(message, found, config)
+        else:
+            revealed = await in_background(lambda: self._filled(message, found, config), name="secrets")
+        if len(revealed.keys) == len(found):
+            self._revealed.put((kind, config, reply), revealed, len(reply) + len(revealed.reply))
+        return revealed
 
-    def _filled(self, message: Message, found: revealing.Secrets, config: str) -> bytes:
-        keyring = self._keys.keyring
+    def _filled(self, message: Message, found: revealing.Secrets, config: str) -> Revealed:
+        keyring, keys = self._keys.keyring, []
         for key, secret in found:
             try:
                 content = keyring.unseal(config, key, secret.sealed)
@@ -108,8 +138,8 @@ class Secrets:
                 continue
             if content is not None:
                 fill(secret, content)
-        encoded: bytes = message.SerializeToString()
-        return encoded
+                keys.append(key)
+        return Revealed(message.SerializeToString(), revealing.number_in(message), tuple(keys))
 
     async def _prepare_fork(self) -> None:
         """See to it that secrets can be sealed anew, if there may be any. Otherwise the fork says what is missing."""

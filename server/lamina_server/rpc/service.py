@@ -196,7 +196,7 @@ class Service:
         try:
             return await self._committer.submit(key, request.command)
         except RequestIdReusedError:
-            for digest in self._secrets.other_digests(parsed):
+            async for digest in self._secrets.other_digests(parsed):
                 with suppress(RequestIdReusedError):
                     return await self._committer.submit(replace(key, digest=digest), request.command)
             raise

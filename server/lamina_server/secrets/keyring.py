@@ -14,19 +14,14 @@ from typing import Final
 import structlog
 
 from lamina_server.domain.errors import SecretsUnavailableError
-from lamina_server.domain.secrets import Content, WrappedKey
+from lamina_server.domain.secrets import Content, WrappedKey, number_of
 from lamina_server.domain.values import Kind, Value
 from lamina_server.secrets.outer import OuterKey, OuterKeyError
-from lamina_server.secrets.sealing import CannotUnsealError, DataKey, check_of, new_key, number_of
+from lamina_server.secrets.sealing import CannotUnsealError, DataKey, check_of, new_key
 from lamina_server.store.contract import Store
 
 FAILED: Final = "its outer key cannot be used; its log says why"
 NO_OUTER_KEY: Final = "it was started without --secret-key-file and --secret-key-command"
-REVEALED_BYTES: Final = 8 * 1024 * 1024
-"""Contents that are kept with their sealed bytes: those of some ten thousand secrets. To unseal takes longer than all
-else that a read does with a value."""
-_ENTRY_BYTES: Final = 400
-"""Memory that a kept content takes besides its bytes."""
 
 _log = structlog.get_logger(__name__)
 
@@ -38,7 +33,7 @@ class Keyring:
     failure  why the newest data key could not be unwrapped, for the operator; None if it could
     """
 
-    def __init__(self, outer: OuterKey | None, *, revealed_bytes: int = REVEALED_BYTES) -> None:
+    def __init__(self, outer: OuterKey | None) -> None:
         self.outer = outer
         self.why_not = NO_OUTER_KEY if outer is None else ""
         self.failure: OuterKeyError | None = None
@@ -46,9 +41,6 @@ class Keyring:
         self._locked: frozenset[int] = frozenset()
         self._newest: DataKey | None = None
         self._loading = threading.Lock()
-        self._revealed_bytes = revealed_bytes
-        self._revealed: dict[bytes, tuple[str, str, Content]] = {}
-        self._room = revealed_bytes
 
     # --- data keys --------------------------------------------------------------------------
 
@@ -146,18 +138,13 @@ class Keyring:
 
         Raises CannotUnsealError for bytes that were not sealed for this config and key.
         """
-        kept = self._revealed.get(sealed)
-        if kept is not None and kept[0] == config and kept[1] == key:
-            return kept[2]
         number = number_of(sealed)
         if number is None:
             raise CannotUnsealError
         data_key = self._keys.get(number)
         if data_key is None:
             return None
-        content = data_key.unseal(config, key, sealed)
-        self._keep(sealed, config, key, content)
-        return content
+        return data_key.unseal(config, key, sealed)
 
     def same(self, config: str, key: str, one: Value | None, other: Value | None) -> bool:
         """Return whether two values are equal, by what is inside.
@@ -188,15 +175,6 @@ class Keyring:
         if content is None:
             raise SecretsUnavailableError(self.why_not or f"it lacks the data key of {key!r} of {source!r}")
         return self.seal(target, key, content)
-
-    def _keep(self, sealed: bytes, config: str, key: str, content: Content) -> None:
-        size = len(sealed) + len(content.data) + len(key) + _ENTRY_BYTES
-        if size > self._room:
-            # Threads may do this at the same time; then a few more are dropped than must be.
-            self._revealed, self._room = {}, self._revealed_bytes
-        if size <= self._room:
-            self._revealed[sealed] = (config, key, content)
-            self._room -= size
 
 
 def wrapped_by(outer: OuterKey, row: WrappedKey, key: bytes) -> WrappedKey:

@@ -9,24 +9,19 @@ no nonce that two servers could both use. The bytes show nothing but that a key 
 
 import hashlib
 import os
-import struct
 from typing import Final
 
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESSIV
 
 from lamina_server.domain.record import record
-from lamina_server.domain.secrets import Content
+from lamina_server.domain.secrets import HEADER, MARK, Content
 from lamina_server.domain.values import Kind
 
-MARK: Final = b"\xf5LS\x01"
-"""What sealed bytes begin with. No UTF-8 text has its first byte; the last one is the version of the format."""
 KEY_BYTES: Final = 64
 OVERHEAD_BYTES: Final = 64
 """How much longer sealed bytes are than their content, at most: 12 of the header, 16 of the IV, 1 of the kind, 1 to 32
 of the padding."""
-_HEADER: Final = struct.Struct(">4sq")
-_IV_BYTES: Final = 16
 _BLOCK_BYTES: Final = 32
 """Sealed bytes tell the length of a content only to this."""
 _END: Final = b"\x80"
@@ -55,12 +50,12 @@ class DataKey:
         """Return the sealed bytes of a content."""
         padding = bytes(-(1 + len(content.data) + len(_END)) % _BLOCK_BYTES)
         plain = b"".join((bytes([content.kind]), content.data, _END, padding))
-        return _HEADER.pack(MARK, self.number) + self._cipher.encrypt(plain, [config.encode(), key.encode()])
+        return HEADER.pack(MARK, self.number) + self._cipher.encrypt(plain, [config.encode(), key.encode()])
 
     def unseal(self, config: str, key: str, sealed: bytes) -> Content:
         """Return the content of sealed bytes. Raise CannotUnsealError for those of another key, config or data key."""
         try:
-            plain = self._cipher.decrypt(sealed[_HEADER.size :], [config.encode(), key.encode()])
+            plain = self._cipher.decrypt(sealed[HEADER.size :], [config.encode(), key.encode()])
         except (InvalidTag, ValueError):
             raise CannotUnsealError from None
         end = plain.rindex(_END)
@@ -68,14 +63,6 @@ class DataKey:
 
     def __repr__(self) -> str:
         return f"<DataKey {self.number:016x}>"
-
-
-def number_of(sealed: bytes) -> int | None:
-    """Return the number of the data key that has sealed some bytes; None if they are not sealed bytes."""
-    if len(sealed) < _HEADER.size + _IV_BYTES + _BLOCK_BYTES or not sealed.startswith(MARK):
-        return None
-    number: int = _HEADER.unpack_from(sealed)[1]
-    return number
 
 
 def new_key() -> tuple[int, bytes]:
