@@ -64,17 +64,11 @@ def _keys(client: lamina.Client, ctx: click.Context, incomplete: str) -> Iterabl
 
 
 def _assignments(client: lamina.Client, ctx: click.Context, incomplete: str) -> Iterable[str]:
-    """Offer each key with the separator for its type."""
+    """Offer each key with the separator for its type; no secrets, which `--secret` sets."""
     for key, value in client.config(_config(ctx)).items():
         start = escape_key(key) + ("=" if isinstance(value, str) else ":=")
         if start.startswith(incomplete) and not isinstance(value, lamina.Secret):
             yield start
-
-
-def _secrets(client: lamina.Client, ctx: click.Context, incomplete: str) -> Iterable[str]:
-    """Offer each key that holds a secret: without a separator, its content is asked for."""
-    keys = (escape_key(key) for key, value in client.config(_config(ctx)).items() if isinstance(value, lamina.Secret))
-    return (key for key in keys if key.startswith(incomplete))
 
 
 def _config(ctx: click.Context) -> str:
@@ -86,6 +80,5 @@ CONFIG: Final = _Config(_configs)
 CONFIG_AT_POINT: Final = _Asked(_configs)
 KEY: Final = _Asked(_keys)
 ASSIGNMENT: Final = _Asked(_assignments)
-SECRET: Final = _Asked(_secrets)
 COMMAND: Final = click.Path(readable=False)
 """The words of another program's command line, as they are; files can be completed."""

@@ -10,7 +10,7 @@ import lamina
 from lamina.cli.arguments.assignments import NotationError, parse_all
 from lamina.cli.arguments.inputs import ask_secret, is_stdin, read_input
 from lamina.cli.arguments.options import POINT, Verb
-from lamina.cli.candidates import ASSIGNMENT, CONFIG, KEY, SECRET
+from lamina.cli.candidates import ASSIGNMENT, CONFIG, KEY
 from lamina.cli.errors import NOT_FOUND, Refusal
 from lamina.cli.session import connected
 from lamina.cli.writing.retyping import refuse_retyping
@@ -34,7 +34,6 @@ from lamina.cli.writing.writer import (
     "--secret",
     "secrets",
     metavar="KEY[=TEXT]",
-    type=SECRET,
     multiple=True,
     help="The same, kept encrypted; asks for a missing TEXT.",
 )
