@@ -64,10 +64,10 @@ def _keys(client: lamina.Client, ctx: click.Context, incomplete: str) -> Iterabl
 
 
 def _assignments(client: lamina.Client, ctx: click.Context, incomplete: str) -> Iterable[str]:
-    """Offer each key with the separator for its type."""
+    """Offer each key with the separator for its type; no secrets, which `--secret` sets."""
     for key, value in client.config(_config(ctx)).items():
-        start = escape_key(key) + ("" if isinstance(value, lamina.Secret) else "=" if isinstance(value, str) else ":=")
-        if start.startswith(incomplete):
+        start = escape_key(key) + ("=" if isinstance(value, str) else ":=")
+        if start.startswith(incomplete) and not isinstance(value, lamina.Secret):
             yield start
 
 

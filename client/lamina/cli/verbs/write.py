@@ -34,7 +34,6 @@ from lamina.cli.writing.writer import (
     "--secret",
     "secrets",
     metavar="KEY[=TEXT]",
-    type=ASSIGNMENT,
     multiple=True,
     help="The same, kept encrypted; asks for a missing TEXT.",
 )
