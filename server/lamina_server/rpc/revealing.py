@@ -47,6 +47,17 @@ def watch(reply: bytes) -> tuple[Message, Secrets]:
     return message, [found for version in message.changes for found in _of(version.changes)]
 
 
+def number_in(message: Message) -> int:
+    """Return the number of the version that a reply is about; 0 if there are several."""
+    match message:
+        case pb.ConfigVersion():
+            return message.version
+        case pb.CommitResponse():
+            return message.version.version
+        case _:
+            return 0
+
+
 def fill(secret: pb.Secret, content: Content) -> None:
     """Put a content beside its sealed bytes."""
     if content.kind is Kind.BYTES:

@@ -12,6 +12,7 @@ import structlog
 from google.protobuf.message import Message
 
 from lamina_server.access.live import LiveAccess
+from lamina_server.audit.audit import CallAudit
 from lamina_server.domain.access import Caller
 from lamina_server.domain.commands import CommitCommand, ForkCommand
 from lamina_server.domain.errors import InvalidError, Reason, SecretsUnavailableError, Violation
@@ -74,23 +75,28 @@ class Secrets:
             for number in [*keyring.numbers][1:]:
                 yield _sealed(request, command, keyring, number).digest
 
-    async def revealed(self, reply: bytes, kind: Reply, config: str, caller: Caller) -> bytes:
-        """Return a reply with the contents of its secrets, for whom may see them. The sealed bytes stay."""
+    async def revealed(self, reply: bytes, kind: Reply, config: str, caller: Caller, audit: CallAudit) -> bytes:
+        """Return a reply with the contents of its secrets, for whom may see them. The sealed bytes stay.
+
+        The audit hears of it before the caller. Raises UnavailableError if it cannot be told.
+        """
         if MARK not in reply or not self.may_reveal(caller, config):
             return reply
-        return await self.unsealed(reply, kind, config)
+        return await self.unsealed(reply, kind, config, audit)
 
-    def of_watch(self, config: str, caller: Caller) -> Callable[[bytes], Awaitable[bytes]]:
+    def of_watch(self, config: str, caller: Caller, audit: CallAudit) -> Callable[[bytes], Awaitable[bytes]]:
         """Return what reveals the messages of a caller's watch. The caller's right is looked at each time."""
 
         async def reveal(message: bytes) -> bytes:
-            return await self.revealed(message, revealing.watch, config, caller)
+            return await self.revealed(message, revealing.watch, config, caller, audit)
 
         return reveal
 
-    async def unsealed(self, reply: bytes, kind: Reply, config: str) -> bytes:
+    async def unsealed(self, reply: bytes, kind: Reply, config: str, audit: CallAudit) -> bytes:
         """Return a reply with the contents of its secrets, as far as they can be unsealed here."""
         message, found = kind(reply)
+        if found:
+            audit.reveal(config, revealing.number_in(message), [key for key, _ in found])
         await self._keys.ensure_unsealing(
             {number for _, secret in found if (number := number_of(secret.sealed)) is not None}
         )
