@@ -49,7 +49,9 @@ async def test_reflection_without_a_credential_is_told(tmp_path: Path) -> None:
     people.admin()
     with closing(AuditFile(path)) as file:
         async with closed(MemoryStore(), people, audit_file=file) as server:
-            call = server.channel().stream_stream("/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo")()
+            call: Any = server.channel().stream_stream(
+                "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo"
+            )()
             await call.done_writing()
             assert await call.code() is not None
     assert told(path) == [("refused", None, "ServerReflectionInfo", None, "NO_CREDENTIALS")]
