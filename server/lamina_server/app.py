@@ -3,8 +3,8 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,6 +20,8 @@ from lamina_server.access.follower import AccessFollower
 from lamina_server.access.issuers import Issuers
 from lamina_server.access.live import LiveAccess
 from lamina_server.access.token_file import TokenFileError
+from lamina_server.audit.audit import Audit
+from lamina_server.audit.file import AuditFile
 from lamina_server.cache.heads import Heads
 from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
 from lamina_server.commits import admin
@@ -33,10 +35,13 @@ from lamina_server.feed.backfill import Backfill
 from lamina_server.feed.feed import Feed
 from lamina_server.feed.news import News
 from lamina_server.rpc import transport
+from lamina_server.rpc.deadlines import Deadlines
 from lamina_server.rpc.draining import Draining
 from lamina_server.rpc.handlers import SERVICE, Guard, OtherServices, ServiceHandler
 from lamina_server.rpc.permissions import Permissions
+from lamina_server.rpc.rates import Rates
 from lamina_server.rpc.readiness import Readiness
+from lamina_server.rpc.replies import ReplyBudget
 from lamina_server.rpc.revocation import Revocation
 from lamina_server.rpc.secrets import Secrets
 from lamina_server.rpc.service import Service
@@ -79,8 +84,10 @@ class Application:
     cache_limits  how much is read at once, and how much is kept of one map
     outer         the outer key of secrets; None: that of the settings, if they have one
     interceptors  of gRPC, the outermost first
+    audit_file    where the audit goes; the caller closes it
     target        where clients reach it, once it has started
     access        who may do what
+    audit         what tells of writes, refusals and revealed secrets
     is_empty      whether the store had no config but our own when it started, such as a file that was just made
     failed        done when the store takes no more writes, and the process should end: why, for the operator
     """
@@ -94,6 +101,7 @@ class Application:
         cache_limits: CacheLimits = DEFAULT_LIMITS,
         outer: OuterKey | None = None,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        audit_file: AuditFile | None = None,
     ) -> None:
         self._settings = settings
         self._listen = transport.parse(settings.listen)
@@ -189,12 +197,26 @@ class Application:
             now_us=now_us,
         )
         self._server = grpc.aio.server(interceptors=interceptors, options=transport.options(settings))
-        guard = Guard(authentication, Permissions(self.access), Revocation(self.access, now_us=now_us))
+        self.audit = Audit(audit_file, now_us=now_us, is_best_effort=settings.audit_best_effort)
+        guard = Guard(
+            authentication,
+            Permissions(self.access),
+            Revocation(self.access, now_us=now_us),
+            rates=Rates(self.access, settings),
+            audit=self.audit,
+        )
         others = OtherServices(guard)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, others)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), others)
-        self._server.add_generic_rpc_handlers((ServiceHandler(service, guard, self._draining), *others.handlers))
+        handler = ServiceHandler(
+            service,
+            guard,
+            self._draining,
+            replies=ReplyBudget(settings.flight_limit_bytes),
+            requests=Deadlines(settings.receive_limit_seconds),
+        )
+        self._server.add_generic_rpc_handlers((handler, *others.handlers))
 
     @property
     def is_local(self) -> bool:
@@ -283,26 +305,27 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
     transport.tls_files(settings, listen)
     address.parse(settings.database)
     _outer_key(settings)
-    store = await asyncio.to_thread(open_database, settings)
-    try:
-        application = Application(settings, store)
+    with _audit_file(settings) as audit_file:
+        store = await asyncio.to_thread(open_database, settings)
         try:
-            if not application.access.is_open:
-                await asyncio.to_thread(_make_first_admin, store, settings)
-            target = await application.start()
-            _log.info(
-                "ready",
-                listen=target,
-                database=describe_database(settings),
-                empty=application.is_empty,
-                access="open" if application.access.is_open else "closed",
-            )
-            yield application
-            _log.info("stopping")
+            application = Application(settings, store, audit_file=audit_file)
+            try:
+                if not application.access.is_open:
+                    await asyncio.to_thread(_make_first_admin, store, settings)
+                target = await application.start()
+                _log.info(
+                    "ready",
+                    listen=target,
+                    database=describe_database(settings),
+                    empty=application.is_empty,
+                    access="open" if application.access.is_open else "closed",
+                )
+                yield application
+                _log.info("stopping")
+            finally:
+                await application.stop()
         finally:
-            await application.stop()
-    finally:
-        await asyncio.to_thread(store.close)
+            await asyncio.to_thread(store.close)
     if store.failure and not application.failed.done():  # the last look at a SQLite file
         application.failed.set_result(store.failure)
 
@@ -315,6 +338,21 @@ def _check_parser() -> None:
     # The pure-Python implementation is 50 times as slow, so one hostile message would hold up the server.
     if api_implementation.Type() == "python":
         raise UnsafeError("only the pure-Python implementation of protobuf is installed; install a compiled one")
+
+
+@contextmanager
+def _audit_file(settings: Settings) -> Iterator[AuditFile | None]:
+    """Open the audit's file for the duration of the block; None without an audit."""
+    if settings.audit_file is None:
+        yield None
+        return
+    try:
+        file = AuditFile(settings.audit_file)
+    except OSError as error:
+        text = f"cannot write the audit to {settings.audit_file}: {error.strerror}"
+        raise UnsafeError(text, "audit_file") from None
+    with closing(file):
+        yield file
 
 
 def open_database(settings: Settings) -> Store:

@@ -142,6 +142,18 @@ class Settings(BaseSettings):
         None, description="For `lamina-server keys rotate` alone: the command that is the next outer key"
     )
 
+    # Audit.
+    audit_file: Path | None = Field(
+        None,
+        description="Where the server writes a line of JSON for each write, each refusal and each revealed secret. "
+        "`-` is stdout. It makes the file, for its own user alone, and opens it anew on SIGHUP. Without this setting "
+        "there is no audit",
+    )
+    audit_best_effort: bool = Field(
+        default=False,
+        description="Write and reveal also when the audit cannot be written. The server refuses both by default",
+    )
+
     # Limits of one request.
     request_limit_bytes: int = Field(
         4 * MIB, ge=KIB, le=GIB, description="Largest request, serialised. gRPC peers accept this size by default"
@@ -221,6 +233,28 @@ class Settings(BaseSettings):
         description="An idle watch gets a bookmark this often, if its request names no interval",
     )
 
+    # Limits of one principal of a closed server. `limits/PRINCIPAL` in `_lamina/access` says otherwise for one of them.
+    caller_limit_calls_per_second: int = Field(
+        1_000,
+        ge=0,
+        le=1_000_000,
+        description="Calls of one principal within a second; 0: any number. A principal may save up the calls of ten "
+        "seconds, so that thousands of watches may come back at once",
+    )
+    caller_limit_bytes_per_second: int = Field(
+        128 * MIB,
+        ge=0,
+        le=TIB,
+        description="Bytes of requests and answers of one principal within a second; 0: any number. Calls beyond it "
+        "are refused, and watches are slowed down",
+    )
+    caller_limit_watches: int = Field(
+        10_000,
+        ge=0,
+        le=1_000_000,
+        description="Watches of one principal; 0: any number. Half of the server's, so that others have room",
+    )
+
     # Limits of the process.
     heads_limit_bytes: int = Field(
         256 * MIB,
@@ -247,9 +281,10 @@ class Settings(BaseSettings):
         64 * MIB,
         ge=1,
         le=TIB,
-        description="Messages of watches in flight to clients. Beyond half of this limit the server makes messages "
-        "small, and large messages wait. The default allows some dozens of large messages, however many clients are "
-        "slow",
+        description="Messages of watches in flight to clients, and as much again of other answers. Beyond half of this "
+        "limit the server makes messages small, and large messages wait. One principal has half of it for answers; "
+        "more wait, and are refused after 10 s. The default allows some dozens of large messages, however many clients "
+        "are slow",
     )
     watch_limit: int = Field(
         20_000,
@@ -285,7 +320,20 @@ class Settings(BaseSettings):
         "orchestrators wait. Calls in flight have all of it except the last 2 s",
     )
 
-    # Limits of a connection.
+    # Limits of connections.
+    connection_limit: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Connections on each of the server's addresses; it closes more at once. A client needs one for 100 "
+        "watches. An idle connection takes some 20 KiB. The server uses fewer if the process may have fewer open files",
+    )
+    receive_limit_seconds: float = Field(
+        60,
+        ge=0.01,
+        le=DAY_SECONDS,
+        description="How long a request may take to arrive. After that, the server gives up the call",
+    )
     connection_limit_streams: int = Field(
         100, ge=1, le=1_000_000, description="Concurrent calls and watches on one connection"
     )

@@ -33,6 +33,7 @@ import lamina.aio
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from lamina_server.app import Application
+from lamina_server.audit.file import AuditFile
 from lamina_server.domain.access import ACCESS_CONFIG
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Store
@@ -175,13 +176,19 @@ class Closed:
 
 @asynccontextmanager
 async def closed(
-    store: Store, people: People, *, secured: Secured = Secured.PLAINTEXT, **settings: Any
+    store: Store,
+    people: People,
+    *,
+    secured: Secured = Secured.PLAINTEXT,
+    audit_file: AuditFile | None = None,
+    **settings: Any,
 ) -> AsyncIterator[Closed]:
     """Run a closed server over a store, in which these people have their rights."""
     await prepare(store, people)
     with tls_files(people, secured) as files:
         given: dict[str, Any] = {**files.settings, **settings}
-        application = Application(Settings(listen="localhost:0", access="closed", **given), store)
+        closed_settings = Settings(listen="localhost:0", access="closed", **given)
+        application = Application(closed_settings, store, audit_file=audit_file)
         server = Closed(application, await application.start(), files)
         try:
             yield server

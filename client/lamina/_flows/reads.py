@@ -4,6 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final, Generic, SupportsIndex, TypeVar
 
+from lamina._flows.answers import Ascending, VersionPages, check_progress, wrong
 from lamina._flows.effects import Flow
 from lamina._flows.operation import Operation
 from lamina._flows.points import Point, number_of
@@ -77,7 +78,9 @@ def diff(session: Session, config: str, old: Point, new: Point | None) -> Flow[d
     from_version = yield from resolve(operation, config, old)
     to_version = yield from resolve(operation, config, new)
     request = pb.DiffVersionsRequest(config=config, from_version=from_version, to_version=to_version)
-    return differences_of((yield from read_pages(operation, DIFF_VERSIONS, request)), session.source(config))
+    order = Ascending[pb.Difference](f"keys of {config}", lambda difference: difference.key)
+    pages = read_pages(operation, DIFF_VERSIONS, request, lambda page: order.check(page.differences))
+    return differences_of((yield from pages), session.source(config))
 
 
 def blame(session: Session, base: Entries, keys: Collection[str]) -> Flow[dict[str, Version]]:
@@ -101,9 +104,11 @@ class Listing(Generic[Item]):
         rpc: Rpc[Request, Reply],
         request: Request,
         items: Callable[[Reply], Iterable[Item]],
+        *,
+        order: Ascending[Item],
         limit: int | None = None,
     ) -> None:
-        self._session, self._rpc, self._items = session, rpc, items
+        self._session, self._rpc, self._items, self._order = session, rpc, items, order
         self._left = None if limit is None else _limit(limit)
         self._request: Any = request
         self._more = self._left != 0
@@ -115,7 +120,10 @@ class Listing(Generic[Item]):
         if not self._more:
             return None
         reply = yield from Operation(self._session).ask(self._rpc, self._request)
-        items = list(self._items(reply))[: self._left]
+        items = list(self._items(reply))
+        self._order.check(items)
+        check_progress(self._request.page_token, reply.next_page_token, len(items))
+        items = items[: self._left]
         if self._left is not None:
             self._left -= len(items)
         self._more = bool(reply.next_page_token) and self._left != 0
@@ -137,9 +145,9 @@ def log(session: Session, config: str, limit: int | None, before: SupportsIndex 
         return records
 
     number = None if before is None else number_of(before, config)
-    return Listing(
-        session, LIST_VERSIONS, pb.ListVersionsRequest(config=config, before_version=number), versions, limit
-    )
+    request = pb.ListVersionsRequest(config=config, before_version=number)
+    order = Ascending[Version](f"versions of {config}", lambda version: -version.number)
+    return Listing(session, LIST_VERSIONS, request, versions, order=order, limit=limit)
 
 
 def history(session: Session, config: str, key: str, limit: int | None, *, newest_first: bool) -> Listing[KeyChange]:
@@ -150,13 +158,17 @@ def history(session: Session, config: str, key: str, limit: int | None, *, newes
     def changes(reply: pb.KeyHistory) -> Iterator[KeyChange]:
         return (key_change_of(change, source) for change in reply.changes)
 
-    return Listing(session, GET_KEY_HISTORY, request, changes, limit)
+    order = Ascending[KeyChange](
+        f"changes of {key} in {config}", lambda change: -change.version if newest_first else change.version
+    )
+    return Listing(session, GET_KEY_HISTORY, request, changes, order=order, limit=limit)
 
 
 def configs(session: Session, prefix: str) -> Listing[ConfigInfo]:
     """List the configs whose names begin so."""
     request = pb.ListConfigsRequest(prefix=check_text(prefix, "a prefix"))
-    return Listing(session, LIST_CONFIGS, request, lambda reply: map(config_info_of, reply.configs))
+    order = Ascending[ConfigInfo]("configs", lambda config: config.name)
+    return Listing(session, LIST_CONFIGS, request, lambda reply: map(config_info_of, reply.configs), order=order)
 
 
 def server_info(session: Session) -> Flow[ServerInfo]:
@@ -269,7 +281,7 @@ def _version_request(
 
 
 def _read_version(operation: Operation, request: pb.GetVersionRequest) -> Flow[list[pb.ConfigVersion]]:
-    pages = yield from read_pages(operation, GET_VERSION, request)
+    pages = yield from read_pages(operation, GET_VERSION, request, VersionPages(request).check)
     operation.session.horizon.saw(version_of(pages[0]))
     if pages[0].HasField("future_head_time"):
         logger.warning(
@@ -281,13 +293,19 @@ def _read_version(operation: Operation, request: pb.GetVersionRequest) -> Flow[l
     return pages
 
 
-def read_pages(operation: Operation, rpc: Rpc[Request, Reply], request: Request) -> Flow[list[Reply]]:
-    """Read all pages of a reply."""
+def read_pages(
+    operation: Operation, rpc: Rpc[Request, Reply], request: Request, check: Callable[[Reply], None]
+) -> Flow[list[Reply]]:
+    """Read all pages of a reply; `check` raises if a page cannot be right."""
     pages: list[Reply] = []
     while not pages or pages[-1].next_page_token:
         if pages:
+            if pages[-1].next_page_token == request.page_token:
+                raise wrong("a page leads to itself")
             request.page_token = pages[-1].next_page_token
-        pages.append((yield from operation.ask(rpc, request)))
+        page = yield from operation.ask(rpc, request)
+        check(page)
+        pages.append(page)
     return pages
 
 

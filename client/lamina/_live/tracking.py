@@ -12,6 +12,7 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from lamina._flows.answers import wrong
 from lamina._flows.effects import Flow
 from lamina._flows.operation import Operation
 from lamina._flows.reads import read_entries
@@ -25,6 +26,7 @@ from lamina._runtime.log import log
 from lamina._streams.cursor import cursor_at
 from lamina._streams.watch import WatchStream
 from lamina._wire.causes import PROXY
+from lamina._wire.hashing import is_made_of
 from lamina._wire.messages import header_of, version_of
 from lamina.errors import CursorError, DataLossError, LaminaError, NotFoundError
 from lamina_protos.v1 import lamina_pb2 as pb
@@ -145,6 +147,8 @@ class HeadTracker:
     def part(self, part: pb.VersionChanges) -> None:
         """Join the parts of a version; apply it with the last one. `step` shows it."""
         header = part.version
+        if header.config != self._config:
+            raise wrong(f"a version of {header.config!r} came in the watch of {self._config}")
         if header.version <= self._latest.header.number:
             return
         if header.version != self._latest.header.number + 1:
@@ -154,6 +158,8 @@ class HeadTracker:
             self.part_at = self._session.clock()
             return
         changes, self._parts = self._parts, []
+        if not is_made_of(header, self._latest.header, changes):
+            raise wrong(f"version {header.version} of {self._config} does not match its hash")
         version = version_of(header)
         self._session.horizon.saw(version)
         latest = applied(self._latest, version, changes)
@@ -166,6 +172,8 @@ class HeadTracker:
         """Note that the stream has caught up: the versions that came before its first bookmark are old ones."""
         if cursor.version != self._latest.header.number:
             raise self._left_out(f"a bookmark at {cursor.version} came")
+        if cursor.version and cursor.hash.hex() != self._latest.header.hash:
+            raise wrong(f"version {cursor.version} of {self._config} has another hash in a bookmark")
         self._is_caught_up = True
 
     def interrupted(self) -> None:

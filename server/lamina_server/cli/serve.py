@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -15,6 +16,7 @@ import click
 import structlog
 
 from lamina_server.app import Application, admin_token_file, describe_database, serving
+from lamina_server.audit.audit import Audit
 from lamina_server.cli.options import (
     FAILED,
     INTERRUPTED,
@@ -80,9 +82,14 @@ class _Serve(click.Command):
 @click.option("--tls-cert", metavar="FILE", help="PEM file with the server's certificate.")
 @click.option("--tls-key", metavar="FILE", help="PEM file with the certificate's private key.")
 @click.option("--tls-client-ca", metavar="FILE", help="PEM file with clients' authorities.")
+@click.option("--audit-file", metavar="FILE", help="Write a line for each write and each refusal; -: to stdout.")
+@click.option("--audit-best-effort", is_flag=True, default=None, help="Write also when the audit cannot be written.")
 @secret_key_options
 def serve(**options: Any) -> None:
-    """Serve a database until SIGTERM, SIGHUP or Ctrl-C."""
+    """Serve a database until SIGTERM or Ctrl-C.
+
+    SIGHUP ends it too; with --audit-file, only if its terminal has gone: else it opens the file anew.
+    """
     settings = settings_of(options)
     with refusals():
         sys.setswitchinterval(SWITCH_SECONDS)
@@ -99,6 +106,7 @@ async def _serve(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(uncaught.of_event_loop)
     stop: asyncio.Future[Any] = loop.create_future()
+    audits: list[Audit] = []
 
     def receive(number: signal.Signals) -> None:
         if stop.done():
@@ -109,10 +117,12 @@ async def _serve(settings: Settings) -> int:
         stop.set_result(number)
         _end_within(settings.stop_grace_seconds)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:  # nohup
-            continue
+    for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, receive, number)
+    if settings.audit_file:
+        loop.add_signal_handler(signal.SIGHUP, _hang_up(receive, audits))
+    elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        loop.add_signal_handler(signal.SIGHUP, receive, signal.SIGHUP)
     async with AsyncExitStack() as stack:
         starting = asyncio.ensure_future(stack.enter_async_context(serving(settings)))
         await asyncio.wait([stop, starting], return_when=asyncio.FIRST_COMPLETED)
@@ -121,6 +131,7 @@ async def _serve(settings: Settings) -> int:
             # database rolls back the open transaction, as after any crash.
             os._exit(_exit_code(stop.result()))
         application = await starting
+        audits.append(application.audit)
         target = application.target
         data = describe_database(settings) + (" (empty: it has no config yet)" if application.is_empty else "")
         _print(f"lamina-server ready on {target}, {_mode(application)}, data in {data}{_hint(application, settings)}")
@@ -148,6 +159,30 @@ def _mode(application: Application) -> str:
     if not application.access.is_open:
         return "closed"
     return "open" if application.is_local else "OPEN TO OTHER MACHINES by --insecure-open"
+
+
+def _hang_up(receive: Callable[[signal.Signals], None], audits: list[Audit]) -> Callable[[], None]:
+    """Return what SIGHUP does with an audit: it ends the server if its terminal has gone, else it opens files anew."""
+    had_terminal, is_ignored = _has_terminal(), signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+    def act() -> None:
+        if had_terminal and not _has_terminal():
+            if not is_ignored:
+                receive(signal.SIGHUP)
+        else:
+            for audit in audits:
+                audit.reopen()
+
+    return act
+
+
+def _has_terminal() -> bool:
+    """Return whether the process has a controlling terminal: one that goes away takes itself from its processes."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _exit_code(number: signal.Signals) -> int:

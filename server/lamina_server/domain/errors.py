@@ -3,6 +3,7 @@
     ServerError
     ├ InvalidError            BAD_CONFIG_NAME BAD_KEY BAD_VALUE BAD_REQUEST
     ├ LimitError              TOO_LARGE TOO_MANY
+    │ └ RateError             TOO_MANY
     ├ DiskFullError           DISK_FULL
     ├ NotFoundError           CONFIG_NOT_FOUND VERSION_NOT_FOUND
     ├ ExistsError             CONFIG_EXISTS
@@ -93,6 +94,18 @@ class LimitError(ServerError):
         self.limit = limit
         self.actual = actual
         self.unit = unit
+
+
+class RateError(LimitError):
+    """A principal did too much within a second.
+
+    retry_seconds  after this time it may go on
+    """
+
+    def __init__(self, what: str, *, limit: int, unit: str, retry_seconds: float) -> None:
+        super().__init__(Reason.TOO_MANY, what, limit=limit, actual=limit + 1, unit=unit)
+        self.args = (f"{what}: the limit is {limit:,} {unit}; try again in {retry_seconds:g} s",)
+        self.retry_seconds = retry_seconds
 
 
 class DiskFullError(ServerError):

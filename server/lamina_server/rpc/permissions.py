@@ -24,7 +24,7 @@ that waits for the writer at that time is written, as if it had come a moment ea
 are decided anew when the access changes.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import replace
 from enum import Enum
 from operator import attrgetter
@@ -42,11 +42,11 @@ class Need:
     def __init__(self, role: Role, field: str) -> None:
         self.role = role
         self._field = field
-        self._config_of = attrgetter(field)
+        self.config_of = attrgetter(field)
 
     def decide(self, access: Access, caller: Caller, request: Any) -> Any:
         """Return the request, in which a config that may not be read is hidden. Raise NOT_ALLOWED."""
-        config = self._config_of(request)
+        config = self.config_of(request)
         if access.rights(caller, config).role >= self.role:
             return request
         if self.role is Role.READER:
@@ -117,6 +117,23 @@ class Permissions:
             for need in line:
                 request = need.decide(self._access.current, caller, request)
         return request
+
+
+def config_of(method: str, request: Any) -> str:
+    """Return the config that a request is about, the one that it writes to first; empty if it names none."""
+    return next((need.config_of(request) for need in _needs(method)), "")
+
+
+def hidden(method: str, request: Any, decided: Any) -> Iterator[str]:
+    """Yield the configs of a request that were hidden when it was decided."""
+    for need in _needs(method):
+        if isinstance(need.config_of(decided), HiddenName):
+            yield need.config_of(request)
+
+
+def _needs(method: str) -> Iterator[Need]:
+    line = METHODS[method]
+    return (need for need in (line if isinstance(line, tuple) else ()) if isinstance(need, Need))
 
 
 def check_lines(methods: Iterable[str]) -> None:

@@ -13,6 +13,7 @@ import structlog
 from google.protobuf.message import Message
 
 from lamina_server.access.live import LiveAccess
+from lamina_server.audit.audit import CallAudit
 from lamina_server.cache.budget import ByteBudget
 from lamina_server.cache.single_flight import SingleFlight
 from lamina_server.domain.access import Caller
@@ -96,21 +97,26 @@ class Secrets:
                 seal = partial(_sealed, request, command, keyring, number)
                 yield (await in_background(seal, name="secrets")).digest
 
-    async def revealed(self, reply: bytes, kind: Reply, config: str, caller: Caller) -> bytes:
-        """Return a reply with the contents of its secrets, for whom may see them. The sealed bytes stay."""
+    async def revealed(self, reply: bytes, kind: Reply, config: str, caller: Caller, audit: CallAudit) -> bytes:
+        """Return a reply with the contents of its secrets, for whom may see them. The sealed bytes stay.
+
+        The audit hears of it before the caller. Raises UnavailableError if it cannot be told.
+        """
         if MARK not in reply or not self.may_reveal(caller, config):
             return reply
         key = (kind, config, reply)
         found = self._revealed.get(key)
         if found is None:
             found = await self._flights.join(key, partial(self._unseal, *key))
+        if found.keys:
+            audit.reveal(config, found.version, found.keys)
         return found.reply
 
-    def of_watch(self, config: str, caller: Caller) -> Callable[[bytes], Awaitable[bytes]]:
+    def of_watch(self, config: str, caller: Caller, audit: CallAudit) -> Callable[[bytes], Awaitable[bytes]]:
         """Return what reveals the messages of a caller's watch. The caller's right is looked at each time."""
 
         async def reveal(message: bytes) -> bytes:
-            return await self.revealed(message, revealing.watch, config, caller)
+            return await self.revealed(message, revealing.watch, config, caller, audit)
 
         return reveal
 

@@ -11,17 +11,19 @@ from functools import cache, partial
 from typing import Any, TypeVar
 
 from lamina_server.access.live import LiveAccess
+from lamina_server.audit.audit import CallAudit
 from lamina_server.cache.heads import Heads
 from lamina_server.commits.clock import is_future
 from lamina_server.commits.committer import Committer
 from lamina_server.commits.outcome import Outcome
 from lamina_server.domain.access import Caller, of_principal
-from lamina_server.domain.commands import CommitCommand
+from lamina_server.domain.commands import Command, CommitCommand, ForkCommand
 from lamina_server.domain.errors import RequestIdReusedError, UnavailableError
 from lamina_server.domain.record import record
 from lamina_server.domain.records import Reply, RequestKey
 from lamina_server.rpc import revealing
 from lamina_server.rpc.draining import Draining
+from lamina_server.rpc.rates import Usage
 from lamina_server.rpc.read import from_memory, from_store
 from lamina_server.rpc.readiness import Readiness
 from lamina_server.rpc.secrets import Secrets
@@ -48,7 +50,7 @@ from lamina_server.wire.requests import (
 _PARSED_ON_THE_LOOP_BYTES = 64 * 1024
 """A request up to this size is parsed in less time than a thread takes to wake; a larger one is parsed on a thread."""
 
-_WRITES = frozenset({"commit", "revert_config", "fork_config"})
+WRITES = frozenset({"commit", "revert_config", "fork_config"})
 """The methods whose requests have an author when they are parsed."""
 
 R = TypeVar("R")
@@ -60,10 +62,19 @@ class Call:
 
     caller  who makes it
     peer    the connection's other end, as gRPC writes it
+    audit   what tells of the call
+    usage   what the caller has used of its limits
     """
 
     caller: Caller
     peer: str
+    audit: CallAudit
+    usage: Usage
+
+    @property
+    def holder(self) -> str:
+        """Return in whose name answers are counted: the principal, or on an open server the machine that calls."""
+        return self.caller.principal or self.peer.rpartition(":")[0]
 
 
 class Service:
@@ -98,7 +109,7 @@ class Service:
     async def parse(self, method: str, data: bytes, caller: Caller) -> Any:
         """Parse a request of a method, by its name in snake case."""
         function = getattr(parse, method)
-        arguments = (data, caller.author, self._settings) if method in _WRITES else (data, self._settings)
+        arguments = (data, caller.author, self._settings) if method in WRITES else (data, self._settings)
         if len(data) <= _PARSED_ON_THE_LOOP_BYTES:
             return function(*arguments)
         return await self._readers.run(lambda: function(*arguments))
@@ -120,7 +131,7 @@ class Service:
         page = await from_memory.get_version(self._heads, self._readers, request, self._settings.page_limit_bytes)
         if page is None:
             page = await self._read(from_store.get_version, request, request.config)
-        page = await self._secrets.revealed(page, revealing.version, request.config, call.caller)
+        page = await self._secrets.revealed(page, revealing.version, request.config, call.caller, call.audit)
         return page if request.time_us is None or request.page.resume else page + await self._future(request.config)
 
     async def list_versions(self, request: ListVersionsRequest, _: Call) -> bytes:
@@ -131,12 +142,12 @@ class Service:
         """Compare two versions."""
         answer = partial(from_store.diff_versions, same=self._secrets.sealer.same)
         page = await self._read(answer, request, request.config)
-        return await self._secrets.revealed(page, revealing.differences, request.config, call.caller)
+        return await self._secrets.revealed(page, revealing.differences, request.config, call.caller, call.audit)
 
     async def get_key_history(self, request: GetKeyHistoryRequest, call: Call) -> bytes:
         """Read every change of a key."""
         page = await self._read(from_store.key_history, request, request.config)
-        return await self._secrets.revealed(page, revealing.key_history, request.config, call.caller)
+        return await self._secrets.revealed(page, revealing.key_history, request.config, call.caller, call.audit)
 
     async def list_configs(self, request: ListConfigsRequest, _: Call) -> bytes:
         """List configs."""
@@ -171,9 +182,10 @@ class Service:
         """Follow a config until the caller leaves or the server stops. `end` is closed when the call is over."""
         self._draining.refuse()
         end.enter_context(self._admission.admit(call.peer))
+        end.enter_context(call.usage.watch())
         with self._watches.feed.subscribe(request.config, request.wanted) as subscriber:
-            reveal = self._secrets.of_watch(request.config, call.caller)
-            await Watch(request, self._watches, subscriber, send, end, reveal=reveal).run()
+            reveal = self._secrets.of_watch(request.config, call.caller, call.audit)
+            await Watch(request, self._watches, subscriber, send, end, reveal=reveal, usage=call.usage).run()
 
     async def _write(self, request: WriteRequest, call: Call) -> bytes:
         self._draining.refuse()
@@ -186,10 +198,15 @@ class Service:
             header = encode.version(reply.version, keys) if reply.version else encode.empty_map(reply.config)
             return encode.commit_response(reply, header)
         key = RequestKey(call.caller.principal, request.request_id, request.digest)
+        call.audit.write(*_written_by(command), request.request_id)
         outcome = await self._submit(key, request, parsed)
+        number = outcome.reply.version.number if outcome.reply.version else 0
+        call.audit.written(number, created=outcome.reply.created)
         header = outcome.header or await self._header(outcome.reply)
         encoded = encode.commit_response(outcome.reply, header, self._changes(request, outcome.reply))
-        return await self._secrets.revealed(encoded, revealing.commit_response, outcome.reply.config, call.caller)
+        return await self._secrets.revealed(
+            encoded, revealing.commit_response, outcome.reply.config, call.caller, call.audit
+        )
 
     async def _submit(self, key: RequestKey, request: WriteRequest, parsed: WriteRequest) -> Outcome:
         """Carry out a request once. A retry after a rotation has the digest of before: then that one is looked up."""
@@ -237,6 +254,13 @@ class Service:
         page = await self._readers.read(lambda reading: answer(reading, request, limit_bytes))
         await self._heads.wait_until_current(config)
         return page
+
+
+def _written_by(command: Command) -> tuple[str, list[str]]:
+    """Return the config that a command writes to, and the keys that it names."""
+    if isinstance(command, ForkCommand):
+        return command.target, []
+    return command.config, [change.key for change in command.changes] if isinstance(command, CommitCommand) else []
 
 
 @cache

@@ -9,8 +9,10 @@ replaces another server's Unix socket.
 import errno
 import ipaddress
 import os
+import resource
 import socket
 import stat
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,6 +28,8 @@ if TYPE_CHECKING:
 _PORT_ATTEMPTS = 16
 """How many free ports are tried until one is free in every address family."""
 _PORT_MAX = 65_535
+_OTHER_DESCRIPTORS = 400
+"""What the database's connections, the log and gRPC itself need."""
 _UNIX = "unix:"
 _UNIX_PATH_MAX_BYTES = 107
 """Linux has room for 108 bytes, the last of which is 0."""
@@ -153,7 +157,8 @@ def options(settings: Settings) -> Sequence[tuple[str, int]]:
         # Two servers on one port would each get some of the connections, and neither would say so.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", settings.receive_limit_bytes),
-        # The limits of a connection.
+        # The limits of connections.
+        ("grpc.max_allowed_incoming_connections", min(settings.connection_limit, _descriptors())),
         ("grpc.max_concurrent_streams", settings.connection_limit_streams),
         # Otherwise streams that have ended count until they are cleared away, and a busy server refuses new calls on
         # a connection that has only half of its calls under way.
@@ -178,6 +183,12 @@ def options(settings: Settings) -> Sequence[tuple[str, int]]:
         # Statistics that we do not read, and that every call would pay for.
         ("grpc.enable_channelz", 0),
     )
+
+
+def _descriptors() -> int:
+    """Return how many connections this process can have, with some files left for the database and others."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(soft - _OTHER_DESCRIPTORS, soft // 2, 1) if soft != resource.RLIM_INFINITY else sys.maxsize
 
 
 def _resolve(host: str) -> Hosts:

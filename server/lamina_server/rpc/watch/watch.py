@@ -16,6 +16,7 @@ from lamina_server.domain.errors import CursorError, Reason, UnavailableError, c
 from lamina_server.domain.records import NO_VERSION, HeadMark, Version
 from lamina_server.feed.ring import Ring
 from lamina_server.feed.subscribers import Subscriber
+from lamina_server.rpc.rates import NO_LIMITS, Usage
 from lamina_server.rpc.watch.batches import ReplayKey, ReplayPoint
 from lamina_server.rpc.watch.context import WatchContext
 from lamina_server.rpc.watch.in_flight import Send
@@ -49,6 +50,7 @@ class Watch:
         end: ExitStack,
         *,
         reveal: Reveal,
+        usage: Usage,
     ) -> None:
         self._request = request
         self._config = request.config
@@ -63,6 +65,7 @@ class Watch:
         self._subscriber = subscriber
         self._write = write
         self._reveal = reveal
+        self._usage = usage
         self._end_of_call = end
         self._loop = asyncio.get_running_loop()
         task = asyncio.current_task()
@@ -204,6 +207,8 @@ class Watch:
         """Send a message, and wait until it was taken: a slow client holds up its own watch alone."""
         message = await self._reveal(message)
         await self._in_flight.send(message, self._write, self._task, self._end_of_call)
+        if self._usage is not NO_LIMITS:
+            await self._usage.pace(len(message))
 
     async def _bookmark_again(self) -> None:
         interval = self._request.bookmark_interval_seconds

@@ -151,7 +151,9 @@ class TestOpen:
 
     def test_open_reads_all_pages(self) -> None:
         script = Script(
-            page(3, {"a": 1}, next_page_token="t1"), page(3, {"b": 2}, next_page_token="t2"), page(3, {"c": 3})
+            page(3, {"a": 1}, key_count=3, next_page_token="t1"),
+            page(3, {"b": 2}, key_count=3, next_page_token="t2"),
+            page(3, {"c": 3}, key_count=3),
         )
         found = script.run(reads.open_config(session(), "app", create=False))
         assert list(found) == ["a", "b", "c"]
@@ -308,14 +310,14 @@ class TestListings:
 
     def test_history(self) -> None:
         changes = [
-            pb.KeyChange(key="x", value=entry("x", 1).value, version=1),
             pb.KeyChange(key="x", deleted=True, version=4),
+            pb.KeyChange(key="x", value=entry("x", 1).value, version=1),
         ]
         script = Script(pb.KeyHistory(changes=changes))
         listing = reads.history(session(), "app", "x", None, newest_first=True)
         found = script.run(listing.next_page())
         assert found is not None
-        assert [(one.version, one.value, one.deleted) for one in found] == [(1, 1, False), (4, lamina.MISSING, True)]
+        assert [(one.version, one.value, one.deleted) for one in found] == [(4, lamina.MISSING, True), (1, 1, False)]
         assert script.asked[0][1] == pb.GetKeyHistoryRequest(config="app", key="x", newest_first=True)
 
     def test_configs(self) -> None:
