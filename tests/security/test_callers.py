@@ -4,19 +4,16 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator, Sequence
-from pathlib import Path
 
 import grpc
 import pytest
 
-import lamina
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.store.memory import MemoryStore
-from tests.security.closed import Secured, closed, tls_files
+from tests.security.closed import Secured, closed
 from tests.security.people import NOBODY, People, Person
 from tests.security.provider import Provider
 from tests.server.bare_client import Refusal, commit_request
-from tests.support.server import ServerProcess
 
 CANARY = "c4n4ry"
 
@@ -149,28 +146,3 @@ def test_a_server_without_identity_providers_does_not_import_their_library() -> 
     program = "import sys, lamina_server.app; print('jwt' in sys.modules)"
     done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
     assert done.stdout == "False\n"
-
-
-def test_the_first_admin_of_a_server_that_takes_certificates_alone(tmp_path: Path) -> None:
-    """The server says how its token, which it refuses, makes a certificate an admin."""
-    people = People()
-    ops = people.certificate("uri:spiffe://corp/ops")
-    database, socket = f"sqlite:///{tmp_path}/lamina.db", f"unix:{tmp_path}/socket"
-    with tls_files(people, Secured.MTLS) as files:
-        arguments = [f"--{name.replace('_', '-')}={path}" for name, path in files.settings.items()]
-        own = ["--access", "closed", *arguments]
-        with ServerProcess(database, *own) as server:
-            assert "--listen unix:PATH --access closed" in server.printed
-            token = (tmp_path / "lamina.db.admin-token").read_text().strip()
-        with (
-            ServerProcess(database, "--listen", socket, "--access", "closed") as server,
-            lamina.connect(server.target, token=token, cache_dir="") as client,
-        ):
-            access = client.config("_lamina/access")
-            access[f"grants/{ops.principal} **"] = {"role": "admin"}
-            access.commit("the operators' certificate")
-        with (
-            ServerProcess(database, *own) as server,
-            lamina.connect(server.target, tls=files.sdk(ops), cache_dir="") as client,
-        ):
-            assert client.config("_lamina/access").version == 2

@@ -37,10 +37,6 @@ COLLECTED_AFTER_OBJECTS = 20_000
 """How many new objects start a garbage collection. A few dozen watches make more than the default of 700 at once."""
 SHORTEST_END_SECONDS = 1.0
 """The shortest grace: enough to finish a commit that has begun, if its database answers at once."""
-_FOR_CERTIFICATES = (
-    "this server takes certificates alone: to make one an admin, use the token once with --listen unix:PATH "
-    "--access closed, and without --tls-client-ca"
-)
 
 _log = structlog.get_logger(__name__)
 
@@ -211,8 +207,7 @@ def _hint(application: Application, settings: Settings) -> str:
     """Return lines that help with a first try: where the first admin's token is, or what to paste in a checkout."""
     if not application.access.is_open:
         path = admin_token_file(settings, application)
-        text = f"\nthe token of an admin is in {path}: keep it safe, and remove the file" if path else ""
-        return f"{text}\n{_FOR_CERTIFICATES}" if path and settings.tls_client_ca else text
+        return f"\nthe token of an admin is in {path}: keep it safe, and remove the file" if path else ""
     prefix = Path(sys.prefix)
     if not is_in_a_folder() or not prefix.is_relative_to(Path.cwd()) or settings.tls_cert:
         return ""
