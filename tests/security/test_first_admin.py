@@ -106,6 +106,7 @@ def check_file(file: Path, *said: str) -> None:
 
 def test_the_first_start_makes_one_admin(place: Place) -> None:
     with place.serve() as server:
+        server.until_logged('"event": "ready"')
         check_file(place.token_file, server.printed, server.log)
         assert server.printed.startswith(f"lamina-server ready on {server.target}, closed, data in ")
         assert "(empty: it has no config yet)" in server.printed
@@ -115,6 +116,7 @@ def test_the_first_start_makes_one_admin(place: Place) -> None:
         server.restart()
         assert place.token_file.read_text() == made
         assert str(place.token_file) in server.printed  # as long as it is there, and counts
+        server.until_logged('"event": "ready"')
         assert "first admin made" not in server.log
         place.token_file.rename(place.folder / "kept")
         server.restart()
@@ -245,6 +247,7 @@ def test_a_reset_mends_a_map_that_cannot_be_read(place: Place) -> None:
     place.break_map()
     with place.serve() as server:
         assert caller(server.target, place.token_file) == "UNAUTHENTICATED"
+        server.until_logged('"event": "ready"')
         assert '"access": "no version of it holds, so a closed server lets nobody in"' in server.log
         assert "users/ada: is no key of _lamina/access" in server.log
     new = place.folder / "new"
@@ -312,6 +315,7 @@ def test_a_server_that_knows_certificates_alone_starts_with_an_admin_who_has_one
             with grpc.secure_channel(server.target, files.channel_credentials(ops)) as channel:
                 found = ConfigServiceStub(channel).WhoAmI(pb.WhoAmIRequest(), timeout=20)
             assert found.principal == ops.principal
+            server.until_logged('"event": "ready"')
             assert "no admin" not in server.log
         assert [path.name for path in tmp_path.glob("*token*")] == []
 
@@ -386,4 +390,4 @@ def test_health_and_the_server_info_tell_nothing_of_access(tmp_path: Path) -> No
         for name in ("", "readiness", SERVICE.full_name):
             answer = health.Check(health_pb2.HealthCheckRequest(service=name), timeout=20)
             assert answer.status == health_pb2.HealthCheckResponse.SERVING
-        assert f"{ACCESS_CONFIG} not followed" in server.log
+        server.until_logged(f"{ACCESS_CONFIG} not followed")
