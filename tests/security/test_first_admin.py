@@ -127,7 +127,9 @@ def test_the_first_start_makes_one_admin(place: Place) -> None:
 
 def test_a_start_that_was_killed_before_its_commit_locks_nobody_out(place: Place) -> None:
     left = token_file.make(place.token_file)  # as it is left behind
+    place.token_file.with_name(f".{place.token_file.name}.new").hardlink_to(place.token_file)
     with place.serve() as server:
+        check_file(place.token_file)
         assert caller(server.target, place.token_file) == "token:admin"
         assert str(place.token_file) in server.printed
     assert place.admins() == [left.id]

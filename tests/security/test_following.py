@@ -122,6 +122,25 @@ def _write_elsewhere(store: Store, key: str) -> None:
     write_by_other_means(store, {key: None})
 
 
+async def test_a_database_that_is_away_takes_nobody_s_access(postgres: Postgres) -> None:
+    """Whoever had a right still has it, and nobody else gets one; and a revocation after the outage is followed."""
+    people = People()
+    admin, worker = people.admin(), people.reader("worker", "shop/**")
+    stranger = People().token("worker")
+    with Postgres.start(in_memory=True) as cluster, closing(open_store(cluster.new_database())) as store:
+        async with closed(store, people) as server:
+            await asyncio.to_thread(cluster.kill)
+            refused = await refusal(server.stub(worker).ListConfigs(pb.ListConfigsRequest()))
+            assert refused.reason == "STORE_UNAVAILABLE"
+            info = await server.stub(worker).GetServerInfo(pb.GetServerInfoRequest())
+            assert info.author == "token:worker"
+            refused = await refusal(server.stub(stranger).GetServerInfo(pb.GetServerInfoRequest()))
+            assert refused.reason == "BAD_CREDENTIALS"
+            await asyncio.to_thread(cluster.restart)
+            await server.change({f"tokens/{worker.token_id}": None}, admin)
+            await until_refused(server.target, worker)
+
+
 async def test_a_revert_of_very_many_keys_is_checked(tmp_path: Path) -> None:
     """It is decided before its transaction; see commits/giants.py."""
     people = People()

@@ -1,13 +1,14 @@
 """The file with the token of an admin that the server has made. Only the server's own account can read it.
 
 It is made as a whole, and never in the place of another file: written under another name, and then linked. So whoever
-finds it finds a whole token, whenever the process has ended.
+finds it finds a whole token, whenever the process has ended. One process at a time makes it, because it has the write
+lock of the database.
 """
 
 import hmac
 import os
-import secrets
 import stat
+from contextlib import suppress
 from pathlib import Path
 
 from lamina_server.access import tokens
@@ -49,8 +50,9 @@ def path_of(settings: Settings) -> Path:
 def make(path: Path) -> Token:
     """Make a token, and the file with it. Raise TokenFileError if there is such a file already."""
     token_id, text, sha256 = tokens.make()
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}")
+    temporary = _temporary(path)
     try:
+        temporary.unlink(missing_ok=True)
         try:
             _write(temporary, text)
             os.link(temporary, path)
@@ -67,7 +69,16 @@ def make(path: Path) -> Token:
 
 def make_or_take(path: Path) -> Token:
     """Make a token and its file; or take the one that is there, because a process has ended before it could use it."""
-    return _taken(path) if os.path.lexists(path) else make(path)
+    if not os.path.lexists(path):
+        return make(path)
+    token = _taken(path)
+    with suppress(OSError):
+        _temporary(path).unlink(missing_ok=True)  # the process has perhaps ended before it could
+    return token
+
+
+def _temporary(path: Path) -> Path:
+    return path.with_name(f".{path.name}.new")
 
 
 def is_of_admin(path: Path, access: Access) -> bool:
