@@ -17,6 +17,7 @@ from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.cli.main import main
 from lamina_server.secrets import live
 from lamina_server.secrets.outer import CommandKey, LocalKey, OuterKeyError
+from lamina_server.secrets.rotation import rotate
 from lamina_server.store.open import open_store
 from tests.security.secret_helpers import CANARY, key_file, plain_of, secret
 from tests.server.bare_client import Wire, commit_request, refusal, running
@@ -151,6 +152,20 @@ async def test_a_command_that_unwraps_to_another_key_stops_the_start(tmp_path: P
     with pytest.raises(OuterKeyError, match="it unwraps a data key to another one"):
         async with serving(tmp_path, secret_key_command=service.command):
             pass
+
+
+async def test_a_command_that_hangs_is_waited_for_once(tmp_path: Path, service: Service) -> None:
+    """However many data keys there are: the start must not take that many times as long."""
+    store = open_store(f"sqlite:///{tmp_path}/lamina.db")
+    outer = CommandKey(service.command, limit_seconds=30)
+    for _ in range(3):
+        rotate(store, outer)
+    store.close()
+    service.mode = "hangs"
+    before = len(service.calls)
+    async with serving(tmp_path, secret_key_command=service.command, secret_key_command_seconds=0.3) as wire:
+        await wire.stub.Commit(commit_request("a", {"x": 1}))
+    assert service.calls[before:] == ["unwrap"]
 
 
 async def test_after_a_failure_the_command_is_left_alone_for_a_while(tmp_path: Path, service: Service) -> None:

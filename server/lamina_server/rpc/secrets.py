@@ -90,10 +90,10 @@ class Secrets:
         return await in_background(lambda: _sealed(request, command, self._keys.keyring, None), name="secrets")
 
     async def other_digests(self, request: WriteRequest) -> AsyncIterator[bytes]:
-        """Yield the digests of a parsed request under the data keys before the newest: a rotation changes no retry."""
+        """Yield the digests of a parsed request under each data key: a rotation changes no retry."""
         command, keyring = request.command, self._keys.keyring
         if isinstance(command, CommitCommand) and any(request.secrets.values()):
-            for number in [*keyring.numbers][1:]:
+            for number in keyring.numbers:
                 seal = partial(_sealed, request, command, keyring, number)
                 yield (await in_background(seal, name="secrets")).digest
 

@@ -72,12 +72,16 @@ class Keyring:
             return
         with self._loading:
             failures: dict[int, OuterKeyError] = {}
-            for number in dict.fromkeys(row.number for row in rows):
-                if number not in self._keys:
-                    try:
-                        self._keys[number] = self._unwrapped([row for row in rows if row.number == number])
-                    except OuterKeyError as error:
-                        failures[number] = error
+            late: OuterKeyError | None = None
+            for number in dict.fromkeys(row.number for row in rows if row.number not in self._keys):
+                if late is not None:
+                    failures[number] = late
+                    continue
+                try:
+                    self._keys[number] = self._unwrapped([row for row in rows if row.number == number])
+                except OuterKeyError as error:
+                    failures[number] = error
+                    late = error if error.is_late else None
             own = list(dict.fromkeys(row.number for row in rows if not row.is_foreign))
             self._newest = self._keys.get(own[-1]) if own else None
             self.failure = failures.get(own[-1]) if own else None
@@ -111,6 +115,8 @@ class Keyring:
             try:
                 key = outer.unwrap(row.wrapped)
             except OuterKeyError as error:
+                if error.is_late:
+                    raise
                 failure = failure or error
                 continue
             if check_of(key) == row.check:

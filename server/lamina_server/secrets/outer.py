@@ -27,11 +27,13 @@ class OuterKeyError(OperatorError):
     """The outer key cannot be used. The text says why, for the operator.
 
     is_lasting  whether only the operator can mend it, so that it is no use to try again
+    is_late     whether there was no answer in time, so that whoever asks for more waits as long again
     """
 
-    def __init__(self, text: str, *, is_lasting: bool) -> None:
+    def __init__(self, text: str, *, is_lasting: bool, is_late: bool = False) -> None:
         super().__init__(text)
         self.is_lasting = is_lasting
+        self.is_late = is_late
 
 
 class OuterKey(Protocol):
@@ -117,7 +119,7 @@ class CommandKey:
             except subprocess.TimeoutExpired:
                 _kill(process)
                 text = f"{what} did not end within {self._limit_seconds:g} s"
-                raise OuterKeyError(text, is_lasting=False) from None
+                raise OuterKeyError(text, is_lasting=False, is_late=True) from None
             except BaseException:
                 _kill(process)
                 raise
