@@ -9,6 +9,7 @@ import pytest
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.domain.access import Access, Grant, Role
+from lamina_server.domain.secrets import number_of
 from lamina_server.secrets.outer import LocalKey
 from lamina_server.secrets.rotation import rotate
 from lamina_server.store.contract import Store
@@ -225,11 +226,23 @@ async def test_another_server_meets_a_new_data_key(postgres_url: str, key: Path)
         rotate(here, LocalKey.in_file(key))
         retried = await other.stub.Commit(request)
         assert (retried.created, retried.version) == (made.created, made.version)
+        with here.read() as reading:
+            newest = reading.secret_keys()[-1].number
+        second = commit_request("b", {"x": secret("one")}, request_id="second")
+        made = await one.stub.Commit(second)
+        assert (await one.stub.Commit(second)).version == made.version
+        assert number_of((await value_of(one, "b", "x")).secret.sealed) == newest
+        rotate(here, LocalKey.in_file(key))
+        assert (await other.stub.Commit(second)).version == made.version
+        await other.stub.Commit(commit_request("c", {"x": secret("one")}))
+        with here.read() as reading:
+            newest = reading.secret_keys()[-1].number
+        assert number_of((await value_of(other, "c", "x")).secret.sealed) == newest
         assert (await other.stub.Commit(commit_request("a", {"x": secret("two")}))).created
         assert await plain_of(one, "a", "x") == "two", "it asks the database for a data key that it does not have"
         assert not (await one.stub.Commit(commit_request("a", {"x": secret("two")}))).created
-        await one.stub.ForkConfig(pb.ForkConfigRequest(source="a", target="b", source_version=1, request_id="f"))
-        assert await plain_of(other, "b", "x") == "one"
+        await one.stub.ForkConfig(pb.ForkConfigRequest(source="a", target="d", source_version=1, request_id="f"))
+        assert await plain_of(other, "d", "x") == "one"
     here.close()
     there.close()
 
