@@ -155,7 +155,7 @@ class Secret:
 
 def received(sealed: bytes, content: Content | None, key: str, source: Source | None) -> Secret:
     """Make a secret that was read. Without a source, it does not know where."""
-    made = Secret.__new__(Secret)
+    made = object.__new__(Secret)
     _fill(made, content, sealed, key, source)
     return made
 
@@ -206,8 +206,14 @@ def _place_of(secret: Secret) -> tuple[Source | None, str]:
 def _fill(
     secret: Secret, content: Content | None, sealed: bytes = b"", key: str = "", source: Source | None = None
 ) -> None:
-    for name, value in (("_content", content), ("_sealed", sealed), ("_key", key), ("_source", source)):
-        object.__setattr__(secret, name, value)
+    _set_content(secret, content)
+    _set_sealed(secret, sealed)
+    _set_key(secret, key)
+    _set_source(secret, source)
+
+
+# The slots themselves: a secret refuses to be changed, and a map may have thousands.
+_set_content, _set_key, _set_sealed, _set_source = (vars(Secret)[name].__set__ for name in Secret.__slots__)
 
 
 def _content(content: object) -> Content:
