@@ -72,15 +72,13 @@ class Secret:
     _sealed: bytes
     _source: Source | None
 
-    def __init__(self, content: str | bytes | list[Any] | dict[str, Any]) -> None:
+    def __new__(cls, content: str | bytes | list[Any] | dict[str, Any]) -> "Secret":
+        """Make a secret. TypeError or InvalidError for a content that no value could have."""
         failure: InvalidError | TypeError
         try:
-            made = _content(content)
+            return received(b"", _content(content), "", None)
         except (InvalidError, TypeError) as error:
             failure = error
-        else:
-            _fill(self, made)
-            return
         # A program may log the local variables of each frame of a traceback: they must not hold the content.
         del content
         raise failure.with_traceback(None)
@@ -97,7 +95,7 @@ class Secret:
         UnavailableError if it comes out of a last-known-good file that does not hold it.
         """
         if self._content is None:
-            raise withheld([self])
+            raise _withheld(self)
         kind, data = self._content
         return read_json(data) if kind == "json" and isinstance(data, str) else data
 
@@ -153,10 +151,17 @@ class Secret:
         )
 
 
+# The slots themselves: a secret refuses to be changed, and a map may have thousands.
+_set_content, _set_key, _set_sealed, _set_source = (vars(Secret)[name].__set__ for name in Secret.__slots__)
+
+
 def received(sealed: bytes, content: Content | None, key: str, source: Source | None) -> Secret:
     """Make a secret that was read. Without a source, it does not know where."""
-    made = Secret.__new__(Secret)
-    _fill(made, content, sealed, key, source)
+    made = object.__new__(Secret)
+    _set_content(made, content)
+    _set_sealed(made, sealed)
+    _set_key(made, key)
+    _set_source(made, source)
     return made
 
 
@@ -182,17 +187,6 @@ def check_movable(secret: Secret, config: str, key: str) -> None:
     raise InvalidError(text, reason="BAD_VALUE")
 
 
-def withheld(secrets: list[Secret]) -> LaminaError:
-    """Return the error for contents that are not there. Its text names the keys."""
-    places = [_place_of(secret) for secret in secrets]
-    source = places[0][0] or Source("its config")
-    keys = ", ".join(repr(key) for _, key in places)
-    text = f"the secret {keys} of {source.config} {source.absence.value}"
-    if source.absence is Absence.CACHED:
-        return UnavailableError(text)
-    return PermissionDeniedError(text, reason="NOT_ALLOWED")
-
-
 def absence_of(secret: Secret) -> Absence:
     """Return why the content of a secret is not there."""
     source, _ = _place_of(secret)
@@ -203,11 +197,13 @@ def _place_of(secret: Secret) -> tuple[Source | None, str]:
     return secret._source, secret._key  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
-def _fill(
-    secret: Secret, content: Content | None, sealed: bytes = b"", key: str = "", source: Source | None = None
-) -> None:
-    for name, value in (("_content", content), ("_sealed", sealed), ("_key", key), ("_source", source)):
-        object.__setattr__(secret, name, value)
+def _withheld(secret: Secret) -> LaminaError:
+    source, key = _place_of(secret)
+    source = source or Source("a config")
+    text = f"the secret {key!r} of {source.config} {source.absence.value}"
+    if source.absence is Absence.CACHED:
+        return UnavailableError(text)
+    return PermissionDeniedError(text, reason="NOT_ALLOWED")
 
 
 def _content(content: object) -> Content:

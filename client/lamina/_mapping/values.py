@@ -151,5 +151,8 @@ _SCALAR_KINDS: Final[dict[type, Kind]] = {
 
 
 def _secret(message: pb.Secret, key: str, source: Source | None) -> Secret:
+    text = message.string
+    if text:
+        return received(message.sealed, Content("string", text), key, source)  # most are text: see `read`
     kind = message.WhichOneof("plain")
     return received(message.sealed, Content(kind, getattr(message, kind)) if kind else None, key, source)

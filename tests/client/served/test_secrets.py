@@ -11,11 +11,13 @@ from typing import Any
 import pytest
 from pydantic import BaseModel, SecretBytes, SecretStr
 from pydantic import Secret as AnySecret
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 import lamina
 from lamina import testing
 from lamina.bundle import export
 from lamina.openfeature import LaminaProvider
+from lamina.pydantic import LaminaSettingsSource
 from tests.client.live_helpers import Noted, reach
 from tests.client.sdk import Sdk, listed, of
 
@@ -198,6 +200,40 @@ async def test_settings_hold_secrets(cfg: Any, client: Any) -> None:
     assert mixed.model_dump()["pw"] is mixed.pw
     assert Mixed.model_json_schema()["properties"]["pw"]["type"] == "string"
     assert Mixed(pw="from the environment").pw.reveal() == "from the environment"  # type: ignore[arg-type]
+
+
+def test_the_environment_wins_over_a_secret(server: testing.Server, monkeypatch: pytest.MonkeyPatch) -> None:
+    server.set("app", {"pw": lamina.Secret(CANARY), "db/pw": lamina.Secret(CANARY), "db/host": "h"})
+    cfg = server.connect().config("app")
+
+    class Database(BaseModel):
+        host: str
+        pw: SecretStr | None = None
+
+    class Service(BaseSettings):
+        model_config = SettingsConfigDict(env_nested_delimiter="__")
+        pw: lamina.Secret
+        db: Database
+
+        @classmethod
+        def settings_customise_sources(
+            cls,
+            settings_cls: type[BaseSettings],
+            init_settings: PydanticBaseSettingsSource,
+            env_settings: PydanticBaseSettingsSource,
+            dotenv_settings: PydanticBaseSettingsSource,
+            file_secret_settings: PydanticBaseSettingsSource,
+        ) -> tuple[PydanticBaseSettingsSource, ...]:
+            del init_settings, dotenv_settings, file_secret_settings
+            return env_settings, LaminaSettingsSource(settings_cls, cfg)
+
+    made: Any = Service()
+    assert (made.pw.reveal(), made.db.pw.get_secret_value(), made.db.host) == (CANARY, CANARY, "h")
+    assert CANARY not in f"{made!r} {LaminaSettingsSource(Service, cfg)!r}"
+    monkeypatch.setenv("PW", "mine")
+    monkeypatch.setenv("DB__PW", "mine too")
+    made = Service()
+    assert (made.pw.reveal(), made.db.pw.get_secret_value(), made.db.host) == ("mine", "mine too", "h")
 
 
 async def test_a_plain_field_takes_no_secret(cfg: Any, client: Any, caplog: pytest.LogCaptureFixture) -> None:

@@ -130,7 +130,7 @@ def exec_verb(
     Secrets are in the clear. If no server answers, the map is that of the last time, if it has no secrets. Exit code
     126 means that CMD does not start, 127 that there is none.
 
-    With --restart, when the environment changes, it ends CMD with all that this has started, and starts it anew.
+    --restart also ends all that CMD has started, and passes signals on.
     """
     chosen(ctx).output(("text",))
     named = max(len(words) - ctx.meta.get(_COMMAND_WORDS, len(words)), 0)

@@ -57,8 +57,8 @@ def test_the_reason_decides_the_error(code: str, reason: str) -> None:
     assert isinstance(error, errors.REASONS[reason])
     assert error.reason == reason
     assert str(error) == "what happened"
-    # Without details, the code leads to the same error, except for these four reasons.
-    if reason not in {"CONFLICT", "CURSOR_FORKED", "STORE_UNUSABLE", "NOT_IMPLEMENTED"}:
+    # Without details, the code leads to the same error, except for these five reasons.
+    if reason not in {"CONFLICT", "CURSOR_FORKED", "STORE_UNUSABLE", "SECRETS_UNAVAILABLE", "NOT_IMPLEMENTED"}:
         bare = error_of(code, "x", [])
         assert type(bare) is errors.REASONS[reason]
         assert bare.reason is None
