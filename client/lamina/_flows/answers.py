@@ -4,7 +4,7 @@ A server that breaks this is broken or hostile, or somebody has changed the answ
 answer is shown or kept.
 """
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Sequence
 from typing import Any, Final, Generic, TypeVar
 
 from lamina.errors import DataLossError
@@ -32,8 +32,8 @@ class Ascending(Generic[Item]):
         self._place = place
         self._last: Any = None
 
-    def check(self, items: Iterable[Item]) -> None:
-        """Raise DataLossError if an item does not come after the one before it."""
+    def check(self, items: Sequence[Item]) -> int:
+        """Return how many items there are. Raise DataLossError if one does not come after the one before it."""
         last, place_of = self._last, self._place
         for item in items:
             place = place_of(item)
@@ -41,6 +41,7 @@ class Ascending(Generic[Item]):
                 raise wrong(f"{self._what} came twice, or out of order")
             last = place
         self._last = last
+        return len(items)
 
 
 def check_progress(asked: str, token: str, count: int) -> None:
@@ -58,20 +59,21 @@ class VersionPages:
         self._count = 0
         self._order = Ascending[pb.Entry](f"keys of {request.config}", lambda entry: entry.key)
 
-    def check(self, page: pb.ConfigVersion) -> None:
-        """Raise DataLossError if a page is not about the version that was asked for, or not its next page."""
+    def check(self, page: pb.ConfigVersion) -> int:
+        """Return how many entries a page has. Raise DataLossError if it is not the next one that was asked for."""
         request, first = self._request, self._first
         if first is None:
             self._first = first = page
             self._check_first(page)
         elif (page.config, page.version, page.hash) != (first.config, first.version, first.hash):
             raise wrong(f"a page of version {first.version} of {first.config} is of another version")
-        self._order.check(page.entries)
-        self._count += len(page.entries)
+        count = self._order.check(page.entries)
+        self._count += count
         is_whole = request.view != pb.HEADER and not request.keys and not request.prefixes
         if self._count > first.key_count or (is_whole and not page.next_page_token and self._count < first.key_count):
             what = f"version {first.version} of {first.config} has {first.key_count} keys"
             raise wrong(f"{what}, and {self._count} came")
+        return count
 
     def _check_first(self, page: pb.ConfigVersion) -> None:
         request = self._request

@@ -4,7 +4,7 @@ from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final, Generic, SupportsIndex, TypeVar
 
-from lamina._flows.answers import Ascending, VersionPages, check_progress, wrong
+from lamina._flows.answers import Ascending, VersionPages, check_progress
 from lamina._flows.effects import Flow
 from lamina._flows.operation import Operation
 from lamina._flows.points import Point, number_of
@@ -294,17 +294,15 @@ def _read_version(operation: Operation, request: pb.GetVersionRequest) -> Flow[l
 
 
 def read_pages(
-    operation: Operation, rpc: Rpc[Request, Reply], request: Request, check: Callable[[Reply], None]
+    operation: Operation, rpc: Rpc[Request, Reply], request: Request, check: Callable[[Reply], int]
 ) -> Flow[list[Reply]]:
-    """Read all pages of a reply; `check` raises if a page cannot be right."""
+    """Read all pages of a reply; `check` returns how many items a page has, and raises if it cannot be right."""
     pages: list[Reply] = []
     while not pages or pages[-1].next_page_token:
         if pages:
-            if pages[-1].next_page_token == request.page_token:
-                raise wrong("a page leads to itself")
             request.page_token = pages[-1].next_page_token
         page = yield from operation.ask(rpc, request)
-        check(page)
+        check_progress(request.page_token, page.next_page_token, check(page))
         pages.append(page)
     return pages
 

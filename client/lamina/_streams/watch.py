@@ -9,6 +9,7 @@ receiver drops its part of 6, and the next stream, after 5, sends 6 again from i
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
+from lamina._flows.answers import wrong
 from lamina._flows.effects import Flow, Open, Receive, Sleep
 from lamina._flows.session import Session
 from lamina._runtime.log import log
@@ -166,6 +167,9 @@ class WatchStream:
         if message.HasField("bookmark"):
             bookmark = pb.Cursor(version=message.bookmark.version, hash=message.bookmark.hash)
             is_new = bookmark.version > self.position.version
+            is_same = bookmark.version == self.position.version
+            if is_same and self.position.hash and bookmark.hash not in {b"", self.position.hash}:
+                raise wrong(f"version {bookmark.version} of {self._request.config} has another hash in a bookmark")
             self._receiver.bookmark(bookmark if is_new else self.position)
             if is_new:
                 self.move_to(bookmark)
