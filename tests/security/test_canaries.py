@@ -312,3 +312,32 @@ def test_the_password_of_a_database_does_not_get_out(postgres_url: str, operator
     assert "UnavailableError" in shown
     assert found_in(shown, [password]) == []
     assert found_in(log + server.log + server.printed, [password, VALUE]) == []
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "ALTER TABLE config_value ADD CONSTRAINT refuses_all CHECK (kind < 0) NOT VALID",
+        "ALTER TABLE config_value RENAME COLUMN kind TO other",
+        """CREATE FUNCTION cry() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no %%', NEW; END $$;
+        CREATE TRIGGER cry BEFORE INSERT ON config_value FOR EACH ROW EXECUTE FUNCTION cry()""",
+    ],
+    ids=["check", "column", "trigger"],
+)
+def test_no_row_that_the_database_quotes_gets_out(postgres_url: str, damage: str) -> None:
+    """PostgreSQL's errors quote the whole row, and SQLAlchemy's the parameters."""
+    engine = create_engine(make_url(postgres_url), isolation_level="AUTOCOMMIT")
+    with ServerProcess(postgres_url) as server, lamina.connect(server.target, timeout=2) as client:
+        config = client.config(CONFIG, create=True)
+        config["banner"] = VALUE
+        config.commit("why")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(damage)
+        config["banner"] = f"again {VALUE}"
+        with pytest.raises(lamina.LaminaError) as refused:
+            config.commit("why")
+    engine.dispose()
+    assert found_in(repr(refused.value), [VALUE]) == []
+    assert "exception" in server.log
+    assert found_in(server.log + server.printed, [VALUE]) == []
