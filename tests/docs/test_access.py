@@ -1,5 +1,6 @@
-"""The set-ups of server/ACCESS.md with tokens and with certificates run as printed, but for their addresses."""
+"""The set-ups of server/ACCESS.md run as printed, but for their addresses; identity providers are played."""
 
+import json
 import os
 import re
 import shlex
@@ -8,10 +9,16 @@ import sys
 from collections.abc import Iterator
 from contextlib import ExitStack
 from pathlib import Path
+from typing import Any
 
 import pytest
 import trustme
 
+from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.store.memory import MemoryStore
+from tests.security.closed import closed
+from tests.security.people import People, Person
+from tests.security.provider import Provider
 from tests.support.server import ServerProcess
 
 PAGE = (Path(__file__).parents[2] / "server" / "ACCESS.md").read_text(encoding="utf-8")
@@ -78,3 +85,65 @@ def test_the_set_up_runs_as_printed(title: str, reader: Reader) -> None:
     assert found
     for block in found:
         reader.follow(block["language"], block["code"])
+
+
+ISSUER = re.compile(r"'(?P<key>issuers/\w+):=(?P<value>\{.*?\n\})'", re.DOTALL)
+VARIABLE = re.compile(r"\b(tenant|client)=(\S+)")
+GRANT = re.compile(r"^lamina access grant (\S+) (\S+) (\S+)( --reveal)?", re.MULTILINE)
+
+TOKENS: dict[str, tuple[dict[str, Any], str, set[str]]] = {
+    "Keycloak": (
+        {"sub": "f3a1c2de-0000-4000-8000-000000000001", "preferred_username": "ada", "groups": ["platform"]},
+        "oidc:ada",
+        {"oidc:ada", "group:platform"},
+    ),
+    "Microsoft Entra ID": (
+        {"sub": "AAAAbbbb", "oid": "22222222-2222-2222-2222-222222222222", "roles": ["payments-writers"], "ver": "2.0"},
+        "oidc:22222222-2222-2222-2222-222222222222",
+        {"group:payments-writers"},
+    ),
+    "Google": (
+        {"sub": "1234567890", "email": "shop@corp-prod.iam.gserviceaccount.com", "email_verified": True},
+        "oidc:shop@corp-prod.iam.gserviceaccount.com",
+        {"oidc:shop@corp-prod.iam.gserviceaccount.com"},
+    ),
+    "Kubernetes service accounts": (
+        {"sub": "system:serviceaccount:payments:shop", "kubernetes.io": {"namespace": "payments"}},
+        "oidc:system:serviceaccount:payments:shop",
+        {"oidc:system:serviceaccount:payments:shop"},
+    ),
+}
+"""What the tokens of each provider say, whom they name, and who of the page's grants they are."""
+
+
+@pytest.mark.parametrize("title", TOKENS)
+async def test_a_provider_names_whom_the_page_grants(title: str) -> None:
+    claims, principal, subjects = TOKENS[title]
+    section = re.split(rf"^##+ {title}\n", PAGE, flags=re.MULTILINE)[1]
+    section = re.split(r"^##", section, flags=re.MULTILINE)[0]
+    people = People()
+    people.admin()
+    for subject, role, pattern, reveal in GRANT.findall(section):
+        people.grant(subject, role, pattern.strip("'"), reveal=bool(reveal))
+    with Provider() as provider:
+        issuer = issuer_of(section)
+        for name, value in issuer.items():
+            people.values[name] = {**value, "jwks": f"{provider.url}/keys"}
+            assert value["jwks"].startswith(("https://", "file:///etc/lamina/"))
+        (trusted,) = issuer.values()
+        audience = [trusted["audience"]] if title.startswith("Kubernetes") else trusted["audience"]
+        caller = Person(token=provider.token(iss=trusted["url"], aud=audience, **claims))
+        async with closed(MemoryStore(), people) as server:
+            found = await server.stub(caller).WhoAmI(pb.WhoAmIRequest())
+    assert found.principal == principal
+    assert {grant.subject for grant in found.grants} == subjects
+
+
+def issuer_of(section: str) -> dict[str, dict[str, str]]:
+    """Return the issuer that a section of the page sets, with the shell's variables in their places."""
+    printed = ISSUER.search(section)
+    assert printed is not None
+    value = printed["value"]
+    for name, content in VARIABLE.findall(section):
+        value = value.replace(f"'${name}'", content)
+    return {printed["key"]: json.loads(value)}

@@ -118,6 +118,7 @@ def secret_of(person: Person) -> str:
     return person.token.split("_", 2)[2]
 
 
+@pytest.mark.timeout(180)  # hundreds of commands, one after the other
 def test_the_command_line_shows_no_token_and_no_secret(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Nor does anything that it or the server writes; and the server logs no value."""
     assert set(NAMES) <= VERBS.keys()
@@ -128,8 +129,10 @@ def test_the_command_line_shows_no_token_and_no_secret(tmp_path: Path, monkeypat
     monkeypatch.chdir(tmp_path)
     monkeypatch.setenv("EDITOR", f"sed -i s/{VALUE}/{VALUE}{VALUE}/")
     shown = io.StringIO()
+    audit = tmp_path / "audit.jsonl"
+    files: dict[str, Any] = {"LAMINA_SERVER_SECRET_KEY_FILE": str(key), "LAMINA_SERVER_AUDIT_FILE": str(audit)}
     url = f"sqlite:///{tmp_path}/lamina.db"
-    with ClosedProcess(url, people, LAMINA_SERVER_SECRET_KEY_FILE=str(key)) as server, everything_logged() as logged:
+    with ClosedProcess(url, people, **files) as server, everything_logged() as logged:
         config = server.connect(persons["admin"]).config(CONFIG, create=True)
         for old in ("old", ""):
             config.update({"banner": f"{old}{VALUE}", "timeout": 30, "password": lamina.Secret(f"{SECRET}{old}")})
@@ -146,7 +149,8 @@ def test_the_command_line_shows_no_token_and_no_secret(tmp_path: Path, monkeypat
     assert VALUE in text
     assert found_in(text, hidden) == []
     assert found_in(log, [*hidden, VALUE]) == []
-    assert found_in(server.log + server.printed, [*hidden, VALUE]) == []
+    assert found_in(server.log + server.printed + audit.read_text(), [*hidden, VALUE]) == []
+    assert '"revealed"' in audit.read_text()
     theirs = [key, *(tmp_path / f"{name}.token" for name in persons)]
     assert all(path.exists() for path in theirs)
     assert found_under(tmp_path, hidden, except_for=theirs) == []
@@ -172,7 +176,8 @@ def run_all(server: ClosedProcess, name: str, way: str, person: Person, shown: i
                 shown.write(f"{done.output}\nexit {done.exit_code}\n")
                 if done.exception and not isinstance(done.exception, SystemExit):
                     shown.write("".join(traceback.format_exception(done.exception)))
-            elif way == "file" and not (verb == "watch" and name == "stranger"):  # who would wait for ever
+            # A watch waits for a renewed token in a file, and a stranger's watch for a config that is not there.
+            elif way == "variable" and not (verb == "watch" and name == "stranger"):
                 program = [str(Path(sys.executable).with_name("lamina")), verb, *arguments]
                 process = subprocess.run(
                     program, env={**os.environ, **environment}, capture_output=True, text=True, check=False
@@ -187,8 +192,10 @@ def test_the_sdk_shows_no_token_and_no_secret(tmp_path: Path) -> None:
     persons = callers(people)
     key = key_file(tmp_path)
     hidden = [*(secret_of(person) for person in persons.values()), SECRET, key.read_text().strip()]
+    audit = tmp_path / "audit.jsonl"
+    files: dict[str, Any] = {"LAMINA_SERVER_SECRET_KEY_FILE": str(key), "LAMINA_SERVER_AUDIT_FILE": str(audit)}
     url = f"sqlite:///{tmp_path}/lamina.db"
-    with ClosedProcess(url, people, LAMINA_SERVER_SECRET_KEY_FILE=str(key)) as server, everything_logged() as logged:
+    with ClosedProcess(url, people, **files) as server, everything_logged() as logged:
         shown = [text for person in persons.values() for text in seen(server, person, tmp_path)]
         log = logged.getvalue()
     assert sum("Traceback" in text for text in shown) > 3 * len(persons)
@@ -312,3 +319,32 @@ def test_the_password_of_a_database_does_not_get_out(postgres_url: str, operator
     assert "UnavailableError" in shown
     assert found_in(shown, [password]) == []
     assert found_in(log + server.log + server.printed, [password, VALUE]) == []
+
+
+@pytest.mark.postgres
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "ALTER TABLE config_value ADD CONSTRAINT refuses_all CHECK (kind < 0) NOT VALID",
+        "ALTER TABLE config_value RENAME COLUMN kind TO other",
+        """CREATE FUNCTION cry() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'no %%', NEW; END $$;
+        CREATE TRIGGER cry BEFORE INSERT ON config_value FOR EACH ROW EXECUTE FUNCTION cry()""",
+    ],
+    ids=["check", "column", "trigger"],
+)
+def test_no_row_that_the_database_quotes_gets_out(postgres_url: str, damage: str) -> None:
+    """PostgreSQL's errors quote the whole row, and SQLAlchemy's the parameters."""
+    engine = create_engine(make_url(postgres_url), isolation_level="AUTOCOMMIT")
+    with ServerProcess(postgres_url) as server, lamina.connect(server.target, timeout=2) as client:
+        config = client.config(CONFIG, create=True)
+        config["banner"] = VALUE
+        config.commit("why")
+        with engine.connect() as connection:
+            connection.exec_driver_sql(damage)
+        config["banner"] = f"again {VALUE}"
+        with pytest.raises(lamina.LaminaError) as refused:
+            config.commit("why")
+    engine.dispose()
+    assert found_in(repr(refused.value), [VALUE]) == []
+    assert "exception" in server.log
+    assert found_in(server.log + server.printed, [VALUE]) == []

@@ -515,3 +515,11 @@ def test_a_closed_server_keeps_its_tokens_while_it_is_down(closed: testing.Serve
 def test_an_open_server_has_no_tokens(server: testing.Server) -> None:
     with pytest.raises(ValueError, match="closed=True"):
         server.token("ada", role="reader", on="**")
+
+
+def test_a_grant_reveals_secrets_or_not(closed: testing.Server) -> None:
+    closed.set("a", {"password": lamina.Secret("hunter2")})
+    told, untold = (closed.token(f"ada-{reveal}", role="reader", on="a", reveal=reveal) for reveal in (True, False))
+    assert closed.connect(token=told).config("a")["password"].reveal() == "hunter2"
+    with pytest.raises(lamina.PermissionDeniedError):
+        closed.connect(token=untold).config("a")["password"].reveal()
