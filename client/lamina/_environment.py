@@ -78,12 +78,6 @@ def timeout() -> float | None:
         raise InvalidError(f"{TIMEOUT}={seconds!r} is not a number of seconds") from None
 
 
-def token() -> str | None:
-    """Return the token in LAMINA_TOKEN, else the one in the file LAMINA_TOKEN_FILE; InvalidError for a bad file."""
-    path = text(TOKEN_FILE)
-    return text(TOKEN) or (path and read_token(path, TOKEN_FILE))
-
-
 def read_token(path: str | os.PathLike[str], source: str) -> str:
     """Read a file that holds a token; InvalidError, with the path and its origin, if it holds none."""
     from pathlib import Path  # noqa: PLC0415 - only for files

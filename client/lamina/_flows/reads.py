@@ -14,6 +14,7 @@ from lamina._mapping.values import check_text
 from lamina._runtime.log import log as logger
 from lamina._wire.messages import (
     PagedEntries,
+    access_check_of,
     blame_of,
     config_info_of,
     differences_of,
@@ -22,8 +23,10 @@ from lamina._wire.messages import (
     time_of,
     timestamp_of,
     version_of,
+    who_am_i_of,
 )
 from lamina._wire.rpcs import (
+    CHECK_ACCESS,
     DIFF_VERSIONS,
     GET_KEY_HISTORY,
     GET_SERVER_INFO,
@@ -31,10 +34,11 @@ from lamina._wire.rpcs import (
     LIST_CONFIGS,
     LIST_SECRET_KEYS,
     LIST_VERSIONS,
+    WHO_AM_I,
     Rpc,
 )
 from lamina.errors import CursorError, InvalidError, NotFoundError
-from lamina.records import Change, ConfigInfo, KeyChange, ServerInfo, Version
+from lamina.records import AccessCheck, Change, ConfigInfo, KeyChange, ServerInfo, Version, WhoAmI
 from lamina_protos.v1 import lamina_pb2 as pb
 
 Item = TypeVar("Item")
@@ -179,6 +183,23 @@ def server_info(session: Session) -> Flow[ServerInfo]:
 def secret_keys(session: Session, config: str) -> Flow[list[pb.SecretKey]]:
     """Read the data keys of a config's secrets, as the server's outer key has encrypted them."""
     return list((yield from Operation(session).ask(LIST_SECRET_KEYS, pb.ListSecretKeysRequest(config=config))).keys)
+
+
+def whoami(session: Session) -> Flow[WhoAmI]:
+    """Ask who this client is."""
+    return who_am_i_of((yield from Operation(session).ask(WHO_AM_I, pb.WhoAmIRequest())))
+
+
+def check_access(session: Session, principal: str, config: str, groups: Iterable[str]) -> Flow[AccessCheck]:
+    """Ask what a principal may do with a config."""
+    if isinstance(groups, str):
+        raise TypeError(f"groups= is several groups, such as [{groups!r}]")
+    request = pb.CheckAccessRequest(
+        principal=check_text(principal, "a principal"),
+        groups=[check_text(group, "a group") for group in groups],
+        config=check_text(config, "a config's name"),
+    )
+    return access_check_of((yield from Operation(session).ask(CHECK_ACCESS, request)))
 
 
 def newest(operation: Operation, base: Entries) -> Flow[Entries]:

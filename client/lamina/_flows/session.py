@@ -51,9 +51,11 @@ def forked(config: str, number: int, known: str, head: int) -> CursorError:
 class Session:
     """The state that all verbs of one client share. Tests pass their own clock and random numbers.
 
-    servers  how many addresses there are: a failed try leads to the next one
-    absence  why the contents of some secrets are not sent
-    landed   by config and number, the entries that commits have led to, while a draft stands on them
+    servers         how many addresses there are: a failed try leads to the next one
+    absence         why the contents of some secrets are not sent
+    landed          by config and number, the entries that commits have led to, while a draft stands on them
+    has_credential  whether the client sends a token or a certificate
+    renews_token    whether another call may have another token
     """
 
     timeout_seconds: float
@@ -64,6 +66,8 @@ class Session:
     servers: int = 1
     absence: Absence = Absence.NOT_REVEALED
     landed: Landed = field(default_factory=WeakValueDictionary[tuple[str, int], Entries])
+    has_credential: bool = False
+    renews_token: bool = False
 
     def source(self, config: str) -> Source:
         """Return the source of secrets that are read from a config."""

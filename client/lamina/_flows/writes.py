@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from lamina._flows.conflicts import conflict_error, describe, explain
 from lamina._flows.effects import Flow, Invoke, Sleep
-from lamina._flows.operation import RETRY_CEILING_SECONDS, Operation
+from lamina._flows.operation import RETRY_CEILING_SECONDS, Operation, is_unknowing
 from lamina._flows.points import Point
 from lamina._flows.reads import advance, newest, read_entries, read_header, read_version, resolve
 from lamina._flows.session import Landed, Session
@@ -28,7 +28,6 @@ from lamina._mapping.stage import StagedChanges, applied, changes_of
 from lamina._mapping.values import Stored, check_text, encode
 from lamina._runtime.arguments import checked, finished
 from lamina._runtime.tracebacks import call_users
-from lamina._wire.causes import PROXY
 from lamina._wire.hashing import is_made_of
 from lamina._wire.messages import PagedEntries, changes_in, version_of
 from lamina._wire.rpcs import COMMIT, FORK_CONFIG, REVERT_CONFIG, Rpc
@@ -366,13 +365,14 @@ def _leaves_open(error: LaminaError, *, resumed: bool) -> bool:
 
     An UnavailableError has `wrote_nothing` if the server has said so of each try, and of what is resumed.
     An error without a reason is from gRPC or a proxy, and an earlier try may have reached the server. A proxy that
-    refuses a request has not passed it on; but it does not know the outcome of a write that is resumed.
+    refuses a request has not passed it on, and a server that refuses a caller has not looked at the request; but
+    neither knows the outcome of a write that is resumed.
     """
     if isinstance(error, UnavailableError):
         return not error.wrote_nothing
     if error.reason is None:
         return True
-    return resumed and error.reason == PROXY
+    return resumed and is_unknowing(error)
 
 
 def _rpc_of(request: Write) -> Rpc[Any, pb.CommitResponse]:

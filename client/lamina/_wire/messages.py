@@ -11,7 +11,19 @@ from google.protobuf.timestamp_pb2 import Timestamp
 from lamina._mapping.secret import Source
 from lamina._mapping.values import decode, load
 from lamina.errors import InvalidError
-from lamina.records import MISSING, Change, ConfigInfo, Conflict, KeyChange, ServerInfo, Version, VersionChanges
+from lamina.records import (
+    MISSING,
+    AccessCheck,
+    Change,
+    ConfigInfo,
+    Conflict,
+    Grant,
+    KeyChange,
+    ServerInfo,
+    Version,
+    VersionChanges,
+    WhoAmI,
+)
 from lamina_protos.v1 import lamina_pb2 as pb
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -147,6 +159,30 @@ def server_info_of(info: pb.ServerInfo) -> ServerInfo:
     return ServerInfo(
         version=info.version, author=info.author, author_verified=info.author_verified, not_ready=info.not_ready
     )
+
+
+def who_am_i_of(reply: pb.WhoAmIResponse) -> WhoAmI:
+    """Make the record of a caller."""
+    return WhoAmI(
+        principal=reply.principal, groups=tuple(reply.groups), grants=_grants_of(reply.grants), open=reply.open
+    )
+
+
+def access_check_of(reply: pb.CheckAccessResponse) -> AccessCheck:
+    """Make the record of what a principal may do."""
+    return AccessCheck(
+        role=_role_of(reply.role) if reply.role else None, reveal=reply.reveal, grants=_grants_of(reply.grants)
+    )
+
+
+def _grants_of(grants: Iterable[pb.Grant]) -> tuple[Grant, ...]:
+    return tuple(Grant(each.subject, _role_of(each.role), each.pattern, each.reveal) for each in grants)
+
+
+def _role_of(role: int) -> str:
+    """Return a role's name; the number of a role that this client does not know yet."""
+    known = pb.Role.DESCRIPTOR.values_by_number.get(role)
+    return known.name.lower() if known else str(role)
 
 
 def config_info_of(summary: pb.ConfigSummary) -> ConfigInfo:

@@ -5,10 +5,11 @@ them is from gRPC itself or a proxy, and only its code counts.
 """
 
 from collections.abc import Iterable
+from datetime import timedelta
 from typing import Any
 
 from google.protobuf.message import DecodeError
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from lamina._wire.causes import Peer, cause
@@ -44,7 +45,7 @@ def error_of(code: str, text: str, trailers: Iterable[Any], peer: Peer | None = 
         return ReportedConflictError(text, detail)
     if kind is LimitError:
         limit, actual = _number(info.metadata.get("limit")), _number(info.metadata.get("actual"))
-        return LimitError(text, reason=info.reason, limit=limit, actual=actual)
+        return LimitError(text, reason=info.reason, limit=limit, actual=actual, retry_seconds=_retry_seconds(details))
     if kind is CursorError:
         return CursorError(text, reason=info.reason, head=_number(info.metadata.get("head_version")))
     if issubclass(kind, UnavailableError):
@@ -64,6 +65,14 @@ def _details(trailers: Iterable[Any]) -> Status:
 
 def _unpack(status: Status, message: Any) -> bool:
     return any(detail.Unpack(message) for detail in status.details)
+
+
+def _retry_seconds(details: Status) -> float | None:
+    retry = RetryInfo()
+    if not _unpack(details, retry):
+        return None
+    delay: timedelta = retry.retry_delay.ToTimedelta()
+    return max(delay.total_seconds(), 0.0)
 
 
 def _of_code(code: str, text: str) -> LaminaError:

@@ -11,6 +11,7 @@ import click
 
 import lamina
 from lamina import _environment
+from lamina.cli.access_map import ACCESS_CONFIG
 from lamina.cli.arguments.options import Chosen, chosen
 from lamina.cli.arguments.spelling import did_you_mean
 from lamina.cli.errors import NOT_FOUND, REFUSED, Refusal, tell
@@ -46,8 +47,19 @@ def similar_config(client: lamina.Client, name: str) -> str:
 
 
 def _client(ctx: click.Context, more: dict[str, Any]) -> lamina.Client:
+    arguments = {**_arguments(chosen(ctx)), **more}
+    if not _has_credential(arguments) and lamina.login.find(arguments.get("target")) is not None:
+        arguments["token"] = lamina.LoginToken(arguments.get("target"))
     with quiet_grpc():
-        return lamina.connect(**{**_arguments(chosen(ctx)), **more})
+        return lamina.connect(**arguments)
+
+
+def _has_credential(arguments: dict[str, Any]) -> bool:
+    """Return whether the options or the environment have a token or a client certificate."""
+    tls = arguments["tls"]
+    given = tls.cert is not None if isinstance(tls, lamina.TLS) else "cert" in _environment.tls_files()
+    names = (_environment.TOKEN, _environment.TOKEN_FILE)
+    return "token" in arguments or given or any(map(_environment.text, names))
 
 
 @contextmanager
@@ -82,15 +94,17 @@ def _arguments(options: Chosen) -> dict[str, Any]:
     values = options.values
     named: dict[str, Any] = {name: values[name] for name in ("target", "timeout", "author") if name in values}
     if "token_file" in values:
-        named["token"] = _token(values["token_file"])
+        named["token"] = _token_file(values["token_file"])
     return {**named, "tls": _tls(values)}
 
 
-def _token(path: str) -> str:
+def _token_file(path: str) -> lamina.TokenFile:
+    """Return the file, which is read anew when it changes; Refusal if it holds no token now."""
     try:
-        return _environment.read_token(path, "--token-file")
+        _environment.read_token(path, "--token-file")
     except lamina.InvalidError as error:
         raise Refusal(str(error), REFUSED) from None
+    return lamina.TokenFile(path)
 
 
 def _tls(values: dict[str, Any]) -> lamina.TLS | bool | None:
@@ -105,6 +119,15 @@ def _tls(values: dict[str, Any]) -> lamina.TLS | bool | None:
     if ("cert" in files) != ("key" in files):
         raise click.UsageError("--tls-cert and --tls-key go together")
     return lamina.TLS(**files)
+
+
+def read_access(client: lamina.Client) -> lamina.Config:
+    """Read the config `_lamina/access`. Raise Refusal, which says why there may be none, if there is none."""
+    try:
+        return client.config(ACCESS_CONFIG)
+    except lamina.NotFoundError:
+        text = f"there is no {ACCESS_CONFIG} that you may read: `lamina whoami` shows who you are"
+        raise Refusal(text, NOT_FOUND) from None
 
 
 def read(client: lamina.Client, config: str, point: int | datetime | None) -> lamina.Snapshot:

@@ -31,7 +31,7 @@ from operator import attrgetter
 from typing import Any, Final
 
 from lamina_server.access.live import LiveAccess
-from lamina_server.domain.access import Access, Caller, HiddenName, Role, Visible
+from lamina_server.domain.access import RESERVED, Access, Caller, HiddenName, Role, Visible
 from lamina_server.domain.errors import Reason, ServerError
 from lamina_server.rpc.transport import UnsafeError
 
@@ -147,7 +147,7 @@ def check_lines(methods: Iterable[str]) -> None:
 
 def not_allowed(caller: Caller, role: Role, config: str) -> ServerError:
     """Return the refusal of a caller who lacks a role on a config. It says nothing about the config."""
-    needed = role.name.lower()
+    needed = (Role.ADMIN if config.startswith(RESERVED) else role).name.lower()
     text = f"this needs the role {needed} on {config!r}, which {caller.principal!r} does not have: ask an admin for it"
     return ServerError(Reason.NOT_ALLOWED, text)
 

@@ -5,6 +5,7 @@ import functools
 import pickle
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -141,8 +142,10 @@ class TestArguments:
             ({"timeout": None}, "timeout= is a number of seconds, not None"),
             ({"timeout": "5"}, "timeout= is a number of seconds, not str"),
             ({"author": 3}, "author= is text, not int"),
-            ({"token": 3}, "token= is text, not int"),
-            ({"token": b"x"}, "token= is text, not bytes"),
+            ({"token": 3}, "token= is text, or a function that returns it, not int"),
+            ({"token": b"x"}, "token= is text, or a function that returns it, not bytes"),
+            ({"token": Path("token")}, r"token= takes a file as lamina.TokenFile\(path\)"),
+            ({"token": piecewise}, "token= takes a function without yield"),
             ({"cache_dir": 3}, "cache_dir= is text or a path of text, not int"),
             ({"cache_dir": b"x"}, "cache_dir= is text or a path of text, not bytes"),
             ({"target": 3}, "target, such as 'localhost:7440', is text, not int"),

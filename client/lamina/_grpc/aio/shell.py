@@ -12,7 +12,6 @@ import grpc
 
 from lamina._flows.effects import Call, Effect, Flow, Invoke, Open, Receive, Sleep
 from lamina._flows.reads import Listing
-from lamina._flows.session import Session
 from lamina._grpc import gevent
 from lamina._grpc.connection import Address, Connection, another_may_do_better, call_error
 from lamina._grpc.pool import Link, Owner, Pool
@@ -47,7 +46,8 @@ class Shell:
 
     def __init__(self, connection: Connection) -> None:
         self.target = connection.target
-        self.session = Session(connection.timeout_seconds, servers=len(connection.addresses))
+        self.session = connection.session()
+        self._connection = connection
         self._metadata = grpc.aio.Metadata(*connection.metadata)  # once: gRPC would make it for each call
         self._pool = Pool[grpc.aio.Channel](connection.addresses, _open_channel, _owner)
         self._second_look = SecondLook()
@@ -76,10 +76,11 @@ class Shell:
             case Open() | Receive():
                 raise AssertionError("only a watch has a stream")
 
-    def open_stream(self, rpc: Rpc[Any, Any], request: Any) -> "Stream":
+    async def open_stream(self, rpc: Rpc[Any, Any], request: Any) -> "Stream":
         """Begin a stream on a channel that has room for it; close it with `close_stream`."""
+        metadata = await self._present_metadata()
         link = self._pool.reserve()
-        stream = Stream(link, link.method(rpc)(request, metadata=self._metadata))
+        stream = Stream(link, link.method(rpc)(request, metadata=metadata))
         stream.finalizer = finalize(stream, self._left_lying, asyncio.get_running_loop(), link, stream.call)
         stream.finalizer.atexit = False
         return stream
@@ -100,7 +101,7 @@ class Shell:
 
     def failed(self, link: Link[grpc.aio.Channel], error: grpc.RpcError) -> LaminaError:
         """Return our error for gRPC's, and change to another server if that may help."""
-        mapped = call_error(error, link.address)
+        mapped = self._connection.credential.explained(call_error(error, link.address))
         if another_may_do_better(mapped):
             self._pool.failed(link)
         return mapped
@@ -116,10 +117,17 @@ class Shell:
         for channel in self._pool.close():
             await channel.close()
 
+    async def _present_metadata(self) -> grpc.aio.Metadata:
+        """Return the metadata of the next call. Asking for a token that is renewed may run a user's function."""
+        if not self.session.renews_token:
+            return self._metadata
+        return grpc.aio.Metadata(*self._connection.metadata_with(await self._connection.credential.awaited()))
+
     async def _call(self, call: Call) -> Any:
+        metadata = await self._present_metadata()
         link = self._pool.unary()
         try:
-            return await link.method(call.rpc)(call.request, timeout=call.timeout_seconds, metadata=self._metadata)
+            return await link.method(call.rpc)(call.request, timeout=call.timeout_seconds, metadata=metadata)
         except grpc.RpcError as error:
             failure = self.failed(link, error)
             if self._second_look.is_needed(error, link.address):
