@@ -52,6 +52,7 @@ REQUESTS: Mapping[str, tuple[str, Any]] = {
     "diff": ("DiffVersions", lambda name: pb.DiffVersionsRequest(config=name, from_version=0)),
     "diff far ahead": ("DiffVersions", lambda name: pb.DiffVersionsRequest(config=name, from_version=9)),
     "history": ("GetKeyHistory", lambda name: pb.GetKeyHistoryRequest(config=name, key="a")),
+    "keys of secrets": ("ListSecretKeys", lambda name: pb.ListSecretKeysRequest(config=name)),
     "watch": ("WatchKeyHistory", lambda name: pb.WatchKeyHistoryRequest(config=name)),
     "watch all": ("WatchKeyHistory", lambda name: pb.WatchKeyHistoryRequest(config=name, after=pb.Cursor(version=0))),
     "watch ahead": ("WatchKeyHistory", lambda name: pb.WatchKeyHistoryRequest(config=name, after=pb.Cursor(version=1))),

@@ -41,6 +41,7 @@ GOOD: Mapping[str, Message] = {
     f"{LAMINA}/RevertConfig": pb.RevertConfigRequest(config=CONFIG, to_version=0, base_version=2, request_id="revert"),
     f"{LAMINA}/ForkConfig": pb.ForkConfigRequest(source=CONFIG, target="shop/fork", request_id="fork"),
     f"{LAMINA}/ListConfigs": pb.ListConfigsRequest(),
+    f"{LAMINA}/ListSecretKeys": pb.ListSecretKeysRequest(config=CONFIG),
     f"{LAMINA}/GetServerInfo": pb.GetServerInfoRequest(),
     f"{LAMINA}/WhoAmI": pb.WhoAmIRequest(),
     f"{LAMINA}/CheckAccess": pb.CheckAccessRequest(principal="token:somebody", config=CONFIG),
@@ -61,7 +62,7 @@ UNREACHABLE = "UNAVAILABLE "
 SPECIAL: Mapping[Any, str] = {Special.PUBLIC: OK, Special.NOT_SERVED: "UNIMPLEMENTED "}
 ELSEWHERE = {
     **dict.fromkeys(("Commit", "RevertConfig", "ForkConfig", "CheckAccess"), REFUSED),
-    **dict.fromkeys(("GetVersion", "ListVersions", "DiffVersions", "GetKeyHistory"), ABSENT),
+    **dict.fromkeys(("GetVersion", "ListVersions", "DiffVersions", "GetKeyHistory", "ListSecretKeys"), ABSENT),
 }
 """What a caller hears who has no right on the config. The other methods answer: with nothing of the config."""
 

@@ -42,7 +42,7 @@ PHASES = (Phase.explicit, Phase.reuse, Phase.generate)
 """A failure is not shrunk: that takes minutes."""
 WRITES = ("Commit", "RevertConfig", "ForkConfig")
 NEW = ("alpha/new", "beta/new", "gamma/new")
-READS = ("GetVersion", "ListVersions", "DiffVersions", "GetKeyHistory", "WatchKeyHistory")
+READS = ("GetVersion", "ListVersions", "DiffVersions", "GetKeyHistory", "ListSecretKeys", "WatchKeyHistory")
 
 
 @dataclass(frozen=True)
@@ -120,6 +120,7 @@ REQUESTS: dict[str, Callable[[Step, str], Any]] = {
     "ListVersions": lambda step, config: pb.ListVersionsRequest(config=config, page_size=step.number),
     "DiffVersions": _diff,
     "GetKeyHistory": lambda step, config: pb.GetKeyHistoryRequest(config=config, key=f"key-{step.config}"),
+    "ListSecretKeys": lambda _, config: pb.ListSecretKeysRequest(config=config),
     "WatchKeyHistory": _watch,
     "Commit": _commit,
     "RevertConfig": _revert,
