@@ -18,7 +18,7 @@ RIVALLED  := $(VENV)/.rivalled
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test docs faults security torture oldest check fix audit bench generate lock node clean
+.PHONY: help serve test docs faults security fuzz torture oldest check fix audit bench generate lock node clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -48,6 +48,10 @@ FAULTS := tests/faults tests/server/restore tests/server/store/test_verify.py te
 # Not a part of `make test`, because tables of all methods and callers take minutes.
 security: $(EQUIPPED) ## Run the tests of who may do what, of hostile peers, and of what must not get out.
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 tests/security $(ARGS)
+
+# `make security` has a short form with a seed. ARGS="--seconds 60 --only frames"
+fuzz: $(EQUIPPED) ## Fuzz requests and HTTP/2 frames, for ten minutes each.
+	$(BIN)/python -m tests.security.fuzzing $(ARGS)
 
 torture: $(EQUIPPED) ## Kill servers and databases and cut watches for half an hour, and check that nothing is lost.
 	$(BIN)/python -m tests.faults $(ARGS)
