@@ -4,6 +4,7 @@ import json
 import os
 import re
 import shlex
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -19,6 +20,7 @@ from lamina_server.store.memory import MemoryStore
 from tests.security.closed import closed
 from tests.security.people import People, Person
 from tests.security.provider import Provider
+from tests.support import absent
 from tests.support.server import ServerProcess
 
 PAGE = (Path(__file__).parents[2] / "server" / "ACCESS.md").read_text(encoding="utf-8")
@@ -83,6 +85,8 @@ def test_the_set_up_runs_as_printed(title: str, reader: Reader) -> None:
     section = PAGE.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
     found = list(BLOCK.finditer(section))
     assert found
+    if "openssl" in section and shutil.which("openssl") is None:
+        absent("openssl", "it makes the certificates (Debian: apt install openssl)")
     for block in found:
         reader.follow(block["language"], block["code"])
 
