@@ -13,8 +13,11 @@ import lamina
 from lamina import testing
 from lamina.bundle import export
 from tests.cli.running import InProcess, run
+from tests.client.conftest import sdk
 from tests.client.live_helpers import reach
 from tests.client.sdk import Sdk, listed, of
+
+__all__ = ["sdk"]
 
 CANARY = "canary-5e02"
 
