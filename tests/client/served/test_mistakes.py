@@ -3,6 +3,7 @@
 import copy
 import functools
 import pickle
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,6 +49,11 @@ def piecewise(*_arguments: Any) -> Iterator[None]:
 
 async def piecewise_later(*_arguments: Any) -> AsyncIterator[None]:
     yield
+
+
+def _named(argument: object) -> str:
+    """Name a test in the same way in each process: without the addresses of functions."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(argument))
 
 
 COROUTINE_FUNCTIONS = [later, Later(), functools.partial(later, 1)]
@@ -151,7 +157,7 @@ class TestArguments:
             ({"target": 3}, "target, such as 'localhost:7440', is text, not int"),
             ({"target": b"localhost"}, "target, such as 'localhost:7440', is text, not bytes"),
         ],
-        ids=str,
+        ids=_named,
     )
     @pytest.mark.parametrize("module", [lamina, aio])
     def test_connect_checks_the_types_of_its_arguments(self, module: Any, options: dict[str, Any], words: str) -> None:
