@@ -93,6 +93,14 @@ def read_token(path: str | os.PathLike[str], source: str) -> str:
     return found
 
 
+def login_folder() -> str:
+    """Return the folder in which logins are kept, whether or not there is one: in the user's config folder."""
+    home = os.environ.get("XDG_CONFIG_HOME") or ""
+    # As text: each command looks there, and a Path takes longer to import than the rest of this.
+    base = home if os.path.isabs(home) else os.path.expanduser("~/.config")  # noqa: PTH111, PTH117
+    return os.path.join(base, "lamina", "logins")  # noqa: PTH118
+
+
 def tls_files() -> dict[str, str]:
     """Return the paths of the TLS variables, by the names of `lamina.TLS`."""
     return {name: path for name, variable in TLS_FILES.items() if (path := text(variable))}

@@ -120,6 +120,22 @@ class TestDeviceFlow:
             login.begin(issuer)
         assert "u:p" not in str(caught.value)
 
+    @pytest.mark.parametrize(
+        "device",
+        [{"user_code": None}, {"device_code": 3}, {"user_code": "AB\n\x1b[2J"}, {"verification_uri": "https://a\rb"}],
+    )
+    def test_an_answer_that_cannot_be_shown_is_refused(self, provider: DeviceProvider, device: dict[str, Any]) -> None:
+        provider.device = device
+        with pytest.raises(lamina.InvalidError, match="answers without a page and a code"):
+            login.begin(provider.url)
+
+    def test_numbers_that_are_none_are_replaced(self, provider: DeviceProvider) -> None:
+        provider.device = {"expires_in": float("nan"), "interval": 0}
+        provider.lifetime = float("inf")
+        begun = login.begin(provider.url)
+        assert begun.expires_seconds == 600
+        assert 0 < begun.wait().expires - time.time() <= 300
+
     def test_no_redirect_is_followed(self, provider: DeviceProvider) -> None:
         provider.answers.append(302)
         with pytest.raises(lamina.UnauthenticatedError, match=r"refuses to sign in \(HTTP 302\)"):

@@ -178,3 +178,29 @@ async def test_whoami_and_check_access(sdk: Sdk) -> None:
         claimed = await beside(sdk, theirs.check_access, "oidc:bob", "shop/prod", groups=["group:platform"])
         assert claimed == lamina.AccessCheck("writer", True, (writes,))
         assert (await beside(sdk, theirs.check_access, "oidc:bob", "pay/prod")) == lamina.AccessCheck(None)
+
+
+async def test_a_refusal_for_too_many_calls_is_waited_out(sdk: Sdk) -> None:
+    """By verbs, watches and lives, within `timeout`; a shorter one raises what the server says."""
+    people = People()
+    busy = people.admin("busy")
+    people.values["limits/token:busy"] = {"calls_per_second": 5}
+    async with closed(MemoryStore(), people) as server:
+        client = sdk.connect(server.target, token=busy.token, tls=False, cache_dir="")
+        cfg = await beside(sdk, client.config, "shop/prod", create=True)
+        cfg["n"] = 1
+        await beside(sdk, cfg.commit)
+        hasty = sdk.connect(server.target, token=busy.token, tls=False, timeout=0.05)
+        with pytest.raises(lamina.LimitError, match="calls of 'token:busy' in a second") as caught:
+            while True:
+                await beside(sdk, hasty.server_info)
+        assert caught.value.reason == "TOO_MANY"
+        assert 0 < (caught.value.retry_seconds or 0) <= 0.2
+        for _ in range(3):
+            await beside(sdk, client.server_info)
+        live = await beside(sdk, client.live, "shop/prod")
+        watch = cfg.watch(after=0)
+        assert (await following(watch)).value == 1
+        async with until(lambda: bool(live.state == "LIVE")):
+            pass
+        assert live.error is None

@@ -20,6 +20,12 @@ def reading_and_writing() -> None:
     with lamina.connect("localhost:7440", token="t", tls=lamina.TLS(ca="ca.pem"), timeout=5, author="ann") as client:
         lamina.connect(cache_dir=Path("cache"))
         lamina.connect(cache_dir=7)  # type: ignore[arg-type]
+        lamina.connect(token=lamina.TokenFile(Path("token")))
+        lamina.connect(token=lamina.LoginToken())
+        lamina.connect(token=lambda: "t")
+        lamina.connect(token=b"t")  # type: ignore[arg-type]
+        assert_type(client.whoami().grants, tuple[lamina.Grant, ...])
+        assert_type(client.check_access("token:ada", "shop/prod").role, str | None)
         lamina.connect(cache_secrets=bytes(32))
         lamina.connect(cache_secrets=lambda: bytes(32))
         lamina.connect(cache_secrets="key")  # type: ignore[arg-type]

@@ -5,6 +5,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -48,10 +49,15 @@ def similar_config(client: lamina.Client, name: str) -> str:
 
 def _client(ctx: click.Context, more: dict[str, Any]) -> lamina.Client:
     arguments = {**_arguments(chosen(ctx)), **more}
-    if not _has_credential(arguments) and lamina.login.find(arguments.get("target")) is not None:
+    if not _has_credential(arguments) and _has_login(arguments.get("target")):
         arguments["token"] = lamina.LoginToken(arguments.get("target"))
     with quiet_grpc():
         return lamina.connect(**arguments)
+
+
+def _has_login(target: str | None) -> bool:
+    """Return whether this user has logged in for a target. Only who has ever done so pays for the import."""
+    return Path(_environment.login_folder()).is_dir() and lamina.login.find(target) is not None
 
 
 def _has_credential(arguments: dict[str, Any]) -> bool:

@@ -8,13 +8,13 @@ the tokens.
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, ClassVar, Final
+from typing import Any, ClassVar, Final, TypeGuard
 
 from lamina._runtime.copies import Uncopyable
 from lamina._runtime.public import public
 from lamina.errors import DeadlineError, InvalidError, PermissionDeniedError, UnauthenticatedError, UnavailableError
 from lamina.login.kept import Login, login_of
-from lamina.login.provider import RefusedError, discover, endpoint, submit
+from lamina.login.provider import RefusedError, discover, endpoint, seconds_in, submit
 
 DEFAULT_CLIENT_ID: Final = "lamina"
 GRANT_TYPE: Final = "urn:ietf:params:oauth:grant-type:device_code"
@@ -101,17 +101,17 @@ def begin(
         text = f"{issuer} refuses to begin a login for the client {client_id!r}: {error}"
         raise UnauthenticatedError(text) from None
     url, code, device_code = (answer.get(name) for name in ("verification_uri", "user_code", "device_code"))
-    if not (isinstance(url, str) and isinstance(code, str) and isinstance(device_code, str)):
+    if not (_is_shown(url) and _is_shown(code) and isinstance(device_code, str)):
         raise InvalidError(f"{issuer} answers without a page and a code: it does not keep to RFC 8628")
     complete = answer.get("verification_uri_complete")
     return DeviceLogin(
         url=url,
         code=code,
-        complete_url=complete if isinstance(complete, str) else None,
-        expires_seconds=_seconds(answer, "expires_in", _LIFETIME_SECONDS),
+        complete_url=complete if _is_shown(complete) else None,
+        expires_seconds=seconds_in(answer, "expires_in", _LIFETIME_SECONDS),
         _token_endpoint=token_endpoint,
         _device_code=device_code,
-        _interval_seconds=_seconds(answer, "interval", SLOWER_SECONDS),
+        _interval_seconds=max(seconds_in(answer, "interval", SLOWER_SECONDS), _LEAST_SECONDS),
         _issuer=issuer,
         _client_id=client_id,
     )
@@ -122,6 +122,6 @@ def _scope(document: Mapping[str, Any]) -> str:
     return f"openid {_OFFLINE}" if isinstance(supported, list) and _OFFLINE in supported else "openid"
 
 
-def _seconds(answer: Mapping[str, Any], name: str, default: float) -> float:
-    found = answer.get(name)
-    return max(float(found), _LEAST_SECONDS) if isinstance(found, int | float) else default
+def _is_shown(text: object) -> TypeGuard[str]:
+    """Return whether a person can be shown a text: one line, without anything that a terminal would obey."""
+    return isinstance(text, str) and text != "" and text.isprintable()

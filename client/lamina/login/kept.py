@@ -20,6 +20,7 @@ from lamina._runtime.copies import Uncopyable
 from lamina._runtime.log import log
 from lamina._runtime.public import public
 from lamina.errors import InvalidError, UnauthenticatedError
+from lamina.login.provider import seconds_in
 
 if sys.platform != "win32":
     import fcntl
@@ -63,9 +64,7 @@ def login_of(answer: Mapping[str, Any], issuer: str, client_id: str, token_endpo
     if token is None:
         text = f"{issuer} brings no JWT, which a Lamina server could check: ask for one by --audience or --scope"
         raise UnauthenticatedError(text)
-    refresh, lifetime = answer.get("refresh_token"), answer.get("expires_in")
-    seconds = float(lifetime) if isinstance(lifetime, int | float) else _UNKNOWN_LIFETIME_SECONDS
-    now = time.time()
+    refresh, now = answer.get("refresh_token"), time.time()
     return Login(
         issuer=issuer,
         client_id=client_id,
@@ -73,7 +72,7 @@ def login_of(answer: Mapping[str, Any], issuer: str, client_id: str, token_endpo
         token=token,
         refresh_token=refresh if isinstance(refresh, str) else None,
         obtained=now,
-        expires=now + seconds,
+        expires=now + seconds_in(answer, "expires_in", _UNKNOWN_LIFETIME_SECONDS),
     )
 
 
@@ -165,9 +164,7 @@ def _read(path: Path) -> Login:
 
 
 def _folder() -> Path:
-    home = os.environ.get("XDG_CONFIG_HOME") or ""
-    base = Path(home) if os.path.isabs(home) else Path.home() / ".config"  # noqa: PTH117 - as text, by the specification
-    return base / "lamina" / "logins"
+    return Path(_environment.login_folder())
 
 
 def _completed(address: str) -> str:

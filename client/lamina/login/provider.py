@@ -5,6 +5,7 @@ could lead elsewhere with what is sent.
 """
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Any, Final, cast
 from urllib.parse import urlencode, urlsplit
@@ -57,6 +58,12 @@ def submit(url: str, fields: Mapping[str, str]) -> Mapping[str, Any]:
     if not isinstance(code, str):
         raise UnauthenticatedError(f"{_host(url)} refuses to sign in (HTTP {status}), and does not say why")
     raise RefusedError(code, str(found.get("error_description") or ""))
+
+
+def seconds_in(answer: Mapping[str, Any], name: str, default: float) -> float:
+    """Return a number of seconds of an answer; the default if it has none."""
+    found = answer.get(name)
+    return float(found) if isinstance(found, int | float) and 0 <= found < math.inf else default
 
 
 def checked(url: str, what: str) -> str:
