@@ -103,6 +103,14 @@ async def test_an_admin_asks_what_others_may_do() -> None:
         assert "this needs the role admin on 'pay/prod', which 'token:shop' does not have" in refused
 
 
+async def test_a_server_that_refuses_its_caller_is_up() -> None:
+    async with ruled() as root:
+        assert "token:root" in await root.out("status")
+        stranger = root.of("lamina_unknown_secret")
+        assert await stranger.error("status", code=1) == ""
+        assert await stranger.error("status", "--target", "localhost:1", code=5) == ""
+
+
 async def test_the_last_admin_stays() -> None:
     async with ruled() as root:
         for arguments in (["access", "revoke", "token:root", "**"], ["token", "revoke", "root"]):
