@@ -9,10 +9,12 @@ import pytest
 import lamina
 from lamina._flows.session import Session
 from lamina._live.tracking import HeadTracker
+from lamina._mapping.entries import Entries
 from lamina._streams.queue import WatchQueue
 from lamina._wire.messages import version_of
 from lamina_protos.v1 import lamina_pb2 as pb
-from tests.client.builders import Script, change, entries, header, session
+from tests.client.builders import Script, entry, session
+from tests.support.bundles import history
 
 BROKEN = lamina.UnavailableError("the link broke")
 EXPIRED = lamina.UnauthenticatedError("the token 'shop' has expired", reason="BAD_CREDENTIALS")
@@ -21,13 +23,24 @@ ABSENT = lamina.CursorError("'app' ends at version 0", reason="CURSOR_AHEAD", he
 BUSY = lamina.LimitError("too many calls", reason="TOO_MANY", retry_seconds=2.0)
 
 
+CHAIN = history([{"a": number} for number in range(1, 5)], config="app")
+"""Four versions of "app", with true hashes: lives check them."""
+
+
+def header(number: int) -> pb.ConfigVersion:
+    return CHAIN[number - 1].version
+
+
 def message(number: int) -> pb.WatchKeyHistoryResponse:
-    part = pb.VersionChanges(version=header(number, key_count=1), changes=[change("a", number)])
-    return pb.WatchKeyHistoryResponse(changes=[part], bookmark=bookmark(number).bookmark)
+    return pb.WatchKeyHistoryResponse(changes=[CHAIN[number - 1]], bookmark=bookmark(number).bookmark)
 
 
 def bookmark(number: int) -> pb.WatchKeyHistoryResponse:
     return pb.WatchKeyHistoryResponse(bookmark=pb.Bookmark(version=number, hash=header(number).hash))
+
+
+def at_version_3() -> Entries:
+    return Entries(version_of(header(3)), {"a": entry("a", 3, 3)})
 
 
 def identified(*, renews: bool = False) -> Session:
@@ -42,7 +55,7 @@ def follow(script: Script, tracker: HeadTracker, ours: Session) -> None:
 
 class TestLive:
     def tracker(self, ours: Session) -> HeadTracker:
-        return HeadTracker(ours, entries({"a": 3}, version=3))
+        return HeadTracker(ours, at_version_3())
 
     @pytest.mark.parametrize("refusal", [EXPIRED, TAKEN])
     @pytest.mark.parametrize("renews", [False, True])
@@ -94,7 +107,7 @@ class TestLive:
 
     def test_offline_it_waits_to_be_let_in(self) -> None:
         ours = identified()
-        tracker = HeadTracker(ours, entries({"a": 3}, version=3), known_at=0.0, is_offline=True)
+        tracker = HeadTracker(ours, at_version_3(), known_at=0.0, is_offline=True)
         script = Script(EXPIRED, EXPIRED)
         follow(script, tracker, ours)
         assert (tracker.state, tracker.refusal) == ("OFFLINE", EXPIRED)
@@ -140,5 +153,5 @@ class TestWatch:
         if kind == "watch":
             script.run(self.queue(ours).next_change(), ours)
         else:
-            follow(script, HeadTracker(ours, entries({"a": 3}, version=3)), ours)
+            follow(script, HeadTracker(ours, at_version_3()), ours)
         assert script.slept == [3.0, 3.0]
