@@ -19,6 +19,8 @@ from lamina_server.secrets import live
 from lamina_server.secrets.outer import CommandKey, LocalKey, OuterKeyError
 from lamina_server.secrets.rotation import rotate
 from lamina_server.store.open import open_store
+from tests.security.closed import ClosedProcess
+from tests.security.people import People
 from tests.security.secret_helpers import CANARY, key_file, plain_of, secret
 from tests.server.bare_client import Wire, commit_request, refusal, running
 from tests.support.server import ServerProcess
@@ -93,6 +95,13 @@ def test_a_file_that_cannot_be_the_outer_key_stops_the_start(
     assert (done.exit_code, says in done.output) == (1, True), done.output
     assert content.decode() not in done.output or not content
     assert not database.exists(), "nothing was touched"
+
+
+@pytest.mark.parametrize("command", ["no-such-program unwrap", "", "'", "ada:hunter2@db/lamina"])
+def test_a_command_that_is_no_program_stops_the_start(tmp_path: Path, command: str) -> None:
+    arguments = ("--database", f"sqlite:///{tmp_path}/lamina.db", "--secret-key-command", command)
+    code, said = invoke("serve", *arguments)
+    assert (code, "is no program that can be run here" in said, "hunter2" in said) == (1, True, False), said
 
 
 def test_a_file_and_a_command_contradict_each_other(tmp_path: Path) -> None:
@@ -275,6 +284,39 @@ def test_what_the_sdk_exports_is_restored_with_its_secrets(tmp_path: Path) -> No
     restored = ServerProcess(url, "--secret-key-file", key)
     with restored, lamina.connect(restored.target) as client:
         assert client.config("a")["x"].reveal() == CANARY
+
+
+def test_a_caller_who_may_not_reveal_proves_a_chain_of_secrets_and_rotations(tmp_path: Path) -> None:
+    people = People()
+    writer, reader = people.writer("writer", "**", reveal=True), people.reader("reader", "**")
+    key, new = key_file(tmp_path), key_file(tmp_path, "new.key")
+    url = f"sqlite:///{tmp_path}/lamina.db"
+    with ClosedProcess(url, people, "--secret-key-file", str(key)) as server:
+        cfg = server.connect(writer).config("a", create=True)
+        for number in range(3):
+            cfg["x"] = lamina.Secret(f"{CANARY}-{number}")
+            cfg.commit("another one")
+    arguments = ("--database", url, "--secret-key-file", str(key), "--new-secret-key-file", str(new))
+    assert invoke("keys", "rotate", *arguments)[0] == 0
+    rotated = ServerProcess(url, "--secret-key-file", str(new), LAMINA_SERVER_ACCESS="closed")
+    with rotated, lamina.connect(rotated.target, token=writer.token, cache_dir="") as client:
+        cfg = client.config("a")
+        cfg["x"] = lamina.Secret(f"{CANARY}-3")
+        cfg.commit("under the next data key")
+        assert [cfg.at(number)["x"].reveal() for number in (1, 4)] == [f"{CANARY}-0", f"{CANARY}-3"]
+        with lamina.connect(rotated.target, token=reader.token, cache_dir="") as other:
+            seen = other.config("a")
+            assert seen.verify().number == 4
+            with pytest.raises(lamina.PermissionDeniedError):
+                seen["x"].reveal()
+    without = ServerProcess(url, LAMINA_SERVER_ACCESS="closed")
+    with without, lamina.connect(without.target, token=writer.token, cache_dir="") as client:
+        cfg = client.config("a")
+        assert (cfg.verify().number, cfg["x"].is_revealed) == (4, False)
+        cfg["y"] = 1
+        cfg.commit("no secret")
+    assert '"secrets cannot be revealed"' in without.log
+    assert CANARY not in without.log + rotated.log + server.log
 
 
 def test_a_key_of_this_process_wraps_what_only_it_unwraps() -> None:

@@ -21,10 +21,11 @@ COMMANDS = {
     "verify": [],
     "backup": ["copy"],
     "restore": ["bundle"],
+    "keys": ["rotate"],
 }
 NAMES = (
     *("listen", "tls-cert", "tls-key", "tls-client-ca", "wait-for-database-seconds", "insecure-plaintext"),
-    *("access", "insecure-open", "bootstrap-token-file"),
+    *("access", "insecure-open", "bootstrap-token-file", "secret-key-file", "secret-key-command"),
 )
 
 

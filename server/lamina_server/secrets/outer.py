@@ -5,6 +5,7 @@ import binascii
 import hashlib
 import os
 import shlex
+import shutil
 import signal
 import stat
 import subprocess
@@ -92,8 +93,10 @@ class CommandKey:
             self._words = shlex.split(command)
         except ValueError:
             self._words = []
-        if not self._words:
-            raise OuterKeyError("the command for the outer key is not a command", is_lasting=True)
+        # No error repeats the command: people put passwords into the wrong place.
+        if not self._words or shutil.which(self._words[0]) is None:
+            text = "the first word of the outer key's command is no program that can be run here"
+            raise OuterKeyError(text, is_lasting=True)
         self._limit_seconds = limit_seconds
 
     def wrap(self, key: bytes) -> bytes:
@@ -106,7 +109,7 @@ class CommandKey:
 
     def _run(self, word: str, given: bytes) -> bytes:
         """Run the command. What it prints to stderr goes to the server's own, and into no error."""
-        what = f"the command {self._words[0]!r} {word}"
+        what = f"the outer key's command ({word})"
         try:
             process = subprocess.Popen(  # noqa: S603 - the operator's own command, without a shell
                 [*self._words, word], stdin=subprocess.PIPE, stdout=subprocess.PIPE, start_new_session=True
