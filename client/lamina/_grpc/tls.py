@@ -60,6 +60,10 @@ def _lasting(source: Pem | None, name: str) -> Pem | None:
         return source
     if not isinstance(source, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance] - for who has no checker
         raise TypeError(f"TLS({name}=) takes a file's path or PEM as bytes, not {type(source).__name__}")
+    if isinstance(source, str) and not source.isprintable():  # no error may repeat a private key
+        raise InvalidError(
+            f"TLS({name}=) is no path, as it has several lines: give PEM as bytes, or the path of a file"
+        )
     try:
         is_file = stat.S_ISREG(os.stat(source).st_mode)  # noqa: PTH116 - a path of text or not
     except OSError as error:
