@@ -270,6 +270,33 @@ def shapes(thing: Any) -> Iterator[str]:
         yield repr(error)
 
 
+def test_what_is_given_in_place_of_its_file_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by the command line, and not by the SDK: tokens, JWTs and keys look unlike paths."""
+    body = canary("secret")
+    token, jwt = f"lamina_abcdefghijkl_{body}", f"eyJhbGciOiJub25lIn0.eyJ{body}.{body}"
+    pem = f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"
+    shown: list[str] = []
+    for given in (token, jwt, pem):
+        for option, variable in (
+            ("--token-file", "LAMINA_TOKEN_FILE"),
+            ("--tls-ca", "LAMINA_TLS_CA"),
+            ("--tls-cert", "LAMINA_TLS_CERT"),
+            ("--tls-key", "LAMINA_TLS_KEY"),
+        ):
+            for arguments, environment in (([option, given], {}), ([], {variable: given})):
+                runner = CliRunner(env={"LAMINA_TARGET": "localhost:1", "LAMINA_TIMEOUT": "0.1", **environment})
+                done = runner.invoke(app, ["get", CONFIG, *arguments], prog_name="lamina")
+                assert done.exit_code == 2, done.output
+                shown.append(done.output)
+            monkeypatch.setenv(variable, given)
+            shown += outcome(lambda: lamina.connect("localhost:1"), capture_locals=False)
+            monkeypatch.delenv(variable)
+        shown += outcome(partial(lamina.TokenFile, given), capture_locals=False)
+        shown += outcome(partial(lamina.TLS, ca=given), capture_locals=False)
+    assert sum("Traceback" in text for text in shown) == 3 * (4 + 2)
+    assert [text for text in shown if found_in(text, [body])] == []
+
+
 def test_the_sdk_shows_no_private_key(tmp_path: Path) -> None:
     """Neither one that works nor one that belongs to another certificate or is damaged."""
     people = People()
