@@ -15,6 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -27,7 +28,7 @@ import lamina
 import lamina.bundle
 from lamina.cli.app import app
 from tests.security.canaries import canary, found_in, found_under
-from tests.security.closed import ClosedProcess
+from tests.security.closed import ClosedProcess, Secured
 from tests.security.people import People, Person
 from tests.security.secret_helpers import key_file
 from tests.server.sessions import LISTENING, TELLING, Operator
@@ -251,12 +252,12 @@ def live(client: lamina.Client) -> str:
         return f"{following!r} {following}"
 
 
-def outcome(verb: Callable[[], Any]) -> Iterator[str]:
+def outcome(verb: Callable[[], Any], *, capture_locals: bool = True) -> Iterator[str]:
     """Yield what a verb returns or raises, with the local variables of every frame."""
     try:
         yield from shapes(verb())
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not show a token
-        yield "".join(traceback.TracebackException.from_exception(error, capture_locals=True).format())
+        yield "".join(traceback.TracebackException.from_exception(error, capture_locals=capture_locals).format())
         yield from shapes(error)
 
 
@@ -267,6 +268,59 @@ def shapes(thing: Any) -> Iterator[str]:
         yield repr(pickle.dumps(thing))
     except Exception as error:  # noqa: BLE001 - most objects refuse
         yield repr(error)
+
+
+def test_what_is_given_in_place_of_its_file_is_not_repeated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Not by the command line, and not by the SDK: tokens, JWTs and keys look unlike paths."""
+    body = canary("secret")
+    token, jwt = f"lamina_abcdefghijkl_{body}", f"eyJhbGciOiJub25lIn0.eyJ{body}.{body}"
+    pem = f"-----BEGIN PRIVATE KEY-----\n{body}\n-----END PRIVATE KEY-----\n"
+    shown: list[str] = []
+    for given in (token, jwt, pem):
+        for option, variable in (
+            ("--token-file", "LAMINA_TOKEN_FILE"),
+            ("--tls-ca", "LAMINA_TLS_CA"),
+            ("--tls-cert", "LAMINA_TLS_CERT"),
+            ("--tls-key", "LAMINA_TLS_KEY"),
+        ):
+            for arguments, environment in (([option, given], {}), ([], {variable: given})):
+                runner = CliRunner(env={"LAMINA_TARGET": "localhost:1", "LAMINA_TIMEOUT": "0.1", **environment})
+                done = runner.invoke(app, ["get", CONFIG, *arguments], prog_name="lamina")
+                assert done.exit_code == 2, done.output
+                shown.append(done.output)
+            monkeypatch.setenv(variable, given)
+            shown += outcome(lambda: lamina.connect("localhost:1"), capture_locals=False)
+            monkeypatch.delenv(variable)
+        shown += outcome(partial(lamina.TokenFile, given), capture_locals=False)
+        shown += outcome(partial(lamina.TLS, ca=given), capture_locals=False)
+    assert sum("Traceback" in text for text in shown) == 3 * (4 + 2)
+    assert [text for text in shown if found_in(text, [body])] == []
+
+
+def test_the_sdk_shows_no_private_key(tmp_path: Path) -> None:
+    """Neither one that works nor one that belongs to another certificate or is damaged."""
+    people = People()
+    people.admin()
+    shop, other = people.certificate("uri:spiffe://corp.example/shop"), people.certificate("dns:other.corp.example")
+    assert shop.certificate is not None
+    assert other.certificate is not None
+    certificate, key = shop.certificate
+    lines = [line for pem in (key, other.certificate[1]) for line in pem.decode().splitlines()[1:3]]
+    url = f"sqlite:///{tmp_path}/lamina.db"
+    with ClosedProcess(url, people, secured=Secured.MTLS) as server, everything_logged() as logged:
+        verbs: list[Callable[[], Any]] = [
+            lambda: server.connect(shop).config(CONFIG),
+            lambda: server.connect(shop),
+            partial(lamina.TLS, cert=certificate, key=other.certificate[1]),
+            partial(lamina.TLS, cert=certificate, key=key[: len(key) // 2]),
+            partial(lamina.TLS, cert=certificate, key=key.decode()),  # as if it were a path
+        ]
+        # Local variables would have the key: the caller's own, too.
+        shown = [text for verb in verbs for text in outcome(verb, capture_locals=False)]
+        log = logged.getvalue()
+    assert sum("Traceback" in text for text in shown) == 4
+    assert [text for text in shown if found_in(text, lines)] == []
+    assert found_in(log + server.log + server.printed, lines) == []
 
 
 def test_no_failure_of_the_server_shows_a_value_or_a_token() -> None:

@@ -19,6 +19,7 @@ import click
 from click.core import ParameterSource
 
 from lamina import _environment
+from lamina._runtime.arguments import is_credential
 from lamina.cli.arguments.points import PointError, parse_end, parse_point
 
 CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
@@ -192,9 +193,22 @@ class NamedFile(click.Path):
         return super().convert(value, param, ctx)
 
 
+class CredentialFile(click.Path):
+    """A file with a token or a key. What is typed in its place by mistake is not repeated."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, readable=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check what was typed."""
+        if is_credential(value):
+            self.fail("it takes the path of a file, and was given what the file should hold", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 POINT: Final = PointType()
 EXPIRY: Final = EndType()
-_FILE: Final = click.Path(exists=True, dir_okay=False, readable=True)
+_FILE: Final = CredentialFile()
 _SECONDS: Final = Seconds(above_zero=True)
 _SHARED: Final[tuple[tuple[str, str | None, dict[str, Any]], ...]] = (
     ("--target", _environment.TARGET, {"metavar": "HOST:PORT", "help": "The server, or several [localhost:7440]."}),
