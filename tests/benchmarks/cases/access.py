@@ -44,7 +44,7 @@ def small_read_with_jwt(bench: Bench) -> Figure:
         return _small_read(bench, "A2", "a JWT", people, person, must=1.2)
 
 
-def decision(_: Bench) -> Figure:
+def decision(_bench: Bench) -> Figure:
     """Decide what a caller may do with a config, for the first time and again."""
     groups = {f"g{number}": ["token:bench"] if number < GROUPS_OF_CALLER else [] for number in range(GROUPS)}
     patterns = [f"team-{number // 2}/{'**' if number % 2 else '*/prod'}" for number in range(GRANTS)]
@@ -103,10 +103,11 @@ def _small_read(bench: Bench, name: str, credential: str, people: People, person
         ours.load(of_open, CONFIG, ours.a_map(SIZE))
         values = [ours.change(key, text) for key, text in ours.a_map(SIZE).items()]
         commit = pb.CommitRequest(config=CONFIG, changes=values, request_id="load")
-        of_closed.Commit(commit, metadata=admin.metadata)
+        of_closed.Commit(commit, metadata=tuple(admin.metadata))
+        metadata = tuple(person.metadata)
         sides: dict[str, Call] = {
             "open": lambda: of_open.GetVersion(request),
-            f"closed, with {credential}": lambda: of_closed.GetVersion(request, metadata=person.metadata),
+            f"closed, with {credential}": lambda: of_closed.GetVersion(request, metadata=metadata),
         }
         samples = bench.in_turn(sides)
     is_open, is_closed = samples.values()
