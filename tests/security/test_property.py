@@ -200,8 +200,10 @@ class World:
     def _is_forbidden(self, step: Step) -> bool:
         """Return whether the caller can see nothing of the config, and neither of the absent one in its place."""
         is_about_one = step.method not in {"ListConfigs", "WhoAmI", "GetServerInfo"}
+        # That a write there needs the role admin is a rule of the name, which everybody may know.
+        is_write_there = step.config == ACCESS and step.method in WRITES
         same = step.method in READS or self._oracle.role(step.who, ABSENT[len(step.config)]) == 0
-        return is_about_one and same and self._oracle.role(step.who, step.config) == 0
+        return is_about_one and same and not is_write_there and self._oracle.role(step.who, step.config) == 0
 
     async def _compare(self, step: Step) -> None:
         absent = ABSENT[len(step.config)]

@@ -37,7 +37,8 @@ Reasons, by status code:
   DATA_LOSS            CURSOR_FORKED HASH_MISMATCH
   RESOURCE_EXHAUSTED   TOO_LARGE TOO_MANY DISK_FULL
   UNAVAILABLE          STORE_UNAVAILABLE DRAINING TOO_SLOW (a watch took no
-                       message for too long; go on after your cursor)
+                       message for too long, or may see more than before; go on
+                       after your cursor)
   UNAUTHENTICATED      NO_CREDENTIALS BAD_CREDENTIALS
   PERMISSION_DENIED    NOT_ALLOWED
   UNIMPLEMENTED        NOT_IMPLEMENTED

@@ -152,6 +152,7 @@ class Access:
     _by_beginning: Mapping[str, tuple["_Granted", ...]] = field(init=False, repr=False)
     _lengths: tuple[int, ...] = field(init=False, repr=False)
     _groups_of: Mapping[str, frozenset[str]] = field(init=False, repr=False)
+    _subjects: dict[tuple[str, frozenset[str]], frozenset[str]] = field(init=False, repr=False, default_factory=dict)
     _decisions: dict[tuple[str, frozenset[str], str], Rights] = field(init=False, repr=False, default_factory=dict)
 
     def __post_init__(self) -> None:
@@ -163,7 +164,8 @@ class Access:
             granted[grant.subject] = granted.get(grant.subject, NOTHING).joined(grant.role, reveal=grant.reveal)
         by_beginning: dict[str, list[_Granted]] = {}
         for pattern, granted in by_pattern.items():
-            by_beginning.setdefault(beginning_of(pattern), []).append((compiled(pattern), granted))
+            beginning, rest = _taken_apart(pattern)
+            by_beginning.setdefault(beginning, []).append((rest, frozenset(granted), granted))
         groups_of: dict[str, set[str]] = {}
         for name, members in self.groups.items():
             for member in members:
@@ -196,8 +198,14 @@ class Access:
         return caller.groups | self._groups_of.get(caller.principal, frozenset())
 
     def subjects_of(self, caller: Caller) -> frozenset[str]:
-        """Return whose grants a caller has: its own, and those of its groups."""
-        return self.groups_of(caller) | {caller.principal}
+        """Return whose grants a caller has: its own, and those of its groups. Any thread may call this."""
+        key = (caller.principal, caller.groups)
+        found = self._subjects.get(key)
+        if found is None:
+            if len(self._subjects) >= _DECISIONS_KEPT:
+                self._subjects.clear()
+            found = self._subjects[key] = self.groups_of(caller) | {caller.principal}
+        return found
 
     def grants_of(self, caller: Caller) -> tuple[Grant, ...]:
         """Return the grants to a caller and its groups, on any config, by subject and pattern."""
@@ -214,20 +222,23 @@ class Access:
 
         Of all grants, only those are looked at whose patterns begin as the config does. Any thread may call this.
         """
-        found = NOTHING
+        role, reveal, text = Role.NONE, False, config + _END
         for length in self._lengths:
-            if length > len(config):
+            if length > len(text):
                 break
-            for pattern, granted in self._by_beginning.get(config[:length], ()):
-                held = granted.keys() & subjects
-                if held and pattern.fullmatch(config):
+            for rest, names, granted in self._by_beginning.get(text[:length], ()):
+                held = subjects & names  # looks through the smaller of both
+                if held and (rest is None or rest.fullmatch(config)):
                     for subject in held:
-                        found = found.joined(granted[subject].role, reveal=granted[subject].reveal)
-        return NOTHING if config.startswith(RESERVED) and found.role < Role.ADMIN else found
+                        rights = granted[subject]
+                        role, reveal = max(role, rights.role), reveal or rights.reveal
+        return NOTHING if config.startswith(RESERVED) and role < Role.ADMIN else Rights(role, reveal)
 
 
-_Granted = tuple["re.Pattern[str]", Mapping[str, Rights]]
-"""A pattern, and what each subject may do there."""
+_END: Final = "\0"
+"""Ends the text of a config's name that is compared with the beginnings of patterns."""
+_Granted = tuple["re.Pattern[str] | None", frozenset[str], Mapping[str, Rights]]
+"""A pattern, or None if its beginning says all; the subjects; and what each of them may do there."""
 
 NO_ACCESS: Final = Access()
 """Nobody may do anything."""
@@ -276,6 +287,14 @@ class HiddenName(str):
 def beginning_of(pattern: str) -> str:
     """Return the text with which all names begin that a pattern matches."""
     return pattern.partition("*")[0]
+
+
+def _taken_apart(pattern: str) -> "tuple[str, re.Pattern[str] | None]":
+    """Return the text with which a name and its _END begin, and the pattern if that does not decide alone."""
+    beginning = beginning_of(pattern)
+    if beginning == pattern:
+        return pattern + _END, None
+    return beginning, None if pattern == f"{beginning}**" else compiled(pattern)
 
 
 @lru_cache(maxsize=10_000)

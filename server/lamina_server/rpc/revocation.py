@@ -46,8 +46,8 @@ class Revocation:
         request  as the caller may make it
         write    sends a message
 
-        Raises NOT_ALLOWED or BAD_CREDENTIALS in the block when the right is lost, and STORE_UNAVAILABLE when
-        there is more to see than before.
+        Raises NOT_ALLOWED or BAD_CREDENTIALS in the block when the right is lost, and TOO_SLOW when there is more to
+        see than before.
         """
         if self._access.is_open:
             yield write
@@ -141,8 +141,8 @@ class OpenWatch:
         if request.config != self._config:
             if isinstance(request.config, HiddenName):
                 raise not_allowed(self._caller, Role.READER, self._config)
-            text = "the caller's access has changed; watch again after your cursor"
-            raise UnavailableError(Reason.STORE_UNAVAILABLE, text)
+            # Clients go on after their cursor, at this server: nothing is wrong with it.
+            raise UnavailableError(Reason.TOO_SLOW, "the caller's access has changed; watch again after your cursor")
         self._decided_on = current
 
 
