@@ -12,7 +12,7 @@ from lamina_protos.v1 import lamina_pb2 as pb
 
 Item = TypeVar("Item")
 
-WRONG: Final = "; the server is broken, or no Lamina server, or somebody changes its answers"
+WRONG: Final = "; the server or the bundle is broken, or somebody has changed what it says"
 
 
 def wrong(what: str) -> DataLossError:
