@@ -14,7 +14,7 @@ from typing import Any, ClassVar, Final, TypeAlias
 
 from lamina import _environment
 from lamina._mapping.values import check_text
-from lamina._runtime.arguments import checked, is_credential
+from lamina._runtime.arguments import checked
 from lamina._runtime.log import log
 from lamina._runtime.public import public
 from lamina._runtime.tracebacks import await_users, call_users
@@ -44,7 +44,7 @@ class TokenFile:
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._path = os.fspath(path)
-        if is_credential(self._path):
+        if _environment.is_credential(self._path):
             raise InvalidError(f"{self._source} takes the path of a file, and was given the token itself")
         self._known: tuple[_State, str] | None = None
         self._is_told = False

@@ -43,6 +43,9 @@ _SWITCHES: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("", "0", "false", "no", "off"), False),
 }
 
+_CREDENTIAL: Final = re.compile(r"^lamina_[a-z0-9]+_|^ey[\w-]+\.ey[\w-]+\.|-----BEGIN ")
+"""How our tokens, JWTs and PEM begin."""
+
 _variables: Final = ContextVar[Mapping[str, str]]("variables", default=os.environ)
 _told: set[str] = set()
 
@@ -99,6 +102,11 @@ def login_folder() -> str:
     # As text: each command looks there, and a Path takes longer to import than the rest of this.
     base = home if os.path.isabs(home) else os.path.expanduser("~/.config")  # noqa: PTH111, PTH117
     return os.path.join(base, "lamina", "logins")  # noqa: PTH118
+
+
+def is_credential(text: object) -> bool:
+    """Return whether a text that should be a path is rather a token or a key itself, which no error may repeat."""
+    return isinstance(text, str) and (not text.isprintable() or _CREDENTIAL.search(text) is not None)
 
 
 def tls_files() -> dict[str, str]:

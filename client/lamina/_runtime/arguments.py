@@ -1,14 +1,10 @@
 """Checks of the users' arguments, made in the call itself, so that an error points at the mistake."""
 
 import inspect
-import re
 from collections.abc import Callable, Coroutine
-from typing import Any, Final, SupportsFloat, TypeVar
+from typing import Any, SupportsFloat, TypeVar
 
 Function = TypeVar("Function", bound=Callable[..., Any])
-
-_CREDENTIAL: Final = re.compile(r"^lamina_[a-z0-9]+_|^ey[\w-]+\.ey[\w-]+\.|-----BEGIN ")
-"""How our tokens, JWTs and PEM begin."""
 
 
 def checked(function: Function, what: str, *, awaits: bool = False) -> Function:
@@ -31,11 +27,6 @@ def seconds(value: object, what: str) -> float:
     if isinstance(value, str | bool) or not isinstance(value, SupportsFloat):
         raise TypeError(f"{what} is a number of seconds, not {_described(value)}")
     return float(value)
-
-
-def is_credential(text: object) -> bool:
-    """Return whether a text that should be a path is rather a token or a key itself, which no error may repeat."""
-    return isinstance(text, str) and (not text.isprintable() or _CREDENTIAL.search(text) is not None)
 
 
 def finished(result: Any) -> Any:

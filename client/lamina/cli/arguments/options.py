@@ -19,7 +19,6 @@ import click
 from click.core import ParameterSource
 
 from lamina import _environment
-from lamina._runtime.arguments import is_credential
 from lamina.cli.arguments.points import PointError, parse_end, parse_point
 
 CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
@@ -201,7 +200,7 @@ class CredentialFile(click.Path):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         """Check what was typed."""
-        if is_credential(value):
+        if _environment.is_credential(value):
             self.fail("it takes the path of a file, and was given what the file should hold", param, ctx)
         return super().convert(value, param, ctx)
 
