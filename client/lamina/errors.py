@@ -185,7 +185,7 @@ class CursorError(LaminaError):
 
 @public("lamina")
 class DataLossError(LaminaError):
-    """The stored data is not what was committed. The server or `verify` has found this."""
+    """The data is not what was committed: the server or `verify` has found this, or an answer cannot be right."""
 
 
 REASONS: Final[Mapping[str, type[LaminaError]]] = MappingProxyType(
