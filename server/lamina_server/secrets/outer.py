@@ -4,6 +4,7 @@ import base64
 import binascii
 import hashlib
 import os
+import re
 import shlex
 import shutil
 import signal
@@ -21,6 +22,7 @@ _KEY_BYTES: Final = 32
 _FILE_LIMIT_BYTES: Final = 4_096
 _ANSWER_LIMIT_BYTES: Final = 64 * 1024
 _OTHERS: Final = stat.S_IRWXG | stat.S_IRWXO
+_KEY_ITSELF: Final = re.compile(r"[A-Za-z0-9+/]{42,43}=?")
 _NAME_TAG: Final = b"lamina/outer-key/1"
 
 
@@ -147,6 +149,9 @@ def _read(path: Path) -> bytes:
             mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
             text = file.read(_FILE_LIMIT_BYTES)
     except OSError as error:
+        if _KEY_ITSELF.fullmatch(str(path)):  # which no error may repeat
+            text_ = "the outer key was given in place of the path of its file: put it into a file"
+            raise OuterKeyError(text_, is_lasting=True) from None
         raise OuterKeyError(f"cannot read the outer key {str(path)!r}: {error.strerror}", is_lasting=True) from None
     if mode & _OTHERS:
         text_ = f"other accounts may read the outer key {str(path)!r} (mode {mode:04o}): run chmod 600 {shown}"
