@@ -210,7 +210,7 @@ def test_tls_with_and_without_client_certificates(tmp_path: Path) -> None:
 def test_tls_files_that_hold_something_else(tmp_path: Path) -> None:
     (tmp_path / "pem").write_text("nothing")
     done = serve(tmp_path, "--listen", "localhost:0", "--tls-cert", "pem", "--tls-key", "pem")
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "pem holds no certificate in PEM" in done.stderr
 
 
