@@ -1,6 +1,7 @@
 """Open watches end when their caller loses the right to them, or when their credential ends."""
 
 import asyncio
+import gc
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
@@ -190,14 +191,16 @@ async def test_ten_thousand_watches_are_decided_anew_within_a_second() -> None:
     await asyncio.sleep(0)
     people.values["grants/token:reader-7 shop/**"] = None
     del people.values[f"tokens/{readers[99].token_id}"]
+    gc.freeze()  # the objects of all other tests are not the server's: to look through them takes a quarter of a second
     started, longest_turn = time.thread_time(), 0.0  # other processes do not count
     live.swap(access_of(people, version=2))
     while reasons.total() < 200:
         turn = time.thread_time()
         await asyncio.sleep(0)
         longest_turn = max(longest_turn, time.thread_time() - turn)
-    print(f"{time.thread_time() - started:.3f} s in all, {longest_turn:.3f} s for the longest turn")
-    assert time.thread_time() - started < SECOND
+    taken = time.thread_time() - started
+    gc.unfreeze()
+    assert taken < SECOND
     assert longest_turn < SECOND / 4
     assert reasons == {"NOT_ALLOWED token:reader-7": 100, "BAD_CREDENTIALS token:reader-99": 100}
     for task in tasks:
