@@ -234,7 +234,8 @@ class Application:
         with suppress(ServerError):  # a database that is gone again is not a reason not to start
             self.is_empty = await self._readers.read(_is_empty)
             await self._keys.begin()
-        await self._follower.start()  # before any call is answered
+        if not self.access.is_open:
+            await self._follower.start()  # before any call is answered
         self._warn_of_access()
         await self._server.start()
         self._news.start()
@@ -402,6 +403,12 @@ def admin_token_file(settings: Settings, application: Application) -> Path | Non
 def map_limits(settings: Settings) -> MapLimits:
     """Return the limits of a whole map."""
     return MapLimits(keys=settings.config_key_limit, size_bytes=settings.config_limit_bytes)
+
+
+def has_database(settings: Settings) -> bool:
+    """Return whether the file of a SQLite database exists; True for a database of any other kind."""
+    place = address.parse(settings.database)
+    return not isinstance(place, address.SqliteAddress) or place.path is None or place.path.exists()
 
 
 def describe_database(settings: Settings) -> str:

@@ -322,6 +322,13 @@ def test_a_server_that_knows_certificates_alone_starts_with_an_admin_who_has_one
         assert [path.name for path in tmp_path.glob("*token*")] == []
 
 
+def test_a_reset_says_that_it_made_a_database(tmp_path: Path) -> None:
+    """A path may be misspelt; but a server that takes certificates alone needs a reset before its first start."""
+    for is_new in (True, False):
+        done = command("access", "reset", "--database", f"sqlite:///{tmp_path}/lamina.db", "--admin", "cert:ops")
+        assert (done.returncode, "this made a new one" in done.stdout) == (0, is_new), done.stdout + done.stderr
+
+
 def test_a_reset_for_nobody_is_refused(tmp_path: Path) -> None:
     place = Place(f"sqlite:///{tmp_path}/lamina.db", tmp_path, tmp_path / "token")
     for principal, says in (("token:nobody", "names nobody who can call"), ("ada", "write grants/SUBJECT PATTERN")):

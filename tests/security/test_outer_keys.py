@@ -94,7 +94,17 @@ def test_a_file_that_cannot_be_the_outer_key_stops_the_start(
     done = CliRunner().invoke(main, ["serve", "--database", f"sqlite:///{database}", "--secret-key-file", str(path)])
     assert (done.exit_code, says in done.output) == (1, True), done.output
     assert content.decode() not in done.output or not content
+    assert "head -c" not in done.output, "pasted, the command would replace what is left of a key"
     assert not database.exists(), "nothing was touched"
+
+
+def test_no_key_is_rotated_in_a_database_that_is_not_there(tmp_path: Path) -> None:
+    """A misspelt path is no rotation."""
+    database = tmp_path / "lamina.db"
+    code, said = invoke(
+        "keys", "rotate", "--database", f"sqlite:///{database}", "--secret-key-file", str(key_file(tmp_path))
+    )
+    assert (code, "there is no database" in said, database.exists()) == (1, True, False), said
 
 
 @pytest.mark.parametrize("command", ["no-such-program unwrap", "", "'", "ada:hunter2@db/lamina"])

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable
 
+from lamina_server.domain import access_map
 from lamina_server.domain.access import ACCESS_CONFIG, NO_ACCESS, OPEN, Access, Caller, Rights
 from lamina_server.domain.records import NO_VERSION, HeadMark
 from lamina_server.domain.values import Value
@@ -42,3 +43,9 @@ def read_map(reading: Reading) -> tuple[HeadMark, dict[str, Value]]:
         return NO_VERSION, {}
     values = {entry.key: entry.value for entry in reading.entries(ACCESS_CONFIG, head.number)}
     return HeadMark(head.number, head.hash), values
+
+
+def read_access(reading: Reading) -> Access:
+    """Read the newest version of `_lamina/access` as an access. Raise InvalidError if it cannot be one."""
+    mark, values = read_map(reading)
+    return access_map.read(values, mark.number)

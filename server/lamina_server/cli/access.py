@@ -6,7 +6,7 @@ from typing import Any
 import click
 
 from lamina_server.access import token_file
-from lamina_server.app import describe_database, map_limits, open_database
+from lamina_server.app import describe_database, has_database, map_limits, open_database
 from lamina_server.cli.options import BAD_USAGE, FAILED, database_option, refusals, wait_option
 from lamina_server.cli.settings import settings_of
 from lamina_server.cli.streams import say
@@ -46,6 +46,7 @@ def reset(admin: str | None, **options: Any) -> None:
     settings = settings_of(options)
     with refusals():
         path = None if admin is not None else token_file.path_of(settings)
+        is_new = not has_database(settings)
         store = open_database(settings)
         try:
             made = make_admin(store, path=path, principal=admin or "", limits=map_limits(settings))
@@ -61,3 +62,5 @@ def reset(admin: str | None, **options: Any) -> None:
             say(f"lamina-server: left out {key}, which could not be read")
         what = f"the token of the new admin is in {path}" if path else f"{admin} is an admin"
         say(f"lamina-server: {what}; version {made.version} of {ACCESS_CONFIG}, in {describe_database(settings)}")
+        if is_new:
+            say("lamina-server: there was no such database, so this made a new one")

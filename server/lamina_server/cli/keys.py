@@ -5,10 +5,11 @@ from typing import Any
 
 import click
 
-from lamina_server.app import describe_database, open_database
+from lamina_server.app import describe_database, has_database, open_database
 from lamina_server.cli.options import database_option, refusals, secret_key_options, wait_option
 from lamina_server.cli.settings import settings_of
 from lamina_server.cli.streams import say
+from lamina_server.store.contract import UnusableStoreError
 
 
 @click.group()
@@ -36,6 +37,8 @@ def rotate(**options: Any) -> None:
     with refusals():
         outer = outer_key(settings.secret_key_file, settings.secret_key_command, seconds)
         new = outer_key(settings.new_secret_key_file, settings.new_secret_key_command, seconds)
+        if not has_database(settings):
+            raise UnusableStoreError(f"there is no database {describe_database(settings)!r}")
         with closing(open_database(settings)) as store:
             rotated = rotate_keys(store, outer, new)
         anew = f", {rotated.wrapped_anew} of them encrypted by the new outer key as well" if new is not None else ""

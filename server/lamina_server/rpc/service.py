@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import cache, partial
 from typing import Any, TypeVar
 
-from lamina_server.access.live import LiveAccess
+from lamina_server.access.live import LiveAccess, read_access
 from lamina_server.audit.audit import CallAudit
 from lamina_server.cache.heads import Heads
 from lamina_server.commits.clock import is_future
@@ -107,7 +107,10 @@ class Service:
         self._admission = Admission(settings)
 
     async def parse(self, method: str, data: bytes, caller: Caller) -> Any:
-        """Parse a request of a method, by its name in snake case."""
+        """Parse a request of a method, by its name in snake case. Refuse a write first, if none is taken now."""
+        if method in WRITES:
+            self._draining.refuse()
+            self._committer.refuse()
         function = getattr(parse, method)
         arguments = (data, caller.author, self._settings) if method in WRITES else (data, self._settings)
         if len(data) <= _PARSED_ON_THE_LOOP_BYTES:
@@ -175,7 +178,8 @@ class Service:
 
     async def check_access(self, request: CheckAccessRequest, _: Call) -> bytes:
         """Return what a principal may do with a config; on an open server, what it could do if that were closed."""
-        access, caller = self._access.current, of_principal(request.principal, request.groups)
+        access = await self._readers.read(read_access) if self._access.is_open else self._access.current
+        caller = of_principal(request.principal, request.groups)
         return encode.check_access(access.rights(caller, request.config), access.grants_on(caller, request.config))
 
     async def watch_key_history(self, request: WatchRequest, call: Call, send: Send, end: ExitStack) -> None:

@@ -160,9 +160,10 @@ def _read(path: Path) -> bytes:
     with suppress(binascii.Error):
         key = base64.b64decode(text.strip(), validate=True)
     if len(key) != _KEY_BYTES:
-        make = f"(umask 077; head -c {_KEY_BYTES} /dev/urandom | base64 > {shown})"
+        # It names no command that makes a key: pasted, that would replace what is left of the key of a database.
         what = f"{str(path)!r} must hold {_KEY_BYTES} random bytes in base64"
-        raise OuterKeyError(f"{what}; for a new one: {make}", is_lasting=True)
+        remedy = "put the key back by which its secrets were encrypted; if it has none yet, make a key in a new file"
+        raise OuterKeyError(f"{what}. A database has one outer key: {remedy}", is_lasting=True)
     return key
 
 
