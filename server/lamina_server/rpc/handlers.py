@@ -56,6 +56,9 @@ _FOR_OPERATORS = {
 }
 """The reasons that are logged for the operator; other errors concern the caller alone."""
 
+_NAME_LIMIT = 100
+"""How much is repeated of the name of an unknown method."""
+
 T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
@@ -267,13 +270,15 @@ class ServiceHandler(grpc.GenericRpcHandler):
 
     def _missing(self, name: str) -> Handler:
         async def handle(_: Any, context: Context) -> None:
-            audit = self._guard.audit(name, context)
+            # Whoever calls has chosen the name, up to the size of all headers.
+            shown = name if len(name) <= _NAME_LIMIT else f"{name[:_NAME_LIMIT]}…"
+            audit = self._guard.audit(shown, context)
 
             async def answer() -> None:
                 await self._guard.call(context, audit)
-                raise UnimplementedError(f"this server has no method {name}")
+                raise UnimplementedError(f"this server has no method {shown}")
 
-            await self._answer(name, context, audit, answer())
+            await self._answer(shown, context, audit, answer())
 
         # A stream of requests is also what a single request looks like, before it is read.
         return grpc.stream_stream_rpc_method_handler(handle)
