@@ -9,6 +9,7 @@ from typing import Any, cast
 
 import grpc
 import pytest
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.access.authentication import Authentication
@@ -19,6 +20,7 @@ from lamina_server.domain.errors import Reason, ServerError
 from lamina_server.rpc.deadlines import Deadlines
 from lamina_server.rpc.handlers import SERVICE
 from lamina_server.rpc.permissions import Permissions
+from lamina_server.rpc.rates import BURST_SECONDS
 from lamina_server.rpc.revocation import Revocation
 from lamina_server.rpc.watch.in_flight import Send
 from lamina_server.settings import Settings
@@ -142,6 +144,30 @@ async def test_a_request_that_comes_after_the_revocation_is_refused(
             await call.done_writing()
             refused = await asyncio.wait_for(refusal(call.read()), 10)
             assert (refused.code.name, refused.reason) == ("UNAUTHENTICATED", "BAD_CREDENTIALS")
+
+
+async def test_reflection_ends_with_its_credential_and_its_requests_are_counted() -> None:
+    people = People()
+    admin, ada, bob = people.admin(), people.token("ada"), people.token("bob")
+    people.values["limits/token:bob"] = {"calls_per_second": 1}
+    path, request = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", ServerReflectionRequest()
+
+    async def ask(stream: Any) -> bytes:
+        await stream.write(request.SerializeToString())
+        return bytes(await stream.read())
+
+    async def flood(stream: Any) -> None:
+        for _ in range(100 * BURST_SECONDS):
+            await ask(stream)
+
+    request.list_services = "*"
+    async with closed(MemoryStore(), people) as server:
+        streams: list[Any] = [server.channel().stream_stream(path)(metadata=each.metadata) for each in (ada, bob)]
+        for stream in streams:
+            assert SERVICE.full_name.encode() in await ask(stream)
+        await server.change({f"tokens/{ada.token_id}": None}, by=admin)
+        assert (await refusal(ask(streams[0]))).reason == "BAD_CREDENTIALS"
+        assert (await refusal(flood(streams[1]))).reason == "TOO_MANY"
 
 
 @pytest.mark.parametrize("changed", [{"name": "bob"}, {"expires": "2999-01-01T00:00:00Z"}])

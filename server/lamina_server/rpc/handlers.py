@@ -316,13 +316,20 @@ class OtherServices:
 
         async def handle(requests: Any, context: Context) -> AsyncIterator[Any]:
             audit = self._guard.audit(name, context)
+
+            async def known() -> AsyncIterator[Any]:
+                """Yield the requests, each of which counts as a call: a stream of them may have no end."""
+                async for request in requests:
+                    await self._guard.call(context, audit)
+                    yield request
+
             try:
                 await self._guard.call(context, audit)
+                async for reply in inner.stream_stream(known(), context):
+                    yield reply
             except ServerError as error:
                 audit.failed(error)
                 await _abort(name, context, error)
-            async for reply in inner.stream_stream(requests, context):
-                yield reply
 
         return grpc.stream_stream_rpc_method_handler(handle, inner.request_deserializer, inner.response_serializer)
 
