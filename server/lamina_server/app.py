@@ -11,7 +11,7 @@ from pathlib import Path
 import grpc
 import structlog
 from google.protobuf.internal import api_implementation
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2_grpc
 from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
 from lamina_server.access import token_file
@@ -34,7 +34,7 @@ from lamina_server.domain.planning import MapLimits
 from lamina_server.feed.backfill import Backfill
 from lamina_server.feed.feed import Feed
 from lamina_server.feed.news import News
-from lamina_server.rpc import transport
+from lamina_server.rpc import health, transport
 from lamina_server.rpc.deadlines import Deadlines
 from lamina_server.rpc.draining import Draining
 from lamina_server.rpc.handlers import SERVICE, Guard, OtherServices, ServiceHandler
@@ -176,7 +176,7 @@ class Application:
         authentication = Authentication(
             self.access, self._issuers, now_us=now_us, by_certificate=settings.tls_client_ca is not None
         )
-        self._health = health.aio.HealthServicer()
+        self._health = health.Health()
         self._readiness = Readiness(
             store,
             self._health,
@@ -239,7 +239,7 @@ class Application:
         self._warn_of_access()
         await self._server.start()
         self._news.start()
-        await self._health.set(SERVICE.full_name, health_pb2.HealthCheckResponse.SERVING)
+        self._health.set(SERVICE.full_name, is_ready=True)
         await self._readiness.start()
         return self.target
 
@@ -252,8 +252,7 @@ class Application:
         """
         grace = self._settings.stop_grace_seconds
         calls_end_at = time.monotonic() + grace - min(LAST_SECONDS, grace / 4)
-        with suppress(TimeoutError):  # a health watcher that does not read could hold this up for ever
-            await asyncio.wait_for(self._health.enter_graceful_shutdown(), FOREIGN_CALLS_SECONDS)
+        self._health.end()
         self._draining.begin()
         self._feed.wake_all()
         grace = max(calls_end_at - time.monotonic(), 0)

@@ -7,9 +7,10 @@ from typing import Any
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.audit.file import AuditFile
+from lamina_server.audit.line import LIMIT_BYTES
 from lamina_server.store.memory import MemoryStore
 from tests.security.closed import closed
-from tests.security.people import People
+from tests.security.people import NOBODY, People
 from tests.security.secret_helpers import CANARY, key_file, secret
 from tests.server.bare_client import commit_request, refusal
 
@@ -84,3 +85,19 @@ async def test_a_secret_that_cannot_be_told_is_not_revealed(tmp_path: Path) -> N
         async with closed(store, people, audit_file=file, secret_key_file=key) as server:
             refused = await refusal(server.wire(ada).get("shop/prod", view=pb.ENTRIES))
             assert (refused.reason, CANARY in str(refused)) == ("STORE_UNAVAILABLE", False)
+
+
+async def test_a_line_is_short_however_long_the_name_of_a_method_is(tmp_path: Path) -> None:
+    """A pipe takes only short lines as a whole, and callers without a credential choose this name."""
+    path = tmp_path / "audit.jsonl"
+    people = People()
+    ada = people.admin("ada")
+    with closing(AuditFile(path)) as file:
+        async with closed(MemoryStore(), people, audit_file=file) as server:
+            for person in (NOBODY, ada):
+                call: Any = server.channel(person).unary_unary(f"/lamina.v1.ConfigService/{'x' * 6_000}")
+                text = (await refusal(call(b""))).text
+                assert len(text) < 200
+    (line,) = path.read_bytes().splitlines(keepends=True)
+    assert len(line) < LIMIT_BYTES
+    assert json.loads(line)["method"] == "x" * 100 + "…"

@@ -7,7 +7,9 @@ from collections import Counter
 from datetime import UTC, datetime, timedelta
 from typing import Any, cast
 
+import grpc
 import pytest
+from grpc_reflection.v1alpha.reflection_pb2 import ServerReflectionRequest
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.access.authentication import Authentication
@@ -15,7 +17,10 @@ from lamina_server.access.issuers import Issuers
 from lamina_server.access.live import LiveAccess
 from lamina_server.commits.clock import system_now_us
 from lamina_server.domain.errors import Reason, ServerError
+from lamina_server.rpc.deadlines import Deadlines
+from lamina_server.rpc.handlers import SERVICE
 from lamina_server.rpc.permissions import Permissions
+from lamina_server.rpc.rates import BURST_SECONDS
 from lamina_server.rpc.revocation import Revocation
 from lamina_server.rpc.watch.in_flight import Send
 from lamina_server.settings import Settings
@@ -113,6 +118,72 @@ async def test_a_watch_ends_with_its_credential() -> None:
         assert "expired" in refused.text
         await server.wire(admin).commit(CONFIG, {"a": 2})
         assert await other.numbers(2) == [2]
+
+
+@pytest.mark.parametrize("method", ["GetVersion", "WatchKeyHistory"])
+async def test_a_request_that_comes_after_the_revocation_is_refused(
+    method: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A call whose caller was found does not keep that caller until its request comes."""
+    people = People()
+    admin, ada = people.admin(), people.reader("ada", "shop/**")
+    was_found, begin = asyncio.Event(), Deadlines.begin
+
+    def found(deadlines: Deadlines, task: "asyncio.Task[Any]") -> None:
+        begin(deadlines, task)
+        was_found.set()
+
+    async with closed(MemoryStore(), people) as server:
+        await server.wire(admin).commit(CONFIG, {"a": 1})
+        async with grpc.aio.insecure_channel(server.target) as channel:
+            monkeypatch.setattr(Deadlines, "begin", found)
+            call: Any = channel.stream_stream(f"/{SERVICE.full_name}/{method}")(metadata=ada.metadata)
+            await was_found.wait()
+            await server.change({f"tokens/{ada.token_id}": None}, by=admin)
+            await call.write(pb.GetVersionRequest(config=CONFIG).SerializeToString())
+            await call.done_writing()
+            refused = await asyncio.wait_for(refusal(call.read()), 10)
+            assert (refused.code.name, refused.reason) == ("UNAUTHENTICATED", "BAD_CREDENTIALS")
+
+
+async def test_reflection_ends_with_its_credential_and_its_requests_are_counted() -> None:
+    people = People()
+    admin, ada, bob = people.admin(), people.token("ada"), people.token("bob")
+    people.values["limits/token:bob"] = {"calls_per_second": 1}
+    path, request = "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo", ServerReflectionRequest()
+
+    async def ask(stream: Any) -> bytes:
+        await stream.write(request.SerializeToString())
+        return bytes(await stream.read())
+
+    async def flood(stream: Any) -> None:
+        for _ in range(100 * BURST_SECONDS):
+            await ask(stream)
+
+    request.list_services = "*"
+    async with closed(MemoryStore(), people) as server:
+        streams: list[Any] = [server.channel().stream_stream(path)(metadata=each.metadata) for each in (ada, bob)]
+        for stream in streams:
+            assert SERVICE.full_name.encode() in await ask(stream)
+        await server.change({f"tokens/{ada.token_id}": None}, by=admin)
+        assert (await refusal(ask(streams[0]))).reason == "BAD_CREDENTIALS"
+        assert (await refusal(flood(streams[1]))).reason == "TOO_MANY"
+
+
+@pytest.mark.parametrize("changed", [{"name": "bob"}, {"expires": "2999-01-01T00:00:00Z"}])
+async def test_a_watch_ends_when_its_token_has_another_name_or_end(changed: dict[str, str]) -> None:
+    """Otherwise it would reveal by the rights of the old name, or go on after the new end."""
+    people = People()
+    admin, ada = people.admin(), people.reader("ada", "shop/**")
+    people.grant("token:bob", "reader", "shop/**")
+    key = f"tokens/{ada.token_id}"
+    async with closed(MemoryStore(), people) as server:
+        await server.wire(admin).commit(CONFIG, {"a": 1})
+        watch = await begun(server, ada)
+        await server.change({key: people.values[key] | changed}, by=admin)
+        refused = await ended(watch)
+        assert (refused.code.name, refused.reason) == ("UNAVAILABLE", "TOO_SLOW")
+        assert await server.wire(ada).watch(CONFIG, after=0).numbers(1) == [1]
 
 
 async def test_a_watch_of_a_forbidden_config_waits_until_it_may_be_read() -> None:

@@ -12,7 +12,7 @@ from urllib.parse import unquote
 from lamina_server.access import tokens
 from lamina_server.access.issuers import Issuers
 from lamina_server.access.live import LiveAccess
-from lamina_server.domain.access import Caller, Token, of_principal
+from lamina_server.domain.access import Access, Caller, Token, of_principal
 from lamina_server.domain.errors import InvalidError, Reason, ServerError, Violation
 from lamina_server.domain.names import BadNameError, check_author
 from lamina_server.domain.planning import Author
@@ -44,6 +44,16 @@ class Authentication:
     def needs_certificate(self) -> bool:
         """Return whether `caller` needs the client certificate, which costs some microseconds to get."""
         return self._by_certificate and not self._access.is_open
+
+    @property
+    def access(self) -> Access:
+        """Return the access on which callers are found now."""
+        return self._access.current
+
+    def is_still(self, caller: Caller, access: Access) -> bool:
+        """Return whether nothing has happened to a caller's credential since it was found on an access."""
+        has_ended = caller.expires_us is not None and caller.expires_us <= self._now_us()
+        return access is self._access.current and not has_ended
 
     async def caller(self, metadata: Metadata, certificate: bytes = b"") -> Caller:
         """Return who calls.

@@ -5,7 +5,7 @@ method that the service lacks is NOT_IMPLEMENTED. gRPC could parse requests itse
 malformed bytes with UNKNOWN and without a reason.
 
 A call goes on only after each of these steps, whatever its method: who calls, whether it calls too often, receive
-the request, parse, decide whether the caller may (see permissions.py).
+the request, parse, see whether it still is that caller, decide whether the caller may (see permissions.py).
 """
 
 import asyncio
@@ -56,6 +56,9 @@ _FOR_OPERATORS = {
 }
 """The reasons that are logged for the operator; other errors concern the caller alone."""
 
+_NAME_LIMIT = 100
+"""How much is repeated of the name of an unknown method."""
+
 T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
@@ -94,9 +97,25 @@ class Guard:
 
     async def call(self, context: Context, audit: CallAudit) -> Call:
         """Return a call that may go on. Raise a refusal of its credential, or RateError."""
+        access = self._authentication.access  # before the caller is looked for, which may take a while
         caller = await self.caller(context)
         audit.known(caller)
-        return Call(caller, context.peer(), audit, self._rates.begin(caller.principal))
+        return Call(caller, access, context.peer(), audit, self._rates.begin(caller.principal))
+
+    async def check_again(self, call: Call, context: Context) -> None:
+        """Find the caller again, if its credential may have been revoked or ended while its request was on the way.
+
+        Nothing may wait between this and `decide`. Raises a refusal of the credential.
+        """
+        if not self._authentication.is_still(call.caller, call.access):
+            await self._same_caller(call, context)
+
+    async def _same_caller(self, call: Call, context: Context) -> Caller:
+        caller = await self.caller(context)
+        if caller != call.caller:  # such as a token that now has another name, or another end
+            text = "the caller's credential has changed: call again; a watch, after your cursor"
+            raise UnavailableError(Reason.TOO_SLOW, text, wrote_nothing=True)
+        return caller
 
     def decide(self, method: str, request: Any, call: Call) -> Any:
         """Return a parsed request as its caller may make it. Raise NOT_ALLOWED if it may not."""
@@ -113,7 +132,7 @@ class Guard:
         """Yield a watch's request as its caller may make it, and how it sends messages as long as the caller may."""
 
         async def decide() -> Any:
-            return self._permissions.decide(method, parsed, await self.caller(context))
+            return self._permissions.decide(method, parsed, await self._same_caller(call, context))
 
         request = self.decide(method, parsed, call)
         with self._revocation.watched(decide, request, call.caller, context.write) as send:
@@ -163,6 +182,7 @@ class ServiceHandler(grpc.GenericRpcHandler):
 
             async def answer() -> bytes:
                 parsed = await service.parse(name, data, call.caller)
+                await guard.check_again(call, context)
                 reply = await reply_to(function, guard.decide(line, parsed, call), call, context)
                 call.usage.spend(len(reply))
                 return reply
@@ -209,6 +229,7 @@ class ServiceHandler(grpc.GenericRpcHandler):
 
                 async def answer() -> None:
                     parsed = await service.parse(name, data, call.caller)
+                    await guard.check_again(call, context)
                     with guard.watched(line, parsed, call, context) as (request, send):
                         await function(request, call, send, end)
 
@@ -249,13 +270,15 @@ class ServiceHandler(grpc.GenericRpcHandler):
 
     def _missing(self, name: str) -> Handler:
         async def handle(_: Any, context: Context) -> None:
-            audit = self._guard.audit(name, context)
+            # Whoever calls has chosen the name, up to the size of all headers.
+            shown = name if len(name) <= _NAME_LIMIT else f"{name[:_NAME_LIMIT]}…"
+            audit = self._guard.audit(shown, context)
 
             async def answer() -> None:
                 await self._guard.call(context, audit)
-                raise UnimplementedError(f"this server has no method {name}")
+                raise UnimplementedError(f"this server has no method {shown}")
 
-            await self._answer(name, context, audit, answer())
+            await self._answer(shown, context, audit, answer())
 
         # A stream of requests is also what a single request looks like, before it is read.
         return grpc.stream_stream_rpc_method_handler(handle)
@@ -293,13 +316,20 @@ class OtherServices:
 
         async def handle(requests: Any, context: Context) -> AsyncIterator[Any]:
             audit = self._guard.audit(name, context)
+
+            async def known() -> AsyncIterator[Any]:
+                """Yield the requests, each of which counts as a call: a stream of them may have no end."""
+                async for request in requests:
+                    await self._guard.call(context, audit)
+                    yield request
+
             try:
                 await self._guard.call(context, audit)
+                async for reply in inner.stream_stream(known(), context):
+                    yield reply
             except ServerError as error:
                 audit.failed(error)
                 await _abort(name, context, error)
-            async for reply in inner.stream_stream(requests, context):
-                yield reply
 
         return grpc.stream_stream_rpc_method_handler(handle, inner.request_deserializer, inner.response_serializer)
 

@@ -4,8 +4,8 @@ When the access changes, each open watch is decided anew, as if it were called n
 so that the event loop serves other calls in between. Until that is done, a watch decides for itself
 before it sends a message: none is sent on an access that holds no more.
 
-Other streams are not decided anew: those of the health service are public, and reflection tells
-nothing that is not public.
+Other streams are not decided anew: those of the health service are public, and each request of
+reflection counts as a call of its own.
 """
 
 import asyncio

@@ -16,7 +16,7 @@ from lamina_server.cache.heads import Heads
 from lamina_server.commits.clock import is_future
 from lamina_server.commits.committer import Committer
 from lamina_server.commits.outcome import Outcome
-from lamina_server.domain.access import Caller, of_principal
+from lamina_server.domain.access import Access, Caller, of_principal
 from lamina_server.domain.commands import Command, CommitCommand, ForkCommand
 from lamina_server.domain.errors import RequestIdReusedError, UnavailableError
 from lamina_server.domain.record import record
@@ -61,12 +61,14 @@ class Call:
     """What is known of a call besides its request.
 
     caller  who makes it
+    access  on which its caller was found
     peer    the connection's other end, as gRPC writes it
     audit   what tells of the call
     usage   what the caller has used of its limits
     """
 
     caller: Caller
+    access: Access
     peer: str
     audit: CallAudit
     usage: Usage

@@ -53,7 +53,7 @@ class Keyring:
     def numbers(self) -> Collection[int]:
         """Return the numbers of the data keys that are here, the newest first."""
         newest = self._newest
-        others = [number for number in reversed(self._keys) if newest is None or number != newest.number]
+        others = [number for number in reversed(list(self._keys)) if newest is None or number != newest.number]
         return [newest.number, *others] if newest is not None else others
 
     @property

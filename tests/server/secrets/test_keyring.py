@@ -1,5 +1,8 @@
 """Sealing, unsealing and comparing, over a store in memory."""
 
+import sys
+import threading
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -135,3 +138,19 @@ def test_a_rotation_writes_all_or_nothing() -> None:
     late.load(rows)
     assert not late.can_seal, "the newest data key is wrapped by the new outer key alone"
     assert list(late.numbers) == [rows[0].number]
+
+
+def test_the_data_keys_can_be_listed_while_others_are_loaded() -> None:
+    """Calls list them on the event loop, and a thread loads what another server has made."""
+    keyring = Keyring(LocalKey.random())
+    rows = [keyring.make() for _ in range(1_000)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
+    try:
+        loading = threading.Thread(target=keyring.load, args=(rows,))
+        loading.start()
+        while loading.is_alive():
+            assert len(keyring.numbers) <= len(rows)
+    finally:
+        sys.setswitchinterval(before)
+    assert list(keyring.numbers) == [row.number for row in reversed(rows)]
