@@ -82,7 +82,18 @@ async def test_who_is_no_admin_sees_and_changes_no_access() -> None:
             assert "this needs the role admin on '_lamina/access', which 'token:shop' does not have" in said
             assert "lamina_" not in said, "no token is printed that nobody knows"
             assert "there is no token" not in said, "it may not see them"
-        assert "nothing was written" in await shop.error("access", "revoke", "token:root", "**", code=4)
+        for arguments in (["access", "revoke", "token:root", "**"], ["token", "revoke", "root"]):
+            said = await shop.error(*arguments, code=4)
+            assert "there is no _lamina/access that you may read" in said, "nothing is said about root"
+
+
+async def test_an_admin_may_end_its_own_token() -> None:
+    async with ruled() as root:
+        ada = root.of(await root.out("token", "create", "ada", "--grant", "admin", "**"))
+        said = await ada.error("token", "revoke", "ada", code=0)
+        assert "ended 1 token: ada" in said
+        assert "the grants to token:ada stay" in said
+        await ada.error("whoami", code=1)
 
 
 async def test_an_admin_asks_what_others_may_do() -> None:
