@@ -130,9 +130,10 @@ class TestDeviceFlow:
         with pytest.raises(lamina.InvalidError, match="answers without a page and a code"):
             login.begin(provider.url)
 
-    def test_numbers_that_are_none_are_replaced(self, provider: DeviceProvider) -> None:
+    @pytest.mark.parametrize("lifetime", [float("inf"), 10**400, 1e300, 1e18], ids=["endless", "long", "large", "far"])
+    def test_numbers_that_are_none_are_replaced(self, provider: DeviceProvider, lifetime: float) -> None:
         provider.device = {"expires_in": float("nan"), "interval": 0}
-        provider.lifetime = float("inf")
+        provider.lifetime = lifetime
         begun = login.begin(provider.url)
         assert begun.expires_seconds == 600
         assert 0 < begun.wait().expires - time.time() <= 300

@@ -127,8 +127,11 @@ async def test_a_function_that_fails_is_named(sdk: Sdk) -> None:
         live = await of(client.live("app"))
         cfg = await of(client.config("app"))
         is_sealed = True
-        with pytest.raises(lamina.UnauthenticatedError, match="from_the_vault of token= raised ConnectionError"):
+        with pytest.raises(
+            lamina.UnauthenticatedError, match="from_the_vault of token= raised ConnectionError"
+        ) as caught:
             await of(cfg.refresh())
+        assert isinstance(caught.value.__cause__, ConnectionError), "its traceback shows where"
         async with until(lambda: isinstance(live.error, lamina.UnauthenticatedError)):
             server.disconnect()
         assert live.state == "STALE"
