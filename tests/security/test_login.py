@@ -320,7 +320,7 @@ class TestCommandLine:
         assert JWT.format("token1") not in said
         assert f"forgot the login at {provider.url} for {TARGET}" in cli("logout").stderr
         assert files(folder) == []
-        assert f"no login is kept for {TARGET}" in cli("logout", "--target", TARGET, code=4).stderr
+        assert f"no login is kept for {TARGET}" in cli("logout", code=4).stderr
 
     @pytest.mark.parametrize(
         ("arguments", "environment", "is_used"),
