@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from structlog.testing import capture_logs
+
 from lamina.cli.access_map import ACCESS_CONFIG
 from lamina_server.store.memory import MemoryStore
 from tests.cli.running import InProcess
@@ -49,8 +51,10 @@ async def ruled() -> AsyncIterator[Commands]:
     """Run a closed server; yield the commands of its admin."""
     people = People()
     root = people.admin("root", reveal=True)
+    # The server's log would be in what a command has printed: they share this process's standard output.
     async with closed(MemoryStore(), people) as server:
-        yield Commands(server, root.token, root)
+        with capture_logs():
+            yield Commands(server, root.token, root)
 
 
 async def test_a_new_token_does_what_it_was_granted_until_it_is_revoked() -> None:
