@@ -7,6 +7,7 @@ that refuses says "the token has expired", and the client adds "; the token is f
 """
 
 import os
+import stat
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from inspect import isawaitable
@@ -29,6 +30,8 @@ _BAD_CREDENTIALS: Final = "BAD_CREDENTIALS"
 _ABOUT_THE_CALLER: Final = frozenset({NO_CREDENTIALS, _BAD_CREDENTIALS, "NOT_ALLOWED"})
 
 _State: TypeAlias = tuple[int, int, int, int]
+_READ_ONCE: Final[_State] = (0, 0, 0, 0)
+"""The state of a pipe: once it was read there is nothing more in it, whatever its times are."""
 
 
 @public("lamina")
@@ -36,7 +39,8 @@ class TokenFile:
     """A file that holds a token and is replaced from time to time, as by Kubernetes or Vault's agent.
 
     `lamina.connect(token=lamina.TokenFile("/var/run/secrets/lamina/token"))`: each call has the file's present token,
-    also those of a live or a watch that goes on. While the file cannot be read, or is empty, the last token counts.
+    also those of a live or a watch that goes on. While the file cannot be read, or is empty, the last token counts. A
+    pipe is read once.
     """
 
     _source: ClassVar[str] = "TokenFile"
@@ -224,6 +228,8 @@ def _beside_the_loop(ask: Ask) -> Ask:
 
 def _state(path: str) -> _State:
     found = os.stat(path)  # noqa: PTH116 - before each call: a Path takes longer
+    if not stat.S_ISREG(found.st_mode):
+        return _READ_ONCE
     return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
 
 

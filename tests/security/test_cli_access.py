@@ -6,6 +6,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from structlog.testing import capture_logs
+
 from lamina.cli.access_map import ACCESS_CONFIG
 from lamina_server.store.memory import MemoryStore
 from tests.cli.running import InProcess
@@ -49,8 +51,10 @@ async def ruled() -> AsyncIterator[Commands]:
     """Run a closed server; yield the commands of its admin."""
     people = People()
     root = people.admin("root", reveal=True)
+    # The server's log would be in what a command has printed: they share this process's standard output.
     async with closed(MemoryStore(), people) as server:
-        yield Commands(server, root.token, root)
+        with capture_logs():
+            yield Commands(server, root.token, root)
 
 
 async def test_a_new_token_does_what_it_was_granted_until_it_is_revoked() -> None:
@@ -82,7 +86,18 @@ async def test_who_is_no_admin_sees_and_changes_no_access() -> None:
             assert "this needs the role admin on '_lamina/access', which 'token:shop' does not have" in said
             assert "lamina_" not in said, "no token is printed that nobody knows"
             assert "there is no token" not in said, "it may not see them"
-        assert "nothing was written" in await shop.error("access", "revoke", "token:root", "**", code=4)
+        for arguments in (["access", "revoke", "token:root", "**"], ["token", "revoke", "root"]):
+            said = await shop.error(*arguments, code=4)
+            assert "there is no _lamina/access that you may read" in said, "nothing is said about root"
+
+
+async def test_an_admin_may_end_its_own_token() -> None:
+    async with ruled() as root:
+        ada = root.of(await root.out("token", "create", "ada", "--grant", "admin", "**"))
+        said = await ada.error("token", "revoke", "ada", code=0)
+        assert "ended 1 token: ada" in said
+        assert "the grants to token:ada stay" in said
+        await ada.error("whoami", code=1)
 
 
 async def test_an_admin_asks_what_others_may_do() -> None:

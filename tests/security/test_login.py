@@ -20,6 +20,7 @@ import lamina
 from lamina import login
 from lamina.login import renewal
 from lamina.login.device import GRANT_TYPE
+from lamina.login.kept import locked
 from lamina_server.store.memory import MemoryStore
 from tests.cli.running import InProcess
 from tests.client.conftest import sdk
@@ -129,9 +130,10 @@ class TestDeviceFlow:
         with pytest.raises(lamina.InvalidError, match="answers without a page and a code"):
             login.begin(provider.url)
 
-    def test_numbers_that_are_none_are_replaced(self, provider: DeviceProvider) -> None:
+    @pytest.mark.parametrize("lifetime", [float("inf"), 10**400, 1e300, 1e18], ids=["endless", "long", "large", "far"])
+    def test_numbers_that_are_none_are_replaced(self, provider: DeviceProvider, lifetime: float) -> None:
         provider.device = {"expires_in": float("nan"), "interval": 0}
-        provider.lifetime = float("inf")
+        provider.lifetime = lifetime
         begun = login.begin(provider.url)
         assert begun.expires_seconds == 600
         assert 0 < begun.wait().expires - time.time() <= 300
@@ -171,6 +173,19 @@ class TestFiles:
         assert stat.S_IMODE(folder.stat().st_mode) == 0o700
         path.chmod(0o640)
         assert login.find(TARGET) is None, "others may have read it"
+
+    def test_nothing_of_a_login_stays_that_was_forgotten(self, provider: DeviceProvider, folder: Path) -> None:
+        """Also what a process was writing when it was killed."""
+        logged_in(provider)
+        (path,) = files(folder)
+        killed = (
+            "import os, lamina.login; from lamina.login import kept; os.fsync = lambda _: os._exit(9);"
+            f"kept.write(lamina.login.find({TARGET!r}))"
+        )
+        assert subprocess.run([sys.executable, "-c", killed], check=False).returncode == 9
+        assert len(list(folder.glob(f"{path.stem}.*"))) == 2
+        login.forget(TARGET)
+        assert [each.name for each in folder.iterdir()] == [".lock"]
 
     def test_it_is_for_its_targets_alone(self, provider: DeviceProvider, folder: Path) -> None:
         logged_in(provider, "a.example,B.example:7440")
@@ -266,6 +281,21 @@ class TestRenewal:
         monkeypatch.setattr(renewal, "RETRIED_SECONDS", 0.0)
         assert token() == JWT.format("token2"), "it is there again"
 
+    def test_threads_do_not_ask_one_after_the_other_while_the_provider_is_away(self, provider: DeviceProvider) -> None:
+        """Each of them could wait for it for ten seconds."""
+        kept = logged_in(provider)
+        login.keep(replace(kept, obtained=time.time() - 1000, expires=time.time() + 30), TARGET)
+        provider.answers.extend([503] * 4)
+        before, token, found = provider.calls["/token"], lamina.LoginToken(TARGET), list[str]()
+        with locked():
+            threads = [threading.Thread(target=lambda: found.append(token())) for _ in range(4)]
+            for thread in threads:
+                thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [kept.token] * 4
+        assert provider.calls["/token"] - before == 1
+
     def test_what_has_ended_says_how_to_log_in_again(self, provider: DeviceProvider) -> None:
         provider.lifetime = 0.0
         logged_in(provider)
@@ -290,7 +320,7 @@ class TestCommandLine:
         assert JWT.format("token1") not in said
         assert f"forgot the login at {provider.url} for {TARGET}" in cli("logout").stderr
         assert files(folder) == []
-        assert f"no login is kept for {TARGET}" in cli("logout", "--target", TARGET, code=4).stderr
+        assert f"no login is kept for {TARGET}" in cli("logout", code=4).stderr
 
     @pytest.mark.parametrize(
         ("arguments", "environment", "is_used"),

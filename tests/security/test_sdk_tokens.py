@@ -1,5 +1,7 @@
 """The SDK's tokens on real sockets: each call has the present one, and lives and watches outlast an expired one."""
 
+import asyncio
+import threading
 from pathlib import Path
 from typing import Any
 
@@ -127,8 +129,11 @@ async def test_a_function_that_fails_is_named(sdk: Sdk) -> None:
         live = await of(client.live("app"))
         cfg = await of(client.config("app"))
         is_sealed = True
-        with pytest.raises(lamina.UnauthenticatedError, match="from_the_vault of token= raised ConnectionError"):
+        with pytest.raises(
+            lamina.UnauthenticatedError, match="from_the_vault of token= raised ConnectionError"
+        ) as caught:
             await of(cfg.refresh())
+        assert isinstance(caught.value.__cause__, ConnectionError), "its traceback shows where"
         async with until(lambda: isinstance(live.error, lamina.UnauthenticatedError)):
             server.disconnect()
         assert live.state == "STALE"
@@ -136,6 +141,23 @@ async def test_a_function_that_fails_is_named(sdk: Sdk) -> None:
         await put(cfg, n=2)
         await reach(live, 2)
         assert live.error is None
+
+
+async def test_the_time_of_a_verb_includes_its_token(sdk: Sdk) -> None:
+    """A function that hangs is cancelled then, in asyncio; and a slow one leaves no time for the call."""
+
+    async def hanging() -> str:
+        await asyncio.Event().wait()
+        return "token"
+
+    def slow() -> str:
+        threading.Event().wait(0.3)
+        return "token"
+
+    with lamina.testing.server() as server:
+        client = sdk.connect(server.target, token=hanging if sdk.kind == "aio" else slow, timeout=0.2)
+        with pytest.raises(lamina.DeadlineError, match=r"no answer within 0\.2 s"):
+            await asyncio.wait_for(beside(sdk, client.config, "app"), 5)
 
 
 async def test_a_live_outlasts_the_loss_of_its_right(sdk: Sdk) -> None:

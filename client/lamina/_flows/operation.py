@@ -85,7 +85,7 @@ class Operation:
                     log.info("%s; trying again for %.0f s", error, left)
             except LaminaError as error:
                 if not (yield from self._wait_as_asked(error)):
-                    raise _marked(failures.definite(error), request) from None
+                    raise _marked(failures.definite(error), request) from error.__cause__  # of `token=`'s function
                 continue
             else:
                 return reply

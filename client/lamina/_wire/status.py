@@ -5,8 +5,7 @@ them is from gRPC itself or a proxy, and only its code counts.
 """
 
 from collections.abc import Iterable
-from datetime import timedelta
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.message import DecodeError
 from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
@@ -18,6 +17,10 @@ from lamina_protos.v1 import lamina_pb2 as pb
 
 _DOMAIN = "lamina"
 _DETAILS_KEY = "grpc-status-details-bin"
+_RETRY_LEAST_SECONDS: Final = 0.01
+"""Whatever a server asks for: a client that does not pause at all would keep both busy."""
+_RETRY_MOST_SECONDS: Final = 3600.0
+"""A server that asks for more may have a wrong clock; and the longest pause of a system is not much longer."""
 
 
 class ReportedConflictError(ConflictError):
@@ -71,8 +74,8 @@ def _retry_seconds(details: Status) -> float | None:
     retry = RetryInfo()
     if not _unpack(details, retry):
         return None
-    delay: timedelta = retry.retry_delay.ToTimedelta()
-    return max(delay.total_seconds(), 0.0)
+    asked: float = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+    return min(max(asked, _RETRY_LEAST_SECONDS), _RETRY_MOST_SECONDS)
 
 
 def _of_code(code: str, text: str) -> LaminaError:

@@ -4,6 +4,7 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
+from functools import cache
 from itertools import islice
 from pathlib import Path
 from typing import Any, Final
@@ -104,13 +105,21 @@ def _arguments(options: Chosen) -> dict[str, Any]:
     return {**named, "tls": _tls(values)}
 
 
+class _TokenFile(lamina.TokenFile):
+    """The file of --token-file."""
+
+    _source = "--token-file"
+
+
+@cache  # some verbs connect twice, and a pipe, such as <(...), can be read only once
 def _token_file(path: str) -> lamina.TokenFile:
     """Return the file, which is read anew when it changes; Refusal if it holds no token now."""
+    file = _TokenFile(path)
     try:
-        _environment.read_token(path, "--token-file")
+        file()
     except lamina.InvalidError as error:
         raise Refusal(str(error), REFUSED) from None
-    return lamina.TokenFile(path)
+    return file
 
 
 def _tls(values: dict[str, Any]) -> lamina.TLS | bool | None:
@@ -129,8 +138,15 @@ def _tls(values: dict[str, Any]) -> lamina.TLS | bool | None:
 
 def read_access(client: lamina.Client) -> lamina.Config:
     """Read the config `_lamina/access`. Raise Refusal, which says why there may be none, if there is none."""
-    try:
+    with access_demanded():
         return client.config(ACCESS_CONFIG)
+
+
+@contextmanager
+def access_demanded() -> Iterator[None]:
+    """If the block finds no config `_lamina/access`, raise Refusal, which says why there may be none."""
+    try:
+        yield
     except lamina.NotFoundError:
         text = f"there is no {ACCESS_CONFIG} that you may read: `lamina whoami` shows who you are"
         raise Refusal(text, NOT_FOUND) from None

@@ -102,6 +102,7 @@ def forget(target: str | None = None) -> list[Login]:
     with locked():
         found = [(path, login) for path, login in _all() if wanted & set(login.targets)]
         for path, _ in found:
+            path.with_suffix(".new").unlink(missing_ok=True)
             path.unlink(missing_ok=True)
     return [login for _, login in found]
 
@@ -115,7 +116,8 @@ def addresses(target: str | None) -> tuple[str, ...]:
 def write(login: Login) -> None:
     """Write a login's file, for this user alone. The caller holds the lock."""
     path = _folder() / (hashlib.sha256("\n".join(login.targets).encode()).hexdigest()[:16] + _SUFFIX)
-    beside = path.with_suffix(f".{os.getpid()}")
+    # The name is always the same, which the lock allows: so the file of a killed process does not stay for ever.
+    beside = path.with_suffix(".new")
     beside.unlink(missing_ok=True)
     descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as file:

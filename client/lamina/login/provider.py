@@ -5,7 +5,6 @@ could lead elsewhere with what is sent.
 """
 
 import json
-import math
 from collections.abc import Mapping
 from typing import Any, Final, cast
 from urllib.parse import urlencode, urlsplit
@@ -16,6 +15,7 @@ HTTP_SECONDS: Final = 10.0
 ANSWER_LIMIT_BYTES: Final = 1 << 20
 _WELL_KNOWN: Final = "/.well-known/openid-configuration"
 _LOCAL: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_LONGEST_SECONDS: Final = 100 * 366 * 86400.0
 _TOO_MANY: Final = 429
 _SERVER_ERROR: Final = 500
 
@@ -61,9 +61,9 @@ def submit(url: str, fields: Mapping[str, str]) -> Mapping[str, Any]:
 
 
 def seconds_in(answer: Mapping[str, Any], name: str, default: float) -> float:
-    """Return a number of seconds of an answer; the default if it has none."""
+    """Return a number of seconds of an answer; the default if it has none, or one that no calendar has."""
     found = answer.get(name)
-    return float(found) if isinstance(found, int | float) and 0 <= found < math.inf else default
+    return float(found) if isinstance(found, int | float) and 0 <= found <= _LONGEST_SECONDS else default
 
 
 def checked(url: str, what: str) -> str:

@@ -56,8 +56,8 @@ class LoginToken:
             return login  # another process has renewed it
         with locked():
             login = self._kept()
-            if not _is_due(login):
-                return login
+            if not self._is_to_renew(login):
+                return login  # or another thread has just found the provider away
             try:
                 renewed = replace(_renewed(login), targets=login.targets)
                 write(renewed)

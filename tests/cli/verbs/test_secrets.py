@@ -1,6 +1,8 @@
 """Secrets on the command line: how they are set, where a mask stands for them, and what reveals them."""
 
 import json
+import os
+import stat
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -235,6 +237,28 @@ def test_a_revealed_export_is_imported_as_secrets(
 )
 def test_a_secret_is_a_whole_value_of_a_file(cli: InProcess, shop: lamina.Config, text: str, message: str) -> None:
     assert message in cli("import", shop.name, "-", "--format", "yaml", stdin=text, code=1).stderr
+
+
+def test_only_its_owner_can_read_a_new_file_with_secrets(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
+    before = os.umask(0o022)
+    for options, mode in ((("--reveal",), 0o600), ((), 0o644)):
+        path = tmp_path / f"{len(options)}.yaml"
+        cli("export", shop.name, str(path), *options)
+        assert stat.S_IMODE(path.stat().st_mode) == mode
+    os.umask(before)
+
+
+def test_a_batch_of_secrets_that_are_what_they_were_writes_nothing(tmp_path: Path) -> None:
+    """Only the server sees that, if the caller may not reveal them."""
+    path = tmp_path / "shop.yaml"
+    path.write_text("db/pw: hunter2\n", encoding="utf-8")
+    with testing.server(closed=True) as server:
+        token = server.token("ci", role="writer", on=CONFIG)
+        server.set(CONFIG, {"db/pw": lamina.Secret("hunter2")})
+        cli = InProcess(server.target)
+        cli.environment = {"LAMINA_TARGET": server.target, "LAMINA_TOKEN": token}
+        for options in ((), ("--batch",)):
+            assert "stays at version 1" in cli.out("import", CONFIG, str(path), *options)
 
 
 def test_a_bundle_is_exported_without_contents(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:

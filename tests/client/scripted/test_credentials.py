@@ -66,6 +66,19 @@ class TestTokenFile:
         monkeypatch.setattr(Path, "read_text", lambda *_a, **_o: pytest.fail("it was read again"))
         assert file() == CANARY
 
+    def test_a_pipe_is_read_once(self, caplog: pytest.LogCaptureFixture) -> None:
+        reader, writer = os.pipe()
+        os.write(writer, f"{CANARY}\n".encode())
+        os.close(writer)
+        try:
+            file = lamina.TokenFile(f"/dev/fd/{reader}")
+            assert file() == CANARY
+            os.utime(reader, (0, 0))  # as if it was written after its times were read
+            assert file() == CANARY
+        finally:
+            os.close(reader)
+        assert not caplog.records
+
     @pytest.mark.parametrize("damage", [Path.unlink, lambda path: path.write_text(" \n")])
     def test_the_last_token_counts_while_there_is_none(
         self, path: Path, damage: Callable[[Path], None], caplog: pytest.LogCaptureFixture

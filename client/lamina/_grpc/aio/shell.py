@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -18,7 +19,7 @@ from lamina._grpc.pool import Link, Owner, Pool
 from lamina._grpc.second_look import SecondLook
 from lamina._runtime.tracebacks import await_users, short
 from lamina._wire.rpcs import Rpc
-from lamina.errors import LaminaError, UnavailableError
+from lamina.errors import DeadlineError, LaminaError, UnavailableError
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -78,7 +79,7 @@ class Shell:
 
     async def open_stream(self, rpc: Rpc[Any, Any], request: Any) -> "Stream":
         """Begin a stream on a channel that has room for it; close it with `close_stream`."""
-        metadata = await self._present_metadata()
+        metadata = await self._present_metadata(self.session.timeout_seconds)
         link = self._pool.reserve()
         stream = Stream(link, link.method(rpc)(request, metadata=metadata))
         stream.finalizer = finalize(stream, self._left_lying, asyncio.get_running_loop(), link, stream.call)
@@ -117,17 +118,26 @@ class Shell:
         for channel in self._pool.close():
             await channel.close()
 
-    async def _present_metadata(self) -> grpc.aio.Metadata:
+    async def _present_metadata(self, seconds: float) -> grpc.aio.Metadata:
         """Return the metadata of the next call. Asking for a token that is renewed may run a user's function."""
         if not self.session.renews_token:
             return self._metadata
-        return grpc.aio.Metadata(*self._connection.metadata_with(await self._connection.credential.awaited()))
+        credential = self._connection.credential
+        try:
+            async with asyncio.timeout(seconds):
+                token = await credential.awaited()
+        except TimeoutError:
+            text = f"no token: {credential.origin} has not returned within {seconds:g} s"
+            raise DeadlineError(text, wrote_nothing=True) from None
+        return grpc.aio.Metadata(*self._connection.metadata_with(token))
 
     async def _call(self, call: Call) -> Any:
-        metadata = await self._present_metadata()
+        ends = time.monotonic() + call.timeout_seconds
+        metadata = await self._present_metadata(call.timeout_seconds)
         link = self._pool.unary()
         try:
-            return await link.method(call.rpc)(call.request, timeout=call.timeout_seconds, metadata=metadata)
+            left = max(ends - time.monotonic(), 0.0)
+            return await link.method(call.rpc)(call.request, timeout=left, metadata=metadata)
         except grpc.RpcError as error:
             failure = self.failed(link, error)
             if self._second_look.is_needed(error, link.address):

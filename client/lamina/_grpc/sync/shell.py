@@ -153,11 +153,13 @@ class Shell:
         return self._connection.metadata_with(self._connection.credential.present())
 
     def _call(self, call: Call) -> Any:
+        ends = time.monotonic() + call.timeout_seconds
         metadata = self._present_metadata()
         with self._gate:
             link = self._pool.unary()
             try:
-                return link.method(call.rpc)(call.request, timeout=call.timeout_seconds, metadata=metadata)
+                left = max(ends - time.monotonic(), 0.0)
+                return link.method(call.rpc)(call.request, timeout=left, metadata=metadata)
             except grpc.RpcError as error:
                 failure = self._failed(link, error)
                 if self._second_look.is_needed(error, link.address):

@@ -15,7 +15,7 @@ from lamina.cli.errors import NOT_FOUND, REFUSED, Refusal, tell
 from lamina.cli.output.differences import print_changes
 from lamina.cli.output.json_records import document, json_line, shape, shapes
 from lamina.cli.output.screen import AUTHOR, KEY, NEW, QUIET, VERSION, Row, Screen, cell, first_line, screen
-from lamina.cli.session import connected, read_access
+from lamina.cli.session import access_demanded, connected, read_access
 from lamina.cli.writing.writer import Changes, Write, edit, print_written, writer
 
 
@@ -68,8 +68,8 @@ def revoke_verb(write: Write, principal: str, pattern: str) -> None:
             raise Refusal(f"nothing was written: {_no_such_grant(head, principal, pattern)}", NOT_FOUND)
         del cfg[key]
 
-    with connected(write.ctx) as client:
-        edit(write.creating(), client, ACCESS_CONFIG, stage)
+    with connected(write.ctx) as client, access_demanded():
+        edit(write, client, ACCESS_CONFIG, stage)
 
 
 @access_verb.command("list", cls=Verb, short_help="the grants")

@@ -1,6 +1,6 @@
 """The verbs about tokens: token create, list and revoke. A token is a key of `_lamina/access`, without its secret."""
 
-from collections.abc import Mapping
+from collections.abc import Collection, Iterator, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,7 +16,7 @@ from lamina.cli.candidates import TOKEN
 from lamina.cli.errors import NOT_FOUND, Refusal, tell
 from lamina.cli.output.json_records import document, shape
 from lamina.cli.output.screen import AUTHOR, KEY, OLD, QUIET, Row, Screen, cell, counted, error_screen, screen
-from lamina.cli.session import connected, read_access
+from lamina.cli.session import access_demanded, connected, read_access
 from lamina.cli.writing.writer import Changes, Write, edit, lines_of_written, print_written, writer
 
 
@@ -96,20 +96,22 @@ def revoke_verb(write: Write, token: str) -> None:
     Grants to token:NAME stay. The printed line makes the tokens valid again.
     """
     ended: list[Token] = []
+    stays: list[str] = []
 
     def stage(cfg: lamina.Config, head: lamina.Snapshot) -> None:
         ended[:] = _named(head, token)
+        stays[:] = _what_stays(head, ended)  # now, because afterwards the caller's own token may be among them
         for each in ended:
             del cfg[each.key]
 
     def report(write: Write, version: lamina.Version, changes: Changes) -> None:
         tell(f"ended {counted(len(ended), 'token')}: {', '.join(f'{each.name} ({each.id})' for each in ended)}")
         print_written(write, version, changes)
+        for text in stays:
+            tell(text)
 
-    with connected(write.ctx) as client:
-        edit(write.creating(), client, ACCESS_CONFIG, stage, report)
-        if not write.dry_run:
-            _tell_what_stays(read_access(client), {each.name for each in ended})
+    with connected(write.ctx) as client, access_demanded():
+        edit(write, client, ACCESS_CONFIG, stage, report)
 
 
 def _print_new(write: Write, version: lamina.Version, changes: Changes, made: NewToken, text: str) -> None:
@@ -151,10 +153,10 @@ def _named(access: Mapping[str, Any], name: str) -> list[Token]:
     return by_id or by_name
 
 
-def _tell_what_stays(access: Mapping[str, Any], names: set[str]) -> None:
-    """Tell which grants a new token of the same name would have."""
-    left = {token.name for token in access_map.tokens_in(access)}
-    for name in sorted(names - left):
+def _what_stays(access: Mapping[str, Any], ended: Collection[Token]) -> Iterator[str]:
+    """Yield which grants a new token would have that has the name of one of these, if none of that name is left."""
+    left = {token.name for token in access_map.tokens_in(access) if token not in ended}
+    for name in sorted({token.name for token in ended} - left):
         patterns = [grant.pattern for grant in access_map.grants_in(access) if grant.subject == f"token:{name}"]
         if patterns:
-            tell(f"the grants to token:{name} stay: lamina access revoke token:{name} {patterns[0]}")
+            yield f"the grants to token:{name} stay: lamina access revoke token:{name} {patterns[0]}"

@@ -82,7 +82,7 @@ def export_verb(
     if file == "-":
         emit(data)
         return
-    with files.written(file) as into:
+    with files.written(file, private=reveal) as into:
         into.write(data.encode())
     tell(f"{counted(len(found), 'key')} of {config} version {entries.version} written to {file}")
 

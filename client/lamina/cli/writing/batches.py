@@ -41,6 +41,9 @@ def write_in_batches(write: Write, client: lamina.Client, config: str, stage: St
     before = cfg.version
     with working(f"importing into {config}", len(changes), "keys") as advance:
         versions = [version for batch in _batches(changes) for version in _commit(write, cfg, batch, advance)]
+    if versions[-1].number == before:  # secrets that are what they were: only the server sees that
+        print_unchanged(write, cfg)
+        return
     print_written(write, versions[-1], changes, before=before)
 
 

@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 import lamina
@@ -166,3 +167,19 @@ def test_errors_can_be_pickled(error: lamina.LaminaError) -> None:
     assert type(made) is type(error)
     assert str(made) == str(error)
     assert vars(made) == vars(error)
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        (Duration(seconds=1, nanos=500_000_000), 1.5),
+        (Duration(), 0.01),
+        (Duration(seconds=-5), 0.01),
+        (Duration(seconds=2**63 - 1), 3600.0),
+    ],
+)
+def test_a_pause_that_a_server_asks_for_is_one(asked: Duration, seconds: float) -> None:
+    """A client that did not pause would ask again as fast as it can, and one that paused too long would fail to."""
+    error = error_of("RESOURCE_EXHAUSTED", "too fast", details(info("TOO_MANY"), RetryInfo(retry_delay=asked)))
+    assert isinstance(error, lamina.LimitError)
+    assert error.retry_seconds == seconds
