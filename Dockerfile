@@ -1,8 +1,17 @@
 # The server in a container. It keeps its SQLite file in the volume /data and listens on every address of the container,
-# so it starts only with a choice of protection: TLS files, or --insecure-plaintext.
+# so it starts only with a choice of protection: TLS files, or --insecure-plaintext. And it is closed: callers need a
+# token. The first start makes the token of an admin, in a file of the volume:
 #
-#   docker run -p 7440:7440 -v lamina:/data lamina serve --insecure-plaintext
-#   docker run -p 7440:7440 -e LAMINA_SERVER_DATABASE=postgresql://… -v ./tls:/tls:ro lamina serve --tls-cert … --tls-key …
+#   docker run -d --name lamina -p 7440:7440 -v lamina:/data lamina serve --insecure-plaintext
+#   export LAMINA_TOKEN=$(docker exec lamina cat /data/lamina.db.admin-token)
+#   lamina configs
+#   docker exec lamina rm /data/lamina.db.admin-token      # when the token is in a safe place
+#
+# With PostgreSQL the file is /data/lamina.admin-token. For a first try without tokens, let only this machine reach the
+# port: docker run -p 127.0.0.1:7440:7440 … serve --insecure-plaintext --insecure-open
+#
+#   docker run -p 7440:7440 -v lamina:/data -e LAMINA_SERVER_DATABASE=postgresql://… -v ./tls:/tls:ro lamina \
+#     serve --tls-cert … --tls-key …
 #
 # There is no HEALTHCHECK: it would need a client certificate wherever the server asks for one. Let the orchestrator ask
 # the standard gRPC health service, which every server offers: for "" whether it lives, and for "readiness" whether it

@@ -18,7 +18,7 @@ RIVALLED  := $(VENV)/.rivalled
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test docs faults torture oldest check fix bench generate lock node clean
+.PHONY: help serve test docs faults security fuzz torture oldest check fix audit bench generate lock node clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -32,7 +32,7 @@ WORKERS = $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
 
 test: $(EQUIPPED) node ## Run the test suite.
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 --dist=worksteal --ignore=tests/docs \
-		$(addprefix --ignore=,$(FAULTS)) $(ARGS)
+		--ignore=tests/security $(addprefix --ignore=,$(FAULTS)) $(ARGS)
 
 # Not a part of `make test`, because each line of a page starts its own Python.
 docs: $(EQUIPPED) ## Run every code block of the READMEs, the tutorial and the recipes as they are printed.
@@ -44,6 +44,14 @@ faults: $(EQUIPPED) ## Run the tests that break disks, databases, networks and s
 # Those of `restore` and `verify` damage whole databases, byte by byte. The last two make a PostgreSQL wait, fail and end.
 FAULTS := tests/faults tests/server/restore tests/server/store/test_verify.py tests/server/commits/test_giants.py \
 	tests/conformance/test_round_trips.py
+
+# Not a part of `make test`, because tables of all methods and callers take minutes.
+security: $(EQUIPPED) ## Run the tests of who may do what, of hostile peers, and of what must not get out.
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 tests/security $(ARGS)
+
+# `make security` has a short form with a seed. ARGS="--seconds 60 --only frames"
+fuzz: $(EQUIPPED) ## Fuzz requests and HTTP/2 frames, for ten minutes each.
+	$(BIN)/python -m tests.security.fuzzing $(ARGS)
 
 torture: $(EQUIPPED) ## Kill servers and databases and cut watches for half an hour, and check that nothing is lost.
 	$(BIN)/python -m tests.faults $(ARGS)
@@ -82,6 +90,10 @@ fix: $(EQUIPPED) ## Repair what `make check` finds, where that is automatic.
 	$(BIN)/ruff check --fix
 	$(BIN)/ruff format
 	$(BIN)/python protos/generate.py
+
+# Not a part of what CI runs, because it asks a service on the network. Its other parts have tests in tests/security.
+audit: $(EQUIPPED) ## Build the wheel twice, list what it installs, and look for known vulnerabilities.
+	$(BIN)/python -m tests.security.supply_chain $(ARGS)
 
 bench: $(RIVALLED) ## Compare with etcd, the floor and full copies: ARGS="--only 3,4".
 	$(BIN)/python -m tests.benchmarks $(ARGS)

@@ -8,9 +8,11 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lamina import aio
+    from lamina import aio, login
+    from lamina._credentials import TokenFile
     from lamina._grpc.tls import TLS
     from lamina._live.state import LiveState
+    from lamina._mapping.secret import Secret
     from lamina._mapping.snapshot import Snapshot
     from lamina._mapping.values import Value
     from lamina._provenance.log_filter import ProvenanceFilter
@@ -31,12 +33,26 @@ if TYPE_CHECKING:
         UnauthenticatedError,
         UnavailableError,
     )
-    from lamina.records import MISSING, Change, ConfigInfo, Conflict, KeyChange, ServerInfo, Version, VersionChanges
+    from lamina.login import LoginToken
+    from lamina.records import (
+        MISSING,
+        AccessCheck,
+        Change,
+        ConfigInfo,
+        Conflict,
+        Grant,
+        KeyChange,
+        ServerInfo,
+        Version,
+        VersionChanges,
+        WhoAmI,
+    )
     from lamina.sync import Client, Config, Live, Watch, connect
 
 __all__ = [
     "MISSING",
     "TLS",
+    "AccessCheck",
     "Bound",
     "Bundle",
     "Change",
@@ -49,41 +65,65 @@ __all__ = [
     "DataLossError",
     "DeadlineError",
     "ExistsError",
+    "Grant",
     "InvalidError",
     "KeyChange",
     "LaminaError",
     "LimitError",
     "Live",
     "LiveState",
+    "LoginToken",
     "NotFoundError",
     "PermissionDeniedError",
     "ProvenanceFilter",
+    "Secret",
     "ServerInfo",
     "SettingsError",
     "Snapshot",
+    "TokenFile",
     "UnauthenticatedError",
     "UnavailableError",
     "Value",
     "Version",
     "VersionChanges",
     "Watch",
+    "WhoAmI",
     "aio",
     "connect",
+    "login",
     "open",
 ]
 
 _MODULES = {
+    "_credentials": ("TokenFile",),
     "_grpc.tls": ("TLS",),
     "_live.state": ("LiveState",),
+    "_mapping.secret": ("Secret",),
     "_mapping.snapshot": ("Snapshot",),
     "_mapping.values": ("Value",),
     "_provenance.log_filter": ("ProvenanceFilter",),
     "_settings.bound": ("Bound",),
+    "login": ("LoginToken",),
     "bundle": ("Bundle", "open"),
-    "records": ("MISSING", "Change", "ConfigInfo", "Conflict", "KeyChange", "ServerInfo", "Version", "VersionChanges"),
+    "records": (
+        "MISSING",
+        "AccessCheck",
+        "Change",
+        "ConfigInfo",
+        "Conflict",
+        "Grant",
+        "KeyChange",
+        "ServerInfo",
+        "Version",
+        "VersionChanges",
+        "WhoAmI",
+    ),
     "sync": ("Client", "Config", "Live", "Watch", "connect"),
 }
-"""The module of each name. Names that end with Error are in `errors`; `aio` is a module itself."""
+"""The module of each name. Names that end with Error are in `errors`."""
+
+_PUBLIC_MODULES = ("aio", "login")
+"""Modules among the names."""
 
 
 if not TYPE_CHECKING:  # otherwise a type checker would accept any name
@@ -91,8 +131,8 @@ if not TYPE_CHECKING:  # otherwise a type checker would accept any name
     def __getattr__(name: str) -> Any:
         if name not in __all__:
             raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-        if name == "aio":
-            return import_module("lamina.aio")
+        if name in _PUBLIC_MODULES:
+            return import_module(f"lamina.{name}")
         module = next((module for module, names in _MODULES.items() if name in names), "errors")
         value = globals()[name] = getattr(import_module(f"lamina.{module}"), name)
         return value

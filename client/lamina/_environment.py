@@ -43,6 +43,9 @@ _SWITCHES: Final[Mapping[str, bool]] = {
     **dict.fromkeys(("", "0", "false", "no", "off"), False),
 }
 
+_CREDENTIAL: Final = re.compile(r"^lamina_[a-z0-9]+_|^ey[\w-]+\.ey[\w-]+\.|-----BEGIN ")
+"""How our tokens, JWTs and PEM begin."""
+
 _variables: Final = ContextVar[Mapping[str, str]]("variables", default=os.environ)
 _told: set[str] = set()
 
@@ -78,12 +81,6 @@ def timeout() -> float | None:
         raise InvalidError(f"{TIMEOUT}={seconds!r} is not a number of seconds") from None
 
 
-def token() -> str | None:
-    """Return the token in LAMINA_TOKEN, else the one in the file LAMINA_TOKEN_FILE; InvalidError for a bad file."""
-    path = text(TOKEN_FILE)
-    return text(TOKEN) or (path and read_token(path, TOKEN_FILE))
-
-
 def read_token(path: str | os.PathLike[str], source: str) -> str:
     """Read a file that holds a token; InvalidError, with the path and its origin, if it holds none."""
     from pathlib import Path  # noqa: PLC0415 - only for files
@@ -97,6 +94,19 @@ def read_token(path: str | os.PathLike[str], source: str) -> str:
     if not found:
         raise InvalidError(f"{source}: {os.fspath(path)} holds no token")
     return found
+
+
+def login_folder() -> str:
+    """Return the folder in which logins are kept, whether or not there is one: in the user's config folder."""
+    home = os.environ.get("XDG_CONFIG_HOME") or ""
+    # As text: each command looks there, and a Path takes longer to import than the rest of this.
+    base = home if os.path.isabs(home) else os.path.expanduser("~/.config")  # noqa: PTH111, PTH117
+    return os.path.join(base, "lamina", "logins")  # noqa: PTH118
+
+
+def is_credential(text: object) -> bool:
+    """Return whether a text that should be a path is rather a token or a key itself, which no error may repeat."""
+    return isinstance(text, str) and (not text.isprintable() or _CREDENTIAL.search(text) is not None)
 
 
 def tls_files() -> dict[str, str]:

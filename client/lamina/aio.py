@@ -5,10 +5,11 @@ plain. `configs`, `log`, `history` and a watch are for `async for`; a client, `e
 The arguments, results and errors of each verb are described at length in sync.py.
 """
 
-from collections.abc import AsyncGenerator, AsyncIterator, Callable, Mapping
+from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, Literal, Self
 
+from lamina._credentials import Token
 from lamina._flows import reads, writes
 from lamina._flows.effects import Invoke
 from lamina._flows.points import Point
@@ -20,13 +21,14 @@ from lamina._grpc.aio.watch import Watch
 from lamina._grpc.connection import DEFAULT_TIMEOUT_SECONDS, connection
 from lamina._grpc.tls import TLS
 from lamina._live.cache import Cache, CacheDir, cache_of
+from lamina._live.vault import CacheSecrets
 from lamina._mapping.draft import Draft
 from lamina._mapping.entries import Entries
 from lamina._mapping.values import Value
 from lamina._runtime.arguments import checked
 from lamina._runtime.copies import Uncopyable
 from lamina._runtime.public import public
-from lamina.records import ConfigInfo, Conflict, ServerInfo, Version
+from lamina.records import AccessCheck, ConfigInfo, Conflict, ServerInfo, Version, WhoAmI
 
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
 
@@ -35,19 +37,22 @@ __all__ = ["Client", "Config", "Live", "Watch", "connect"]
 def connect(
     target: str | None = None,
     *,
-    token: str | None = None,
+    token: Token | None = None,
     tls: TLS | bool | None = None,
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
     author: str | None = None,
     cache_dir: CacheDir | None = None,
+    cache_secrets: CacheSecrets | None = None,
 ) -> "Client":
     """Make a client, as `lamina.connect` does. Nothing is sent before its first verb.
 
     async with lamina.aio.connect("localhost:7440", author="ada") as client:
         cfg = await client.config("payments/prod")
+
+    The function of `token=` may be a coroutine function. A plain one runs in the event loop, and should not wait.
     """
-    way = connection(target, token=token, tls=tls, timeout=timeout, author=author)
-    return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses)))
+    way = connection(target, token=token, tls=tls, timeout=timeout, author=author, awaits=True)
+    return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses), cache_secrets))
 
 
 @public("lamina.aio")
@@ -85,6 +90,18 @@ class Client(Uncopyable):
     async def server_info(self) -> ServerInfo:
         """Return the release of the server that answers, and the author that it has for this client."""
         return await self._shell.run(reads.server_info(self._shell.session))
+
+    async def whoami(self) -> WhoAmI:
+        """Return the principal that the server knows this client as, its groups and its grants."""
+        return await self._shell.run(reads.whoami(self._shell.session))
+
+    async def check_access(self, principal: str, config: str, *, groups: Iterable[str] = ()) -> AccessCheck:
+        """Return what a principal may do with a config, and by which grants. Only for admins of that config.
+
+        `groups` are those that an identity provider would claim for it, such as "group:platform"; those that are listed
+        in `_lamina/access` are known.
+        """
+        return await self._shell.run(reads.check_access(self._shell.session, principal, config, groups))
 
     def configs(self, prefix: str = "") -> AsyncIterator[ConfigInfo]:
         """List the configs whose names begin with `prefix`, by name, reading page by page."""

@@ -1,6 +1,6 @@
 """The errors as one tree, and the error of each reason code; it knows neither gRPC nor configs.
 
-    LaminaError                                .reason .request_id
+    LaminaError                                SECRETS_UNAVAILABLE NOT_IMPLEMENTED    .reason .request_id
     ├ InvalidError (ValueError)                BAD_CONFIG_NAME BAD_KEY BAD_VALUE BAD_REQUEST REQUEST_ID_REUSED
     │ └ SettingsError                                                                 .version .problems
     ├ NotFoundError (LookupError)              CONFIG_NOT_FOUND VERSION_NOT_FOUND
@@ -9,7 +9,7 @@
     │ └ DeadlineError (TimeoutError)
     ├ UnauthenticatedError                     NO_CREDENTIALS BAD_CREDENTIALS
     ├ PermissionDeniedError (PermissionError)  NOT_ALLOWED
-    ├ LimitError                               TOO_LARGE TOO_MANY DISK_FULL           .limit .actual
+    ├ LimitError                               TOO_LARGE TOO_MANY DISK_FULL           .limit .actual .retry_seconds
     ├ ExistsError                              CONFIG_EXISTS
     ├ CursorError                              CURSOR_AHEAD CURSOR_FORKED             .cursor .head
     └ DataLossError                            HASH_MISMATCH
@@ -119,17 +119,27 @@ class DeadlineError(UnavailableError, TimeoutError):
 
 @public("lamina")
 class UnauthenticatedError(LaminaError):
-    """The server demands a token or a certificate, or does not know this one."""
+    """The server demands a token or a certificate, or does not know this one; or `token=` brings none.
+
+    The text says what to do next, and where the token came from. It never has a token in it.
+    """
 
 
 @public("lamina")
 class PermissionDeniedError(LaminaError, PermissionError):
-    """The caller may not do this, or may not know whether the config exists."""
+    """The caller may not do this. The text says which role is missing on which config, and who can grant it.
+
+    A config that the caller may not read looks as if it did not exist: that is a NotFoundError.
+    """
 
 
 @public("lamina")
 class LimitError(LaminaError):
-    """A size or a number is above the server's limit. `limit` and `actual` are None if the server did not name them."""
+    """A size or a number is above the server's limit. `limit` and `actual` are None if the server did not name them.
+
+    `retry_seconds` is set if the server will take the same call again after a pause, because this caller makes too many
+    calls. A client waits that long by itself, within its `timeout`.
+    """
 
     def __init__(
         self,
@@ -139,10 +149,12 @@ class LimitError(LaminaError):
         request_id: str | None = None,
         limit: int | None = None,
         actual: int | None = None,
+        retry_seconds: float | None = None,
     ) -> None:
         super().__init__(message, reason=reason, request_id=request_id)
         self.limit = limit
         self.actual = actual
+        self.retry_seconds = retry_seconds
 
 
 @public("lamina")
@@ -173,7 +185,7 @@ class CursorError(LaminaError):
 
 @public("lamina")
 class DataLossError(LaminaError):
-    """The stored data is not what was committed. The server or `verify` has found this."""
+    """The data is not what was committed: the server or `verify` has found this, or an answer cannot be right."""
 
 
 REASONS: Final[Mapping[str, type[LaminaError]]] = MappingProxyType(
@@ -201,6 +213,7 @@ REASONS: Final[Mapping[str, type[LaminaError]]] = MappingProxyType(
         "NO_CREDENTIALS": UnauthenticatedError,
         "BAD_CREDENTIALS": UnauthenticatedError,
         "NOT_ALLOWED": PermissionDeniedError,
+        "SECRETS_UNAVAILABLE": LaminaError,
         "NOT_IMPLEMENTED": LaminaError,
     }
 )

@@ -10,7 +10,7 @@ An evaluation makes no call and never waits, so the asynchronous methods are the
     variant          the flag's origin, the version that set its value: "17". The same variant is the same value
     reason           STATIC while the live is LIVE; else STALE: possibly out of date
     flag metadata    config, version (shown), origin; and flagSetId, OpenFeature's own name for the config
-    error code       FLAG_NOT_FOUND, TYPE_MISMATCH, or PROVIDER_NOT_READY until the config was read
+    error code       FLAG_NOT_FOUND, TYPE_MISMATCH (also for a secret), or PROVIDER_NOT_READY until the config was read
 """
 
 import threading
@@ -25,6 +25,7 @@ from openfeature.provider import AbstractProvider, Metadata  # pyright: ignore[r
 
 from lamina._live.offline import entries_of_default
 from lamina._live.state import LiveState
+from lamina._mapping.secret import Secret
 from lamina._mapping.values import Value
 from lamina._runtime import forking
 from lamina.errors import LaminaError, NotFoundError, UnavailableError
@@ -209,6 +210,8 @@ class LaminaProvider(AbstractProvider):
         if key not in current:
             return _failed(default, ErrorCode.FLAG_NOT_FOUND, f"{self._config} has no key {key!r}")
         value = current[key]
+        if isinstance(value, Secret):  # flags are shown and logged everywhere
+            return _failed(default, ErrorCode.TYPE_MISMATCH, f"{key!r} is a secret in {self._config}: no flag is one")
         origin = current.origin(key)
         if float in kinds and type(value) is int:
             value = float(value)

@@ -135,6 +135,45 @@ class ConfigInfo:
 
 @public("lamina")
 @dataclass(frozen=True, slots=True)
+class Grant:
+    """One grant of the config `_lamina/access`: a subject has a role on the configs of a pattern."""
+
+    subject: str
+    """A principal, such as "token:deployer", or a group, such as "group:platform"."""
+    role: str
+    """"reader", "writer" or "admin". Each includes the ones before it."""
+    pattern: str
+    """A config's name, in which "*" stands for any text within a segment, and "**" for any text."""
+    reveal: bool = False
+    """Whether secrets may be revealed."""
+
+
+@public("lamina")
+@dataclass(frozen=True, slots=True)
+class WhoAmI:
+    """Who this client is for the server, and the grants that it has."""
+
+    principal: str
+    """Such as "token:deployer"; empty on an open server."""
+    groups: tuple[str, ...] = ()
+    grants: tuple[Grant, ...] = ()
+    open: bool = False
+    """Whether the server is open: then everybody may do everything."""
+
+
+@public("lamina")
+@dataclass(frozen=True, slots=True)
+class AccessCheck:
+    """What a principal may do with a config, and by which grants."""
+
+    role: str | None
+    """The highest role; None if there is none."""
+    reveal: bool = False
+    grants: tuple[Grant, ...] = ()
+
+
+@public("lamina")
+@dataclass(frozen=True, slots=True)
 class ServerInfo:
     """The server that answered: its release, and the author of this client's writes there."""
 

@@ -3,10 +3,11 @@
 A verb here picks its flow and runs it; the flows are in `_flows/reads.py` and `_flows/writes.py`.
 """
 
-from collections.abc import Callable, Generator, Iterator, Mapping
+from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Literal, Self
 
+from lamina._credentials import Token
 from lamina._flows import reads, writes
 from lamina._flows.effects import Invoke
 from lamina._flows.points import Point
@@ -18,13 +19,14 @@ from lamina._grpc.sync.walk import walk_chain
 from lamina._grpc.sync.watch import Watch
 from lamina._grpc.tls import TLS
 from lamina._live.cache import Cache, CacheDir, cache_of
+from lamina._live.vault import CacheSecrets
 from lamina._mapping.draft import Draft
 from lamina._mapping.entries import Entries
 from lamina._mapping.values import Value
 from lamina._runtime.arguments import checked
 from lamina._runtime.copies import Uncopyable
 from lamina._runtime.public import public
-from lamina.records import ConfigInfo, Conflict, ServerInfo, Version
+from lamina.records import AccessCheck, ConfigInfo, Conflict, ServerInfo, Version, WhoAmI
 
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
 
@@ -33,26 +35,30 @@ __all__ = ["Client", "Config", "Live", "Watch", "connect"]
 def connect(
     target: str | None = None,
     *,
-    token: str | None = None,
+    token: Token | None = None,
     tls: TLS | bool | None = None,
     timeout: float = DEFAULT_TIMEOUT_SECONDS,
     author: str | None = None,
     cache_dir: CacheDir | None = None,
+    cache_secrets: CacheSecrets | None = None,
 ) -> "Client":
     """Make a client. Nothing is sent before its first verb.
 
     `target` is "host:port", several of them with commas between, or "unix:path"; else localhost:7440. `tls` None is
     plaintext for this machine and TLS with the system's roots for any other; False is plaintext, True or a `lamina.TLS`
-    is TLS. `timeout` is in seconds, for each verb with all its retries and pages. `author` is the author of commits, on
-    a server that does not authenticate: by default this system's user. `cache_dir` is the folder of the last-known-good
-    files, from which `live` begins while no server can be reached: by default `lamina` in the user's cache directory;
-    "" turns them off.
+    is TLS. `token` is text, a `lamina.TokenFile`, or a function that returns the token, which is called before each
+    call of the server. `timeout` is in seconds, for each verb with all its retries and pages. `author` is the author of
+    commits on an open server: by default this system's user, unless there is a token or a client certificate.
+    `cache_dir` is the folder of the last-known-good files, from which `live` begins while no server can be reached: by
+    default `lamina` in the user's cache directory; "" turns them off. They hold secrets without their contents; with
+    `cache_secrets`, a key of 32 bytes or a function that returns it, also the contents, encrypted (this needs the extra
+    `lamina[secrets]`).
 
     Missing arguments are read from LAMINA_TARGET, LAMINA_TOKEN or LAMINA_TOKEN_FILE, LAMINA_TLS_CA, LAMINA_TLS_CERT and
     LAMINA_TLS_KEY or LAMINA_PLAINTEXT, LAMINA_TIMEOUT, LAMINA_AUTHOR and LAMINA_CACHE_DIR.
     """
     way = connection(target, token=token, tls=tls, timeout=timeout, author=author)
-    return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses)))
+    return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses), cache_secrets))
 
 
 @public("lamina")
@@ -94,6 +100,18 @@ class Client(Uncopyable):
     def server_info(self) -> ServerInfo:
         """Return the release of the server that answers, and the author that it has for this client."""
         return self._shell.run(reads.server_info(self._shell.session))
+
+    def whoami(self) -> WhoAmI:
+        """Return the principal that the server knows this client as, its groups and its grants."""
+        return self._shell.run(reads.whoami(self._shell.session))
+
+    def check_access(self, principal: str, config: str, *, groups: Iterable[str] = ()) -> AccessCheck:
+        """Return what a principal may do with a config, and by which grants. Only for admins of that config.
+
+        `groups` are those that an identity provider would claim for it, such as "group:platform"; those that are listed
+        in `_lamina/access` are known.
+        """
+        return self._shell.run(reads.check_access(self._shell.session, principal, config, groups))
 
     def configs(self, prefix: str = "") -> Iterator[ConfigInfo]:
         """List the configs whose names begin with `prefix`, by name, reading page by page."""

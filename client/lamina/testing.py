@@ -3,6 +3,12 @@
     with lamina.testing.server() as server:
         cfg = server.connect().config("payments/prod", create=True)
 
+A closed server knows only those to whom the test gives a token:
+
+    with lamina.testing.server(closed=True) as server:
+        deployer = server.token("deployer", role="writer", on="payments/**")
+        cfg = server.connect(token=deployer).config("payments/prod", create=True)
+
 It is the real server behind real gRPC, in this process, ready in milliseconds, and it needs the extra `lamina[server]`.
 With pytest there are the fixtures `lamina_server` and `lamina_config`; each test has its own server.
 """
@@ -26,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["Server", "server"]
 
 _OURS: Final = ("lamina", "lamina_protos", "lamina_server")
+_ACCESS: Final = "_lamina/access"
 _EPOCH: Final = datetime.fromtimestamp(0, UTC)
 
 
@@ -65,11 +72,32 @@ class Server:
 
     def set(self, config: str, values: Mapping[str, Value], message: str = "") -> Version:
         """Commit these keys of a config as another client, and leave its other keys; create the config if needed."""
-        if self._own is None:
-            self._own = self.connect(author="lamina.testing")
-        theirs = self._own.config(config, create=True)
+        theirs = self._admin().config(config, create=True)
         theirs.update(values)
         return theirs.commit(message)
+
+    def token(self, name: str, *, role: str, on: str, reveal: bool = False, expires: datetime | None = None) -> str:
+        """Make a token for the principal `token:NAME`, give it a role, and return its text, for `connect(token=)`.
+
+        `role` is "reader", "writer" or "admin", and `on` a pattern of configs, such as "payments/**". With `reveal` it
+        may see secrets. `expires` is by the server's clock, which `advance` moves. For a second grant, call this again
+        with the same name: the principal has both grants then, and two tokens. ValueError if the server is open.
+        """
+        text, changes = self._new_token(name, expires)
+        changes[f"grants/token:{name} {on}"] = {"role": role, "reveal": reveal}
+        self._change_access(changes, f"lamina.testing gives a token to {name}")
+        return text
+
+    def revoke(self, name: str) -> None:
+        """Revoke the tokens of a principal and its grants; its calls under way end. KeyError if there is none."""
+        held: Any = self._admin().config(_ACCESS).to_dict()
+        grants = f"grants/token:{name} "
+        gone = [key for key, value in held.items() if key.startswith("tokens/") and value["name"] == name]
+        if not gone:
+            raise KeyError(name)
+        self._change_access(
+            dict.fromkeys([*gone, *(key for key in held if key.startswith(grants))]), f"lamina.testing revokes {name}"
+        )
 
     def fail_next(
         self,
@@ -133,18 +161,43 @@ class Server:
         self._clients.close()
         self._embedded.close()
 
+    def _new_token(self, name: str, expires: datetime | None) -> tuple[str, dict[str, Any]]:
+        if not self._embedded.admin_token:
+            raise ValueError("this server is open, so it has no tokens: lamina.testing.server(closed=True)")
+        token_id, text, sha256 = self._embedded.make_token()
+        value = {"name": name, "sha256": sha256.hex()}
+        return text, {f"tokens/{token_id}": value if expires is None else {**value, "expires": expires.isoformat()}}
+
+    def _change_access(self, changes: Mapping[str, Any], message: str) -> None:
+        """Commit to `_lamina/access`, where None deletes a key, and wait until it holds."""
+        access = self._admin().config(_ACCESS)
+        for key, value in changes.items():
+            if value is None:
+                del access[key]
+            else:
+                access[key] = value
+        self._embedded.wait_for_access(access.commit(message).number)
+
+    def _admin(self) -> Client:
+        """Return the client that carries out what the test wishes."""
+        if self._own is None:
+            token = self._embedded.admin_token
+            self._own = self.connect(token=token) if token else self.connect(author="lamina.testing")
+        return self._own
+
     def __repr__(self) -> str:
         return f"<lamina.testing.Server {self.target!r}>"
 
 
 @contextmanager
-def server(*, cache_dir: CacheDir = "") -> Generator[Server, None, None]:
+def server(*, closed: bool = False, cache_dir: CacheDir = "") -> Generator[Server, None, None]:
     """Run a server in memory, empty and on a free port, while the block lasts.
 
-    Clients that it connects keep their last-known-good files in `cache_dir`, by default none: some later test's server
-    may have the same port. ModuleNotFoundError if the extra `lamina[server]` is not installed.
+    A `closed` one refuses callers without a token, and `Server.token` makes one. Clients that it connects keep their
+    last-known-good files in `cache_dir`, by default none: some later test's server may have the same port.
+    ModuleNotFoundError if the extra `lamina[server]` is not installed.
     """
-    embedded = _start()
+    embedded = _start(is_closed=closed)
     running = Server(embedded, cache_dir)
     try:
         yield running
@@ -152,7 +205,7 @@ def server(*, cache_dir: CacheDir = "") -> Generator[Server, None, None]:
         running.close()
 
 
-def _start() -> "EmbeddedServer":
+def _start(*, is_closed: bool) -> "EmbeddedServer":
     # Imported here, because the server is an extra, and its import takes longer than its start.
     try:
         from lamina_server.testing.embedded import EmbeddedServer  # noqa: PLC0415
@@ -161,7 +214,7 @@ def _start() -> "EmbeddedServer":
             raise
         text = f"lamina.testing needs the server's extra (there is no {error.name}): pip install 'lamina[server]'"
         raise ModuleNotFoundError(text, name=error.name) from error
-    embedded = EmbeddedServer()
+    embedded = EmbeddedServer(is_closed=is_closed)
     try:
         embedded.start()
     except BaseException:

@@ -68,7 +68,8 @@ class DamagedError(ValueError):
 class Block:
     """Some parts of versions, and where in the file they are packed. The last one has the bookmark, and no parts.
 
-    problem   what is wrong with it: DamagedError comes after it, and these are the parts that can still be read
+    problem      what is wrong with it: DamagedError comes after it, and these are the parts that can still be read
+    secret_keys  the data keys of its secrets, encrypted; only the block before the last one has some
     """
 
     offset: int
@@ -76,6 +77,7 @@ class Block:
     parts: Sequence[pb.VersionChanges]
     bookmark: pb.Bookmark | None = None
     problem: str | None = None
+    secret_keys: Sequence[pb.SecretKey] = ()
 
 
 class Writer:
@@ -95,6 +97,11 @@ class Writer:
         self._size += len(encoded)
         if self._size >= BLOCK_BYTES:
             self._flush()
+
+    def add_secret_keys(self, keys: Sequence[pb.SecretKey]) -> None:
+        """Add the data keys of the secrets, after all versions. Call it at most once, and not without a key."""
+        self._flush()
+        self._write(pb.WatchKeyHistoryResponse(secret_keys=keys).SerializeToString())
 
     def finish(self, version: int, version_hash: bytes) -> None:
         """Add the end: what the newest version is."""
@@ -128,7 +135,7 @@ def blocks(file: Readable) -> Iterator[Block]:
             yield Block(member.offset, member.size, (), message.bookmark)
             return
         problem = problem and f"{problem}, after byte {member.offset}"
-        yield Block(member.offset, member.size, message.changes, problem=problem)
+        yield Block(member.offset, member.size, message.changes, problem=problem, secret_keys=message.secret_keys)
         if problem is not None:
             raise DamagedError(problem)
     raise DamagedError("the file was cut off")

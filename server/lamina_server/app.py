@@ -3,36 +3,58 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from collections.abc import AsyncIterator, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from functools import partial
+from pathlib import Path
 
 import grpc
 import structlog
 from google.protobuf.internal import api_implementation
-from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_reflection.v1alpha import reflection
+from grpc_health.v1 import health_pb2_grpc
+from grpc_reflection.v1alpha import reflection, reflection_pb2_grpc
 
+from lamina_server.access import token_file
+from lamina_server.access.authentication import Authentication
+from lamina_server.access.follower import AccessFollower
+from lamina_server.access.issuers import Issuers
+from lamina_server.access.live import LiveAccess
+from lamina_server.access.token_file import TokenFileError
+from lamina_server.audit.audit import Audit
+from lamina_server.audit.file import AuditFile
 from lamina_server.cache.heads import Heads
 from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
+from lamina_server.commits import admin
 from lamina_server.commits.clock import system_now_us
 from lamina_server.commits.committer import Committer
+from lamina_server.domain.access_map import admins
 from lamina_server.domain.errors import ServerError
+from lamina_server.domain.names import OWN_CONFIGS
 from lamina_server.domain.planning import MapLimits
 from lamina_server.feed.backfill import Backfill
 from lamina_server.feed.feed import Feed
 from lamina_server.feed.news import News
-from lamina_server.rpc import transport
+from lamina_server.rpc import health, transport
+from lamina_server.rpc.deadlines import Deadlines
 from lamina_server.rpc.draining import Draining
-from lamina_server.rpc.handlers import SERVICE, ServiceHandler
+from lamina_server.rpc.handlers import SERVICE, Guard, OtherServices, ServiceHandler
+from lamina_server.rpc.permissions import Permissions
+from lamina_server.rpc.rates import Rates
 from lamina_server.rpc.readiness import Readiness
+from lamina_server.rpc.replies import ReplyBudget
+from lamina_server.rpc.revocation import Revocation
+from lamina_server.rpc.secrets import Secrets
 from lamina_server.rpc.service import Service
 from lamina_server.rpc.transport import UnsafeError
 from lamina_server.rpc.watch.context import WatchContext
 from lamina_server.rpc.watch.in_flight import SendBudget
 from lamina_server.rpc.watch.replay import ReplayCache
+from lamina_server.secrets.keyring import Keyring
+from lamina_server.secrets.live import LiveKeyring
+from lamina_server.secrets.outer import OuterKey, outer_key
 from lamina_server.settings import Settings
 from lamina_server.store import address
-from lamina_server.store.contract import Store, StoreNotReadyError
+from lamina_server.store.contract import Reading, Store, StoreNotReadyError
 from lamina_server.store.readers import Readers
 from lamina_server.store.silence import Silence
 from lamina_server.wire.codec import WireCodec
@@ -45,17 +67,28 @@ LAST_SECONDS = 2.0
 WAIT_INTERVAL_SECONDS = 0.5
 """Between two tries to open a database that is not ready."""
 
+_NO_ADMIN_BY_CERTIFICATE = (
+    "callers are known by their certificates, and none of them is an admin: "
+    "`lamina-server access reset --admin cert:NAME` makes one"
+)
+
 _log = structlog.get_logger(__name__)
 
 
 class Application:
     """One server over one store. Make it, start it and stop it on one event loop.
 
+    Raises UnsafeError or AddressError if its address cannot be used, or must not be open.
+
     now_us        the clock that versions are dated by, in microseconds since 1970
     cache_limits  how much is read at once, and how much is kept of one map
+    outer         the outer key of secrets; None: that of the settings, if they have one
     interceptors  of gRPC, the outermost first
+    audit_file    where the audit goes; the caller closes it
     target        where clients reach it, once it has started
-    is_empty      whether the store had no config when it started, such as a file that was not there and was made
+    access        who may do what
+    audit         what tells of writes, refusals and revealed secrets
+    is_empty      whether the store had no config but our own when it started, such as a file that was just made
     failed        done when the store takes no more writes, and the process should end: why, for the operator
     """
 
@@ -66,13 +99,19 @@ class Application:
         *,
         now_us: Callable[[], int] = system_now_us,
         cache_limits: CacheLimits = DEFAULT_LIMITS,
+        outer: OuterKey | None = None,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
+        audit_file: AuditFile | None = None,
     ) -> None:
         self._settings = settings
+        self._listen = transport.parse(settings.listen)
+        self._now_us = now_us
         self._draining = Draining()
         silence = Silence()
         self._readers = Readers(store, threads=settings.reader_threads, silence=silence)
         codec = WireCodec()
+        keyring = Keyring(outer or _outer_key(settings))
+        self._keys = LiveKeyring(keyring, store)
         self._feed = Feed(
             limit_bytes=settings.ring_limit_bytes,
             message_limit_bytes=settings.watch_message_limit_bytes,
@@ -102,12 +141,13 @@ class Application:
             codec,
             self._feed,
             silence=silence,
-            map_limits=MapLimits(keys=settings.config_key_limit, size_bytes=settings.config_limit_bytes),
+            map_limits=map_limits(settings),
             on_commit=self._news.committed,
             on_failure=lambda: self.failed.set_result(store.failure),
             group_limit_changes=settings.batch_limit_changes,
             cache_limits=cache_limits,
             now_us=now_us,
+            sealer=keyring,
         )
         turns = asyncio.Semaphore(max(1, settings.reader_threads // 2))
         watches = WatchContext(
@@ -130,7 +170,13 @@ class Application:
             draining=self._draining,
             chance=random.random,
         )
-        self._health = health.aio.HealthServicer()
+        self.access = LiveAccess(is_open=transport.is_open(settings, self._listen))
+        self._follower = AccessFollower(self.access, self._feed, self._readers, codec)
+        self._issuers = Issuers(self.access, now_us=now_us)
+        authentication = Authentication(
+            self.access, self._issuers, now_us=now_us, by_certificate=settings.tls_client_ca is not None
+        )
+        self._health = health.Health()
         self._readiness = Readiness(
             store,
             self._health,
@@ -142,31 +188,58 @@ class Application:
             self._committer,
             heads,
             self._readers,
+            self.access,
             draining=self._draining,
             readiness=self._readiness,
             settings=settings,
+            secrets=Secrets(self._keys, self.access),
             watches=watches,
             now_us=now_us,
         )
         self._server = grpc.aio.server(interceptors=interceptors, options=transport.options(settings))
-        self._server.add_generic_rpc_handlers((ServiceHandler(service, self._draining),))
-        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        self.audit = Audit(audit_file, now_us=now_us, is_best_effort=settings.audit_best_effort)
+        guard = Guard(
+            authentication,
+            Permissions(self.access),
+            Revocation(self.access, now_us=now_us),
+            rates=Rates(self.access, settings),
+            audit=self.audit,
+        )
+        others = OtherServices(guard)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, others)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
-        reflection.enable_server_reflection(names, self._server)
+        reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), others)
+        handler = ServiceHandler(
+            service,
+            guard,
+            self._draining,
+            replies=ReplyBudget(settings.flight_limit_bytes),
+            requests=Deadlines(settings.receive_limit_seconds),
+        )
+        self._server.add_generic_rpc_handlers((handler, *others.handlers))
+
+    @property
+    def is_local(self) -> bool:
+        """Return whether only this machine can reach it."""
+        return self._listen.is_local
 
     async def start(self) -> str:
         """Listen and answer; return the target by which clients reach the server.
 
-        Raises UnsafeError or AddressError, and nothing listens then.
+        Raises UnsafeError, AddressError or OuterKeyError, and nothing answers then.
         """
-        listen = transport.parse(self._settings.listen)
-        self.target = transport.bind(self._server, listen, transport.credentials(self._settings, listen))
+        tls = transport.tls_files(self._settings, self._listen)
+        self.target = transport.bind(self._server, self._listen, tls)
         await self._readers.run(self._committer.check_clock)
         with suppress(ServerError):  # a database that is gone again is not a reason not to start
-            self.is_empty = not await self._readers.read(lambda reading: reading.newest_commit_time_us())
+            self.is_empty = await self._readers.read(_is_empty)
+            await self._keys.begin()
+        if not self.access.is_open:
+            await self._follower.start()  # before any call is answered
+        self._warn_of_access()
         await self._server.start()
         self._news.start()
-        await self._health.set(SERVICE.full_name, health_pb2.HealthCheckResponse.SERVING)
+        self._health.set(SERVICE.full_name, is_ready=True)
         await self._readiness.start()
         return self.target
 
@@ -179,8 +252,7 @@ class Application:
         """
         grace = self._settings.stop_grace_seconds
         calls_end_at = time.monotonic() + grace - min(LAST_SECONDS, grace / 4)
-        with suppress(TimeoutError):  # a health watcher that does not read could hold this up for ever
-            await asyncio.wait_for(self._health.enter_graceful_shutdown(), FOREIGN_CALLS_SECONDS)
+        self._health.end()
         self._draining.begin()
         self._feed.wake_all()
         grace = max(calls_end_at - time.monotonic(), 0)
@@ -191,42 +263,96 @@ class Application:
         await self._server.stop(None)
         await stopping
         await self._draining.idle()  # gRPC does not wait for the handlers that it has cut off
+        self._issuers.stop()
         await self._committer.stop()
         await self._readiness.stop()
+        await self._follower.stop()
         await self._news.stop()
         await self._readers.close()
+
+    def _warn_of_access(self) -> None:
+        access = self.access.current
+        able = admins(access, self._now_us())
+        if not self.access.is_open and admins(access) and not able:
+            text = "the tokens of all admins have expired: `lamina-server access reset` makes a new one"
+            _log.warning("no admin", reason=text)
+        elif not self.access.is_open and self._settings.tls_client_ca and not any(map(_may_have_certificate, able)):
+            _log.warning("no admin", reason=_NO_ADMIN_BY_CERTIFICATE)
+        if self.access.is_open and not self.is_local:
+            text = "everybody who reaches this address may read and change everything, by --insecure-open"
+            _log.warning("open to other machines", listen=self.target, reason=text)
+
+
+def _may_have_certificate(subject: str) -> bool:
+    return subject.startswith(("cert:", "group:"))
+
+
+def _is_empty(reading: Reading) -> bool:
+    return {found.name for found in reading.configs(prefix="", after="", limit=2)} <= OWN_CONFIGS
 
 
 @asynccontextmanager
 async def serving(settings: Settings) -> AsyncIterator[Application]:
     """Serve the database of the settings while the block lasts.
 
-    Raises UnsafeError, AddressError, DatabaseAddressError or UnusableStoreError if it cannot, or not safely.
+    Raises UnsafeError, AddressError, DatabaseAddressError, UnusableStoreError, OuterKeyError or TokenFileError if it
+    cannot, or not safely; UnavailableError if the database is away again when it is asked who has access.
     """
     # Unsafe settings are refused before anything is touched, even before a database file is created.
     _check_parser()
-    transport.credentials(settings, transport.parse(settings.listen))
+    listen = transport.parse(settings.listen)
+    transport.is_open(settings, listen)
+    transport.tls_files(settings, listen)
     address.parse(settings.database)
-    store = await asyncio.to_thread(open_database, settings)
-    try:
-        application = Application(settings, store)
+    _outer_key(settings)
+    with _audit_file(settings) as audit_file:
+        store = await asyncio.to_thread(open_database, settings)
         try:
-            target = await application.start()
-            _log.info("ready", listen=target, database=describe_database(settings), empty=application.is_empty)
-            yield application
-            _log.info("stopping")
+            application = Application(settings, store, audit_file=audit_file)
+            try:
+                if not application.access.is_open:
+                    await asyncio.to_thread(_make_first_admin, store, settings)
+                target = await application.start()
+                _log.info(
+                    "ready",
+                    listen=target,
+                    database=describe_database(settings),
+                    empty=application.is_empty,
+                    access="open" if application.access.is_open else "closed",
+                )
+                yield application
+                _log.info("stopping")
+            finally:
+                await application.stop()
         finally:
-            await application.stop()
-    finally:
-        await asyncio.to_thread(store.close)
+            await asyncio.to_thread(store.close)
     if store.failure and not application.failed.done():  # the last look at a SQLite file
         application.failed.set_result(store.failure)
+
+
+def _outer_key(settings: Settings) -> OuterKey | None:
+    return outer_key(settings.secret_key_file, settings.secret_key_command, settings.secret_key_command_seconds)
 
 
 def _check_parser() -> None:
     # The pure-Python implementation is 50 times as slow, so one hostile message would hold up the server.
     if api_implementation.Type() == "python":
         raise UnsafeError("only the pure-Python implementation of protobuf is installed; install a compiled one")
+
+
+@contextmanager
+def _audit_file(settings: Settings) -> Iterator[AuditFile | None]:
+    """Open the audit's file for the duration of the block; None without an audit."""
+    if settings.audit_file is None:
+        yield None
+        return
+    try:
+        file = AuditFile(settings.audit_file)
+    except OSError as error:
+        text = f"cannot write the audit to {settings.audit_file}: {error.strerror}"
+        raise UnsafeError(text, "audit_file") from None
+    with closing(file):
+        yield file
 
 
 def open_database(settings: Settings) -> Store:
@@ -250,6 +376,38 @@ def open_database(settings: Settings) -> Store:
                 reason = str(error)
                 _log.warning("waiting for the database", reason=reason)
         time.sleep(WAIT_INTERVAL_SECONDS)
+
+
+def _make_first_admin(store: Store, settings: Settings) -> None:
+    """Make an admin if there is none. Blocks."""
+    path = admin.make_first(store, partial(_place_for_token, settings), limits=map_limits(settings))
+    if path is not None:
+        _log.info("first admin made", token_file=str(path))
+
+
+def _place_for_token(settings: Settings) -> Path:
+    if settings.tls_client_ca is not None:
+        raise UnsafeError(_NO_ADMIN_BY_CERTIFICATE, "tls_client_ca")
+    return token_file.path_of(settings)
+
+
+def admin_token_file(settings: Settings, application: Application) -> Path | None:
+    """Return the file with the token of an admin that a server has made; None if there is none that counts."""
+    with suppress(TokenFileError):
+        path = token_file.path_of(settings)
+        return path if token_file.is_of_admin(path, application.access.current) else None
+    return None
+
+
+def map_limits(settings: Settings) -> MapLimits:
+    """Return the limits of a whole map."""
+    return MapLimits(keys=settings.config_key_limit, size_bytes=settings.config_limit_bytes)
+
+
+def has_database(settings: Settings) -> bool:
+    """Return whether the file of a SQLite database exists; True for a database of any other kind."""
+    place = address.parse(settings.database)
+    return not isinstance(place, address.SqliteAddress) or place.path is None or place.path.exists()
 
 
 def describe_database(settings: Settings) -> str:

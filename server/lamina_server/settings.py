@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, ValidationInfo, field_validator, model_validator
 from pydantic_core import PydanticCustomError
@@ -86,13 +86,72 @@ class Settings(BaseSettings):
         "server refuses this by default",
     )
     tls_cert: Path | None = Field(
-        None, description="PEM file with the server's certificate and its intermediate certificates"
+        None,
+        description="PEM file with the server's certificate and its intermediate certificates. The server follows "
+        "the TLS files without a restart",
     )
     tls_key: Path | None = Field(None, description="PEM file with the certificate's private key")
     tls_client_ca: Path | None = Field(
         None,
-        description="PEM file with the authorities that sign clients' certificates. Without it, clients need no "
+        description="PEM file with the authorities that sign clients' certificates. With it, the certificate is a "
+        "client's only credential: its name is the URI of its SAN, or else its DNS name. Without it, clients need no "
         "certificate",
+    )
+
+    # Access.
+    access: Literal["open", "closed"] | None = Field(
+        None,
+        description="`closed` or `open`. On a closed server callers need a token or a certificate, and "
+        "`_lamina/access` says what they may do. On an open one everybody may do everything. The default is `open` "
+        "where only this machine can reach the address, and `closed` everywhere else",
+    )
+    insecure_open: bool = Field(
+        default=False,
+        description="Be open to other machines, too. Then everybody on the network may read and change everything, "
+        "so the server refuses this by default",
+    )
+    bootstrap_token_file: Path | None = Field(
+        None,
+        description="The file into which the first start of a closed server writes the token of its first admin. The "
+        "default is the SQLite file's path with `.admin-token` behind it; with PostgreSQL, `lamina.admin-token` in the "
+        "working directory",
+    )
+
+    # Secrets.
+    secret_key_file: Path | None = Field(
+        None,
+        description="File with the outer key of secrets: 32 random bytes in base64. Only its owner may be able to "
+        "read it. The server encrypts secrets with data keys, which this key encrypts in the database",
+    )
+    secret_key_command: str | None = Field(
+        None,
+        description="In the place of a file, a command that encrypts data keys, such as that of a key management "
+        "service. The server adds the word `wrap` or `unwrap`, writes to its stdin, and reads its stdout",
+    )
+    secret_key_command_seconds: float = Field(
+        10,
+        ge=0.01,
+        le=DAY_SECONDS,
+        description="How long this command may take. After that the server ends it, and tries again when a secret is "
+        "needed",
+    )
+    new_secret_key_file: Path | None = Field(
+        None, description="For `lamina-server keys rotate` alone: the file of the next outer key"
+    )
+    new_secret_key_command: str | None = Field(
+        None, description="For `lamina-server keys rotate` alone: the command that is the next outer key"
+    )
+
+    # Audit.
+    audit_file: Path | None = Field(
+        None,
+        description="Where the server writes a line of JSON for each write, each refusal and each revealed secret. "
+        "`-` is stdout. It makes the file, for its own user alone, and opens it anew on SIGHUP. Without this setting "
+        "there is no audit",
+    )
+    audit_best_effort: bool = Field(
+        default=False,
+        description="Write and reveal also when the audit cannot be written. The server refuses both by default",
     )
 
     # Limits of one request.
@@ -174,6 +233,28 @@ class Settings(BaseSettings):
         description="An idle watch gets a bookmark this often, if its request names no interval",
     )
 
+    # Limits of one principal of a closed server. `limits/PRINCIPAL` in `_lamina/access` says otherwise for one of them.
+    caller_limit_calls_per_second: int = Field(
+        1_000,
+        ge=0,
+        le=1_000_000,
+        description="Calls of one principal within a second; 0: any number. A principal may save up the calls of ten "
+        "seconds, so that thousands of watches may come back at once",
+    )
+    caller_limit_bytes_per_second: int = Field(
+        128 * MIB,
+        ge=0,
+        le=TIB,
+        description="Bytes of requests and answers of one principal within a second; 0: any number. Calls beyond it "
+        "are refused, and watches are slowed down",
+    )
+    caller_limit_watches: int = Field(
+        10_000,
+        ge=0,
+        le=1_000_000,
+        description="Watches of one principal; 0: any number. Half of the server's, so that others have room",
+    )
+
     # Limits of the process.
     heads_limit_bytes: int = Field(
         256 * MIB,
@@ -200,9 +281,10 @@ class Settings(BaseSettings):
         64 * MIB,
         ge=1,
         le=TIB,
-        description="Messages of watches in flight to clients. Beyond half of this limit the server makes messages "
-        "small, and large messages wait. The default allows some dozens of large messages, however many clients are "
-        "slow",
+        description="Messages of watches in flight to clients, and as much again of other answers. Beyond half of this "
+        "limit the server makes messages small, and large messages wait. One principal has half of it for answers; "
+        "more wait, and are refused after 10 s. The default allows some dozens of large messages, however many clients "
+        "are slow",
     )
     watch_limit: int = Field(
         20_000,
@@ -238,7 +320,20 @@ class Settings(BaseSettings):
         "orchestrators wait. Calls in flight have all of it except the last 2 s",
     )
 
-    # Limits of a connection.
+    # Limits of connections.
+    connection_limit: int = Field(
+        10_000,
+        ge=1,
+        le=1_000_000,
+        description="Connections on each of the server's addresses; it closes more at once. A client needs one for 100 "
+        "watches. An idle connection takes some 20 KiB. The server uses fewer if the process may have fewer open files",
+    )
+    receive_limit_seconds: float = Field(
+        60,
+        ge=0.01,
+        le=DAY_SECONDS,
+        description="How long a request may take to arrive. After that, the server gives up the call",
+    )
     connection_limit_streams: int = Field(
         100, ge=1, le=1_000_000, description="Concurrent calls and watches on one connection"
     )
@@ -315,7 +410,7 @@ class Settings(BaseSettings):
 
     @model_validator(mode="after")
     def _refuse_contradictions(self) -> Self:
-        if found := [*self._contradictory_limits(), *self._contradictory_files()]:
+        if found := [*self._contradictory_limits(), *self._contradictory_files(), *self._contradictory_access()]:
             raise PydanticCustomError(CONTRADICTION, "the settings contradict each other", {CONTRADICTION: found})
         return self
 
@@ -333,6 +428,13 @@ class Settings(BaseSettings):
         for name in ("tls_cert", "tls_key"):
             if given and name not in given:
                 yield Contradiction((given[0], name), "{} is given, and {} is not: TLS needs both")
+        for keys in (("secret_key_file", "secret_key_command"), ("new_secret_key_file", "new_secret_key_command")):
+            if all(getattr(self, name) is not None for name in keys):
+                yield Contradiction(keys, "{} contradicts {}: leave out one of them")
+
+    def _contradictory_access(self) -> Iterator[Contradiction]:
+        if self.insecure_open and self.access == "closed":
+            yield Contradiction(("insecure_open", "access"), "{} contradicts {}: leave out one of them")
 
 
 def range_of(name: str) -> str:

@@ -1,7 +1,7 @@
 """The command line covers every verb of the SDK or has a reason not to, and each error has an exit code."""
 
 import inspect
-from collections.abc import MutableMapping
+from collections.abc import Iterator, MutableMapping
 
 import click
 import pytest
@@ -9,12 +9,15 @@ import pytest
 import lamina
 from lamina.cli import errors
 from lamina.cli.app import VERBS, app
+from lamina.cli.arguments.groups import leaves
 from lamina.cli.arguments.options import Verb
 
 VERBS_OF_THE_SDK = {
     "config": "get",
     "configs": "configs",
     "server_info": "status",
+    "whoami": "whoami",
+    "check_access": "access",
     "commit": "set",
     "at": "get",
     "diff": "diff",
@@ -57,6 +60,14 @@ EXIT_CODES = {
 }
 
 
+def all_verbs() -> Iterator[tuple[str, click.Command]]:
+    """Yield every verb, and the verbs of groups."""
+    for name in VERBS:
+        command = app.get_command(click.Context(app), name)
+        assert command is not None
+        yield from leaves(name, command)
+
+
 def test_each_verb_of_the_sdk_has_a_command_or_a_reason() -> None:
     public = {name for kind in (lamina.Client, lamina.Config) for name in dir(kind) if not name.startswith("_")}
     assert public - set(dir(MutableMapping)) - {"popitem"} <= VERBS_OF_THE_SDK.keys() | EXCEPTIONS.keys()
@@ -93,16 +104,14 @@ def test_only_some_of_many_conflicts_are_listed(capsys: pytest.CaptureFixture[st
 
 
 def test_no_option_or_argument_has_the_name_of_a_shared_option() -> None:
-    for name in VERBS:
-        command = app.get_command(click.Context(app), name)
+    for name, command in all_verbs():
         assert isinstance(command, Verb)
         names = [parameter.name for parameter in command.params]
         assert len(names) == len(set(names)), name
 
 
 def test_the_group_accepts_the_outputs_of_all_verbs() -> None:
-    commands = [app.get_command(click.Context(app), name) for name in VERBS]
-    outputs = {output for command in commands if isinstance(command, Verb) for output in command.outputs}
+    outputs = {output for _, command in all_verbs() if isinstance(command, Verb) for output in command.outputs}
     (option,) = [parameter for parameter in app.params if parameter.name == "output"]
     assert isinstance(option.type, click.Choice)
     assert set(option.type.choices) == outputs

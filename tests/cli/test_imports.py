@@ -7,7 +7,7 @@ from pathlib import Path
 import lamina
 import lamina.cli
 
-PUBLIC = {"lamina", "lamina.bundle"}
+PUBLIC = {"lamina", "lamina.bundle", "lamina.login"}
 SOURCES = sorted(Path(lamina.cli.__file__).parent.rglob("*.py"))
 
 

@@ -23,7 +23,8 @@ def clients(monkeypatch: pytest.MonkeyPatch) -> list[dict[str, Any]]:
 
     def refuse(**arguments: Any) -> lamina.Client:
         shell: Any = connect(**arguments)._shell
-        timeout, metadata, tls = shell.session.timeout_seconds, dict(shell._metadata), shell._pool._addresses[0].tls
+        timeout, metadata = shell.session.timeout_seconds, dict(shell._present_metadata())
+        tls = shell._pool._addresses[0].tls
         made.append({"target": shell.target, "timeout": timeout, "metadata": metadata, "tls": tls})
         raise lamina.UnavailableError("not in this test")
 

@@ -17,7 +17,8 @@ BEGINNING = 1_700_000_000
 
 
 def header(number: int, *, config: str = "app", author: str = "ann", **fields: Any) -> pb.ConfigVersion:
-    """Make a version's header; the hash is made of config and number."""
+    """Make a version's header; the hash is made of config and number. The map has no keys but the given entries."""
+    fields.setdefault("key_count", len(fields.get("entries", ())))
     message = pb.ConfigVersion(
         config=config,
         version=number,

@@ -11,6 +11,7 @@ MODULES = [
     "lamina.aio",
     "lamina.bundle",
     "lamina.carry",
+    "lamina.login",
     "lamina.openfeature",
     "lamina.pydantic",
     "lamina.testing",

@@ -93,6 +93,8 @@ AWAITED = {
     "config",
     "live",
     "server_info",
+    "whoami",
+    "check_access",
     "wait",
     "commit",
     "refresh",

@@ -38,6 +38,7 @@ VALUES: dict[str, Any] = {
     "bytes of a mebibyte": b"\x00\xff" * (MIB // 2),
     "empty list": [],
     "empty object": {},
+    "secret": Value.of_secret(b"\xf5LS\x01" + bytes(range(60))),
     "json": {"b": [1, 1.0, True, None, "\u00e9\U0001f600"], "a": {"\U00010000": -0.0, "\uffff": [{}]}},
 }
 

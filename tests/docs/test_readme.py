@@ -1,5 +1,6 @@
 """Every code block of every README is run as it is printed, each file against a fresh server."""
 
+import base64
 import os
 import re
 import signal
@@ -30,7 +31,10 @@ def blocks(readme: str) -> list[tuple[str, str]]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> ServerProcess:
-    return ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}")
+    key = tmp_path / "secret.key"
+    key.write_bytes(base64.b64encode(os.urandom(32)))
+    key.chmod(0o600)
+    return ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}", LAMINA_SERVER_SECRET_KEY_FILE=str(key))
 
 
 @pytest.mark.timeout(180)  # dozens of commands, one after the other

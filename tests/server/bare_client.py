@@ -12,12 +12,13 @@ from urllib.parse import quote
 import grpc
 import pytest
 from google.protobuf.struct_pb2 import NULL_VALUE
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from lamina_server.app import Application
+from lamina_server.audit.file import AuditFile
 from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
 from lamina_server.commits.clock import system_now_us
 from lamina_server.domain.errors import Reason
@@ -79,6 +80,7 @@ class Refusal:
     metadata: Mapping[str, str]
     fields: Sequence[tuple[str, str]] = ()
     conflict: pb.Conflict = field(default_factory=pb.Conflict)
+    retry_seconds: float = 0
     trailers_bytes: int = 0
 
     @classmethod
@@ -88,9 +90,9 @@ class Refusal:
         assert trailers_bytes <= TRAILERS_LIMIT_BYTES
         status = Status.FromString(trailers["grpc-status-details-bin"])
         assert (status.code, status.message) == (error.code().value[0], error.details())
-        info, bad_request, conflict = ErrorInfo(), BadRequest(), pb.Conflict()
+        info, bad_request, conflict, retry = ErrorInfo(), BadRequest(), pb.Conflict(), RetryInfo()
         for detail in status.details:
-            assert any(detail.Unpack(kind) for kind in (info, bad_request, conflict)), detail.type_url
+            assert any(detail.Unpack(kind) for kind in (info, bad_request, conflict, retry)), detail.type_url
         assert info.domain == "lamina"
         assert info.reason in set(Reason)
         return cls(
@@ -100,6 +102,7 @@ class Refusal:
             metadata=dict(info.metadata),
             fields=[(one.field, one.description) for one in bad_request.field_violations],
             conflict=conflict,
+            retry_seconds=retry.retry_delay.ToTimedelta().total_seconds(),
             trailers_bytes=trailers_bytes,
         )
 
@@ -193,11 +196,12 @@ async def running(
     *,
     cache_limits: CacheLimits = DEFAULT_LIMITS,
     now_us: Callable[[], int] = system_now_us,
+    audit_file: AuditFile | None = None,
     **settings: Any,
 ) -> AsyncIterator[Wire]:
     """Run a server over a store, in this process and on this event loop, behind a real socket."""
     listening = Settings(listen="localhost:0", **settings)
-    application = Application(listening, store, cache_limits=cache_limits, now_us=now_us)
+    application = Application(listening, store, cache_limits=cache_limits, now_us=now_us, audit_file=audit_file)
     wire = Wire(await application.start(), application)
     try:
         yield wire

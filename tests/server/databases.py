@@ -5,7 +5,10 @@ from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from alembic import command
 from sqlalchemy import Engine, create_engine
+
+from lamina_server.store.sql.migrations import _config
 
 SQLITE_FILE, SQLITE_MEMORY, POSTGRESQL = "sqlite-file", "sqlite-memory", "postgresql"
 _POSTGRESQL = pytest.param(POSTGRESQL, marks=pytest.mark.postgres)
@@ -32,3 +35,9 @@ def fresh_engine(kind: str, request: pytest.FixtureRequest) -> Iterator[Engine]:
         yield engine
     finally:
         engine.dispose()
+
+
+def migrate_to(engine: Engine, revision: str) -> None:
+    """Make the tables that an older release would have made, in an empty database."""
+    with engine.begin() as connection:
+        command.upgrade(_config(connection), revision)

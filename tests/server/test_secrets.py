@@ -1,5 +1,6 @@
 """No password gets out, wherever an operator puts it: not to stdout, not to stderr, and not into the log."""
 
+import base64
 from pathlib import Path
 
 import pytest
@@ -21,8 +22,12 @@ COMMANDS = {
     "verify": [],
     "backup": ["copy"],
     "restore": ["bundle"],
+    "keys": ["rotate"],
 }
-NAMES = ("listen", "tls-cert", "tls-key", "tls-client-ca", "wait-for-database-seconds", "insecure-plaintext")
+NAMES = (
+    *("listen", "tls-cert", "tls-key", "tls-client-ca", "wait-for-database-seconds", "insecure-plaintext"),
+    *("access", "insecure-open", "bootstrap-token-file", "secret-key-file", "secret-key-command"),
+)
 
 
 def everywhere(url: str) -> list[Run]:
@@ -40,6 +45,8 @@ def everywhere(url: str) -> list[Run]:
             (["serve"], {f"LAMINA_SERVER_{name.upper().replace('-', '_')}": url}),
         ]
     files = ["serve", "--database", "sqlite://", "--tls-cert", "bundle", "--tls-key"]
+    resets = [["--token-file", url], ["--database", url, "--token-file", "new"], [url], [f"--{url}"]]
+    runs += [(["access", "reset", *given], {}) for given in resets] + [(["access", url], {})]
     return [*runs, ([*files, url], {}), ([*files, "bundle", "--tls-client-ca", url], {})]
 
 
@@ -80,3 +87,12 @@ def test_a_bad_option_in_the_environment_does_not_pass_either(monkeypatch: pytes
     with pytest.raises(UnusableStoreError, match="invalid sslmode value") as refused:
         open_store("postgresql://ada@127.0.0.1:1/lamina")
     assert not isinstance(refused.value, StoreNotReadyError)
+
+
+def test_an_outer_key_in_place_of_its_file_is_not_repeated(tmp_path: Path) -> None:
+    key = base64.b64encode(bytes(range(32))).decode()
+    option: Run = (["serve", "--database", "sqlite://", "--secret-key-file", key], {})
+    variable: Run = (["serve", "--database", "sqlite://"], {"LAMINA_SERVER_SECRET_KEY_FILE": key})
+    for text in printed([option, variable], tmp_path):
+        assert "was given in place of the path of its file" in text
+        assert key[:8] not in text

@@ -42,7 +42,12 @@ async def test_only_inserts_and_never_on_the_event_loop(store: Store, statements
     assert {"INSERT", "SELECT"} <= verbs
     assert verbs.isdisjoint({"UPDATE", "DELETE", "REPLACE", "TRUNCATE", "MERGE", "DROP", "ALTER"})
     assert not [statement for statement, _, _ in statements if "OR REPLACE" in statement or "DO UPDATE" in statement]
-    assert {thread.name.partition("_")[0] for _, _, thread in statements} == {"reader", "writer", "keyframes"}
+    assert {thread.name.partition("_")[0] for _, _, thread in statements} == {
+        "reader",
+        "writer",
+        "keyframes",
+        "secrets",
+    }
 
 
 @pytest.mark.parametrize("store", ["sqlite", pytest.param("postgresql", marks=pytest.mark.postgres)], indirect=True)

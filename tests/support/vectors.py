@@ -9,6 +9,8 @@ _VECTORS: Final[dict[str, Any]] = json.loads(
 )
 
 VALUES: Final[list[dict[str, Any]]] = _VECTORS["values"]
+SECRETS: Final[list[dict[str, Any]]] = _VECTORS["secrets"]
+"""Values, too, whose canonical bytes are sealed bytes."""
 VERSIONS: Final[list[dict[str, Any]]] = _VECTORS["versions"]
 
 

@@ -181,7 +181,7 @@ def other_things(cfg: lamina.Config, client: lamina.Client, other: aio.Client) -
     LaminaProvider("app", client=client, prefix="flags/")
     LaminaProvider("app", client=other)  # type: ignore[arg-type]
     LaminaProvider("app", client)  # type: ignore[call-arg]
-    testing.server("app")  # type: ignore[call-arg]
+    testing.server("app")  # type: ignore[call-arg, arg-type]
     with testing.server() as server:
         assert_type(server.connect().config("app"), lamina.Config)
         assert_type(server.target, str)

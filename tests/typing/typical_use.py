@@ -20,6 +20,15 @@ def reading_and_writing() -> None:
     with lamina.connect("localhost:7440", token="t", tls=lamina.TLS(ca="ca.pem"), timeout=5, author="ann") as client:
         lamina.connect(cache_dir=Path("cache"))
         lamina.connect(cache_dir=7)  # type: ignore[arg-type]
+        lamina.connect(token=lamina.TokenFile(Path("token")))
+        lamina.connect(token=lamina.LoginToken())
+        lamina.connect(token=lambda: "t")
+        lamina.connect(token=b"t")  # type: ignore[arg-type]
+        assert_type(client.whoami().grants, tuple[lamina.Grant, ...])
+        assert_type(client.check_access("token:ada", "shop/prod").role, str | None)
+        lamina.connect(cache_secrets=bytes(32))
+        lamina.connect(cache_secrets=lambda: bytes(32))
+        lamina.connect(cache_secrets="key")  # type: ignore[arg-type]
         assert_type(client, lamina.Client)
         cfg = client.config("payments/prod", create=True)
         assert_type(cfg, lamina.Config)
@@ -31,6 +40,11 @@ def reading_and_writing() -> None:
         cfg.update(a=1.5, b=b"x", c={"d": [1, "two"]})
         hosts: list[str] = ["a"]
         cfg["hosts"] = hosts
+        cfg["password"] = lamina.Secret("hunter2")
+        lamina.Secret(5)  # type: ignore[arg-type]
+        assert_type(lamina.Secret({"user": "ada"}).reveal(), Any)
+        value: lamina.Value = lamina.Secret(b"key")
+        cfg["key"] = value
         del cfg["y"]
         assert_type(cfg | {"z": 1}, dict[str, Any])
         assert_type(cfg.to_dict(), dict[str, Any])

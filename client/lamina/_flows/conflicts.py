@@ -48,8 +48,9 @@ def explain(
 ) -> Flow[ConflictError]:
     """Make a reported conflict whole."""
     detail, config = error.detail, request.config
-    conflicts = {conflict.key: conflict_of(conflict) for conflict in detail.conflicts}
-    omitted = [conflict.key for conflict in detail.conflicts if conflict.values_omitted]
+    source = operation.session.source(config)
+    conflicts = {conflict.key: conflict_of(conflict, source) for conflict in detail.conflicts}
+    omitted = [one.key for one in detail.conflicts if one.values_omitted or _has_secret(one)]
     if detail.truncated:
         head = yield from read_header(operation, config, detail.head_version)
         keys = yield from _conflicting(operation, stage, request, head)
@@ -73,7 +74,7 @@ def describe(
 ) -> Flow[dict[str, Conflict]]:
     """Return both sides of these keys at a head, and who committed theirs. Keys not in `yours` are as in the base."""
     pages = yield from read_version(operation, head.config, head, view=pb.BLAME, keys=_named(keys))
-    theirs, blame = {key: load(entry.value) for key, entry in PagedEntries(pages).items()}, blame_of(pages)
+    theirs, blame = _stored(operation, head.config, pages), blame_of(pages)
     deletions = yield from _deletions(operation, head, [key for key in keys if key not in theirs])
     conflicts: dict[str, Conflict] = {}
     for key in sorted(keys):
@@ -126,7 +127,7 @@ def _conflicting(
 ) -> Flow[Collection[str]]:
     """Find the keys that the server refused again, by the same rule."""
     if isinstance(request, pb.CommitRequest) and request.merge_policy == pb.MERGE_DISJOINT:
-        staged = {change.key: _of(change) for change in request.changes}
+        staged = _wanted(operation, request)
         messages = yield from _read(operation, head.config, head.number, staged.keys() | set(request.read_keys))
         return merge(stage.base, _Found(messages), staged, set(request.read_keys)).conflicts
     entries = yield from advance(operation, stage.base, head)
@@ -139,7 +140,7 @@ def _yours(
 ) -> Flow[Mapping[str, Stored | Missing]]:
     """Return the values that the request would have given the keys; others stay as in the base."""
     if isinstance(request, pb.CommitRequest):
-        return {change.key: _of(change) for change in request.changes}
+        return _wanted(operation, request)
     wanted = set(keys)
     old = yield from _read(operation, request.config, request.to_version, wanted)
     return {key: old.get(key, MISSING) for key in wanted}
@@ -147,7 +148,17 @@ def _yours(
 
 def _read(operation: Operation, config: str, number: int, keys: Collection[str]) -> Flow[dict[str, Stored]]:
     pages = yield from read_version(operation, config, number, keys=_named(keys))
-    return {key: load(entry.value) for key, entry in PagedEntries(pages).items()}
+    return _stored(operation, config, pages)
+
+
+def _stored(operation: Operation, config: str, pages: Iterable[pb.ConfigVersion]) -> dict[str, Stored]:
+    source = operation.session.source(config)
+    return {key: load(entry.value, key, source) for key, entry in PagedEntries(pages).items()}
+
+
+def _has_secret(conflict: pb.KeyConflict) -> bool:
+    """Return whether a value is a secret: an error never has its content."""
+    return any(value.HasField("secret") for value in (conflict.base, conflict.theirs, conflict.yours))
 
 
 def _named(keys: Collection[str]) -> list[str]:
@@ -170,8 +181,11 @@ def _shown(stored: Stored | Missing) -> Any:
     return MISSING if stored is MISSING else decode(stored)
 
 
-def _of(change: pb.Change) -> Stored | Missing:
-    return MISSING if change.deleted else load(change.value)
+def _wanted(operation: Operation, request: pb.CommitRequest) -> dict[str, Stored | Missing]:
+    source = operation.session.source(request.config)
+    return {
+        change.key: MISSING if change.deleted else load(change.value, change.key, source) for change in request.changes
+    }
 
 
 class _Found:

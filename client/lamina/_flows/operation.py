@@ -1,5 +1,6 @@
 """One call of a verb: its deadline, and which failures are tried again."""
 
+import math
 from typing import Any, Final
 
 from lamina._flows.effects import Call, Flow, Reply, Request, Sleep
@@ -7,7 +8,7 @@ from lamina._flows.session import Session
 from lamina._runtime.log import log
 from lamina._wire.causes import PROXY
 from lamina._wire.rpcs import Rpc
-from lamina.errors import CursorError, DeadlineError, LaminaError, UnavailableError
+from lamina.errors import CursorError, DeadlineError, LaminaError, LimitError, UnavailableError
 
 RETRY_FIRST_SECONDS: Final = 0.05
 """The first pause is drawn from 0 to this: a server that restarts may be back before a longer pause ends."""
@@ -26,6 +27,9 @@ LASTING_TRIES: Final = 3
 
 _LASTING: Final = frozenset({"BUG", "STORE_UNUSABLE", PROXY})
 """Reasons that another try seldom changes."""
+
+_UNKNOWING: Final = frozenset({PROXY, "NO_CREDENTIALS", "BAD_CREDENTIALS", "NOT_ALLOWED"})
+"""Reasons of refusals that are decided before anybody looks for what an earlier try has written."""
 
 TELLING_SECONDS: Final = 1.0
 """A try that was shorter than this and had no answer does not replace the reason that an earlier try found."""
@@ -80,13 +84,23 @@ class Operation:
                 if failures.tries == 1:
                     log.info("%s; trying again for %.0f s", error, left)
             except LaminaError as error:
-                if failures.tries and error.reason == PROXY:
-                    error.reason = None  # the proxy does not know whether an earlier try has written
-                raise _marked(error, request) from None
+                if not (yield from self._wait_as_asked(error)):
+                    raise _marked(failures.definite(error), request) from error.__cause__  # of `token=`'s function
+                continue
             else:
                 return reply
             if (rounds := failures.tries - self.session.servers) >= 0:
                 yield Sleep(min(self._pause(rounds), left / 2))
+
+    def _wait_as_asked(self, error: LaminaError) -> Flow[bool]:
+        """Wait as long as the server asks for; return whether it asks for that, and time is left for another try."""
+        left = self._left() - LAST_TRY_SECONDS
+        asked = retry_pause(self.session, error, left)
+        if asked is None:
+            return False
+        log.info("%s; trying again in %.1f s", error, asked)
+        yield Sleep(asked)
+        return True
 
     def _pause(self, rounds: int) -> float:
         if self._is_impatient and not rounds:
@@ -157,6 +171,12 @@ class _Failures:
         """Whether each server has refused two tries at once, without a reason."""
         return not self.silences and self._last is None and self.tries >= 2 * self._servers
 
+    def definite(self, error: LaminaError) -> LaminaError:
+        """Complete a definite error of the last try, which may not know whether an earlier one has written."""
+        if self.tries and self._is_write and self._may_have_written and is_unknowing(error):
+            error.reason = None
+        return error
+
     @property
     def wrote_nothing(self) -> bool:
         """Whether these are tries of a write, and none of them may have written."""
@@ -175,6 +195,21 @@ class _Failures:
     def _text(self, turn: int) -> str:
         heard, said = self._heard[turn], self._said.get(turn)
         return str(heard) if said is None or not isinstance(heard, DeadlineError) else f"{heard}; before that: {said}"
+
+
+def is_unknowing(error: LaminaError) -> bool:
+    """Return whether an error says of its own try alone that it wrote nothing, and not of an earlier one."""
+    return error.reason in _UNKNOWING or (isinstance(error, LimitError) and error.retry_seconds is not None)
+
+
+def retry_pause(session: Session, error: LaminaError, most: float = math.inf) -> float | None:
+    """Return how long to wait if a server has said when to call again; None if it has not, or if that is too long.
+
+    It is up to half as long again, so that not all who were refused come back at once.
+    """
+    if not isinstance(error, LimitError) or error.retry_seconds is None or error.retry_seconds >= most:
+        return None
+    return min(error.retry_seconds + session.uniform(0, error.retry_seconds / 2), most)
 
 
 def _marked(error: LaminaError, request: Any) -> LaminaError:

@@ -1,9 +1,10 @@
 """The verbs that read, as sans-IO flows: what to ask a server for, page by page, and what to make of its answers."""
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Callable, Collection, Iterable, Iterator
 from datetime import datetime
 from typing import Any, Final, Generic, SupportsIndex, TypeVar
 
+from lamina._flows.answers import Ascending, VersionPages, check_progress
 from lamina._flows.effects import Flow
 from lamina._flows.operation import Operation
 from lamina._flows.points import Point, number_of
@@ -13,6 +14,7 @@ from lamina._mapping.values import check_text
 from lamina._runtime.log import log as logger
 from lamina._wire.messages import (
     PagedEntries,
+    access_check_of,
     blame_of,
     config_info_of,
     differences_of,
@@ -21,18 +23,22 @@ from lamina._wire.messages import (
     time_of,
     timestamp_of,
     version_of,
+    who_am_i_of,
 )
 from lamina._wire.rpcs import (
+    CHECK_ACCESS,
     DIFF_VERSIONS,
     GET_KEY_HISTORY,
     GET_SERVER_INFO,
     GET_VERSION,
     LIST_CONFIGS,
+    LIST_SECRET_KEYS,
     LIST_VERSIONS,
+    WHO_AM_I,
     Rpc,
 )
 from lamina.errors import CursorError, InvalidError, NotFoundError
-from lamina.records import Change, ConfigInfo, KeyChange, ServerInfo, Version
+from lamina.records import AccessCheck, Change, ConfigInfo, KeyChange, ServerInfo, Version, WhoAmI
 from lamina_protos.v1 import lamina_pb2 as pb
 
 Item = TypeVar("Item")
@@ -76,7 +82,9 @@ def diff(session: Session, config: str, old: Point, new: Point | None) -> Flow[d
     from_version = yield from resolve(operation, config, old)
     to_version = yield from resolve(operation, config, new)
     request = pb.DiffVersionsRequest(config=config, from_version=from_version, to_version=to_version)
-    return differences_of((yield from read_pages(operation, DIFF_VERSIONS, request)))
+    order = Ascending[pb.Difference](f"keys of {config}", lambda difference: difference.key)
+    pages = read_pages(operation, DIFF_VERSIONS, request, lambda page: order.check(page.differences))
+    return differences_of((yield from pages), session.source(config))
 
 
 def blame(session: Session, base: Entries, keys: Collection[str]) -> Flow[dict[str, Version]]:
@@ -100,9 +108,11 @@ class Listing(Generic[Item]):
         rpc: Rpc[Request, Reply],
         request: Request,
         items: Callable[[Reply], Iterable[Item]],
+        *,
+        order: Ascending[Item],
         limit: int | None = None,
     ) -> None:
-        self._session, self._rpc, self._items = session, rpc, items
+        self._session, self._rpc, self._items, self._order = session, rpc, items, order
         self._left = None if limit is None else _limit(limit)
         self._request: Any = request
         self._more = self._left != 0
@@ -114,7 +124,10 @@ class Listing(Generic[Item]):
         if not self._more:
             return None
         reply = yield from Operation(self._session).ask(self._rpc, self._request)
-        items = list(self._items(reply))[: self._left]
+        items = list(self._items(reply))
+        self._order.check(items)
+        check_progress(self._request.page_token, reply.next_page_token, len(items))
+        items = items[: self._left]
         if self._left is not None:
             self._left -= len(items)
         self._more = bool(reply.next_page_token) and self._left != 0
@@ -136,26 +149,57 @@ def log(session: Session, config: str, limit: int | None, before: SupportsIndex 
         return records
 
     number = None if before is None else number_of(before, config)
-    return Listing(
-        session, LIST_VERSIONS, pb.ListVersionsRequest(config=config, before_version=number), versions, limit
-    )
+    request = pb.ListVersionsRequest(config=config, before_version=number)
+    order = Ascending[Version](f"versions of {config}", lambda version: -version.number)
+    return Listing(session, LIST_VERSIONS, request, versions, order=order, limit=limit)
 
 
 def history(session: Session, config: str, key: str, limit: int | None, *, newest_first: bool) -> Listing[KeyChange]:
     """List every change of one key."""
     request = pb.GetKeyHistoryRequest(config=config, key=check_text(key, "a key"), newest_first=newest_first)
-    return Listing(session, GET_KEY_HISTORY, request, lambda reply: map(key_change_of, reply.changes), limit)
+    source = session.source(config)
+
+    def changes(reply: pb.KeyHistory) -> Iterator[KeyChange]:
+        return (key_change_of(change, source) for change in reply.changes)
+
+    order = Ascending[KeyChange](
+        f"changes of {key} in {config}", lambda change: -change.version if newest_first else change.version
+    )
+    return Listing(session, GET_KEY_HISTORY, request, changes, order=order, limit=limit)
 
 
 def configs(session: Session, prefix: str) -> Listing[ConfigInfo]:
     """List the configs whose names begin so."""
     request = pb.ListConfigsRequest(prefix=check_text(prefix, "a prefix"))
-    return Listing(session, LIST_CONFIGS, request, lambda reply: map(config_info_of, reply.configs))
+    order = Ascending[ConfigInfo]("configs", lambda config: config.name)
+    return Listing(session, LIST_CONFIGS, request, lambda reply: map(config_info_of, reply.configs), order=order)
 
 
 def server_info(session: Session) -> Flow[ServerInfo]:
     """Ask which server answers."""
     return server_info_of((yield from Operation(session).ask(GET_SERVER_INFO, pb.GetServerInfoRequest())))
+
+
+def secret_keys(session: Session, config: str) -> Flow[list[pb.SecretKey]]:
+    """Read the data keys of a config's secrets, as the server's outer key has encrypted them."""
+    return list((yield from Operation(session).ask(LIST_SECRET_KEYS, pb.ListSecretKeysRequest(config=config))).keys)
+
+
+def whoami(session: Session) -> Flow[WhoAmI]:
+    """Ask who this client is."""
+    return who_am_i_of((yield from Operation(session).ask(WHO_AM_I, pb.WhoAmIRequest())))
+
+
+def check_access(session: Session, principal: str, config: str, groups: Iterable[str]) -> Flow[AccessCheck]:
+    """Ask what a principal may do with a config."""
+    if isinstance(groups, str):
+        raise TypeError(f"groups= is several groups, such as [{groups!r}]")
+    request = pb.CheckAccessRequest(
+        principal=check_text(principal, "a principal"),
+        groups=[check_text(group, "a group") for group in groups],
+        config=check_text(config, "a config's name"),
+    )
+    return access_check_of((yield from Operation(session).ask(CHECK_ACCESS, request)))
 
 
 def newest(operation: Operation, base: Entries) -> Flow[Entries]:
@@ -213,7 +257,7 @@ def header_at(operation: Operation, config: str, time: datetime) -> Flow[Version
 def read_entries(operation: Operation, config: str, point: Point | None = None) -> Flow[Entries]:
     """Read one version's whole map; None is the head."""
     pages = yield from read_version(operation, config, point)
-    return Entries(version_of(pages[0]), PagedEntries(pages))
+    return Entries(version_of(pages[0]), PagedEntries(pages), operation.session.absence)
 
 
 def read_version(
@@ -258,7 +302,7 @@ def _version_request(
 
 
 def _read_version(operation: Operation, request: pb.GetVersionRequest) -> Flow[list[pb.ConfigVersion]]:
-    pages = yield from read_pages(operation, GET_VERSION, request)
+    pages = yield from read_pages(operation, GET_VERSION, request, VersionPages(request).check)
     operation.session.horizon.saw(version_of(pages[0]))
     if pages[0].HasField("future_head_time"):
         logger.warning(
@@ -270,13 +314,17 @@ def _read_version(operation: Operation, request: pb.GetVersionRequest) -> Flow[l
     return pages
 
 
-def read_pages(operation: Operation, rpc: Rpc[Request, Reply], request: Request) -> Flow[list[Reply]]:
-    """Read all pages of a reply."""
+def read_pages(
+    operation: Operation, rpc: Rpc[Request, Reply], request: Request, check: Callable[[Reply], int]
+) -> Flow[list[Reply]]:
+    """Read all pages of a reply; `check` returns how many items a page has, and raises if it cannot be right."""
     pages: list[Reply] = []
     while not pages or pages[-1].next_page_token:
         if pages:
             request.page_token = pages[-1].next_page_token
-        pages.append((yield from operation.ask(rpc, request)))
+        page = yield from operation.ask(rpc, request)
+        check_progress(request.page_token, page.next_page_token, check(page))
+        pages.append(page)
     return pages
 
 

@@ -9,6 +9,7 @@ from typing import TypeAlias
 from weakref import WeakValueDictionary
 
 from lamina._mapping.entries import Entries
+from lamina._mapping.secret import Absence, Source
 from lamina._runtime.forking import ForkSafeLock
 from lamina.errors import CursorError
 from lamina.records import Version
@@ -50,8 +51,11 @@ def forked(config: str, number: int, known: str, head: int) -> CursorError:
 class Session:
     """The state that all verbs of one client share. Tests pass their own clock and random numbers.
 
-    servers  how many addresses there are: a failed try leads to the next one
-    landed   by config and number, the entries that commits have led to, while a draft stands on them
+    servers         how many addresses there are: a failed try leads to the next one
+    absence         why the contents of some secrets are not sent
+    landed          by config and number, the entries that commits have led to, while a draft stands on them
+    has_credential  whether the client sends a token or a certificate
+    renews_token    whether another call may have another token
     """
 
     timeout_seconds: float
@@ -60,4 +64,11 @@ class Session:
     uniform: Callable[[float, float], float] = random.uniform
     new_request_id: Callable[[], str] = lambda: os.urandom(16).hex()  # as unique as a UUID, without its module
     servers: int = 1
+    absence: Absence = Absence.NOT_REVEALED
     landed: Landed = field(default_factory=WeakValueDictionary[tuple[str, int], Entries])
+    has_credential: bool = False
+    renews_token: bool = False
+
+    def source(self, config: str) -> Source:
+        """Return the source of secrets that are read from a config."""
+        return Source(config, self.absence)

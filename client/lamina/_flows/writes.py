@@ -10,7 +10,7 @@ open request {x: 28} is sent again: it became version 2 the first time, and the 
 version 2, where x is 28 and only y is left to change, and {y} is committed as version 3.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from itertools import count
@@ -18,7 +18,7 @@ from typing import Any, Final, Literal, TypeAlias
 
 from lamina._flows.conflicts import conflict_error, describe, explain
 from lamina._flows.effects import Flow, Invoke, Sleep
-from lamina._flows.operation import RETRY_CEILING_SECONDS, Operation
+from lamina._flows.operation import RETRY_CEILING_SECONDS, Operation, is_unknowing
 from lamina._flows.points import Point
 from lamina._flows.reads import advance, newest, read_entries, read_header, read_version, resolve
 from lamina._flows.session import Landed, Session
@@ -28,7 +28,6 @@ from lamina._mapping.stage import StagedChanges, applied, changes_of
 from lamina._mapping.values import Stored, check_text, encode
 from lamina._runtime.arguments import checked, finished
 from lamina._runtime.tracebacks import call_users
-from lamina._wire.causes import PROXY
 from lamina._wire.hashing import is_made_of
 from lamina._wire.messages import PagedEntries, changes_in, version_of
 from lamina._wire.rpcs import COMMIT, FORK_CONFIG, REVERT_CONFIG, Rpc
@@ -205,8 +204,9 @@ def _resolve_open_write(operation: Operation, stage: StagedChanges, resolve: Res
         stage.unresolved = None  # refused, so never written: the staged changes are sent as a new write
         return None
     landed = yield from _entries_after(operation, stage, request, reply)
-    own = request.changes if isinstance(request, pb.CommitRequest) else ()
-    base = applied(stage.base, landed.header, own)
+    # Its version has all of its changes, with secrets as the server has sealed them.
+    own = {change.key: landed.find(change.key) for change in _changes(request)}
+    base = stage.base.advanced(landed.header, own)
     # Keys of the open write that the draft had changed may have been set back since. The keys of a revert were not
     # changes of the draft, so they keep their new values.
     wanted = {key: stage.stored(key) for key in stage.staged.keys() | stage.unresolved_keys}
@@ -241,9 +241,10 @@ def _entries_in(
 
     If another draft of this client stands on the version's parent, its map and the request's own changes are enough.
     Its header says so by hash, since a server with a restored backup could mean another parent by the same number.
+    The request's changes do not have the sealed bytes of secrets: only the server knows them.
     """
     changes = request.changes
-    if reply.created:
+    if reply.created and not any(change.value.HasField("secret") for change in changes):
         if not reply.merged and header.parent == request.base_version == base.header.number:
             return applied(base, header, changes)
         parent = landed.get((header.config, header.parent))
@@ -281,12 +282,12 @@ def _rebase(
     conflicts = yield from describe(operation, head.header, merged.conflicts, base, staged)
     if resolve is None:
         raise conflict_error(head.header.config, conflicts, head.header.number)
-    return merged.staged | {key: _decided(resolve, conflict, key) for key, conflict in conflicts.items()}
+    return merged.staged | {key: _decided(resolve, conflict, base.header.config) for key, conflict in conflicts.items()}
 
 
-def _decided(resolve: Callable[[Conflict], Any], conflict: Conflict, key: str) -> Stored | Missing:
+def _decided(resolve: Callable[[Conflict], Any], conflict: Conflict, config: str) -> Stored | Missing:
     value = finished(call_users(resolve, conflict))
-    return MISSING if value is MISSING else encode(value, key=key)
+    return MISSING if value is MISSING else encode(value, key=conflict.key, config=config)
 
 
 def _preview(operation: Operation, stage: StagedChanges, request: pb.CommitRequest) -> Flow[Version]:
@@ -344,6 +345,11 @@ def _unread(error: LaminaError, request: Write | pb.ForkConfigRequest, number: i
     return error
 
 
+def _changes(request: Write) -> Iterable[pb.Change]:
+    """Return the changes that a request names; a revert names none."""
+    return request.changes if isinstance(request, pb.CommitRequest) else ()
+
+
 def _same(open_write: Any, request: Any) -> bool:
     """Return whether two requests are equal except for their ids."""
     if type(open_write) is not type(request):
@@ -359,13 +365,14 @@ def _leaves_open(error: LaminaError, *, resumed: bool) -> bool:
 
     An UnavailableError has `wrote_nothing` if the server has said so of each try, and of what is resumed.
     An error without a reason is from gRPC or a proxy, and an earlier try may have reached the server. A proxy that
-    refuses a request has not passed it on; but it does not know the outcome of a write that is resumed.
+    refuses a request has not passed it on, and a server that refuses a caller has not looked at the request; but
+    neither knows the outcome of a write that is resumed.
     """
     if isinstance(error, UnavailableError):
         return not error.wrote_nothing
     if error.reason is None:
         return True
-    return resumed and error.reason == PROXY
+    return resumed and is_unknowing(error)
 
 
 def _rpc_of(request: Write) -> Rpc[Any, pb.CommitResponse]:

@@ -11,6 +11,8 @@ from typing import TYPE_CHECKING, Any, Final
 import grpc
 
 from lamina import _environment
+from lamina._credentials import Credential, Token, credential
+from lamina._flows.session import Session
 from lamina._grpc.tls import TLS
 from lamina._mapping.values import check_text
 from lamina._runtime.arguments import seconds
@@ -99,27 +101,53 @@ _TIMEOUT_LIMIT_SECONDS: Final = 366 * 86400.0
 
 @dataclass(frozen=True, slots=True)
 class Connection:
-    """All settings of a client's connection."""
+    """All settings of a client's connection.
+
+    metadata        what each call sends, without a token that is renewed
+    credential      the token
+    has_credential  whether there is a token or a client certificate
+    """
 
     target: str
     addresses: tuple[Address, ...]
     metadata: tuple[tuple[str, str], ...] = field(repr=False)
     timeout_seconds: float
+    credential: Credential = field(default_factory=Credential)
+    has_credential: bool = False
+
+    def session(self) -> Session:
+        """Make the state of a client of this connection."""
+        return Session(
+            self.timeout_seconds,
+            servers=len(self.addresses),
+            has_credential=self.has_credential,
+            renews_token=self.credential.is_renewed,
+        )
+
+    def metadata_with(self, token: str) -> tuple[tuple[str, str], ...]:
+        """Return the metadata of a call that has this token."""
+        return (_bearer(token), *self.metadata)
 
 
 def connection(
-    target: str | None, *, token: str | None, tls: TLS | bool | None, timeout: float, author: str | None
+    target: str | None,
+    *,
+    token: Token | None,
+    tls: TLS | bool | None,
+    timeout: float,
+    author: str | None,
+    awaits: bool = False,
 ) -> Connection:
     """Check the arguments of `connect`, and complete them from the environment; InvalidError for a bad value.
 
-    It may read files, and sends nothing.
+    `awaits` says whether the function of `token=` may return an awaitable. It may read files, and sends nothing.
     """
     _environment.tell_unknown()
-    for what, given in ((f"target, such as {DEFAULT_TARGET!r},", target), ("token=", token), ("author=", author)):
+    for what, given in ((f"target, such as {DEFAULT_TARGET!r},", target), ("author=", author)):
         if given is not None:
             check_text(given, what)
     target = target if target is not None else _environment.text(_environment.TARGET) or DEFAULT_TARGET
-    token = token if token is not None else _environment.token()
+    ours = credential(token, awaits=awaits)
     tls = _checked_tls(tls=tls)
     if isinstance(timeout, DefaultTimeout) and (of_environment := _environment.timeout()) is not None:
         timeout = of_environment
@@ -130,13 +158,13 @@ def connection(
     addresses = tuple(_address(part.strip(), tls=tls) for part in target.split(","))
     if not 0 < timeout <= _TIMEOUT_LIMIT_SECONDS:
         raise InvalidError(f"timeout={timeout!r}: a verb needs some seconds, and at most a year")
-    identified = token is not None or (isinstance(tls, TLS) and tls.cert is not None)
+    identified = ours.is_given or (isinstance(tls, TLS) and tls.cert is not None)
     if author is None and not identified:
         # A server that authenticates its callers refuses an author from the client, so it gets one only on demand.
         author = _os_user()
-    metadata = [("authorization", f"Bearer {_token(token)}")] if token is not None else []
+    metadata = [] if ours.fixed is None else [_bearer(ours.fixed)]
     metadata += [("lamina-author", quote_author(author))] if author else []
-    return Connection(target, addresses, tuple(metadata), timeout)
+    return Connection(target, addresses, tuple(metadata), timeout, ours, identified)
 
 
 def quote_author(author: str) -> str:
@@ -245,10 +273,8 @@ def _tls(*, tls: TLS | bool | None, local: bool) -> TLS | None:
     return TLS() if tls or (tls is None and not local) else None
 
 
-def _token(token: str) -> str:
-    if not token or not token.isascii() or not token.isprintable():
-        raise InvalidError("token= is not the text of a token: printable ASCII, without a line's end")
-    return token
+def _bearer(token: str) -> tuple[str, str]:
+    return "authorization", f"Bearer {token}"
 
 
 def _os_user() -> str | None:

@@ -9,6 +9,7 @@ from typing import Final, TypeAlias
 
 import grpc
 
+from lamina import _environment
 from lamina._runtime.public import public
 from lamina.errors import InvalidError, UnavailableError
 
@@ -60,6 +61,8 @@ def _lasting(source: Pem | None, name: str) -> Pem | None:
         return source
     if not isinstance(source, str | os.PathLike):  # pyright: ignore[reportUnnecessaryIsInstance] - for who has no checker
         raise TypeError(f"TLS({name}=) takes a file's path or PEM as bytes, not {type(source).__name__}")
+    if _environment.is_credential(source):
+        raise InvalidError(f"TLS({name}=) takes a file's path or PEM as bytes, and was given a text that is no path")
     try:
         is_file = stat.S_ISREG(os.stat(source).st_mode)  # noqa: PTH116 - a path of text or not
     except OSError as error:

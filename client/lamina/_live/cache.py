@@ -1,6 +1,7 @@
 """The last-known-good files of followed configs, from which a live begins if no server answers. Knows no client.
 
-There is one for each target and config: a label, which is a line of JSON, and then the version's message. A new file
+There is one for each target and config: a label, which is a line of JSON, then the version's message without the
+contents of secrets, and, if there is a key for them, these contents, encrypted. A new file
 is written beside it, synced and renamed, so that a reader always finds a whole file. The folder is locked for that, and
 the old file is read first, so that many processes never write an older version. The modification time is when a server
 last said that this version is the head.
@@ -23,7 +24,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, Final, NamedTuple, TypeAlias
 from google.protobuf.message import DecodeError
 
 from lamina import _environment
-from lamina._mapping.entries import Entries
+from lamina._live.vault import CacheSecrets, Vault, vault_of
+from lamina._mapping.entries import Entries, has_content, sealed
+from lamina._mapping.secret import Absence
 from lamina._runtime.log import log
 from lamina._wire.messages import PagedEntries, header_of, version_of
 from lamina.records import Version
@@ -58,9 +61,10 @@ class CachedVersion(NamedTuple):
 class Cache:
     """The files of one client. Threads may share it. The folder "" keeps nothing; None is the user's own."""
 
-    def __init__(self, folder: str | None, target: str) -> None:
+    def __init__(self, folder: str | None, target: str, vault: Vault | None = None) -> None:
         self._given = folder
         self._target = target
+        self._vault = vault
 
     @property
     def is_on(self) -> bool:
@@ -103,11 +107,13 @@ class Cache:
             return
         self._folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         path = self._path(self._folder, entries.header.config)
-        if _is_current(path, entries.header, known_at):
+        secrets = [] if self._vault is None else [entry for entry in entries.messages() if has_content(entry)]
+        key_name = self._vault.key_name if self._vault is not None and secrets else None
+        if _is_current(path, entries.header, known_at, key_name):
             return
-        content = self._content(entries)
+        content = self._content(entries, secrets)
         with _locked(self._folder):
-            if not _is_current(path, entries.header, known_at):
+            if not _is_current(path, entries.header, known_at, key_name):
                 _replace(path, content, known_at)
 
     def _path(self, folder: "Path", config: str) -> "Path":
@@ -116,11 +122,19 @@ class Cache:
         named = _digest(f"{self._target}\0{config}".encode())[:16]
         return folder / f"{quote(config, safe='')[:_NAME_CHARACTERS]}.{named}.lkg"
 
-    def _content(self, entries: Entries) -> bytes:
+    def _content(self, entries: Entries, secrets: list[pb.Entry]) -> bytes:
         message = header_of(entries.header)
-        message.entries.extend(entries.messages())
-        body = message.SerializeToString()
-        return json.dumps(self._label(entries.header, body)).encode() + b"\n" + body
+        message.entries.extend(map(sealed, entries.messages()))
+        body, more = message.SerializeToString(), {}
+        if self._vault is not None and secrets:
+            contents = pb.ConfigVersion(entries=secrets).SerializeToString()
+            encrypted = self._vault.seal(contents, self._bound_to(entries.header))
+            more = {"secrets": len(encrypted), "key": self._vault.key_name}
+            body += encrypted
+        return json.dumps(self._label(entries.header, body) | more).encode() + b"\n" + body
+
+    def _bound_to(self, header: Version) -> bytes:
+        return json.dumps([FORMAT, self._target, header.config, header.number, header.hash]).encode()
 
     def _label(self, header: Version, body: bytes) -> dict[str, Any]:
         return {
@@ -134,24 +148,44 @@ class Cache:
 
     def _read(self, config: str, file: BinaryIO) -> CachedVersion:
         label, body, known_at = _checked(file)
+        size = label.pop("secrets", 0)
+        label.pop("key", None)
         try:
-            message = pb.ConfigVersion.FromString(body)
-        except DecodeError:
+            place = len(body) - int(size)
+            message = pb.ConfigVersion.FromString(body[:place])
+        except (DecodeError, TypeError):
             raise ValueError("it is damaged") from None
         header = version_of(message)
         if header.config != config or label != self._label(header, body):
             raise ValueError("it is damaged, or another one's")
-        return CachedVersion(Entries(header, PagedEntries([message])), known_at)
+        self._add_contents(message, header, body[place:])
+        is_whole = all(has_content(entry) for entry in message.entries if entry.value.HasField("secret"))
+        absence = Absence.NOT_REVEALED if is_whole else Absence.CACHED
+        return CachedVersion(Entries(header, PagedEntries([message]), absence), known_at)
+
+    def _add_contents(self, message: pb.ConfigVersion, header: Version, encrypted: bytes) -> None:
+        """Put the contents of secrets into their entries, as far as there is a key for them."""
+        if self._vault is None or not encrypted:
+            return
+        try:
+            contents = pb.ConfigVersion.FromString(self._vault.open(encrypted, self._bound_to(header)))
+        except Exception as error:  # noqa: BLE001 - also of the user's function: the rest of the file is of use
+            log.warning("%s: the secrets in its last-known-good file cannot be read: %s", header.config, error)
+            return
+        found = {entry.key: entry for entry in contents.entries}
+        for entry in message.entries:
+            if entry.key in found:
+                entry.CopyFrom(found[entry.key])
 
 
-def cache_of(cache_dir: CacheDir | None, addresses: Iterable[str]) -> Cache:
+def cache_of(cache_dir: CacheDir | None, addresses: Iterable[str], cache_secrets: CacheSecrets | None) -> Cache:
     """Return the cache of a client of these addresses; see `lamina.connect` for the folder. No I/O."""
     given: object = _environment.given(_environment.CACHE_DIR) if cache_dir is None else cache_dir
     if isinstance(given, os.PathLike):
         given = os.fspath(given)
     if not isinstance(given, str | None):  # pyright: ignore[reportUnnecessaryIsInstance] - for code without a checker
         raise TypeError(f"cache_dir= is text or a path of text, not {type(given).__name__}")
-    return Cache(given, ",".join(sorted(addresses)))
+    return Cache(given, ",".join(sorted(addresses)), vault_of(cache_secrets))
 
 
 def _digest(data: bytes) -> str:
@@ -174,17 +208,21 @@ def _checked(file: BinaryIO) -> tuple[dict[str, Any], bytes, float]:
     return label, body, status.st_mtime
 
 
-def _is_current(path: "Path", header: Version, known_at: float) -> bool:
+def _is_current(path: "Path", header: Version, known_at: float, key_name: str | None) -> bool:
     """Return whether a file holds this version or a later one. For this one, record when it was the head.
 
-    A damaged file is to be written again, even if it names the same version.
+    A damaged file is to be written again, even if it names the same version; and so is one that does not have the
+    secrets under the key of this name.
     """
     try:
         with path.open("rb") as file:
             label, _, confirmed_at = _checked(file)
             number, has_same_past = int(label["version"]), label["hash"] == header.hash
+            has_secrets = key_name in {None, label.get("key")}
     except (OSError, ValueError, KeyError, TypeError):
         return False  # there is no file, or it is unusable
+    if number == header.number and has_same_past and not has_secrets:
+        return False
     if number == header.number and has_same_past:
         if known_at > confirmed_at:
             os.utime(path, (known_at, known_at))

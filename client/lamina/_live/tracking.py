@@ -5,6 +5,9 @@ Two shells run it, _grpc/sync and _grpc/aio, over one watch's stream for all liv
 Worked example: the head is version 7 when it is opened. A message brings versions 8 and 9: `entries` is first 7's map,
 then 9's, never anything in between. The link breaks: STALE, still with 9, and `age` grows. It comes back, and the
 first message, a bookmark at 9, shows that nothing was missed: LIVE, and the age is 0 again.
+
+A live outlasts what may be taken back: its token has expired, or its right to read the config was taken. It stays at
+its version, STALE, says why, and asks again.
 """
 
 import math
@@ -12,20 +15,30 @@ from collections.abc import Generator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+from lamina._flows.answers import wrong
 from lamina._flows.effects import Flow
 from lamina._flows.operation import Operation
 from lamina._flows.reads import read_entries
 from lamina._flows.session import Session
 from lamina._live.state import LiveState
 from lamina._mapping.entries import Entries
+from lamina._mapping.secret import Absence
 from lamina._mapping.stage import applied
 from lamina._runtime import forking
 from lamina._runtime.log import log
 from lamina._streams.cursor import cursor_at
 from lamina._streams.watch import WatchStream
 from lamina._wire.causes import PROXY
+from lamina._wire.hashing import is_made_of
 from lamina._wire.messages import header_of, version_of
-from lamina.errors import CursorError, DataLossError, LaminaError, NotFoundError
+from lamina.errors import (
+    CursorError,
+    DataLossError,
+    LaminaError,
+    NotFoundError,
+    PermissionDeniedError,
+    UnauthenticatedError,
+)
 from lamina_protos.v1 import lamina_pb2 as pb
 
 
@@ -44,6 +57,7 @@ class HeadTracker:
     part_at     when the last part of a version that is not whole yet arrived, by the same clock
     is_offline  whether the entries came from a file, or are a default, which is version 0, instead of from a server
     failure     the definite error that has ended it
+    refusal     the error with which servers refuse to go on at present
     """
 
     def __init__(
@@ -57,10 +71,14 @@ class HeadTracker:
         self.part_at = -math.inf
         self.is_offline = is_offline
         self.failure: LaminaError | None = None
-        # Whether there is no version of the server after which the stream could continue.
-        self._is_lost = is_offline and not entries.header.number
+        self.refusal: LaminaError | None = None
+        # Whether there is no version of the server after which the stream could continue: only changes come then, and a
+        # file may have left out the contents of secrets that do not change.
+        lacks_contents = entries.source.absence is Absence.CACHED
+        self._is_lost = is_offline and (lacks_contents or not entries.header.number)
         request = pb.WatchKeyHistoryRequest(config=self._config, after=cursor_at(entries.header))
-        self.stream = WatchStream(session, request, self, locate=self._read_head if self._is_lost else None)
+        locate = self._read_head if self._is_lost else None
+        self.stream = WatchStream(session, request, self, locate=locate, outlasts=self._outlasts)
         self._latest = entries
         self._parts: list[pb.Change] = []
         self._received: list[ReceivedVersion] = []
@@ -95,16 +113,22 @@ class HeadTracker:
         """The position, for an error's text."""
         return f"{self._config} is at version {self.entries.header.number}"
 
+    @property
+    def why(self) -> str:
+        """Why it does not go on, to follow an error's text; empty if nothing is known."""
+        return "" if self.refusal is None else f": {self.refusal}"
+
     def step(self) -> Flow[list[ReceivedVersion]]:
         """Take one message, or pause; return the new versions, which `entries` include by then."""
         try:
             if (yield from self.stream.step()):
+                self.refusal = None
                 self._show_latest(is_head=self._is_caught_up)  # all versions of one message at once
-        except NotFoundError:
+        except NotFoundError as error:
             if not self.is_offline:
                 raise
             self._begin_again()
-            yield from self.stream.pause()
+            yield from self.stream.pause(error)
         except CursorError as error:
             if not self.is_offline or self._is_lost:
                 raise
@@ -113,7 +137,7 @@ class HeadTracker:
         except LaminaError as error:
             if not self.is_offline or error.reason != PROXY:
                 raise
-            yield from self.stream.pause()
+            yield from self.stream.pause(error)
         received, self._received = self._received, []
         return received
 
@@ -142,6 +166,8 @@ class HeadTracker:
     def part(self, part: pb.VersionChanges) -> None:
         """Join the parts of a version; apply it with the last one. `step` shows it."""
         header = part.version
+        if header.config != self._config:
+            raise wrong(f"a version of {header.config!r} came in the watch of {self._config}")
         if header.version <= self._latest.header.number:
             return
         if header.version != self._latest.header.number + 1:
@@ -151,6 +177,8 @@ class HeadTracker:
             self.part_at = self._session.clock()
             return
         changes, self._parts = self._parts, []
+        if not is_made_of(header, self._latest.header, changes):
+            raise wrong(f"version {header.version} of {self._config} does not match its hash")
         version = version_of(header)
         self._session.horizon.saw(version)
         latest = applied(self._latest, version, changes)
@@ -170,6 +198,26 @@ class HeadTracker:
         self._parts = []
         self._is_caught_up = False
 
+    # --- refusals ---------------------------------------------------------------------------------
+
+    def _outlasts(self, error: LaminaError) -> bool:
+        """Return whether an error may be taken back, by a new token or a grant; note it, and log it once."""
+        is_refusal = isinstance(error, UnauthenticatedError | PermissionDeniedError) and error.reason != PROXY
+        if not is_refusal:
+            if not self._looks_absent(error):
+                return False
+            if isinstance(self.refusal, PermissionDeniedError):
+                return True  # which says more
+        if self.refusal is None or str(self.refusal) != str(error):
+            log.error("%s, and stays there until it is let in again: %s", self.place, error)
+        self.refusal = error
+        return True
+
+    def _looks_absent(self, error: LaminaError) -> bool:
+        """Return whether the config seems to have no version any more: it looks so to a caller who may not read it."""
+        is_absent = isinstance(error, CursorError) and error.reason == "CURSOR_AHEAD" and error.head == 0
+        return is_absent and self._session.has_credential
+
     # --- without a version to continue after --------------------------------------------------------
 
     def _begin_again(self) -> None:
@@ -180,7 +228,8 @@ class HeadTracker:
     def _read_head(self) -> Flow[pb.Cursor]:
         """Continue with the server's head, whatever was shown; callbacks receive the difference."""
         head = yield from read_entries(Operation(self._session), self._config)
-        self._received.append(ReceivedVersion(header_of(head.header), head.changes_since(self.entries)))
+        if head.header != self.entries.header:  # otherwise only contents of secrets were missing
+            self._received.append(ReceivedVersion(header_of(head.header), head.changes_since(self.entries)))
         self._latest = head
         self._show_latest(is_head=True)
         return cursor_at(head.header)

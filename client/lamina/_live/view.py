@@ -58,8 +58,15 @@ class LiveView(Uncopyable):
 
     @property
     def error(self) -> LaminaError | None:
-        """The definite error that has ended it, such as a CursorError after a backup was restored; else None."""
-        return self._head().failure
+        """Why it does not follow; None while nothing keeps it from that.
+
+        The definite error that has ended it, such as a CursorError after a backup was restored; or the refusal that
+        makes it STALE at present: an UnauthenticatedError until its token is renewed, a PermissionDeniedError until it
+        may read the config again. A CursorError whose `head` is 0 is such a refusal too, because a config that may not
+        be read looks as if it did not exist.
+        """
+        head = self._head()
+        return head.failure or head.refusal
 
     def get(self, key: str, default: Any = None) -> Any:
         """Return a key's value, or the default."""

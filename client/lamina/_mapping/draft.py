@@ -82,7 +82,7 @@ class Draft(Uncopyable, ConfigMapping, MutableMapping[str, Any]):
 
     def __setitem__(self, key: str, value: Value) -> None:
         key = check_key(key)
-        self._stage.put(key, encode(value, key=key))
+        self._stage.put(key, encode(value, key=key, config=self.name))
 
     def __delitem__(self, key: str) -> None:
         if self._stage.in_transaction:  # the last key is another one if somebody else has deleted it

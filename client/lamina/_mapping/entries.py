@@ -13,7 +13,8 @@ The values read from one version are also kept with it, in a plain dict, so that
 from collections.abc import Collection, Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
-from lamina._mapping.values import Stored, load, read
+from lamina._mapping.secret import Absence, Source
+from lamina._mapping.values import Stored, load, read, without_content
 from lamina.records import MISSING, Missing, Version, unwritten
 from lamina_protos.v1 import lamina_pb2 as pb
 
@@ -39,13 +40,20 @@ class Entries:
         "_size",
         "header",
         "read_cache",
+        "source",
     )
 
     _order: Collection[str] | None
 
-    def __init__(self, header: Version, messages: Mapping[str, pb.Entry]) -> None:
-        """Take the messages in key order, which is the same by bytes and by Python's text."""
+    def __init__(
+        self, header: Version, messages: Mapping[str, pb.Entry], absence: Absence = Absence.NOT_REVEALED
+    ) -> None:
+        """Take the messages in key order, which is the same by bytes and by Python's text.
+
+        `absence` says why the contents of some secrets are not there.
+        """
         self.header = header
+        self.source = Source(header.config, absence)
         self._fill(messages, {}, _NOTHING, {}, len(messages), messages)
 
     @classmethod
@@ -56,7 +64,8 @@ class Entries:
     @classmethod
     def from_bytes(cls, header: Version, content: bytes) -> "Entries":
         """Make the entries that `to_bytes` has written."""
-        return cls(header, {entry.key: entry for entry in pb.ConfigVersion.FromString(content).entries})
+        entries = {entry.key: entry for entry in pb.ConfigVersion.FromString(content).entries}
+        return cls(header, entries, Absence.PICKLED)
 
     def __len__(self) -> int:
         return self._size
@@ -70,7 +79,7 @@ class Entries:
         return iter(order)
 
     def __contains__(self, key: object) -> bool:
-        return self._find(key) is not None
+        return self.find(key) is not None
 
     def value(self, key: str) -> Any:
         """Return a key's value, lists and dicts read-only; KeyError if there is none."""
@@ -84,21 +93,25 @@ class Entries:
             message = messages[key]
             if message is None:
                 raise KeyError(key)
-            value = decoded[key] = read(message.value)
+            value = decoded[key] = read(message.value, key, self.source)
         self.read_cache[key] = value
         return value
 
     def stored(self, key: str) -> Stored | Missing:
         """Return a key's value in canonical form; MISSING if there is none."""
-        message = self._find(key)
-        return MISSING if message is None else load(message.value)
+        message = self.find(key)
+        return MISSING if message is None else load(message.value, key, self.source)
 
     def origin(self, key: str) -> int:
         """Return the number of the version that set a key's value; KeyError if there is none."""
-        message = self._find(key)
+        message = self.find(key)
         if message is None:
             raise KeyError(key)
         return message.origin_version
+
+    def find(self, key: Any) -> pb.Entry | None:
+        """Return a key's message; None if there is none."""
+        return self._overlay[key] if key in self._overlay else self._messages.get(key)
 
     def messages(self) -> Iterator[pb.Entry]:
         """Return the messages, in key order."""
@@ -128,21 +141,21 @@ class Entries:
             if order is self._messages:
                 order = messages
         later = Entries.__new__(Entries)
-        later.header = header
+        later.header, later.source = header, self.source
         later._fill(messages, decoded, overlay, overlaid, size, order)  # noqa: SLF001 - of the same class
         return later
 
     def without_read_cache(self) -> "Entries":
         """Make the same entries with an empty read cache."""
         same = Entries.__new__(Entries)
-        same.header = self.header
+        same.header, same.source = self.header, self.source
         same._fill(self._messages, self._decoded, self._overlay, self._overlaid, self._size, self._order)  # noqa: SLF001
         same.read_cache = {}
         return same
 
     def to_bytes(self) -> bytes:
-        """Return the entries in wire format: a ConfigVersion with nothing else in it."""
-        return pb.ConfigVersion(entries=self.messages()).SerializeToString()
+        """Return the entries in wire format, without contents of secrets: a ConfigVersion with nothing else in it."""
+        return pb.ConfigVersion(entries=map(sealed, self.messages())).SerializeToString()
 
     def _fill(  # noqa: PLR0917 - an object's fields, given once
         self,
@@ -167,14 +180,23 @@ class Entries:
         # Without an overlay, the same dict is used.
         self.read_cache = {} if overlay else decoded
 
-    def _find(self, key: Any) -> pb.Entry | None:
-        return self._overlay[key] if key in self._overlay else self._messages.get(key)
-
     def _message(self, key: str) -> pb.Entry:
-        message = self._find(key)
+        message = self.find(key)
         if message is None:
             raise KeyError(key)
         return message
+
+
+def has_content(entry: pb.Entry) -> bool:
+    """Return whether an entry is a secret with its content."""
+    return entry.value.HasField("secret") and entry.value.secret.WhichOneof("plain") is not None
+
+
+def sealed(entry: pb.Entry) -> pb.Entry:
+    """Return an entry without the content of a secret."""
+    if not entry.value.HasField("secret"):
+        return entry
+    return pb.Entry(key=entry.key, value=without_content(entry.value), origin_version=entry.origin_version)
 
 
 def _merged(messages: Mapping[str, pb.Entry], overlay: Overlay) -> dict[str, pb.Entry]:

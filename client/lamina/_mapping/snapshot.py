@@ -21,7 +21,7 @@ class ConfigMapping(Mapping[str, Any]):
     def _stored(self, key: str) -> Stored | Missing: ...
 
     def to_dict(self) -> dict[str, Any]:
-        """Return a deep, plain, mutable copy, for YAML, pickle or editing."""
+        """Return a deep, plain, mutable copy, for YAML, pickle or editing. Secrets stay `lamina.Secret`."""
         return {key: thaw(value) if type(value) in READ_ONLY else value for key, value in self.items()}
 
     def __reversed__(self) -> Iterator[str]:
@@ -58,7 +58,7 @@ class ConfigMapping(Mapping[str, Any]):
 class Snapshot(ConfigMapping):
     """One version of a config: a read-only mapping in key order. Lists and dicts in it are read-only too.
 
-    Made by `config.at`. May be pickled, copied, and shared by threads.
+    Made by `config.at`. May be pickled, copied, and shared by threads. A pickle has secrets without their contents.
     """
 
     __slots__ = ("_entries",)
@@ -100,6 +100,12 @@ class Snapshot(ConfigMapping):
 
     def __repr__(self) -> str:
         return f"<Snapshot {self.config!r} version {self.version}, {counted(len(self), 'key')}>"
+
+    def __copy__(self) -> "Snapshot":
+        return Snapshot(self._entries)  # nothing can change it, and a pickle would lose the contents of secrets
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> "Snapshot":
+        return self.__copy__()
 
     def __getstate__(self) -> tuple[Version, bytes]:
         return self._entries.header, self._entries.to_bytes()

@@ -114,6 +114,9 @@ def _is_meant(error: BaseException) -> bool:
 
 
 def _shortened(error: Exception) -> Exception:
+    if error.__suppress_context__:
+        # No traceback shows it, but its frames hold what was read or sent: whole maps, and contents of secrets.
+        error.__context__ = None
     return error.with_traceback(_of_others(error))
 
 

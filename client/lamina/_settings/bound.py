@@ -17,6 +17,7 @@ from lamina._live.audience import Notification, Notifier
 from lamina._live.state import LiveState
 from lamina._live.view import LiveView
 from lamina._mapping.entries import Entries
+from lamina._mapping.secret import Secret, absence_of
 from lamina._mapping.snapshot import Snapshot
 from lamina._runtime.arguments import checked
 from lamina._runtime.copies import Uncopyable
@@ -201,8 +202,10 @@ class Bound(Uncopyable, Generic[T_co]):
         for path, kind in places:
             key = self._filling.key_of(path, config)
             kinds = problems.setdefault(key, [])
-            if kind not in kinds:
-                kinds.append(kind)
+            value = config.get(key)
+            problem = _problem_of(value) if isinstance(value, Secret) else kind
+            if problem not in kinds:
+                kinds.append(problem)
             if kind not in _OF_NO_TYPE and (of_type := self._filling.expected_at(path)):
                 expected[key] = f" (expected {of_type})"
         described = {key: ", ".join(kinds) + expected.get(key, "") for key, kinds in problems.items()}
@@ -235,6 +238,12 @@ def form_of(settings: Any) -> Form[Any]:
 
 def _described(it: object) -> str:
     return repr(it) if isinstance(it, type) else f"an object of {type(it)!r}"  # whose repr may hold values
+
+
+def _problem_of(secret: Secret) -> str:
+    if not secret.is_revealed:
+        return f"a secret that {absence_of(secret).value}"
+    return "a secret, which a field of lamina.Secret, or in a model of pydantic.SecretStr or SecretBytes, takes"
 
 
 def _differ(one: object, other: object) -> bool:

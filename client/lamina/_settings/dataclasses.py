@@ -24,6 +24,7 @@ from typing import (
 )
 
 from lamina._mapping.frozen import is_dict, is_list
+from lamina._mapping.secret import Secret
 from lamina._settings.defects import log_defect
 from lamina._settings.shapes import ANYTHING, Path, Shape, ShapeError, written
 
@@ -112,8 +113,8 @@ def _checked(annotation: Any, place: str, forms: Forms) -> Checked:
     if checked is None:
         raise TypeError(
             f"{place} is annotated with {annotation!r}: a dataclass to be bound has None, bool, int, float, str, "
-            "bytes, enums, Literal, list[...], tuple[..., ...], dict[str, ...], unions, and dataclasses of these; "
-            "a pydantic model has more"
+            "bytes, lamina.Secret, enums, Literal, list[...], tuple[..., ...], dict[str, ...], unions, and dataclasses "
+            "of these; a pydantic model has more"
         )
     return checked
 
@@ -160,6 +161,7 @@ _SCALARS: Final[Mapping[Any, tuple[type, str]]] = {
     float: (float, "float_type"),
     str: (str, "string_type"),
     bytes: (bytes, "bytes_type"),
+    Secret: (Secret, "secret_type"),
 }
 
 

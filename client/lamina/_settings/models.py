@@ -1,11 +1,12 @@
 """Pydantic's models and dataclasses as settings, and the names that they take. Needs pydantic; knows no configs."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import fields, is_dataclass
 from types import UnionType
 from typing import (
     Annotated,
     Any,
+    Final,
     Generic,
     NewType,
     TypeVar,
@@ -16,9 +17,12 @@ from typing import (
 )
 
 from annotated_types import BaseMetadata
-from pydantic import AliasChoices, AliasPath, RootModel, TypeAdapter, ValidationError
+from pydantic import AliasChoices, AliasPath, RootModel, SecretBytes, SecretStr, TypeAdapter, ValidationError
+from pydantic import Secret as AnySecret
 from pydantic.fields import FieldInfo
 
+from lamina._mapping.frozen import thaw
+from lamina._mapping.secret import Secret
 from lamina._settings.shapes import ANYTHING, Shape, ShapeError, written
 
 T = TypeVar("T")
@@ -60,8 +64,10 @@ def shape_of(settings: Any, shapes: Shapes | None = None) -> Shape:
             _fill(shape, settings, shapes)
         else:
             hints = get_type_hints(settings, include_extras=True)
-            shape.below.update({field.name: _below(hints[field.name], shapes) for field in fields(settings)})
-            shape.expected.update({field.name: written(hints[field.name]) for field in fields(settings)})
+            for name in (field.name for field in fields(settings)):
+                shape.below[name], shape.expected[name] = _below(hints[name], shapes), written(hints[name])
+                if (opening := _opening(hints[name])) is not None:
+                    shape.opened[name] = opening
     return shapes[settings]
 
 
@@ -69,12 +75,14 @@ def _fill(shape: Shape, settings: Any, shapes: Shapes) -> None:
     config: Mapping[str, Any] = getattr(settings, "model_config", None) or getattr(settings, "__pydantic_config__", {})
     declared: Mapping[str, FieldInfo] = settings.__pydantic_fields__
     for name, field in declared.items():
-        below = _below(field.annotation, shapes)
+        below, opening = _below(field.annotation, shapes), _opening(field.annotation)
         bounds = [repr(each) for each in field.metadata if isinstance(each, BaseMetadata)]
         expected = ", ".join([written(field.annotation), *bounds])
         for taken, is_path in _taken(name, field, config):
             shape.below[taken] = ANYTHING if is_path else below
             shape.expected[taken] = "" if is_path else expected
+            if opening is not None and not is_path:
+                shape.opened[taken] = opening
     if config.get("extra") == "forbid":
         shape.extras = "flat"
     elif config.get("extra") == "allow" or _looks_first(settings):
@@ -111,6 +119,33 @@ def _below(annotation: Any, shapes: Shapes) -> Shape | None:
     if hasattr(kind, "__pydantic_fields__") or (isinstance(kind, type) and is_dataclass(kind)):
         return shape_of(kind, shapes)
     return ANYTHING if _is_open(kind) else None
+
+
+def _opening(annotation: Any) -> Callable[[Secret], Any] | None:
+    """Return what makes pydantic's kind of secret of ours for a field of this type; None for any other type."""
+    annotation = _unwrapped(annotation)
+    if get_origin(annotation) in {Union, UnionType}:
+        return next((opening for each in get_args(annotation) if (opening := _opening(each))), None)
+    return _OPENINGS.get(get_origin(annotation) or annotation)
+
+
+def _text(secret: Secret) -> Any:
+    content = secret.reveal()
+    return SecretStr(content) if isinstance(content, str) else secret
+
+
+def _bytes(secret: Secret) -> Any:
+    content = secret.reveal()
+    if isinstance(content, str):
+        return SecretBytes(content.encode())
+    return SecretBytes(content) if isinstance(content, bytes) else secret
+
+
+def _any(secret: Secret) -> Any:
+    return AnySecret(thaw(secret.reveal()))
+
+
+_OPENINGS: Final[Mapping[Any, Callable[[Secret], Any]]] = {SecretStr: _text, SecretBytes: _bytes, AnySecret: _any}
 
 
 def _is_open(kind: Any) -> bool:

@@ -6,10 +6,11 @@ wins over the dict, and `motd` is dropped, because the shape does not have it.
 """
 
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Annotated, Any, Final, Literal, TypeAlias, get_args, get_origin
 
 from lamina._mapping.frozen import is_dict, thaw
+from lamina._mapping.secret import Secret
 from lamina._mapping.values import check_text
 from lamina.errors import InvalidError
 
@@ -25,14 +26,16 @@ class Shape:
 
     below     for each name, the shape that keys below it fill; None if it takes one whole value
     expected  for each name, its type in the class, for people
+    opened    for some names, what makes the class's own kind of secret of a revealed one
     extras    what happens to other names: "dropped"; "flat", passed on as they are and refused by name; or "nested"
     """
 
-    __slots__ = ("below", "expected", "extras")
+    __slots__ = ("below", "expected", "extras", "opened")
 
     def __init__(self, below: dict[str, "Shape | None"], extras: Extras = "dropped") -> None:
         self.below = below
         self.expected: dict[str, str] = {}
+        self.opened: dict[str, Callable[[Secret], Any]] = {}
         self.extras: Extras = extras
 
 
@@ -85,7 +88,8 @@ class Filling:
         for key in sorted(keys):  # so that a key comes before all those below it
             rest = key.removeprefix(self._prefix)
             if rest and (names := _names(rest, self._shape, self._delimiter)):
-                _put(tree, names, thaw(config[key]))
+                value = config[key]
+                _put(tree, names, self._opened(value, names) if isinstance(value, Secret) else thaw(value))
         return tree
 
     def key_of(self, path: Path, config: Mapping[str, Any]) -> str:
@@ -109,6 +113,15 @@ class Filling:
                 break
             expected, shape = shape.expected.get(name, ""), shape.below[name]
         return expected
+
+    def _opened(self, secret: Secret, names: list[str]) -> Any:
+        """Return a secret in the kind that the class has for it; as it is if the class has none, or if it is sealed."""
+        shape: Shape | None = self._shape
+        for name in names[:-1]:
+            shape = shape.below.get(name) if shape else None
+        if shape is None or not secret.is_revealed or names[-1] not in shape.opened:
+            return secret
+        return shape.opened[names[-1]](secret)
 
     def _plan(self, shape: Shape, prefix: str, around: tuple[Shape, ...]) -> None:
         """Record which keys count; if their number is unlimited, record their prefix."""

@@ -13,6 +13,7 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import cast
 
+from lamina._flows.answers import wrong
 from lamina._flows.effects import Flow
 from lamina._flows.operation import Operation
 from lamina._flows.reads import header_at
@@ -64,7 +65,9 @@ class WatchQueue:
             self._cursor = self.stream.position
         self._ready: deque[VersionChanges | pb.Cursor] = deque()
         self._taken = 0  # the number of changes taken from the first ready version
+        self._config = base.config
         self._parts: list[pb.Change] = []
+        self._joining = 0  # the version that these parts are of
 
     @property
     def cursor(self) -> str:
@@ -88,8 +91,14 @@ class WatchQueue:
 
     def part(self, part: pb.VersionChanges) -> None:
         """Join the parts of a version; make it ready with the last one. Nothing becomes ready twice."""
-        if part.version.version <= self.stream.position.version:
+        header = part.version
+        if header.config != self._config:
+            raise wrong(f"a version of {header.config!r} came in the watch of {self._config}")
+        if header.version <= self.stream.position.version:
             return
+        if self._parts and header.version != self._joining:
+            raise wrong(f"version {self._joining} of {self._config} came in part, and then version {header.version}")
+        self._joining = header.version
         self._parts.extend(part.changes)
         if part.more:
             return

@@ -9,12 +9,14 @@ receiver drops its part of 6, and the next stream, after 5, sends 6 again from i
 from collections.abc import Callable
 from typing import Final, Protocol, TypeAlias
 
+from lamina._flows.answers import wrong
 from lamina._flows.effects import Flow, Open, Receive, Sleep
+from lamina._flows.operation import retry_pause
 from lamina._flows.session import Session
 from lamina._runtime.log import log
 from lamina._streams.cursor import format_cursor
 from lamina._wire.causes import PROXY
-from lamina.errors import CursorError, LaminaError, UnavailableError
+from lamina.errors import CursorError, LaminaError, UnauthenticatedError, UnavailableError
 from lamina_protos.v1 import lamina_pb2 as pb
 
 REOPEN_FIRST_SECONDS: Final = 0.2
@@ -32,6 +34,9 @@ _ROUNDS: Final = 16
 
 Locate: TypeAlias = Callable[[], Flow[pb.Cursor]]
 """A flow that asks a server where to begin."""
+
+Outlasts: TypeAlias = Callable[[LaminaError], bool]
+"""Whether a stream goes on in spite of an error that is definite for others."""
 
 
 class WatchEnded(Exception):  # noqa: N818 - it is no error
@@ -71,17 +76,20 @@ class WatchStream:
         receiver: Receiver,
         *,
         locate: Locate | None = None,
+        outlasts: Outlasts = lambda _error: False,
     ) -> None:
         self._session = session
         self._request = request
         self.position = request.after
         self._receiver = receiver
         self._locate = locate
+        self._outlasts = outlasts
         self._is_open = False
         self._was_let_in = False
         self._opened_at = 0.0
         self._failures = 0
         self._ahead_answers = 0
+        self._is_refused = False
 
     def step(self) -> Flow[bool]:
         """Take one message, or pause after the stream was lost; return whether a message came. Raise a definite error.
@@ -98,11 +106,14 @@ class WatchStream:
                 error.cursor = format_cursor(self.position)
             if not self._is_passing(error):
                 raise
-            yield from self.pause()
+            yield from self.pause(error)
             return False
 
-    def pause(self) -> Flow[None]:
-        """Back off after a failure, once every server has been tried."""
+    def pause(self, error: LaminaError) -> Flow[None]:
+        """Back off after a failure, once every server has been tried; or for as long as the server has asked."""
+        if (asked := retry_pause(self._session, error)) is not None:
+            yield Sleep(asked)
+            return
         self._failures += 1
         rounds = self._failures - self._session.servers
         if rounds >= 0:
@@ -126,11 +137,23 @@ class WatchStream:
 
     def _is_passing(self, error: LaminaError) -> bool:
         if isinstance(error, CursorError):
-            return self._may_be_wrong(error)
+            return self._outlasts(error) or self._may_be_wrong(error)
         # A watch that was accepted before is refused because there are too many right now, or by a proxy that has lost
         # its server: it may soon be accepted again.
         is_refused_for_now = self._was_let_in and error.reason in {"TOO_MANY", PROXY}
-        return is_refused_for_now or isinstance(error, UnavailableError)
+        if is_refused_for_now or isinstance(error, UnavailableError) or retry_pause(self._session, error) is not None:
+            return True
+        return self._outlasts(error) or self._may_be_renewed(error)
+
+    def _may_be_renewed(self, error: LaminaError) -> bool:
+        """Return whether to ask again with another token: this client was let in, and its token has expired since."""
+        was_let_in = self._was_let_in or self._session.horizon.least(self._request.config) > 0
+        if not isinstance(error, UnauthenticatedError) or not self._session.renews_token or not was_let_in:
+            return False
+        if not self._is_refused:
+            log.warning("%s; trying again until the token is renewed", error)
+        self._is_refused = True
+        return True
 
     def _may_be_wrong(self, error: CursorError) -> bool:
         """Return whether to ask again: a server has shown the position to this client, and now one denies it."""
@@ -155,6 +178,7 @@ class WatchStream:
             self._is_open, self._opened_at = True, self._session.clock()
         self._take((yield Receive()))
         self._was_let_in = True
+        self._is_refused = False
         self._ahead_answers = 0
         return True
 
@@ -166,6 +190,9 @@ class WatchStream:
         if message.HasField("bookmark"):
             bookmark = pb.Cursor(version=message.bookmark.version, hash=message.bookmark.hash)
             is_new = bookmark.version > self.position.version
+            is_same = bookmark.version == self.position.version
+            if is_same and self.position.hash and bookmark.hash not in {b"", self.position.hash}:
+                raise wrong(f"version {bookmark.version} of {self._request.config} has another hash in a bookmark")
             self._receiver.bookmark(bookmark if is_new else self.position)
             if is_new:
                 self.move_to(bookmark)

@@ -9,6 +9,7 @@ import struct
 from collections.abc import Iterable, Sequence
 from typing import Final, TypeAlias
 
+from lamina._mapping.secret import Secret, sealed_of
 from lamina._mapping.values import Kind, Stored, load
 from lamina.records import MISSING, Missing, Version
 from lamina_protos.v1 import lamina_pb2 as pb
@@ -29,6 +30,7 @@ _KINDS: Final[dict[Kind, str]] = {
     "string": "STRING",
     "bytes": "BYTES",
     "json": "JSON",
+    "secret": "SECRET",
 }
 
 
@@ -72,12 +74,10 @@ def is_made_of(header: pb.ConfigVersion, parent: Version, changes: Iterable[pb.C
 
 
 def _canonical(value: Stored) -> bytes:
-    """Return a value's canonical bytes. JSON is canonical on the wire already."""
+    """Return a value's canonical bytes. JSON is canonical on the wire already; a secret's are the sealed ones."""
     match value.data:
-        case None:
-            return b""
-        case bool():
-            return b"\x01" if value.data else b"\x00"
+        case None | bool():
+            return b"" if value.data is None else bytes([value.data])
         case int():
             return _integer(value.data)
         case float():
@@ -86,6 +86,8 @@ def _canonical(value: Stored) -> bytes:
             return value.data.encode()
         case bytes():
             return value.data
+        case Secret():
+            return sealed_of(value.data)
 
 
 def _sha256(*fields: Field) -> bytes:

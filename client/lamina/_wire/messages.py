@@ -8,9 +8,22 @@ from typing import Any
 
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from lamina._mapping.secret import Source
 from lamina._mapping.values import decode, load
 from lamina.errors import InvalidError
-from lamina.records import MISSING, Change, ConfigInfo, Conflict, KeyChange, ServerInfo, Version, VersionChanges
+from lamina.records import (
+    MISSING,
+    AccessCheck,
+    Change,
+    ConfigInfo,
+    Conflict,
+    Grant,
+    KeyChange,
+    ServerInfo,
+    Version,
+    VersionChanges,
+    WhoAmI,
+)
 from lamina_protos.v1 import lamina_pb2 as pb
 
 _EPOCH = datetime.fromtimestamp(0, UTC)
@@ -95,11 +108,11 @@ class PagedEntries(Mapping[str, pb.Entry]):
         return len(self._places)
 
 
-def key_change_of(change: pb.KeyChange) -> KeyChange:
+def key_change_of(change: pb.KeyChange, source: Source) -> KeyChange:
     """Make the record of one change in a key's history."""
     return KeyChange(
         key=change.key,
-        value=MISSING if change.deleted else decode(load(change.value)),
+        value=MISSING if change.deleted else decode(load(change.value, change.key, source)),
         deleted=change.deleted,
         version=change.version,
         author=change.author,
@@ -110,32 +123,32 @@ def key_change_of(change: pb.KeyChange) -> KeyChange:
 
 def version_changes_of(version: pb.ConfigVersion, changes: Iterable[pb.Change]) -> VersionChanges:
     """Make the record of what one version changed."""
-    time = time_of(version.commit_time)
+    time, source = time_of(version.commit_time), Source(version.config)
 
     def record(change: pb.Change) -> KeyChange:
-        value = MISSING if change.deleted else decode(load(change.value))
+        value = MISSING if change.deleted else decode(load(change.value, change.key, source))
         return KeyChange(change.key, value, change.deleted, version.version, version.author, version.message, time)
 
     records = tuple(record(change) for change in changes)
     return VersionChanges(version.version, records, version.author, version.message, time, version.hash.hex())
 
 
-def differences_of(pages: Iterable[pb.DiffVersionsResponse]) -> dict[str, Change]:
+def differences_of(pages: Iterable[pb.DiffVersionsResponse], source: Source) -> dict[str, Change]:
     """Gather the differences of a diff's pages, which come in key order."""
     return {
-        difference.key: Change(_side(difference, "from"), _side(difference, "to"))
+        difference.key: Change(_side(difference, "from", source), _side(difference, "to", source))
         for page in pages
         for difference in page.differences
     }
 
 
-def conflict_of(conflict: pb.KeyConflict) -> Conflict:
+def conflict_of(conflict: pb.KeyConflict, source: Source) -> Conflict:
     """Make the record of one conflict; an omitted value is MISSING."""
     return Conflict(
         key=conflict.key,
-        base=_side(conflict, "base"),
-        theirs=_side(conflict, "theirs"),
-        yours=_side(conflict, "yours"),
+        base=_side(conflict, "base", source),
+        theirs=_side(conflict, "theirs", source),
+        yours=_side(conflict, "yours", source),
         version=conflict.their_version,
         author=conflict.their_author,
     )
@@ -146,6 +159,30 @@ def server_info_of(info: pb.ServerInfo) -> ServerInfo:
     return ServerInfo(
         version=info.version, author=info.author, author_verified=info.author_verified, not_ready=info.not_ready
     )
+
+
+def who_am_i_of(reply: pb.WhoAmIResponse) -> WhoAmI:
+    """Make the record of a caller."""
+    return WhoAmI(
+        principal=reply.principal, groups=tuple(reply.groups), grants=_grants_of(reply.grants), open=reply.open
+    )
+
+
+def access_check_of(reply: pb.CheckAccessResponse) -> AccessCheck:
+    """Make the record of what a principal may do."""
+    return AccessCheck(
+        role=_role_of(reply.role) if reply.role else None, reveal=reply.reveal, grants=_grants_of(reply.grants)
+    )
+
+
+def _grants_of(grants: Iterable[pb.Grant]) -> tuple[Grant, ...]:
+    return tuple(Grant(each.subject, _role_of(each.role), each.pattern, each.reveal) for each in grants)
+
+
+def _role_of(role: int) -> str:
+    """Return a role's name; the number of a role that this client does not know yet."""
+    known = pb.Role.DESCRIPTOR.values_by_number.get(role)
+    return known.name.lower() if known else str(role)
 
 
 def config_info_of(summary: pb.ConfigSummary) -> ConfigInfo:
@@ -182,5 +219,5 @@ def timestamp_of(time: datetime) -> Timestamp:
     return timestamp
 
 
-def _side(message: pb.Difference | pb.KeyConflict, name: Any) -> Any:
-    return decode(load(getattr(message, name))) if message.HasField(name) else MISSING
+def _side(message: pb.Difference | pb.KeyConflict, name: Any, source: Source) -> Any:
+    return decode(load(getattr(message, name), message.key, source)) if message.HasField(name) else MISSING

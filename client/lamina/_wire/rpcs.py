@@ -52,4 +52,7 @@ WATCH_KEY_HISTORY: Final[Rpc[pb.WatchKeyHistoryRequest, pb.WatchKeyHistoryRespon
 REVERT_CONFIG: Final[Rpc[pb.RevertConfigRequest, pb.CommitResponse]] = RPCS["RevertConfig"]
 FORK_CONFIG: Final[Rpc[pb.ForkConfigRequest, pb.CommitResponse]] = RPCS["ForkConfig"]
 GET_SERVER_INFO: Final[Rpc[pb.GetServerInfoRequest, pb.ServerInfo]] = RPCS["GetServerInfo"]
+LIST_SECRET_KEYS: Final[Rpc[pb.ListSecretKeysRequest, pb.ListSecretKeysResponse]] = RPCS["ListSecretKeys"]
+WHO_AM_I: Final[Rpc[pb.WhoAmIRequest, pb.WhoAmIResponse]] = RPCS["WhoAmI"]
+CHECK_ACCESS: Final[Rpc[pb.CheckAccessRequest, pb.CheckAccessResponse]] = RPCS["CheckAccess"]
 LIST_CONFIGS: Final[Rpc[pb.ListConfigsRequest, pb.ListConfigsResponse]] = RPCS["ListConfigs"]

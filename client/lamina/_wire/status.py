@@ -5,27 +5,29 @@ them is from gRPC itself or a proxy, and only its code counts.
 """
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Final
 
 from google.protobuf.message import DecodeError
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from lamina._wire.causes import Peer, cause
-from lamina._wire.messages import conflict_of
 from lamina.errors import CODES, REASONS, ConflictError, CursorError, LaminaError, LimitError, UnavailableError
 from lamina_protos.v1 import lamina_pb2 as pb
 
 _DOMAIN = "lamina"
 _DETAILS_KEY = "grpc-status-details-bin"
+_RETRY_LEAST_SECONDS: Final = 0.01
+"""Whatever a server asks for: a client that does not pause at all would keep both busy."""
+_RETRY_MOST_SECONDS: Final = 3600.0
+"""A server that asks for more may have a wrong clock; and the longest pause of a system is not much longer."""
 
 
 class ReportedConflictError(ConflictError):
-    """A conflict as the server reported it, perhaps incomplete. Not for users: flows complete it first."""
+    """A conflict as the server reported it: `conflicts` is empty. Not for users: flows complete it first."""
 
     def __init__(self, message: str, detail: pb.Conflict) -> None:
-        conflicts = {conflict.key: conflict_of(conflict) for conflict in detail.conflicts}
-        super().__init__(message, conflicts=conflicts, head=detail.head_version)
+        super().__init__(message, head=detail.head_version)
         self.detail = detail
 
 
@@ -46,7 +48,7 @@ def error_of(code: str, text: str, trailers: Iterable[Any], peer: Peer | None = 
         return ReportedConflictError(text, detail)
     if kind is LimitError:
         limit, actual = _number(info.metadata.get("limit")), _number(info.metadata.get("actual"))
-        return LimitError(text, reason=info.reason, limit=limit, actual=actual)
+        return LimitError(text, reason=info.reason, limit=limit, actual=actual, retry_seconds=_retry_seconds(details))
     if kind is CursorError:
         return CursorError(text, reason=info.reason, head=_number(info.metadata.get("head_version")))
     if issubclass(kind, UnavailableError):
@@ -66,6 +68,14 @@ def _details(trailers: Iterable[Any]) -> Status:
 
 def _unpack(status: Status, message: Any) -> bool:
     return any(detail.Unpack(message) for detail in status.details)
+
+
+def _retry_seconds(details: Status) -> float | None:
+    retry = RetryInfo()
+    if not _unpack(details, retry):
+        return None
+    asked: float = retry.retry_delay.seconds + retry.retry_delay.nanos / 1e9
+    return min(max(asked, _RETRY_LEAST_SECONDS), _RETRY_MOST_SECONDS)
 
 
 def _of_code(code: str, text: str) -> LaminaError:

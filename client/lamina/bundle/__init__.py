@@ -15,6 +15,7 @@ from lamina._flows.operation import Operation
 from lamina._flows.points import Point
 from lamina._flows.run import run
 from lamina._flows.session import Session
+from lamina._mapping.secret import Absence
 from lamina._mapping.snapshot import Snapshot
 from lamina._runtime.public import public
 from lamina._runtime.tracebacks import short
@@ -64,7 +65,7 @@ class Bundle(Snapshot):
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self._past = BundleIndex(path)
         self._answer = Answers(self._past)
-        self._session = Session(math.inf)
+        self._session = Session(math.inf, absence=Absence.BUNDLED)
         try:
             super().__init__(self._run(reads.read_entries(Operation(self._session), self._past.config)))
         except BaseException:

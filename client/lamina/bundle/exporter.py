@@ -5,6 +5,7 @@ Each hash is checked, and the file gets its name only when everything was found 
 
 import os
 from collections.abc import Callable
+from typing import Final
 
 from lamina._flows import reads
 from lamina._flows.points import Point
@@ -17,6 +18,9 @@ from lamina.records import Version
 from lamina.sync import Config
 from lamina_protos import bundle
 from lamina_protos.v1 import lamina_pb2 as pb
+
+_KEY_NUMBER: Final = slice(4, 12)
+"""The bytes of a sealed secret that hold the number of its data key: see protos/BUNDLE.md."""
 
 
 @public("lamina.bundle")
@@ -32,7 +36,7 @@ def export(
     `at` names another last version, or a time.
 
     Verifies what `config.verify()` does, and raises as it does. `advance` is called with the number of versions written
-    since its last call. Staged changes are not exported.
+    since its last call. Staged changes are not exported. Secrets are exported as the server has sealed them.
 
     A new file is readable by its owner alone. A file that is there is replaced as a whole or not at all, and keeps its
     owner and mode. A pipe, a device or the name of an open descriptor (/dev/stdout) is written as a stream: if this
@@ -49,21 +53,33 @@ def export(
         raise InvalidError(f"there is no version of {base.header.config} to export", reason="BAD_REQUEST")
     with files.written(path, private=True) as file:
         writer = bundle.Writer(file)
-        version = walk_chain(shell, base, BundleExport(writer, advance))
+        exported = BundleExport(writer, advance)
+        version = walk_chain(shell, base, exported)
+        if exported.key_numbers:
+            keys = shell.run(reads.secret_keys(shell.session, version.config))
+            writer.add_secret_keys([key for key in keys if key.number in exported.key_numbers])
         writer.finish(version.number, bytes.fromhex(version.hash))
     return version
 
 
 class BundleExport:
-    """Writes each version into a bundle when a walk has found it intact."""
+    """Writes each version into a bundle when a walk has found it intact.
+
+    key_numbers  of the data keys that have sealed its secrets
+    """
 
     def __init__(self, writer: bundle.Writer, advance: Callable[[int], object]) -> None:
         self._writer = writer
         self._advance = advance
+        self.key_numbers: set[int] = set()
         self._parts: list[pb.VersionChanges] = []
 
     def part(self, part: pb.VersionChanges) -> None:
-        """Keep the parts of a version, and write them with the last one."""
+        """Keep the parts of a version, without the contents of secrets, and write them with the last one."""
+        for change in part.changes:
+            if change.value.HasField("secret"):
+                change.value.secret.ClearField("plain")
+                self.key_numbers.add(int.from_bytes(change.value.secret.sealed[_KEY_NUMBER]))
         self._parts.append(part)
         if not part.more:
             for each in self._parts:

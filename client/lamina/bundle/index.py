@@ -104,6 +104,8 @@ class BundleIndex:
         reached = 0
         try:
             for block in bundle.blocks(_Reader(self._file.fileno())):
+                if block.secret_keys:
+                    continue  # of use to a server alone
                 yield pb.WatchKeyHistoryResponse(changes=block.parts, bookmark=block.bookmark)
                 reached = next((part.version.version for part in reversed(block.parts) if not part.more), reached)
         except bundle.DamagedError as error:

@@ -53,7 +53,12 @@ FAMILIES: Final = {
         "export": VerbLine("transfer", "write to a file"),
         "bisect": VerbLine("bisect", "find a bad version"),
     },
-    "About": {
+    "Access and help": {
+        "whoami": VerbLine("whoami", "who you are, and may do"),
+        "access": VerbLine("access", "who may do what"),
+        "token": VerbLine("token", "make and end tokens"),
+        "login": VerbLine("login", "sign in at a provider"),
+        "logout": VerbLine("login", "forget that"),
         "help": VerbLine("about", "VERB or `connection`"),
         "version": VerbLine("about", "this command's version"),
         "completion": VerbLine("completion", "for your shell"),

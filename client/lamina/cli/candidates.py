@@ -11,6 +11,7 @@ import click
 from click.shell_completion import CompletionItem
 
 import lamina
+from lamina.cli import access_map
 from lamina.cli.arguments.assignments import escape_key
 from lamina.cli.arguments.options import chosen
 from lamina.cli.session import connected
@@ -54,6 +55,26 @@ class _Config(_Asked):
         return str(super().convert(value, param, ctx))
 
 
+class _Subject(_Asked):
+    """A principal or a group."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check what was typed."""
+        if not access_map.SUBJECT.fullmatch(str(value)):
+            self.fail(f"{value} is no principal: it is {access_map.SUBJECTS}", param, ctx)
+        return str(super().convert(value, param, ctx))
+
+
+def _subjects(client: lamina.Client, _ctx: click.Context, incomplete: str) -> Iterable[str]:
+    found = access_map.subjects_in(client.config(access_map.ACCESS_CONFIG))
+    return (subject for subject in found if subject.startswith(incomplete))
+
+
+def _tokens(client: lamina.Client, _ctx: click.Context, incomplete: str) -> Iterable[str]:
+    names = {token.name for token in access_map.tokens_in(client.config(access_map.ACCESS_CONFIG))}
+    return sorted(name for name in names if name.startswith(incomplete))
+
+
 def _configs(client: lamina.Client, _ctx: click.Context, incomplete: str) -> Iterable[str]:
     return (info.name for info in client.configs(incomplete))
 
@@ -64,10 +85,10 @@ def _keys(client: lamina.Client, ctx: click.Context, incomplete: str) -> Iterabl
 
 
 def _assignments(client: lamina.Client, ctx: click.Context, incomplete: str) -> Iterable[str]:
-    """Offer each key with the separator for its type."""
+    """Offer each key with the separator for its type; no secrets, which `--secret` sets."""
     for key, value in client.config(_config(ctx)).items():
         start = escape_key(key) + ("=" if isinstance(value, str) else ":=")
-        if start.startswith(incomplete):
+        if start.startswith(incomplete) and not isinstance(value, lamina.Secret):
             yield start
 
 
@@ -79,6 +100,8 @@ def _config(ctx: click.Context) -> str:
 CONFIG: Final = _Config(_configs)
 CONFIG_AT_POINT: Final = _Asked(_configs)
 KEY: Final = _Asked(_keys)
+SUBJECT: Final = _Subject(_subjects)
+TOKEN: Final = _Asked(_tokens)
 ASSIGNMENT: Final = _Asked(_assignments)
 COMMAND: Final = click.Path(readable=False)
 """The words of another program's command line, as they are; files can be completed."""

@@ -1,17 +1,20 @@
-"""Some of a map's keys, chosen by name or by prefix. Asks no server."""
+"""Some of a map's keys, chosen by name or by prefix, and their secrets, masked or not. Asks no server."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from typing import Any
 
 import click
 
 import lamina
 from lamina.cli.arguments.spelling import did_you_mean
-from lamina.cli.errors import NOT_FOUND, Refusal
+from lamina.cli.errors import NOT_FOUND, Refusal, tell
+from lamina.cli.output.secrets import check_revealed, masked, number_of_secrets
+from lamina.cli.output.text import MASK
 
 prefix_option = click.option(
     "--prefix", "prefixes", metavar="P", multiple=True, help="Keys that begin with P; may be repeated."
 )
+reveal_option = click.option("--reveal", is_flag=True, help="Secrets in the clear.")
 upper_option = click.option("--upper", is_flag=True, help="Upper-case names in env: DB_HOST for db/host.")
 
 
@@ -31,6 +34,17 @@ def selected(snapshot: lamina.Snapshot, keys: Collection[str], prefixes: Collect
         return entries
     wanted, begins = frozenset(keys), tuple(prefixes)
     return {key: value for key, value in entries.items() if key in wanted or key.startswith(begins)}
+
+
+def for_file(entries: Mapping[str, Any], *, reveal: bool) -> dict[str, Any]:
+    """Return entries as a file gets them: with contents of secrets, or with masks, which is told."""
+    if reveal:
+        check_revealed(entries)
+        return dict(entries)
+    if number := number_of_secrets(entries):
+        what = "1 secret is" if number == 1 else f"{number:,} secrets are"
+        tell(f"{what} written as {MASK}: --reveal writes the contents")
+    return masked(entries)
 
 
 def no_such_key(config: str, key: str, keys: Iterable[str]) -> Refusal:

@@ -4,13 +4,16 @@ import logging
 from collections.abc import Iterator
 from contextlib import contextmanager, nullcontext, suppress
 from datetime import datetime
+from functools import cache
 from itertools import islice
+from pathlib import Path
 from typing import Any, Final
 
 import click
 
 import lamina
 from lamina import _environment
+from lamina.cli.access_map import ACCESS_CONFIG
 from lamina.cli.arguments.options import Chosen, chosen
 from lamina.cli.arguments.spelling import did_you_mean
 from lamina.cli.errors import NOT_FOUND, REFUSED, Refusal, tell
@@ -46,8 +49,24 @@ def similar_config(client: lamina.Client, name: str) -> str:
 
 
 def _client(ctx: click.Context, more: dict[str, Any]) -> lamina.Client:
+    arguments = {**_arguments(chosen(ctx)), **more}
+    if not _has_credential(arguments) and _has_login(arguments.get("target")):
+        arguments["token"] = lamina.LoginToken(arguments.get("target"))
     with quiet_grpc():
-        return lamina.connect(**{**_arguments(chosen(ctx)), **more})
+        return lamina.connect(**arguments)
+
+
+def _has_login(target: str | None) -> bool:
+    """Return whether this user has logged in for a target. Only who has ever done so pays for the import."""
+    return Path(_environment.login_folder()).is_dir() and lamina.login.find(target) is not None
+
+
+def _has_credential(arguments: dict[str, Any]) -> bool:
+    """Return whether the options or the environment have a token or a client certificate."""
+    tls = arguments["tls"]
+    given = tls.cert is not None if isinstance(tls, lamina.TLS) else "cert" in _environment.tls_files()
+    names = (_environment.TOKEN, _environment.TOKEN_FILE)
+    return "token" in arguments or given or any(map(_environment.text, names))
 
 
 @contextmanager
@@ -82,15 +101,25 @@ def _arguments(options: Chosen) -> dict[str, Any]:
     values = options.values
     named: dict[str, Any] = {name: values[name] for name in ("target", "timeout", "author") if name in values}
     if "token_file" in values:
-        named["token"] = _token(values["token_file"])
+        named["token"] = _token_file(values["token_file"])
     return {**named, "tls": _tls(values)}
 
 
-def _token(path: str) -> str:
+class _TokenFile(lamina.TokenFile):
+    """The file of --token-file."""
+
+    _source = "--token-file"
+
+
+@cache  # some verbs connect twice, and a pipe, such as <(...), can be read only once
+def _token_file(path: str) -> lamina.TokenFile:
+    """Return the file, which is read anew when it changes; Refusal if it holds no token now."""
+    file = _TokenFile(path)
     try:
-        return _environment.read_token(path, "--token-file")
+        file()
     except lamina.InvalidError as error:
         raise Refusal(str(error), REFUSED) from None
+    return file
 
 
 def _tls(values: dict[str, Any]) -> lamina.TLS | bool | None:
@@ -105,6 +134,22 @@ def _tls(values: dict[str, Any]) -> lamina.TLS | bool | None:
     if ("cert" in files) != ("key" in files):
         raise click.UsageError("--tls-cert and --tls-key go together")
     return lamina.TLS(**files)
+
+
+def read_access(client: lamina.Client) -> lamina.Config:
+    """Read the config `_lamina/access`. Raise Refusal, which says why there may be none, if there is none."""
+    with access_demanded():
+        return client.config(ACCESS_CONFIG)
+
+
+@contextmanager
+def access_demanded() -> Iterator[None]:
+    """If the block finds no config `_lamina/access`, raise Refusal, which says why there may be none."""
+    try:
+        yield
+    except lamina.NotFoundError:
+        text = f"there is no {ACCESS_CONFIG} that you may read: `lamina whoami` shows who you are"
+        raise Refusal(text, NOT_FOUND) from None
 
 
 def read(client: lamina.Client, config: str, point: int | datetime | None) -> lamina.Snapshot:

@@ -30,13 +30,15 @@ Reasons, by status code:
   NOT_FOUND            CONFIG_NOT_FOUND VERSION_NOT_FOUND
   ABORTED              CONFLICT, with a Conflict
   ALREADY_EXISTS       CONFIG_EXISTS
-  FAILED_PRECONDITION  REQUEST_ID_REUSED STORE_UNUSABLE (the database cannot be
-                       used before the operator has mended something)
+  FAILED_PRECONDITION  REQUEST_ID_REUSED STORE_UNUSABLE SECRETS_UNAVAILABLE (the
+                       database, or the key for secrets, cannot be used before the
+                       operator has mended something)
   OUT_OF_RANGE         CURSOR_AHEAD
   DATA_LOSS            CURSOR_FORKED HASH_MISMATCH
   RESOURCE_EXHAUSTED   TOO_LARGE TOO_MANY DISK_FULL
   UNAVAILABLE          STORE_UNAVAILABLE DRAINING TOO_SLOW (a watch took no
-                       message for too long; go on after your cursor)
+                       message for too long, or may see more than before; go on
+                       after your cursor)
   UNAUTHENTICATED      NO_CREDENTIALS BAD_CREDENTIALS
   PERMISSION_DENIED    NOT_ALLOWED
   UNIMPLEMENTED        NOT_IMPLEMENTED
@@ -52,9 +54,16 @@ most 512 of these bytes; a longer one is cut and ends with "…". The field and 
 description of a violation are cut so at 256 bytes. Violations and conflicts that do
 not fit are left out; a Conflict says so, in `truncated`.
 
-Author. On a server without authentication, the metadata key "lamina-author" names
-the author of a write. Without this key the author is "anonymous". author_verified
-is then false.
+Access. A server is open or closed. A closed server knows its callers: by a token or
+an identity provider's JWT, in the metadata "authorization" as "Bearer …", or by a
+client certificate. Such a caller is a *principal*, such as "token:deployer". The
+config "_lamina/access" says which principal has which role on which configs. What a
+caller may not read looks as if it did not exist: the same error, with the same text.
+Names that begin with "_lamina/" are reserved.
+
+Author. On an open server, the metadata key "lamina-author" names the author of a
+write. Without this key the author is "anonymous". author_verified is then false. On a
+closed server the author is the principal, and the metadata key is refused.
 """
 
 from collections import abc as _abc
@@ -128,6 +137,32 @@ BLAME: View.ValueType  # 3
 """The header, the entries, and the headers of the versions that set them."""
 Global___View: _TypeAlias = View  # noqa: Y015
 
+class _Role:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RoleEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Role.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLE_UNSPECIFIED: _Role.ValueType  # 0
+    READER: _Role.ValueType  # 1
+    """Read, watch, verify."""
+    WRITER: _Role.ValueType  # 2
+    """Commit, revert, and fork into it."""
+    ADMIN: _Role.ValueType  # 3
+    """Change and see who may do what there."""
+
+class Role(_Role, metaclass=_RoleEnumTypeWrapper):
+    """What a principal may do with a config. Each role includes the ones before it."""
+
+ROLE_UNSPECIFIED: Role.ValueType  # 0
+READER: Role.ValueType  # 1
+"""Read, watch, verify."""
+WRITER: Role.ValueType  # 2
+"""Commit, revert, and fork into it."""
+ADMIN: Role.ValueType  # 3
+"""Change and see who may do what there."""
+Global___Role: _TypeAlias = Role  # noqa: Y015
+
 @_typing.final
 class Value(_message.Message):
     """A typed value. Two values are equal if and only if their kind and their canonical
@@ -143,6 +178,7 @@ class Value(_message.Message):
     STRING_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
     JSON_FIELD_NUMBER: _builtins.int
+    SECRET_FIELD_NUMBER: _builtins.int
     null: _struct_pb2.NullValue.ValueType
     bool: _builtins.bool
     int64: _builtins.int
@@ -157,6 +193,10 @@ class Value(_message.Message):
     the same number. At most 64 levels deep; no name twice in an object; integers
     within 64 bits.
     """
+    @_builtins.property
+    def secret(self) -> Global___Secret:
+        """A text, bytes or JSON that is encrypted where it is kept."""
+
     def __init__(
         self,
         *,
@@ -167,16 +207,56 @@ class Value(_message.Message):
         string: _builtins.str = ...,
         bytes: _builtins.bytes = ...,
         json: _builtins.str = ...,
+        secret: Global___Secret | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["bool", b"bool", "bytes", b"bytes", "double", b"double", "int64", b"int64", "json", b"json", "kind", b"kind", "null", b"null", "string", b"string"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bool", b"bool", "bytes", b"bytes", "double", b"double", "int64", b"int64", "json", b"json", "kind", b"kind", "null", b"null", "secret", b"secret", "string", b"string"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bool", b"bool", "bytes", b"bytes", "double", b"double", "int64", b"int64", "json", b"json", "kind", b"kind", "null", b"null", "string", b"string"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bool", b"bool", "bytes", b"bytes", "double", b"double", "int64", b"int64", "json", b"json", "kind", b"kind", "null", b"null", "secret", b"secret", "string", b"string"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["null", "bool", "int64", "double", "string", "bytes", "json"]  # noqa: Y015
+    _WhichOneofReturnType_kind: _TypeAlias = _typing.Literal["null", "bool", "int64", "double", "string", "bytes", "json", "secret"]  # noqa: Y015
     _WhichOneofArgType_kind: _TypeAlias = _typing.Literal["kind", b"kind"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType_kind) -> _WhichOneofReturnType_kind | None: ...
 
 Global___Value: _TypeAlias = Value  # noqa: Y015
+
+@_typing.final
+class Secret(_message.Message):
+    """A value that only some callers get to see. Two secrets are equal if and only if their
+    contents are. Its digest is over `sealed`, so a chain with secrets can be verified by
+    a caller who may not reveal them.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEALED_FIELD_NUMBER: _builtins.int
+    STRING_FIELD_NUMBER: _builtins.int
+    BYTES_FIELD_NUMBER: _builtins.int
+    JSON_FIELD_NUMBER: _builtins.int
+    sealed: _builtins.bytes
+    """The encrypted content, bound to its config and key. The server always sends it.
+    In a request it stands for what the server has sent for the same config and key;
+    then `plain` is unset.
+    """
+    string: _builtins.str
+    bytes: _builtins.bytes
+    json: _builtins.str
+    def __init__(
+        self,
+        *,
+        sealed: _builtins.bytes = ...,
+        string: _builtins.str = ...,
+        bytes: _builtins.bytes = ...,
+        json: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "json", b"json", "plain", b"plain", "string", b"string"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "json", b"json", "plain", b"plain", "sealed", b"sealed", "string", b"string"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_plain: _TypeAlias = _typing.Literal["string", "bytes", "json"]  # noqa: Y015
+    _WhichOneofArgType_plain: _TypeAlias = _typing.Literal["plain", b"plain"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_plain) -> _WhichOneofReturnType_plain | None: ...
+
+Global___Secret: _TypeAlias = Secret  # noqa: Y015
 
 @_typing.final
 class Entry(_message.Message):
@@ -1006,23 +1086,104 @@ class WatchKeyHistoryResponse(_message.Message):
 
     CHANGES_FIELD_NUMBER: _builtins.int
     BOOKMARK_FIELD_NUMBER: _builtins.int
+    SECRET_KEYS_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def changes(self) -> _containers.RepeatedCompositeFieldContainer[Global___VersionChanges]: ...
     @_builtins.property
     def bookmark(self) -> Global___Bookmark: ...
+    @_builtins.property
+    def secret_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___SecretKey]:
+        """Only in a bundle: the data keys of its secrets."""
+
     def __init__(
         self,
         *,
         changes: _abc.Iterable[Global___VersionChanges] | None = ...,
         bookmark: Global___Bookmark | None = ...,
+        secret_keys: _abc.Iterable[Global___SecretKey] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bookmark", b"bookmark"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bookmark", b"bookmark", "changes", b"changes"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bookmark", b"bookmark", "changes", b"changes", "secret_keys", b"secret_keys"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WatchKeyHistoryResponse: _TypeAlias = WatchKeyHistoryResponse  # noqa: Y015
+
+@_typing.final
+class ListSecretKeysRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONFIG_FIELD_NUMBER: _builtins.int
+    config: _builtins.str
+    """A config that the caller may read."""
+    def __init__(
+        self,
+        *,
+        config: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSecretKeysRequest: _TypeAlias = ListSecretKeysRequest  # noqa: Y015
+
+@_typing.final
+class ListSecretKeysResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___SecretKey]: ...
+    def __init__(
+        self,
+        *,
+        keys: _abc.Iterable[Global___SecretKey] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["keys", b"keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListSecretKeysResponse: _TypeAlias = ListSecretKeysResponse  # noqa: Y015
+
+@_typing.final
+class SecretKey(_message.Message):
+    """A data key, encrypted by an outer key."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NUMBER_FIELD_NUMBER: _builtins.int
+    CHECK_FIELD_NUMBER: _builtins.int
+    OUTER_KEY_FIELD_NUMBER: _builtins.int
+    WRAPPED_FIELD_NUMBER: _builtins.int
+    number: _builtins.int
+    """What the bytes of a secret that it has sealed hold after their first 4 bytes, as 8
+    bytes, big-endian.
+    """
+    check: _builtins.bytes
+    """A digest of the data key."""
+    outer_key: _builtins.str
+    """Which outer key has encrypted it."""
+    wrapped: _builtins.bytes
+    def __init__(
+        self,
+        *,
+        number: _builtins.int = ...,
+        check: _builtins.bytes = ...,
+        outer_key: _builtins.str = ...,
+        wrapped: _builtins.bytes = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["check", b"check", "number", b"number", "outer_key", b"outer_key", "wrapped", b"wrapped"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SecretKey: _TypeAlias = SecretKey  # noqa: Y015
 
 @_typing.final
 class RevertConfigRequest(_message.Message):
@@ -1234,3 +1395,149 @@ class ServerInfo(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ServerInfo: _TypeAlias = ServerInfo  # noqa: Y015
+
+@_typing.final
+class Grant(_message.Message):
+    """One grant of the config "_lamina/access"."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    ROLE_FIELD_NUMBER: _builtins.int
+    PATTERN_FIELD_NUMBER: _builtins.int
+    REVEAL_FIELD_NUMBER: _builtins.int
+    subject: _builtins.str
+    """A principal, such as "token:deployer", or a group, such as "group:platform"."""
+    role: Global___Role.ValueType
+    pattern: _builtins.str
+    """The configs: a name in which "*" stands for any text within a segment, and "**" for
+    any text.
+    """
+    reveal: _builtins.bool
+    """Whether secrets may be revealed."""
+    def __init__(
+        self,
+        *,
+        subject: _builtins.str = ...,
+        role: Global___Role.ValueType = ...,
+        pattern: _builtins.str = ...,
+        reveal: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["pattern", b"pattern", "reveal", b"reveal", "role", b"role", "subject", b"subject"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Grant: _TypeAlias = Grant  # noqa: Y015
+
+@_typing.final
+class WhoAmIRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WhoAmIRequest: _TypeAlias = WhoAmIRequest  # noqa: Y015
+
+@_typing.final
+class WhoAmIResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    GRANTS_FIELD_NUMBER: _builtins.int
+    OPEN_FIELD_NUMBER: _builtins.int
+    principal: _builtins.str
+    """Empty on an open server."""
+    open: _builtins.bool
+    """Whether the server is open: then everybody may do everything."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In order."""
+
+    @_builtins.property
+    def grants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Grant]:
+        """The grants to the principal and its groups."""
+
+    def __init__(
+        self,
+        *,
+        principal: _builtins.str = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        grants: _abc.Iterable[Global___Grant] | None = ...,
+        open: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grants", b"grants", "groups", b"groups", "open", b"open", "principal", b"principal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___WhoAmIResponse: _TypeAlias = WhoAmIResponse  # noqa: Y015
+
+@_typing.final
+class CheckAccessRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    CONFIG_FIELD_NUMBER: _builtins.int
+    principal: _builtins.str
+    config: _builtins.str
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Groups that an identity provider would claim for the principal, such as
+        "group:platform". Those that are listed in "_lamina/access" are known.
+        """
+
+    def __init__(
+        self,
+        *,
+        principal: _builtins.str = ...,
+        groups: _abc.Iterable[_builtins.str] | None = ...,
+        config: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["config", b"config", "groups", b"groups", "principal", b"principal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckAccessRequest: _TypeAlias = CheckAccessRequest  # noqa: Y015
+
+@_typing.final
+class CheckAccessResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROLE_FIELD_NUMBER: _builtins.int
+    REVEAL_FIELD_NUMBER: _builtins.int
+    GRANTS_FIELD_NUMBER: _builtins.int
+    role: Global___Role.ValueType
+    """The highest role on the config; unset if there is none."""
+    reveal: _builtins.bool
+    """Whether secrets may be revealed."""
+    @_builtins.property
+    def grants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Grant]:
+        """The grants that apply to the principal on this config."""
+
+    def __init__(
+        self,
+        *,
+        role: Global___Role.ValueType = ...,
+        reveal: _builtins.bool = ...,
+        grants: _abc.Iterable[Global___Grant] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["grants", b"grants", "reveal", b"reveal", "role", b"role"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CheckAccessResponse: _TypeAlias = CheckAccessResponse  # noqa: Y015

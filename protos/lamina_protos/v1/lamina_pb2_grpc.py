@@ -85,6 +85,21 @@ class ConfigServiceStub(object):
                 request_serializer=lamina__protos_dot_v1_dot_lamina__pb2.GetServerInfoRequest.SerializeToString,
                 response_deserializer=lamina__protos_dot_v1_dot_lamina__pb2.ServerInfo.FromString,
                 _registered_method=True)
+        self.ListSecretKeys = channel.unary_unary(
+                '/lamina.v1.ConfigService/ListSecretKeys',
+                request_serializer=lamina__protos_dot_v1_dot_lamina__pb2.ListSecretKeysRequest.SerializeToString,
+                response_deserializer=lamina__protos_dot_v1_dot_lamina__pb2.ListSecretKeysResponse.FromString,
+                _registered_method=True)
+        self.WhoAmI = channel.unary_unary(
+                '/lamina.v1.ConfigService/WhoAmI',
+                request_serializer=lamina__protos_dot_v1_dot_lamina__pb2.WhoAmIRequest.SerializeToString,
+                response_deserializer=lamina__protos_dot_v1_dot_lamina__pb2.WhoAmIResponse.FromString,
+                _registered_method=True)
+        self.CheckAccess = channel.unary_unary(
+                '/lamina.v1.ConfigService/CheckAccess',
+                request_serializer=lamina__protos_dot_v1_dot_lamina__pb2.CheckAccessRequest.SerializeToString,
+                response_deserializer=lamina__protos_dot_v1_dot_lamina__pb2.CheckAccessResponse.FromString,
+                _registered_method=True)
 
 
 class ConfigServiceServicer(object):
@@ -198,6 +213,31 @@ class ConfigServiceServicer(object):
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListSecretKeys(self, request, context):
+        """Lists the data keys that have sealed the secrets of the database, encrypted by the
+        server's outer key. A bundle of a config with secrets holds them. They are of no use
+        without the outer key.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def WhoAmI(self, request, context):
+        """Returns the principal that the server knows the caller as, and the grants that the
+        caller has.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CheckAccess(self, request, context):
+        """Says whether a principal has a role on a config, and by which grants. Only for
+        admins of that config.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_ConfigServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -250,6 +290,21 @@ def add_ConfigServiceServicer_to_server(servicer, server):
                     servicer.GetServerInfo,
                     request_deserializer=lamina__protos_dot_v1_dot_lamina__pb2.GetServerInfoRequest.FromString,
                     response_serializer=lamina__protos_dot_v1_dot_lamina__pb2.ServerInfo.SerializeToString,
+            ),
+            'ListSecretKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListSecretKeys,
+                    request_deserializer=lamina__protos_dot_v1_dot_lamina__pb2.ListSecretKeysRequest.FromString,
+                    response_serializer=lamina__protos_dot_v1_dot_lamina__pb2.ListSecretKeysResponse.SerializeToString,
+            ),
+            'WhoAmI': grpc.unary_unary_rpc_method_handler(
+                    servicer.WhoAmI,
+                    request_deserializer=lamina__protos_dot_v1_dot_lamina__pb2.WhoAmIRequest.FromString,
+                    response_serializer=lamina__protos_dot_v1_dot_lamina__pb2.WhoAmIResponse.SerializeToString,
+            ),
+            'CheckAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.CheckAccess,
+                    request_deserializer=lamina__protos_dot_v1_dot_lamina__pb2.CheckAccessRequest.FromString,
+                    response_serializer=lamina__protos_dot_v1_dot_lamina__pb2.CheckAccessResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -523,6 +578,87 @@ class ConfigService(object):
             '/lamina.v1.ConfigService/GetServerInfo',
             lamina__protos_dot_v1_dot_lamina__pb2.GetServerInfoRequest.SerializeToString,
             lamina__protos_dot_v1_dot_lamina__pb2.ServerInfo.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListSecretKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lamina.v1.ConfigService/ListSecretKeys',
+            lamina__protos_dot_v1_dot_lamina__pb2.ListSecretKeysRequest.SerializeToString,
+            lamina__protos_dot_v1_dot_lamina__pb2.ListSecretKeysResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def WhoAmI(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lamina.v1.ConfigService/WhoAmI',
+            lamina__protos_dot_v1_dot_lamina__pb2.WhoAmIRequest.SerializeToString,
+            lamina__protos_dot_v1_dot_lamina__pb2.WhoAmIResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CheckAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/lamina.v1.ConfigService/CheckAccess',
+            lamina__protos_dot_v1_dot_lamina__pb2.CheckAccessRequest.SerializeToString,
+            lamina__protos_dot_v1_dot_lamina__pb2.CheckAccessResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -30,13 +30,15 @@ Reasons, by status code:
   NOT_FOUND            CONFIG_NOT_FOUND VERSION_NOT_FOUND
   ABORTED              CONFLICT, with a Conflict
   ALREADY_EXISTS       CONFIG_EXISTS
-  FAILED_PRECONDITION  REQUEST_ID_REUSED STORE_UNUSABLE (the database cannot be
-                       used before the operator has mended something)
+  FAILED_PRECONDITION  REQUEST_ID_REUSED STORE_UNUSABLE SECRETS_UNAVAILABLE (the
+                       database, or the key for secrets, cannot be used before the
+                       operator has mended something)
   OUT_OF_RANGE         CURSOR_AHEAD
   DATA_LOSS            CURSOR_FORKED HASH_MISMATCH
   RESOURCE_EXHAUSTED   TOO_LARGE TOO_MANY DISK_FULL
   UNAVAILABLE          STORE_UNAVAILABLE DRAINING TOO_SLOW (a watch took no
-                       message for too long; go on after your cursor)
+                       message for too long, or may see more than before; go on
+                       after your cursor)
   UNAUTHENTICATED      NO_CREDENTIALS BAD_CREDENTIALS
   PERMISSION_DENIED    NOT_ALLOWED
   UNIMPLEMENTED        NOT_IMPLEMENTED
@@ -52,9 +54,16 @@ most 512 of these bytes; a longer one is cut and ends with "…". The field and 
 description of a violation are cut so at 256 bytes. Violations and conflicts that do
 not fit are left out; a Conflict says so, in `truncated`.
 
-Author. On a server without authentication, the metadata key "lamina-author" names
-the author of a write. Without this key the author is "anonymous". author_verified
-is then false.
+Access. A server is open or closed. A closed server knows its callers: by a token or
+an identity provider's JWT, in the metadata "authorization" as "Bearer …", or by a
+client certificate. Such a caller is a *principal*, such as "token:deployer". The
+config "_lamina/access" says which principal has which role on which configs. What a
+caller may not read looks as if it did not exist: the same error, with the same text.
+Names that begin with "_lamina/" are reserved.
+
+Author. On an open server, the metadata key "lamina-author" names the author of a
+write. Without this key the author is "anonymous". author_verified is then false. On a
+closed server the author is the principal, and the metadata key is refused.
 """
 
 from collections import abc as _abc
@@ -150,6 +159,19 @@ class ConfigServiceStub:
     """Returns the server's version, and the author that it knows the caller as. Reads
     no config.
     """
+    ListSecretKeys: _grpc.UnaryUnaryMultiCallable[_lamina_pb2.ListSecretKeysRequest, _lamina_pb2.ListSecretKeysResponse]
+    """Lists the data keys that have sealed the secrets of the database, encrypted by the
+    server's outer key. A bundle of a config with secrets holds them. They are of no use
+    without the outer key.
+    """
+    WhoAmI: _grpc.UnaryUnaryMultiCallable[_lamina_pb2.WhoAmIRequest, _lamina_pb2.WhoAmIResponse]
+    """Returns the principal that the server knows the caller as, and the grants that the
+    caller has.
+    """
+    CheckAccess: _grpc.UnaryUnaryMultiCallable[_lamina_pb2.CheckAccessRequest, _lamina_pb2.CheckAccessResponse]
+    """Says whether a principal has a role on a config, and by which grants. Only for
+    admins of that config.
+    """
 
 @_typing.type_check_only
 class ConfigServiceAsyncStub(ConfigServiceStub):
@@ -218,6 +240,19 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     GetServerInfo: _aio.UnaryUnaryMultiCallable[_lamina_pb2.GetServerInfoRequest, _lamina_pb2.ServerInfo]  # type: ignore[assignment]
     """Returns the server's version, and the author that it knows the caller as. Reads
     no config.
+    """
+    ListSecretKeys: _aio.UnaryUnaryMultiCallable[_lamina_pb2.ListSecretKeysRequest, _lamina_pb2.ListSecretKeysResponse]  # type: ignore[assignment]
+    """Lists the data keys that have sealed the secrets of the database, encrypted by the
+    server's outer key. A bundle of a config with secrets holds them. They are of no use
+    without the outer key.
+    """
+    WhoAmI: _aio.UnaryUnaryMultiCallable[_lamina_pb2.WhoAmIRequest, _lamina_pb2.WhoAmIResponse]  # type: ignore[assignment]
+    """Returns the principal that the server knows the caller as, and the grants that the
+    caller has.
+    """
+    CheckAccess: _aio.UnaryUnaryMultiCallable[_lamina_pb2.CheckAccessRequest, _lamina_pb2.CheckAccessResponse]  # type: ignore[assignment]
+    """Says whether a principal has a role on a config, and by which grants. Only for
+    admins of that config.
     """
 
 class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -344,6 +379,37 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_lamina_pb2.ServerInfo, _abc.Awaitable[_lamina_pb2.ServerInfo]]:
         """Returns the server's version, and the author that it knows the caller as. Reads
         no config.
+        """
+
+    @_abc_1.abstractmethod
+    def ListSecretKeys(
+        self,
+        request: _lamina_pb2.ListSecretKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lamina_pb2.ListSecretKeysResponse, _abc.Awaitable[_lamina_pb2.ListSecretKeysResponse]]:
+        """Lists the data keys that have sealed the secrets of the database, encrypted by the
+        server's outer key. A bundle of a config with secrets holds them. They are of no use
+        without the outer key.
+        """
+
+    @_abc_1.abstractmethod
+    def WhoAmI(
+        self,
+        request: _lamina_pb2.WhoAmIRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lamina_pb2.WhoAmIResponse, _abc.Awaitable[_lamina_pb2.WhoAmIResponse]]:
+        """Returns the principal that the server knows the caller as, and the grants that the
+        caller has.
+        """
+
+    @_abc_1.abstractmethod
+    def CheckAccess(
+        self,
+        request: _lamina_pb2.CheckAccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_lamina_pb2.CheckAccessResponse, _abc.Awaitable[_lamina_pb2.CheckAccessResponse]]:
+        """Says whether a principal has a role on a config, and by which grants. Only for
+        admins of that config.
         """
 
 def add_ConfigServiceServicer_to_server(servicer: ConfigServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lamina_server import logs
-from lamina_server.cli import maintain, serve, streams
+from lamina_server.cli import access, keys, maintain, serve, streams
 from lamina_server.cli.options import INTERRUPTED
 
 _SECRET = re.compile(r"://|:.*@|password", re.DOTALL | re.IGNORECASE)
@@ -55,5 +55,14 @@ def main() -> None:
     click.get_current_context().call_on_close(streams.flush)
 
 
-for _command in (serve.serve, maintain.migrate, maintain.backup, maintain.verify, maintain.restore):
+_COMMANDS = (
+    serve.serve,
+    maintain.migrate,
+    maintain.backup,
+    maintain.verify,
+    maintain.restore,
+    access.access,
+    keys.keys,
+)
+for _command in _COMMANDS:
     main.add_command(_command)

@@ -8,7 +8,15 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from lamina_server.app import describe_database, open_database
-from lamina_server.cli.options import BAD_USAGE, FAILED, File, database_option, refusals, wait_option
+from lamina_server.cli.options import (
+    BAD_USAGE,
+    FAILED,
+    File,
+    database_option,
+    refusals,
+    secret_key_options,
+    wait_option,
+)
 from lamina_server.cli.settings import settings_of
 from lamina_server.cli.streams import say
 from lamina_server.domain.errors import ServerError
@@ -81,16 +89,19 @@ def verify(**options: Any) -> None:
 @click.command()
 @click.argument("file", type=File(exists=True, dir_okay=False, path_type=Path))
 @database_option
+@secret_key_options
 def restore(file: Path, **options: Any) -> None:
     """Write the config in a bundle FILE into a database.
 
     The config keeps its versions, authors, times and hashes. `lamina export CONFIG --history FILE` makes bundles. A
     file that was changed or damaged is refused. If the config exists already with another past, the file is refused
     too. If it exists with a part of the same past, the rest is added. All new versions become visible at once. A SQLite
-    database must not be in use by a server. On PostgreSQL, no server can commit during the restore.
+    database must not be in use by a server. On PostgreSQL, no server can commit during the restore. A file with secrets
+    needs the outer key of the server that it was exported from.
     """
     from lamina_server.restore.replay import BrokenBundleError  # noqa: PLC0415
     from lamina_server.restore.restore import RestoreRefusedError  # noqa: PLC0415
+    from lamina_server.restore.secret_keys import SecretKeysRefusedError  # noqa: PLC0415
 
     settings = settings_of(options)
     with refusals():
@@ -102,6 +113,9 @@ def restore(file: Path, **options: Any) -> None:
         except ServerError as error:  # if a commit was not confirmed, running this again shows its outcome
             click.echo(f"lamina-server: {error}", err=True)
             sys.exit(FAILED)
+        except SecretKeysRefusedError as error:
+            click.echo(f"lamina-server: {str(file)!r}: {error}; nothing was written", err=True)
+            sys.exit(BAD_USAGE)
         except RestoreRefusedError as error:
             click.echo(f"lamina-server: {error}", err=True)
             sys.exit(BAD_USAGE)

@@ -9,11 +9,12 @@ from typing import Any, TypeVar
 
 import click
 
-from lamina_server.domain.errors import UnavailableError
+from lamina_server.access.token_file import TokenFileError
+from lamina_server.domain.errors import OperatorError, UnavailableError
 from lamina_server.rpc.transport import AddressError, UnsafeError
 from lamina_server.settings import PREFIX
 from lamina_server.store.address import DatabaseAddressError
-from lamina_server.store.contract import BackupRefusedError, UnusableStoreError
+from lamina_server.store.contract import BackupRefusedError
 
 FAILED, BAD_USAGE, INTERRUPTED = 1, 2, 130
 
@@ -54,6 +55,14 @@ def wait_option(command: F) -> F:
     return click.option("--wait-for-database", name, metavar="SECONDS", help=text)(command)
 
 
+def secret_key_options(command: F) -> F:
+    """Add --secret-key-file and --secret-key-command to a command."""
+    text = "File with the outer key of secrets, in base64, with mode 0600."
+    command = click.option("--secret-key-file", metavar="FILE", help=text)(command)
+    text = "In its place, a command that wraps and unwraps data keys."
+    return click.option("--secret-key-command", metavar="COMMAND", help=text)(command)
+
+
 def source_of(name: str) -> str:
     """Return where a setting of this command comes from: its option or its variable; if from neither, its option."""
     context = click.get_current_context()
@@ -68,10 +77,10 @@ def refusals() -> Iterator[None]:
     """Print in one line why the command failed, and exit with the code for that."""
     try:
         yield
-    except (UnsafeError, DatabaseAddressError, BackupRefusedError) as error:
+    except (UnsafeError, DatabaseAddressError, BackupRefusedError, TokenFileError) as error:
         _print(error)
         sys.exit(BAD_USAGE)
-    except (AddressError, UnusableStoreError, UnavailableError) as error:
+    except (AddressError, OperatorError, UnavailableError) as error:
         _print(error)
         sys.exit(FAILED)
 

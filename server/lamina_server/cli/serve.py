@@ -7,6 +7,7 @@ import os
 import signal
 import sys
 import threading
+from collections.abc import Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
 from typing import Any
@@ -14,13 +15,15 @@ from typing import Any
 import click
 import structlog
 
-from lamina_server.app import describe_database, serving
+from lamina_server.app import Application, admin_token_file, describe_database, serving
+from lamina_server.audit.audit import Audit
 from lamina_server.cli.options import (
     FAILED,
     INTERRUPTED,
     database_option,
     is_in_a_folder,
     refusals,
+    secret_key_options,
     wait_option,
 )
 from lamina_server.cli.settings import described, settings_of
@@ -58,11 +61,31 @@ class _Serve(click.Command):
     default=None,
     help="Serve other machines without TLS: everybody on the network can read every value.",
 )
+@click.option(
+    "--access",
+    metavar="open|closed",
+    help="Whether callers need a credential. [default: open for this machine alone, closed for others]",
+)
+@click.option(
+    "--insecure-open",
+    is_flag=True,
+    default=None,
+    help="Be open to other machines: everybody on the network may read and change everything.",
+)
+@click.option(
+    "--bootstrap-token-file", metavar="FILE", help="Where the first start of a closed server writes an admin's token."
+)
 @click.option("--tls-cert", metavar="FILE", help="PEM file with the server's certificate.")
 @click.option("--tls-key", metavar="FILE", help="PEM file with the certificate's private key.")
 @click.option("--tls-client-ca", metavar="FILE", help="PEM file with clients' authorities.")
+@click.option("--audit-file", metavar="FILE", help="Write a line for each write and each refusal; -: to stdout.")
+@click.option("--audit-best-effort", is_flag=True, default=None, help="Write also when the audit cannot be written.")
+@secret_key_options
 def serve(**options: Any) -> None:
-    """Serve a database until SIGTERM, SIGHUP or Ctrl-C."""
+    """Serve a database until SIGTERM or Ctrl-C.
+
+    SIGHUP ends it too; with --audit-file, only if its terminal has gone: else it opens the file anew.
+    """
     settings = settings_of(options)
     with refusals():
         sys.setswitchinterval(SWITCH_SECONDS)
@@ -79,6 +102,7 @@ async def _serve(settings: Settings) -> int:
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(uncaught.of_event_loop)
     stop: asyncio.Future[Any] = loop.create_future()
+    audits: list[Audit] = []
 
     def receive(number: signal.Signals) -> None:
         if stop.done():
@@ -89,10 +113,12 @@ async def _serve(settings: Settings) -> int:
         stop.set_result(number)
         _end_within(settings.stop_grace_seconds)
 
-    for number in (signal.SIGTERM, signal.SIGINT, signal.SIGHUP):
-        if number is signal.SIGHUP and signal.getsignal(number) is signal.SIG_IGN:  # nohup
-            continue
+    for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, receive, number)
+    if settings.audit_file:
+        loop.add_signal_handler(signal.SIGHUP, _hang_up(receive, audits))
+    elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
+        loop.add_signal_handler(signal.SIGHUP, receive, signal.SIGHUP)
     async with AsyncExitStack() as stack:
         starting = asyncio.ensure_future(stack.enter_async_context(serving(settings)))
         await asyncio.wait([stop, starting], return_when=asyncio.FIRST_COMPLETED)
@@ -101,9 +127,10 @@ async def _serve(settings: Settings) -> int:
             # database rolls back the open transaction, as after any crash.
             os._exit(_exit_code(stop.result()))
         application = await starting
+        audits.append(application.audit)
         target = application.target
         data = describe_database(settings) + (" (empty: it has no config yet)" if application.is_empty else "")
-        _print(f"lamina-server ready on {target}, data in {data}{_hint(target, settings)}")
+        _print(f"lamina-server ready on {target}, {_mode(application)}, data in {data}{_hint(application, settings)}")
         await asyncio.wait([stop, application.failed], return_when=asyncio.FIRST_COMPLETED)
         if not stop.done():
             _end_within(settings.stop_grace_seconds)
@@ -122,6 +149,36 @@ def _print(ready_line: str) -> None:
         reason = error.strerror or ""
     if reason:
         _log.warning("ready line not printed", reason=reason)
+
+
+def _mode(application: Application) -> str:
+    if not application.access.is_open:
+        return "closed"
+    return "open" if application.is_local else "OPEN TO OTHER MACHINES by --insecure-open"
+
+
+def _hang_up(receive: Callable[[signal.Signals], None], audits: list[Audit]) -> Callable[[], None]:
+    """Return what SIGHUP does with an audit: it ends the server if its terminal has gone, else it opens files anew."""
+    had_terminal, is_ignored = _has_terminal(), signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+
+    def act() -> None:
+        if had_terminal and not _has_terminal():
+            if not is_ignored:
+                receive(signal.SIGHUP)
+        else:
+            for audit in audits:
+                audit.reopen()
+
+    return act
+
+
+def _has_terminal() -> bool:
+    """Return whether the process has a controlling terminal: one that goes away takes itself from its processes."""
+    try:
+        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
+    except OSError:
+        return False
+    return True
 
 
 def _exit_code(number: signal.Signals) -> int:
@@ -146,12 +203,15 @@ def _end_now() -> None:
     os._exit(FAILED)
 
 
-def _hint(target: str, settings: Settings) -> str:
-    """Return lines to paste for a first try, in a checkout with its own environment; else an empty text."""
+def _hint(application: Application, settings: Settings) -> str:
+    """Return lines that help with a first try: where the first admin's token is, or what to paste in a checkout."""
+    if not application.access.is_open:
+        path = admin_token_file(settings, application)
+        return f"\nthe token of an admin is in {path}: keep it safe, and remove the file" if path else ""
     prefix = Path(sys.prefix)
     if not is_in_a_folder() or not prefix.is_relative_to(Path.cwd()) or settings.tls_cert:
         return ""
-    programs = prefix.relative_to(Path.cwd()) / "bin"
+    target, programs = application.target, prefix.relative_to(Path.cwd()) / "bin"
     environment = "" if target == DEFAULT_TARGET else f"LAMINA_TARGET={target} "
     return f"""
 

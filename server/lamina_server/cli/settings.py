@@ -20,6 +20,7 @@ from lamina_server.settings import CONTRADICTION, PREFIX, Settings, range_of
 
 _WORDS = {
     "bool_parsing": "must be true or false",
+    "literal_error": "must be open or closed",
     "not_a_path": "must be the path of a file",
     "url": "takes no URL; a database's address belongs to --database or LAMINA_SERVER_DATABASE",
 }

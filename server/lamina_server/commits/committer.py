@@ -35,6 +35,7 @@ from lamina_server.domain.commands import Command, CommitCommand
 from lamina_server.domain.errors import Reason, UnavailableError
 from lamina_server.domain.planning import MapLimits
 from lamina_server.domain.records import HeadMark, RequestKey
+from lamina_server.domain.secrets import NO_SEALER, Sealer
 from lamina_server.feed.feed import Feed
 from lamina_server.store.contract import OvertakenError, Store, StoreFailedError
 from lamina_server.store.silence import Silence, SilentError
@@ -53,6 +54,7 @@ class Committer:
     on_failure           called once, when the store takes no more writes and the process should end
     group_limit_changes  changes of one transaction, if it holds more than one command
     now_us               the clock, in microseconds since 1970
+    sealer               compares secrets, and seals them anew in a fork
     """
 
     def __init__(
@@ -69,6 +71,7 @@ class Committer:
         group_limit_changes: int,
         cache_limits: CacheLimits = DEFAULT_LIMITS,
         now_us: Callable[[], int] = system_now_us,
+        sealer: Sealer = NO_SEALER,
     ) -> None:
         self._store = store
         self._heads = heads
@@ -83,9 +86,14 @@ class Committer:
             cache_limits=cache_limits,
             on_written=self._finish,
             now_us=now_us,
+            sealer=sealer,
         )
-        self._proposals = Proposals(heads, codec, map_limits=map_limits, cache_limits=cache_limits, now_us=now_us)
-        self._giants = Giants(store, heads, codec, limits=map_limits, submit=self._enqueue, now_us=now_us)
+        self._proposals = Proposals(
+            heads, codec, map_limits=map_limits, cache_limits=cache_limits, now_us=now_us, sealer=sealer
+        )
+        self._giants = Giants(
+            store, heads, codec, limits=map_limits, submit=self._enqueue, now_us=now_us, sealer=sealer
+        )
         self._keyframes = KeyframeScheduler(store, on_failure=self.fail)
         self._silence = silence
         silence.call_at_begin(self._give_up)

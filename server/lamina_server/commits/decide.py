@@ -1,27 +1,37 @@
 """The decision on a command: merged, refused, or written. Knows the store's contract, no thread and no wire.
 
+This is the one place where a change of `_lamina/access` is checked, however a server is asked for it.
+
 `perform` runs within an open write, so that nothing that it has read can change before it
 writes. `preview` makes the same decision within a read, and writes nothing.
 """
 
 from collections.abc import Collection, Iterator, Mapping
 from dataclasses import replace
+from functools import partial
 from typing import Protocol
 
+from lamina_server.domain import access_map
+from lamina_server.domain.access import ACCESS_CONFIG
 from lamina_server.domain.commands import Command, CommitCommand, ForkCommand, RevertCommand
 from lamina_server.domain.errors import (
     ConflictError,
     CursorError,
     ExistsError,
+    InvalidError,
     KeyConflict,
     NotFoundError,
+    Reason,
     RequestIdReusedError,
+    ServerError,
+    Violation,
 )
 from lamina_server.domain.hashing import NO_PARENT
 from lamina_server.domain.planning import MapLimits, Plan, merge, plan
 from lamina_server.domain.record import record
 from lamina_server.domain.records import Change, Entry, Reply, RequestKey, Source, State, Version
-from lamina_server.domain.values import Value
+from lamina_server.domain.secrets import NO_SEALER, Sealer
+from lamina_server.domain.values import Kind, Value
 
 
 class DecisionReader(Protocol):
@@ -76,7 +86,15 @@ class Decided:
     head: Version | None
 
 
-def perform(writing: DecisionWriter, request: RequestKey, command: Command, *, now_us: int, limits: MapLimits) -> Reply:
+def perform(
+    writing: DecisionWriter,
+    request: RequestKey,
+    command: Command,
+    *,
+    now_us: int,
+    limits: MapLimits,
+    sealer: Sealer = NO_SEALER,
+) -> Reply:
     """Carry out a command exactly once, and return its reply: the remembered one, or one decided and written now.
 
     The request id is looked up before any other check, so that a retry gets the first
@@ -88,16 +106,18 @@ def perform(writing: DecisionWriter, request: RequestKey, command: Command, *, n
         if digest != request.digest:
             raise RequestIdReusedError(request.request_id)
         return reply
-    decided = decide(writing, command, now_us=now_us, limits=limits)
+    decided = decide(writing, command, now_us=now_us, limits=limits, sealer=sealer)
     if decided.plan is not None:
         writing.insert(decided.plan)
     writing.remember(request, decided.reply)
     return decided.reply
 
 
-def preview(reading: DecisionReader, command: Command, *, now_us: int, limits: MapLimits) -> Preview:
+def preview(
+    reading: DecisionReader, command: Command, *, now_us: int, limits: MapLimits, sealer: Sealer = NO_SEALER
+) -> Preview:
     """Decide a command as `perform` would, without looking up its request id, and write nothing."""
-    decided = decide(reading, command, now_us=now_us, limits=limits)
+    decided = decide(reading, command, now_us=now_us, limits=limits, sealer=sealer)
     planned, reply = decided.plan, replace(decided.reply, created=False)
     if reply.version is not None:
         nameless = replace(reply.version, number=0, hash=NO_PARENT, commit_time_us=0)
@@ -105,9 +125,13 @@ def preview(reading: DecisionReader, command: Command, *, now_us: int, limits: M
     return Preview(reply, tuple(value.key for value in planned.values) if planned else ())
 
 
-def decide(reading: DecisionReader, command: Command, *, now_us: int, limits: MapLimits) -> Decided:
-    """Decide a command. Raises its refusal."""
-    decision = _decide(reading, command)
+def decide(
+    reading: DecisionReader, command: Command, *, now_us: int, limits: MapLimits, sealer: Sealer = NO_SEALER
+) -> Decided:
+    """Decide a command. Raises its refusal. Secrets are equal if `sealer` says so."""
+    decision = _decide(reading, command, sealer)
+    if decision.config == ACCESS_CONFIG and decision.changes:
+        _check_access(reading, decision, now_us)
     planned = _plan(decision, command, now_us=now_us, limits=limits)
     return Decided(planned, _reply(decision, planned), decision.head)
 
@@ -124,31 +148,32 @@ class _Decision:
     source: Source | None = None
 
 
-def _decide(reading: DecisionReader, command: Command) -> _Decision:
+def _decide(reading: DecisionReader, command: Command, sealer: Sealer) -> _Decision:
     if isinstance(command, CommitCommand):
-        return _commit(reading, command)
+        return _commit(reading, command, sealer)
     if isinstance(command, RevertCommand):
-        return _revert(reading, command)
-    return _fork(reading, command)
+        return _revert(reading, command, sealer)
+    return _fork(reading, command, sealer)
 
 
-def _commit(reading: DecisionReader, command: CommitCommand) -> _Decision:
+def _commit(reading: DecisionReader, command: CommitCommand, sealer: Sealer) -> _Decision:
     config, head = command.config, reading.head(command.config)
     base = _check_base(reading, config, head, command.base_version, command.base_hash)
     yours = {change.key: change.value for change in command.changes}
     at = _number(head)
     if command.require_base and base != at:
-        raise _moved_on(reading, config, base, head, yours)
+        raise _moved_on(reading, config, base, head, yours, sealer=sealer)
     keys: Collection[str] = yours.keys() | set(command.read_keys) if command.read_keys else yours
     values = reading.values(config, at, keys)
     base_values = values if base == at else reading.values(config, base, keys)
-    merged = merge(command.changes, command.read_keys, base=base_values, head=values)
+    same = partial(sealer.same, config)
+    merged = merge(command.changes, command.read_keys, base=base_values, head=values, same=same)
     if merged.conflicts:
         raise _conflict(reading, head, merged.conflicts, base=base_values, yours=yours)
     return _Decision(config, head, merged.changes, values, merged=base != at and bool(merged.changes))
 
 
-def _revert(reading: DecisionReader, command: RevertCommand) -> _Decision:
+def _revert(reading: DecisionReader, command: RevertCommand, sealer: Sealer) -> _Decision:
     config, head = command.config, reading.head(command.config)
     if head is None:
         raise NotFoundError.config(config)
@@ -160,16 +185,19 @@ def _revert(reading: DecisionReader, command: RevertCommand) -> _Decision:
         since = max(base, command.to_version)
         changed = list(reading.changed_between(config, since, head.number))
         reverted = reading.values(config, command.to_version, changed)
-        raise _moved_on(reading, config, base, head, {key: reverted.get(key) for key in changed})
+        raise _moved_on(reading, config, base, head, {key: reverted.get(key) for key in changed}, sealer=sealer)
     keys = list(reading.changed_between(config, command.to_version, head.number))
     old_values = reading.values(config, command.to_version, keys)
     changes = [Change(key, old_values.get(key)) for key in keys]
     values = reading.values(config, head.number, keys)
-    differing = tuple(change for change in changes if change.value != values.get(change.key))
+    differing = tuple(
+        change for change in changes if not sealer.same(config, change.key, change.value, values.get(change.key))
+    )
     return _Decision(config, head, differing, values)
 
 
-def _fork(reading: DecisionReader, command: ForkCommand) -> _Decision:
+def _fork(reading: DecisionReader, command: ForkCommand, sealer: Sealer) -> _Decision:
+    _check_fork(command)
     source = reading.head(command.source)
     if source is None:
         raise NotFoundError.config(command.source)
@@ -178,9 +206,37 @@ def _fork(reading: DecisionReader, command: ForkCommand) -> _Decision:
         raise NotFoundError.version(command.source, number, source.number)
     if reading.head(command.target) is not None:
         raise ExistsError(command.target)
-    changes = tuple(Change(entry.key, entry.value) for entry in reading.entries(command.source, number))
+    entries = reading.entries(command.source, number)
+    changes = tuple(Change(entry.key, _forked(command, entry, sealer)) for entry in entries)
     origin = Source(command.source, number, _hash(reading, command.source, number))
     return _Decision(command.target, None, changes, {}, source=origin)
+
+
+def _check_fork(command: ForkCommand) -> None:
+    """Raise InvalidError for a fork that would show the hashes of tokens to others, or that brings another past."""
+    if command.source == ACCESS_CONFIG:
+        text = f"is {ACCESS_CONFIG}, which cannot be forked: it has the hashes of tokens. Commit what you need of it"
+        raise InvalidError(Reason.BAD_CONFIG_NAME, [Violation("source", text)])
+    if command.target == ACCESS_CONFIG:
+        text = f"is {ACCESS_CONFIG}, which is no fork: its whole past is its own. Commit to it what it is to have"
+        raise InvalidError(Reason.BAD_CONFIG_NAME, [Violation("target", text)])
+
+
+def _check_access(reading: DecisionReader, decision: _Decision, now_us: int) -> None:
+    """Raise InvalidError if the changes leave no access, or no admin."""
+    number = _number(decision.head)
+    values = {entry.key: entry.value for entry in reading.entries(decision.config, number)} if number else {}
+    access_map.check(values, decision.changes, now_us)
+
+
+def _forked(command: ForkCommand, entry: Entry, sealer: Sealer) -> Value:
+    """Return a value for the target: a secret is sealed anew, because it is bound to its config."""
+    if entry.value.kind is not Kind.SECRET:
+        return entry.value
+    if not command.may_reveal:
+        text = f"{command.source!r} has secrets ({entry.key!r}), so a fork of it needs the right to reveal them there"
+        raise ServerError(Reason.NOT_ALLOWED, text)
+    return sealer.resealed(command.source, command.target, entry.key, entry.value)
 
 
 def _plan(decision: _Decision, command: Command, *, now_us: int, limits: MapLimits) -> Plan | None:
@@ -225,13 +281,19 @@ def _check_base(
 
 
 def _moved_on(
-    reading: DecisionReader, config: str, base: int, head: Version | None, yours: Mapping[str, Value | None]
+    reading: DecisionReader,
+    config: str,
+    base: int,
+    head: Version | None,
+    yours: Mapping[str, Value | None],
+    *,
+    sealer: Sealer,
 ) -> ConflictError:
     """Return the conflict of a command whose base had to be the head: all keys that changed since the base."""
     keys = list(reading.changed_between(config, base, _number(head)))
     base_values = reading.values(config, base, keys)
     values = reading.values(config, _number(head), keys)
-    changed = [key for key in keys if base_values.get(key) != values.get(key)]
+    changed = [key for key in keys if not sealer.same(config, key, base_values.get(key), values.get(key))]
     return _conflict(reading, head, changed, base=base_values, yours=yours)
 
 

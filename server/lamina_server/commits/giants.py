@@ -28,6 +28,7 @@ from lamina_server.domain.commands import Command, CommitCommand, ForkCommand, R
 from lamina_server.domain.errors import ServerError
 from lamina_server.domain.planning import MapLimits
 from lamina_server.domain.records import Change, HeadMark, Version, VersionChanges
+from lamina_server.domain.secrets import NO_SEALER, Sealer
 from lamina_server.store.background import in_background
 from lamina_server.store.contract import OvertakenError, Store, Writing
 
@@ -58,6 +59,7 @@ class Giants:
         limits: MapLimits,
         submit: Callable[[Submission], None],
         now_us: Callable[[], int],
+        sealer: Sealer = NO_SEALER,
     ) -> None:
         self._store = store
         self._heads = heads
@@ -65,6 +67,7 @@ class Giants:
         self._limits = limits
         self._submit = submit
         self._now_us = now_us
+        self._sealer = sealer
         self._looks = asyncio.Semaphore(LOOKS_AT_ONCE)
         self._line = asyncio.Lock()
         self._tasks: dict[asyncio.Task[None], Submission] = {}
@@ -171,7 +174,7 @@ class Giants:
 
     def _prepared(self, command: Command, stack: ExitStack) -> Prepared | None:
         with self._store.read() as reading:
-            decided = decide(reading, command, now_us=self._now_us(), limits=self._limits)
+            decided = decide(reading, command, now_us=self._now_us(), limits=self._limits, sealer=self._sealer)
         plan, head = decided.plan, decided.head
         if plan is None:
             return None

@@ -30,6 +30,7 @@ from lamina_server.domain.errors import ServerError
 from lamina_server.domain.planning import MapLimits, Plan
 from lamina_server.domain.record import record
 from lamina_server.domain.records import HeadMark, Reply, RequestKey, VersionChanges
+from lamina_server.domain.secrets import NO_SEALER, Sealer
 from lamina_server.store.contract import Writing
 
 PROPOSED_KEYS_LIMIT = 64
@@ -72,12 +73,14 @@ class Proposals:
         map_limits: MapLimits,
         cache_limits: CacheLimits,
         now_us: Callable[[], int],
+        sealer: Sealer = NO_SEALER,
     ) -> None:
         self._heads = heads
         self._codec = codec
         self._map_limits = map_limits
         self._cache_limits = cache_limits
         self._now_us = now_us
+        self._sealer = sealer
         self.restart()
 
     def restart(self) -> None:
@@ -119,7 +122,9 @@ class Proposals:
         now_us = self._now_us()
         self._memory.clear()
         try:
-            reply = perform(self._transaction, request, command, now_us=now_us, limits=self._map_limits)
+            reply = perform(
+                self._transaction, request, command, now_us=now_us, limits=self._map_limits, sealer=self._sealer
+            )
         except (ServerError, _NotInMemoryError):  # a refusal is of no use before the store has confirmed the head
             return None
         changes = self._transaction.made.pop() if self._transaction.made else None

@@ -28,6 +28,7 @@ from lamina_server.domain.commands import Command
 from lamina_server.domain.errors import ServerError, UnavailableError
 from lamina_server.domain.planning import MapLimits
 from lamina_server.domain.records import HeadMark, Reply
+from lamina_server.domain.secrets import Sealer
 from lamina_server.store.contract import CommitUnknownError, Store, StoreFailedError
 
 NAMED_LIMIT = 8
@@ -52,6 +53,7 @@ class Writer:
         cache_limits: CacheLimits,
         on_written: Callable[[Group, GroupResult], None],
         now_us: Callable[[], int],
+        sealer: Sealer,
     ) -> None:
         self._store = store
         self._codec = codec
@@ -59,6 +61,7 @@ class Writer:
         self._cache_limits = cache_limits
         self._on_written = on_written
         self._now_us = now_us
+        self._sealer = sealer
         self._future_times = FutureTimesLog()
         # No executor: its futures, one within the other, would take longer than a commit does to decide.
         self._groups: SimpleQueue[Group | None] = SimpleQueue()
@@ -73,7 +76,7 @@ class Writer:
     def preview(self, command: Command) -> Preview:
         """Decide a command without writing. Blocks: call it on a reader's thread."""
         with self._store.read() as reading:
-            return preview(reading, command, now_us=self._now_us(), limits=self._map_limits)
+            return preview(reading, command, now_us=self._now_us(), limits=self._map_limits, sealer=self._sealer)
 
     def check_clock(self) -> None:
         """Log it if the newest version is dated later than the clock. Blocks: call it on a reader's thread."""
@@ -179,7 +182,7 @@ class Writer:
             return AbandonedError()
         request, command, now_us = submission.request, submission.command, self._now_us()
         try:
-            reply = perform(transaction, request, command, now_us=now_us, limits=self._map_limits)
+            reply = perform(transaction, request, command, now_us=now_us, limits=self._map_limits, sealer=self._sealer)
         except ServerError as error:
             return error
         self._note_time(reply, now_us)

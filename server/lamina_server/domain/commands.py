@@ -63,13 +63,17 @@ class RevertCommand:
 
 @record
 class ForkCommand:
-    """Make a new config from a version of another one; None is the source's head."""
+    """Make a new config from a version of another one; None is the source's head.
+
+    may_reveal  whether the caller may see the source's secrets: whoever may not could else fork them to where he may
+    """
 
     source: str
     source_version: int | None
     target: str
     message: str
     author: Author
+    may_reveal: bool = False
 
     def digest(self) -> bytes:
         """Return the digest of the command's content: 32 bytes."""

@@ -3,6 +3,7 @@
     ServerError
     ├ InvalidError            BAD_CONFIG_NAME BAD_KEY BAD_VALUE BAD_REQUEST
     ├ LimitError              TOO_LARGE TOO_MANY
+    │ └ RateError             TOO_MANY
     ├ DiskFullError           DISK_FULL
     ├ NotFoundError           CONFIG_NOT_FOUND VERSION_NOT_FOUND
     ├ ExistsError             CONFIG_EXISTS
@@ -11,6 +12,7 @@
     ├ CursorError             CURSOR_AHEAD CURSOR_FORKED
     ├ HashMismatchError       HASH_MISMATCH
     ├ UnavailableError        STORE_UNAVAILABLE STORE_UNUSABLE DRAINING TOO_SLOW
+    ├ SecretsUnavailableError SECRETS_UNAVAILABLE
     └ UnimplementedError      NOT_IMPLEMENTED
 
 The text is for people. It names keys, versions, limits and sizes, and never a value.
@@ -43,6 +45,7 @@ class Reason(StrEnum):
     TOO_LARGE = "TOO_LARGE"
     TOO_MANY = "TOO_MANY"
     DISK_FULL = "DISK_FULL"
+    SECRETS_UNAVAILABLE = "SECRETS_UNAVAILABLE"
     STORE_UNAVAILABLE = "STORE_UNAVAILABLE"
     STORE_UNUSABLE = "STORE_UNUSABLE"
     DRAINING = "DRAINING"
@@ -91,6 +94,18 @@ class LimitError(ServerError):
         self.limit = limit
         self.actual = actual
         self.unit = unit
+
+
+class RateError(LimitError):
+    """A principal did too much within a second.
+
+    retry_seconds  after this time it may go on
+    """
+
+    def __init__(self, what: str, *, limit: int, unit: str, retry_seconds: float) -> None:
+        super().__init__(Reason.TOO_MANY, what, limit=limit, actual=limit + 1, unit=unit)
+        self.args = (f"{what}: the limit is {limit:,} {unit}; try again in {retry_seconds:g} s",)
+        self.retry_seconds = retry_seconds
 
 
 class DiskFullError(ServerError):
@@ -214,6 +229,13 @@ class UnavailableError(ServerError):
     def __init__(self, reason: Reason, message: str, *, wrote_nothing: bool = False) -> None:
         super().__init__(reason, message)
         self.wrote_nothing = wrote_nothing
+
+
+class SecretsUnavailableError(ServerError):
+    """The server cannot seal or unseal: it has no outer key, or cannot use it. The text says why."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(Reason.SECRETS_UNAVAILABLE, f"this server cannot seal or reveal secrets: {why}")
 
 
 class UnimplementedError(ServerError):

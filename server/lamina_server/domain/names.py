@@ -14,6 +14,9 @@ REQUEST_ID_LIMIT_BYTES = 128
 AUTHOR_LIMIT_BYTES = 255
 MESSAGE_LIMIT_BYTES = 4 * 1024
 
+OWN_CONFIGS = frozenset({"_lamina/access"})
+"""The configs of the server's own. No other name begins with an underscore."""
+
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CONFIG_NAME = re.compile(rf"{_SEGMENT.pattern}(/{_SEGMENT.pattern})*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # Unicode's category Cc, which never changes
@@ -24,15 +27,19 @@ class BadNameError(ValueError):
 
 
 def check_config_name(name: str, *, limit_bytes: int = CONFIG_NAME_LIMIT_BYTES) -> str:
-    """Accept segments of `[A-Za-z0-9][A-Za-z0-9._-]*`, joined by `/`.
+    """Accept segments of `[A-Za-z0-9][A-Za-z0-9._-]*`, joined by `/`; and the configs of the server's own.
 
     >>> check_config_name("payments/prod")
     'payments/prod'
     """
-    if len(name) <= limit_bytes and _CONFIG_NAME.fullmatch(name):
+    if (len(name) <= limit_bytes and _CONFIG_NAME.fullmatch(name)) or name in OWN_CONFIGS:
         return name
     what = "a config name"
     _check_size(what, name, limit_bytes, at_least=1)
+    if name.startswith("_lamina/"):
+        raise BadNameError(
+            f"names that begin with '_lamina/' are reserved; there is only {', '.join(sorted(OWN_CONFIGS))}"
+        )
     for segment in name.split("/"):
         if not segment:
             raise BadNameError(f"{what} consists of segments joined by '/', none of them empty")

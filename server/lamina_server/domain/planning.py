@@ -4,7 +4,7 @@ The server's committer and the ORM models both use this, so their versions have 
 numbers, digests and hashes.
 """
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Callable, Collection, Iterable, Mapping
 
 from lamina_server.domain.errors import LimitError, Reason
 from lamina_server.domain.hashing import NO_PARENT, value_digest, version_hash
@@ -60,13 +60,14 @@ def merge(
     *,
     base: Mapping[str, Value],
     head: Mapping[str, Value],
+    same: Callable[[str, Value | None, Value | None], bool] = lambda _key, one, other: one == other,
 ) -> Merge:
     """Merge changes made against a base into the head, three-way by value.
 
     An absent key counts as a value of its own. A change that equals the base changes nothing
     and is dropped; so is one that equals the head, which has it already. Any other changed
     key, and any read key, is in conflict if and only if its value in the head differs from
-    the base.
+    the base. `same` says whether two values of a key are equal.
 
     >>> from lamina_server.domain.values import Value
     >>> one, two, three = (Value.of_integer(n) for n in (1, 2, 3))
@@ -76,15 +77,15 @@ def merge(
     ()
     """
     kept: list[Change] = []
-    conflicts = {key for key in read_keys if head.get(key) != base.get(key)}
+    conflicts = {key for key in read_keys if not same(key, head.get(key), base.get(key))}
     for change in changes:
-        ours, theirs, old = change.value, head.get(change.key), base.get(change.key)
-        if ours in (old, theirs):
+        key, ours, theirs, old = change.key, change.value, head.get(change.key), base.get(change.key)
+        if same(key, ours, old) or same(key, ours, theirs):
             continue
-        if theirs == old:
+        if same(key, theirs, old):
             kept.append(change)
         else:
-            conflicts.add(change.key)
+            conflicts.add(key)
     return Merge(tuple(sorted(kept, key=_key)), tuple(sorted(conflicts)))
 
 

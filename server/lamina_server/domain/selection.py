@@ -52,7 +52,7 @@ class Selection:
     def of(cls, wanted: KeyFilter) -> Self:
         """Return the selection of a filter."""
         everything = not wanted.keys and not wanted.prefixes
-        prefixes = ("",) if everything else _outermost(wanted.prefixes)
+        prefixes = ("",) if everything else outermost(wanted.prefixes)
         return cls(frozenset(wanted.keys), prefixes)
 
     @property
@@ -97,7 +97,8 @@ def successor(prefix: str) -> str | None:
     return kept[:-1] + (_AFTER_SURROGATES if last == _BEFORE_SURROGATES else chr(ord(last) + 1))
 
 
-def _outermost(prefixes: Iterable[str]) -> tuple[str, ...]:
+def outermost(prefixes: Iterable[str]) -> tuple[str, ...]:
+    """Return the prefixes that begin with no other of them, sorted."""
     kept: list[str] = []
     for prefix in sorted(set(prefixes)):
         if not kept or not prefix.startswith(kept[-1]):

@@ -29,6 +29,7 @@ class Kind(IntEnum):
     STRING = 4
     BYTES = 5
     JSON = 6
+    SECRET = 7
 
 
 class BadValueError(ValueError):
@@ -45,7 +46,8 @@ class Value:
     is for data that is canonical already, such as a database row.
 
     `data` by kind: None, bool, int (signed 64-bit), finite float (never -0.0), str
-    without U+0000, bytes, and for JSON the canonical text of a list or an object.
+    without U+0000, bytes, for JSON the canonical text of a list or an object, and for a
+    secret its sealed bytes.
     """
 
     kind: Kind
@@ -88,12 +90,17 @@ class Value:
         """Make a list or an object from JSON text. Refuse text that two readers could read differently."""
         return cls(Kind.JSON, canonical_json(_parse_json(text)))
 
+    @classmethod
+    def of_secret(cls, sealed: bytes) -> Self:
+        """Make a secret from its sealed bytes: see domain/secrets.py."""
+        return cls(Kind.SECRET, sealed)
+
     @property
     def canonical(self) -> bytes:
         """The canonical bytes, which are hashed, measured and compared.
 
         Integers are 8 bytes, big-endian, two's complement; floats IEEE 754 binary64,
-        big-endian; strings and JSON UTF-8; null is empty.
+        big-endian; strings and JSON UTF-8; null is empty. Those of a secret are its sealed bytes.
         """
         if isinstance(self.data, str):  # the usual case
             return self.data.encode()

@@ -189,7 +189,7 @@ class News:
     async def _ask(self, configs: Collection[str]) -> None:
         known = {config: self._feed.last(config) for config in configs}
         try:
-            answers = await self._readers.read(
+            answers = await self._readers.read_apart(
                 partial(_answers, known=known, codec=self._codec, limits=self._limits),
             )
             for config, last in known.items():

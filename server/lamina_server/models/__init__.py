@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from lamina_server.models.orm.config_data import ConfigData, ConfigValue, ConfigValueAssociation, Element
     from lamina_server.models.orm.data_map import DataMap
     from lamina_server.models.orm.errors import InsertOnlyError, StaleVersion
+    from lamina_server.models.orm.plain import Sealed
     from lamina_server.models.rows import checked_value_of, value_columns, value_of, version_columns, version_of
 
 __all__ = [
@@ -35,6 +36,7 @@ __all__ = [
     "DataMap",
     "Element",
     "InsertOnlyError",
+    "Sealed",
     "StaleVersion",
     "checked_value_of",
     "lock_writers",

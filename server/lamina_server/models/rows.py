@@ -19,6 +19,7 @@ _COLUMNS = {
     Kind.STRING: "string_value",
     Kind.BYTES: "bytes_value",
     Kind.JSON: "string_value",
+    Kind.SECRET: "bytes_value",
 }
 
 _CELL_COLUMNS = ("kind", "deleted", "int_value", "float_value", "string_value", "bytes_value")

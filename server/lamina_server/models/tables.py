@@ -1,4 +1,4 @@
-"""The five tables of the versioned map, with their triggers and views; knows no ORM.
+"""The six tables of the versioned map, with their triggers and views; knows no ORM.
 
 Worked example. Three commits to `payments/prod`: `{"x": 27, "y": 450}`, then `x = 28`,
 then `y` deleted, and a keyframe written at the third:
@@ -110,14 +110,14 @@ VALUES = Table(
     UniqueConstraint("config_name_id", "name", "version"),
     Index(None, "config_name_id", "version"),
     CheckConstraint("id > 0", "positive_id"),
-    CheckConstraint("kind BETWEEN 0 AND 6", "kind"),
+    CheckConstraint("kind BETWEEN 0 AND 7", "kind"),
     CheckConstraint("length(digest) = 32", "digest_length"),
     CheckConstraint(
         "(NOT deleted OR kind = 0)"
         " AND (int_value IS NOT NULL) = (kind IN (1, 2))"
         " AND (float_value IS NOT NULL) = (kind = 3)"
         " AND (string_value IS NOT NULL) = (kind IN (4, 6))"
-        " AND (bytes_value IS NOT NULL) = (kind = 5)",
+        " AND (bytes_value IS NOT NULL) = (kind IN (5, 7))",
         "one_column_by_kind",
     ),
 )
@@ -146,6 +146,24 @@ REQUESTS = Table(
     sqlite_with_rowid=False,
 )
 """The outcome of one write, under the request id of its caller; config_name is a text, not a reference."""
+
+SECRET_KEYS = Table(
+    "config_secret_key",
+    METADATA,
+    _id(),
+    Column("number", BIGINT, nullable=False),
+    Column("wrapping", BIGINT, nullable=False),
+    Column("is_foreign", Boolean, nullable=False),
+    Column("check_digest", LargeBinary, nullable=False),
+    Column("outer_key", Text, nullable=False),
+    Column("wrapped", LargeBinary, nullable=False),
+    UniqueConstraint("number", "wrapping"),
+    CheckConstraint("id > 0", "positive_id"),
+    CheckConstraint("number > 0", "positive_number"),
+    CheckConstraint("wrapping > 0", "positive_wrapping"),
+    CheckConstraint("length(check_digest) = 32", "check_digest_length"),
+)
+"""One data key that seals secrets, wrapped by an outer key; a new outer key adds a row with the next `wrapping`."""
 
 for _table in METADATA.tables.values():
     triggers.attach(_table)

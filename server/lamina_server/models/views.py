@@ -111,7 +111,7 @@ _VALUE = """
     CASE WHEN v.deleted THEN NULL ELSE
       CASE v.kind
         WHEN 0 THEN 'null' WHEN 1 THEN 'boolean' WHEN 2 THEN 'integer' WHEN 3 THEN 'float'
-        WHEN 4 THEN 'string' WHEN 5 THEN 'bytes' WHEN 6 THEN 'json'
+        WHEN 4 THEN 'string' WHEN 5 THEN 'bytes' WHEN 6 THEN 'json'{secret}
       END
     END AS kind,
     CASE v.kind
@@ -124,8 +124,10 @@ _VALUE = """
     CASE v.kind WHEN 2 THEN CAST(v.int_value AS double precision) WHEN 3 THEN v.float_value END AS number"""
 
 
-def create_views(dialect: str) -> Iterator[str]:
+def create_views(dialect: str, *, with_secrets: bool = False) -> Iterator[str]:
     """Yield the statements that make the views.
+
+    with_secrets  whether they name the kind of secrets, whose value they never show: since revision 0003
 
     Migrations call this too. So once released, what it yields never changes: databases that
     exist would keep the old views. A change is a new function and a new migration.
@@ -133,7 +135,8 @@ def create_views(dialect: str) -> Iterator[str]:
     words = _WORDS.get(dialect)
     if words is None:
         return
-    value = _VALUE.format(float=words.float, bytes=words.bytes)
+    secret = " WHEN 7 THEN 'secret'" if with_secrets else ""
+    value = _VALUE.format(float=words.float, bytes=words.bytes, secret=secret)
     yield f"""CREATE VIEW lamina_log AS
   SELECT n.name AS config, c.version, c.author, c.author_verified, c.message,
     {words.time} AS time,
@@ -172,7 +175,7 @@ def _map(view: str, words: _Words, value: str, versions: str = "") -> str:
 
 
 def _create(_table: Table, connection: Connection, **_options: Any) -> None:
-    for statement in create_views(connection.dialect.name):
+    for statement in create_views(connection.dialect.name, with_secrets=True):
         connection.execute(text(statement))
 
 

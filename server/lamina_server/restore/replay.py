@@ -12,7 +12,8 @@ from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.domain.errors import InvalidError, LimitError
 from lamina_server.domain.planning import Author, MapLimits, Plan, plan
 from lamina_server.domain.records import CHANGED_KEYS_LIMIT, Change, Source, Version
-from lamina_server.domain.values import Value
+from lamina_server.domain.secrets import Content, WrappedKey, number_of
+from lamina_server.domain.values import Kind, Value
 from lamina_server.settings import Settings
 from lamina_server.wire import values
 from lamina_server.wire.validation import Checker
@@ -29,13 +30,19 @@ class BrokenBundleError(Exception):
 
 
 class Replay:
-    """One bundle, checked version by version."""
+    """One bundle, checked version by version.
+
+    secret_keys  the data keys in it, once `plans` has ended
+    numbers      of the data keys that have sealed its secrets so far
+    """
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
         self._limits = MapLimits(keys=settings.config_key_limit, size_bytes=settings.config_limit_bytes)
         self._values: dict[str, Value] = {}
         self._head: Version | None = None
+        self.secret_keys: list[WrappedKey] = []
+        self.numbers: set[int] = set()
 
     def plans(self, file: bundle.Readable, advance: Advance) -> Iterator[Plan]:
         """Yield for each version what a commit of it would insert. If the iterator ends, the file was complete.
@@ -51,6 +58,7 @@ class Replay:
                     if not part.more:
                         yield self._plan(parts, block.problem)
                         parts = []
+                self.secret_keys += map(_foreign, block.secret_keys)
                 if block.bookmark is not None:
                     self._check_end(block.bookmark, is_whole=not parts)
                 advance(block.offset + block.size - reported)
@@ -83,6 +91,7 @@ class Replay:
     def _planned(self, header: pb.ConfigVersion, messages: Iterable[pb.Change]) -> Plan:
         checker = Checker(self._settings)
         changes = [_change(message, checker) for message in messages]
+        self.numbers.update(_number(change) for change in changes if change.value and change.value.kind is Kind.SECRET)
         if any(one.key >= other.key for one, other in pairwise(changes)):
             raise self._broken("does not have its keys in order", header.config)
         time_us = header.commit_time.seconds * 1_000_000 + header.commit_time.nanos // 1_000
@@ -130,4 +139,20 @@ def _change(message: pb.Change, checker: Checker) -> Change:
     key = checker.key("key", message.key)
     if message.deleted:
         return Change(key, None)
-    return Change(key, values.from_message(f"the value of {key!r}", message.value, checker))
+    path = f"the value of {key!r}"
+    if message.value.HasField("secret"):
+        message.value.secret.ClearField("plain")  # which no bundle has, unless somebody has put it there
+    value = values.from_message(path, message.value, checker)
+    assert not isinstance(value, Content)  # which has a plain content
+    return Change(key, value)
+
+
+def _foreign(key: pb.SecretKey) -> WrappedKey:
+    return WrappedKey(key.number, True, key.check, key.outer_key, key.wrapped)  # noqa: FBT003 - a field
+
+
+def _number(change: Change) -> int:
+    """Return the number of the data key that has sealed a change; 0, which no data key has, for other bytes."""
+    assert change.value is not None
+    assert isinstance(change.value.data, bytes)
+    return number_of(change.value.data) or 0

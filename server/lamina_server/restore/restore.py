@@ -10,17 +10,27 @@ them or none, and a file that turns out to be broken at its end leaves nothing. 
     another version 3         nothing: RestoreRefusedError
 
 The hash of version 3 tells whether it is the same: it covers all versions before it.
+
+Of `_lamina/access` the last map must be an access, and must leave an admin if the database has one. Its older maps need
+not, because a reset (see access/reset.py) may have mended them.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import closing
 from dataclasses import dataclass
 
 from lamina_protos import bundle
+from lamina_server.commits.clock import wall_us
 from lamina_server.commits.keyframes import KEYFRAME_VALUES_MINIMUM
+from lamina_server.domain import access_map
+from lamina_server.domain.access import ACCESS_CONFIG
+from lamina_server.domain.errors import InvalidError
 from lamina_server.domain.planning import Plan
-from lamina_server.domain.records import Version
+from lamina_server.domain.records import Change, Version
+from lamina_server.domain.values import Value
 from lamina_server.restore.replay import Advance, Replay
+from lamina_server.restore.secret_keys import add
+from lamina_server.secrets.outer import outer_key
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Reading
 from lamina_server.store.open import open_store
@@ -33,7 +43,7 @@ BYTES_AT_ONCE = 8 * 1024 * 1024
 
 
 class RestoreRefusedError(Exception):
-    """The database already has a config of that name, with a different history."""
+    """The database already has a config of that name, with a different history; or would have no access to it."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,16 +57,21 @@ class Restored:
 def restore(file: bundle.Readable, settings: Settings, advance: Advance) -> Restored:
     """Write those versions of a bundle that the settings' database lacks.
 
-    Raises BrokenBundleError, RestoreRefusedError or UnusableStoreError, and then nothing was written.
+    Raises BrokenBundleError, RestoreRefusedError, SecretKeysRefusedError, UnusableStoreError or OuterKeyError, and then
+    nothing was written.
     """
-    plans = Replay(settings).plans(file, advance)
+    outer = outer_key(settings.secret_key_file, settings.secret_key_command, settings.secret_key_command_seconds)
+    replay = Replay(settings)
+    plans = replay.plans(file, advance)
     first = next(plans, None)  # first, because opening the database creates it: a broken file must not
     assert first is not None, "a file that ends without a version is broken"
     with closing(open_store(settings.database)) as store:
-        return _restore(store, plans, first)
+        return _restore(store, plans, first, lambda writing: add(writing, replay.secret_keys, replay.numbers, outer))
 
 
-def _restore(store: SqlStore, plans: Iterator[Plan], first: Plan) -> Restored:
+def _restore(
+    store: SqlStore, plans: Iterator[Plan], first: Plan, add_secret_keys: Callable[[SqlWriting], object]
+) -> Restored:
     # The versions that are there already are compared before the lock is taken, so that no server waits meanwhile.
     with store.read() as reading:
         last, is_there = _pass(plans, first, reading.head(first.version.config))
@@ -64,7 +79,10 @@ def _restore(store: SqlStore, plans: Iterator[Plan], first: Plan) -> Restored:
             _check_same(reading, last.version)
             return Restored(last.version, added=0)
     with store.write() as writing:
-        return _write(writing, plans, last, writing.head(last.version.config))
+        restored = _write(writing, plans, last, writing.head(last.version.config))
+        if restored.added:
+            add_secret_keys(writing)  # last, because they are at the end of the file
+        return restored
 
 
 def _pass(plans: Iterator[Plan], last: Plan, head: Version | None) -> tuple[Plan, bool]:
@@ -90,13 +108,30 @@ def _write(writing: SqlWriting, plans: Iterator[Plan], first: Plan, head: Versio
     if is_there:
         _check_same(writing, first.version)
         return Restored(first.version, added=0)
+    before = _access_values(writing, head)
     inserting = _Inserting(writing, first.version.config)
     inserting.add(first)
     version = first.version
     for planned in plans:
         inserting.add(planned)
         version = planned.version
+    _check_access(before, _access_values(writing, version))
     return Restored(version, inserting.added)
+
+
+def _access_values(writing: SqlWriting, version: Version | None) -> dict[str, Value]:
+    """Return the map of a version of `_lamina/access`; of any other config, an empty one."""
+    if version is None or version.config != ACCESS_CONFIG:
+        return {}
+    return {entry.key: entry.value for entry in writing.entries(ACCESS_CONFIG, version.number)}
+
+
+def _check_access(before: dict[str, Value], after: dict[str, Value]) -> None:
+    changes = (Change(key, after.get(key)) for key in before.keys() | after.keys())
+    try:
+        access_map.check(before, changes, wall_us())
+    except InvalidError as error:
+        raise RestoreRefusedError(f"{ACCESS_CONFIG} would not be usable: {error}; nothing was written") from error
 
 
 class _Inserting:

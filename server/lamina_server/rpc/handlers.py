@@ -3,11 +3,15 @@
 The methods come from the service descriptor, so every method in the .proto has an answer: a
 method that the service lacks is NOT_IMPLEMENTED. gRPC could parse requests itself, but answers
 malformed bytes with UNKNOWN and without a reason.
+
+A call goes on only after each of these steps, whatever its method: who calls, whether it calls too often, receive
+the request, parse, see whether it still is that caller, decide whether the caller may (see permissions.py).
 """
 
+import asyncio
 import re
-from collections.abc import Awaitable, Callable
-from contextlib import ExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from typing import Any, NoReturn, TypeAlias, TypeVar
 
 import grpc
@@ -15,16 +19,33 @@ import structlog
 from google.protobuf.descriptor import MethodDescriptor
 
 from lamina_protos.v1 import lamina_pb2 as pb
-from lamina_server.domain.errors import Reason, ServerError, UnimplementedError
-from lamina_server.rpc import status
+from lamina_server.access.authentication import Authentication
+from lamina_server.audit.audit import NO_CALL, Audit, CallAudit
+from lamina_server.domain.access import Caller
+from lamina_server.domain.errors import (
+    InvalidError,
+    Reason,
+    ServerError,
+    UnavailableError,
+    UnimplementedError,
+    Violation,
+)
+from lamina_server.rpc import permissions, status, transport
+from lamina_server.rpc.deadlines import Deadlines
 from lamina_server.rpc.draining import Draining
-from lamina_server.rpc.service import Call, Service
+from lamina_server.rpc.permissions import Permissions, Special, check_lines
+from lamina_server.rpc.rates import Rates
+from lamina_server.rpc.replies import FREE_BYTES, ReplyBudget
+from lamina_server.rpc.revocation import Revocation
+from lamina_server.rpc.service import WRITES, Call, Service
+from lamina_server.rpc.transport import UnsafeError
 from lamina_server.rpc.watch.in_flight import Send
 
 SERVICE = pb.DESCRIPTOR.services_by_name["ConfigService"]
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
+Method: TypeAlias = Callable[[Any, Call], Awaitable[bytes]]
 
 _FOR_OPERATORS = {
     Reason.STORE_UNAVAILABLE,
@@ -35,18 +56,103 @@ _FOR_OPERATORS = {
 }
 """The reasons that are logged for the operator; other errors concern the caller alone."""
 
+_NAME_LIMIT = 100
+"""How much is repeated of the name of an unknown method."""
+
 T = TypeVar("T")
 
 _log = structlog.get_logger(__name__)
 
 
+class Guard:
+    """What stands before each method: who calls, and whether the caller may.
+
+    revocation  ends watches whose caller may no longer
+    """
+
+    def __init__(
+        self,
+        authentication: Authentication,
+        decisions: Permissions,
+        revocation: Revocation,
+        *,
+        rates: Rates,
+        audit: Audit,
+    ) -> None:
+        self._authentication = authentication
+        self._permissions = decisions
+        self._revocation = revocation
+        self._rates = rates
+        self._audit = audit
+
+    async def caller(self, context: Context) -> Caller:
+        """Return who calls. Raise NO_CREDENTIALS or BAD_CREDENTIALS if nobody knows."""
+        metadata: Any = context.invocation_metadata() or ()
+        certificate = transport.client_certificate(context) if self._authentication.needs_certificate else b""
+        return await self._authentication.caller(metadata, certificate)
+
+    def audit(self, method: str, context: Context) -> CallAudit:
+        """Return what tells of a call of a method."""
+        return self._audit.of_call(method, context.peer())
+
+    async def call(self, context: Context, audit: CallAudit) -> Call:
+        """Return a call that may go on. Raise a refusal of its credential, or RateError."""
+        access = self._authentication.access  # before the caller is looked for, which may take a while
+        caller = await self.caller(context)
+        audit.known(caller)
+        return Call(caller, access, context.peer(), audit, self._rates.begin(caller.principal))
+
+    async def check_again(self, call: Call, context: Context) -> None:
+        """Find the caller again, if its credential may have been revoked or ended while its request was on the way.
+
+        Nothing may wait between this and `decide`. Raises a refusal of the credential.
+        """
+        if not self._authentication.is_still(call.caller, call.access):
+            await self._same_caller(call, context)
+
+    async def _same_caller(self, call: Call, context: Context) -> Caller:
+        caller = await self.caller(context)
+        if caller != call.caller:  # such as a token that now has another name, or another end
+            text = "the caller's credential has changed: call again; a watch, after your cursor"
+            raise UnavailableError(Reason.TOO_SLOW, text, wrote_nothing=True)
+        return caller
+
+    def decide(self, method: str, request: Any, call: Call) -> Any:
+        """Return a parsed request as its caller may make it. Raise NOT_ALLOWED if it may not."""
+        if call.audit is not NO_CALL:
+            call.audit.about(permissions.config_of(method, request))
+        decided = self._permissions.decide(method, request, call.caller)
+        if decided is not request:
+            for config in permissions.hidden(method, request, decided):
+                call.audit.refused(Reason.NOT_ALLOWED, config)
+        return decided
+
+    @contextmanager
+    def watched(self, method: str, parsed: Any, call: Call, context: Context) -> Iterator[tuple[Any, Send]]:
+        """Yield a watch's request as its caller may make it, and how it sends messages as long as the caller may."""
+
+        async def decide() -> Any:
+            return self._permissions.decide(method, parsed, await self._same_caller(call, context))
+
+        request = self.decide(method, parsed, call)
+        with self._revocation.watched(decide, request, call.caller, context.write) as send:
+            yield request, send
+
+
 class ServiceHandler(grpc.GenericRpcHandler):
     """Every method under the service's name."""
 
-    def __init__(self, service: Service, draining: Draining) -> None:
+    def __init__(
+        self, service: Service, guard: Guard, draining: Draining, *, replies: ReplyBudget, requests: Deadlines
+    ) -> None:
+        check_lines(f"{SERVICE.full_name}/{method.name}" for method in SERVICE.methods)
+        self._service = service
+        self._guard = guard
         self._draining = draining
+        self._replies = replies
+        self._requests = requests
         self._prefix = f"/{SERVICE.full_name}/"
-        self._handlers = {method.name: self._handler(method, service) for method in SERVICE.methods}
+        self._handlers = {method.name: self._handler(method) for method in SERVICE.methods}
 
     def service(self, handler_call_details: grpc.HandlerCallDetails) -> "Handler | None":
         """Return the handler of a method; None for the methods of other services."""
@@ -56,42 +162,181 @@ class ServiceHandler(grpc.GenericRpcHandler):
         name = method.removeprefix(self._prefix)
         return self._handlers.get(name) or self._missing(name)
 
-    def _handler(self, method: MethodDescriptor, service: Service) -> Handler:
-        function = getattr(service, snake_case(method.name), None)
+    def _handler(self, method: MethodDescriptor) -> Handler:
+        function = getattr(self._service, snake_case(method.name), None)
         if function is None:
             return self._missing(method.name)
         if method.server_streaming:
-            return self._streaming(method.name, function)
-        return self._unary(method.name, function)
+            return self._streaming(method, function)
+        return self._unary(method, function)
 
-    def _unary(self, name: str, function: Callable[[bytes, Call], Awaitable[bytes]]) -> Handler:
-        async def handle(data: bytes, context: Context) -> bytes:
-            return await self._answer(name, context, function(data, Call(context)))
+    def _unary(self, method: MethodDescriptor, function: Method) -> Handler:
+        guard, service = self._guard, self._service
+        name, line = snake_case(method.name), f"{SERVICE.full_name}/{method.name}"
 
-        return grpc.unary_unary_rpc_method_handler(handle)
+        reply_to = self._written if name in WRITES else self._read
 
-    def _streaming(self, name: str, function: Callable[[bytes, Call, Send, ExitStack], Awaitable[None]]) -> Handler:
-        async def handle(data: bytes, context: Context) -> None:
-            with ExitStack() as end:  # after the status, which waits for the messages before it
-                await self._answer(name, context, function(data, Call(context), context.write, end))
+        async def handle(_: Any, context: Context) -> bytes:
+            audit = guard.audit(method.name, context)
+            call, data = await self._answer(method.name, context, audit, self._received(context, audit))
 
-        return grpc.unary_stream_rpc_method_handler(handle)
+            async def answer() -> bytes:
+                parsed = await service.parse(name, data, call.caller)
+                await guard.check_again(call, context)
+                reply = await reply_to(function, guard.decide(line, parsed, call), call, context)
+                call.usage.spend(len(reply))
+                return reply
 
-    async def _answer(self, name: str, context: Context, answer: Awaitable[T]) -> T:
-        with self._draining:
-            try:
-                return await answer
-            except grpc.aio.BaseError:  # the caller has left, or the server was stopped: no one can be told
-                raise
-            except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
-                await _abort(name, context, error)
+            with self._draining:
+                return await self._answer(method.name, context, audit, answer())
+
+        # As gRPC sees it, there is a stream of requests: so a caller is known before its request is received.
+        return grpc.stream_unary_rpc_method_handler(handle)
+
+    async def _read(self, function: Method, request: Any, call: Call, context: Context) -> bytes:
+        """Return the answer of a read. If there is no room for it, make it again when there is."""
+        reply, holder = await function(request, call), call.holder
+        if (size_bytes := len(reply)) <= FREE_BYTES:
+            return reply
+        is_held = self._replies.hold(holder, size_bytes)
+        if not is_held:
+            del reply
+            await self._replies.wait(holder, size_bytes)
+        _when_over(context, lambda: self._replies.release(holder, size_bytes))
+        return reply if is_held else await function(request, call)
+
+    async def _written(self, function: Method, request: Any, call: Call, context: Context) -> bytes:
+        """Return the answer of a write, which begins when its caller has taken other answers."""
+        holder = call.holder
+        await self._replies.wait_for_room(holder)
+        reply = await function(request, call)
+        if (size_bytes := len(reply)) > FREE_BYTES:
+            self._replies.hold_anyway(holder, size_bytes)
+            _when_over(context, lambda: self._replies.release(holder, size_bytes))
+        return reply
+
+    def _streaming(
+        self, method: MethodDescriptor, function: Callable[[Any, Call, Send, ExitStack], Awaitable[None]]
+    ) -> Handler:
+        guard, service = self._guard, self._service
+        name, line = snake_case(method.name), f"{SERVICE.full_name}/{method.name}"
+
+        async def handle(_: Any, context: Context) -> None:
+            audit = guard.audit(method.name, context)
+            call, data = await self._answer(method.name, context, audit, self._received(context, audit))
+            # `end` comes after the status, which waits for the messages before it.
+            with self._draining, ExitStack() as end:
+
+                async def answer() -> None:
+                    parsed = await service.parse(name, data, call.caller)
+                    await guard.check_again(call, context)
+                    with guard.watched(line, parsed, call, context) as (request, send):
+                        await function(request, call, send, end)
+
+                await self._answer(method.name, context, audit, answer())
+
+        return grpc.stream_stream_rpc_method_handler(handle)
+
+    async def _received(self, context: Context, audit: CallAudit) -> tuple[Call, bytes]:
+        """Return a call that may go on, and its request, which is received only then."""
+        call = await self._guard.call(context, audit)
+        task, requests = asyncio.current_task(), self._requests
+        assert task is not None
+        requests.begin(task)
+        try:
+            data: Any = await context.read()
+        except asyncio.CancelledError:
+            if requests.has_ended(task):
+                text = f"the request has not come within {requests.limit_seconds:g} s"
+                raise UnavailableError(Reason.TOO_SLOW, text, wrote_nothing=True) from None
+            raise
+        finally:
+            requests.end(task)
+        if data is grpc.aio.EOF:
+            raise InvalidError(Reason.BAD_REQUEST, [Violation("request", "is missing")])
+        call.usage.spend(len(data))
+        return call, data
+
+    async def _answer(self, name: str, context: Context, audit: CallAudit, answer: Awaitable[T]) -> T:
+        try:
+            return await answer
+        except grpc.aio.BaseError:  # the caller has left, or the server was stopped: no one can be told
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
+            audit.failed(error)
+            await _abort(name, context, error)
+        finally:
+            audit.end()
 
     def _missing(self, name: str) -> Handler:
         async def handle(_: Any, context: Context) -> None:
-            await _abort(name, context, UnimplementedError(f"this server has no method {name}"))
+            # Whoever calls has chosen the name, up to the size of all headers.
+            shown = name if len(name) <= _NAME_LIMIT else f"{name[:_NAME_LIMIT]}…"
+            audit = self._guard.audit(shown, context)
+
+            async def answer() -> None:
+                await self._guard.call(context, audit)
+                raise UnimplementedError(f"this server has no method {shown}")
+
+            await self._answer(shown, context, audit, answer())
 
         # A stream of requests is also what a single request looks like, before it is read.
         return grpc.stream_stream_rpc_method_handler(handle)
+
+
+class OtherServices:
+    """Takes the services that others have written, as gRPC's server would, and guards their methods.
+
+    handlers  of their methods, for gRPC's server
+    """
+
+    def __init__(self, guard: Guard) -> None:
+        self._guard = guard
+        self.handlers: list[grpc.GenericRpcHandler] = []
+
+    def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
+        """Take nothing: these handlers do not say which methods they have. The same ones are registered, too."""
+
+    def add_registered_method_handlers(self, service: str, handlers: "Mapping[str, Handler]") -> None:
+        """Take the methods of a service by their names. Raise UnsafeError if one has no line in the table."""
+        check_lines(f"{service}/{name}" for name in handlers)
+        lines = {name: permissions.METHODS[f"{service}/{name}"] for name in handlers}
+        guarded = {
+            name: handler if lines[name] is Special.PUBLIC else self._guarded(name, handler)
+            for name, handler in handlers.items()
+            if lines[name] is not Special.NOT_SERVED
+        }
+        self.handlers.append(grpc.method_handlers_generic_handler(service, guarded))
+
+    def _guarded(self, name: str, handler: Handler) -> Handler:
+        """Return a handler that needs a known caller."""
+        inner: Any = handler
+        if not (inner.request_streaming and inner.response_streaming):
+            raise UnsafeError(f"{name} must be public, or a stream both ways: no other method of a foreign service is")
+
+        async def handle(requests: Any, context: Context) -> AsyncIterator[Any]:
+            audit = self._guard.audit(name, context)
+
+            async def known() -> AsyncIterator[Any]:
+                """Yield the requests, each of which counts as a call: a stream of them may have no end."""
+                async for request in requests:
+                    await self._guard.call(context, audit)
+                    yield request
+
+            try:
+                await self._guard.call(context, audit)
+                async for reply in inner.stream_stream(known(), context):
+                    yield reply
+            except ServerError as error:
+                audit.failed(error)
+                await _abort(name, context, error)
+
+        return grpc.stream_stream_rpc_method_handler(handle, inner.request_deserializer, inner.response_serializer)
+
+
+def _when_over(context: Any, callback: Callable[[], None]) -> None:
+    """Call a function when gRPC has got rid of the last message of a call."""
+    context.add_done_callback(lambda _: callback())
 
 
 def snake_case(name: str) -> str:
@@ -109,7 +354,7 @@ async def _abort(method: str, context: Context, error: Exception) -> NoReturn:
         _log.error("bug", method=method, exc_info=error)
         error = ServerError(Reason.BUG, "the server has a bug; its log says more")
     elif error.reason is Reason.TOO_SLOW:
-        _log.info("watch given up", reason=error.reason, error=str(error))
+        _log.info("call given up", method=method, reason=error.reason, error=str(error))
     elif error.reason in _FOR_OPERATORS:
         _log.error("call failed", method=method, reason=error.reason, exc_info=error)
     end = status.of(error)

@@ -17,9 +17,9 @@ from collections.abc import Callable
 from contextlib import suppress
 
 import structlog
-from grpc_health.v1 import health, health_pb2
 
 from lamina_server.domain.errors import OperatorError, ServerError
+from lamina_server.rpc.health import Health
 from lamina_server.store.background import in_background
 from lamina_server.store.contract import Notices, Store, UnansweredError
 from lamina_server.store.silence import Silence
@@ -49,7 +49,7 @@ class Readiness:
     def __init__(
         self,
         store: Store,
-        service: health.aio.HealthServicer,
+        service: Health,
         silence: Silence,
         *,
         committed_at: Callable[[], float],
@@ -75,7 +75,7 @@ class Readiness:
 
     async def start(self) -> None:
         """Begin to look. The store was opened just now, so it is ready."""
-        await self._publish()
+        self._publish()
         self._looking = asyncio.get_running_loop().create_task(self._look_again_and_again())
 
     async def stop(self) -> None:
@@ -95,9 +95,9 @@ class Readiness:
             if self._question is None:
                 await asyncio.sleep(LOOK_SECONDS)
             try:
-                await self._note(await self._look())
+                self._note(await self._look())
             except Exception as error:  # noqa: BLE001 - such as no thread left: it is noted, and the looks go on
-                await self._note(error)
+                self._note(error)
             if self._store.failure:
                 self._on_failure()
 
@@ -147,23 +147,21 @@ class Readiness:
 
     # --- what comes of them -----------------------------------------------------------------
 
-    async def _note(self, error: BaseException | None) -> None:
+    def _note(self, error: BaseException | None) -> None:
         was_ready, self._reason = not self._reason, _words(error)
         if not self._reason and not was_ready:
             _log.info("ready for commits again")
         elif self._reason and was_ready:
             _warn(error, self._reason)
-        await self._publish()
+        self._publish()
 
-    async def _publish(self) -> None:
+    def _publish(self) -> None:
         """Set the status of the health service, if it has changed."""
         is_ready = not self._reason
         if is_ready == self._published:
             return
-        status = health_pb2.HealthCheckResponse.SERVING if is_ready else health_pb2.HealthCheckResponse.NOT_SERVING
-        with suppress(TimeoutError):  # a watcher that takes no message holds up the others: the next look tries again
-            await asyncio.wait_for(self._service.set(NAME, status), ANSWER_SECONDS)
-            self._published = is_ready
+        self._service.set(NAME, is_ready=is_ready)
+        self._published = is_ready
 
 
 def _warn(error: BaseException | None, words: str) -> None:

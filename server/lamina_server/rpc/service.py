@@ -1,25 +1,32 @@
-"""What each method of ConfigService does: parse, call, encode.
+"""What each method of ConfigService does: call, encode.
 
-Bytes come in and bytes go out. Errors are raised as ServerError; handlers.py turns them into
-statuses.
+Parsed requests come in, which their callers may make, and bytes go out. Errors are raised as
+ServerError; handlers.py turns them into statuses.
 """
 
 from collections.abc import Callable, Mapping
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from dataclasses import replace
 from functools import cache, partial
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
+from lamina_server.access.live import LiveAccess, read_access
+from lamina_server.audit.audit import CallAudit
 from lamina_server.cache.heads import Heads
 from lamina_server.commits.clock import is_future
 from lamina_server.commits.committer import Committer
-from lamina_server.domain.commands import CommitCommand
-from lamina_server.domain.errors import UnavailableError
-from lamina_server.domain.planning import Author
+from lamina_server.commits.outcome import Outcome
+from lamina_server.domain.access import Access, Caller, of_principal
+from lamina_server.domain.commands import Command, CommitCommand, ForkCommand
+from lamina_server.domain.errors import RequestIdReusedError, UnavailableError
+from lamina_server.domain.record import record
 from lamina_server.domain.records import Reply, RequestKey
-from lamina_server.rpc import callers
+from lamina_server.rpc import revealing
 from lamina_server.rpc.draining import Draining
+from lamina_server.rpc.rates import Usage
 from lamina_server.rpc.read import from_memory, from_store
 from lamina_server.rpc.readiness import Readiness
+from lamina_server.rpc.secrets import Secrets
 from lamina_server.rpc.watch.admission import Admission
 from lamina_server.rpc.watch.context import WatchContext
 from lamina_server.rpc.watch.in_flight import Send
@@ -28,41 +35,48 @@ from lamina_server.settings import Settings
 from lamina_server.store.contract import Reading, changed_keys_of
 from lamina_server.store.readers import Readers
 from lamina_server.wire import encode, parse
-from lamina_server.wire.requests import WriteRequest
+from lamina_server.wire.requests import (
+    CheckAccessRequest,
+    DiffVersionsRequest,
+    GetKeyHistoryRequest,
+    GetVersionRequest,
+    ListConfigsRequest,
+    ListSecretKeysRequest,
+    ListVersionsRequest,
+    WatchRequest,
+    WriteRequest,
+)
 
 _PARSED_ON_THE_LOOP_BYTES = 64 * 1024
 """A request up to this size is parsed in less time than a thread takes to wake; a larger one is parsed on a thread."""
 
+WRITES = frozenset({"commit", "revert_config", "fork_config"})
+"""The methods whose requests have an author when they are parsed."""
+
 R = TypeVar("R")
 
 
-class CallContext(Protocol):
-    """What gRPC knows of a call."""
-
-    def invocation_metadata(self) -> Any:
-        """Return the call's metadata: pairs of names and values, or None."""
-
-    def peer(self) -> str:
-        """Return the connection's other end, as gRPC writes it."""
-
-
+@record
 class Call:
-    """What is known of a call besides its request; each part is read only when it is needed."""
+    """What is known of a call besides its request.
 
-    __slots__ = ("_context",)
+    caller  who makes it
+    access  on which its caller was found
+    peer    the connection's other end, as gRPC writes it
+    audit   what tells of the call
+    usage   what the caller has used of its limits
+    """
 
-    def __init__(self, context: CallContext) -> None:
-        self._context = context
+    caller: Caller
+    access: Access
+    peer: str
+    audit: CallAudit
+    usage: Usage
 
     @property
-    def author(self) -> Author:
-        """The author whom the call's metadata names. Raises InvalidError."""
-        return callers.author(self._context.invocation_metadata() or ())
-
-    @property
-    def peer(self) -> str:
-        """The connection's other end, as gRPC writes it."""
-        return self._context.peer()
+    def holder(self) -> str:
+        """Return in whose name answers are counted: the principal, or on an open server the machine that calls."""
+        return self.caller.principal or self.peer.rpartition(":")[0]
 
 
 class Service:
@@ -73,94 +87,144 @@ class Service:
         committer: Committer,
         heads: Heads,
         readers: Readers,
+        access: LiveAccess,
         *,
         draining: Draining,
         readiness: Readiness,
         settings: Settings,
+        secrets: Secrets,
         watches: WatchContext,
         now_us: Callable[[], int],
     ) -> None:
         self._committer = committer
         self._heads = heads
         self._readers = readers
+        self._access = access
         self._draining = draining
         self._readiness = readiness
         self._settings = settings
+        self._secrets = secrets
         self._watches = watches
         self._now_us = now_us
         self._admission = Admission(settings)
 
-    async def commit(self, data: bytes, call: Call) -> bytes:
+    async def parse(self, method: str, data: bytes, caller: Caller) -> Any:
+        """Parse a request of a method, by its name in snake case. Refuse a write first, if none is taken now."""
+        if method in WRITES:
+            self._draining.refuse()
+            self._committer.refuse()
+        function = getattr(parse, method)
+        arguments = (data, caller.author, self._settings) if method in WRITES else (data, self._settings)
+        if len(data) <= _PARSED_ON_THE_LOOP_BYTES:
+            return function(*arguments)
+        return await self._readers.run(lambda: function(*arguments))
+
+    async def commit(self, request: WriteRequest, call: Call) -> bytes:
         """Write the next version of a config."""
-        return await self._write(parse.commit, data, call)
+        return await self._write(request, call)
 
-    async def revert_config(self, data: bytes, call: Call) -> bytes:
+    async def revert_config(self, request: WriteRequest, call: Call) -> bytes:
         """Write a version with an older one's map."""
-        return await self._write(parse.revert_config, data, call)
+        return await self._write(request, call)
 
-    async def fork_config(self, data: bytes, call: Call) -> bytes:
+    async def fork_config(self, request: WriteRequest, call: Call) -> bytes:
         """Write a new config's first version from another's."""
-        return await self._write(parse.fork_config, data, call)
+        return await self._write(request, call)
 
-    async def get_version(self, data: bytes, _: Call) -> bytes:
+    async def get_version(self, request: GetVersionRequest, call: Call) -> bytes:
         """Read a map as it was."""
-        request = await self._parse(parse.get_version, data)
         page = await from_memory.get_version(self._heads, self._readers, request, self._settings.page_limit_bytes)
         if page is None:
             page = await self._read(from_store.get_version, request, request.config)
+        page = await self._secrets.revealed(page, revealing.version, request.config, call.caller, call.audit)
         return page if request.time_us is None or request.page.resume else page + await self._future(request.config)
 
-    async def list_versions(self, data: bytes, _: Call) -> bytes:
+    async def list_versions(self, request: ListVersionsRequest, _: Call) -> bytes:
         """Read the log."""
-        request = await self._parse(parse.list_versions, data)
         return await self._read(from_store.list_versions, request, request.config)
 
-    async def diff_versions(self, data: bytes, _: Call) -> bytes:
+    async def diff_versions(self, request: DiffVersionsRequest, call: Call) -> bytes:
         """Compare two versions."""
-        request = await self._parse(parse.diff_versions, data)
-        return await self._read(from_store.diff_versions, request, request.config)
+        answer = partial(from_store.diff_versions, same=self._secrets.sealer.same)
+        page = await self._read(answer, request, request.config)
+        return await self._secrets.revealed(page, revealing.differences, request.config, call.caller, call.audit)
 
-    async def get_key_history(self, data: bytes, _: Call) -> bytes:
+    async def get_key_history(self, request: GetKeyHistoryRequest, call: Call) -> bytes:
         """Read every change of a key."""
-        request = await self._parse(parse.get_key_history, data)
-        return await self._read(from_store.key_history, request, request.config)
+        page = await self._read(from_store.key_history, request, request.config)
+        return await self._secrets.revealed(page, revealing.key_history, request.config, call.caller, call.audit)
 
-    async def list_configs(self, data: bytes, _: Call) -> bytes:
+    async def list_configs(self, request: ListConfigsRequest, _: Call) -> bytes:
         """List configs."""
-        return await self._read(from_store.list_configs, await self._parse(parse.list_configs, data), None)
+        page, encoded = from_store.ConfigsPage(request, self._settings.page_limit_bytes), None
+        while encoded is None:
+            encoded = await self._readers.read(page.read)
+        await self._heads.wait_until_current(None)
+        return encoded
 
-    async def get_server_info(self, data: bytes, call: Call) -> bytes:
+    async def list_secret_keys(self, request: ListSecretKeysRequest, _: Call) -> bytes:
+        """List the data keys of all secrets, as they are kept."""
+        return await self._read(from_store.list_secret_keys, request, request.config)
+
+    async def get_server_info(self, _: None, call: Call) -> bytes:
         """Return the release, the author that the server knows the caller by, and why it takes no commits."""
-        await self._parse(parse.get_server_info, data)
         not_ready = "the server is stopping" if self._draining.begun else self._readiness.not_ready
-        return encode.server_info(_release(), call.author, not_ready)
+        return encode.server_info(_release(), call.caller.author, not_ready)
 
-    async def watch_key_history(self, data: bytes, call: Call, send: Send, end: ExitStack) -> None:
+    async def who_am_i(self, _: None, call: Call) -> bytes:
+        """Return the caller's principal, groups and grants."""
+        access, caller = self._access.current, call.caller
+        if self._access.is_open:
+            return encode.who_am_i(caller, (), (), is_open=True)
+        return encode.who_am_i(caller, access.groups_of(caller), access.grants_of(caller), is_open=False)
+
+    async def check_access(self, request: CheckAccessRequest, _: Call) -> bytes:
+        """Return what a principal may do with a config; on an open server, what it could do if that were closed."""
+        access = await self._readers.read(read_access) if self._access.is_open else self._access.current
+        caller = of_principal(request.principal, request.groups)
+        return encode.check_access(access.rights(caller, request.config), access.grants_on(caller, request.config))
+
+    async def watch_key_history(self, request: WatchRequest, call: Call, send: Send, end: ExitStack) -> None:
         """Follow a config until the caller leaves or the server stops. `end` is closed when the call is over."""
         self._draining.refuse()
-        request = await self._parse(parse.watch, data)
         end.enter_context(self._admission.admit(call.peer))
+        end.enter_context(call.usage.watch())
         with self._watches.feed.subscribe(request.config, request.wanted) as subscriber:
-            await Watch(request, self._watches, subscriber, send, end).run()
+            reveal = self._secrets.of_watch(request.config, call.caller, call.audit)
+            await Watch(request, self._watches, subscriber, send, end, reveal=reveal, usage=call.usage).run()
 
-    async def _write(self, parse: Callable[[bytes, Author, Settings], WriteRequest], data: bytes, call: Call) -> bytes:
+    async def _write(self, request: WriteRequest, call: Call) -> bytes:
         self._draining.refuse()
         self._committer.refuse()
-        author, settings = call.author, self._settings
-        if len(data) <= _PARSED_ON_THE_LOOP_BYTES:
-            request = parse(data, author, settings)
-        else:
-            request = await self._readers.run(lambda: parse(data, author, settings))
+        parsed, request = request, await self._secrets.sealed(request, call.caller)
         command = request.command
         if request.validate_only:
             preview = await self._readers.run(lambda: self._committer.preview(command))
             reply, keys = preview.reply, preview.changed_keys
             header = encode.version(reply.version, keys) if reply.version else encode.empty_map(reply.config)
             return encode.commit_response(reply, header)
-        key = RequestKey(callers.UNKNOWN_CALLER, request.request_id, request.digest)
-        outcome = await self._committer.submit(key, command)
+        key = RequestKey(call.caller.principal, request.request_id, request.digest)
+        call.audit.write(*_written_by(command), request.request_id)
+        outcome = await self._submit(key, request, parsed)
+        number = outcome.reply.version.number if outcome.reply.version else 0
+        call.audit.written(number, created=outcome.reply.created)
         header = outcome.header or await self._header(outcome.reply)
-        return encode.commit_response(outcome.reply, header, self._changes(request, outcome.reply))
+        encoded = encode.commit_response(outcome.reply, header, self._changes(request, outcome.reply))
+        return await self._secrets.revealed(
+            encoded, revealing.commit_response, outcome.reply.config, call.caller, call.audit
+        )
+
+    async def _submit(self, key: RequestKey, request: WriteRequest, parsed: WriteRequest) -> Outcome:
+        """Carry out a request once. A retry after a rotation has the digest of before: then that one is looked up."""
+        try:
+            return await self._committer.submit(key, request.command)
+        except RequestIdReusedError:
+            async for digest in self._secrets.other_digests(parsed):
+                if digest == key.digest:
+                    continue
+                with suppress(RequestIdReusedError):
+                    return await self._committer.submit(replace(key, digest=digest), request.command)
+            raise
 
     async def _future(self, config: str) -> bytes:
         """Encode when the head was committed, if that is later than now: then versions are not what times say."""
@@ -192,17 +256,19 @@ class Service:
             return None
         return head.changes_between(base, number, limit_bytes=request.changes_limit_bytes)
 
-    async def _read(self, answer: Callable[[Reading, R, int], bytes], request: R, config: str | None) -> bytes:
-        """Return a page from the store, about a config or, if it is None, about all configs."""
+    async def _read(self, answer: Callable[[Reading, R, int], bytes], request: R, config: str) -> bytes:
+        """Return a page about a config from the store."""
         limit_bytes = self._settings.page_limit_bytes
         page = await self._readers.read(lambda reading: answer(reading, request, limit_bytes))
         await self._heads.wait_until_current(config)
         return page
 
-    async def _parse(self, parse: Callable[[bytes, Settings], R], data: bytes) -> R:
-        if len(data) <= _PARSED_ON_THE_LOOP_BYTES:
-            return parse(data, self._settings)
-        return await self._readers.run(lambda: parse(data, self._settings))
+
+def _written_by(command: Command) -> tuple[str, list[str]]:
+    """Return the config that a command writes to, and the keys that it names."""
+    if isinstance(command, ForkCommand):
+        return command.target, []
+    return command.config, [change.key for change in command.changes] if isinstance(command, CommitCommand) else []
 
 
 @cache

@@ -21,6 +21,7 @@ CODES: Mapping[Reason, StatusCode] = {
     Reason.CONFLICT: StatusCode.ABORTED,
     Reason.CONFIG_EXISTS: StatusCode.ALREADY_EXISTS,
     Reason.REQUEST_ID_REUSED: StatusCode.FAILED_PRECONDITION,
+    Reason.SECRETS_UNAVAILABLE: StatusCode.FAILED_PRECONDITION,
     Reason.CURSOR_AHEAD: StatusCode.OUT_OF_RANGE,
     Reason.CURSOR_FORKED: StatusCode.DATA_LOSS,
     Reason.HASH_MISMATCH: StatusCode.DATA_LOSS,

@@ -1,27 +1,35 @@
 """The address where the server listens, whether it is safe, and the options of gRPC's connections.
 
-An address that other machines can reach needs TLS, or an explicit `--insecure-plaintext`. Each
-address is tried with a socket of our own first: gRPC reports every failure only as "could not
-bind", and it replaces another server's Unix socket.
+An address that other machines can reach needs TLS, or an explicit `--insecure-plaintext`. It is
+closed to callers without a credential, unless there is an explicit `--insecure-open`. Each address is
+tried with a socket of our own first: gRPC reports every failure only as "could not bind", and it
+replaces another server's Unix socket.
 """
 
 import errno
 import ipaddress
 import os
+import resource
 import socket
 import stat
+import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
 
 from lamina_server.settings import Settings
 
+if TYPE_CHECKING:
+    from lamina_server.rpc.tls import TlsFiles
+
 _PORT_ATTEMPTS = 16
 """How many free ports are tried until one is free in every address family."""
 _PORT_MAX = 65_535
+_OTHER_DESCRIPTORS = 400
+"""What the database's connections, the log and gRPC itself need."""
 _UNIX = "unix:"
 _UNIX_PATH_MAX_BYTES = 107
 """Linux has room for 108 bytes, the last of which is 0."""
@@ -97,8 +105,8 @@ def _malformed(text: str) -> UnsafeError:
     return UnsafeError(text, "listen")
 
 
-def credentials(settings: Settings, address: Address) -> grpc.ServerCredentials | None:
-    """Return the TLS credentials to listen with; None for plaintext, if that is safe or explicitly allowed."""
+def tls_files(settings: Settings, address: Address) -> "TlsFiles | None":
+    """Return the TLS files to listen with; None for plaintext, if that is safe or explicitly allowed."""
     if settings.tls_cert is None or settings.tls_key is None:
         if address.is_local or settings.insecure_plaintext:
             return None
@@ -107,23 +115,37 @@ def credentials(settings: Settings, address: Address) -> grpc.ServerCredentials 
             "give --tls-cert and --tls-key, or allow it with --insecure-plaintext",
             "listen",
         )
-    authorities = _read(settings.tls_client_ca, "tls_client_ca") if settings.tls_client_ca else None
-    return grpc.ssl_server_credentials(
-        [(_read(settings.tls_key, "tls_key"), _read(settings.tls_cert, "tls_cert"))],
-        root_certificates=authorities,
-        require_client_auth=authorities is not None,
-    )
+    from lamina_server.rpc.tls import TlsFiles  # noqa: PLC0415 - slow to import, and needed with TLS alone
+
+    return TlsFiles(settings.tls_cert, settings.tls_key, settings.tls_client_ca)
 
 
-def bind(server: grpc.aio.Server, address: Address, secret: grpc.ServerCredentials | None) -> str:
+def client_certificate(context: "grpc.aio.ServicerContext[bytes, bytes]") -> bytes:
+    """Return the client certificate of a call in PEM, which TLS has verified; empty without one."""
+    return b"".join(context.auth_context().get("x509_pem_cert", ()))
+
+
+def is_open(settings: Settings, address: Address) -> bool:
+    """Return whether everybody may do everything. Raise UnsafeError if that is asked for and not safe."""
+    may_be_open = address.is_local or settings.insecure_open
+    if settings.access == "open" and not may_be_open:
+        raise UnsafeError(
+            f"other machines can reach {settings.listen}, and would read and change everything without a credential: "
+            "leave this out, or allow it with --insecure-open",
+            "access",
+        )
+    return may_be_open and settings.access != "closed"
+
+
+def bind(server: grpc.aio.Server, address: Address, tls: "TlsFiles | None") -> str:
     """Make a server listen on an address; return the target by which clients reach it."""
     if address.path:
         _check_unix(address.path)
-        _add(server, address.shown, secret)
+        _add(server, address.shown, tls)
         return address.shown
     hosts, port = _find_port(address)
     for family, host in hosts:
-        _add(server, f"{_in_brackets(family, host)}:{port}", secret)
+        _add(server, f"{_in_brackets(family, host)}:{port}", tls)
     shown = f"[{address.shown}]" if ":" in address.shown else address.shown
     return f"{shown}:{port}"
 
@@ -135,7 +157,8 @@ def options(settings: Settings) -> Sequence[tuple[str, int]]:
         # Two servers on one port would each get some of the connections, and neither would say so.
         ("grpc.so_reuseport", 0),
         ("grpc.max_receive_message_length", settings.receive_limit_bytes),
-        # The limits of a connection.
+        # The limits of connections.
+        ("grpc.max_allowed_incoming_connections", min(settings.connection_limit, _descriptors())),
         ("grpc.max_concurrent_streams", settings.connection_limit_streams),
         # Otherwise streams that have ended count until they are cleared away, and a busy server refuses new calls on
         # a connection that has only half of its calls under way.
@@ -162,6 +185,12 @@ def options(settings: Settings) -> Sequence[tuple[str, int]]:
     )
 
 
+def _descriptors() -> int:
+    """Return how many connections this process can have, with some files left for the database and others."""
+    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    return max(soft - _OTHER_DESCRIPTORS, soft // 2, 1) if soft != resource.RLIM_INFINITY else sys.maxsize
+
+
 def _resolve(host: str) -> Hosts:
     if host == "localhost":
         return _LOCALHOST
@@ -174,21 +203,13 @@ def _resolve(host: str) -> Hosts:
     return tuple(sorted({(family, str(address[0])) for family, _, _, _, address in found}))
 
 
-def _read(path: Path, setting: str) -> bytes:
+def _add(server: grpc.aio.Server, target: str, tls: "TlsFiles | None") -> None:
     try:
-        return path.read_bytes()
-    except OSError as error:
-        raise UnsafeError(f"cannot read {path}: {error.strerror}", setting) from None
-
-
-def _add(server: grpc.aio.Server, target: str, secret: grpc.ServerCredentials | None) -> None:
-    try:
-        port = server.add_secure_port(target, secret) if secret else server.add_insecure_port(target)
+        port = server.add_secure_port(target, tls.credentials()) if tls else server.add_insecure_port(target)
     except RuntimeError:
         port = 0
     if not port:
-        # The address was free a moment ago, so the certificate or the key is probably wrong.
-        hint = "; do the TLS files hold a certificate and its key in PEM?" if secret else ""
+        hint = "; does gRPC know the kind of key in the TLS files?" if tls else ""
         raise AddressError(f"cannot listen on {target}{hint}")
 
 

@@ -1,4 +1,4 @@
-"""Work in the database that nobody waits for when the server ends. Knows no event loop but the one that asks."""
+"""Slow work, such as in a database, that nobody waits for at the server's end. Knows no event loop but the asker's."""
 
 import asyncio
 import threading

@@ -63,6 +63,7 @@ from lamina_server.domain.records import (
     State,
     Version,
 )
+from lamina_server.domain.secrets import WrappedKey
 from lamina_server.domain.selection import EVERYTHING, KeyFilter
 from lamina_server.domain.values import Value
 
@@ -205,6 +206,9 @@ class Reading(Protocol):
     def replies(self, caller: str, request_ids: Collection[str]) -> dict[str, tuple[bytes, Reply]]:
         """Return the remembered outcomes of those request ids that have one, each with its content's digest."""
 
+    def secret_keys(self) -> list[WrappedKey]:
+        """Return all data keys in the order in which they were added: one that was wrapped anew comes again."""
+
 
 def changed_keys_of(reading: Reading, version: Version) -> Sequence[str]:
     """Return the first CHANGED_KEYS_LIMIT keys that one version changed, in order."""
@@ -219,6 +223,9 @@ class Writing(Reading, Protocol):
 
     def remember(self, request: RequestKey, reply: Reply) -> None:
         """Keep the outcome of a request under its id, which must be new."""
+
+    def add_secret_key(self, key: WrappedKey) -> None:
+        """Add a data key, or one that is there as another outer key has wrapped it."""
 
 
 class Staged(Protocol):

@@ -26,6 +26,7 @@ from lamina_server.domain.records import (
     Version,
     live_values,
 )
+from lamina_server.domain.secrets import WrappedKey
 from lamina_server.domain.selection import EVERYTHING, KeyFilter
 from lamina_server.domain.values import Value
 from lamina_server.store.contract import Expected, HistoryBrokenError, OvertakenError
@@ -48,12 +49,14 @@ Layers: TypeAlias = tuple[_Layer, ...]
 class _Content:
     """All data of a store.
 
-    configs  the one that was written last is the last one
-    replies  the outcomes of requests, by (caller, request id), each with its content's digest
+    configs      the one that was written last is the last one
+    replies      the outcomes of requests, by (caller, request id), each with its content's digest
+    secret_keys  the data keys, as they were added
     """
 
     configs: Mapping[str, Layers]
     replies: Mapping[tuple[str, str], tuple[bytes, Reply]]
+    secret_keys: tuple[WrappedKey, ...] = ()
 
 
 class MemoryStore:
@@ -211,6 +214,9 @@ class _Reading:
         known = self.content.replies
         return {id_: known[caller, id_] for id_ in request_ids if (caller, id_) in known}
 
+    def secret_keys(self) -> list[WrappedKey]:
+        return list(self.content.secret_keys)
+
     def _layers(self, config: str) -> Layers:
         return self.content.configs.get(config, ())
 
@@ -242,6 +248,9 @@ class _Writing(_Reading):
         if key in self.content.replies:
             self._refuse(HistoryBrokenError.request(request.request_id))
         self.content = replace(self.content, replies={**self.content.replies, key: (request.digest, reply)})
+
+    def add_secret_key(self, key: WrappedKey) -> None:
+        self.content = replace(self.content, secret_keys=(*self.content.secret_keys, key))
 
     def _refuse(self, error: HistoryBrokenError) -> NoReturn:
         self._broken = error

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from lamina_server.store.background import in_background
 from lamina_server.store.contract import Reading, Store
 from lamina_server.store.silence import Silence
 
@@ -25,6 +26,11 @@ class Readers:
     async def read(self, question: Callable[[Reading], T]) -> T:
         """Ask the store a question in a reading block of its own."""
         return await self.run(lambda: self._read(question))
+
+    async def read_apart(self, question: Callable[[Reading], T]) -> T:
+        """Ask as `read` does, on a thread of its own, for which `close` does not wait."""
+        self._silence.refuse()
+        return await self._silence.wait_for(in_background(lambda: self._read(question), name="reader"))
 
     async def run(self, function: Callable[[], T]) -> T:
         """Run a function that would block the event loop."""

@@ -98,9 +98,9 @@ class FaultInjector(grpc.aio.ServerInterceptor):
         if wanted is None:
             return handler
         if method in _STREAMING:
-            return grpc.unary_stream_rpc_method_handler(_ending(wanted.end))
-        answer: Any = handler.unary_unary if wanted.after else None  # a coroutine function, whatever the stub says
-        return grpc.unary_unary_rpc_method_handler(_ending(wanted.end, answer))
+            return grpc.stream_stream_rpc_method_handler(_ending(wanted.end))
+        answer: Any = handler.stream_unary if wanted.after else None  # a coroutine function, whatever the stub says
+        return grpc.stream_unary_rpc_method_handler(_ending(wanted.end, answer))
 
     def _take(self, method: str) -> _Fault | None:
         with self._lock:
@@ -137,13 +137,13 @@ def _refusal(reason: Reason) -> status.Status:
 
 
 def _ending(
-    end: status.Status, answer: Callable[[bytes, Context], Awaitable[bytes]] | None = None
-) -> Callable[[bytes, Context], Awaitable[bytes]]:
+    end: status.Status, answer: Callable[[Any, Context], Awaitable[bytes]] | None = None
+) -> Callable[[Any, Context], Awaitable[bytes]]:
     """Return a method that ends with a status. It calls `answer` first, if there is one; a refusal of that stands."""
 
-    async def handle(data: bytes, context: Context) -> bytes:
+    async def handle(requests: Any, context: Context) -> bytes:
         if answer is not None:
-            await answer(data, context)
+            await answer(requests, context)
         await context.abort(end.code, end.details, end.trailing_metadata)
 
     return handle

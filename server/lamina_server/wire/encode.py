@@ -11,6 +11,7 @@ from functools import lru_cache
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.domain.access import Caller, Grant, Rights
 from lamina_server.domain.planning import Author
 from lamina_server.domain.records import (
     CHANGED_KEYS_LIMIT,
@@ -22,6 +23,7 @@ from lamina_server.domain.records import (
     Reply,
     Version,
 )
+from lamina_server.domain.secrets import WrappedKey
 from lamina_server.wire.requests import Cursor
 from lamina_server.wire.values import to_message, write
 
@@ -65,6 +67,20 @@ def empty_map(config: str) -> bytes:
 def server_info(release: str, author: Author, not_ready: str) -> bytes:
     """Encode what answers, as whom it knows the caller, and why it takes no commits."""
     message = pb.ServerInfo(version=release, author=author.name, author_verified=author.verified, not_ready=not_ready)
+    return message.SerializeToString()
+
+
+def who_am_i(caller: Caller, groups: Iterable[str], grants: Iterable[Grant], *, is_open: bool) -> bytes:
+    """Encode as whom the server knows the caller, with its groups and grants."""
+    message = pb.WhoAmIResponse(principal=caller.principal, groups=sorted(groups), open=is_open)
+    message.grants.extend(map(_grant, grants))
+    return message.SerializeToString()
+
+
+def check_access(rights: Rights, grants: Iterable[Grant]) -> bytes:
+    """Encode what a principal may do with a config, and the grants that say so."""
+    message = pb.CheckAccessResponse(role=pb.Role.ValueType(rights.role), reveal=rights.reveal)
+    message.grants.extend(map(_grant, grants))
     return message.SerializeToString()
 
 
@@ -164,6 +180,14 @@ def configs_end(next_page_token: str) -> bytes:
     return pb.ListConfigsResponse(next_page_token=next_page_token).SerializeToString()
 
 
+def secret_keys(keys: Iterable[WrappedKey]) -> bytes:
+    """Encode data keys as they are kept."""
+    messages = [
+        pb.SecretKey(number=key.number, check=key.check, outer_key=key.outer, wrapped=key.wrapped) for key in keys
+    ]
+    return pb.ListSecretKeysResponse(keys=messages).SerializeToString()
+
+
 def version_changes(version: Version, keys: Keys, changes: Sequence[bytes], *, more: bool) -> bytes:
     """Encode the changes of a version, or some of them, for a watch, from encoded changes."""
     end = [pb.VersionChanges(more=True).SerializeToString()] if more else ()
@@ -253,6 +277,11 @@ def _change(change: Change) -> pb.Change:
     if change.value is None:
         return pb.Change(key=change.key, deleted=True)
     return pb.Change(key=change.key, value=to_message(change.value))
+
+
+def _grant(grant: Grant) -> pb.Grant:
+    role = pb.Role.ValueType(grant.role)
+    return pb.Grant(subject=grant.subject, role=role, pattern=grant.pattern, reveal=grant.reveal)
 
 
 def _timestamp(time_us: int) -> Timestamp:

@@ -7,10 +7,11 @@ they are encoded. Details that do not fit are left out, and the status says so.
 """
 
 from collections.abc import Mapping
+from datetime import timedelta
 
 from google.protobuf.any_pb2 import Any
 from google.protobuf.message import Message
-from google.rpc.error_details_pb2 import BadRequest, ErrorInfo
+from google.rpc.error_details_pb2 import BadRequest, ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from lamina_protos.v1 import lamina_pb2 as pb
@@ -20,6 +21,7 @@ from lamina_server.domain.errors import (
     InvalidError,
     KeyConflict,
     LimitError,
+    RateError,
     ServerError,
     UnavailableError,
 )
@@ -67,6 +69,8 @@ def status(error: ServerError, code: int, text: str) -> bytes:
             message.details.append(_violations(error, room))
         case ConflictError():
             message.details.append(_conflicts(error, room))
+        case RateError():
+            message.details.append(_retry(error))
         case _:
             pass
     encoded: bytes = message.SerializeToString()
@@ -95,6 +99,12 @@ def _metadata(error: ServerError) -> Mapping[str, str]:
             return {"nothing_written": "true"}
         case _:
             return {}
+
+
+def _retry(error: RateError) -> Any:
+    info = RetryInfo()
+    info.retry_delay.FromTimedelta(timedelta(seconds=error.retry_seconds))
+    return _pack(info)
 
 
 def _violations(error: InvalidError, room: int) -> Any:

@@ -12,12 +12,15 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.domain import access
 from lamina_server.domain.commands import CommitCommand, ForkCommand, RevertCommand
 from lamina_server.domain.errors import InvalidError, LimitError, Reason, Violation
 from lamina_server.domain.hashing import Field, content_digest
 from lamina_server.domain.planning import Author
 from lamina_server.domain.records import Change
+from lamina_server.domain.secrets import UNSEALED, Content
 from lamina_server.domain.selection import KeyFilter
+from lamina_server.domain.values import Kind
 from lamina_server.settings import Settings
 from lamina_server.wire import requests, values
 from lamina_server.wire.paging import PageRequest, decode_token
@@ -45,11 +48,12 @@ def commit(data: bytes, author: Author, settings: Settings) -> requests.WriteReq
         checker.refuse(Reason.BAD_REQUEST, "changes", "is empty; a commit changes at least one key")
     if message.merge_policy not in _MERGE_POLICIES:
         checker.refuse(Reason.BAD_REQUEST, "merge_policy", f"{message.merge_policy} is not a MergePolicy")
+    secrets: dict[str, Content | None] = {}
     command = CommitCommand(
         config=checker.config_name("config", message.config),
         base_version=_version(checker, message, "base_version"),
         base_hash=message.base_hash,
-        changes=_changes(checker, message.changes),
+        changes=_changes(checker, message.changes, secrets),
         read_keys=checker.keys("read_keys", message.read_keys),
         message=checker.message("message", message.message),
         author=author,
@@ -66,6 +70,7 @@ def commit(data: bytes, author: Author, settings: Settings) -> requests.WriteReq
         message.request_id,
         message.validate_only,
         min(message.changes_limit_bytes, settings.page_limit_bytes),
+        secrets,
     )
 
 
@@ -129,6 +134,35 @@ def get_server_info(data: bytes, settings: Settings) -> None:
     checker.done()
 
 
+def who_am_i(data: bytes, settings: Settings) -> None:
+    """Read a WhoAmIRequest, which asks for nothing in particular."""
+    _, checker = _parse(pb.WhoAmIRequest, data, settings)
+    checker.done()
+
+
+def check_access(data: bytes, settings: Settings) -> requests.CheckAccessRequest:
+    """Read a CheckAccessRequest."""
+    message, checker = _parse(pb.CheckAccessRequest, data, settings)
+    checker.count("groups", len(message.groups), settings.filter_limit, "groups")
+    if not access.PRINCIPAL.fullmatch(message.principal):
+        example = "token:deployer, cert:spiffe://corp/shop or oidc:ada@corp.example"
+        checker.refuse(Reason.BAD_REQUEST, "principal", f"is not the name of a principal, such as {example}")
+    for index, group in enumerate(message.groups):
+        if not access.GROUP.fullmatch(group):
+            checker.refuse(Reason.BAD_REQUEST, f"groups[{index}]", "is not the name of a group, such as group:platform")
+    config = checker.config_name("config", message.config)
+    checker.done()
+    return requests.CheckAccessRequest(message.principal, frozenset(message.groups), config)
+
+
+def list_secret_keys(data: bytes, settings: Settings) -> requests.ListSecretKeysRequest:
+    """Read a ListSecretKeysRequest."""
+    message, checker = _parse(pb.ListSecretKeysRequest, data, settings)
+    config = checker.config_name("config", message.config)
+    checker.done()
+    return requests.ListSecretKeysRequest(config)
+
+
 def list_versions(data: bytes, settings: Settings) -> requests.ListVersionsRequest:
     """Read a ListVersionsRequest."""
     message, checker = _parse(pb.ListVersionsRequest, data, settings)
@@ -165,7 +199,7 @@ def list_configs(data: bytes, settings: Settings) -> requests.ListConfigsRequest
     return requests.ListConfigsRequest(prefix, _page(checker, message, "ListConfigs", prefix))
 
 
-def watch(data: bytes, settings: Settings) -> requests.WatchRequest:
+def watch_key_history(data: bytes, settings: Settings) -> requests.WatchRequest:
     """Read a WatchKeyHistoryRequest."""
     message, checker = _parse(pb.WatchKeyHistoryRequest, data, settings)
     config = checker.config_name("config", message.config)
@@ -192,7 +226,8 @@ def _parse(kind: type[M], data: bytes, settings: Settings) -> tuple[M, Checker]:
         raise InvalidError(Reason.BAD_REQUEST, [Violation("request", text)]) from None
 
 
-def _changes(checker: Checker, messages: Iterable[pb.Change]) -> tuple[Change, ...]:
+def _changes(checker: Checker, messages: Iterable[pb.Change], secrets: dict[str, Content | None]) -> tuple[Change, ...]:
+    """Read changes, and note their secrets."""
     seen: dict[str, int] = {}
     changes = []
     for index, message in enumerate(messages):
@@ -200,18 +235,24 @@ def _changes(checker: Checker, messages: Iterable[pb.Change]) -> tuple[Change, .
         key = checker.key(f"{path}.key", message.key)
         if (first := seen.setdefault(key, index)) != index:
             checker.refuse(Reason.BAD_REQUEST, f"{path}.key", f"is the key of changes[{first}] already")
-        changes.append(_change(checker, path, key, message))
+        changes.append(_change(checker, path, key, message, secrets))
     return tuple(changes)
 
 
-def _change(checker: Checker, path: str, key: str, message: pb.Change) -> Change:
+def _change(checker: Checker, path: str, key: str, message: pb.Change, secrets: dict[str, Content | None]) -> Change:
     match message.WhichOneof("change"):
         case "value":
             try:
-                return Change(key, values.from_message(f"{path}.value", message.value, checker))
+                value = values.from_message(f"{path}.value", message.value, checker)
             except LimitError as error:  # people know the key, but not the index of its change
                 what = f"{path}.value of {key!r}"
                 raise LimitError(error.reason, what, limit=error.limit, actual=error.actual, unit=error.unit) from None
+            if isinstance(value, Content):
+                secrets[key] = value
+                return Change(key, UNSEALED)
+            if value.kind is Kind.SECRET:
+                secrets[key] = None
+            return Change(key, value)
         case "deleted":
             if not message.deleted:
                 checker.refuse(Reason.BAD_REQUEST, f"{path}.deleted", "is false; set it to true or not at all")

@@ -1,7 +1,12 @@
 """The parsed and checked requests of all methods, as frozen records. Pure; no protobuf message has these names."""
 
+from collections.abc import Mapping
+from dataclasses import field
+
+from lamina_server.domain.access import Visible
 from lamina_server.domain.commands import Command
 from lamina_server.domain.record import record
+from lamina_server.domain.secrets import Content
 from lamina_server.domain.selection import KeyFilter
 from lamina_server.wire.paging import PageRequest
 
@@ -12,6 +17,8 @@ class WriteRequest:
 
     digest               the command's digest, computed here because this takes long for a large command
     changes_limit_bytes  up to how many bytes the reply says what is different from the base
+    secrets              by key, what is to be sealed; None for a secret that was given as sealed bytes. Until it is
+                         sealed, the command has UNSEALED in its place
     """
 
     command: Command
@@ -19,6 +26,7 @@ class WriteRequest:
     request_id: str
     validate_only: bool = False
     changes_limit_bytes: int = 0
+    secrets: Mapping[str, Content | None] = field(default_factory=dict)
 
 
 @record
@@ -33,6 +41,13 @@ class GetVersionRequest:
     with_origins: bool
     min_version: int
     page: PageRequest
+
+
+@record
+class ListSecretKeysRequest:
+    """List the data keys, for who may read a config."""
+
+    config: str
 
 
 @record
@@ -67,10 +82,20 @@ class GetKeyHistoryRequest:
 
 @record
 class ListConfigsRequest:
-    """List the configs whose names have a prefix."""
+    """List the configs whose names have a prefix. `visible` are those that the caller may read; None: all."""
 
     prefix: str
     page: PageRequest
+    visible: Visible | None = None
+
+
+@record
+class CheckAccessRequest:
+    """Say what a principal may do with a config, with groups that an identity provider would claim for it."""
+
+    principal: str
+    groups: frozenset[str]
+    config: str
 
 
 @record

@@ -48,6 +48,8 @@ class Checker:
 
     def config_prefix(self, path: str, prefix: str) -> str:
         """Check the beginning of a config's name: made into a name in the shortest way, it must be valid."""
+        if any(own.startswith(prefix) for own in names.OWN_CONFIGS):
+            return prefix
         completed = f"{prefix}x" if not prefix or prefix.endswith("/") else prefix
         self._text(Reason.BAD_CONFIG_NAME, path, completed, names.check_config_name)
         return prefix
@@ -99,9 +101,9 @@ class Checker:
         limit = self.settings.page_size_limit
         return min(size, limit) if size > 0 else limit
 
-    def value_size(self, path: str, kind: str, value: Value) -> None:
-        """Refuse a value that is too large."""
-        size, limit = value.size_bytes, self.settings.value_limit_bytes
+    def value_size(self, path: str, kind: str, value: Value, *, more_bytes: int = 0) -> None:
+        """Refuse a value that is too large, by more than `more_bytes`."""
+        size, limit = value.size_bytes, self.settings.value_limit_bytes + more_bytes
         if size > limit:
             raise LimitError(Reason.TOO_LARGE, f"{path}.{kind}", limit=limit, actual=size, unit="bytes")
 

@@ -7,6 +7,7 @@ from google.protobuf.struct_pb2 import NULL_VALUE
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.domain.errors import Reason
+from lamina_server.domain.secrets import Content
 from lamina_server.domain.values import BadValueError, Kind, Value
 from lamina_server.wire.validation import Checker
 
@@ -30,23 +31,46 @@ _MAKERS: Mapping[str, Callable[[Any], Value]] = {
 }
 
 
-def from_message(path: str, message: pb.Value, checker: Checker) -> Value:
-    """Decode a value, check it, and bring it into canonical form."""
+_SEALED_MORE_BYTES = 64
+"""How much larger a sealed value may be than what is inside."""
+
+
+def from_message(path: str, message: pb.Value, checker: Checker) -> Value | Content:
+    """Decode a value, check it, and bring it into canonical form. A secret that is still to be sealed is a Content."""
     kind = message.WhichOneof("kind")
     if kind is None:
         checker.refuse(Reason.BAD_VALUE, path, "has no kind; set exactly one")
         return Value.of_null()
+    if kind == "secret":
+        return _secret(f"{path}.secret", message.secret, checker)
     data = getattr(message, kind)
     if kind == "null":
         if data != NULL_VALUE:
             checker.refuse(Reason.BAD_VALUE, f"{path}.null", f"{data} is not NULL_VALUE")
         return Value.of_null()
+    return _made(path, kind, data, checker)
+
+
+def _made(path: str, kind: str, data: Any, checker: Checker) -> Value:
     try:
         value = _MAKERS[kind](data)
     except BadValueError as error:
         checker.refuse(Reason.BAD_VALUE, f"{path}.{kind}", str(error))
-        return Value.of_null()
+        return _NULL
     checker.value_size(path, kind, value)
+    return value
+
+
+def _secret(path: str, message: pb.Secret, checker: Checker) -> Value | Content:
+    plain = message.WhichOneof("plain")
+    if bool(message.sealed) == (plain is not None):
+        what = "has sealed and plain bytes" if plain else "has no content"
+        checker.refuse(Reason.BAD_VALUE, path, f"{what}: set either sealed or one of string, bytes and json")
+        return _NULL
+    if plain is not None:
+        return Content.of(_made(path, plain, getattr(message, plain), checker))
+    value = Value.of_secret(message.sealed)
+    checker.value_size(path, "sealed", value, more_bytes=_SEALED_MORE_BYTES)
     return value
 
 
@@ -54,6 +78,8 @@ def of_message(message: pb.Value) -> Value:
     """Decode a value that this module has encoded, so that it is canonical already."""
     kind = message.WhichOneof("kind")
     assert kind is not None
+    if kind == "secret":
+        return Value.of_secret(message.secret.sealed)
     return _NULL if kind == "null" else Value(_KINDS[kind], getattr(message, kind))
 
 
@@ -68,5 +94,7 @@ def write(value: Value, message: pb.Value) -> None:
     """Encode a value into its field of another message, which saves a copy."""
     if value.kind is Kind.NULL:
         message.null = NULL_VALUE
+    elif value.kind is Kind.SECRET:
+        message.secret.sealed = value.data  # type: ignore[assignment]  # of this kind, it is bytes
     else:
         setattr(message, _FIELDS[value.kind], value.data)

@@ -5,6 +5,7 @@ from typing import TypeAlias
 
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.cases import (
+    access,
     choices,
     commits,
     crowds,
@@ -45,6 +46,10 @@ CASES: Mapping[str, Case] = {
     "S3": sdk.opening,
     "S4": sdk.largest,
     "S5": sdk.without_server,
+    "A1": access.small_read_with_token,
+    "A2": access.small_read_with_jwt,
+    "A3": access.decision,
+    "A4": access.revocation,
     "K1": choices.one_caller,
     "K3": choices.many_callers,
     "K6": choices.until_called,

@@ -36,6 +36,12 @@ WHOLE_OF_ONE, WHOLE_OF_MANY = "one", "many"
 class _Context:
     """What the handler asks gRPC for."""
 
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    async def read(self) -> bytes:
+        return self._data
+
     def invocation_metadata(self) -> Sequence[tuple[str, str]]:
         return (("lamina-author", "ann"),)
 
@@ -111,7 +117,7 @@ class _Counting:
     async def _call(self, caller: ours.Writer) -> None:
         details: Any = SimpleNamespace(method=f"/{SERVICE.full_name}/Commit")
         handler: Any = self._handlers[0].service(details)
-        data = await handler.unary_unary(_data(caller), _Context())
+        data = await handler.stream_unary(None, _Context(_data(caller)))
         caller.learn(pb.CommitResponse.FromString(data))
 
     def _caller_of(self, number: int) -> ours.Writer:

@@ -53,7 +53,7 @@ class Row(NamedTuple):
 
 _FINISH = ("freeze heads", "advance heads", "check the feed's head", "feed", "news", "keyframes", "settle proposals")
 ON_THE_LOOP = (
-    Row("parse, check, digest of the request (`wire/parse.py`)", ("author", "parse"), "parse"),
+    Row("parse, check, digest of the request (`wire/parse.py`)", ("caller", "parse"), "parse"),
     Row("proposal: decide, plan, digest of the version (`commits/proposals.py`)", ("proposal",), "proposal"),
     Row("encode the version (`cache/encoded.py`)", ("encode",), "encode"),
     Row("finish a group, in all", (*_FINISH, server.FINISH), "finish"),

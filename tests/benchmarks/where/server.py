@@ -28,6 +28,7 @@ from sqlalchemy.engine.default import DefaultDialect
 from sqlalchemy.pool import Pool
 
 from lamina_server import app
+from lamina_server.access.authentication import Authentication
 from lamina_server.cache.encoded import EncodedChanges
 from lamina_server.cache.heads import Heads
 from lamina_server.cli.serve import COLLECTED_AFTER_OBJECTS
@@ -37,9 +38,7 @@ from lamina_server.commits.keyframes import KeyframeScheduler
 from lamina_server.commits.proposals import Proposals
 from lamina_server.feed.feed import Feed
 from lamina_server.feed.news import News
-from lamina_server.rpc import callers
 from lamina_server.rpc.handlers import ServiceHandler
-from lamina_server.rpc.service import Service
 from lamina_server.settings import Settings
 from lamina_server.store.sql.store import SqlStore
 from lamina_server.store.sql.writing import SqlWriting
@@ -55,7 +54,7 @@ HEARD = "heard signal {}."
 LOOP_THREAD, WRITER_THREAD = "MainThread", "writer"
 
 _WRAPPED: tuple[tuple[Any, str, str], ...] = (
-    (callers, "author", "author"),
+    (Authentication, "caller", "caller"),
     (parse, "commit", "parse"),
     (Proposals, "add", "proposal"),
     (Proposals, "settle", "settle proposals"),
@@ -96,7 +95,7 @@ class Meter:
         for owner, function, name in _WRAPPED:
             self.stages.wrap(owner, function, name)
         for owner, function, wrapped in (
-            (Service, "commit", self._whole(Service.commit)),
+            (ServiceHandler, "_answer", self._whole(ServiceHandler._answer)),
             (SqliteDatabase, "writing", self._locked(SqliteDatabase.writing)),
             (SqlStore, "write", self._transaction(SqlStore.write)),
             (ServiceHandler, "service", self._counted(ServiceHandler.service)),
@@ -135,13 +134,14 @@ class Meter:
             self._statements[statement.split(maxsplit=1)[0]] += 1
         self._last_statement = statement
 
-    def _whole(self, commit: Callable[..., Any]) -> Callable[..., Any]:
-        async def timed(service: Service, data: bytes, call: Any) -> Any:
+    def _whole(self, answer: Callable[..., Any]) -> Callable[..., Any]:
+        async def timed(handler: ServiceHandler, method: str, *arguments: Any) -> Any:
             started = time.perf_counter_ns()
             try:
-                return await commit(service, data, call)
+                return await answer(handler, method, *arguments)
             finally:
-                self.stages.note(HANDLER, time.perf_counter_ns() - started)
+                if method == "Commit" and arguments[-1].__name__ == "answer":  # the other one receives the request
+                    self.stages.note(HANDLER, time.perf_counter_ns() - started)
 
         return timed
 

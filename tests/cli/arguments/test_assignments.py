@@ -76,7 +76,7 @@ def test_a_refusal_names_the_key_and_never_the_value(argument: str, says: str) -
 
 def test_a_key_given_twice_is_refused() -> None:
     with pytest.raises(NotationError, match="a is set twice"):
-        parse_all(["a=1", "b=2", "a:=3"], read)
+        parse_all(["a=1", "b=2", "a:=3"], [], read, read)
 
 
 @pytest.mark.parametrize(

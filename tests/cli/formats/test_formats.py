@@ -7,6 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+import lamina
 from lamina.cli import formats
 from lamina.cli.formats import FormatError, dump, format_of, load
 
@@ -41,6 +42,8 @@ def typed(value: Any) -> Any:
     """Make a value that is equal to another one only if the types are equal too."""
     if isinstance(value, dict):
         return {name: typed(item) for name, item in value.items()}
+    if isinstance(value, lamina.Secret):
+        return ("secret", typed(value.reveal().copy() if isinstance(value.reveal(), list | dict) else value.reveal()))
     return [typed(item) for item in value] if isinstance(value, list) else (type(value), value)
 
 
@@ -51,6 +54,16 @@ def check_round_trip(form: str, entries: dict[str, Any]) -> None:
 
 @given(st.dictionaries(KEYS, nested(PLAIN | st.none()) | st.binary()))
 def test_yaml_makes_a_round_trip(entries: dict[str, Any]) -> None:
+    check_round_trip("yaml", entries)
+
+
+SECRETS = (WORDS | st.binary() | nested(PLAIN | st.none()).filter(lambda made: isinstance(made, list | dict))).map(
+    lamina.Secret
+)
+
+
+@given(st.dictionaries(KEYS, SECRETS | PLAIN, max_size=4))
+def test_yaml_with_secrets_makes_a_round_trip(entries: dict[str, Any]) -> None:
     check_round_trip("yaml", entries)
 
 

@@ -1,8 +1,10 @@
 """get, log, history, blame, configs and diff, against a real server."""
 
 import json
+import os
 import tomllib
 from datetime import UTC, datetime
+from pathlib import Path
 
 import pytest
 
@@ -195,6 +197,23 @@ def test_a_token_file_without_a_token_is_refused(
     path = tmp_path_factory.mktemp("token") / "token"
     path.write_bytes(content)
     assert "holds no token" in cli("log", "a", "--token-file", str(path), code=1).stderr
+
+
+def test_a_token_file_may_be_a_pipe_also_for_a_verb_that_connects_twice(
+    cli: InProcess, shop: lamina.Config, tmp_path: Path
+) -> None:
+    editor = tmp_path / "editor"
+    editor.write_text("#!/bin/sh\nprintf 'piped: 1\\n' >> \"$1\"\n", encoding="utf-8")
+    editor.chmod(0o700)
+    reader, writer = os.pipe()
+    os.write(writer, b"a-token\n")
+    os.close(writer)
+    try:
+        done = cli("edit", shop.name, "--token-file", f"/dev/fd/{reader}", EDITOR=str(editor))
+    finally:
+        os.close(reader)
+    assert "is now version" in done.stdout
+    assert done.stderr == "", "the token is there for all calls"
 
 
 def test_a_version_after_the_name_is_an_option(cli: InProcess, shop: lamina.Config) -> None:

@@ -83,8 +83,14 @@ def test_ls_is_an_alias_of_configs(cli: InProcess, shop: lamina.Config) -> None:
     assert cli.out("ls", shop.name) == cli.out("configs", shop.name) != ""
 
 
+INNER = [["help", group, verb] for group in ("access", "token") for verb in ("list", "revoke")] + [
+    ["help", "access", "grant"],
+    ["help", "token", "create"],
+]
+
+
 def test_help_fits_a_small_terminal(cli: InProcess) -> None:
-    for arguments in (["--help"], ["help"], ["help", "connection"], *(["help", verb] for verb in VERBS)):
+    for arguments in (["--help"], ["help"], ["help", "connection"], *(["help", verb] for verb in VERBS), *INNER):
         lines = cli.out(*arguments).splitlines()
         assert len(lines) <= 24, arguments
         assert max(map(len, lines)) <= 80, arguments

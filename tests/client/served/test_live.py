@@ -4,6 +4,7 @@ import asyncio
 import logging
 import pickle
 import threading
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from lamina._flows.effects import Open, Receive, Sleep
 from lamina._flows.session import Session
 from lamina._live.tracking import HeadTracker
 from lamina._mapping.entries import Entries
+from lamina._wire.hashing import NO_PARENT, change_digest, version_hash
 from lamina_protos.v1 import lamina_pb2 as pb
 from tests.client.live_helpers import SECONDS, Noted, put, put_and_reach, reach
 from tests.client.sdk import Sdk, beside, following, of
@@ -222,7 +224,8 @@ def test_a_live_is_live_when_it_has_caught_up() -> None:
 
     assert receive(version_message(1, 2)) == [1, 2]
     assert (tracker.entries.header.number, tracker.state, tracker.age) == (2, "STALE", 60.0)
-    receive(pb.WatchKeyHistoryResponse(bookmark=pb.Bookmark(version=2, hash=b"2")))
+    second = version_message(2).changes[0].version.hash
+    receive(pb.WatchKeyHistoryResponse(bookmark=pb.Bookmark(version=2, hash=second)))
     assert (tracker.state, tracker.age) == ("LIVE", 0.0)
     now = 105.0
     assert tracker.age == 5.0
@@ -244,6 +247,8 @@ def test_a_live_stays_live_while_parts_of_a_version_arrive() -> None:
         message.changes[0].more = more
         message.changes[0].version.key_count = 3
         message.changes[0].changes[0].key = key
+        all_changes = [pb.Change(key=str(each), value=pb.Value(int64=1)) for each in range(3)]
+        set_hash(message.changes[0].version, NO_PARENT, all_changes)
         flow = tracker.step()
         if isinstance(next(flow), Open):
             flow.send(None)
@@ -270,6 +275,7 @@ def test_a_missing_version_ends_the_live(numbers: tuple[int, ...]) -> None:
     message = version_message(*numbers)
     if numbers == (1,):
         message.changes[0].version.key_count = 2
+        set_hash(message.changes[0].version, NO_PARENT, message.changes[0].changes)
     else:
         message.changes[-1].version.key_count = len(numbers)  # so that the number of keys does not show the gap
     flow = tracker.step()
@@ -282,12 +288,15 @@ def test_a_missing_version_ends_the_live(numbers: tuple[int, ...]) -> None:
 
 def version_message(*numbers: int) -> pb.WatchKeyHistoryResponse:
     """Make a message of versions, each of which sets one more key."""
-    return pb.WatchKeyHistoryResponse(
-        changes=[
-            pb.VersionChanges(
-                version=pb.ConfigVersion(config="app", version=number, hash=str(number).encode(), key_count=number),
-                changes=[pb.Change(key=str(number), value=pb.Value(int64=number))],
-            )
-            for number in numbers
-        ]
-    )
+    versions: dict[int, pb.VersionChanges] = {}
+    for number in range(1, max(numbers) + 1):
+        header = pb.ConfigVersion(config="app", version=number, key_count=number)
+        change = pb.Change(key=str(number), value=pb.Value(int64=number))
+        versions[number] = pb.VersionChanges(version=header, changes=[change])
+        parent = versions[number - 1].version.hash if number > 1 else NO_PARENT
+        set_hash(versions[number].version, parent, [change])
+    return pb.WatchKeyHistoryResponse(changes=[versions[number] for number in numbers])
+
+
+def set_hash(header: pb.ConfigVersion, parent: bytes, changes: Iterable[pb.Change]) -> None:
+    header.hash = version_hash(header, parent, [change_digest(header, change) for change in changes])

@@ -3,8 +3,10 @@
 import copy
 import functools
 import pickle
+import re
 from collections.abc import AsyncIterator, Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -47,6 +49,11 @@ def piecewise(*_arguments: Any) -> Iterator[None]:
 
 async def piecewise_later(*_arguments: Any) -> AsyncIterator[None]:
     yield
+
+
+def _named(argument: object) -> str:
+    """Name a test in the same way in each process: without the addresses of functions."""
+    return re.sub(r" at 0x[0-9a-f]+", "", str(argument))
 
 
 COROUTINE_FUNCTIONS = [later, Later(), functools.partial(later, 1)]
@@ -141,14 +148,16 @@ class TestArguments:
             ({"timeout": None}, "timeout= is a number of seconds, not None"),
             ({"timeout": "5"}, "timeout= is a number of seconds, not str"),
             ({"author": 3}, "author= is text, not int"),
-            ({"token": 3}, "token= is text, not int"),
-            ({"token": b"x"}, "token= is text, not bytes"),
+            ({"token": 3}, "token= is text, or a function that returns it, not int"),
+            ({"token": b"x"}, "token= is text, or a function that returns it, not bytes"),
+            ({"token": Path("token")}, r"token= takes a file as lamina.TokenFile\(path\)"),
+            ({"token": piecewise}, "token= takes a function without yield"),
             ({"cache_dir": 3}, "cache_dir= is text or a path of text, not int"),
             ({"cache_dir": b"x"}, "cache_dir= is text or a path of text, not bytes"),
             ({"target": 3}, "target, such as 'localhost:7440', is text, not int"),
             ({"target": b"localhost"}, "target, such as 'localhost:7440', is text, not bytes"),
         ],
-        ids=str,
+        ids=_named,
     )
     @pytest.mark.parametrize("module", [lamina, aio])
     def test_connect_checks_the_types_of_its_arguments(self, module: Any, options: dict[str, Any], words: str) -> None:

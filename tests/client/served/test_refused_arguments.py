@@ -37,6 +37,11 @@ READER: dict[str, list[Callable[[Any], Any]]] = {
 }
 BAD: dict[str, dict[str, list[Callable[[Any], Any]]]] = {
     "Client": {
+        "check_access": [
+            lambda client: client.check_access(3, "app"),
+            lambda client: client.check_access("token:ada", 3),
+            lambda client: client.check_access("token:ada", "app", groups="group:platform"),
+        ],
         "config": [lambda client: client.config(3)],
         "configs": [lambda client: client.configs(3)],
         "live": [
@@ -95,6 +100,9 @@ CONNECTING: list[dict[str, Any]] = [
     {"target": "localhost:0"},
     {"token": 3},
     {"token": ""},
+    {"token": b"x"},
+    {"token": Path("token")},
+    {"token": lamina.TokenFile("/nonexistent")},
     {"tls": 3},
     {"timeout": None},
     {"timeout": 0},

@@ -10,6 +10,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Iterator
+from datetime import timedelta
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -455,3 +456,70 @@ def test_its_clients_keep_files_where_they_are_told_to(tmp_path: Path) -> None:
         server.set("app", {"n": 1})
         server.connect().live("app").close()
         assert any((tmp_path / "kept").iterdir())
+
+
+@pytest.fixture
+def closed() -> Iterator[testing.Server]:
+    with testing.server(closed=True) as made:
+        yield made
+
+
+def test_a_closed_server_knows_those_to_whom_the_test_gives_a_token(closed: testing.Server) -> None:
+    closed.set("payments/prod", {"timeout": 30})  # the test itself may do everything
+    deployer = closed.connect(token=closed.token("deployer", role="writer", on="payments/**"))
+    cfg = deployer.config("payments/prod")
+    cfg["timeout"] = 60
+    version = cfg.commit()
+    assert (version.author, version.author_verified) == ("token:deployer", True)
+    with pytest.raises(lamina.NotFoundError):
+        deployer.config("shop/prod")
+    with pytest.raises(lamina.UnauthenticatedError):
+        closed.connect().config("payments/prod")
+
+
+def test_a_principal_can_have_several_grants_and_lose_them_all(closed: testing.Server) -> None:
+    closed.set("a", {"x": 1})
+    closed.set("b", {"x": 1})
+    tokens = [closed.token("ada", role="reader", on=name) for name in ("a", "b")]
+    clients = [closed.connect(token=token) for token in tokens]
+    assert [client.config(name)["x"] for client in clients for name in ("a", "b")] == [1] * 4
+    cfg = clients[0].config("a")
+    cfg["x"] = 2
+    with pytest.raises(lamina.PermissionDeniedError):
+        cfg.commit()
+    closed.revoke("ada")
+    for client in clients:
+        with pytest.raises(lamina.UnauthenticatedError):
+            client.config("a")
+    with pytest.raises(KeyError):
+        closed.revoke("ada")
+
+
+def test_a_token_expires_by_the_clock_of_the_server(closed: testing.Server) -> None:
+    closed.set("a", {"x": 1})
+    token = closed.token("ada", role="reader", on="**", expires=closed.now + timedelta(hours=1))
+    client = closed.connect(token=token)
+    assert client.config("a")["x"] == 1
+    closed.advance(3600)
+    with pytest.raises(lamina.UnauthenticatedError, match="expired"):
+        client.config("a")
+
+
+def test_a_closed_server_keeps_its_tokens_while_it_is_down(closed: testing.Server) -> None:
+    closed.set("a", {"x": 1})
+    client = closed.connect(token=closed.token("ada", role="reader", on="a"))
+    closed.disconnect()
+    assert client.config("a")["x"] == 1
+
+
+def test_an_open_server_has_no_tokens(server: testing.Server) -> None:
+    with pytest.raises(ValueError, match="closed=True"):
+        server.token("ada", role="reader", on="**")
+
+
+def test_a_grant_reveals_secrets_or_not(closed: testing.Server) -> None:
+    closed.set("a", {"password": lamina.Secret("hunter2")})
+    told, untold = (closed.token(f"ada-{reveal}", role="reader", on="a", reveal=reveal) for reveal in (True, False))
+    assert closed.connect(token=told).config("a")["password"].reveal() == "hunter2"
+    with pytest.raises(lamina.PermissionDeniedError):
+        closed.connect(token=untold).config("a")["password"].reveal()

@@ -129,13 +129,13 @@ async def test_a_live_that_has_ended_has_a_short_traceback(sdk: Sdk) -> None:
         client = sdk.connect(server.target)
         server.set("app", {"n": 1})
         live = await of(client.live("app"))
-        server.fail_next("WatchKeyHistory", reason="NOT_ALLOWED")
+        server.fail_next("WatchKeyHistory", reason="CURSOR_FORKED")
         server.disconnect()
         for _ in range(3):
-            with pytest.raises(lamina.PermissionDeniedError) as caught:
+            with pytest.raises(lamina.CursorError) as caught:
                 await of(live.wait(99))
             check_short(caught.value)
-        with pytest.raises(lamina.PermissionDeniedError) as caught:
+        with pytest.raises(lamina.CursorError) as caught:
             live.on_change(print)
         check_short(caught.value)
         await of(client.close())

@@ -8,7 +8,7 @@ import pytest
 from lamina_server.domain.hashing import value_digest, version_hash
 from lamina_server.domain.records import Source
 from lamina_server.domain.values import Value
-from tests.support.vectors import VALUES, VERSIONS, named
+from tests.support.vectors import SECRETS, VALUES, VERSIONS, named
 
 MAKERS: dict[str, Callable[[Any], Value | None]] = {
     "DELETED": lambda _value: None,
@@ -19,6 +19,7 @@ MAKERS: dict[str, Callable[[Any], Value | None]] = {
     "STRING": Value.of_string,
     "BYTES": lambda value: Value.of_bytes(bytes.fromhex(value)),
     "JSON": Value.of_json,
+    "SECRET": lambda value: Value.of_secret(bytes.fromhex(value)),
 }
 
 
@@ -26,7 +27,7 @@ def value_of(vector: dict[str, Any]) -> Value | None:
     return MAKERS[vector["kind"]](vector["value"])
 
 
-@pytest.mark.parametrize("vector", VALUES, ids=named)
+@pytest.mark.parametrize("vector", [*VALUES, *SECRETS], ids=named)
 def test_a_value_has_these_canonical_bytes_and_this_digest(vector: dict[str, Any]) -> None:
     value = value_of(vector)
     assert value is not None

@@ -21,6 +21,7 @@ from lamina_server.models import (
     InsertOnlyError,
     value_columns,
 )
+from lamina_server.models.tables import SECRET_KEYS
 from lamina_server.models.triggers import keys_of
 from tests.server import databases
 
@@ -116,6 +117,7 @@ def test_a_flush_refuses(
         "config_value": 1,
         "config_value_association": 0,
         "config_request": 0,
+        "config_secret_key": 0,
     }
 
 
@@ -197,6 +199,8 @@ def filled(engine: Engine) -> Engine:
         connection.execute(insert(ConfigValueAssociation).values(config_id=1, config_value_id=1))
         row = {"caller": "", "request_id": "1", "digest": DIGEST, "config_name": "default", "config_id": 1}
         connection.execute(insert(ConfigRequest).values(**row, created=True, merged=False))
+        key = {"number": 1, "wrapping": 1, "is_foreign": False, "outer_key": "", "wrapped": b""}
+        connection.execute(insert(SECRET_KEYS).values(**key, check_digest=DIGEST))
     return engine
 
 

@@ -8,7 +8,7 @@ import pytest
 from sqlalchemy import Engine, func, select
 from sqlalchemy.orm import Session, sessionmaker
 
-from lamina_server.models import ConfigData, ConfigName, ConfigValue
+from lamina_server.models import ConfigData, ConfigName, ConfigValue, Sealed
 
 Committed = Callable[..., ConfigData]
 
@@ -81,6 +81,18 @@ def test_true_and_1_and_1_0_are_three_values(committed: Committed, session: Sess
         config.data["x"] = plain
         session.commit()
         assert (config.version, config.data["x"], type(config.data["x"])) == (version, plain, type(plain))
+
+
+def test_a_secret_stays_sealed_and_stays_a_secret(committed: Committed, session: Session) -> None:
+    sealed = Sealed(b"\xf5LS\x01 sealed")
+    config = committed({"x": sealed, "y": bytes(sealed)})
+    session.expire_all()
+    assert (type(config.data["x"]), type(config.data["y"])) == (Sealed, bytes)
+    assert repr(config.data["x"]) == "<Sealed>"
+    assert [each.kind for each in session.scalars(select(ConfigValue).order_by(ConfigValue.name))] == [7, 5]
+    config.data["x"] = sealed
+    session.commit()
+    assert config.version == 1, "it is the same secret"
 
 
 def test_elements_have_names_values_and_the_rows_of_the_values(committed: Committed, session: Session) -> None:

@@ -26,7 +26,10 @@ GOOD: Mapping[str, Message] = {
     "RevertConfig": pb.RevertConfigRequest(config=CONFIG, to_version=0, base_version=1, request_id="r"),
     "ForkConfig": pb.ForkConfigRequest(source=CONFIG, target="shop/new", request_id="r"),
     "ListConfigs": pb.ListConfigsRequest(prefix="shop/"),
+    "ListSecretKeys": pb.ListSecretKeysRequest(config=CONFIG),
     "GetServerInfo": pb.GetServerInfoRequest(),
+    "WhoAmI": pb.WhoAmIRequest(),
+    "CheckAccess": pb.CheckAccessRequest(principal="token:deployer", groups=["group:platform"], config=CONFIG),
 }
 """A request of each method that is answered; each bad one below differs from it in one field."""
 
@@ -136,6 +139,10 @@ def values() -> Iterator[Case]:
         (pb.Value(json=deep), ".json", ("64 levels",)),
         (pb.Value(json="[" * 100_000), ".json", ("JSON",)),
         (pb.Value(json="[9223372036854775808]"), ".json", ("64 bits",)),
+        (pb.Value(secret=pb.Secret()), ".secret", ("has no content",)),
+        (pb.Value(secret=pb.Secret(sealed=b"s", string="t")), ".secret", ("sealed and plain",)),
+        (pb.Value(secret=pb.Secret(string="a\x00b")), ".secret.string", ("U+0000", "position 1")),
+        (pb.Value(secret=pb.Secret(json="[NaN]")), ".secret.json", ("finite",)),
     ]:
         change = [pb.Change(key="x", value=bad)]
         yield Case("Commit", "changes", change, "BAD_VALUE", says, path=f"changes[0].value{kind}")
@@ -143,6 +150,7 @@ def values() -> Iterator[Case]:
         pb.Value(string="v" * (MIB + 1)),
         pb.Value(bytes=b"v" * (MIB + 1)),
         pb.Value(json=f'["{"v" * (MIB - 3)}"]'),
+        pb.Value(secret=pb.Secret(bytes=b"v" * (MIB + 1))),
     ):
         says = ("1,048,577 bytes", "1,048,576 bytes")
         change = [pb.Change(key="x", value=large)]
@@ -196,13 +204,19 @@ def others() -> Iterator[Case]:
         yield Case("RevertConfig", field, None, "BAD_REQUEST", ("is required",))
     for prefix, says in (("/", "empty"), ("a//", "empty"), ("a b", "nothing but these"), ("a" * 256, "256 bytes")):
         yield Case("ListConfigs", "prefix", prefix, "BAD_CONFIG_NAME", (says,))
+    for principal in ("", "deployer", "group:platform", "token:", "token:a b"):
+        yield Case("CheckAccess", "principal", principal, "BAD_REQUEST", ("not the name of a principal",))
+    for group in ("platform", "token:deployer"):
+        yield Case("CheckAccess", "groups", group, "BAD_REQUEST", ("not the name of a group",), path="groups[0]")
+    many = [f"group:{number}" for number in range(1_001)]
+    yield Case("CheckAccess", "groups", many, "TOO_MANY", ("groups",), EXHAUSTED, limit=(1_000, 1_001))
 
 
 CASES = [
     *(
         case
         for rpc in GOOD
-        if rpc not in {"ForkConfig", "ListConfigs", "GetServerInfo"}
+        if rpc not in {"ForkConfig", "ListConfigs", "GetServerInfo", "WhoAmI"}
         for case in names(rpc, "config")
     ),
     *names("ForkConfig", "source"),

@@ -6,6 +6,7 @@ import socket
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import grpc
 import pytest
@@ -60,17 +61,42 @@ def ask(channel: grpc.Channel) -> None:
 )
 def test_unsafe_and_malformed_addresses_are_refused(listen: str, says: str) -> None:
     with pytest.raises(UnsafeError, match=says):
-        transport.credentials(Settings(listen=listen), transport.parse(listen))
+        transport.tls_files(Settings(listen=listen), transport.parse(listen))
 
 
 @pytest.mark.parametrize("listen", ["localhost:0", "127.0.0.1:0", "127.8.9.10:1", "[::1]:0", "unix:socket"])
 def test_addresses_of_this_machine_need_no_tls(listen: str) -> None:
-    assert transport.credentials(Settings(listen=listen), transport.parse(listen)) is None
+    assert transport.tls_files(Settings(listen=listen), transport.parse(listen)) is None
 
 
 def test_plaintext_beyond_this_machine_needs_a_setting() -> None:
     settings = Settings(listen="0.0.0.0:0", insecure_plaintext=True)
-    assert transport.credentials(settings, transport.parse(settings.listen)) is None
+    assert transport.tls_files(settings, transport.parse(settings.listen)) is None
+
+
+@pytest.mark.parametrize(
+    ("listen", "given", "is_open"),
+    [
+        ("localhost:0", {}, True),
+        ("127.8.9.10:1", {}, True),
+        ("[::1]:0", {}, True),
+        ("unix:socket", {}, True),
+        ("0.0.0.0:0", {}, False),
+        ("[::]:0", {}, False),
+        ("192.0.2.1:0", {}, False),
+        ("localhost:0", {"access": "closed"}, False),
+        ("0.0.0.0:0", {"insecure_open": True}, True),
+        ("0.0.0.0:0", {"insecure_open": True, "access": "open"}, True),
+    ],
+)
+def test_only_this_machine_finds_an_open_server(listen: str, given: dict[str, Any], is_open: bool) -> None:
+    assert transport.is_open(Settings(listen=listen, **given), transport.parse(listen)) is is_open
+
+
+def test_open_to_other_machines_must_be_meant() -> None:
+    with pytest.raises(UnsafeError, match="would read and change everything without a credential") as raised:
+        transport.is_open(Settings(listen="0.0.0.0:0", access="open"), transport.parse("0.0.0.0:0"))
+    assert raised.value.setting == "access"
 
 
 @pytest.mark.parametrize("host", ["no.such.invalid", ".", "a..b", "a" * 64])
@@ -184,8 +210,8 @@ def test_tls_with_and_without_client_certificates(tmp_path: Path) -> None:
 def test_tls_files_that_hold_something_else(tmp_path: Path) -> None:
     (tmp_path / "pem").write_text("nothing")
     done = serve(tmp_path, "--listen", "localhost:0", "--tls-cert", "pem", "--tls-key", "pem")
-    assert done.returncode == 1
-    assert "do the TLS files hold a certificate and its key in PEM?" in done.stderr
+    assert done.returncode == 2
+    assert "pem holds no certificate in PEM" in done.stderr
 
 
 def test_ctrl_c_ends_with_130_and_sigterm_with_0(tmp_path: Path) -> None:

@@ -114,7 +114,7 @@ async def test_a_watch_whose_client_takes_nothing_is_ended_and_can_resume() -> N
     given_up = asyncio.Event()
 
     def note(_logger: object, _level: str, line: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-        if line["event"] == "watch given up":
+        if line["event"] == "call given up":
             given_up.set()
         return line
 

@@ -9,10 +9,11 @@ from alembic.autogenerate import compare_metadata
 from alembic.runtime.migration import MigrationContext
 from alembic.script import ScriptDirectory
 from sqlalchemy import Engine, create_engine, text
+from sqlalchemy.exc import IntegrityError
 from sqlalchemy.orm import Session
 
 from lamina_server.models import Base, ConfigData
-from lamina_server.models.views import drop_views
+from lamina_server.models.views import VIEWS
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.sql.migrations import SCRIPTS, migrate
 from lamina_server.store.sql.revision import KNOWN, NEWEST, VERSION_TABLE, asking, recorded
@@ -76,15 +77,45 @@ def test_alembic_finds_no_difference(engine: Engine) -> None:
 
 
 def test_a_database_without_views_gets_them(engine: Engine) -> None:
+    databases.migrate_to(engine, "0001")
+    assert not {kind for kind, _ in schema(engine)} & {"view"}
     migrate(engine)
-    whole = schema(engine)
-    with engine.begin() as connection:  # as the first migration left it
-        for statement in drop_views():
-            connection.execute(text(statement))
-        connection.execute(text("UPDATE lamina_schema_version SET version_num = '0001'"))
-    assert schema(engine) != whole
+    assert {name for kind, name in schema(engine) if kind == "view"} == set(VIEWS)
+
+
+@pytest.mark.parametrize("begin", ["0001", "0002"])
+def test_an_older_database_gets_the_same_schema_in_place(engine: Engine, begin: str) -> None:
+    """The rows stay as they are, and secrets can be added."""
+    databases.migrate_to(engine, begin)
+    insert = "INSERT INTO config_value (config_name_id, version, originating_config_id, name, kind, deleted"
+    version = (
+        "INSERT INTO config (config_name_id, version, author, author_verified, message, commit_time_us, key_count,"
+        " change_count, size_bytes, hash) VALUES (1, 1, '', false, '', 1, 1, 1, 1, :hash)"
+    )
+    with engine.begin() as connection:
+        connection.execute(text("INSERT INTO config_name (name) VALUES ('shop')"))
+        connection.execute(text(version), {"hash": bytes(32)})
+        old = text(f"{insert}, string_value, digest) VALUES (1, 1, 1, 'x', 4, false, 'v', :digest)")
+        connection.execute(old, {"digest": bytes(32)})
+    secret = text(f"{insert}, bytes_value, digest) VALUES (1, 1, 1, 'y', 7, false, :sealed, :digest)")
+    unknown = text(f"{insert}, bytes_value, digest) VALUES (1, 1, 1, 'z', 8, false, :sealed, :digest)")
+    cells = {"sealed": b"s", "digest": bytes(32)}
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.execute(secret, cells)
     migrate(engine)
-    assert schema(engine) == whole
+    with engine.begin() as connection:
+        connection.execute(secret, cells)
+        rows = connection.execute(text("SELECT key, kind, value FROM lamina_head ORDER BY key")).all()
+    assert [tuple(row) for row in rows] == [("x", "string", "v"), ("y", "secret", None)]
+    with pytest.raises(IntegrityError), engine.begin() as connection:
+        connection.execute(unknown, cells)
+    if engine.dialect.name == "sqlite":
+        with engine.connect() as connection:
+            assert connection.execute(text("PRAGMA integrity_check")).scalars().all() == ["ok"]
+        other = create_engine("sqlite://")
+        Base.metadata.create_all(other)
+        assert schema(engine) == schema(other)
+        other.dispose()
 
 
 def test_drop_all_removes_what_create_all_made(engine: Engine) -> None:

@@ -74,7 +74,11 @@ class StreamRunner:
 
     async def _open(self, request: pb.WatchKeyHistoryRequest) -> None:
         await self._drop()
-        self._stream = self._shell.open_stream(WATCH_KEY_HISTORY, request)
+        stream = await self._shell.open_stream(WATCH_KEY_HISTORY, request)
+        if self._closed.is_set():  # meanwhile, by another task, which could not yet see the stream
+            await self._shell.close_stream(stream)
+            raise WatchEnded
+        self._stream = stream
 
     async def _receive(self) -> pb.WatchKeyHistoryResponse:
         stream = self._stream

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass
@@ -12,14 +13,13 @@ import grpc
 
 from lamina._flows.effects import Call, Effect, Flow, Invoke, Open, Receive, Sleep
 from lamina._flows.reads import Listing
-from lamina._flows.session import Session
 from lamina._grpc import gevent
 from lamina._grpc.connection import Address, Connection, another_may_do_better, call_error
 from lamina._grpc.pool import Link, Owner, Pool
 from lamina._grpc.second_look import SecondLook
 from lamina._runtime.tracebacks import await_users, short
 from lamina._wire.rpcs import Rpc
-from lamina.errors import LaminaError, UnavailableError
+from lamina.errors import DeadlineError, LaminaError, UnavailableError
 
 Result = TypeVar("Result")
 Item = TypeVar("Item")
@@ -47,7 +47,8 @@ class Shell:
 
     def __init__(self, connection: Connection) -> None:
         self.target = connection.target
-        self.session = Session(connection.timeout_seconds, servers=len(connection.addresses))
+        self.session = connection.session()
+        self._connection = connection
         self._metadata = grpc.aio.Metadata(*connection.metadata)  # once: gRPC would make it for each call
         self._pool = Pool[grpc.aio.Channel](connection.addresses, _open_channel, _owner)
         self._second_look = SecondLook()
@@ -76,10 +77,11 @@ class Shell:
             case Open() | Receive():
                 raise AssertionError("only a watch has a stream")
 
-    def open_stream(self, rpc: Rpc[Any, Any], request: Any) -> "Stream":
+    async def open_stream(self, rpc: Rpc[Any, Any], request: Any) -> "Stream":
         """Begin a stream on a channel that has room for it; close it with `close_stream`."""
+        metadata = await self._present_metadata(self.session.timeout_seconds)
         link = self._pool.reserve()
-        stream = Stream(link, link.method(rpc)(request, metadata=self._metadata))
+        stream = Stream(link, link.method(rpc)(request, metadata=metadata))
         stream.finalizer = finalize(stream, self._left_lying, asyncio.get_running_loop(), link, stream.call)
         stream.finalizer.atexit = False
         return stream
@@ -100,7 +102,7 @@ class Shell:
 
     def failed(self, link: Link[grpc.aio.Channel], error: grpc.RpcError) -> LaminaError:
         """Return our error for gRPC's, and change to another server if that may help."""
-        mapped = call_error(error, link.address)
+        mapped = self._connection.credential.explained(call_error(error, link.address))
         if another_may_do_better(mapped):
             self._pool.failed(link)
         return mapped
@@ -116,10 +118,26 @@ class Shell:
         for channel in self._pool.close():
             await channel.close()
 
+    async def _present_metadata(self, seconds: float) -> grpc.aio.Metadata:
+        """Return the metadata of the next call. Asking for a token that is renewed may run a user's function."""
+        if not self.session.renews_token:
+            return self._metadata
+        credential = self._connection.credential
+        try:
+            async with asyncio.timeout(seconds):
+                token = await credential.awaited()
+        except TimeoutError:
+            text = f"no token: {credential.origin} has not returned within {seconds:g} s"
+            raise DeadlineError(text, wrote_nothing=True) from None
+        return grpc.aio.Metadata(*self._connection.metadata_with(token))
+
     async def _call(self, call: Call) -> Any:
+        ends = time.monotonic() + call.timeout_seconds
+        metadata = await self._present_metadata(call.timeout_seconds)
         link = self._pool.unary()
         try:
-            return await link.method(call.rpc)(call.request, timeout=call.timeout_seconds, metadata=self._metadata)
+            left = max(ends - time.monotonic(), 0.0)
+            return await link.method(call.rpc)(call.request, timeout=left, metadata=metadata)
         except grpc.RpcError as error:
             failure = self.failed(link, error)
             if self._second_look.is_needed(error, link.address):

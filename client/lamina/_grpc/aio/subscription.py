@@ -85,7 +85,8 @@ class Subscription:
                 check_open()
                 left = max(began, self.tracker.part_at) + seconds - self._clock()
                 if left <= 0:
-                    raise DeadlineError(f"{self.tracker.place}, and not at {version!r}, after {seconds:g} s")
+                    text = f"{self.tracker.place}, and not at {version!r}, after {seconds:g} s"
+                    raise DeadlineError(text + self.tracker.why)
                 with suppress(TimeoutError):
                     async with asyncio.timeout(left):
                         await self._changed.wait()

@@ -33,7 +33,8 @@ class Live(LiveView, Reader):
     """A config that follows its head: `live["x"]`, `live.current` for several keys of one version, and `on_change`.
 
     Threads may share it, and it survives a fork. Reading takes no lock and makes no call. It resumes by itself until it
-    is closed; only a definite error ends it, which is logged, kept as `error`, and raised by `wait`.
+    is closed; only a definite error ends it, which is logged, kept as `error`, and raised by `wait`. An expired token,
+    or a right that was taken, does not end it: it is STALE, with that `error`, until it is let in again.
     """
 
     __slots__ = ("_at_rest", "_listener", "_reminder", "_shell", "_subscription")

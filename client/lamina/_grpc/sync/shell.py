@@ -12,7 +12,6 @@ import grpc
 from lamina._flows.effects import Call, Effect, Flow, Invoke, Open, Receive, Sleep
 from lamina._flows.reads import Listing
 from lamina._flows.run import run
-from lamina._flows.session import Session
 from lamina._grpc import gevent
 from lamina._grpc.connection import Address, Connection, another_may_do_better, call_error
 from lamina._grpc.pool import Link, Owner, Pool
@@ -55,7 +54,8 @@ class Shell:
 
     def __init__(self, connection: Connection) -> None:
         self.target = connection.target
-        self.session = Session(connection.timeout_seconds, servers=len(connection.addresses))
+        self.session = connection.session()
+        self._connection = connection
         self._metadata = connection.metadata
         self._pool = Pool[grpc.Channel](connection.addresses, gevent.guarded(_open_channel), _owner)
         self._second_look = SecondLook()
@@ -87,10 +87,11 @@ class Shell:
 
     def open_stream(self, rpc: Rpc[Any, Any], request: Any) -> "Stream":
         """Begin a stream on a channel that has room for it; close it with `close_stream`."""
+        metadata = self._present_metadata()
         with self._gate:
             link = self._pool.reserve()
             try:
-                stream = Stream(link, link.method(rpc)(request, metadata=self._metadata))
+                stream = Stream(link, link.method(rpc)(request, metadata=metadata))
             except ValueError:  # a fork has just closed it
                 self._pool.release(link)
             else:
@@ -112,7 +113,7 @@ class Shell:
                 failure: LaminaError = UnavailableError("the server ended the watch")
             except grpc.RpcError as error:
                 # A stream that this client closed says nothing about the server.
-                failure = call_error(error, link.address) if stream.is_closed else self._failed(link, error)
+                failure = self._told(error, link) if stream.is_closed else self._failed(link, error)
             finally:
                 del link, call
         # Raised out here, so that it does not hold gRPC's error, which is the call: that must go within the gate.
@@ -145,11 +146,20 @@ class Shell:
         for channel in self._pool.close():
             channel.close()
 
+    def _present_metadata(self) -> Any:
+        """Return the metadata of the next call. Asking for a token that is renewed may run a user's function."""
+        if not self.session.renews_token:
+            return self._metadata
+        return self._connection.metadata_with(self._connection.credential.present())
+
     def _call(self, call: Call) -> Any:
+        ends = time.monotonic() + call.timeout_seconds
+        metadata = self._present_metadata()
         with self._gate:
             link = self._pool.unary()
             try:
-                return link.method(call.rpc)(call.request, timeout=call.timeout_seconds, metadata=self._metadata)
+                left = max(ends - time.monotonic(), 0.0)
+                return link.method(call.rpc)(call.request, timeout=left, metadata=metadata)
             except grpc.RpcError as error:
                 failure = self._failed(link, error)
                 if self._second_look.is_needed(error, link.address):
@@ -160,10 +170,13 @@ class Shell:
 
     def _failed(self, link: Link[grpc.Channel], error: grpc.RpcError) -> LaminaError:
         """Return our error for gRPC's, and change to another server if that may help."""
-        mapped = call_error(error, link.address)
+        mapped = self._told(error, link)
         if another_may_do_better(mapped):
             self._pool.failed(link)
         return mapped
+
+    def _told(self, error: grpc.RpcError, link: Link[grpc.Channel]) -> LaminaError:
+        return self._connection.credential.explained(call_error(error, link.address))
 
     def _clear(self) -> None:
         for channel in self._pool.clear():

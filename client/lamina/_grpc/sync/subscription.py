@@ -111,7 +111,8 @@ class Subscription:
                 left = counted_from + min(seconds, threading.TIMEOUT_MAX) - clock()
                 if left <= 0:
                     late = "what is bound to it is " if has_it else ""
-                    raise DeadlineError(f"{self.tracker.place}, and {late}not at {version!r}, after {seconds:g} s")
+                    text = f"{self.tracker.place}, and {late}not at {version!r}, after {seconds:g} s"
+                    raise DeadlineError(text + self.tracker.why)
                 self._changed.wait(left)
 
     def listen(self, listener: Listener, function: Callable[[VersionChanges], Any], live: object) -> None:

@@ -4,6 +4,8 @@ timeout=30         the text "30"             timeout:=30          the number
 motd=@welcome.txt  the text of a file        hosts:=@hosts.json   JSON out of a file, `-` being standard input
 a\=b=c  a\:\=b=c   keys with a separator in them: the first `=` or `:=` that no backslash precedes ends the key
 
+`--secret` takes the same, and a key alone, whose content is asked for.
+
 parse("hosts:=[1]", read)  ->  Assignment(key="hosts", value=[1], typed=True, advice="hosts:=JSON")
 """
 
@@ -11,8 +13,9 @@ import json
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field
 from itertools import pairwise
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
+import lamina
 from lamina.cli.output.json_text import JSONTextError, parse_json
 
 _ESCAPABLE: Final = "=:\\"
@@ -38,9 +41,17 @@ class Assignment:
     advice: str = field(repr=False)
 
 
-def parse_all(arguments: Iterable[str], read: Callable[[str], bytes]) -> list[Assignment]:
-    """Parse each argument; `read` returns a file's bytes. Raise NotationError, also if a key stands twice."""
+Read: TypeAlias = Callable[[str], bytes]
+"""Returns a file's bytes."""
+
+
+def parse_all(arguments: Iterable[str], secrets: Iterable[str], read: Read, ask: Read) -> list[Assignment]:
+    """Parse each argument, and each of a secret; `ask` returns a content that is not written. Raise NotationError.
+
+    A key may not stand twice.
+    """
     assignments = [parse(argument, read) for argument in arguments]
+    assignments += [parse_secret(argument, read, ask) for argument in secrets]
     seen: set[str] = set()
     for key in (assignment.key for assignment in assignments):
         if key in seen:
@@ -49,9 +60,28 @@ def parse_all(arguments: Iterable[str], read: Callable[[str], bytes]) -> list[As
     return assignments
 
 
-def parse(argument: str, read: Callable[[str], bytes]) -> Assignment:
+def parse_secret(argument: str, read: Read, ask: Read) -> Assignment:
+    """Parse one argument of a secret: text that is not UTF-8 is bytes. Raise NotationError."""
+    key, separator, text = _split(argument)
+    origin, data = "", text.encode(errors="surrogateescape")
+    if not separator:
+        data = ask(key)
+    elif text.startswith("@"):
+        origin, data = f" in {text[1:]}", read(text[1:])
+    try:
+        content = _json(key, _file_text(key, data), origin) if separator == ":=" else _text_or_bytes(data)
+        return Assignment(key, lamina.Secret(content), typed=True, advice="")
+    except (TypeError, lamina.InvalidError) as error:
+        raise NotationError(f"{key}: {error}") from None
+
+
+def parse(argument: str, read: Read) -> Assignment:
     """Parse one argument. Raise NotationError."""
-    key, typed, text = _split(argument)
+    key, separator, text = _split(argument)
+    if not separator:
+        # The whole argument may be a secret, so the error does not repeat it.
+        raise NotationError("each argument is KEY=TEXT or KEY:=JSON; one has neither = nor :=")
+    typed = separator == ":="
     written = escape_key(key)
     if text.startswith("@"):
         text, origin, advice = _file_text(key, read(text[1:])), f" in {text[1:]}", f"{written}:={text}"
@@ -73,8 +103,8 @@ def _special(character: str, after: str) -> bool:
     return (character == ":" and after == "=") or (character == "\\" and after in _ESCAPABLE)
 
 
-def _split(argument: str) -> tuple[str, bool, str]:
-    """Return the key, whether the separator is `:=`, and the text after the separator."""
+def _split(argument: str) -> tuple[str, str, str]:
+    """Return the key, the separator, and the text after it; both are empty if there is no separator."""
     key = ""
     position = 0
     while position < len(argument):
@@ -83,13 +113,12 @@ def _split(argument: str) -> tuple[str, bool, str]:
             key += rest[1]
             position += 2
         elif rest.startswith((":=", "=")):
-            typed = rest[0] == ":"
-            return _checked_key(key), typed, rest[1 + typed :]
+            separator = ":=" if rest[0] == ":" else "="
+            return _checked_key(key), separator, rest[len(separator) :]
         else:
             key += rest[0]
             position += 1
-    # The whole argument may be a secret, so the error does not repeat it.
-    raise NotationError("each argument is KEY=TEXT or KEY:=JSON; one has neither = nor :=")
+    return _checked_key(key), "", ""
 
 
 def _checked_key(key: str) -> str:
@@ -111,6 +140,13 @@ def _file_text(key: str, data: bytes) -> str:
     except UnicodeDecodeError:
         advice = "bytes are set by importing YAML with !!binary"
         raise NotationError(f"the file for {key} is not UTF-8 text: {advice}") from None
+
+
+def _text_or_bytes(data: bytes) -> str | bytes:
+    try:
+        return data.decode()
+    except UnicodeDecodeError:
+        return data
 
 
 def _advisable(text: str) -> str:

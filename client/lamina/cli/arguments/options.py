@@ -19,7 +19,7 @@ import click
 from click.core import ParameterSource
 
 from lamina import _environment
-from lamina.cli.arguments.points import PointError, parse_point
+from lamina.cli.arguments.points import PointError, parse_end, parse_point
 
 CONTEXT_SETTINGS: Final = {"help_option_names": ["-h", "--help"], "max_content_width": 80}
 OUTPUTS: Final = ("text", "json", "yaml", "toml", "env")
@@ -125,6 +125,21 @@ class PointType(click.ParamType[Any]):
             return self.fail(str(error), param, ctx)
 
 
+class EndType(click.ParamType[datetime]):
+    """A time in the future, as click takes it."""
+
+    name = "WHEN"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> datetime:
+        """Parse what was typed."""
+        if isinstance(value, datetime):
+            return value  # parsed already
+        try:
+            return parse_end(str(value), now=datetime.now(UTC))
+        except PointError as error:
+            return self.fail(str(error), param, ctx)
+
+
 class Seconds(click.ParamType[float]):
     """A number of seconds, at most `most`. Click's own ranges are told in mathematics, and accept nan.
 
@@ -177,8 +192,22 @@ class NamedFile(click.Path):
         return super().convert(value, param, ctx)
 
 
+class CredentialFile(click.Path):
+    """A file with a token or a key. What is typed in its place by mistake is not repeated."""
+
+    def __init__(self) -> None:
+        super().__init__(exists=True, dir_okay=False, readable=True)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """Check what was typed."""
+        if _environment.is_credential(value):
+            self.fail("it takes the path of a file, and was given what the file should hold", param, ctx)
+        return super().convert(value, param, ctx)
+
+
 POINT: Final = PointType()
-_FILE: Final = click.Path(exists=True, dir_okay=False, readable=True)
+EXPIRY: Final = EndType()
+_FILE: Final = CredentialFile()
 _SECONDS: Final = Seconds(above_zero=True)
 _SHARED: Final[tuple[tuple[str, str | None, dict[str, Any]], ...]] = (
     ("--target", _environment.TARGET, {"metavar": "HOST:PORT", "help": "The server, or several [localhost:7440]."}),

@@ -40,6 +40,18 @@ def parse_point(text: str, *, now: datetime) -> int | datetime:
     raise PointError(f"{text!r} is not {FORMS}")
 
 
+def parse_end(text: str, *, now: datetime) -> datetime:
+    """Return the future time that a text means at the moment `now`: a time, or an age from then. Raise PointError."""
+    if age := _AGE.fullmatch(text):
+        return _after(now, text, int(age[1]) * _UNIT_SECONDS[age[2]])
+    if not (time := _TIME.fullmatch(text)):
+        raise PointError(f"{text!r} is neither an age from now (90d, 12h) nor a time (2027-01-01T00:00:00Z)")
+    end = _time(time)
+    if end <= now:
+        raise PointError(f"{text!r} is not in the future")
+    return end
+
+
 def _version(text: str) -> int:
     # The length is checked first: Python refuses to read an integer of thousands of digits.
     if len(text) > len(str(_VERSION_LIMIT)) or int(text) >= _VERSION_LIMIT:
@@ -52,6 +64,15 @@ def _before(now: datetime, text: str, seconds: int) -> datetime:
         return now - timedelta(seconds=seconds)
     except OverflowError:
         raise PointError(f"{text!r} ago is before the calendar began") from None
+
+
+def _after(now: datetime, text: str, seconds: int) -> datetime:
+    if not seconds:
+        raise PointError(f"{text!r} is no time at all: it takes 1s or more")
+    try:
+        return now.replace(microsecond=0) + timedelta(seconds=seconds)
+    except OverflowError:
+        raise PointError(f"{text!r} from now is after the calendar ends") from None
 
 
 def _time(parts: re.Match[str]) -> datetime:

@@ -1,7 +1,8 @@
 """Whole maps as files. JSON and TOML are here; YAML and env are in their own modules.
 
 It knows file contents, no config, and only the suffix of a path. A value that a format cannot hold without loss is a
-FormatError with the key, so `load(format, dump(format, map)) == map`.
+FormatError with the key, so `load(format, dump(format, map)) == map`. Secrets are written with their contents: see
+output/secrets.py for masks. YAML marks them, and in the other formats they are as any other value.
 """
 
 import json
@@ -14,6 +15,7 @@ from typing import Any, Final
 
 import tomli_w
 
+import lamina
 from lamina.cli.formats import env, yaml
 from lamina.cli.formats.yaml_syntax import YAMLFileError
 from lamina.cli.output.json_text import JSONTextError, parse_json
@@ -48,17 +50,21 @@ def load(form: str, data: bytes) -> dict[str, Any]:
 
 def dump(form: str, entries: Mapping[str, Any]) -> str:
     """Write a map as a file that `load` reads back as the same map."""
-    return _DUMPERS[form](entries)
+    return _DUMPERS[form](entries if form == "yaml" else _opened(entries))
 
 
 def dump_upper(entries: Mapping[str, Any]) -> str:
     """Write any map as an env file with upper-case names: for use, not for reading back."""
-    return _env(entries, env.dump_upper)
+    return _env(_opened(entries), env.dump_upper)
 
 
 def shell(entries: Mapping[str, Any], *, upper: bool = False) -> str:
     """Write any map as assignments for a POSIX shell: for use, not for reading back."""
-    return _env(entries, lambda found: env.shell(found, upper=upper))
+    return _env(_opened(entries), lambda found: env.shell(found, upper=upper))
+
+
+def _opened(entries: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value.reveal() if isinstance(value, lamina.Secret) else value for key, value in entries.items()}
 
 
 def _load_json(text: str) -> dict[str, Any]:

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from lamina.cli.formats.env_lines import NAME, Problem, portable, statements
-from lamina.cli.output.text import substitute, write_json
+from lamina.cli.output.text import in_base64, write_json
 
 _NAMED_LINES: Final = 20
 """An error names at most this many bad lines, and counts the others."""
@@ -105,7 +105,7 @@ def _text(value: Any, key: str) -> str:
     if value is None:
         raise EnvFileError(f"env cannot hold {key}: it has no null")
     if isinstance(value, bytes):
-        return substitute(value)
+        return in_base64(value)
     return value if isinstance(value, str) else write_json(value)
 
 

@@ -2,7 +2,8 @@
 
 By the core schema of YAML 1.2: `no`, `0b1` and `1_000` are text, `0755` is 755, `0o755` is 493, `1e3` is 1000.0. These
 are refused with their line: dates, a program's own tags, merge keys, a key that is not text, and a duplicate key. Text
-that an older reader could misread is written in quotes.
+that an older reader could misread is written in quotes. Two tags are our own: `!secret` before a text, list or map
+makes it a secret, and so does `!secret-bytes` before base64.
 """
 
 import base64
@@ -28,9 +29,13 @@ from ruamel.yaml.events import (
 from ruamel.yaml.nodes import ScalarNode
 from ruamel.yaml.representer import SafeRepresenter
 
+import lamina
 from lamina.cli.formats.yaml_syntax import YAMLFileError, events
+from lamina.cli.output.text import in_base64
 
 _TAG: Final = "tag:yaml.org,2002:"
+_SECRET: Final = "!secret"  # noqa: S105 - the tag of secrets
+_SECRET_BYTES: Final = "!secret-bytes"  # noqa: S105 - the tag of secrets that are bytes, in base64
 _DEPTH_LIMIT: Final = 100
 """Levels: more than the 64 that a value may have, and fewer than Python's stack allows."""
 _VALUES_LIMIT: Final = 2_000_000
@@ -151,11 +156,11 @@ class _Loader:
         if isinstance(event, ScalarEvent):
             return self._scalar(event, depth)
         if isinstance(event, MappingStartEvent):
-            self._expect_tag(event, "map")
-            return self._mapping(depth)
+            is_secret = self._is_secret(event, depth, "map")
+            return self._secret(event, self._mapping(depth)) if is_secret else self._mapping(depth)
         if isinstance(event, SequenceStartEvent):
-            self._expect_tag(event, "seq")
-            return self._sequence(depth)
+            is_secret = self._is_secret(event, depth, "seq")
+            return self._secret(event, self._sequence(depth)) if is_secret else self._sequence(depth)
         return self._refuse(event, f"{type(event).__name__} where a value should be")
 
     def _sequence(self, depth: int) -> list[Any]:
@@ -200,9 +205,19 @@ class _Loader:
         if self._count > _VALUES_LIMIT:
             self._refuse(event, f"more than {_VALUES_LIMIT} values, aliases followed")
 
-    def _expect_tag(self, event: MappingStartEvent | SequenceStartEvent, name: str) -> None:
+    def _is_secret(self, event: MappingStartEvent | SequenceStartEvent, depth: int, name: str) -> bool:
+        """Return whether a list or map is a secret; refuse any tag but that and its own."""
+        if event.ctag == _SECRET and depth == 1:
+            return True
         if event.ctag not in {None, "!", _TAG + name}:
             self._refuse_tag(event, str(event.ctag))
+        return False
+
+    def _secret(self, event: Event, content: Any) -> lamina.Secret:
+        try:
+            return lamina.Secret(content)
+        except (TypeError, lamina.InvalidError) as error:
+            self._refuse(event, str(error))
 
     def _scalar(self, event: ScalarEvent, depth: int) -> Any:
         tag = None if event.ctag is None else str(event.ctag)
@@ -212,6 +227,8 @@ class _Loader:
             return event.value
         if tag == _TAG + "binary":
             return self._binary(event, depth)
+        if tag in {_SECRET, _SECRET_BYTES} and depth == 1:
+            return self._secret(event, event.value if tag == _SECRET else self._binary(event, depth))
         if tag in _TYPES:
             pattern, make = _TYPES[tag]
             if found := pattern.fullmatch(event.value):
@@ -263,8 +280,19 @@ class _Representer(SafeRepresenter):
     def represent_text(self, text: str) -> ScalarNode:
         return self.represent_scalar(_TAG + "str", text, style=_style(text))
 
+    def represent_secret(self, secret: lamina.Secret) -> Any:
+        content = secret.reveal()
+        if isinstance(content, bytes):
+            return self.represent_scalar(_SECRET_BYTES, in_base64(content))
+        if isinstance(content, str):
+            return self.represent_scalar(_SECRET, content, style=_style(content) or '"')
+        if isinstance(content, list):
+            return self.represent_sequence(_SECRET, content.copy())
+        return self.represent_mapping(_SECRET, content.copy())
+
 
 _Representer.add_representer(str, _Representer.represent_text)
+_Representer.add_representer(lamina.Secret, _Representer.represent_secret)
 
 
 def _style(text: str) -> str | None:

@@ -7,6 +7,11 @@ import unicodedata
 from datetime import UTC, datetime
 from typing import Any, Final
 
+import lamina
+
+MASK: Final = "••••"
+"""Stands for a secret, as its `str` does."""
+
 _SHORT_ESCAPES: Final = {"\n": "\\n", "\r": "\\r", "\t": "\\t", "\b": "\\b", "\f": "\\f"}
 _LAYOUT: Final = frozenset("\n\t")
 # A terminal obeys Cc; Cf can reorder or hide text (except for the joiners of emoji and some scripts); Zl and Zp break
@@ -24,24 +29,36 @@ def write_json(value: Any) -> str:
     )
 
 
-def substitute(value: object) -> str:
-    """Return the JSON form of a value that JSON does not have: base64 for bytes."""
+def substitute(value: object) -> Any:
+    """Return the JSON form of a value that JSON does not have: base64 for bytes, and {"secret": true} for a secret."""
     if isinstance(value, bytes):
-        return base64.b64encode(value).decode()
+        return in_base64(value)
+    if isinstance(value, lamina.Secret):
+        return {"secret": True}
     raise TypeError(f"no value is a {type(value).__name__}")
+
+
+def in_base64(data: bytes) -> str:
+    """Write bytes as text."""
+    return base64.b64encode(data).decode()
 
 
 def bare(value: Any) -> str:
     """Write one value for a variable: text as it is, bytes in base64, everything else as JSON."""
     if isinstance(value, str | bytes):
-        return value if isinstance(value, str) else substitute(value)
+        return value if isinstance(value, str) else in_base64(value)
     return write_json(value)
 
 
 def show(value: Any) -> str:
-    """Write one value for people: JSON with a space after a comma, bytes as in YAML, control characters escaped."""
+    """Write one value for people: JSON with a space after a comma, bytes as in YAML, control characters escaped.
+
+    A secret is a mask.
+    """
+    if isinstance(value, lamina.Secret):
+        return MASK
     if isinstance(value, bytes):
-        return f"!!binary {base64.b64encode(value).decode()}"
+        return f"!!binary {in_base64(value)}"
     return escape_json(json.dumps(value, ensure_ascii=False, sort_keys=True))
 
 

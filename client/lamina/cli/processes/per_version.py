@@ -7,11 +7,13 @@ A signal that asks this process to end while a command runs is passed to the com
 Its version counts as done if the command exits with 0.
 """
 
+from dataclasses import replace
 from typing import Any, Final
 
 import lamina
 from lamina.cli.errors import Refusal, tell
 from lamina.cli.output.json_records import change_shape, json_line
+from lamina.cli.output.secrets import opened
 from lamina.cli.output.text import bare, utc
 from lamina.cli.processes.child import GRACE_SECONDS, ForegroundCommand, Stopped, failure
 from lamina.cli.processes.environment import fits, laid_over
@@ -52,9 +54,9 @@ class Commands(ForegroundCommand):
 
 
 def document(config: str, step: Step) -> dict[str, Any]:
-    """Return the JSON object of a step: the whole version."""
+    """Return the JSON object of a step: the whole version, with the contents of the secrets that were revealed."""
     version = step.version
-    changes = [change_shape(change, old) for change, old in step.changes]
+    changes = [change_shape(replace(change, value=opened(change.value)), opened(old)) for change, old in step.changes]
     return {
         "config": config,
         "version": version.version,
@@ -67,7 +69,10 @@ def document(config: str, step: Step) -> dict[str, Any]:
 
 
 def variables(config: str, step: Step, *, single: bool) -> dict[str, str]:
-    """Return the variables of a step, without their prefix; with the values if a `single` key is watched."""
+    """Return the variables of a step, without their prefix; with the values if a `single` key is watched.
+
+    A secret that was not revealed has no variable: the command would take a mask for its value.
+    """
     version = step.version
     found = {
         "CONFIG": config,
@@ -81,7 +86,8 @@ def variables(config: str, step: Step, *, single: bool) -> dict[str, str]:
     if single:
         ((change, old),) = step.changes
         sides = {"VALUE": change.value, "OLD": old}
-        found |= {name: bare(value) for name, value in sides.items() if value is not lamina.MISSING}
+        known = {name: opened(value) for name, value in sides.items() if value is not lamina.MISSING}
+        found |= {name: bare(value) for name, value in known.items() if not isinstance(value, lamina.Secret)}
     return found
 
 

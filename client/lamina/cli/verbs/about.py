@@ -12,26 +12,33 @@ CONNECTION: Final = "connection"
 
 
 @click.command("help", cls=Verb, outputs=("text",))
-@click.argument("topic", metavar="[VERB|connection]", required=False)
+@click.argument("topics", metavar="[VERB|connection]...", nargs=-1)
 @click.pass_context
-def help_verb(ctx: click.Context, topic: str | None) -> None:
+def help_verb(ctx: click.Context, topics: tuple[str, ...]) -> None:
     """Explain a verb, or with `connection` the options that every verb takes."""
     group = ctx.parent
     assert group is not None
     assert isinstance(group.command, click.Group)
-    if topic is None:
+    if not topics:
         print(group.get_help())
         return
-    if topic == CONNECTION:
+    if topics == (CONNECTION,):
         formatter = ctx.make_formatter()
         write_shared_options(ctx, formatter)
         print(formatter.getvalue().rstrip())
         return
-    command = group.command.get_command(ctx, topic)
+    for topic in topics:
+        group = _inner(group, topic)
+    print(group.get_help())
+
+
+def _inner(outer: click.Context, name: str) -> click.Context:
+    """Return the context of a verb, or of a verb of a group."""
+    command = outer.command.get_command(outer, name) if isinstance(outer.command, click.Group) else None
     if command is None:
-        names = [CONNECTION, *group.command.list_commands(ctx)]
-        raise click.UsageError(f"there is no verb {topic!r}{did_you_mean(topic, names)}", ctx)
-    print(command.get_help(click.Context(command, info_name=topic, parent=group)))
+        names = outer.command.list_commands(outer) if isinstance(outer.command, click.Group) else []
+        raise click.UsageError(f"there is no verb {name!r}{did_you_mean(name, [CONNECTION, *names])}", outer)
+    return click.Context(command, info_name=name, parent=outer)
 
 
 @click.command("version", cls=Verb, outputs=("text",))

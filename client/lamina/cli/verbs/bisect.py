@@ -16,6 +16,7 @@ from lamina.cli.errors import Refusal, tell
 from lamina.cli.output.differences import print_changes
 from lamina.cli.output.json_records import document, shape, shapes
 from lamina.cli.output.screen import AUTHOR, QUIET, VERSION, cell, counted, first_line, screen
+from lamina.cli.output.secrets import contents
 from lamina.cli.processes.trials import Trials
 from lamina.cli.search import Step, Verdict, first_bad, smallest_bad
 from lamina.cli.session import connected
@@ -83,7 +84,7 @@ class _Bisection:
             ordered = [key for key in changes if key in keys]
             what = f"{len(keys)} of {counted(len(changes), 'key')} ({named(ordered)})"
             more = {"CONFIG": self._cfg.name, "VERSION": str(step.bad), "KEYS": "\n".join(ordered)}
-            verdict, _ = self._trials.verdict(_changed(before, changes, ordered), what, more)
+            verdict, _ = self._trials.verdict(contents(_changed(before, changes, ordered)), what, more)
             tell(f"{what}: {verdict.value}")
             return verdict
 
@@ -92,7 +93,7 @@ class _Bisection:
     def _judge_version(self, number: int) -> tuple[Verdict, str]:
         what = f"version {number}"
         more = {"CONFIG": self._cfg.name, "VERSION": str(number)}
-        verdict, why = self._trials.verdict(self._cfg.at(number).to_dict(), what, more)
+        verdict, why = self._trials.verdict(contents(self._cfg.at(number).to_dict()), what, more)
         tell(f"{what}: {verdict.value}")
         return verdict, why
 

@@ -22,7 +22,9 @@ from lamina.cli.arguments.options import Verb, chosen
 from lamina.cli.candidates import CONFIG
 from lamina.cli.errors import USAGE, Refusal, exit_code, report, tell
 from lamina.cli.output.differences import differ
+from lamina.cli.output.secrets import masked
 from lamina.cli.session import connected
+from lamina.cli.writing.secrets import with_secrets
 from lamina.cli.writing.writer import Write, edit, writer
 
 _FORMATS: Final = ("yaml", "toml")
@@ -45,9 +47,9 @@ AT_ONCE_SECONDS: Final = 1.0
 def edit_verb(write: Write, config: str, form: str | None, resumed: str | None) -> None:
     """Open a config in $VISUAL, else $EDITOR, and write the changes as one new version.
 
-    A key that is removed from the file is deleted. Comments are not kept. If others have changed the same keys
-    meanwhile, nothing is written, and it exits with 3. A file that was edited and not written is kept, and the line
-    that goes on with it is printed.
+    A key that is removed from the file is deleted. Comments are not kept. A secret is shown as ••••, which keeps it.
+    Any other value in its place is a new secret. If others have changed the same keys meanwhile, nothing is written,
+    and it exits with 3. A file that was edited and not written is kept, and the line that goes on with it is printed.
     """
     if resumed is not None and write.base is None:
         raise click.UsageError("--resume goes with --base, the version that FILE was made from")
@@ -62,7 +64,7 @@ def edit_verb(write: Write, config: str, form: str | None, resumed: str | None) 
     write = replace(write, base=opened.version)
     _run(write, editor, config, file, is_new=resumed is None)
     with _kept(write, config, file):
-        changes = _difference(opened, _load(form, file, opened))
+        changes = _difference(opened, with_secrets(_load(form, file, opened), opened, str(file)))
         with connected(write.ctx) as client:
             edit(write, client, config, lambda cfg, head: _stage(cfg, head, changes, file))
         if write.dry_run and changes:
@@ -88,7 +90,7 @@ def _editor() -> list[str]:
 def _made(form: str, opened: lamina.Snapshot) -> Path:
     """Write the map to a file that only this user can read, in its own folder, for the files of editors."""
     try:
-        text = formats.dump(form, opened.to_dict()) if opened else ""
+        text = formats.dump(form, masked(opened.to_dict())) if opened else ""
     except formats.FormatError as error:
         raise Refusal(f"{error}; --format {' or '.join(other for other in _FORMATS if other != form)}") from None
     head = (

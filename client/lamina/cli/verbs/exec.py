@@ -14,10 +14,13 @@ from typing import Any, Final
 import click
 
 import lamina
+from lamina.cli import formats
 from lamina.cli.arguments.options import POINT, Seconds, Verb, chosen
 from lamina.cli.candidates import COMMAND, CONFIG
-from lamina.cli.errors import Refusal, explain, tell
+from lamina.cli.errors import Refusal, exit_code, explain, tell
 from lamina.cli.formats.env import EnvFileError
+from lamina.cli.output.screen import emit
+from lamina.cli.output.secrets import contents, masked
 from lamina.cli.processes.environment import laid_over, room_for, variables
 from lamina.cli.processes.restart_policy import RestartPolicy
 from lamina.cli.processes.supervisor import Plan, Supervisor, end_as, not_started
@@ -76,13 +79,22 @@ class _Environment:
     def plan(self, shown: lamina.Snapshot) -> Plan:
         """Return the plan for the command. Raise Refusal if this map cannot be its environment."""
         try:
-            found = variables(selected(shown, self.keys, self.prefixes), upper=self.upper)
+            found = variables(contents(selected(shown, self.keys, self.prefixes)), upper=self.upper)
         except EnvFileError as error:
             raise Refusal(str(error)) from None
+        except lamina.LaminaError as error:
+            raise Refusal(str(error), exit_code(error)) from None
         environment = laid_over(found | {f"{_PREFIX}CONFIG": shown.config, f"{_PREFIX}VERSION": str(shown.version)})
         if not room_for(environment, self.command):
             raise Refusal(f"env cannot hold {shown.config}: as a whole it is longer than the system takes")
         return Plan(found, shown.version, environment)
+
+    def show(self, shown: lamina.Snapshot) -> None:
+        """Print the variables of the map, without the contents of secrets."""
+        try:
+            emit(formats.shell(masked(selected(shown, self.keys, self.prefixes)), upper=self.upper))
+        except formats.FormatError as error:
+            raise Refusal(str(error)) from None
 
 
 @click.command("exec", cls=_ExecVerb, outputs=("text",))
@@ -91,6 +103,7 @@ class _Environment:
 @prefix_option
 @upper_option
 @click.option("--at", "point", type=POINT, help="The map as it was then [now].")
+@click.option("--dry-run", is_flag=True, help="Start nothing; print the variables.")
 @click.option("--restart", is_flag=True, help="Restart the command when its environment changes.")
 @click.option("--signal", "number", type=_SignalType(), help="With --restart: asks CMD to end [TERM].")
 @click.option("--grace", type=_SECONDS, metavar="SECONDS", help="With --restart: then kill it, in a day at most [10].")
@@ -106,6 +119,7 @@ def exec_verb(
     point: int | datetime | None,
     *,
     upper: bool,
+    dry_run: bool,
     restart: bool,
     number: int | None,
     grace: float | None,
@@ -113,11 +127,10 @@ def exec_verb(
 ) -> None:
     """Run a command in place of this process, with the map, or some of its keys, as environment: db/host is db_host.
 
-    If no server answers within --timeout, the map is that of the last time. Exit code 126 means that CMD does not
-    start, 127 that there is none.
+    Secrets are in the clear. If no server answers, the map is that of the last time, if it has no secrets. Exit code
+    126 means that CMD does not start, 127 that there is none.
 
-    With --restart, this process stays. When the environment changes, it ends the command and all that this has started,
-    and starts it with the newest map. It passes signals on, and ends with the command.
+    --restart also ends all that CMD has started, and passes signals on.
     """
     chosen(ctx).output(("text",))
     named = max(len(words) - ctx.meta.get(_COMMAND_WORDS, len(words)), 0)
@@ -125,6 +138,10 @@ def exec_verb(
     if not command or not command[0]:
         raise click.UsageError("CMD is empty")
     wanted = _Environment(command, keys, prefixes, upper)
+    if dry_run:
+        with connected(ctx) as client:
+            wanted.show(client.config(config).at(point) if point is not None else _newest(client, config))
+        return
     if not restart:
         for name, option in _OF_RESTART.items():
             if ctx.params[name] is not None:

@@ -31,8 +31,9 @@ from lamina.cli.output.screen import (
     screen,
 )
 from lamina.cli.output.screen import KEY as KEY_STYLE
+from lamina.cli.output.secrets import contents
 from lamina.cli.output.text import show, write_json
-from lamina.cli.selection import no_such_key, prefix_option, selected, upper_option
+from lamina.cli.selection import for_file, no_such_key, prefix_option, reveal_option, selected, upper_option
 from lamina.cli.session import connected, read
 
 _CLIPPED_COLUMNS = 48
@@ -47,6 +48,7 @@ _NAMED_KEYS = 3
 @click.option("--at", "point", type=POINT, help="As it was at V [now].")
 @upper_option
 @click.option("--raw", is_flag=True, help="One KEY's value as it is, without a line break.")
+@reveal_option
 @click.pass_context
 def get_verb(
     ctx: click.Context,
@@ -57,11 +59,15 @@ def get_verb(
     *,
     upper: bool,
     raw: bool,
+    reveal: bool,
 ) -> None:
     """Print a config, or some of its keys; with one KEY, its bare value.
 
     Text is printed as it is, everything else as JSON. Bytes are printed as they are, but not to a terminal: -o json
     prints them in base64.
+
+    A secret is printed as ••••, in JSON as {"secret": true}. One KEY that is a secret is refused: a program would take
+    the mask for its value. --reveal prints secrets.
     """
     is_single = len(keys) == 1 and not prefixes
     if raw and not is_single:
@@ -72,21 +78,31 @@ def get_verb(
     with connected(ctx) as client:
         entries = selected(read(client, config, point), keys, prefixes)
     if not is_single:
-        print_map(entries, output, upper=upper)
-    elif output == "json":
-        print(document(entries[keys[0]]))
+        print_map(entries, output, upper=upper, reveal=reveal)
+        return
+    value = (contents(entries) if reveal else entries)[keys[0]]
+    if output == "json":
+        print(document(value))
+    elif isinstance(value, lamina.Secret):
+        raise Refusal(f"{keys[0]} holds a secret: --reveal prints it")
     else:
-        _print_bare(keys[0], entries[keys[0]], end="" if raw else "\n")
+        _print_bare(keys[0], value, end="" if raw else "\n")
 
 
-def print_map(entries: Mapping[str, Any], output: str, *, upper: bool = False) -> None:
+def print_map(entries: Mapping[str, Any], output: str, *, upper: bool = False, reveal: bool = False) -> None:
     """Write a map in one of the outputs."""
+    if reveal and output in {"text", "json"}:
+        entries = contents(entries)
     if output == "text":
         with screen() as out:
             out.columns(([cell(key, KEY_STYLE), cell(show(value))] for key, value in entries.items()), ("KEY", "VALUE"))
         return
     try:
-        text = document(entries) + "\n" if output == "json" else _mapped(entries, output, upper=upper)
+        text = (
+            document(entries) + "\n"
+            if output == "json"
+            else _mapped(for_file(entries, reveal=reveal), output, upper=upper)
+        )
     except formats.FormatError as error:
         raise Refusal(str(error), REFUSED) from None
     emit(text)

@@ -10,7 +10,7 @@ import click
 import lamina
 from lamina import _environment
 from lamina.cli.arguments.options import Verb, chosen
-from lamina.cli.errors import UNAVAILABLE, explain
+from lamina.cli.errors import REFUSED, UNAVAILABLE, explain
 from lamina.cli.output.json_records import document
 from lamina.cli.output.screen import KEY, NEW, OLD, QUIET, Row, cell, screen
 from lamina.cli.session import connected
@@ -27,11 +27,17 @@ class _Answer:
     info: lamina.ServerInfo | None = None
     latency_seconds: float = 0.0
     error: str = ""
+    is_refused: bool = False
+    """Whether a server answers that does not know the caller."""
 
     def shape(self) -> dict[str, Any]:
         """Return a JSON object."""
         if self.info is None:
-            return {"address": self.address, "state": "unavailable", "error": self.error}
+            return {
+                "address": self.address,
+                "state": "refused" if self.is_refused else "unavailable",
+                "error": self.error,
+            }
         return {
             "address": self.address,
             "state": "up",
@@ -48,7 +54,7 @@ class _Answer:
 def status_verb(ctx: click.Context) -> None:
     """Show each address of the server: whether it answers and takes commits, its version and latency, and who you are.
 
-    Exits with 5 if none of them answers.
+    Exits with 5 if none of them answers, and with 1 if those that do refuse you.
     """
     output = chosen(ctx).output(("text", "json"))
     answers = list(_ask_each(ctx))
@@ -58,7 +64,7 @@ def status_verb(ctx: click.Context) -> None:
         with screen() as out:
             out.columns(map(_row, answers), ("ADDRESS", "STATE", "VERSION", "LATENCY", "YOU ARE"), clip=True)
     if all(answer.info is None for answer in answers):
-        ctx.exit(UNAVAILABLE)
+        ctx.exit(REFUSED if any(answer.is_refused for answer in answers) else UNAVAILABLE)
 
 
 def _ask_each(ctx: click.Context) -> Iterator[_Answer]:
@@ -78,13 +84,13 @@ def _ask(ctx: click.Context, address: str, limit: dict[str, float]) -> _Answer:
             info = client.server_info()
             return _Answer(address, info, monotonic() - begun)
     except lamina.LaminaError as error:
-        return _Answer(address, error=explain(error))
+        return _Answer(address, error=explain(error), is_refused=isinstance(error, lamina.UnauthenticatedError))
 
 
 def _row(answer: _Answer) -> Row:
     address = cell(answer.address, KEY)
     if answer.info is None:
-        return [address, cell("down", OLD), cell(""), cell(""), cell(answer.error)]
+        return [address, cell("up" if answer.is_refused else "down", OLD), cell(""), cell(""), cell(answer.error)]
     latency = cell(f"{answer.latency_seconds * 1000:.1f} ms")
     if answer.info.not_ready:
         words = cell(f"but takes no commits: {answer.info.not_ready}")

@@ -17,10 +17,11 @@ from lamina.cli.candidates import CONFIG, KEY
 from lamina.cli.errors import REFUSED, Refusal, tell
 from lamina.cli.output.progress import reading, working
 from lamina.cli.output.screen import counted, emit
-from lamina.cli.selection import prefix_option, selected, upper_option
+from lamina.cli.selection import for_file, prefix_option, reveal_option, selected, upper_option
 from lamina.cli.session import connected, read
 from lamina.cli.writing.batches import size_of, write_in_batches
 from lamina.cli.writing.retyping import refuse_retyping
+from lamina.cli.writing.secrets import with_secrets
 from lamina.cli.writing.writer import Write, edit, writer
 
 _PATH = NamedFile()
@@ -37,6 +38,7 @@ _EXPORT_OUTPUTS = ("text", *formats.FORMATS)
 @click.option("--at", "point", type=POINT, help="The map as it was then [now].")
 @click.option("--format", "form", type=_FORMAT, metavar="FORMAT", help=f"{_FORMAT_NAMES} [by suffix, else yaml].")
 @upper_option
+@reveal_option
 @click.option("--history", is_flag=True, help="All versions, as a bundle.")
 @click.pass_context
 def export_verb(
@@ -49,19 +51,22 @@ def export_verb(
     point: int | datetime | None,
     form: str | None,
     upper: bool,
+    reveal: bool,
     history: bool,
 ) -> None:
     """Write a config, or some of its keys, to FILE or standard output, so that import reads the same map back.
 
-    A value that the format cannot hold is an error that names the key: null in TOML, bytes in anything but YAML,
-    anything but text in env. With --upper, env takes any value.
+    A value that the format cannot hold is an error: null in TOML, bytes in anything but YAML, anything but text in env
+    without --upper. Secrets are ••••, with which import keeps what is there.
 
-    FILE is replaced as a whole, and keeps its owner and mode. A pipe or a device is written as a stream. With
-    --history, FILE becomes a bundle of all versions, for lamina.open and for `lamina-server restore`.
+    FILE is replaced as a whole, and keeps its owner and mode. A pipe or a device is written as a stream. A bundle is
+    for lamina.open, and for restore of the server.
     """
     if history:
         if keys or prefixes or upper:
             raise click.UsageError("--history is for all keys of a config: KEY, --prefix and --upper are not for it")
+        if reveal:
+            raise click.UsageError("--history keeps secrets encrypted: --reveal is not for it")
         _export_history(ctx, config, file, point, form)
         return
     form = form or _typed_format(ctx) or formats.format_of(file) or "yaml"
@@ -69,7 +74,7 @@ def export_verb(
         raise click.UsageError(f"--upper is for the names of variables: it goes with --format env, not {form}")
     with connected(ctx) as client:
         entries = read(client, config, point)
-    found = selected(entries, keys, prefixes)
+    found = for_file(selected(entries, keys, prefixes), reveal=reveal)
     try:
         data = formats.dump_upper(found) if upper else formats.dump(form, found)
     except formats.FormatError as error:
@@ -77,7 +82,7 @@ def export_verb(
     if file == "-":
         emit(data)
         return
-    with files.written(file) as into:
+    with files.written(file, private=reveal) as into:
         into.write(data.encode())
     tell(f"{counted(len(found), 'key')} of {config} version {entries.version} written to {file}")
 
@@ -122,8 +127,9 @@ def import_verb(
 ) -> None:
     """Set what FILE says, as one new version; - is standard input.
 
-    Top-level names are keys, and nested values stay JSON. In YAML, dates need quotes. A version takes 10,000 changes
-    and 4 MiB by default; with --batch, a larger file becomes several versions.
+    Top-level names are keys, and nested values stay JSON. In YAML, dates need quotes, and !secret marks a secret. ••••
+    keeps the secret that is there; another value for it is a new secret. A version takes 10,000 changes and 4 MiB by
+    default.
     """
     form = form or formats.format_of(file)
     if form is None:
@@ -133,9 +139,10 @@ def import_verb(
         write = write.with_message(f"import {'standard input' if file == '-' else Path(file).name}")
 
     def stage(cfg: lamina.Config, head: lamina.Snapshot) -> None:
+        settled = with_secrets(wanted, head, file)
         if form == "env" and not retype:
-            refuse_retyping((_as_assignment(key, text) for key, text in wanted.items()), head)
-        _stage(cfg, head, wanted, file, replace=replace)
+            refuse_retyping((_as_assignment(key, text) for key, text in settled.items()), head)
+        _stage(cfg, head, settled, file, replace=replace)
 
     with connected(write.ctx) as client:
         if batch:
@@ -165,7 +172,7 @@ def _load(file: str, form: str, *, allow_empty: bool) -> dict[str, Any]:
     return entries
 
 
-def _as_assignment(key: str, text: str) -> Assignment:
+def _as_assignment(key: str, text: object) -> Assignment:
     return Assignment(key, text, typed=False, advice=f"it into a file with types, or set {escape_key(key)}:=JSON")
 
 

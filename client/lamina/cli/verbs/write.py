@@ -8,7 +8,7 @@ import click
 
 import lamina
 from lamina.cli.arguments.assignments import NotationError, parse_all
-from lamina.cli.arguments.inputs import is_stdin, read_input
+from lamina.cli.arguments.inputs import ask_secret, is_stdin, read_input
 from lamina.cli.arguments.options import POINT, Verb
 from lamina.cli.candidates import ASSIGNMENT, CONFIG, KEY
 from lamina.cli.errors import NOT_FOUND, Refusal
@@ -29,10 +29,19 @@ from lamina.cli.writing.writer import (
 
 @click.command("set", cls=Verb)
 @click.argument("config", type=CONFIG)
-@click.argument("assignments", metavar="KEY=TEXT|KEY:=JSON...", type=ASSIGNMENT, nargs=-1, required=True)
-@click.option("--retype", is_flag=True, help="Let KEY=TEXT replace a value that is not text.")
+@click.argument("assignments", metavar="[KEY=TEXT|KEY:=JSON]...", type=ASSIGNMENT, nargs=-1)
+@click.option(
+    "--secret",
+    "secrets",
+    metavar="KEY[=TEXT]",
+    multiple=True,
+    help="The same, kept encrypted; asks for a missing TEXT.",
+)
+@click.option("--retype", is_flag=True, help="Replace what is not text, or a secret.")
 @writer(creates=True)
-def set_verb(write: Write, config: str, assignments: tuple[str, ...], *, retype: bool) -> None:
+def set_verb(
+    write: Write, config: str, assignments: tuple[str, ...], secrets: tuple[str, ...], *, retype: bool
+) -> None:
     r"""Set keys, all of them as one new version.
 
     \b
@@ -42,10 +51,13 @@ def set_verb(write: Write, config: str, assignments: tuple[str, ...], *, retype:
     hosts:=@FILE        the JSON in a file
     a\=b=c  a\:b:=1     a backslash before a = or : that is part of the key
 
-    KEY=TEXT is refused if the key holds anything but text, because timeout=30 is not timeout:=30.
+    KEY=TEXT is refused for what is not text: timeout=30 is not timeout:=30.
     """
+    if not assignments and not secrets:
+        raise click.UsageError("nothing is set: KEY=TEXT, KEY:=JSON or --secret KEY is missing")
+    read = _file_reader()
     try:
-        wanted = parse_all(assignments, _file_reader())
+        wanted = parse_all(assignments, secrets, read, lambda key: ask_secret(key, read))
     except NotationError as error:
         raise click.UsageError(str(error)) from None
 

@@ -11,6 +11,7 @@ from typing import Any, Final
 import lamina
 from lamina.cli.output.differences import differ
 from lamina.cli.output.progress import working
+from lamina.cli.output.secrets import opened
 from lamina.cli.output.text import write_json
 from lamina.cli.writing.writer import Write, outcome_told, print_plan, print_unchanged, print_written, until_written
 
@@ -40,6 +41,9 @@ def write_in_batches(write: Write, client: lamina.Client, config: str, stage: St
     before = cfg.version
     with working(f"importing into {config}", len(changes), "keys") as advance:
         versions = [version for batch in _batches(changes) for version in _commit(write, cfg, batch, advance)]
+    if versions[-1].number == before:  # secrets that are what they were: only the server sees that
+        print_unchanged(write, cfg)
+        return
     print_written(write, versions[-1], changes, before=before)
 
 
@@ -110,5 +114,6 @@ def _halves(keys: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
 
 
 def _size(key: str, value: Any) -> int:
+    value = opened(value)
     data = 0 if value is lamina.MISSING else len(value) if isinstance(value, bytes) else len(write_json(value).encode())
     return _CHANGE_BYTES + len(key.encode()) + data

@@ -19,7 +19,7 @@ from lamina.cli.arguments.options import POINT, chosen
 from lamina.cli.errors import NOT_FOUND, UNAVAILABLE, Refusal, explain
 from lamina.cli.output.differences import differ, print_changes, summary
 from lamina.cli.output.json_records import document, json_line, shape, shapes
-from lamina.cli.output.screen import NEW, QUIET, VERSION, cell, screen
+from lamina.cli.output.screen import NEW, QUIET, VERSION, Screen, cell, screen
 from lamina.cli.session import similar_config, time_of
 
 ATTEMPTS: Final = 20
@@ -50,6 +50,10 @@ class Write:
     def with_message(self, message: str) -> "Write":
         """Return the same options with another message."""
         return replace(self, message=message)
+
+    def creating(self) -> "Write":
+        """Return the same options for a config that is made if there is none."""
+        return replace(self, create=True)
 
     def open(self, client: lamina.Client, config: str) -> lamina.Config:
         """Read the config's head. Raise Refusal if there is none, which says how to make one."""
@@ -142,9 +146,13 @@ def outcome_told(config: str) -> Iterator[None]:
 
 
 def edit(
-    write: Write, client: lamina.Client, config: str, stage: Callable[[lamina.Config, lamina.Snapshot], None]
+    write: Write,
+    client: lamina.Client,
+    config: str,
+    stage: Callable[[lamina.Config, lamina.Snapshot], None],
+    report: Callable[[Write, lamina.Version, Changes], None] | None = None,
 ) -> None:
-    """Write the changes that `stage` makes to the head, and print the outcome.
+    """Write the changes that `stage` makes to the head, and print the outcome, a new version by `report`.
 
     `stage` gets the draft, and the head to read from. A key that it read from the draft would count as a reason for the
     change, and conflict without need.
@@ -159,9 +167,13 @@ def edit(
             cfg.commit(write.message, dry_run=True)
             print_plan(write, changes)
         elif changes:
+            before = cfg.version
             with outcome_told(config):
                 version = cfg.commit(write.message)
-            print_written(write, version, changes)
+            if version.number == before:  # secrets that are what they were: only the server sees that
+                print_unchanged(write, cfg)
+            else:
+                (report or print_written)(write, version, changes)
         else:
             print_unchanged(write, cfg)
 
@@ -173,16 +185,23 @@ def print_written(write: Write, version: lamina.Version, changes: Changes, *, be
 
     The line has a --base: a day later, it overwrites nothing that others have changed since.
     """
-    parent = version.parent if before is None else before
-    options = chosen(write.ctx)
-    if options.output(("text", "json")) == "json":
+    if chosen(write.ctx).output(("text", "json")) == "json":
         print(json_line(shape(version)))
         return
+    with screen() as out:
+        lines_of_written(out, write, version, changes, before=before)
+
+
+def lines_of_written(
+    out: Screen, write: Write, version: lamina.Version, changes: Changes, *, before: int | None = None
+) -> None:
+    """Write the lines of `print_written` for people."""
+    parent = version.parent if before is None else before
+    options = chosen(write.ctx)
     keys = list(changes) if len(changes) <= _NAMED_KEYS else []
     undo = options.command_line("revert", [version.config, *keys], ["--to", str(parent), "--base", str(version.number)])
-    with screen() as out:
-        out.line(version.config, " is now version ", cell(str(version.number), VERSION), f" ({summary(changes)})")
-        out.line(cell("undo: ", QUIET), undo)
+    out.line(version.config, " is now version ", cell(str(version.number), VERSION), f" ({summary(changes)})")
+    out.line(cell("undo: ", QUIET), undo)
 
 
 def print_unchanged(write: Write, cfg: lamina.Config) -> None:

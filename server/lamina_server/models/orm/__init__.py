@@ -8,6 +8,7 @@ from lamina_server.models.orm.base import Base, ConfigName, ConfigRequest
 from lamina_server.models.orm.config_data import ConfigData, ConfigValue, ConfigValueAssociation, Element
 from lamina_server.models.orm.data_map import DataMap
 from lamina_server.models.orm.errors import InsertOnlyError, StaleVersion
+from lamina_server.models.orm.plain import Sealed
 
 __all__ = [
     "Base",
@@ -19,5 +20,6 @@ __all__ = [
     "DataMap",
     "Element",
     "InsertOnlyError",
+    "Sealed",
     "StaleVersion",
 ]

@@ -7,8 +7,17 @@ from lamina_server.domain.values import JSON_DEPTH_LIMIT, Kind, Value, canonical
 from lamina_server.models.orm.readonly import freeze
 
 
+class Sealed(bytes):
+    """The sealed bytes of a secret. The models neither seal nor unseal: a program can only keep and copy them."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "<Sealed>"
+
+
 def value_of_plain(plain: Any) -> Value:  # noqa: PLR0911 - one for each kind
-    """Return the value of None, bool, int, float, str or bytes, or of lists and dicts as JSON.
+    """Return the value of None, bool, int, float, str, bytes or Sealed, or of lists and dicts as JSON.
 
     An instance of a subclass becomes one of the base.
 
@@ -26,6 +35,8 @@ def value_of_plain(plain: Any) -> Value:  # noqa: PLR0911 - one for each kind
             return Value.of_float(float(plain))
         case str():
             return Value.of_string(str.__str__(plain))  # str() of an enumeration gives its name
+        case Sealed():
+            return Value.of_secret(bytes(plain))
         case bytes():
             return Value.of_bytes(bytes(plain))
         case list() | dict():
@@ -41,6 +52,8 @@ def plain_of_value(value: Value) -> Any:
     """Return the value as a Python object; lists and dicts are read-only."""
     if value.kind is Kind.JSON:
         return freeze(json.loads(str(value.data)))
+    if value.kind is Kind.SECRET:
+        return Sealed(value.data)  # type: ignore[arg-type]  # of this kind, it is bytes
     return value.data
 
 

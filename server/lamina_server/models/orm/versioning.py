@@ -15,6 +15,8 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, inspect
 from sqlalchemy.orm import Session, SessionTransaction, make_transient, make_transient_to_detached
 
+from lamina_server.domain import access_map
+from lamina_server.domain.access import ACCESS_CONFIG
 from lamina_server.domain.errors import ExistsError
 from lamina_server.domain.planning import Plan, plan
 from lamina_server.domain.records import Version
@@ -43,7 +45,8 @@ class _Previous:
 def next_versions(session: Session, configs: Sequence[ConfigData]) -> None:
     """Make each object the next version of its config; the flush under way inserts it.
 
-    Raises StaleVersion, ExistsError or LimitError before any object has changed.
+    Raises StaleVersion, ExistsError, LimitError, or InvalidError for a bad `_lamina/access`, before any object has
+    changed.
     """
     connection = session.connection(bind_arguments={"mapper": inspect(ConfigData)})
     lock_writers(connection)
@@ -108,6 +111,10 @@ def _plan(config: ConfigData, head: Version | None) -> Plan:
     elif head is None or (head.number, head.hash) != (config.version, config.hash):
         raise StaleVersion(config.config, config.version, head.number if head else 0)
     author, message = config.header
+    now_us = time.time_ns() // 1000
+    if config.config == ACCESS_CONFIG:
+        values = {key: entry.value for key, entry in config.data.entries.items()}
+        access_map.check(values, config.data.changes, now_us)
     return plan(
         config.data.changes,
         config=config.config,
@@ -115,7 +122,7 @@ def _plan(config: ConfigData, head: Version | None) -> Plan:
         values=config.data.edited_values,
         author=author,
         message=message,
-        now_us=time.time_ns() // 1000,
+        now_us=now_us,
         limits=MAP_LIMITS,
     )
 

@@ -7,11 +7,12 @@ everything that could be on it, and `cut` takes as much as fits.
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from functools import partial
 from itertools import islice
-from typing import NamedTuple, TypeVar
+from typing import NamedTuple, TypeAlias, TypeVar
 
 from lamina_server.domain.errors import NotFoundError
-from lamina_server.domain.records import Difference, KeyChange, State, Version
+from lamina_server.domain.records import ConfigSummary, Difference, KeyChange, State, Version
 from lamina_server.domain.values import Value
 from lamina_server.rpc.read.resolve import resolve
 from lamina_server.store.contract import Reading, changed_keys_of
@@ -22,11 +23,16 @@ from lamina_server.wire.requests import (
     GetKeyHistoryRequest,
     GetVersionRequest,
     ListConfigsRequest,
+    ListSecretKeysRequest,
     ListVersionsRequest,
 )
 
 _BATCH_LEAST, _BATCH_MOST = 8, 256
 """Items read at once: few at first, because one value of a mebibyte may fill a page, then twice as many each time."""
+
+_PASSED_LIMIT = 1_000
+"""Configs that one reading passes over, because the caller may not read them: then the thread serves other calls."""
+Same: TypeAlias = Callable[[str, str, Value | None, Value | None], bool]
 
 T = TypeVar("T")
 
@@ -99,8 +105,8 @@ def list_versions(reading: Reading, request: ListVersionsRequest, limit_bytes: i
     return _page(items, request.page, limit_bytes, encode.versions_end)
 
 
-def diff_versions(reading: Reading, request: DiffVersionsRequest, limit_bytes: int) -> bytes:
-    """List the keys whose values differ between two versions."""
+def diff_versions(reading: Reading, request: DiffVersionsRequest, limit_bytes: int, *, same: Same) -> bytes:
+    """List the keys whose values differ between two versions, as `same` says of a config, a key and two values."""
     head = _head(reading, request.config).number
     if request.page.resume:
         old, new = request.page.resume.numbers
@@ -114,7 +120,7 @@ def diff_versions(reading: Reading, request: DiffVersionsRequest, limit_bytes: i
     keys = reading.changed_between(request.config, min(old, new), max(old, new), request.wanted, after=after)
     items = (
         _Item(encode.difference(difference), Position((old, new), difference.key))
-        for difference in _differences(reading, request.config, old, new, keys)
+        for difference in _differences(reading, request.config, old, new, keys, same=same)
     )
     return _page(items, request.page, limit_bytes, encode.differences_end)
 
@@ -132,16 +138,61 @@ def key_history(reading: Reading, request: GetKeyHistoryRequest, limit_bytes: in
     return encode.key_history(request.config, request.key) + page
 
 
-def list_configs(reading: Reading, request: ListConfigsRequest, limit_bytes: int) -> bytes:
-    """List configs by name."""
-    after = request.page.resume.key if request.page.resume else ""
-    items = (
-        _Item(encode.config(summary, changed_keys_of(reading, summary.head)), Position((), summary.name))
-        for summary in _batches(
-            lambda last, limit: reading.configs(prefix=request.prefix, after=last.name if last else after, limit=limit)
-        )
-    )
-    return _page(items, request.page, limit_bytes, encode.configs_end)
+class ConfigsPage:
+    """A page of configs, by name. It takes more than one reading if many configs are passed over.
+
+    A config that the caller may not read leaves no trace: the page is what it would be without it.
+    """
+
+    def __init__(self, request: ListConfigsRequest, limit_bytes: int) -> None:
+        self._request = request
+        self._limit_bytes = limit_bytes
+        self._after = after = request.page.resume.key if request.page.resume else ""
+        prefixes = request.visible.within(request.prefix) if request.visible else (request.prefix,)
+        self._prefixes = [prefix for prefix in prefixes if prefix >= after or after.startswith(prefix)]
+        self._items: list[_Item] = []
+        self._size_bytes = 0
+
+    def read(self, reading: Reading) -> bytes | None:
+        """Look through more configs. Return the page; None if its end was not found yet."""
+        passed = 0
+        while self._prefixes:
+            for summary in _batches(partial(self._more, reading)):
+                if passed == _PASSED_LIMIT:
+                    return None
+                if self._request.visible is None or summary.name in self._request.visible:
+                    if self._is_full:
+                        return self._encode(is_last=False)
+                    self._add(reading, summary)
+                else:
+                    passed += 1
+                self._after = summary.name
+            del self._prefixes[0]
+        return self._encode(is_last=True)
+
+    def _more(self, reading: Reading, last: ConfigSummary | None, limit: int) -> list[ConfigSummary]:
+        return reading.configs(prefix=self._prefixes[0], after=last.name if last else self._after, limit=limit)
+
+    @property
+    def _is_full(self) -> bool:
+        return len(self._items) >= self._request.page.size or self._size_bytes > self._limit_bytes
+
+    def _add(self, reading: Reading, summary: ConfigSummary) -> None:
+        encoded = encode.config(summary, changed_keys_of(reading, summary.head))
+        self._items.append(_Item(encoded, Position((), summary.name)))
+        self._size_bytes += len(encoded)
+
+    def _encode(self, *, is_last: bool) -> bytes:
+        parts = [item.encoded for item in self._items]
+        if not is_last:
+            parts.append(encode.configs_end(self._request.page.token_after(self._items[-1].position)))
+        return b"".join(parts)
+
+
+def list_secret_keys(reading: Reading, request: ListSecretKeysRequest, _limit_bytes: int) -> bytes:
+    """List the data keys of all secrets, for who may read a config. They are few, and sealed themselves."""
+    _head(reading, request.config)
+    return encode.secret_keys(reading.secret_keys())
 
 
 def _page(items: Iterable[_Item], request: PageRequest, limit_bytes: int, end: Callable[[str], bytes]) -> bytes:
@@ -230,12 +281,14 @@ def _log(reading: Reading, config: str, before: int) -> Iterator[tuple[Version, 
     return _batches(more)
 
 
-def _differences(reading: Reading, config: str, old: int, new: int, changed: Iterator[str]) -> Iterator[Difference]:
+def _differences(
+    reading: Reading, config: str, old: int, new: int, changed: Iterator[str], *, same: Same
+) -> Iterator[Difference]:
     for keys in _grouped(changed):
         old_states, new_states = reading.states(config, old, keys), reading.states(config, new, keys)
         for key in keys:
             before, after = _value(old_states.get(key)), _value(new_states.get(key))
-            if before != after:
+            if not same(config, key, before, after):
                 yield Difference(key, before, after)
 
 

@@ -13,6 +13,7 @@ from contextlib import ExitStack
 from typing import Any, TypeAlias
 
 from lamina_server.domain.errors import Reason, UnavailableError
+from lamina_server.rpc.deadlines import Deadlines
 
 SMALL_BYTES = 64 * 1024
 """A message up to this size does not wait: the window of a stream takes as much anyway."""
@@ -31,14 +32,9 @@ class SendBudget:
     def __init__(self, *, limit_bytes: int, message_limit_bytes: int, limit_seconds: float) -> None:
         self._limit_bytes = limit_bytes
         self._message_limit_bytes = message_limit_bytes
-        self._limit_seconds = limit_seconds
-        self._loop = asyncio.get_running_loop()
+        self._deadlines = Deadlines(limit_seconds)
         self._large_bytes = 0
         self._waiting: deque[tuple[int, asyncio.Future[None]]] = deque()
-        # When each task's message was sent, the oldest first; one timer is set for the first of them.
-        self._since: dict[asyncio.Task[Any], float] = {}
-        self._overdue: set[asyncio.Task[Any]] = set()
-        self._timer: asyncio.TimerHandle | None = None
 
     @property
     def message_limit_bytes(self) -> int:
@@ -57,23 +53,20 @@ class SendBudget:
             await self._wait_for_room(large_bytes)
         else:
             self._large_bytes += large_bytes
-        self._since[task] = self._loop.time()
-        if self._timer is None:
-            self._timer = self._loop.call_later(self._limit_seconds, self._expire)
+        deadlines = self._deadlines
+        deadlines.begin(task)
         try:
             await write(message)
         except asyncio.CancelledError:
-            if task in self._overdue and not task.uncancel():
+            if deadlines.has_ended(task):
                 end_of_call.callback(self._release, large_bytes)
                 large_bytes = 0
-                text = (
-                    f"the watch has not taken a message within {self._limit_seconds:g} s; watch again after your cursor"
-                )
+                seconds = deadlines.limit_seconds
+                text = f"the watch has not taken a message within {seconds:g} s; watch again after your cursor"
                 raise UnavailableError(Reason.TOO_SLOW, text) from None
             raise
         finally:
-            self._since.pop(task, None)
-            self._overdue.discard(task)
+            deadlines.end(task)
             if large_bytes:
                 self._release(large_bytes)
 
@@ -104,15 +97,3 @@ class SendBudget:
     def _has_room(self, size_bytes: int) -> bool:
         # A message that is larger than the limit goes alone.
         return not self._large_bytes or self._large_bytes + size_bytes <= self._limit_bytes
-
-    def _expire(self) -> None:
-        """End the watches whose time is over, and set the timer for the next one."""
-        self._timer = None
-        for task, since in list(self._since.items()):
-            due = since + self._limit_seconds
-            if due > self._loop.time():
-                self._timer = self._loop.call_at(due, self._expire)
-                return
-            del self._since[task]
-            self._overdue.add(task)
-            task.cancel()

@@ -7,14 +7,16 @@ before it looks again.
 """
 
 import asyncio
+from collections.abc import Awaitable, Callable
 from contextlib import ExitStack
 from functools import partial
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 from lamina_server.domain.errors import CursorError, Reason, UnavailableError, cursor_lost
 from lamina_server.domain.records import NO_VERSION, HeadMark, Version
 from lamina_server.feed.ring import Ring
 from lamina_server.feed.subscribers import Subscriber
+from lamina_server.rpc.rates import NO_LIMITS, Usage
 from lamina_server.rpc.watch.batches import ReplayKey, ReplayPoint
 from lamina_server.rpc.watch.context import WatchContext
 from lamina_server.rpc.watch.in_flight import Send
@@ -22,6 +24,8 @@ from lamina_server.rpc.watch.messages import message_of
 from lamina_server.store.contract import Reading
 from lamina_server.wire import encode
 from lamina_server.wire.requests import Cursor, WatchRequest
+
+Reveal: TypeAlias = Callable[[bytes], Awaitable[bytes]]
 
 _TICK_SECONDS = 0.25
 """Bookmarks are due at multiples of this: a few dozen together take half the time that each would alone."""
@@ -32,11 +36,21 @@ _RING_LIMIT_VERSIONS = 1_000
 class Watch:
     """One watch, from its first message to its end. Make it in the task that runs it; `end` is closed after its call.
 
+    `reveal` returns a message as this caller may see it, with the contents of its secrets or without.
+
     The code for each message is written out in full, because a thousand watches run it for one commit.
     """
 
     def __init__(
-        self, request: WatchRequest, context: WatchContext, subscriber: Subscriber, write: Send, end: ExitStack
+        self,
+        request: WatchRequest,
+        context: WatchContext,
+        subscriber: Subscriber,
+        write: Send,
+        end: ExitStack,
+        *,
+        reveal: Reveal,
+        usage: Usage,
     ) -> None:
         self._request = request
         self._config = request.config
@@ -50,6 +64,8 @@ class Watch:
         self._chance = context.chance
         self._subscriber = subscriber
         self._write = write
+        self._reveal = reveal
+        self._usage = usage
         self._end_of_call = end
         self._loop = asyncio.get_running_loop()
         task = asyncio.current_task()
@@ -189,7 +205,10 @@ class Watch:
 
     async def _send(self, message: bytes) -> None:
         """Send a message, and wait until it was taken: a slow client holds up its own watch alone."""
+        message = await self._reveal(message)
         await self._in_flight.send(message, self._write, self._task, self._end_of_call)
+        if self._usage is not NO_LIMITS:
+            await self._usage.pace(len(message))
 
     async def _bookmark_again(self) -> None:
         interval = self._request.bookmark_interval_seconds

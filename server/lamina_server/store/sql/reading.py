@@ -25,6 +25,7 @@ from lamina_server.domain.records import (
     Version,
     live_values,
 )
+from lamina_server.domain.secrets import WrappedKey
 from lamina_server.domain.selection import EVERYTHING, KeyFilter, KeyRange, Selection
 from lamina_server.domain.values import Value
 from lamina_server.models.keyframes import live_entries, newest_keyframe, whole_map
@@ -152,6 +153,13 @@ class SqlReading:
             for row in self.ask(queries.reply(), caller=caller, request_id=request_id):
                 found[request_id] = (row.digest, _reply(row))
         return found
+
+    def secret_keys(self) -> list[WrappedKey]:
+        """Return all data keys as they were added."""
+        return [
+            WrappedKey(row.number, bool(row.is_foreign), row.check_digest, row.outer_key, row.wrapped)
+            for row in self.ask(queries.secret_keys())
+        ]
 
     def ask(self, statement: Statement, **parameters: Any) -> Rows:
         """Run a statement and return all its rows."""

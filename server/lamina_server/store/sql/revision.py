@@ -12,17 +12,19 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from lamina_server.models.tables import METADATA
+from lamina_server.models.tables import METADATA, SECRET_KEYS
 from lamina_server.store.contract import UnusableStoreError
 
 VERSION_TABLE = "lamina_schema_version"
 OLD_VERSION_TABLE = "alembic_version"
 
-KNOWN = ("0001", "0002")
+KNOWN = ("0001", "0002", "0003")
 """The revisions that this release can serve or upgrade, in order. A test compares them with the migrations."""
 NEWEST = KNOWN[-1]
 
 OURS = frozenset(METADATA.tables)
+_FIRST = OURS - {SECRET_KEYS.name}
+"""The tables that the first revision has."""
 
 Ask: TypeAlias = Callable[[str], Sequence[Sequence[Any]]]
 """Runs a statement and returns its rows."""
@@ -91,7 +93,7 @@ def own(ask: Ask, names: AbstractSet[str]) -> str | None:
 
 def old(ask: Ask, names: AbstractSet[str]) -> str | None:
     """Return the revision in the version table of a development version; None if it is another application's."""
-    if OLD_VERSION_TABLE not in names or not names >= OURS:
+    if OLD_VERSION_TABLE not in names or not names >= _FIRST:
         return None
     rows = ask(_OLD_REVISIONS)
     return rows[0][0] if len(rows) == 1 and len(rows[0]) == 1 and rows[0][0] in KNOWN else None

@@ -12,9 +12,10 @@ from sqlalchemy import BigInteger, Connection, Table, Text, bindparam, select
 from lamina_server.domain.hashing import NO_PARENT
 from lamina_server.domain.planning import Plan
 from lamina_server.domain.records import HeadMark, Reply, RequestKey
+from lamina_server.domain.secrets import WrappedKey
 from lamina_server.models.queries import Statement
 from lamina_server.models.rows import VALUE_COLUMNS, VERSION_COLUMNS, Row, value_rows, version_cells
-from lamina_server.models.tables import NAMES, REQUESTS, VALUES, VERSIONS
+from lamina_server.models.tables import NAMES, REQUESTS, SECRET_KEYS, VALUES, VERSIONS
 from lamina_server.store.contract import HistoryBrokenError
 from lamina_server.store.sql.beginning import Beginning
 from lamina_server.store.sql.database import Database
@@ -26,6 +27,7 @@ from lamina_server.store.sql.reading import SqlReading
 _NAME_COLUMNS = ("id", "name")
 _VERSION_COLUMNS = ("id", "config_name_id", *VERSION_COLUMNS)
 _REQUEST_COLUMNS = ("caller", "request_id", "digest", "config_name", "config_id", "created", "merged")
+_SECRET_KEY_COLUMNS = ("id", "number", "wrapping", "is_foreign", "check_digest", "outer_key", "wrapped")
 
 
 def _id_of_version() -> Statement:
@@ -72,6 +74,15 @@ class SqlWriting(SqlReading):
         found = super().replies(caller, request_ids)
         self._has_remembered = self._has_remembered or bool(found)
         return found
+
+    def add_secret_key(self, key: WrappedKey) -> None:
+        """Add a data key."""
+        wrapping = 1 + sum(each.number == key.number for each in self.secret_keys())
+        (id_,) = self._new_ids(SECRET_KEYS.name, 1)
+        row = (id_, key.number, wrapping, key.is_foreign, key.check, key.outer, key.wrapped)
+        with self._guard, self._database.statement():
+            statements = self._inserts(SECRET_KEYS, _SECRET_KEY_COLUMNS, [row])
+            self._database.insert(self._connection, statements)
 
     def flush(self) -> None:
         """Insert what was added so far, and forget it: a block may add more than fits into memory."""

@@ -18,8 +18,11 @@ from operator import attrgetter
 from typing import Any
 
 from lamina_server.domain.errors import HashMismatchError
+from lamina_server.domain.secrets import number_of
+from lamina_server.domain.values import Kind
 from lamina_server.store.sql.prepared import Rows
 from lamina_server.store.sql.queries import verify as queries
+from lamina_server.store.sql.queries.versions import secret_keys
 from lamina_server.store.verify.chain import BrokenError, Chain
 from lamina_server.store.verify.inspection import Inspection
 
@@ -74,6 +77,7 @@ class Verification:
         self._ask = inspection.ask
         self._portion = portion
         self.configs = self.versions = self.values = 0
+        self._data_keys: dict[int, tuple[str, int]] = {}  # by number: the first config and version that needs it
 
     def total(self) -> int:
         """Return how many versions there are to check; 0 if the database is too damaged to count them."""
@@ -84,7 +88,7 @@ class Verification:
 
     def findings(self, advance: Advance) -> Iterator[Finding]:
         """Check everything, and yield what is not intact: for each config its first broken version."""
-        for part in (self._configs(advance), self._strays(), self._outcomes()):
+        for part in (self._configs(advance), self._strays(), self._outcomes(), self._lost_secrets()):
             try:
                 yield from part
             except HashMismatchError as error:  # of the list itself; what lies behind the damage cannot be read
@@ -136,6 +140,9 @@ class Verification:
             chain.add(row, mine)
             self.versions += 1
             self.values += len(mine)
+            for value in mine:
+                if value.kind == Kind.SECRET:
+                    self._data_keys.setdefault(number_of(value.bytes_value) or 0, (config.name, row.version))
             if row.id in keyframes and not self._is_keyframe(row.id, chain):
                 what = "its keyframe is not its map; reads do not use it, which costs time and nothing else"
                 yield Finding(what, config.name, row.version, breaks=False)
@@ -162,6 +169,13 @@ class Verification:
         ((id_,),) = self._ask(queries.lines_without_version())
         if id_ is not None:
             yield Finding(f"there is a keyframe of a version that is not there (config_id {id_})", breaks=False)
+
+    def _lost_secrets(self) -> Iterator[Finding]:
+        """Look for secrets that no outer key can reveal any more, because their data key is not there."""
+        there = {row.number for row in self._ask(secret_keys())} if self._data_keys else set()
+        for number, (config, version) in self._data_keys.items():
+            if number not in there:
+                yield Finding("has a secret whose data key is not in the database", config, version)
 
     def _outcomes(self) -> Iterator[Finding]:
         """Look for remembered outcomes that cannot answer a retry."""

@@ -151,7 +151,9 @@ class TestOpen:
 
     def test_open_reads_all_pages(self) -> None:
         script = Script(
-            page(3, {"a": 1}, next_page_token="t1"), page(3, {"b": 2}, next_page_token="t2"), page(3, {"c": 3})
+            page(3, {"a": 1}, key_count=3, next_page_token="t1"),
+            page(3, {"b": 2}, key_count=3, next_page_token="t2"),
+            page(3, {"c": 3}, key_count=3),
         )
         found = script.run(reads.open_config(session(), "app", create=False))
         assert list(found) == ["a", "b", "c"]
@@ -308,14 +310,14 @@ class TestListings:
 
     def test_history(self) -> None:
         changes = [
-            pb.KeyChange(key="x", value=entry("x", 1).value, version=1),
             pb.KeyChange(key="x", deleted=True, version=4),
+            pb.KeyChange(key="x", value=entry("x", 1).value, version=1),
         ]
         script = Script(pb.KeyHistory(changes=changes))
         listing = reads.history(session(), "app", "x", None, newest_first=True)
         found = script.run(listing.next_page())
         assert found is not None
-        assert [(one.version, one.value, one.deleted) for one in found] == [(1, 1, False), (4, lamina.MISSING, True)]
+        assert [(one.version, one.value, one.deleted) for one in found] == [(4, lamina.MISSING, True), (1, 1, False)]
         assert script.asked[0][1] == pb.GetKeyHistoryRequest(config="app", key="x", newest_first=True)
 
     def test_configs(self) -> None:
@@ -430,3 +432,28 @@ class TestNewest:
         assert Script(page(1, {"x": 1})).run(reads.newest(Operation(session()), base)).value("x") == 1
         with pytest.raises(lamina.NotFoundError):
             Script(NOT_FOUND).run(reads.newest(Operation(session()), entries({"x": 1})))
+
+
+class TestRateRefusals:
+    """A server that says when to call again is called again then, within the verb's timeout."""
+
+    SOON = lamina.LimitError("too many calls", reason="TOO_MANY", retry_seconds=0.5)
+
+    def test_a_read_waits_as_long_as_the_server_asks(self) -> None:
+        script, ours = Script(self.SOON, self.SOON, page(1, {})), session()
+        script.run(reads.open_config(ours, "app", create=False), ours)
+        assert script.slept == [0.75, 0.75], "half as long again, so that not all come back at once"
+        script.done()
+
+    def test_it_does_not_wait_longer_than_the_timeout(self) -> None:
+        script, ours = Script(self.SOON, self.SOON), session(timeout=1)
+        with pytest.raises(lamina.LimitError) as caught:
+            script.run(reads.open_config(ours, "app", create=False), ours)
+        assert caught.value is self.SOON
+        assert script.slept == [0.75], "of the second wait there is no time left"
+
+    def test_a_limit_without_a_time_is_raised_at_once(self) -> None:
+        script, ours = Script(lamina.LimitError("too large", reason="TOO_LARGE")), session()
+        with pytest.raises(lamina.LimitError):
+            script.run(reads.open_config(ours, "app", create=False), ours)
+        assert script.slept == []

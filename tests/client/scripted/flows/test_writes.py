@@ -817,3 +817,37 @@ class TestFork:
         script = Script(*self.reply())
         self.fork(config, script, ours=Session(10.0, new_request_id=lambda: "another"))
         assert script.asked[0] == first
+
+
+class TestRefusalsAfterALostAnswer:
+    """A refusal of the caller says nothing of an earlier try, whose answer was lost: the write stays open."""
+
+    REFUSALS = (
+        lambda: lamina.UnauthenticatedError("the token has expired", reason="BAD_CREDENTIALS"),
+        lambda: lamina.PermissionDeniedError("writer is needed", reason="NOT_ALLOWED"),
+        lambda: lamina.LimitError("too many calls", reason="TOO_MANY", retry_seconds=60.0),
+    )
+
+    @pytest.mark.parametrize("refusal", REFUSALS)
+    def test_the_same_commit_finds_out(self, refusal: Callable[[], lamina.LaminaError]) -> None:
+        config = draft(x=27)
+        config["x"] = 28
+        first = Script(lamina.UnavailableError("lost"), refusal())
+        with pytest.raises(type(refusal())):
+            commit(config, first)
+        again = Script(refusal())
+        with pytest.raises(type(refusal())):
+            commit(config, again)
+        last = Script(commit_reply(4))
+        commit(config, last)
+        ids = {request.request_id for script in (first, again, last) for _name, request in script.asked}
+        assert len(ids) == 1, "it is one write, however often it was refused"
+
+    @pytest.mark.parametrize("refusal", REFUSALS)
+    def test_a_first_try_that_is_refused_wrote_nothing(self, refusal: Callable[[], lamina.LaminaError]) -> None:
+        config = draft(x=27)
+        config["x"] = 28
+        with pytest.raises(type(refusal())) as caught:
+            commit(config, Script(refusal()))
+        assert caught.value.reason == refusal().reason
+        assert config._stage.unresolved is None

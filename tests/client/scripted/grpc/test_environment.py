@@ -48,7 +48,8 @@ def test_variables_are_read_and_arguments_win(monkeypatch: pytest.MonkeyPatch, t
         monkeypatch.setenv(name, value)
     found = connect_with()
     assert (found.target, found.timeout_seconds) == ("far.example:1", 2.5)
-    assert dict(found.metadata) == {"authorization": "Bearer of-the-file", "lamina-author": "zo%C3%AB"}
+    present = found.metadata_with(found.credential.present())
+    assert dict(present) == {"authorization": "Bearer of-the-file", "lamina-author": "zo%C3%AB"}
     assert found.addresses[0].tls == lamina.TLS(ca=ca_file)
 
     monkeypatch.setenv("LAMINA_TOKEN", "itself")

@@ -8,12 +8,15 @@ from typing import Any
 
 import pytest
 from google.protobuf.any_pb2 import Any as AnyMessage
-from google.rpc.error_details_pb2 import ErrorInfo
+from google.protobuf.duration_pb2 import Duration
+from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 import lamina
 from lamina import errors
+from lamina._mapping.secret import Source
 from lamina._mapping.values import dump, encode
+from lamina._wire.messages import conflict_of
 from lamina._wire.status import ReportedConflictError, error_of
 from lamina_protos.v1 import lamina_pb2 as pb
 
@@ -55,8 +58,8 @@ def test_the_reason_decides_the_error(code: str, reason: str) -> None:
     assert isinstance(error, errors.REASONS[reason])
     assert error.reason == reason
     assert str(error) == "what happened"
-    # Without details, the code leads to the same error, except for these four reasons.
-    if reason not in {"CONFLICT", "CURSOR_FORKED", "STORE_UNUSABLE", "NOT_IMPLEMENTED"}:
+    # Without details, the code leads to the same error, except for these five reasons.
+    if reason not in {"CONFLICT", "CURSOR_FORKED", "STORE_UNUSABLE", "SECRETS_UNAVAILABLE", "NOT_IMPLEMENTED"}:
         bare = error_of(code, "x", [])
         assert type(bare) is errors.REASONS[reason]
         assert bare.reason is None
@@ -126,7 +129,9 @@ def test_a_conflict_carries_both_sides() -> None:
     error = error_of("ABORTED", "conflict", details(info("CONFLICT"), detail))
     assert isinstance(error, ReportedConflictError)
     assert error.head == 7
-    assert error.conflicts == {"x": lamina.Conflict("x", 1, lamina.MISSING, [2], 6, "bob")}
+    assert error.detail == detail
+    wanted = lamina.Conflict("x", 1, lamina.MISSING, [2], 6, "bob")
+    assert conflict_of(error.detail.conflicts[0], Source("app")) == wanted
 
 
 def test_an_unknown_reason_falls_back_to_the_code() -> None:
@@ -162,3 +167,19 @@ def test_errors_can_be_pickled(error: lamina.LaminaError) -> None:
     assert type(made) is type(error)
     assert str(made) == str(error)
     assert vars(made) == vars(error)
+
+
+@pytest.mark.parametrize(
+    ("asked", "seconds"),
+    [
+        (Duration(seconds=1, nanos=500_000_000), 1.5),
+        (Duration(), 0.01),
+        (Duration(seconds=-5), 0.01),
+        (Duration(seconds=2**63 - 1), 3600.0),
+    ],
+)
+def test_a_pause_that_a_server_asks_for_is_one(asked: Duration, seconds: float) -> None:
+    """A client that did not pause would ask again as fast as it can, and one that paused too long would fail to."""
+    error = error_of("RESOURCE_EXHAUSTED", "too fast", details(info("TOO_MANY"), RetryInfo(retry_delay=asked)))
+    assert isinstance(error, lamina.LimitError)
+    assert error.retry_seconds == seconds

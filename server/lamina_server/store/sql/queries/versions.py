@@ -23,7 +23,7 @@ from lamina_server.models.queries import (
     Statement,
     originated,
 )
-from lamina_server.models.tables import NAMES, REQUESTS, VALUES, VERSIONS
+from lamina_server.models.tables import NAMES, REQUESTS, SECRET_KEYS, VALUES, VERSIONS
 from lamina_server.store.sql.queries.clauses import NUMBERS, RangeShape, in_range, wanted_keys
 
 _VALUE = [each for each in VALUES.c if each.name not in {"id", "config_name_id", "originating_config_id"}]
@@ -279,3 +279,12 @@ def heads() -> Statement:
         .select_from(wanted.join(NAMES, NAMES.c.name == wanted.c.value))
         .join(VERSIONS, and_(VERSIONS.c.config_name_id == NAMES.c.id, VERSIONS.c.version == newest))
     )
+
+
+# --- secrets ----------------------------------------------------------------------------
+
+
+@cache
+def secret_keys() -> Statement:
+    """Ask for all data keys in the order of their adding."""
+    return select(SECRET_KEYS).order_by(SECRET_KEYS.c.id)

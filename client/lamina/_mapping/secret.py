@@ -1,0 +1,216 @@
+"""A secret: a value whose content nothing shows but `reveal`. It knows neither messages nor calls.
+
+A secret that was read has *sealed* bytes, which the server has encrypted for one key of one config. Its content is
+there only if the server has revealed it. A secret that the user has made has a content, and no sealed bytes.
+"""
+
+from enum import Enum
+from hmac import compare_digest
+from typing import Any, Final, Literal, NamedTuple, NoReturn, SupportsIndex, TypeAlias, final
+
+from lamina._mapping.canonical import INSIDE, json_text, plain_text, read_json
+from lamina._mapping.frozen import is_dict, is_list
+from lamina._runtime.public import public
+from lamina.errors import InvalidError, LaminaError, PermissionDeniedError, UnavailableError
+
+MASK: Final = "••••"
+"""Stands for a secret wherever values are shown."""
+
+ContentKind: TypeAlias = Literal["string", "bytes", "json"]
+
+
+class Content(NamedTuple):
+    """What is inside, in canonical form."""
+
+    kind: ContentKind
+    data: str | bytes
+
+    @property
+    def canonical(self) -> bytes:
+        """The content as bytes."""
+        return self.data if isinstance(self.data, bytes) else self.data.encode()
+
+
+class Absence(Enum):
+    """Why the content of a secret is not there."""
+
+    NOT_REVEALED = (
+        "was not revealed: a server sends its content to callers whose grant has reveal, if it has its secret key"
+    )
+    BUNDLED = "is sealed: a bundle never holds the content of a secret, a server reveals it"
+    PICKLED = "is sealed: a pickle never holds the content of a secret, a server reveals it"
+    CACHED = (
+        "is not in the last-known-good file, and no server has answered yet: cache_secrets= keeps the content of "
+        "secrets there, encrypted"
+    )
+
+
+class Source(NamedTuple):
+    """Where secrets were read: the config, and why a content is not there, if it is not."""
+
+    config: str
+    absence: Absence = Absence.NOT_REVEALED
+
+
+@public("lamina")
+@final
+class Secret:
+    """A text, bytes, list or dict that is encrypted where it is kept, and that nothing shows but `reveal`.
+
+        cfg["db/password"] = lamina.Secret("hunter2")
+        cfg["db/password"].reveal()
+
+    Its str and repr are a mask. It is true, whatever its content. Two secrets are equal if their contents are; of
+    secrets that were not revealed, if the server has sent the same sealed bytes. A secret is no JSON, and is not
+    pickled. It cannot be changed, so a copy is the same object.
+    """
+
+    __slots__ = ("_content", "_key", "_sealed", "_source")
+
+    _content: Content | None
+    _key: str
+    _sealed: bytes
+    _source: Source | None
+
+    def __new__(cls, content: str | bytes | list[Any] | dict[str, Any]) -> "Secret":
+        """Make a secret. TypeError or InvalidError for a content that no value could have."""
+        failure: InvalidError | TypeError
+        try:
+            return received(b"", _content(content), "", None)
+        except (InvalidError, TypeError) as error:
+            failure = error
+        # A program may log the local variables of each frame of a traceback: they must not hold the content.
+        del content
+        raise failure.with_traceback(None)
+
+    @property
+    def is_revealed(self) -> bool:
+        """Whether `reveal` returns the content."""
+        return self._content is not None
+
+    def reveal(self) -> Any:
+        """Return the content: text, bytes, or a list or dict, which are read-only.
+
+        PermissionDeniedError if the server did not send it, or if it comes out of a bundle or a pickle;
+        UnavailableError if it comes out of a last-known-good file that does not hold it.
+        """
+        if self._content is None:
+            raise _withheld(self)
+        kind, data = self._content
+        return read_json(data) if kind == "json" and isinstance(data, str) else data
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Secret):
+            return NotImplemented
+        if self._sealed and self._sealed == other._sealed:
+            return True
+        mine, theirs = self._content, other._content
+        if mine is None or theirs is None or mine.kind != theirs.kind:
+            return False
+        return compare_digest(mine.canonical, theirs.canonical)
+
+    def __hash__(self) -> int:
+        return hash(Secret)  # the same for all: one of the content would tell which secrets are alike
+
+    def __str__(self) -> str:
+        return MASK
+
+    def __repr__(self) -> str:
+        return f"<Secret {MASK}>"
+
+    def __format__(self, spec: str) -> str:
+        return format(MASK, spec)
+
+    def __copy__(self) -> "Secret":
+        return self
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> "Secret":
+        return self
+
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
+        raise TypeError("a Secret does not pickle: reveal() returns its content, a Snapshot pickles without it")
+
+    def __setattr__(self, name: str, _value: object) -> NoReturn:
+        raise AttributeError("a Secret cannot be changed: make a new one", name=name)
+
+    def __delattr__(self, name: str) -> NoReturn:
+        self.__setattr__(name, None)
+
+    @classmethod
+    def __get_pydantic_core_schema__(cls, _source: Any, _handler: Any) -> Any:
+        from pydantic_core import core_schema as schema  # noqa: PLC0415 - whoever calls this has it
+
+        def taking(inner: Any) -> Any:
+            return schema.no_info_after_validator_function(cls, inner)
+
+        text = taking(schema.str_schema())
+        return schema.json_or_python_schema(
+            json_schema=text,
+            python_schema=schema.union_schema([schema.is_instance_schema(cls), text, taking(schema.bytes_schema())]),
+            serialization=schema.to_string_ser_schema(when_used="json"),
+        )
+
+
+# The slots themselves: a secret refuses to be changed, and a map may have thousands.
+_set_content, _set_key, _set_sealed, _set_source = (vars(Secret)[name].__set__ for name in Secret.__slots__)
+
+
+def received(sealed: bytes, content: Content | None, key: str, source: Source | None) -> Secret:
+    """Make a secret that was read. Without a source, it does not know where."""
+    made = object.__new__(Secret)
+    _set_content(made, content)
+    _set_sealed(made, sealed)
+    _set_key(made, key)
+    _set_source(made, source)
+    return made
+
+
+def sealed_of(secret: Secret) -> bytes:
+    """Return the sealed bytes; none for a secret that a user has made."""
+    return secret._sealed  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def content_of(secret: Secret) -> Content | None:
+    """Return the content; None if it is not there."""
+    return secret._content  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def check_movable(secret: Secret, config: str, key: str) -> None:
+    """Raise InvalidError if a secret is to be set where it was not read, and its content is not there."""
+    source, read_key = _place_of(secret)
+    if secret.is_revealed or source is None or (source.config, read_key) == (config, key):
+        return
+    text = (
+        f"the value of {key!r} is the secret {read_key!r} of {source.config}, which {source.absence.value}; without "
+        f"its content it can be set as {read_key!r} of {source.config} alone"
+    )
+    raise InvalidError(text, reason="BAD_VALUE")
+
+
+def absence_of(secret: Secret) -> Absence:
+    """Return why the content of a secret is not there."""
+    source, _ = _place_of(secret)
+    return Absence.NOT_REVEALED if source is None else source.absence
+
+
+def _place_of(secret: Secret) -> tuple[Source | None, str]:
+    return secret._source, secret._key  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+
+
+def _withheld(secret: Secret) -> LaminaError:
+    source, key = _place_of(secret)
+    source = source or Source("a config")
+    text = f"the secret {key!r} of {source.config} {source.absence.value}"
+    if source.absence is Absence.CACHED:
+        return UnavailableError(text)
+    return PermissionDeniedError(text, reason="NOT_ALLOWED")
+
+
+def _content(content: object) -> Content:
+    if is_list(content) or is_dict(content):
+        return Content("json", json_text(content, INSIDE))
+    if isinstance(content, str):
+        return Content("string", plain_text(content, INSIDE))
+    if isinstance(content, bytes):
+        return Content("bytes", bytes(content))
+    raise TypeError(f"{INSIDE} is text, bytes, a list or a dict, not {type(content).__name__}")

@@ -1,0 +1,195 @@
+"""Where contents of secrets come in, and go out: a parsed request is sealed, and a reply is revealed at the very end.
+
+Between the two nothing has a content. Who may reveal is decided here as well: see Secrets.may_reveal.
+"""
+
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import suppress
+from dataclasses import replace
+from functools import partial
+from typing import Final
+
+import structlog
+from google.protobuf.message import Message
+
+from lamina_server.access.live import LiveAccess
+from lamina_server.audit.audit import CallAudit
+from lamina_server.cache.budget import ByteBudget
+from lamina_server.cache.single_flight import SingleFlight
+from lamina_server.domain.access import Caller
+from lamina_server.domain.commands import CommitCommand, ForkCommand
+from lamina_server.domain.errors import InvalidError, Reason, SecretsUnavailableError, Violation
+from lamina_server.domain.record import record
+from lamina_server.domain.records import Change
+from lamina_server.domain.secrets import MARK, Content, Sealer, number_of
+from lamina_server.domain.values import Scalar
+from lamina_server.rpc import revealing
+from lamina_server.rpc.revealing import Reply, fill
+from lamina_server.secrets.keyring import Keyring
+from lamina_server.secrets.live import LiveKeyring
+from lamina_server.secrets.sealing import CannotUnsealError
+from lamina_server.store.background import in_background
+from lamina_server.wire.requests import WriteRequest
+from lamina_server.wire.validation import VIOLATION_LIMIT
+
+REVEALED_BYTES: Final = 16 * 1024 * 1024
+"""Revealed replies that are kept, with the sealed ones. Without them a read of 1,000 secrets takes ten times as long as
+one of texts. Most reads are of a map that has not changed, and all watches get the same messages."""
+AT_ONCE: Final = 100
+"""Secrets that the event loop seals or unseals itself: they take a millisecond."""
+
+_log = structlog.get_logger(__name__)
+
+
+@record
+class Revealed:
+    """A reply with contents, which version it is about (0: several), and the keys whose contents it has."""
+
+    reply: bytes
+    version: int
+    keys: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return "<Revealed>"
+
+
+class Secrets:
+    """Seals requests, and reveals replies to whom may see them."""
+
+    def __init__(self, keys: LiveKeyring, access: LiveAccess) -> None:
+        self._keys = keys
+        self._access = access
+        self._revealed: ByteBudget[tuple[Reply, str, bytes], Revealed] = ByteBudget(REVEALED_BYTES)
+        self._flights = SingleFlight()
+
+    @property
+    def sealer(self) -> Sealer:
+        """Return what compares secrets."""
+        return self._keys.keyring
+
+    def may_reveal(self, caller: Caller, config: str) -> bool:
+        """Return whether a caller may see the secrets of a config."""
+        return self._access.rights(caller, config).reveal
+
+    async def sealed(self, request: WriteRequest, caller: Caller) -> WriteRequest:
+        """Return a request with sealed bytes in the place of contents, whose digest is over these bytes.
+
+        Raises SecretsUnavailableError; InvalidError for sealed bytes that are not of the config and key.
+        """
+        command = request.command
+        if isinstance(command, ForkCommand):
+            await self._prepare_fork()
+            return replace(request, command=replace(command, may_reveal=self.may_reveal(caller, command.source)))
+        if not request.secrets:
+            return request
+        assert isinstance(command, CommitCommand)
+        await self._keys.ensure_sealing()
+        await self._check_sealed(command, request.secrets)
+        if len(request.secrets) <= AT_ONCE:
+            return _sealed(request, command, self._keys.keyring, None)
+        return await in_background(lambda: _sealed(request, command, self._keys.keyring, None), name="secrets")
+
+    async def other_digests(self, request: WriteRequest) -> AsyncIterator[bytes]:
+        """Yield the digests of a parsed request under each data key: a rotation changes no retry."""
+        command, keyring = request.command, self._keys.keyring
+        if isinstance(command, CommitCommand) and any(request.secrets.values()):
+            for number in keyring.numbers:
+                seal = partial(_sealed, request, command, keyring, number)
+                yield (await in_background(seal, name="secrets")).digest
+
+    async def revealed(self, reply: bytes, kind: Reply, config: str, caller: Caller, audit: CallAudit) -> bytes:
+        """Return a reply with the contents of its secrets, for whom may see them. The sealed bytes stay.
+
+        The audit hears of it before the caller. Raises UnavailableError if it cannot be told.
+        """
+        if MARK not in reply or not self.may_reveal(caller, config):
+            return reply
+        key = (kind, config, reply)
+        found = self._revealed.get(key)
+        if found is None:
+            found = await self._flights.join(key, partial(self._unseal, *key))
+        if found.keys:
+            audit.reveal(config, found.version, found.keys)
+        return found.reply
+
+    def of_watch(self, config: str, caller: Caller, audit: CallAudit) -> Callable[[bytes], Awaitable[bytes]]:
+        """Return what reveals the messages of a caller's watch. The caller's right is looked at each time."""
+
+        async def reveal(message: bytes) -> bytes:
+            return await self.revealed(message, revealing.watch, config, caller, audit)
+
+        return reveal
+
+    async def _unseal(self, kind: Reply, config: str, reply: bytes) -> Revealed:
+        """Put contents into a reply, as far as they can be unsealed here. Keep it, if that is all of them."""
+        message, found = kind(reply)
+        await self._keys.ensure_unsealing(
+            {number for _, secret in found if (number := number_of(secret.sealed)) is not None}
+        )
+        if len(found) <= AT_ONCE:
+            revealed = self._filled(message, found, config)
+        else:
+            revealed = await in_background(lambda: self._filled(message, found, config), name="secrets")
+        if len(revealed.keys) == len(found):
+            self._revealed.put((kind, config, reply), revealed, len(reply) + len(revealed.reply))
+        return revealed
+
+    def _filled(self, message: Message, found: revealing.Secrets, config: str) -> Revealed:
+        keyring, keys = self._keys.keyring, []
+        for key, secret in found:
+            try:
+                content = keyring.unseal(config, key, secret.sealed)
+            except CannotUnsealError:
+                _log.error("secret cannot be unsealed", config=config, key=key)
+                continue
+            if content is not None:
+                fill(secret, content)
+                keys.append(key)
+        return Revealed(message.SerializeToString(), revealing.number_in(message), tuple(keys))
+
+    async def _prepare_fork(self) -> None:
+        """See to it that secrets can be sealed anew, if there may be any. Otherwise the fork says what is missing."""
+        keyring = self._keys.keyring
+        with suppress(SecretsUnavailableError):
+            await self._keys.refresh()
+            if keyring.numbers:
+                await self._keys.ensure_sealing()
+
+    async def _check_sealed(self, command: CommitCommand, secrets: Mapping[str, Content | None]) -> None:
+        given = [
+            (index, change.key, change.value.data)
+            for index, change in enumerate(command.changes)
+            if change.value is not None and change.key in secrets and secrets[change.key] is None
+        ]
+        await self._keys.ensure_unsealing({number for _, _, data in given if (number := number_of(_bytes(data)))})
+        faults = []
+        for index, key, data in given:
+            try:
+                content = self._keys.keyring.unseal(command.config, key, _bytes(data))
+            except CannotUnsealError:
+                content = None
+            if content is None:
+                if number_of(_bytes(data)) in self._keys.keyring.locked:
+                    raise SecretsUnavailableError("it cannot unwrap the data key of the sealed bytes")
+                what = f"is not what this server has sealed for {key!r} of {command.config!r}; set the content instead"
+                faults.append(Violation(f"changes[{index}].value.secret.sealed", what))
+        if faults:
+            raise InvalidError(Reason.BAD_VALUE, faults[:VIOLATION_LIMIT])
+
+
+def _sealed(request: WriteRequest, command: CommitCommand, keyring: Keyring, number: int | None) -> WriteRequest:
+    """Seal what a request has to be sealed, by the newest data key, or by the one with a number."""
+    secrets = request.secrets
+    changes = tuple(
+        Change(change.key, keyring.seal(command.config, change.key, content, number=number))
+        if change.value is not None and (content := secrets.get(change.key)) is not None
+        else change
+        for change in command.changes
+    )
+    made = replace(command, changes=changes)
+    return replace(request, command=made, digest=made.digest(), secrets={})
+
+
+def _bytes(data: Scalar) -> bytes:
+    assert isinstance(data, bytes)
+    return data

@@ -1,0 +1,155 @@
+"""The command line on a closed server: an admin gives and takes rights, and nobody else does."""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from structlog.testing import capture_logs
+
+from lamina.cli.access_map import ACCESS_CONFIG
+from lamina_server.store.memory import MemoryStore
+from tests.cli.running import InProcess
+from tests.client.live_helpers import until
+from tests.security.closed import Closed, closed
+from tests.security.people import People, Person
+
+
+class Commands:
+    """Runs commands with a token, in a thread: the server runs on the test's event loop."""
+
+    def __init__(self, server: Closed, token: str, root: Person) -> None:
+        self._server, self._root = server, root
+        self._cli = InProcess(server.target)
+        self._cli.environment = {"LAMINA_TARGET": server.target, "LAMINA_TOKEN": token}
+
+    async def out(self, *arguments: str) -> str:
+        printed = await asyncio.to_thread(self._cli.out, *arguments)
+        await self._followed()
+        return printed
+
+    async def _followed(self) -> None:
+        """Wait until the server knows the newest access: it follows its own config as other servers do."""
+        access = self._server.application.access
+        head = (await self._server.wire(self._root).get(ACCESS_CONFIG)).version
+        async with until(lambda: access.current.version >= head):
+            pass
+
+    async def error(self, *arguments: str, code: int, environment: Mapping[str, str] | None = None) -> str:
+        ended = await asyncio.to_thread(lambda: self._cli(*arguments, code=code, **environment or {}))
+        await self._followed()
+        return ended.stderr
+
+    def of(self, token: str) -> "Commands":
+        """Return the commands with another token."""
+        return Commands(self._server, token.strip(), self._root)
+
+
+@asynccontextmanager
+async def ruled() -> AsyncIterator[Commands]:
+    """Run a closed server; yield the commands of its admin."""
+    people = People()
+    root = people.admin("root", reveal=True)
+    # The server's log would be in what a command has printed: they share this process's standard output.
+    async with closed(MemoryStore(), people) as server:
+        with capture_logs():
+            yield Commands(server, root.token, root)
+
+
+async def test_a_new_token_does_what_it_was_granted_until_it_is_revoked() -> None:
+    async with ruled() as root:
+        await root.out("set", "shop/prod", "timeout:=30", "--create")
+        await root.out("set", "pay/prod", "timeout:=30", "--create")
+        printed = await root.out("token", "create", "deployer", "--grant", "writer", "shop/*")
+        deployer = root.of(printed)
+        assert (await deployer.out("whoami")).splitlines() == ["token:deployer", "writer  shop/*"]
+        assert "shop/prod is now version 2" in await deployer.out("set", "shop/prod", "timeout:=45")
+        assert [line.split()[0] for line in (await deployer.out("configs")).splitlines()] == ["shop/prod"]
+        assert "there is no config 'pay/prod'" in await deployer.error("get", "pay/prod", code=4)
+        log = json.loads(await root.out("log", "shop/prod", "-n", "1", "-o", "json"))
+        assert (log["author"], log["author_verified"]) == ("token:deployer", True)
+        assert "ended 1 token: deployer" in await root.error("token", "revoke", "deployer", code=0)
+        said = await deployer.error("get", "shop/prod", code=1)
+        assert said.startswith("lamina: the token is not valid: it is unknown, or was revoked; ask an admin")
+        assert said.endswith("; the token is from LAMINA_TOKEN\n")
+
+
+async def test_who_is_no_admin_sees_and_changes_no_access() -> None:
+    async with ruled() as root:
+        shop = root.of(await root.out("token", "create", "shop", "--grant", "admin", "shop/**"))
+        for arguments in (["access", "list"], ["access", "log"], ["token", "list"]):
+            said = await shop.error(*arguments, code=4)
+            assert "there is no _lamina/access that you may read: `lamina whoami` shows who you are" in said
+        for arguments in (["access", "grant", "token:shop", "admin", "**"], ["token", "create", "another"]):
+            said = await shop.error(*arguments, code=1)
+            assert "this needs the role admin on '_lamina/access', which 'token:shop' does not have" in said
+            assert "lamina_" not in said, "no token is printed that nobody knows"
+            assert "there is no token" not in said, "it may not see them"
+        for arguments in (["access", "revoke", "token:root", "**"], ["token", "revoke", "root"]):
+            said = await shop.error(*arguments, code=4)
+            assert "there is no _lamina/access that you may read" in said, "nothing is said about root"
+
+
+async def test_an_admin_may_end_its_own_token() -> None:
+    async with ruled() as root:
+        ada = root.of(await root.out("token", "create", "ada", "--grant", "admin", "**"))
+        said = await ada.error("token", "revoke", "ada", code=0)
+        assert "ended 1 token: ada" in said
+        assert "the grants to token:ada stay" in said
+        await ada.error("whoami", code=1)
+
+
+async def test_an_admin_asks_what_others_may_do() -> None:
+    async with ruled() as root:
+        shop = root.of(await root.out("token", "create", "shop", "--grant", "admin", "shop/**"))
+        await root.out("access", "grant", "group:platform", "reader", "shop/*", "--reveal")
+        assert (await root.out("access", "check", "token:shop", "shop/prod")).splitlines() == [
+            "token:shop is admin of shop/prod, and may not reveal its secrets",
+            "token:shop  admin  shop/**",
+        ]
+        claimed = await root.out("access", "check", "oidc:ada", "shop/prod", "--group", "group:platform", "-o", "json")
+        grant = {"subject": "group:platform", "role": "reader", "pattern": "shop/*", "reveal": True}
+        assert json.loads(claimed) == {"role": "reader", "reveal": True, "grants": [grant]}
+        assert await root.error("access", "check", "oidc:ada", "shop/prod", code=1) == "", (
+            "it is an answer, and no error"
+        )
+        refused = await shop.error("access", "check", "token:root", "pay/prod", code=1)
+        assert "this needs the role admin on 'pay/prod', which 'token:shop' does not have" in refused
+
+
+async def test_a_server_that_refuses_its_caller_is_up() -> None:
+    async with ruled() as root:
+        assert "token:root" in await root.out("status")
+        stranger = root.of("lamina_unknown_secret")
+        assert await stranger.error("status", code=1) == ""
+        assert await stranger.error("status", "--target", "localhost:1", code=5) == ""
+
+
+async def test_the_last_admin_stays() -> None:
+    async with ruled() as root:
+        for arguments in (["access", "revoke", "token:root", "**"], ["token", "revoke", "root"]):
+            said = await root.error(*arguments, code=2)
+            assert "would leave no admin of _lamina/access" in said
+        await root.out("whoami")
+
+
+async def test_what_the_server_refuses_is_told_with_the_key() -> None:
+    """Only the server knows all rules. It names the key, and what would do."""
+    async with ruled() as root:
+        said = await root.error("access", "grant", "token:a", "reader", "shop/***", code=2)
+        assert "grants/token:a shop/***" in said
+        assert "has a pattern that matches no config: a config's name, with '*' and '**' as wildcards" in said
+
+
+async def test_errors_say_what_to_do(tmp_path: Path) -> None:
+    async with ruled() as root:
+        said = await root.error("configs", code=1, environment={"LAMINA_TOKEN": ""})
+        assert "give token=, LAMINA_TOKEN or LAMINA_TOKEN_FILE; LAMINA_TOKEN is set, but empty" in said
+        path = tmp_path / "token"
+        await asyncio.to_thread(path.write_text, "lamina_unknown_secret", encoding="utf-8")
+        said = await root.error("configs", "--token-file", str(path), code=1)
+        assert said.endswith(f"; the token is from the file {path}\n")
+        assert "secret" not in said
+        said = await root.error("configs", code=2, environment={"LAMINA_AUTHOR": "ada"})
+        assert "leave out author= and LAMINA_AUTHOR" in said
