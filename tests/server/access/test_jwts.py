@@ -146,7 +146,7 @@ class TestFlaws:
         with pytest.raises(ServerError, match="malformed"):
             caller(signed(), issuer(url=f"{URL}/"))
 
-    @pytest.mark.parametrize("time", ["2030-01-01", str(NOW + 60), True, [], math.nan, math.inf, -1, 10**20, 10**400])
+    @pytest.mark.parametrize("time", ["2030-01-01", "2524608000", True, [], math.nan, math.inf, -1, 10**20, 10**400])
     def test_an_end_that_is_no_time(self, time: Any) -> None:
         assert "(exp)" in refused(signed(exp=time))
 
