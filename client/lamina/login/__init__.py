@@ -10,7 +10,7 @@ kept.py has the files, renewal.py the token.
 """
 
 from lamina.login.device import DeviceLogin, begin
-from lamina.login.kept import Login, find, forget, keep
+from lamina.login.kept import Login, addresses, find, forget, keep
 from lamina.login.renewal import LoginToken
 
-__all__ = ["DeviceLogin", "Login", "LoginToken", "begin", "find", "forget", "keep"]
+__all__ = ["DeviceLogin", "Login", "LoginToken", "addresses", "begin", "find", "forget", "keep"]

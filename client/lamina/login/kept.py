@@ -107,8 +107,9 @@ def forget(target: str | None = None) -> list[Login]:
     return [login for _, login in found]
 
 
-def addresses(target: str | None) -> tuple[str, ...]:
-    """Return the addresses of a target as logins are kept by: with a port, in order."""
+@public("lamina.login")
+def addresses(target: str | None = None) -> tuple[str, ...]:
+    """Return the addresses of a target, by default LAMINA_TARGET, as logins are kept by: with a port, in order."""
     text = target if target is not None else _environment.text(_environment.TARGET) or DEFAULT_TARGET
     return tuple(sorted(_completed(part.strip()) for part in text.split(",")))
 

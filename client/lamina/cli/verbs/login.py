@@ -6,8 +6,7 @@ import click
 
 from lamina.cli.arguments.options import Verb, chosen
 from lamina.cli.errors import NOT_FOUND, Refusal, tell
-from lamina.login import begin, forget, keep
-from lamina.login.kept import addresses, joined
+from lamina.login import addresses, begin, forget, keep
 
 
 @click.command("login", cls=Verb, outputs=("text",))
@@ -38,6 +37,6 @@ def logout_verb(ctx: click.Context) -> None:
     target = chosen(ctx).values.get("target")
     ended = forget(target)
     if not ended:
-        raise Refusal(f"no login is kept for {joined(addresses(target))}", NOT_FOUND)
+        raise Refusal(f"no login is kept for {','.join(addresses(target))}", NOT_FOUND)
     for login in ended:
         tell(f"forgot the login at {login.issuer} for {', '.join(login.targets)}")
