@@ -73,8 +73,18 @@ class Seen:
         return Seen(self.code, self.reason, self.text.replace(old, new), message, trailers)
 
 
+_SENDING = "Internal error from Core"
+"""How gRPC's client ends a stream of requests if the server has ended the call while it still sent."""
+
+
 async def see(server: Closed, person: Person, method: str, data: bytes, metadata: Metadata = ()) -> Seen:
     """Call a method as a person, and return what that person sees: of a stream, until its first message."""
+    while (seen := await _seen_once(server, person, method, data, metadata)).text == _SENDING:
+        pass
+    return seen
+
+
+async def _seen_once(server: Closed, person: Person, method: str, data: bytes, metadata: Metadata) -> Seen:
     channel: Any = server.channel(Person(certificate=person.certificate))
     descriptor, path = METHODS[method], f"/{method}"
     given = grpc.aio.Metadata(*person.metadata, *metadata)
@@ -137,4 +147,6 @@ def shown(statements: list[Any], config: str) -> list[str]:
     about = [each for each in statements if "config" in each.statement and "keyframe" not in each.thread.name]
     texts = [f"{each.statement} {each.parameters!r}" for each in about]
     others = [text for text in texts if config == ACCESS_CONFIG or ACCESS_CONFIG not in text]
+    # The head of a config that the caller owns is read in the background, at any time.
+    others = [text for text in others if "'mine/" not in text]
     return sorted(text.replace(f"-{config}", "NAME").replace(config, "NAME") for text in others)

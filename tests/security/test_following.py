@@ -122,6 +122,8 @@ def _write_elsewhere(store: Store, key: str) -> None:
     write_by_other_means(store, {key: None})
 
 
+# A PostgreSQL that is killed leaves connections behind that nobody can close.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 async def test_a_database_that_is_away_takes_nobody_s_access(postgres: Postgres) -> None:
     """Whoever had a right still has it, and nobody else gets one; and a revocation after the outage is followed."""
     people = People()
