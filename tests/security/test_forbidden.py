@@ -215,6 +215,7 @@ async def test_a_list_passes_over_any_number_of_configs(store: Store) -> None:
     async with closed(store, people) as server:
         await asyncio.gather(*(server.wire(admin).commit(f"m/{number}", {"a": 1}) for number in range(1_100)))
         await server.wire(admin).commit("z/last", {"a": 1})
+        await settled(server)
         with said() as statements:
             assert await names(server, ada) == ["z/last"]
         assert not [each for each in statements if "'m/" in repr(each.parameters)]
