@@ -2,6 +2,7 @@
 
 import asyncio
 import json
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
@@ -132,6 +133,10 @@ def _seen(error: grpc.aio.AioRpcError) -> Seen:
     return Seen(error.code(), info.reason, error.details() or "", b"", trailers)
 
 
+_OF_ANOTHER = re.compile(r"'[\w.-]+/[\w./-]+'")
+"""The name of a config among a statement's parameters."""
+
+
 async def settled(server: Closed) -> None:
     """Wait until heads that are read in the background were read."""
     while tasks := [*server.application._committer._heads._flights._tasks.values()]:
@@ -147,6 +152,6 @@ def shown(statements: list[Any], config: str) -> list[str]:
     about = [each for each in statements if "config" in each.statement and "keyframe" not in each.thread.name]
     texts = [f"{each.statement} {each.parameters!r}" for each in about]
     others = [text for text in texts if config == ACCESS_CONFIG or ACCESS_CONFIG not in text]
-    # The head of a config that the caller owns is read in the background, at any time.
-    others = [text for text in others if "'mine/" not in text]
-    return sorted(text.replace(f"-{config}", "NAME").replace(config, "NAME") for text in others)
+    named = [text.replace(f"-{config}", "NAME").replace(config, "NAME") for text in others]
+    # The heads of other configs, which an earlier call was about, are read in the background at any time.
+    return sorted(text for text in named if "NAME" in text or not _OF_ANOTHER.search(text))
