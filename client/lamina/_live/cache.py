@@ -27,6 +27,7 @@ from lamina import _environment
 from lamina._live.vault import CacheSecrets, Vault, vault_of
 from lamina._mapping.entries import Entries, has_content, sealed
 from lamina._mapping.secret import Absence
+from lamina._runtime import private_files
 from lamina._runtime.log import log
 from lamina._wire.messages import PagedEntries, header_of, version_of
 from lamina.records import Version
@@ -114,7 +115,7 @@ class Cache:
         content = self._content(entries, secrets)
         with _locked(self._folder):
             if not _is_current(path, entries.header, known_at, key_name):
-                _replace(path, content, known_at)
+                private_files.replace(path, content, modified_at=known_at)
 
     def _path(self, folder: "Path", config: str) -> "Path":
         from urllib.parse import quote  # noqa: PLC0415
@@ -230,19 +231,6 @@ def _is_current(path: "Path", header: Version, known_at: float, key_name: str | 
     if number == header.number:
         return confirmed_at > known_at
     return number > header.number and known_at - confirmed_at < FORSAKEN_SECONDS
-
-
-def _replace(path: "Path", content: bytes, known_at: float) -> None:
-    # The name is always the same, which the lock allows: so the file of a killed process does not stay for ever.
-    beside = path.with_suffix(".new")
-    flags = os.O_WRONLY | os.O_CREAT | os.O_TRUNC | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_BINARY", 0)
-    with os.fdopen(os.open(beside, flags, 0o600), "wb") as file:
-        beside.chmod(0o600)  # if the file existed already
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
-    os.utime(beside, (known_at, known_at))
-    beside.replace(path)
 
 
 @contextmanager

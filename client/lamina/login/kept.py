@@ -16,6 +16,7 @@ from pathlib import Path
 from typing import Any, ClassVar, Final
 
 from lamina import _environment
+from lamina._runtime import private_files
 from lamina._runtime.copies import Uncopyable
 from lamina._runtime.log import log
 from lamina._runtime.public import public
@@ -117,15 +118,7 @@ def addresses(target: str | None = None) -> tuple[str, ...]:
 def write(login: Login) -> None:
     """Write a login's file, for this user alone. The caller holds the lock."""
     path = _folder() / (hashlib.sha256("\n".join(login.targets).encode()).hexdigest()[:16] + _SUFFIX)
-    # The name is always the same, which the lock allows: so the file of a killed process does not stay for ever.
-    beside = path.with_suffix(".new")
-    beside.unlink(missing_ok=True)
-    descriptor = os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        json.dump(asdict(login), file)
-        file.flush()
-        os.fsync(file.fileno())
-    beside.replace(path)
+    private_files.replace(path, json.dumps(asdict(login)).encode())
 
 
 @contextmanager
