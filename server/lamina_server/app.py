@@ -37,7 +37,8 @@ from lamina_server.feed.news import News
 from lamina_server.rpc import health, transport
 from lamina_server.rpc.deadlines import Deadlines
 from lamina_server.rpc.draining import Draining
-from lamina_server.rpc.handlers import SERVICE, Guard, OtherServices, ServiceHandler
+from lamina_server.rpc.guard import Guard
+from lamina_server.rpc.handlers import SERVICE, OtherServices, ServiceHandler
 from lamina_server.rpc.permissions import Permissions
 from lamina_server.rpc.rates import Rates
 from lamina_server.rpc.readiness import Readiness

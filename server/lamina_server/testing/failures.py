@@ -14,7 +14,8 @@ import grpc
 
 from lamina_server.domain.errors import Reason, ServerError
 from lamina_server.rpc import status
-from lamina_server.rpc.handlers import SERVICE, Context, Handler
+from lamina_server.rpc.guard import Context
+from lamina_server.rpc.handlers import SERVICE, Handler
 
 INDETERMINATE = (
     grpc.StatusCode.UNAVAILABLE,
