@@ -1,7 +1,7 @@
 """Every setting and limit of the server: its name, unit, default, range and reason. Imports no other room.
 
-Each setting is also an environment variable: `LAMINA_SERVER_` and the name in capitals. A
-name ends in its unit. A limit on which the database, the wire or a client depends for ever
+Each setting is an option of `serve`, an environment variable (`LAMINA_SERVER_` and the name in capitals) and a key of
+the settings file. A name ends in its unit. A limit on which the database, the wire or a client depends for ever
 (the length of a key, the size of trailers) is a constant where it is used, and no setting.
 
 Every number has a smallest and a largest value, and the server works with both. A larger number
@@ -396,10 +396,12 @@ class Settings(BaseSettings):
     @field_validator("*", mode="before")
     @classmethod
     def _refuse_other_texts(cls, given: Any, info: ValidationInfo) -> Any:
-        """Refuse a text that would pass for a number or a path, although nobody writes one like this."""
+        """Refuse what would pass for a number or a path, although nobody writes one like this."""
+        kind = cls.model_fields[info.field_name or ""].annotation
+        if kind in _NUMBERS and isinstance(given, bool):
+            raise PydanticCustomError("not_a_number", "not a number")
         if not isinstance(given, str) or info.field_name == "database":
             return given
-        kind = cls.model_fields[info.field_name or ""].annotation
         if kind in _NUMBERS and not _NUMBERS[kind].fullmatch(given):
             raise PydanticCustomError("not_a_number", "not a number")
         if _URL.search(given):

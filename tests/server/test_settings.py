@@ -111,14 +111,18 @@ def test_settings_that_contradict_each_other_are_refused_with_their_sources() ->
     )
     *limits, files = refused("--tls-cert", "cert.pem", "--insecure-plaintext", **given)
     at_most = [
-        ("VALUE_LIMIT_BYTES is 6000000", "REQUEST_LIMIT_BYTES, 5500000, because no request could hold such a value"),
-        ("VALUE_LIMIT_BYTES is 6000000", "CONFIG_LIMIT_BYTES, 5999999, because no config could hold such a value"),
-        ("REQUEST_LIMIT_BYTES is 5500000", "RECEIVE_LIMIT_BYTES, 5242880, because its refusal would have no reason"),
-        ("CONNECTION_LIMIT_WATCHES is 101", "CONNECTION_LIMIT_STREAMS, 100, because each watch is a stream"),
+        (
+            "VALUE_LIMIT_BYTES is 6000000",
+            "LAMINA_SERVER_REQUEST_LIMIT_BYTES, 5500000, because no request could hold such a value",
+        ),
+        (
+            "VALUE_LIMIT_BYTES is 6000000",
+            "LAMINA_SERVER_CONFIG_LIMIT_BYTES, 5999999, because no config could hold such a value",
+        ),
+        ("REQUEST_LIMIT_BYTES is 5500000", "--receive-limit-bytes, 5242880, because its refusal would have no reason"),
+        ("CONNECTION_LIMIT_WATCHES is 101", "--connection-limit-streams, 100, because each watch is a stream"),
     ]
-    assert limits == [
-        f"lamina-server: LAMINA_SERVER_{name}; it must be at most LAMINA_SERVER_{limit}" for name, limit in at_most
-    ]
+    assert limits == [f"lamina-server: LAMINA_SERVER_{name}; it must be at most {limit}" for name, limit in at_most]
     assert files == "lamina-server: --insecure-plaintext contradicts --tls-cert: leave out one of them"
 
 

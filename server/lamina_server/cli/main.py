@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lamina_server import logs
-from lamina_server.cli import access, keys, maintain, serve, streams
+from lamina_server.cli import access, config, keys, maintain, serve, streams
 from lamina_server.cli.options import INTERRUPTED
 
 _SECRET = re.compile(r"://|:.*@|password", re.DOTALL | re.IGNORECASE)
@@ -57,6 +57,7 @@ def main() -> None:
 
 _COMMANDS = (
     serve.serve,
+    config.config,
     maintain.migrate,
     maintain.backup,
     maintain.verify,

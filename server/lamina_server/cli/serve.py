@@ -17,15 +17,7 @@ import structlog
 
 from lamina_server.app import Application, admin_token_file, describe_database, serving
 from lamina_server.audit.audit import Audit
-from lamina_server.cli.options import (
-    FAILED,
-    INTERRUPTED,
-    database_option,
-    is_in_a_folder,
-    refusals,
-    secret_key_options,
-    wait_option,
-)
+from lamina_server.cli.options import FAILED, INTERRUPTED, is_in_a_folder, refusals, server_options
 from lamina_server.cli.settings import described, settings_of
 from lamina_server.logs import uncaught
 from lamina_server.settings import Settings
@@ -47,40 +39,12 @@ class _Serve(click.Command):
     def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """Write the options, and the variables."""
         super().format_options(ctx, formatter)
-        with formatter.section("Environment variables, where no option is given"):
-            formatter.write_dl(list(described()))
+        with formatter.section("Settings, by option, environment variable or settings file (in small letters)"):
+            formatter.write_dl(list(described(self)))
 
 
 @click.command(cls=_Serve)
-@database_option
-@wait_option
-@click.option("--listen", metavar="HOST:PORT", help="Or unix:PATH. Port 0: any free port. [default: localhost:7440]")
-@click.option(
-    "--insecure-plaintext",
-    is_flag=True,
-    default=None,
-    help="Serve other machines without TLS: everybody on the network can read every value.",
-)
-@click.option(
-    "--access",
-    metavar="open|closed",
-    help="Whether callers need a credential. [default: open for this machine alone, closed for others]",
-)
-@click.option(
-    "--insecure-open",
-    is_flag=True,
-    default=None,
-    help="Be open to other machines: everybody on the network may read and change everything.",
-)
-@click.option(
-    "--bootstrap-token-file", metavar="FILE", help="Where the first start of a closed server writes an admin's token."
-)
-@click.option("--tls-cert", metavar="FILE", help="PEM file with the server's certificate.")
-@click.option("--tls-key", metavar="FILE", help="PEM file with the certificate's private key.")
-@click.option("--tls-client-ca", metavar="FILE", help="PEM file with clients' authorities.")
-@click.option("--audit-file", metavar="FILE", help="Write a line for each write and each refusal; -: to stdout.")
-@click.option("--audit-best-effort", is_flag=True, default=None, help="Write also when the audit cannot be written.")
-@secret_key_options
+@server_options
 def serve(**options: Any) -> None:
     """Serve a database until SIGTERM or Ctrl-C.
 

@@ -1,8 +1,8 @@
-"""The settings of a command, from its options and the environment. Says in words what is wrong with them.
+"""The settings of a command, from its options, the environment and a file. Says in words what is wrong with them.
 
-An option wins over a variable. A variable that begins like ours and is none of ours is refused, because its name is
-probably misspelt. Kubernetes makes variables that begin like ours for a service named `lamina-server`; these are
-ignored.
+An option wins over a variable, and a variable over the file. A name in the file that is no setting is refused, and so
+is a variable that begins like ours, because the name is probably misspelt. Kubernetes makes variables that begin like
+ours for a service named `lamina-server`; these are ignored.
 """
 
 import os
@@ -15,7 +15,8 @@ from typing import Any
 import click
 from pydantic import ValidationError
 
-from lamina_server.cli.options import BAD_USAGE, source_of
+from lamina_server.cli import settings_file
+from lamina_server.cli.options import BAD_USAGE, is_variable_set, option_of, source_of, variable_of
 from lamina_server.settings import CONTRADICTION, PREFIX, Settings, range_of
 
 _WORDS = {
@@ -32,10 +33,18 @@ _SERVICE = re.compile(
 
 
 def settings_of(options: dict[str, Any]) -> Settings:
-    """Return the settings: from the given options, and the others from the environment. Exit if one is wrong."""
+    """Return the settings of a command, whose other options are given, too. Exit if one is wrong."""
     settings, faults = None, list(_unknown_variables())
     try:
-        settings = Settings(**{name: value for name, value in options.items() if value is not None})
+        file = settings_file.read(options.pop("settings_file", None))
+    except settings_file.SettingsFileError as error:
+        file, faults = {}, [*faults, str(error)]
+    faults += settings_file.unknown_names()
+    given = {name: value for name, value in options.items() if value is not None}
+    known = {name: value for name, value in file.items() if name in Settings.model_fields}
+    from_file = {name: value for name, value in known.items() if name not in given and not is_variable_set(name)}
+    try:
+        settings = Settings(**from_file, **given)
     except ValidationError as error:
         faults += _faults(error)
     for fault in faults:
@@ -45,16 +54,17 @@ def settings_of(options: dict[str, Any]) -> Settings:
     return settings
 
 
-def described() -> Iterator[tuple[str, str]]:
-    """Yield the name of each variable of the server, and what it is, in a sentence with its default."""
+def described(command: click.Command) -> Iterator[tuple[str, str]]:
+    """Yield the option and the variable of each setting, and what it is, in a sentence with its default."""
     for name, field in Settings.model_fields.items():
         sentence = str(field.description).partition(". ")[0].rstrip(".")
         default = "" if field.default is None else f" [default: {str(field.default).lower()}]"
-        yield f"{PREFIX}{name.upper()}", f"{sentence}.{default}"
+        names = filter(None, (option_of(name, command), variable_of(name)))
+        yield ", ".join(names), f"{sentence}.{default}"
 
 
 def _unknown_variables() -> Iterator[str]:
-    ends = [name.upper() for name in Settings.model_fields]
+    ends = [name.upper() for name in (*Settings.model_fields, settings_file.NAME)]
     for name, value in os.environ.items():
         end = name.upper().removeprefix(PREFIX)
         if end != name.upper() and end not in ends and not _SERVICE.match(f"{end}={value}"):
