@@ -18,7 +18,7 @@ RIVALLED  := $(VENV)/.rivalled
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test docs faults security fuzz torture oldest check fix audit bench generate lock node clean
+.PHONY: help serve test docs faults security operation fuzz torture oldest check fix audit bench generate lock node clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -32,7 +32,7 @@ WORKERS = $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
 
 test: $(EQUIPPED) node ## Run the test suite.
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 --dist=worksteal --ignore=tests/docs \
-		--ignore=tests/security $(addprefix --ignore=,$(FAULTS)) $(ARGS)
+		--ignore=tests/security --ignore=tests/operation $(addprefix --ignore=,$(FAULTS)) $(ARGS)
 
 # Not a part of `make test`, because each line of a page starts its own Python.
 docs: $(EQUIPPED) ## Run every code block of the READMEs, the tutorial and the recipes as they are printed.
@@ -48,6 +48,10 @@ FAULTS := tests/faults tests/server/restore tests/server/store/test_verify.py te
 # Not a part of `make test`, because tables of all methods and callers take minutes.
 security: $(EQUIPPED) ## Run the tests of who may do what, of hostile peers, and of what must not get out.
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 tests/security $(ARGS)
+
+# Not a part of `make test`, because each test starts programs as an operator would.
+operation: $(EQUIPPED) ## Run the tests of what operators do: probes, metrics, upgrades, backups.
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 tests/operation $(ARGS)
 
 # `make security` has a short form with a seed. ARGS="--seconds 60 --only frames"
 fuzz: $(EQUIPPED) ## Fuzz requests and HTTP/2 frames, for ten minutes each.

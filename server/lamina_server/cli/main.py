@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lamina_server import logs
-from lamina_server.cli import access, config, keys, maintain, serve, streams
+from lamina_server.cli import access, config, health, keys, maintain, serve, streams
 from lamina_server.cli.options import INTERRUPTED
 
 _SECRET = re.compile(r"://|:.*@|password", re.DOTALL | re.IGNORECASE)
@@ -58,6 +58,7 @@ def main() -> None:
 _COMMANDS = (
     serve.serve,
     config.config,
+    health.health,
     maintain.migrate,
     maintain.backup,
     maintain.verify,
