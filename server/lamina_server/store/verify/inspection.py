@@ -8,9 +8,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import Any
 
-from sqlalchemy import Connection, Engine, NullPool, create_engine
+from sqlalchemy import Connection, Engine, Executable, NullPool, create_engine
 
-from lamina_server.models.queries import Statement
 from lamina_server.store.address import PostgresqlAddress, SqliteAddress, parse, resolved
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.postgresql.errors import PostgresqlErrors
@@ -33,13 +32,17 @@ _SETTINGS = {"default_transaction_read_only": "on", "statement_timeout": STATEME
 
 
 class Inspection:
-    """A database that is open for reading."""
+    """A database that is open for reading.
+
+    dialect  `sqlite` or `postgresql`
+    """
 
     def __init__(self, connection: Connection, errors: Errors) -> None:
         self._connection = connection
         self._errors = errors
+        self.dialect = connection.dialect.name
 
-    def ask(self, statement: Statement, **parameters: Any) -> Rows:
+    def ask(self, statement: Executable, **parameters: Any) -> Rows:
         """Run a statement and return all its rows.
 
         Raises HashMismatchError where the database finds itself damaged, UnavailableError where it does not answer.
