@@ -149,6 +149,7 @@ class Application:
             cache_limits=cache_limits,
             now_us=now_us,
             sealer=keyring,
+            warned_percent=settings.config_warning_percent,
         )
         turns = asyncio.Semaphore(max(1, settings.reader_threads // 2))
         watches = WatchContext(

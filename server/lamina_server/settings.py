@@ -192,6 +192,14 @@ class Settings(BaseSettings):
         description="Size of all keys and values of one config. Every client holds the whole map in memory",
     )
 
+    config_warning_percent: int = Field(
+        80,
+        ge=1,
+        le=100,
+        description="The log warns of a config that is larger than this part of the two limits above, before a commit "
+        "is refused for them",
+    )
+
     # Limits of an answer, and of a watch.
     page_limit_bytes: int = Field(
         MIB,

@@ -27,6 +27,7 @@ from lamina_server.commits.decide import Preview
 from lamina_server.commits.giants import Giants
 from lamina_server.commits.group import Group, GroupResult, Submission
 from lamina_server.commits.keyframes import KeyframeScheduler
+from lamina_server.commits.near_limits import NearLimits
 from lamina_server.commits.outcome import Outcome
 from lamina_server.commits.proposals import Proposals
 from lamina_server.commits.transaction import configs_of
@@ -55,6 +56,7 @@ class Committer:
     group_limit_changes  changes of one transaction, if it holds more than one command
     now_us               the clock, in microseconds since 1970
     sealer               compares secrets, and seals them anew in a fork
+    warned_percent       of a limit of `map_limits`, from which on the log warns
     """
 
     def __init__(
@@ -72,6 +74,7 @@ class Committer:
         cache_limits: CacheLimits = DEFAULT_LIMITS,
         now_us: Callable[[], int] = system_now_us,
         sealer: Sealer = NO_SEALER,
+        warned_percent: int = 100,
     ) -> None:
         self._store = store
         self._heads = heads
@@ -95,6 +98,7 @@ class Committer:
             store, heads, codec, limits=map_limits, submit=self._enqueue, now_us=now_us, sealer=sealer
         )
         self._keyframes = KeyframeScheduler(store, on_failure=self.fail)
+        self.near_limits = NearLimits(map_limits, warned_percent)
         self._silence = silence
         silence.call_at_begin(self._give_up)
         self._waiting: deque[Submission] = deque()
@@ -247,6 +251,7 @@ class Committer:
         for made in result.made:
             self._feed.append(made)
             self._on_commit(made.version.config)
+            self.near_limits.committed(made.version)
             self._keyframes.committed(made.version, is_busy=bool(self._waiting))
         for outcome in result.outcomes:
             # A remembered reply: maybe of a COMMIT that was not confirmed, so that no watch was told.
