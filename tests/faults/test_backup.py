@@ -54,7 +54,7 @@ def test_a_restored_copy_refuses_later_cursors(url: str, tmp_path: Path) -> None
         start(server.target)
         with Committing(server.target) as committing:
             committing.wait_for_more()
-            run(readme_block("lamina-server backup"), tmp_path)
+            run(readme_block("lamina-server backup monday"), tmp_path)
             committing.wait_for_more()
         with stale_cursors_fail(server.target):
             server.kill()

@@ -86,6 +86,7 @@ def test_every_option_is_a_setting() -> None:
     names = {each.name for each in parameters if isinstance(each, click.Option)}
     others = {"admin", "settings_file", "changed", "output"}  # whom `access reset` makes an admin, and what to print
     others |= {"configs"}  # how many `stats` prints
+    others |= {"folder", "keep", "no_verify"}  # of `backup`
     others |= {"liveness", "timeout", "ca", "cert", "key"}  # what a probe asks, and who it is
     assert names - others <= set(Settings.model_fields)
 

@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lamina_server import logs
-from lamina_server.cli import access, config, health, keys, maintain, serve, stats, streams
+from lamina_server.cli import access, backup, config, health, keys, maintain, serve, stats, streams
 from lamina_server.cli.options import INTERRUPTED
 
 _SECRET = re.compile(r"://|:.*@|password", re.DOTALL | re.IGNORECASE)
@@ -60,7 +60,7 @@ _COMMANDS = (
     config.config,
     health.health,
     maintain.migrate,
-    maintain.backup,
+    backup.backup,
     maintain.verify,
     stats.stats,
     maintain.restore,

@@ -1,4 +1,4 @@
-"""The commands that maintain a database: migrate, backup, verify and restore. Each imports what only it needs."""
+"""The commands that maintain a database: migrate, verify and restore. Each imports what only it needs."""
 
 import gc
 import sys
@@ -17,6 +17,7 @@ from lamina_server.cli.options import (
     secret_key_options,
     wait_option,
 )
+from lamina_server.cli.reports import report
 from lamina_server.cli.settings import settings_of
 from lamina_server.cli.streams import say
 from lamina_server.domain.errors import ServerError
@@ -24,7 +25,6 @@ from lamina_server.settings import Settings
 
 if TYPE_CHECKING:
     from lamina_server.restore.restore import Restored
-    from lamina_server.store.verify.walk import Verification
 
 
 @click.command()
@@ -42,30 +42,6 @@ def migrate(**options: Any) -> None:
 
 
 @click.command()
-@click.argument("file", type=File(path_type=Path))
-@database_option
-def backup(file: Path, **options: Any) -> None:
-    """Copy a SQLite database into a new FILE.
-
-    A server may use the database at the same time. FILE is then a complete database, with all versions that were
-    committed before the command began.
-    """
-    # Imported here, as in verify: the modules of one command must not slow down every server's start.
-    from lamina_server.store.sqlite.backup import back_up  # noqa: PLC0415
-
-    settings = settings_of(options)
-    with refusals():
-        with click.progressbar(length=1, label="copying", file=sys.stderr, hidden=not sys.stderr.isatty()) as bar:
-
-            def show(done: int, total: int) -> None:
-                bar.length = total
-                bar.update(done - bar.pos)
-
-            made = back_up(settings.database, file, show)
-        say(f"lamina-server: {made.path}, {made.size_bytes} bytes, configs: {made.configs}")
-
-
-@click.command()
 @database_option
 def verify(**options: Any) -> None:
     """Check every row of a database.
@@ -79,7 +55,7 @@ def verify(**options: Any) -> None:
     settings = settings_of(options)
     with refusals(), inspecting(settings.database) as inspection:
         verification = Verification(inspection)
-        broken = _report(verification)
+        broken = report(verification)
         counts = f"{verification.configs} configs, {verification.versions} versions and {verification.values} values"
     where = describe_database(settings)
     say(f"lamina-server: {where} is broken" if broken else f"lamina-server: {counts} are intact in {where}")
@@ -127,26 +103,9 @@ def restore(file: Path, **options: Any) -> None:
 def _restore(file: Path, settings: Settings) -> "Restored":
     from lamina_server.restore.restore import restore as restore_bundle  # noqa: PLC0415
 
-    gc.disable()  # as in _report; the process ends after this
+    gc.disable()  # as in `report`; the process ends after this
     bar = click.progressbar(
         length=file.stat().st_size, label="restoring", file=sys.stderr, hidden=not sys.stderr.isatty()
     )
     with bar, file.open("rb") as opened:
         return restore_bundle(opened, settings, bar.update)
-
-
-def _report(verification: "Verification") -> bool:
-    """Print each finding at once, with a progress bar on a terminal. Return whether anything is broken."""
-    broken = False
-    gc.disable()  # millions of rows and no reference cycle: searching for cycles would take a third of the time
-    is_for_people = sys.stderr.isatty()
-    with click.progressbar(
-        length=verification.total(), label="verifying", file=sys.stderr, hidden=not is_for_people
-    ) as bar:
-        for finding in verification.findings(bar.update):
-            broken = broken or finding.breaks
-            if is_for_people:
-                click.echo(err=True)  # below the bar
-            say(f"{'broken' if finding.breaks else 'warning'}: {finding}")
-    gc.enable()
-    return broken

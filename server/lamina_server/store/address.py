@@ -150,10 +150,11 @@ def _path_as_url(text: str) -> str:
     """Return the URL of what looks like a file's path; it may be anything, so it is not repeated otherwise."""
     if text == MEMORY:
         return "write sqlite:// for a database in memory"
-    return f"write {_file_url(text)}" if _FILE.fullmatch(text) else _FORMS
+    return f"write {url_of_file(text)}" if _FILE.fullmatch(text) else _FORMS
 
 
-def _file_url(path: str) -> str:
+def url_of_file(path: str) -> str:
+    """Return the address of a SQLite file."""
     return f"sqlite:///{quote(path)}"
 
 
@@ -171,7 +172,7 @@ def _sqlite(rest: str) -> SqliteAddress:
         meant = _meant_by_uri(f"{name.removeprefix('file:')}?{options}")
         raise DatabaseAddressError(f"a SQLite address holds no other address: {meant}")
     if question:
-        otherwise = f", or {_file_url(f'{unquote(name)}?{options}')} if the ? belongs to the file"
+        otherwise = f", or {url_of_file(f'{unquote(name)}?{options}')} if the ? belongs to the file"
         is_name = _PATH.fullmatch(name) and _FILE.fullmatch(options)
         raise DatabaseAddressError(f"a SQLite address takes no options: {_meant(name)}{otherwise if is_name else ''}")
     if not place or name == MEMORY:

@@ -27,6 +27,10 @@ Progress = Callable[[int, int], None]
 """Called with the pages that are copied and the pages that there are."""
 
 
+Check = Callable[[Path], None]
+"""Looks at a complete copy that has no name yet."""
+
+
 @dataclass(frozen=True, slots=True)
 class Backup:
     """A finished copy."""
@@ -36,12 +40,14 @@ class Backup:
     configs: int
 
 
-def back_up(url: str, target: Path, progress: Progress, *, step_pages: int = STEP_PAGES) -> Backup:
+def back_up(
+    url: str, target: Path, progress: Progress, *, check: Check = lambda _: None, step_pages: int = STEP_PAGES
+) -> Backup:
     """Copy the SQLite database with a SQLAlchemy URL into a new file, which has one moment's whole content.
 
     The copy has its name only once it is complete, checked and on the disk. It is one plain
     file, which only its owner can read, without a write-ahead log; a server that opens it
-    adds one.
+    adds one. `check` is called with the complete copy, and raises if that is not good enough.
 
     Raises DatabaseAddressError or BackupRefusedError where nothing was tried, UnusableStoreError where it failed.
     """
@@ -51,6 +57,7 @@ def back_up(url: str, target: Path, progress: Progress, *, step_pages: int = STE
         with closing(sqlite3.connect(unnamed, isolation_level=None)) as copy:
             _copy(original, copy, progress, step_pages)
             configs = _check(copy)
+        check(unnamed)
         _name(unnamed, target)
     return Backup(target, target.stat().st_size, configs)
 
