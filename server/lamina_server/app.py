@@ -231,7 +231,7 @@ class Application:
         Raises UnsafeError, AddressError or OuterKeyError, and nothing answers then.
         """
         tls = transport.tls_files(self._settings, self._listen)
-        self.target = transport.bind(self._server, self._listen, tls)
+        self.target = transport.bind(self._server, self._listen, tls, is_shared=self._settings.workers > 1)
         await self._readers.run(self._committer.check_clock)
         with suppress(ServerError):  # a database that is gone again is not a reason not to start
             self.is_empty = await self._readers.read(_is_empty)

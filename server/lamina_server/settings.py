@@ -80,6 +80,13 @@ class Settings(BaseSettings):
         "localhost:7440",
         description="HOST:PORT, or `unix:PATH`. Port 0 takes any free port. The default serves only this machine",
     )
+    workers: int = Field(
+        1,
+        ge=1,
+        le=64,
+        description="Processes that serve the address together, each on a core of its own. They need PostgreSQL. Each "
+        "has the limits of a process, and its own connections to the database",
+    )
     insecure_plaintext: bool = Field(
         default=False,
         description="Serve other machines without TLS. Then everybody on the network can read every value, so the "

@@ -1,4 +1,4 @@
-"""`lamina-server serve`: one process, from the ready line to its exit code."""
+"""`lamina-server serve`: one process, from the ready line to its exit code. workers.py has several."""
 
 import asyncio
 import errno
@@ -17,6 +17,7 @@ import structlog
 
 from lamina_server.app import Application, admin_token_file, describe_database, serving
 from lamina_server.audit.audit import Audit
+from lamina_server.cli import workers
 from lamina_server.cli.options import FAILED, INTERRUPTED, is_in_a_folder, refusals, server_options
 from lamina_server.cli.settings import described, settings_of
 from lamina_server.logs import uncaught
@@ -54,11 +55,18 @@ def serve(**options: Any) -> None:
     with refusals():
         sys.setswitchinterval(SWITCH_SECONDS)
         gc.set_threshold(COLLECTED_AFTER_OBJECTS, *gc.get_threshold()[1:])
-        sys.exit(asyncio.run(_serve(settings)))
+        if settings.workers == 1:
+            sys.exit(asyncio.run(_serve(settings, _print)))
+        sys.exit(workers.serve(settings, _work, _print))
 
 
-async def _serve(settings: Settings) -> int:
-    """Serve until a signal asks for the end, or the store fails; return the exit code.
+def _work(settings: Settings, tell: Callable[[str], None]) -> int:
+    with refusals():
+        return asyncio.run(_serve(settings, tell))
+
+
+async def _serve(settings: Settings, tell: Callable[[str], None]) -> int:
+    """Serve until a signal asks for the end, or the store fails; return the exit code. Tell when it is ready.
 
     A signal before the server is ready ends the process at once, and so does a second signal. The process always ends
     within the grace. A terminal that goes away sends SIGHUP more than once, so a second SIGHUP is not a second signal.
@@ -94,7 +102,8 @@ async def _serve(settings: Settings) -> int:
         audits.append(application.audit)
         target = application.target
         data = describe_database(settings) + (" (empty: it has no config yet)" if application.is_empty else "")
-        _print(f"lamina-server ready on {target}, {_mode(application)}, data in {data}{_hint(application, settings)}")
+        data += f", {settings.workers} workers" if settings.workers > 1 else ""
+        tell(f"lamina-server ready on {target}, {_mode(application)}, data in {data}{_hint(application, settings)}")
         await asyncio.wait([stop, application.failed], return_when=asyncio.FIRST_COMPLETED)
         if not stop.done():
             _end_within(settings.stop_grace_seconds)

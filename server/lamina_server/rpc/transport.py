@@ -13,7 +13,8 @@ import resource
 import socket
 import stat
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, TypeAlias
@@ -137,15 +138,41 @@ def is_open(settings: Settings, address: Address) -> bool:
     return may_be_open and settings.access != "closed"
 
 
-def bind(server: grpc.aio.Server, address: Address, tls: "TlsFiles | None") -> str:
-    """Make a server listen on an address; return the target by which clients reach it."""
+def bind(server: grpc.aio.Server, address: Address, tls: "TlsFiles | None", *, is_shared: bool = False) -> str:
+    """Make a server listen on an address; return the target by which clients reach it.
+
+    is_shared  whether the port is `reserved` for several processes
+    """
     if address.path:
         _check_unix(address.path)
         _add(server, address.shown, tls)
         return address.shown
-    hosts, port = _find_port(address)
+    hosts, port = _find_port(address, is_shared=is_shared)
     for family, host in hosts:
         _add(server, f"{_in_brackets(family, host)}:{port}", tls)
+    return _shown(address, port)
+
+
+@contextmanager
+def reserved(address: Address) -> Iterator[str]:
+    """Keep a free port for several processes of this program while the block lasts; give their common target.
+
+    Raises AddressError if another program has the port, UnsafeError if processes cannot share the address.
+    """
+    if address.path or not hasattr(socket, "SO_REUSEPORT"):
+        raise UnsafeError(
+            "several workers share a TCP port, no Unix socket: write HOST:PORT, or no --workers", "listen"
+        )
+    hosts, port = _find_port(address)  # not shared: so nobody else has it
+    with ExitStack() as stack:
+        for family, host in hosts:
+            # It does not listen, so it gets no connection; but no other program can take the port.
+            kept = stack.enter_context(socket.socket(family, socket.SOCK_STREAM))
+            _bind(kept, host, port, is_shared=True)
+        yield _shown(address, port)
+
+
+def _shown(address: Address, port: int) -> str:
     shown = f"[{address.shown}]" if ":" in address.shown else address.shown
     return f"{shown}:{port}"
 
@@ -154,8 +181,8 @@ def options(settings: Settings) -> Sequence[tuple[str, int]]:
     """Return the options of gRPC for connections and calls."""
     milliseconds = 1_000
     return (
-        # Two servers on one port would each get some of the connections, and neither would say so.
-        ("grpc.so_reuseport", 0),
+        # Two servers on one port would each get some of the connections, and neither would say so. Workers do so.
+        ("grpc.so_reuseport", int(settings.workers > 1)),
         ("grpc.max_receive_message_length", settings.receive_limit_bytes),
         # The limits of connections.
         ("grpc.max_allowed_incoming_connections", min(settings.connection_limit, _descriptors())),
@@ -213,13 +240,13 @@ def _add(server: grpc.aio.Server, target: str, tls: "TlsFiles | None") -> None:
         raise AddressError(f"cannot listen on {target}{hint}")
 
 
-def _find_port(address: Address) -> tuple[Hosts, int]:
+def _find_port(address: Address, *, is_shared: bool = False) -> tuple[Hosts, int]:
     """Return the addresses that this machine has, and a port that is free in all of them."""
     for _ in range(_PORT_ATTEMPTS):
         hosts, port = [], address.port
         try:
             for family, host in address.hosts:
-                if found := _try(family, host, port):
+                if found := _try(family, host, port, is_shared=is_shared):
                     hosts.append((family, host))
                     port = found
         except AddressError:
@@ -232,19 +259,25 @@ def _find_port(address: Address) -> tuple[Hosts, int]:
     raise AddressError(f"this machine has no address {address.shown}")
 
 
-def _try(family: socket.AddressFamily, host: str, port: int) -> int | None:
+def _try(family: socket.AddressFamily, host: str, port: int, *, is_shared: bool) -> int | None:
     """Return the port if it is free; None if the machine lacks the address, as one without IPv6 lacks ::1."""
     try:
         with socket.socket(family, socket.SOCK_STREAM) as probe:
-            # As gRPC does: a port whose last connections are still closing is free.
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            probe.bind((host, port))
+            _bind(probe, host, port, is_shared=is_shared)
             return int(probe.getsockname()[1])
     except OSError as error:
         if error.errno in {errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT}:
             return None
         why = "it is in use by another program" if error.errno == errno.EADDRINUSE else error.strerror
         raise AddressError(f"cannot listen on {_in_brackets(family, host)}:{port}: {why}") from None
+
+
+def _bind(probe: socket.socket, host: str, port: int, *, is_shared: bool) -> None:
+    # As gRPC does: a port whose last connections are still closing is free.
+    probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+    if is_shared:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
+    probe.bind((host, port))
 
 
 def _check_unix(path: Path) -> None:
