@@ -13,9 +13,9 @@
 #   docker run -p 7440:7440 -v lamina:/data -e LAMINA_SERVER_DATABASE=postgresql://… -v ./tls:/tls:ro lamina \
 #     serve --tls-cert … --tls-key …
 #
-# There is no HEALTHCHECK: it would need a client certificate wherever the server asks for one. Let the orchestrator ask
-# the standard gRPC health service, which every server offers: for "" whether it lives, and for "readiness" whether it
-# takes commits. Restart it for the first only.
+# There is no HEALTHCHECK, because images in the OCI format have none. Let the orchestrator run `lamina-server health` in
+# the container: it asks whether the server takes commits, and with --liveness only whether it answers. Restart the
+# server for the latter only. `make image-test` builds this image and runs it.
 
 ARG PYTHON=python:3.11-slim-bookworm
 

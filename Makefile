@@ -18,10 +18,10 @@ RIVALLED  := $(VENV)/.rivalled
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test docs faults security operation fuzz torture oldest check fix audit bench generate lock node clean
+.PHONY: help serve test docs faults security operation image-test fuzz torture oldest check fix audit bench generate lock node clean
 
 help: ## List these commands.
-	@sed -n 's/^\([a-z]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
+	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
 
 serve: $(INSTALLED) ## Start a server on SQLite, with its data in .data/.
 	@mkdir -p .data
@@ -52,6 +52,11 @@ security: $(EQUIPPED) ## Run the tests of who may do what, of hostile peers, and
 # Not a part of `make test`, because each test starts programs as an operator would.
 operation: $(EQUIPPED) ## Run the tests of what operators do: probes, metrics, upgrades, backups.
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 tests/operation $(ARGS)
+
+# Needs root, and Debian's buildah and debootstrap; no container engine, and no registry of images. Not in CI: the base
+# alone takes a minute.
+image-test: $(EQUIPPED) ## Build the image, and run it as an orchestrator would, in minutes.
+	$(BIN)/python -m tests.image
 
 # `make security` has a short form with a seed. ARGS="--seconds 60 --only frames"
 fuzz: $(EQUIPPED) ## Fuzz requests and HTTP/2 frames, for ten minutes each.
