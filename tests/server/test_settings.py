@@ -2,14 +2,13 @@
 
 import itertools
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from lamina_server.settings import Settings, range_of
 from tests.server.commands import Run, printed
+from tests.support.forking import ForkedCommand
 from tests.support.server import ServerProcess
 
 NUMBERS = {name: range_of(name).split(" to ") for name in Settings.model_fields if range_of(name)}
@@ -21,10 +20,10 @@ def variables(values: dict[str, str]) -> dict[str, str]:
 
 def refused(*arguments: str, **environment: str) -> list[str]:
     """Return the lines with which the server refuses its settings."""
-    program = [sys.executable, "-m", "lamina_server", "serve", "--database", "sqlite://", *arguments]
-    done = subprocess.run(program, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    return done.stderr.splitlines()
+    given = ["serve", "--database", "sqlite://", *arguments]
+    done = ForkedCommand("lamina-server", given, {**os.environ, **environment}).completed(20)
+    assert (done.returncode, done.stdout) == (2, b""), done.stderr
+    return done.stderr.decode().splitlines()
 
 
 def test_every_number_has_a_range() -> None:

@@ -109,7 +109,7 @@ class Readiness:
                 self._silence.end()
                 return None
             self._asked_at = now
-            self._question = in_background(self._store.check_writable, name="readiness")
+            self._question = in_background(self._store.check_writable, name=NAME)
         # A question without an answer stays the only one, so that no threads pile up.
         await asyncio.wait({self._question}, timeout=ANSWER_SECONDS)
         if self._question.done():
