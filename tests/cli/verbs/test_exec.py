@@ -335,3 +335,14 @@ def test_the_command_has_the_terminal(target: str, small: lamina.Config) -> None
         terminal.press('echo ba""ck\n')
         terminal.until("\nback")
         assert terminal.shown.count("KeyboardInterrupt") == 1
+
+
+def test_a_command_that_was_stopped_for_a_terminal_that_it_has_goes_on(target: str, small: lamina.Config) -> None:
+    """If it reads at the moment at which it gets the terminal, the system may stop it afterwards."""
+    stopping = "import os, signal\nos.kill(os.getpid(), signal.SIGTTIN)\nprint('got', input(), flush=True)"
+    with Terminal(
+        LAMINA, "exec", small.name, "--restart", "--", sys.executable, "-c", stopping, target=target
+    ) as shown:
+        shown.press("first\n")
+        shown.until("got first")
+        assert shown.wait() == 0
