@@ -19,16 +19,8 @@ MASK: Final = "••••"
 ContentKind: TypeAlias = Literal["string", "bytes", "json"]
 
 
-class Content(NamedTuple):
-    """What is inside, in canonical form."""
-
-    kind: ContentKind
-    data: str | bytes
-
-    @property
-    def canonical(self) -> bytes:
-        """The content as bytes."""
-        return self.data if isinstance(self.data, bytes) else self.data.encode()
+Content: TypeAlias = tuple[ContentKind, str | bytes]
+"""Its kind, and the data in canonical form."""
 
 
 class Absence(Enum):
@@ -52,6 +44,11 @@ class Source(NamedTuple):
     absence: Absence = Absence.NOT_REVEALED
 
 
+# A plain tuple, because a map may have thousands: one with names, or a slot for each field, takes longer to make.
+Inside: TypeAlias = tuple[bytes, ContentKind | None, str | bytes, str, Source | None]
+"""The sealed bytes, the kind (None: there is no content) and data of the content, the key, and the source."""
+
+
 @public("lamina")
 @final
 class Secret:
@@ -65,18 +62,15 @@ class Secret:
     pickled. It cannot be changed, so a copy is the same object.
     """
 
-    __slots__ = ("_content", "_key", "_sealed", "_source")
+    __slots__ = ("_inside",)
 
-    _content: Content | None
-    _key: str
-    _sealed: bytes
-    _source: Source | None
+    _inside: Inside
 
     def __new__(cls, content: str | bytes | list[Any] | dict[str, Any]) -> "Secret":
         """Make a secret. TypeError or InvalidError for a content that no value could have."""
         failure: InvalidError | TypeError
         try:
-            return received(b"", _content(content), "", None)
+            return received(b"", *_content(content), "", None)
         except (InvalidError, TypeError) as error:
             failure = error
         # A program may log the local variables of each frame of a traceback: they must not hold the content.
@@ -86,7 +80,7 @@ class Secret:
     @property
     def is_revealed(self) -> bool:
         """Whether `reveal` returns the content."""
-        return self._content is not None
+        return content_of(self) is not None
 
     def reveal(self) -> Any:
         """Return the content: text, bytes, or a list or dict, which are read-only.
@@ -94,20 +88,21 @@ class Secret:
         PermissionDeniedError if the server did not send it, or if it comes out of a bundle or a pickle;
         UnavailableError if it comes out of a last-known-good file that does not hold it.
         """
-        if self._content is None:
+        _, kind, data, _, _ = self._inside
+        if kind is None:
             raise _withheld(self)
-        kind, data = self._content
         return read_json(data) if kind == "json" and isinstance(data, str) else data
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        if self._sealed and self._sealed == other._sealed:
+        sealed, kind, data, _, _ = self._inside
+        other_sealed, other_kind, other_data, _, _ = other._inside
+        if sealed and sealed == other_sealed:
             return True
-        mine, theirs = self._content, other._content
-        if mine is None or theirs is None or mine.kind != theirs.kind:
+        if kind is None or kind != other_kind:
             return False
-        return compare_digest(mine.canonical, theirs.canonical)
+        return compare_digest(_bytes(data), _bytes(other_data))
 
     def __hash__(self) -> int:
         return hash(Secret)  # the same for all: one of the content would tell which secrets are alike
@@ -151,33 +146,32 @@ class Secret:
         )
 
 
-# The slots themselves: a secret refuses to be changed, and a map may have thousands.
-_set_content, _set_key, _set_sealed, _set_source = (vars(Secret)[name].__set__ for name in Secret.__slots__)
+# The slot itself, because a secret refuses to be changed.
+_set_inside = vars(Secret)["_inside"].__set__
+_new = object.__new__
 
 
-def received(sealed: bytes, content: Content | None, key: str, source: Source | None) -> Secret:
-    """Make a secret that was read. Without a source, it does not know where."""
-    made = object.__new__(Secret)
-    _set_content(made, content)
-    _set_sealed(made, sealed)
-    _set_key(made, key)
-    _set_source(made, source)
+def received(sealed: bytes, kind: ContentKind | None, data: str | bytes, key: str, source: Source | None) -> Secret:
+    """Make a secret that was read, from what is inside. Without a source, it does not know where."""
+    made = _new(Secret)
+    _set_inside(made, (sealed, kind, data, key, source))
     return made
 
 
 def sealed_of(secret: Secret) -> bytes:
     """Return the sealed bytes; none for a secret that a user has made."""
-    return secret._sealed  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return _inside_of(secret)[0]
 
 
 def content_of(secret: Secret) -> Content | None:
     """Return the content; None if it is not there."""
-    return secret._content  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    _, kind, data, _, _ = _inside_of(secret)
+    return None if kind is None else (kind, data)
 
 
 def check_movable(secret: Secret, config: str, key: str) -> None:
     """Raise InvalidError if a secret is to be set where it was not read, and its content is not there."""
-    source, read_key = _place_of(secret)
+    _, _, _, read_key, source = _inside_of(secret)
     if secret.is_revealed or source is None or (source.config, read_key) == (config, key):
         return
     text = (
@@ -189,16 +183,16 @@ def check_movable(secret: Secret, config: str, key: str) -> None:
 
 def absence_of(secret: Secret) -> Absence:
     """Return why the content of a secret is not there."""
-    source, _ = _place_of(secret)
+    *_, source = _inside_of(secret)
     return Absence.NOT_REVEALED if source is None else source.absence
 
 
-def _place_of(secret: Secret) -> tuple[Source | None, str]:
-    return secret._source, secret._key  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+def _inside_of(secret: Secret) -> Inside:
+    return secret._inside  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 def _withheld(secret: Secret) -> LaminaError:
-    source, key = _place_of(secret)
+    _, _, _, key, source = _inside_of(secret)
     source = source or Source("a config")
     text = f"the secret {key!r} of {source.config} {source.absence.value}"
     if source.absence is Absence.CACHED:
@@ -208,9 +202,13 @@ def _withheld(secret: Secret) -> LaminaError:
 
 def _content(content: object) -> Content:
     if is_list(content) or is_dict(content):
-        return Content("json", json_text(content, INSIDE))
+        return "json", json_text(content, INSIDE)
     if isinstance(content, str):
-        return Content("string", plain_text(content, INSIDE))
+        return "string", plain_text(content, INSIDE)
     if isinstance(content, bytes):
-        return Content("bytes", bytes(content))
+        return "bytes", bytes(content)
     raise TypeError(f"{INSIDE} is text, bytes, a list or a dict, not {type(content).__name__}")
+
+
+def _bytes(data: str | bytes) -> bytes:
+    return data if isinstance(data, bytes) else data.encode()

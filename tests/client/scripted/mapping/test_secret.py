@@ -15,7 +15,7 @@ import lamina
 from lamina._mapping.draft import Draft
 from lamina._mapping.entries import Entries
 from lamina._mapping.merge import merge
-from lamina._mapping.secret import MASK, Absence, Content, Source, received
+from lamina._mapping.secret import MASK, Absence, Source, received
 from lamina._mapping.snapshot import Snapshot
 from lamina._mapping.values import Stored, decode, dump, encode, load, read
 from lamina._wire.hashing import value_digest
@@ -28,7 +28,9 @@ CANARY = "canary-41c9"
 
 def sent(sealed: bytes, key: str = "pw", config: str = "app", plain: str | None = None) -> lamina.Secret:
     """Make a secret as a server sends it."""
-    return received(sealed, None if plain is None else Content("string", plain), key, Source(config))
+    if plain is None:
+        return received(sealed, None, b"", key, Source(config))
+    return received(sealed, "string", plain, key, Source(config))
 
 
 def entries(**secrets: lamina.Secret | pb.Secret) -> Entries:
