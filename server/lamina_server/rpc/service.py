@@ -133,10 +133,10 @@ class Service:
 
     async def get_version(self, request: GetVersionRequest, call: Call) -> bytes:
         """Read a map as it was."""
-        page = await from_memory.get_version(self._heads, self._readers, request, self._settings.page_limit_bytes)
-        if page is None:
-            page = await self._read(from_store.get_version, request, request.config)
-        page = await self._secrets.revealed(page, revealing.version, request.config, call.caller, call.audit)
+        parts = await from_memory.get_version(self._heads, self._readers, request, self._settings.page_limit_bytes)
+        if parts is None:
+            parts = [await self._read(from_store.get_version, request, request.config)]
+        page = await self._secrets.revealed(parts, revealing.version, request.config, call.caller, call.audit)
         return page if request.time_us is None or request.page.resume else page + await self._future(request.config)
 
     async def list_versions(self, request: ListVersionsRequest, _: Call) -> bytes:
@@ -147,12 +147,12 @@ class Service:
         """Compare two versions."""
         answer = partial(from_store.diff_versions, same=self._secrets.sealer.same)
         page = await self._read(answer, request, request.config)
-        return await self._secrets.revealed(page, revealing.differences, request.config, call.caller, call.audit)
+        return await self._secrets.revealed([page], revealing.differences, request.config, call.caller, call.audit)
 
     async def get_key_history(self, request: GetKeyHistoryRequest, call: Call) -> bytes:
         """Read every change of a key."""
         page = await self._read(from_store.key_history, request, request.config)
-        return await self._secrets.revealed(page, revealing.key_history, request.config, call.caller, call.audit)
+        return await self._secrets.revealed([page], revealing.key_history, request.config, call.caller, call.audit)
 
     async def list_configs(self, request: ListConfigsRequest, _: Call) -> bytes:
         """List configs."""
@@ -211,7 +211,7 @@ class Service:
         header = outcome.header or await self._header(outcome.reply)
         encoded = encode.commit_response(outcome.reply, header, self._changes(request, outcome.reply))
         return await self._secrets.revealed(
-            encoded, revealing.commit_response, outcome.reply.config, call.caller, call.audit
+            [encoded], revealing.commit_response, outcome.reply.config, call.caller, call.audit
         )
 
     async def _submit(self, key: RequestKey, request: WriteRequest, parsed: WriteRequest) -> Outcome:
