@@ -145,11 +145,15 @@ async def test_what_the_server_refuses_is_told_with_the_key() -> None:
 async def test_errors_say_what_to_do(tmp_path: Path) -> None:
     async with ruled() as root:
         said = await root.error("configs", code=1, environment={"LAMINA_TOKEN": ""})
-        assert "give token=, LAMINA_TOKEN or LAMINA_TOKEN_FILE; LAMINA_TOKEN is set, but empty" in said
+        assert "give token=, --token-file, LAMINA_TOKEN or LAMINA_TOKEN_FILE, or sign in with" in said
+        assert "; LAMINA_TOKEN is set, but empty" in said
         path = tmp_path / "token"
         await asyncio.to_thread(path.write_text, "lamina_unknown_secret", encoding="utf-8")
         said = await root.error("configs", "--token-file", str(path), code=1)
         assert said.endswith(f"; the token is from the file {path}\n")
         assert "secret" not in said
         said = await root.error("configs", code=2, environment={"LAMINA_AUTHOR": "ada"})
-        assert "leave out author= and LAMINA_AUTHOR" in said
+        assert (
+            "the author that the client names is refused, because this server knows its callers: leave out author="
+            in said
+        )

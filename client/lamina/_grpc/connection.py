@@ -153,6 +153,9 @@ def connection(
         timeout = of_environment
     timeout = seconds(timeout, "timeout=")
     author = author if author is not None else _environment.text(_environment.AUTHOR)
+    for what, name in (("target", target), ("author", author)):
+        if _environment.holds_token(name):
+            raise InvalidError(f"{what}: {_environment.NOT_A_NAME}")
     if author is not None and not author.strip():
         raise InvalidError(f"author={author!r} names nobody: give a name, or leave it out")
     addresses = tuple(_address(part.strip(), tls=tls) for part in target.split(","))

@@ -235,3 +235,33 @@ def test_a_token_goes_into_a_file(cli: InProcess, tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(cli.out("token", "create", "ci"), encoding="utf-8")
     cli("whoami", "--token-file", str(path))
+
+
+PASTED = f"lamina_k3v9q2x7m4d1_{'canary' * 8}"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("token", "create", PASTED),
+        ("token", "create", "x", "--grant", "reader", PASTED),
+        ("token", "revoke", PASTED),
+        ("access", "grant", f"token:{PASTED}", "reader", "shop/**"),
+        ("access", "grant", PASTED, "reader", "shop/**"),
+        ("access", "grant", "token:x", "reader", PASTED),
+        ("access", "check", f"token:{PASTED}", "shop/prod"),
+        ("access", "check", "oidc:ada", "shop/prod", "--group", f"group:{PASTED}"),
+        ("set", PASTED, "a=1", "--create"),
+        ("get", PASTED),
+        ("get", "shop/prod", "--at", PASTED),
+        ("configs", "--author", PASTED),
+        ("configs", "--target", PASTED),
+        ("whoami", PASTED),
+        (PASTED,),
+    ],
+)
+def test_a_token_in_the_place_of_a_name_is_neither_sent_nor_repeated(cli: InProcess, typed: tuple[str, ...]) -> None:
+    said = cli(*typed, code=2, LAMINA_TARGET="unix:/nowhere").output
+    assert "looks like a token" in said
+    assert "revoke that token by its id" in said
+    assert "canary" not in said

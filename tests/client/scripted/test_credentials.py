@@ -190,3 +190,11 @@ def test_a_token_is_in_no_repr(path: Path) -> None:
     for token in (CANARY, lamina.TokenFile(path), get_token):
         assert CANARY not in repr(connection("a", token=token, tls=None, timeout=1.0, author=None))
         assert CANARY not in repr(credential(token, awaits=False))
+
+
+@pytest.mark.parametrize("argument", ["author", "target"])
+def test_a_token_is_no_name(argument: str) -> None:
+    pasted = f"lamina_k3v9q2x7m4d1_{'canary' * 8}"
+    with pytest.raises(lamina.InvalidError, match=f"^{argument}: looks like a token") as caught:
+        lamina.connect(**{argument: pasted})  # type: ignore[arg-type]
+    assert "canary" not in str(caught.value)

@@ -10,7 +10,7 @@ from lamina.cli import access_map
 from lamina.cli.access_map import ACCESS_CONFIG, ROLES
 from lamina.cli.arguments.groups import VerbGroup
 from lamina.cli.arguments.options import Count, Verb, chosen
-from lamina.cli.candidates import CONFIG, CONFIG_AT_POINT, SUBJECT
+from lamina.cli.candidates import CONFIG, CONFIG_AT_POINT, NEW_NAME, SUBJECT
 from lamina.cli.errors import NOT_FOUND, REFUSED, Refusal, tell
 from lamina.cli.output.differences import print_changes
 from lamina.cli.output.json_records import document, json_line, shape, shapes
@@ -93,7 +93,14 @@ def list_verb(ctx: click.Context, principal: str | None, config: str | None) -> 
 @access_verb.command("check", cls=Verb, short_help="what a principal may do with a config")
 @click.argument("principal", type=SUBJECT)
 @click.argument("config", type=CONFIG)
-@click.option("--group", "groups", metavar="GROUP", multiple=True, help="A group that its provider would claim for it.")
+@click.option(
+    "--group",
+    "groups",
+    type=NEW_NAME,
+    metavar="GROUP",
+    multiple=True,
+    help="A group that its provider would claim for it.",
+)
 @click.pass_context
 def check_verb(ctx: click.Context, principal: str, config: str, groups: tuple[str, ...]) -> None:
     """Say what a principal may do with a config, and by which grants. Exits with 1 if it may do nothing."""

@@ -12,7 +12,7 @@ from lamina.cli.access_map import ACCESS_CONFIG, ROLES, NewToken, Token
 from lamina.cli.arguments.groups import VerbGroup
 from lamina.cli.arguments.options import EXPIRY, Verb, chosen
 from lamina.cli.arguments.spelling import did_you_mean
-from lamina.cli.candidates import TOKEN
+from lamina.cli.candidates import CONFIG_AT_POINT, NEW_NAME, TOKEN
 from lamina.cli.errors import NOT_FOUND, Refusal, tell
 from lamina.cli.output.json_records import document, shape
 from lamina.cli.output.screen import AUTHOR, KEY, OLD, QUIET, Row, Screen, cell, counted, error_screen, screen
@@ -26,12 +26,12 @@ def token_verb() -> None:
 
 
 @token_verb.command("create", cls=Verb, short_help="make a token, and print it once")
-@click.argument("name")
+@click.argument("name", type=NEW_NAME)
 @click.option("--expires", type=EXPIRY, metavar="WHEN", help="An age from now (90d) or a time [never].")
 @click.option(
     "--grant",
     "grants",
-    type=(click.Choice(ROLES), str),
+    type=(click.Choice(ROLES), CONFIG_AT_POINT),
     metavar="ROLE PATTERN",
     multiple=True,
     help="Give it a role at once; may be repeated.",
