@@ -265,3 +265,38 @@ def test_a_token_in_the_place_of_a_name_is_neither_sent_nor_repeated(cli: InProc
     assert "looks like a token" in said
     assert "revoke that token by its id" in said
     assert "canary" not in said
+
+
+def test_an_open_server_checks_no_credential(cli: InProcess) -> None:
+    open_to_all = "this server is open: everybody may do everything, under any name\n"
+    assert cli.out("whoami") == open_to_all
+    assert cli.out("whoami", LAMINA_TOKEN="wrong", LAMINA_AUTHOR="") == (
+        open_to_all + "your token was not checked, so it may be a wrong one\n"
+    )
+
+
+def test_a_token_goes_into_a_file_that_only_its_owner_can_read(
+    cli: InProcess, client: lamina.Client, tmp_path: Path
+) -> None:
+    path = tmp_path / "ci.token"
+    made = cli("token", "create", "ci", "--file", str(path))
+    assert made.stdout == ""
+    assert f"the token of token:ci is in {path}" in made.stderr
+    assert TOKEN.fullmatch(path.read_text(encoding="utf-8"))
+    assert path.stat().st_mode & 0o777 == 0o600
+    second = json.loads(cli.out("token", "create", "ci", "--file", str(path), "-o", "json"))
+    assert second["file"] == str(path)
+    assert "token" not in second
+    assert f"lamina_{second['id']}_" in path.read_text(encoding="utf-8"), "it takes the place of the first one"
+    path.chmod(0o644)
+    assert "chmod 600 it" in cli("token", "create", "ci", "--file", str(path), code=1).stderr
+    cli("token", "create", "ci", "--file", str(tmp_path / "planned"), "--dry-run")
+    assert [each.name for each in tmp_path.iterdir()] == ["ci.token"]
+    assert len(content(client)) == 2
+
+
+def test_an_expired_token_is_marked(cli: InProcess, client: lamina.Client) -> None:
+    access = client.config(ACCESS_CONFIG, create=True)
+    access["tokens/aaaa"] = {"name": "old", "sha256": "ab" * 32, "expires": "2020-01-01T00:00:00Z"}
+    access.commit()
+    assert "2020-01-01T00:00:00Z (expired)" in cli.out("token", "list")

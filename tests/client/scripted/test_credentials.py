@@ -44,11 +44,26 @@ class Vault:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "token"
+    path.touch(mode=0o600)
     path.write_text(f"{CANARY}\n", encoding="utf-8")
     return path
 
 
 class TestTokenFile:
+    def test_it_warns_once_if_others_may_read_it(self, path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        path.chmod(0o644)
+        for _ in range(2):
+            lamina.TokenFile(path)()
+        assert [record.getMessage() for record in caplog.records] == [
+            f"others than you may read the token in {path}: chmod 600 it, or make the token anew"
+        ]
+        caplog.clear()
+        beside = path.with_name("private")
+        beside.touch(mode=0o640)
+        beside.write_text(CANARY, encoding="utf-8")
+        lamina.TokenFile(beside)()
+        assert not caplog.records
+
     def test_it_is_read_anew_when_it_has_changed(self, path: Path) -> None:
         file = lamina.TokenFile(path)
         assert file() == CANARY
