@@ -97,7 +97,7 @@ async def test_an_admin_may_end_its_own_token() -> None:
         ada = root.of(await root.out("token", "create", "ada", "--grant", "admin", "**"))
         said = await ada.error("token", "revoke", "ada", code=0)
         assert "ended 1 token: ada" in said
-        assert "the grants to token:ada stay" in said
+        assert "token:ada is still admin of **: lamina access revoke token:ada '**'" in said
         await ada.error("whoami", code=1)
 
 

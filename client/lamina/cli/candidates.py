@@ -1,6 +1,6 @@
 """Candidates for completion: configs, keys and assignments, read from the server.
 
-Completion has one second, and prints nothing if anything fails.
+Completion has a part of a second, and prints nothing if anything fails. It waits for no login to be renewed.
 """
 
 from collections.abc import Callable, Iterable
@@ -17,7 +17,7 @@ from lamina.cli.arguments.assignments import escape_key
 from lamina.cli.arguments.options import chosen
 from lamina.cli.session import connected
 
-_TIMEOUT_SECONDS: Final = 1.0
+_TIMEOUT_SECONDS: Final = 0.8
 """After a longer wait the shell would seem to hang. A --timeout in the completed line replaces it."""
 _OFFERED: Final = 200
 """More than anybody reads; a shell asks before it lists this many."""
@@ -36,7 +36,7 @@ class _Asked(click.ParamType[str]):
         del param
         try:
             limit: dict[str, Any] = {} if "timeout" in chosen(ctx).typed else {"timeout": _TIMEOUT_SECONDS}
-            with connected(ctx, **limit) as client:
+            with connected(ctx, quiet=True, renews=False, **limit) as client:
                 offered = list(islice(self._candidates(client, ctx, incomplete), _OFFERED))
         except Exception:  # noqa: BLE001 - a traceback in the middle of a command line helps nobody
             return []

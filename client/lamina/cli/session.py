@@ -26,12 +26,13 @@ _COMPARED_CONFIGS: Final = 1_000
 
 
 @contextmanager
-def connected(ctx: click.Context, *, quiet: bool = False, **more: Any) -> Iterator[lamina.Client]:
+def connected(ctx: click.Context, *, quiet: bool = False, renews: bool = True, **more: Any) -> Iterator[lamina.Client]:
     """Yield a client, and close it after the verb.
 
-    `more` goes to `lamina.connect` and wins over the options. With `quiet`, it prints nothing while it waits.
+    `more` goes to `lamina.connect` and wins over the options. With `quiet`, it prints nothing while it waits. Without
+    `renews`, a login counts as it is kept, and its provider is not asked.
     """
-    with nullcontext() if quiet else _told(), _client(ctx, more) as client:
+    with nullcontext() if quiet else _told(), _client(ctx, more, renews=renews) as client:
         try:
             yield client
         except lamina.NotFoundError as error:
@@ -48,10 +49,12 @@ def similar_config(client: lamina.Client, name: str) -> str:
     return ""
 
 
-def _client(ctx: click.Context, more: dict[str, Any]) -> lamina.Client:
+def _client(ctx: click.Context, more: dict[str, Any], *, renews: bool) -> lamina.Client:
     arguments = {**_arguments(chosen(ctx)), **more}
-    if credentials_of(ctx, arguments.get("target")) == ("login",):
-        arguments["token"] = lamina.LoginToken(arguments.get("target"))
+    target = arguments.get("target")
+    if credentials_of(ctx, target) == ("login",):
+        kept = None if renews else lamina.login.find(target)
+        arguments["token"] = kept.token if kept else lamina.LoginToken(target)
     with quiet_grpc():
         return lamina.connect(**arguments)
 

@@ -129,7 +129,7 @@ async def _serve(settings: Settings) -> int:
         application = await starting
         audits.append(application.audit)
         target = application.target
-        data = describe_database(settings) + (" (empty: it has no config yet)" if application.is_empty else "")
+        data = describe_database(settings) + (" (empty: nobody has made a config yet)" if application.is_empty else "")
         _print(f"lamina-server ready on {target}, {_mode(application)}, data in {data}{_hint(application, settings)}")
         await asyncio.wait([stop, application.failed], return_when=asyncio.FIRST_COMPLETED)
         if not stop.done():

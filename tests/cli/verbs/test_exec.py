@@ -335,3 +335,9 @@ def test_the_command_has_the_terminal(target: str, small: lamina.Config) -> None
         terminal.press('echo ba""ck\n')
         terminal.until("\nback")
         assert terminal.shown.count("KeyboardInterrupt") == 1
+
+
+def test_a_dry_run_needs_no_command(cli: InProcess, small: lamina.Config) -> None:
+    assert cli.out("exec", small.name, "--dry-run") == "timeout=30\n"
+    assert "CMD is missing: write it after --" in cli("exec", small.name, code=2).stderr
+    assert "CMD is missing" in cli("exec", small.name, "timeout", "--", code=2).stderr

@@ -43,7 +43,7 @@ def grant_verb(write: Write, principal: str, role: str, pattern: str, *, reveal:
 
     def stage(cfg: lamina.Config, head: lamina.Snapshot) -> None:
         nonlocal warning
-        warning = _warning_of_nobody(head, principal)
+        warning = _warning_of_nobody(write, head, principal)
         cfg[access_map.grant_key(principal, pattern)] = access_map.grant_value(role, reveal=reveal)
 
     def report(write: Write, version: lamina.Version, changes: Changes) -> None:
@@ -158,12 +158,12 @@ def _summary(principal: str, config: str, found: lamina.AccessCheck) -> str:
     return f"{principal} is {found.role} of {config}, and {'may' if found.reveal else 'may not'} reveal its secrets"
 
 
-def _warning_of_nobody(access: Mapping[str, Any], principal: str) -> str:
+def _warning_of_nobody(write: Write, access: Mapping[str, Any], principal: str) -> str:
     """Return a warning if the grant is to a token that does not exist: often the name is mistyped."""
     kind, _, name = principal.partition(":")
     if kind != "token" or any(token.name == name for token in access_map.tokens_in(access)):
         return ""
-    return f"there is no token {name} yet: lamina token create {name} makes it"
+    return f"there is no token {name} yet: {chosen(write.ctx).command_line('token create', [name])} makes it"
 
 
 def _no_such_grant(access: Mapping[str, Any], principal: str, pattern: str) -> str:

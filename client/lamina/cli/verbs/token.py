@@ -81,6 +81,7 @@ def create_verb(
             roles = ", ".join(f"{grant.role} on {grant.pattern}" for grant in had)
             tell(f"{made.token.principal} has grants from before: {roles}")
 
+    file = None if file == "-" else file
     with _private(None if write.dry_run else file) as place, connected(write.ctx) as client:
         edit(write.creating(), client, ACCESS_CONFIG, stage, report)
 
@@ -115,7 +116,7 @@ def revoke_verb(write: Write, token: str) -> None:
 
     def stage(cfg: lamina.Config, head: lamina.Snapshot) -> None:
         ended[:] = _named(head, token)
-        stays[:] = _what_stays(head, ended)  # now, because afterwards the caller's own token may be among them
+        stays[:] = _what_stays(write, head, ended)  # now, because afterwards the caller's own token may be among them
         for each in ended:
             del cfg[each.key]
 
@@ -185,10 +186,11 @@ def _named(access: Mapping[str, Any], name: str) -> list[Token]:
     return by_id or by_name
 
 
-def _what_stays(access: Mapping[str, Any], ended: Collection[Token]) -> Iterator[str]:
-    """Yield which grants a new token would have that has the name of one of these, if none of that name is left."""
+def _what_stays(write: Write, access: Mapping[str, Any], ended: Collection[Token]) -> Iterator[str]:
+    """Yield the grants that a new token with the name of one of these would have, if none of that name is left."""
     left = {token.name for token in access_map.tokens_in(access) if token not in ended}
     for name in sorted({token.name for token in ended} - left):
-        patterns = [grant.pattern for grant in access_map.grants_in(access) if grant.subject == f"token:{name}"]
-        if patterns:
-            yield f"the grants to token:{name} stay: lamina access revoke token:{name} {patterns[0]}"
+        for grant in access_map.grants_in(access):
+            if grant.subject == f"token:{name}":
+                revoke = chosen(write.ctx).command_line("access revoke", [grant.subject, grant.pattern])
+                yield f"{grant.subject} is still {grant.role} of {grant.pattern}: {revoke}"

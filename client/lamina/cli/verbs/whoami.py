@@ -1,5 +1,7 @@
 """The verb that says who the caller is: whoami."""
 
+import shlex
+
 import click
 
 import lamina
@@ -30,7 +32,8 @@ def whoami_verb(ctx: click.Context) -> None:
         if "certificate" in credentials and not me.principal.startswith("cert:"):
             out.line("your certificate was not asked for: this server does not know its callers by certificates")
         if not me.grants:
-            out.line("it has no grants: an admin gives them with lamina access grant ", me.principal, " ROLE PATTERN")
+            grant = shlex.join(["lamina", "access", "grant", me.principal])
+            out.line("it has no grants: an admin gives them with ", grant, " ROLE PATTERN")
         out.columns((_row(me, grant) for grant in me.grants), ("ROLE", "PATTERN", "SECRETS", "THROUGH"))
 
 
