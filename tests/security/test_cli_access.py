@@ -183,12 +183,12 @@ async def test_by_certificates_alone(certified: tuple[People, Person, dict[str, 
         with capture_logs():
             cli = InProcess(server.target)
             cli.environment = {"LAMINA_TARGET": server.target, "LAMINA_TLS_CA": str(trusted(server, tmp_path))}
-            me = await asyncio.to_thread(lambda: cli.out("whoami", **certificate))
-            assert me.startswith(ada.principal)
-            made = await asyncio.to_thread(lambda: cli("token", "create", "ci", **certificate))
-            assert "this server knows its callers by certificates: it takes no token" in made.stderr
             said = await asyncio.to_thread(lambda: cli("whoami", "--timeout", "0.5", code=5).stderr)
             assert "does it want a certificate, or another one? TLS(cert=, key=) or --tls-cert" in said
+            cli.environment |= certificate
+            assert (await asyncio.to_thread(lambda: cli.out("whoami"))).startswith(ada.principal)
+            made = await asyncio.to_thread(lambda: cli("token", "create", "ci"))
+            assert "this server knows its callers by certificates: it takes no token" in made.stderr
 
 
 async def test_a_certificate_that_is_not_asked_for(
@@ -200,9 +200,10 @@ async def test_a_certificate_that_is_not_asked_for(
         with capture_logs():
             cli = InProcess(server.target)
             cli.environment = {"LAMINA_TARGET": server.target, "LAMINA_TLS_CA": str(trusted(server, tmp_path))}
-            said = await asyncio.to_thread(lambda: cli("whoami", code=1, **certificate).stderr)
+            cli.environment |= certificate
+            said = await asyncio.to_thread(lambda: cli("whoami", code=1).stderr)
             assert "the certificate of this client was not asked for" in said
-            me = await asyncio.to_thread(lambda: cli.out("whoami", LAMINA_TOKEN=root.token, **certificate))
+            me = await asyncio.to_thread(lambda: cli.out("whoami", LAMINA_TOKEN=root.token))
             assert "your certificate was not asked for: this server does not know its callers by certificates" in me
 
 

@@ -393,7 +393,7 @@ async def test_completion_waits_for_no_login(provider: DeviceProvider) -> None:
             cli = InProcess(server.target)
             cli.environment = {"_LAMINA_LINE": "lamina\nget\n--timeout\n30\ns", "LAMINA_TARGET": server.target}
             cli.environment["_LAMINA_COMPLETE"] = "zsh_complete"
-            assert await beside_all(cli) == ""
+            assert (await beside_all(cli)).strip() == ""
             assert provider.calls["/token"] == asked
             del cli.environment["_LAMINA_COMPLETE"]
             await beside_all(cli, "set", "shop/prod", "a=1", "--create")

@@ -149,8 +149,8 @@ def _print_new(
 ) -> None:
     """Print the token on stdout if it is in no file, and all else on stderr; as JSON, all in one object."""
     if chosen(write.ctx).output(("text", "json")) == "json":
-        where = {"file": file} if file else {"token": text}
-        print(document({**where, **shape(made.token), "version": shape(version)}))
+        place = {"file": file} if file else {"token": text}
+        print(document({**place, **shape(made.token), "version": shape(version)}))
         return
     if not file:
         print(text, flush=True)
