@@ -47,7 +47,9 @@ _CREDENTIAL: Final = re.compile(r"^lamina_[a-z0-9]+_|^ey[\w-]+\.ey[\w-]+\.|-----
 """How our tokens, JWTs and PEM begin."""
 _TOKEN: Final = re.compile(r"lamina_([a-z0-9]{4,32})_[A-Za-z0-9_-]{43,128}|\bey[\w-]{8,}\.ey[\w-]{8,}\.[\w-]*")
 """A whole token, and a JWT."""
-NOT_A_NAME: Final = "looks like a token, which no name may hold: revoke that token by its id, and give its name here"
+NOT_A_NAME: Final = (
+    "looks like a token, which no name may hold: revoke that token by its id (lamina_ID_…), and give its name here"
+)
 
 _variables: Final = ContextVar[Mapping[str, str]]("variables", default=os.environ)
 _told: set[str] = set()

@@ -3,7 +3,9 @@
 import asyncio
 import errno
 import gc
+import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -212,13 +214,13 @@ def _hint(application: Application, settings: Settings) -> str:
     if not is_in_a_folder() or not prefix.is_relative_to(Path.cwd()) or settings.tls_cert:
         return ""
     target, programs = application.target, prefix.relative_to(Path.cwd()) / "bin"
-    environment = "" if target == DEFAULT_TARGET else f"LAMINA_TARGET={target} "
+    environment = "" if target == DEFAULT_TARGET else f"LAMINA_TARGET={shlex.quote(target)} "
     return f"""
 
 Try it in another terminal, with {programs}/python:
 
     import lamina
-    cfg = lamina.connect("{target}").config("demo", create=True)
+    cfg = lamina.connect({json.dumps(target)}).config("demo", create=True)
     cfg["x"] = 28; print(cfg.commit("my first version"))
 
 or from the shell:

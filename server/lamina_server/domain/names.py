@@ -19,7 +19,9 @@ OWN_CONFIGS = frozenset({"_lamina/access"})
 
 TOKEN = re.compile(r"lamina_([a-z0-9]{4,32})_([A-Za-z0-9_-]{43,128})")
 """A token: its id, and its secret, which has at least the length of 256 bits in base64, so that nobody guesses it."""
-NOT_A_NAME = "looks like a token, which no name may hold: revoke that token by its id, and give its name here"
+NOT_A_NAME = (
+    "looks like a token, which no name may hold: revoke that token by its id (lamina_ID_…), and give its name here"
+)
 
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CONFIG_NAME = re.compile(rf"{_SEGMENT.pattern}(/{_SEGMENT.pattern})*")
@@ -111,8 +113,8 @@ def holds_token(text: str) -> bool:
 
 
 def without_token(text: str) -> str:
-    """Return a text in which only the ids of its tokens are left, for an error."""
-    return TOKEN.sub(r"lamina_\1_…", text)
+    """Return a text in which only the ids of its tokens are left, for an error or the audit."""
+    return TOKEN.sub(r"lamina_\1_...", text)
 
 
 def _is_plain(text: str, limit_bytes: int) -> bool:
