@@ -45,7 +45,7 @@ _SWITCHES: Final[Mapping[str, bool]] = {
 
 _CREDENTIAL: Final = re.compile(r"^lamina_[a-z0-9]+_|^ey[\w-]+\.ey[\w-]+\.|-----BEGIN ")
 """How our tokens, JWTs and PEM begin."""
-_TOKEN: Final = re.compile(r"lamina_([a-z0-9]{4,32})_[A-Za-z0-9_-]{43,128}|\bey[\w-]{8,}\.ey[\w-]{8,}\.[\w-]*")
+_TOKEN: Final = re.compile(r"lamina_([a-z0-9]{4,32})_[A-Za-z0-9_-]{43,128}|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.")
 """A whole token, and a JWT."""
 NOT_A_NAME: Final = (
     "looks like a token, which no name may hold: revoke that token by its id (lamina_ID_…), and give its name here"

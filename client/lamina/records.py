@@ -82,7 +82,7 @@ class _Values:
 
     def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
         values = (getattr(self, each.name) for each in fields(self))  # type: ignore[arg-type]  # all are dataclasses
-        return type(self), tuple(getattr(value, "without_content", value) for value in values)
+        return type(self), tuple(getattr(value, "_without_content", value) for value in values)
 
 
 @public("lamina")

@@ -90,7 +90,7 @@ class Secret:
         return self._content is not None
 
     @property
-    def without_content(self) -> "Secret":
+    def _without_content(self) -> "Secret":
         """The same secret without its content: for a pickle."""
         source = Source(self._source.config if self._source else "a config", Absence.PICKLED)
         return received(self._sealed, None, self._key, source)

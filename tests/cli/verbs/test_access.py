@@ -259,6 +259,7 @@ PASTED = f"lamina_k3v9q2x7m4d1_{'canary' * 8}"
         ("get", PASTED),
         ("get", "shop/prod", "--at", PASTED),
         ("configs", "--author", PASTED),
+        ("configs", "--author", f"eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.{'canary' * 8}"),
         ("configs", "--target", PASTED),
         ("whoami", PASTED),
         (PASTED,),
