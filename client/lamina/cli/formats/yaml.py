@@ -269,7 +269,7 @@ class _Loader:
             return self._refuse(event, "this is no base64")
 
     def _refuse_tag(self, event: Event, tag: str) -> NoReturn:
-        shown = f"the tag {tag.replace(_TAG, '!!')}" if tag in _KNOWN_TAGS else "a tag"
+        shown = f"the tag {tag.replace(_TAG, '!!')}" if tag in {*_KNOWN_TAGS, _SECRET} else "a tag"
         self._refuse(event, f"{shown} has no meaning here: quote a text that begins with !")
 
     def _refuse(self, event: Event, why: str) -> NoReturn:
