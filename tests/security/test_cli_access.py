@@ -6,13 +6,14 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+import pytest
 from structlog.testing import capture_logs
 
 from lamina.cli.access_map import ACCESS_CONFIG
 from lamina_server.store.memory import MemoryStore
 from tests.cli.running import InProcess
 from tests.client.live_helpers import until
-from tests.security.closed import Closed, closed
+from tests.security.closed import Closed, Secured, closed
 from tests.security.people import People, Person
 
 
@@ -96,7 +97,7 @@ async def test_an_admin_may_end_its_own_token() -> None:
         ada = root.of(await root.out("token", "create", "ada", "--grant", "admin", "**"))
         said = await ada.error("token", "revoke", "ada", code=0)
         assert "ended 1 token: ada" in said
-        assert "the grants to token:ada stay" in said
+        assert "token:ada is still admin of **: lamina access revoke token:ada '**'" in said
         await ada.error("whoami", code=1)
 
 
@@ -145,11 +146,69 @@ async def test_what_the_server_refuses_is_told_with_the_key() -> None:
 async def test_errors_say_what_to_do(tmp_path: Path) -> None:
     async with ruled() as root:
         said = await root.error("configs", code=1, environment={"LAMINA_TOKEN": ""})
-        assert "give token=, LAMINA_TOKEN or LAMINA_TOKEN_FILE; LAMINA_TOKEN is set, but empty" in said
+        assert "give token=, --token-file, LAMINA_TOKEN or LAMINA_TOKEN_FILE, or sign in with" in said
+        assert "; LAMINA_TOKEN is set, but empty" in said
         path = tmp_path / "token"
+        path.touch(mode=0o600)
         await asyncio.to_thread(path.write_text, "lamina_unknown_secret", encoding="utf-8")
         said = await root.error("configs", "--token-file", str(path), code=1)
         assert said.endswith(f"; the token is from the file {path}\n")
         assert "secret" not in said
         said = await root.error("configs", code=2, environment={"LAMINA_AUTHOR": "ada"})
-        assert "leave out author= and LAMINA_AUTHOR" in said
+        assert (
+            "the author that the client names is refused, because this server knows its callers: leave out author="
+            in said
+        )
+
+
+@pytest.fixture
+def certified(tmp_path: Path) -> tuple[People, Person, dict[str, str]]:
+    """Return people, one of whom has a certificate and everything else, and that certificate in the environment."""
+    people = People()
+    ada = people.certificate("uri:spiffe://corp.example/ada")
+    people.grant(ada.principal, "admin", "**")
+    assert ada.certificate is not None
+    names = {"LAMINA_TLS_CERT": ada.certificate[0], "LAMINA_TLS_KEY": ada.certificate[1]}
+    environment: dict[str, str] = {}
+    for name, content in names.items():
+        file = tmp_path / f"{name}.pem"
+        file.write_bytes(content)
+        environment[name] = str(file)
+    return people, ada, environment
+
+
+async def test_by_certificates_alone(certified: tuple[People, Person, dict[str, str]], tmp_path: Path) -> None:
+    people, ada, certificate = certified
+    async with closed(MemoryStore(), people, secured=Secured.MTLS) as server:
+        with capture_logs():
+            cli = InProcess(server.target)
+            cli.environment = {"LAMINA_TARGET": server.target, "LAMINA_TLS_CA": str(trusted(server, tmp_path))}
+            said = await asyncio.to_thread(lambda: cli("whoami", "--timeout", "0.5", code=5).stderr)
+            assert "does it want a certificate, or another one? TLS(cert=, key=) or --tls-cert" in said
+            cli.environment |= certificate
+            assert (await asyncio.to_thread(lambda: cli.out("whoami"))).startswith(ada.principal)
+            made = await asyncio.to_thread(lambda: cli("token", "create", "ci"))
+            assert "this server knows its callers by certificates: it takes no token" in made.stderr
+
+
+async def test_a_certificate_that_is_not_asked_for(
+    certified: tuple[People, Person, dict[str, str]], tmp_path: Path
+) -> None:
+    people, _, certificate = certified
+    root = people.admin("root")
+    async with closed(MemoryStore(), people, secured=Secured.TLS) as server:
+        with capture_logs():
+            cli = InProcess(server.target)
+            cli.environment = {"LAMINA_TARGET": server.target, "LAMINA_TLS_CA": str(trusted(server, tmp_path))}
+            cli.environment |= certificate
+            said = await asyncio.to_thread(lambda: cli("whoami", code=1).stderr)
+            assert "the certificate of this client was not asked for" in said
+            me = await asyncio.to_thread(lambda: cli.out("whoami", LAMINA_TOKEN=root.token))
+            assert "your certificate was not asked for: this server does not know its callers by certificates" in me
+
+
+def trusted(server: Closed, folder: Path) -> Path:
+    """Write a file with the authority of a server."""
+    path = folder / "ca.pem"
+    path.write_bytes(server.authority)
+    return path

@@ -168,7 +168,7 @@ def test_the_command_line_says_which_secrets_it_may_not_reveal(callers: Callers)
     done = run("exec", "app", "--", "echo", "ran", target=callers.server.target, environment=environment)
     assert (done.returncode, done.stdout) == (1, "")
     assert "'other' of app was not revealed" in done.stderr
-    assert "so are pw" in done.stderr
+    assert "not revealed either: pw" in done.stderr
     done = run("exec", "app", "x", "--", "sh", "-c", "echo $x", target=callers.server.target, environment=environment)
     assert done.stdout == "1\n"
     done = run("bisect", "app", "1", "2", "--", "true", target=callers.server.target, environment=environment)

@@ -58,8 +58,8 @@ class Secret:
         cfg["db/password"].reveal()
 
     Its str and repr are a mask. It is true, whatever its content. Two secrets are equal if their contents are; of
-    secrets that were not revealed, if the server has sent the same sealed bytes. A secret is no JSON, and is not
-    pickled. It cannot be changed, so a copy is the same object.
+    secrets that were not revealed, if the server has sent the same sealed bytes. A secret is no JSON, and none with
+    its content is pickled. It cannot be changed, so a copy is the same object.
     """
 
     __slots__ = ("_inside",)
@@ -73,6 +73,7 @@ class Secret:
             return received(b"", *_content(content), "", None)
         except (InvalidError, TypeError) as error:
             failure = error
+            failure.__context__ = None  # such as a UnicodeEncodeError, which has the whole text
         # A program may log the local variables of each frame of a traceback: they must not hold the content.
         del content
         raise failure.with_traceback(None)
@@ -81,6 +82,12 @@ class Secret:
     def is_revealed(self) -> bool:
         """Whether `reveal` returns the content."""
         return content_of(self) is not None
+
+    @property
+    def _without_content(self) -> "Secret":
+        """The same secret without its content: for a pickle."""
+        source = Source(self._source.config if self._source else "a config", Absence.PICKLED)
+        return received(self._sealed, None, self._key, source)
 
     def reveal(self) -> Any:
         """Return the content: text, bytes, or a list or dict, which are read-only.
@@ -122,8 +129,12 @@ class Secret:
     def __deepcopy__(self, _memo: dict[int, Any]) -> "Secret":
         return self
 
-    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
-        raise TypeError("a Secret does not pickle: reveal() returns its content, a Snapshot pickles without it")
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> tuple[Any, ...]:
+        if self._content is None:
+            return received, (self._sealed, None, self._key, self._source)
+        raise TypeError(
+            "a Secret does not pickle: reveal() returns its content, a Snapshot and an error pickle without it"
+        )
 
     def __setattr__(self, name: str, _value: object) -> NoReturn:
         raise AttributeError("a Secret cannot be changed: make a new one", name=name)

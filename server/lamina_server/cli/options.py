@@ -59,7 +59,7 @@ def secret_key_options(command: F) -> F:
     """Add --secret-key-file and --secret-key-command to a command."""
     text = "File with the outer key of secrets, in base64, with mode 0600."
     command = click.option("--secret-key-file", metavar="FILE", help=text)(command)
-    text = "In its place, a command that wraps and unwraps data keys."
+    text = "In its place, a command that has the outer key: it is run with 'wrap' or 'unwrap', and with bytes on stdin."
     return click.option("--secret-key-command", metavar="COMMAND", help=text)(command)
 
 

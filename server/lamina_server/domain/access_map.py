@@ -34,7 +34,7 @@ from lamina_server.domain.access import (
     members,
 )
 from lamina_server.domain.errors import InvalidError, Reason, Violation
-from lamina_server.domain.names import CONFIG_NAME_LIMIT_BYTES
+from lamina_server.domain.names import CONFIG_NAME_LIMIT_BYTES, NOT_A_NAME, holds_token, without_token
 from lamina_server.domain.records import Change
 from lamina_server.domain.values import Kind, Value
 
@@ -79,6 +79,15 @@ def salvage(values: Mapping[str, Value]) -> tuple[Access, tuple[str, ...]]:
 
 
 def check(values: Mapping[str, Value], changes: Iterable[Change], now_us: int) -> None:
+    """Raise InvalidError as `check_whole` does, and also if what the changes set has a token in it."""
+    changes = tuple(changes)
+    texts = {change.key: f"{change.key} {change.value.data!s}" for change in changes if change.value is not None}
+    if found := [Violation(without_token(key), NOT_A_NAME) for key, text in texts.items() if holds_token(text)]:
+        raise InvalidError(Reason.BAD_VALUE, found[:_SHOWN])
+    check_whole(values, changes, now_us)
+
+
+def check_whole(values: Mapping[str, Value], changes: Iterable[Change], now_us: int) -> None:
     """Raise InvalidError if changes of a map leave no access, or nobody who could change it back."""
     new = read(_changed(values, changes))
     lost = admins(salvage(values)[0], now_us)

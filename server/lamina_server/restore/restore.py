@@ -129,7 +129,7 @@ def _access_values(writing: SqlWriting, version: Version | None) -> dict[str, Va
 def _check_access(before: dict[str, Value], after: dict[str, Value]) -> None:
     changes = (Change(key, after.get(key)) for key in before.keys() | after.keys())
     try:
-        access_map.check(before, changes, wall_us())
+        access_map.check_whole(before, changes, wall_us())
     except InvalidError as error:
         raise RestoreRefusedError(f"{ACCESS_CONFIG} would not be usable: {error}; nothing was written") from error
 

@@ -346,3 +346,9 @@ def test_a_command_that_was_stopped_for_a_terminal_that_it_has_goes_on(target: s
         shown.press("first\n")
         shown.until("got first")
         assert shown.wait() == 0
+
+
+def test_a_dry_run_needs_no_command(cli: InProcess, small: lamina.Config) -> None:
+    assert cli.out("exec", small.name, "--dry-run") == "timeout=30\n"
+    assert "CMD is missing: write it after --" in cli("exec", small.name, code=2).stderr
+    assert "CMD is missing" in cli("exec", small.name, "timeout", "--", code=2).stderr

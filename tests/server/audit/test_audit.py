@@ -14,6 +14,7 @@ from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.audit.audit import REFUSALS_A_SECOND, Audit
 from lamina_server.audit.file import AuditFile
 from lamina_server.audit.line import LIMIT_BYTES, line_of
+from lamina_server.domain.access import ACCESS_CONFIG
 from lamina_server.domain.errors import Reason
 from lamina_server.store.memory import MemoryStore
 from tests.server.bare_client import Wire, commit_request, refusal, running
@@ -87,6 +88,16 @@ async def test_a_write_that_is_refused_is_told_with_its_reason(path: Path) -> No
         ("write", "ForkConfig", None),
         ("refused", None, "CONFIG_EXISTS"),
     ]
+
+
+async def test_a_token_in_the_place_of_a_name_is_not_told(path: Path) -> None:
+    """The write is refused, and its first line has its keys."""
+    pasted = f"lamina_k3v9q2x7m4d1_{CANARY * 8}"
+    async with audited(path) as wire:
+        values = {f"grants/token:{pasted} **": pb.Value(json="{}")}
+        await refusal(wire.stub.Commit(commit_request(ACCESS_CONFIG, values, request_id="r1")))
+    assert lines(path)[0]["keys"] == ["grants/token:lamina_k3v9q2x7m4d1_... **"]
+    assert CANARY not in str(lines(path))
 
 
 async def test_reads_and_dry_runs_are_not_told_and_bad_requests_are(path: Path) -> None:

@@ -24,6 +24,8 @@ FORMATS: Final = ("yaml", "toml", "json", "env")
 _SUFFIXES: Final = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json", ".env": "env"}
 
 
+_QUOTED_NAMES: Final = re.compile(r"""\(['"].*\)(?= )|(?<=inline table key ).*(?= \(at )""", re.DOTALL)
+"""How tomllib quotes names, of which those within the value of a key are a part of it."""
 _UNCLOSED_LIMIT: Final = 100
 """At most this many lines are tried as the one with an unclosed opening: each try reads the file again."""
 
@@ -69,7 +71,7 @@ def _opened(entries: Mapping[str, Any]) -> dict[str, Any]:
 
 def _load_json(text: str) -> dict[str, Any]:
     try:
-        return _map(parse_json(text))
+        return _map(parse_json(text, is_map=True))
     except JSONTextError as error:
         raise FormatError(str(error)) from None
 
@@ -95,6 +97,7 @@ def _load_toml(text: str) -> dict[str, Any]:
 
 def _told(error: str, text: str) -> str:
     """Return TOML's error, beginning with the line: that of an unclosed opening, rather than the last one."""
+    error = _QUOTED_NAMES.sub("a name", error)
     what, found, place = error.rpartition(" (at ")
     if found and place == "end of document)":
         return (
@@ -116,19 +119,15 @@ def _unclosed(text: str) -> int:
     return len(lines)
 
 
-def _refuse_dates(place: str, value: Any, text: str) -> None:
+def _refuse_dates(key: str, value: Any, text: str) -> None:
     """Refuse TOML's dates, which are no values. tomllib does not report their line, so the text is searched for it."""
     if isinstance(value, date | datetime | time):
         written = re.escape(str(value)[:10].rstrip("+-Z:"))
         lines = [number for number, line in enumerate(text.splitlines(), 1) if re.search(written, line)]
         where = f"line {lines[0]}: " if lines else ""
-        raise FormatError(f"{where}{place} is a date or time, which is no value: quote it to make it text")
-    if isinstance(value, dict):
-        for name, item in value.items():
-            _refuse_dates(f"{place}.{name}", item, text)
-    elif isinstance(value, list):
-        for item in value:
-            _refuse_dates(place, item, text)
+        raise FormatError(f"{where}{key} has a date or time, which is no value: quote it to make it text")
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _refuse_dates(key, item, text)
 
 
 def _dump_toml(entries: Mapping[str, Any]) -> str:

@@ -48,5 +48,5 @@ def check_revealed(entries: Mapping[str, Any]) -> None:
         others = hidden[1 : _NAMED_KEYS + 1]
         left = len(hidden) - 1 - len(others)
         if others:
-            error.args = (f"{error}\nso are {', '.join(others)}" + (f" and {left} more" if left else ""),)
+            error.args = (f"{error}\nnot revealed either: {', '.join(others)}" + (f" and {left} more" if left else ""),)
         raise

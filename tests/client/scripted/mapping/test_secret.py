@@ -84,6 +84,30 @@ def test_a_secret_is_neither_json_nor_a_pickle() -> None:
         pickle.dumps(made)
 
 
+def test_an_error_of_a_secret_does_not_lead_to_its_content() -> None:
+    with pytest.raises(lamina.InvalidError, match="a lone surrogate") as refused:
+        lamina.Secret(f"{CANARY}\udc80")
+    assert refused.value.__context__ is refused.value.__cause__ is None
+
+
+def test_a_pickled_conflict_has_no_contents_and_a_copy_has() -> None:
+    """So the error of a worker process reaches the process that has started it."""
+    theirs = received(b"s", Content("string", CANARY), "pw", Source("app"))
+    conflict = lamina.Conflict("pw", lamina.MISSING, theirs, lamina.Secret(CANARY), 3, "ann")
+    data = pickle.dumps(lamina.ConflictError("c", conflicts={"pw": conflict}, head=3))
+    assert CANARY.encode() not in data
+    error = pickle.loads(data)
+    again = error.conflicts["pw"]
+    assert (error.head, again.base, again.theirs, again.version, again.author) == (3, lamina.MISSING, theirs, 3, "ann")
+    for secret in (again.theirs, again.yours):
+        with pytest.raises(lamina.PermissionDeniedError, match="a pickle never holds"):
+            secret.reveal()
+    assert pickle.loads(pickle.dumps(again)).theirs == theirs, "without a content it may go on"
+    assert copy.deepcopy(conflict).yours.reveal() == copy.copy(conflict).yours.reveal() == CANARY
+    change = pickle.loads(pickle.dumps(lamina.Change(None, theirs)))
+    assert (change.old, change.new, change.new.is_revealed) == (None, theirs, False)
+
+
 def test_a_secret_is_logged_as_a_mask(caplog: pytest.LogCaptureFixture) -> None:
     logging.getLogger("shop").warning("the password is %s, %r", lamina.Secret(CANARY), lamina.Secret(CANARY))
     assert MASK in caplog.text
