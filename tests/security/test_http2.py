@@ -29,6 +29,7 @@ from tests.security.attacks import (
     frame,
     headers,
     message,
+    read_frame,
 )
 from tests.security.under_attack import attacked, memory_mib, notice, prepared
 from tests.support.server import ServerProcess
@@ -137,12 +138,11 @@ def test_a_compression_bomb_is_refused_unopened(server: ServerProcess) -> None:
 def answered(port: int, frames: bytes) -> dict[str, str]:
     """Send the frames of one call, and return the headers and trailers of its answer."""
     decoder, found = Decoder(), dict[str, str]()
-    with connected(port) as connection, connection.makefile("rb") as reader:
+    with connected(port) as connection:
         connection.settimeout(10)
         connection.sendall(frames)
         while "grpc-status" not in found:
-            head = reader.read(9)
-            payload = reader.read(struct.unpack(">I", b"\0" + head[:3])[0])
-            if head[3] == HEADERS:
+            kind, _, payload = read_frame(connection)
+            if kind == HEADERS:
                 found |= {str(name): str(value) for name, value in decoder.decode(payload)}
     return found
