@@ -25,6 +25,7 @@ from tests.security.attacks import (
     END_STREAM,
     FLOODS,
     HEADERS,
+    PING,
     connected,
     frame,
     headers,
@@ -112,6 +113,22 @@ def test_a_request_that_does_not_come_is_given_up(tmp_path: Path) -> None:
             DATA, flags=END_STREAM, stream=1
         )
         assert answered(port, begun)["grpc-message"] == "request: is missing"
+
+
+def test_a_caller_that_leaves_before_its_request_has_come_is_not_refused(tmp_path: Path) -> None:
+    """Nobody would get the refusal, and the audit would tell of something that was not decided."""
+    audit = tmp_path / "audit.jsonl"
+    with ServerProcess(f"sqlite:///{tmp_path}/lamina.db", "--audit-file", str(audit)) as server:
+        port = prepared(server)
+        with connected(port) as connection:
+            for stream in range(1, 41, 2):
+                connection.sendall(frame(HEADERS, headers(Encoder()), flags=END_HEADERS, stream=stream))
+                connection.sendall(frame(DATA, message()[:7], stream=stream))
+            connection.sendall(frame(PING, bytes(8)))
+            while read_frame(connection)[0] != PING:
+                pass
+            assert notice(port, 0.01).failed == 0  # a call after all of these has its answer
+    assert '"refused"' not in audit.read_text()
 
 
 def test_a_caller_without_a_credential_is_refused_before_its_request_comes(tmp_path: Path) -> None:
