@@ -335,14 +335,18 @@ class Settings(BaseSettings):
         description="How long a request may take to arrive. After that, the server gives up the call",
     )
     connection_limit_streams: int = Field(
-        100, ge=1, le=1_000_000, description="Concurrent calls and watches on one connection"
+        200,
+        ge=1,
+        le=1_000_000,
+        description="Concurrent calls and watches on one connection. Those that have ended, such as cancelled ones, "
+        "count until the server has cleared them away, and beyond the limit it refuses new ones. So a client should "
+        "have half as many at once",
     )
     connection_limit_watches: int = Field(
         100,
         ge=1,
         le=1_000_000,
-        description="Concurrent watches on one TCP connection. A smaller number keeps some of its streams free for "
-        "other calls",
+        description="Concurrent watches on one TCP connection. Its other streams are left for other calls",
     )
     connection_age_seconds: int = Field(
         1_800,

@@ -104,7 +104,7 @@ def test_settings_that_contradict_each_other_are_refused_with_their_sources() ->
             "value_limit_bytes": "6000000",
             "request_limit_bytes": "5500000",
             "config_limit_bytes": "5999999",
-            "connection_limit_watches": "101",
+            "connection_limit_watches": "201",
             "tls_key": "key.pem",
         }
     )
@@ -113,7 +113,7 @@ def test_settings_that_contradict_each_other_are_refused_with_their_sources() ->
         ("VALUE_LIMIT_BYTES is 6000000", "REQUEST_LIMIT_BYTES, 5500000, because no request could hold such a value"),
         ("VALUE_LIMIT_BYTES is 6000000", "CONFIG_LIMIT_BYTES, 5999999, because no config could hold such a value"),
         ("REQUEST_LIMIT_BYTES is 5500000", "RECEIVE_LIMIT_BYTES, 5242880, because its refusal would have no reason"),
-        ("CONNECTION_LIMIT_WATCHES is 101", "CONNECTION_LIMIT_STREAMS, 100, because each watch is a stream"),
+        ("CONNECTION_LIMIT_WATCHES is 201", "CONNECTION_LIMIT_STREAMS, 200, because each watch is a stream"),
     ]
     assert limits == [
         f"lamina-server: LAMINA_SERVER_{name}; it must be at most LAMINA_SERVER_{limit}" for name, limit in at_most

@@ -174,6 +174,8 @@ class ServiceHandler(grpc.GenericRpcHandler):
         finally:
             requests.end(task)
         if data is grpc.aio.EOF:
+            # A caller that has left has no more requests, either: gRPC cancels this task then, and nobody is refused.
+            await asyncio.sleep(0)
             raise InvalidError(Reason.BAD_REQUEST, [Violation("request", "is missing")])
         call.usage.spend(len(data))
         return call, data

@@ -160,9 +160,9 @@ def options(settings: Settings) -> Sequence[tuple[str, int]]:
         # The limits of connections.
         ("grpc.max_allowed_incoming_connections", min(settings.connection_limit, _descriptors())),
         ("grpc.max_concurrent_streams", settings.connection_limit_streams),
-        # Otherwise streams that have ended count until they are cleared away, and a busy server refuses new calls on
-        # a connection that has only half of its calls under way.
-        ("grpc.http.overload_protection", 0),
+        # This holds against rapid resets: a stream that was cancelled counts until its call has been cleared away, so
+        # no peer can line up more calls than this. A good client has half as many streams, and never notices.
+        ("grpc.http.overload_protection", 1),
         ("grpc.max_metadata_size", settings.metadata_limit_bytes),
         ("grpc.server_handshake_timeout_ms", settings.handshake_timeout_seconds * milliseconds),
         ("grpc.max_connection_age_ms", settings.connection_age_seconds * milliseconds),
