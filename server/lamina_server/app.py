@@ -177,11 +177,13 @@ class Application:
         authentication = Authentication(
             self.access, self._issuers, now_us=now_us, by_certificate=settings.tls_client_ca is not None
         )
+        self.audit = Audit(audit_file, now_us=now_us, is_best_effort=settings.audit_best_effort)
         self._health = health.Health()
         self._readiness = Readiness(
             store,
             self._health,
             silence,
+            self.audit,
             committed_at=lambda: self._committer.committed_at,
             on_failure=self._committer.fail,
         )
@@ -198,7 +200,6 @@ class Application:
             now_us=now_us,
         )
         self._server = grpc.aio.server(interceptors=interceptors, options=transport.options(settings))
-        self.audit = Audit(audit_file, now_us=now_us, is_best_effort=settings.audit_best_effort)
         guard = Guard(
             authentication,
             Permissions(self.access),
