@@ -250,7 +250,15 @@ class Visible:
     def __init__(self, access: Access, caller: Caller) -> None:
         self._access = access
         self._subjects = access.subjects_of(caller)
-        self._beginnings = outermost(beginning_of(grant.pattern) for grant in access.grants_of(caller))
+        self._grants = access.grants_of(caller)
+        self._beginnings = outermost(beginning_of(grant.pattern) for grant in self._grants)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the same configs are visible, by the same grants."""
+        return isinstance(other, Visible) and (self._subjects, self._grants) == (other._subjects, other._grants)
+
+    def __hash__(self) -> int:
+        return hash((self._subjects, self._grants))
 
     def __contains__(self, config: str) -> bool:
         return self._access.decide(self._subjects, config).role >= Role.READER

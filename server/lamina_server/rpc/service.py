@@ -4,11 +4,11 @@ Parsed requests come in, which their callers may make, and bytes go out. Errors 
 ServerError; handlers.py turns them into statuses.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
 
 from lamina_server.access.live import LiveAccess, read_access
 from lamina_server.audit.audit import CallAudit
@@ -18,7 +18,7 @@ from lamina_server.commits.committer import Committer
 from lamina_server.commits.outcome import Outcome
 from lamina_server.domain.access import Access, Caller, of_principal
 from lamina_server.domain.commands import Command, CommitCommand, ForkCommand
-from lamina_server.domain.errors import RequestIdReusedError, UnavailableError
+from lamina_server.domain.errors import RequestIdReusedError, ServerError, UnavailableError
 from lamina_server.domain.record import record
 from lamina_server.domain.records import Reply, RequestKey
 from lamina_server.rpc import revealing
@@ -53,6 +53,8 @@ _PARSED_ON_THE_LOOP_BYTES = 64 * 1024
 WRITES = frozenset({"commit", "revert_config", "fork_config"})
 """The methods whose requests have an author when they are parsed."""
 
+Confirm: TypeAlias = Callable[[], Awaitable[None]]
+"""Raises a refusal if the caller may not make its request any more."""
 R = TypeVar("R")
 
 
@@ -119,17 +121,17 @@ class Service:
             return function(*arguments)
         return await self._readers.run(lambda: function(*arguments))
 
-    async def commit(self, request: WriteRequest, call: Call) -> bytes:
+    async def commit(self, request: WriteRequest, call: Call, confirm: Confirm) -> bytes:
         """Write the next version of a config."""
-        return await self._write(request, call)
+        return await self._write(request, call, confirm)
 
-    async def revert_config(self, request: WriteRequest, call: Call) -> bytes:
+    async def revert_config(self, request: WriteRequest, call: Call, confirm: Confirm) -> bytes:
         """Write a version with an older one's map."""
-        return await self._write(request, call)
+        return await self._write(request, call, confirm)
 
-    async def fork_config(self, request: WriteRequest, call: Call) -> bytes:
+    async def fork_config(self, request: WriteRequest, call: Call, confirm: Confirm) -> bytes:
         """Write a new config's first version from another's."""
-        return await self._write(request, call)
+        return await self._write(request, call, confirm)
 
     async def get_version(self, request: GetVersionRequest, call: Call) -> bytes:
         """Read a map as it was."""
@@ -193,26 +195,34 @@ class Service:
             reveal = self._secrets.of_watch(request.config, call.caller, call.audit)
             await Watch(request, self._watches, subscriber, send, end, reveal=reveal, usage=call.usage).run()
 
-    async def _write(self, request: WriteRequest, call: Call) -> bytes:
+    async def _write(self, request: WriteRequest, call: Call, confirm: Confirm) -> bytes:
         self._draining.refuse()
         self._committer.refuse()
         parsed, request = request, await self._secrets.sealed(request, call.caller)
-        command = request.command
         if request.validate_only:
-            preview = await self._readers.run(lambda: self._committer.preview(command))
-            reply, keys = preview.reply, preview.changed_keys
-            header = encode.version(reply.version, keys) if reply.version else encode.empty_map(reply.config)
-            return encode.commit_response(reply, header)
+            return await self._preview(request.command, confirm)
+        await confirm()
         key = RequestKey(call.caller.principal, request.request_id, request.digest)
-        call.audit.write(*_written_by(command), request.request_id)
+        call.audit.write(*_written_by(request.command), request.request_id)
         outcome = await self._submit(key, request, parsed)
-        number = outcome.reply.version.number if outcome.reply.version else 0
-        call.audit.written(number, created=outcome.reply.created)
-        header = outcome.header or await self._header(outcome.reply)
-        encoded = encode.commit_response(outcome.reply, header, self._changes(request, outcome.reply))
-        return await self._secrets.revealed(
-            [encoded], revealing.commit_response, outcome.reply.config, call.caller, call.audit
-        )
+        reply = outcome.reply
+        call.audit.written(reply.version.number if reply.version else 0, created=reply.created)
+        header = outcome.header or await self._header(reply)
+        encoded = encode.commit_response(reply, header, self._changes(request, reply))
+        kind = revealing.commit_response
+        encoded = await self._secrets.revealed([encoded], kind, reply.config, call.caller, call.audit)
+        try:
+            await confirm()
+        except ServerError:  # it is written all the same, and its caller hears of that, and of nothing else
+            return encode.commit_response(reply, header)
+        return encoded
+
+    async def _preview(self, command: Command, confirm: Confirm) -> bytes:
+        preview = await self._readers.run(lambda: self._committer.preview(command))
+        await confirm()
+        reply, keys = preview.reply, preview.changed_keys
+        header = encode.version(reply.version, keys) if reply.version else encode.empty_map(reply.config)
+        return encode.commit_response(reply, header)
 
     async def _submit(self, key: RequestKey, request: WriteRequest, parsed: WriteRequest) -> Outcome:
         """Carry out a request once. A retry after a rotation has the digest of before: then that one is looked up."""
