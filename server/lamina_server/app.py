@@ -27,7 +27,7 @@ from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
 from lamina_server.commits import admin
 from lamina_server.commits.clock import system_now_us
 from lamina_server.commits.committer import Committer
-from lamina_server.domain.access_map import admins
+from lamina_server.domain.access_checks import admins
 from lamina_server.domain.errors import ServerError
 from lamina_server.domain.names import OWN_CONFIGS
 from lamina_server.domain.planning import MapLimits

@@ -194,8 +194,13 @@ class Access:
         return self._by_secret.get((token_id, sha256))
 
     def groups_of(self, caller: Caller) -> frozenset[str]:
-        """Return the groups of a caller: those that were claimed, and those that list it."""
-        return caller.groups | self._groups_of.get(caller.principal, frozenset())
+        """Return the groups of a caller: those that list it, and those that were claimed and are not listed.
+
+        A listed group has the members that are listed, and no others: who may name groups at an identity provider
+        must not be able to join one of ours.
+        """
+        claimed = {group for group in caller.groups if group.removeprefix("group:") not in self.groups}
+        return self._groups_of.get(caller.principal, frozenset()) | claimed
 
     def subjects_of(self, caller: Caller) -> frozenset[str]:
         """Return whose grants a caller has: its own, and those of its groups. Any thread may call this."""
