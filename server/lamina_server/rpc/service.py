@@ -4,11 +4,13 @@ Parsed requests come in, which their callers may make, and bytes go out. Errors 
 ServerError; handlers.py turns them into statuses.
 """
 
+import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cache, partial
 from typing import Any, TypeAlias, TypeVar
+from weakref import WeakValueDictionary
 
 from lamina_server.access.live import LiveAccess, read_access
 from lamina_server.audit.audit import CallAudit
@@ -109,6 +111,8 @@ class Service:
         self._watches = watches
         self._now_us = now_us
         self._admission = Admission(settings)
+        self._turn = asyncio.Lock()
+        self._long_lists: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def parse(self, method: str, data: bytes, caller: Caller) -> Any:
         """Parse a request of a method, by its name in snake case. Refuse a write first, if none is taken now."""
@@ -156,11 +160,19 @@ class Service:
         page = await self._read(from_store.key_history, request, request.config)
         return await self._secrets.revealed([page], revealing.key_history, request.config, call.caller, call.audit)
 
-    async def list_configs(self, request: ListConfigsRequest, _: Call) -> bytes:
-        """List configs."""
-        page, encoded = from_store.ConfigsPage(request, self._settings.page_limit_bytes), None
-        while encoded is None:
-            encoded = await self._readers.read(page.read)
+    async def list_configs(self, request: ListConfigsRequest, call: Call) -> bytes:
+        """List configs.
+
+        A page that passes over many configs, which its caller may not read, must not end before it is full: that would
+        tell of them. So it takes turns with the others of its kind, and each caller has one of them at a time.
+        """
+        page = from_store.ConfigsPage(request, self._settings.page_limit_bytes)
+        encoded = await self._readers.read(page.read)
+        if encoded is None:
+            async with self._long_lists.setdefault(call.holder, asyncio.Lock()):
+                while encoded is None:
+                    async with self._turn:
+                        encoded = await self._readers.read(page.read)
         await self._heads.wait_until_current(None)
         return encoded
 
