@@ -34,7 +34,7 @@ from lamina_server.domain.planning import MapLimits
 from lamina_server.feed.backfill import Backfill
 from lamina_server.feed.feed import Feed
 from lamina_server.feed.news import News
-from lamina_server.rpc import health, transport
+from lamina_server.rpc import health, open_files, transport
 from lamina_server.rpc.deadlines import Deadlines
 from lamina_server.rpc.draining import Draining
 from lamina_server.rpc.guard import Guard
@@ -199,7 +199,7 @@ class Application:
             watches=watches,
             now_us=now_us,
         )
-        self._server = grpc.aio.server(interceptors=interceptors, options=transport.options(settings))
+        self._server = grpc.aio.server(interceptors=interceptors, options=transport.options(settings, self._listen))
         guard = Guard(
             authentication,
             Permissions(self.access),
@@ -308,6 +308,7 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
     address.parse(settings.database)
     _outer_key(settings)
     with _audit_file(settings) as audit_file:
+        open_files.allow(settings, listen.count)
         store = await asyncio.to_thread(open_database, settings)
         try:
             application = Application(settings, store, audit_file=audit_file)
