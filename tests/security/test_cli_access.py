@@ -10,6 +10,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from lamina.cli.access_map import ACCESS_CONFIG
+from lamina_server.access.live import read_map
 from lamina_server.store.memory import MemoryStore
 from tests.cli.running import InProcess
 from tests.client.live_helpers import until
@@ -20,8 +21,8 @@ from tests.security.people import People, Person
 class Commands:
     """Runs commands with a token, in a thread: the server runs on the test's event loop."""
 
-    def __init__(self, server: Closed, token: str, root: Person) -> None:
-        self._server, self._root = server, root
+    def __init__(self, server: Closed, token: str) -> None:
+        self._server = server
         self._cli = InProcess(server.target)
         self._cli.environment = {"LAMINA_TARGET": server.target, "LAMINA_TOKEN": token}
 
@@ -32,9 +33,9 @@ class Commands:
 
     async def _followed(self) -> None:
         """Wait until the server knows the newest access: it follows its own config as other servers do."""
-        access = self._server.application.access
-        head = (await self._server.wire(self._root).get(ACCESS_CONFIG)).version
-        async with until(lambda: access.current.version >= head):
+        application = self._server.application
+        head, _ = await application._readers.read(read_map)
+        async with until(lambda: application.access.current.version >= head.number):
             pass
 
     async def error(self, *arguments: str, code: int, environment: Mapping[str, str] | None = None) -> str:
@@ -44,7 +45,7 @@ class Commands:
 
     def of(self, token: str) -> "Commands":
         """Return the commands with another token."""
-        return Commands(self._server, token.strip(), self._root)
+        return Commands(self._server, token.strip())
 
 
 @asynccontextmanager
@@ -55,7 +56,7 @@ async def ruled() -> AsyncIterator[Commands]:
     # The server's log would be in what a command has printed: they share this process's standard output.
     async with closed(MemoryStore(), people) as server:
         with capture_logs():
-            yield Commands(server, root.token, root)
+            yield Commands(server, root.token)
 
 
 async def test_a_new_token_does_what_it_was_granted_until_it_is_revoked() -> None:
@@ -212,3 +213,26 @@ def trusted(server: Closed, folder: Path) -> Path:
     path = folder / "ca.pem"
     path.write_bytes(server.authority)
     return path
+
+
+async def test_an_import_a_revert_and_a_fork_obey_the_schema_and_leave_an_admin(tmp_path: Path) -> None:
+    """Each of them is a way to write `_lamina/access`, and none is a way around what a commit has to obey."""
+    bad, lone = tmp_path / "bad.json", tmp_path / "lone.json"
+    bad.write_text(json.dumps({"users/eve": {"role": "admin"}}))
+    lone.write_text(json.dumps({"groups/platform": []}))
+    async with ruled() as root:
+        for options in ([], ["--dry-run"]):
+            refused = await root.error("import", ACCESS_CONFIG, str(bad), *options, code=2)
+            assert "users/eve: is no key of _lamina/access" in refused
+            refused = await root.error("import", ACCESS_CONFIG, str(lone), "--replace", *options, code=2)
+            assert "would leave no admin of _lamina/access, which is now 'token:root'" in refused
+        ada = root.of(await root.out("token", "create", "ada", "--grant", "admin", "**"))
+        await ada.out("access", "revoke", "token:root", "**")
+        refused = await ada.error("revert", ACCESS_CONFIG, "grants/token:ada **", "--to", "1", code=2)
+        assert "would leave no admin of _lamina/access, which is now 'token:ada'" in refused
+        await ada.out("set", "shop/prod", "a:=1", "--create")
+        assert "cannot be forked" in await ada.error("fork", ACCESS_CONFIG, "mine", code=2)
+        assert "is no fork" in await ada.error("fork", "shop/prod", ACCESS_CONFIG, code=2)
+        gone = await ada.error("revert", ACCESS_CONFIG, "--to", "1", code=1)  # which has an admin: root
+        assert "version 4 is written, but cannot be read" in gone
+        assert "token:root" in await root.out("access", "list")

@@ -21,7 +21,7 @@ from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from lamina_server.access import token_file
 from lamina_server.access.live import read_map
 from lamina_server.commits import admin
-from lamina_server.domain import access_map
+from lamina_server.domain import access_checks, access_map
 from lamina_server.domain.planning import MapLimits
 from lamina_server.domain.values import Value
 from lamina_server.rpc.handlers import SERVICE
@@ -56,7 +56,7 @@ class Place:
         """Return the ids of the tokens of the admin."""
         with closing(open_store(self.url)) as store, store.read() as reading:
             access = access_map.read(read_map(reading)[1])
-        assert access_map.admins(access) <= {"token:admin"}
+        assert access_checks.admins(access) <= {"token:admin"}
         return sorted(access.tokens)
 
     def break_map(self) -> None:

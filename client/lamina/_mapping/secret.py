@@ -86,8 +86,8 @@ class Secret:
     @property
     def _without_content(self) -> "Secret":
         """The same secret without its content: for a pickle."""
-        source = Source(self._source.config if self._source else "a config", Absence.PICKLED)
-        return received(self._sealed, None, self._key, source)
+        sealed, _, _, key, source = self._inside
+        return received(sealed, None, b"", key, Source(source.config if source else "a config", Absence.PICKLED))
 
     def reveal(self) -> Any:
         """Return the content: text, bytes, or a list or dict, which are read-only.
@@ -130,8 +130,8 @@ class Secret:
         return self
 
     def __reduce_ex__(self, _protocol: SupportsIndex) -> tuple[Any, ...]:
-        if self._content is None:
-            return received, (self._sealed, None, self._key, self._source)
+        if not self.is_revealed:
+            return received, self._inside
         raise TypeError(
             "a Secret does not pickle: reveal() returns its content, a Snapshot and an error pickle without it"
         )

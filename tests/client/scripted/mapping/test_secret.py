@@ -92,7 +92,7 @@ def test_an_error_of_a_secret_does_not_lead_to_its_content() -> None:
 
 def test_a_pickled_conflict_has_no_contents_and_a_copy_has() -> None:
     """So the error of a worker process reaches the process that has started it."""
-    theirs = received(b"s", Content("string", CANARY), "pw", Source("app"))
+    theirs = sent(b"s", plain=CANARY)
     conflict = lamina.Conflict("pw", lamina.MISSING, theirs, lamina.Secret(CANARY), 3, "ann")
     data = pickle.dumps(lamina.ConflictError("c", conflicts={"pw": conflict}, head=3))
     assert CANARY.encode() not in data
