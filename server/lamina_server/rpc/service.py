@@ -34,6 +34,7 @@ from lamina_server.rpc.watch.watch import Watch
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Reading, changed_keys_of
 from lamina_server.store.readers import Readers
+from lamina_server.store.silence import SilentError
 from lamina_server.wire import encode, parse
 from lamina_server.wire.requests import (
     CheckAccessRequest,
@@ -196,7 +197,7 @@ class Service:
     async def _write(self, request: WriteRequest, call: Call) -> bytes:
         self._draining.refuse()
         self._committer.refuse()
-        parsed, request = request, await self._secrets.sealed(request, call.caller)
+        parsed, request = request, await self._sealed(request, call)
         command = request.command
         if request.validate_only:
             preview = await self._readers.run(lambda: self._committer.preview(command))
@@ -213,6 +214,13 @@ class Service:
         return await self._secrets.revealed(
             [encoded], revealing.commit_response, outcome.reply.config, call.caller, call.audit
         )
+
+    async def _sealed(self, request: WriteRequest, call: Call) -> WriteRequest:
+        try:
+            return await self._secrets.sealed(request, call.caller)
+        except SilentError:
+            self._committer.refuse()  # in the words of a commit
+            raise
 
     async def _submit(self, key: RequestKey, request: WriteRequest, parsed: WriteRequest) -> Outcome:
         """Carry out a request once. A retry after a rotation has the digest of before: then that one is looked up."""
