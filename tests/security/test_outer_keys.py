@@ -16,12 +16,13 @@ from lamina_protos import bundle
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.cli.main import main
 from lamina_server.secrets import live
+from lamina_server.secrets.keyring import FAILED
 from lamina_server.secrets.outer import CommandKey, LocalKey, OuterKeyError
 from lamina_server.secrets.rotation import rotate
 from lamina_server.store.open import open_store
 from tests.security.closed import ClosedProcess
 from tests.security.people import People
-from tests.security.secret_helpers import CANARY, key_file, plain_of, secret
+from tests.security.secret_helpers import CANARY, key_file, plain_of, secret, value_of
 from tests.server.bare_client import Wire, commit_request, refusal, running
 from tests.support.server import ServerProcess
 
@@ -156,6 +157,7 @@ async def test_a_command_that_does_not_work_delays_nothing_else(
     settings["secret_key_command_seconds"] = 0.3
     async with serving(tmp_path, **settings) as wire:
         assert await plain_of(wire, "a", "x") is None
+        assert (await value_of(wire, "a", "x")).secret.unavailable == FAILED
         await wire.stub.Commit(commit_request("a", {"y": 2}))
         assert (await refusal(wire.stub.Commit(commit_request("a", {"x": secret()})))).reason == "SECRETS_UNAVAILABLE"
         service.mode = "works"

@@ -10,6 +10,7 @@ import pytest
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.domain.access import Access, Grant, Role
 from lamina_server.domain.secrets import number_of
+from lamina_server.secrets.keyring import NO_OUTER_KEY
 from lamina_server.secrets.outer import LocalKey
 from lamina_server.secrets.rotation import rotate
 from lamina_server.store.contract import Store
@@ -278,6 +279,7 @@ async def test_without_an_outer_key_all_but_secrets_works(store: Store, key: Pat
         await wire.stub.Commit(commit_request("a", {"x": secret("two"), "y": 1}))
     async with running(store) as wire:
         assert await plain_of(wire, "a", "x") is None
+        assert (await value_of(wire, "a", "x")).secret.unavailable == NO_OUTER_KEY
         await wire.stub.Commit(commit_request("a", {"y": 2}))
         for value in (secret("one"), known):
             refused = await refusal(wire.stub.Commit(commit_request("a", {"x": value})))

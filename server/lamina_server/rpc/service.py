@@ -200,6 +200,7 @@ class Service:
         parsed, request = request, await self._sealed(request, call)
         command = request.command
         if request.validate_only:
+            call.audit.compare(*_compared_by(parsed))
             preview = await self._readers.run(lambda: self._committer.preview(command))
             reply, keys = preview.reply, preview.changed_keys
             header = encode.version(reply.version, keys) if reply.version else encode.empty_map(reply.config)
@@ -277,6 +278,12 @@ def _written_by(command: Command) -> tuple[str, list[str]]:
     if isinstance(command, ForkCommand):
         return command.target, []
     return command.config, [change.key for change in command.changes] if isinstance(command, CommitCommand) else []
+
+
+def _compared_by(request: WriteRequest) -> tuple[str, list[str]]:
+    """Return the config that a request writes to, and the secrets whose contents it gives."""
+    config, _ = _written_by(request.command)
+    return config, [key for key, content in request.secrets.items() if content is not None]
 
 
 @cache

@@ -20,6 +20,7 @@ from lamina_server.secrets.outer import OuterKey, OuterKeyError
 from lamina_server.secrets.sealing import CannotUnsealError, DataKey, check_of, new_key
 from lamina_server.store.contract import Store
 
+LACKS_DATA_KEY: Final = "it does not have the data key; its log says why"
 FAILED: Final = "its outer key cannot be used; its log says why"
 NO_OUTER_KEY: Final = "it was started without --secret-key-file and --secret-key-command"
 
