@@ -10,6 +10,7 @@ from typing import Final
 from lamina._flows import reads
 from lamina._flows.points import Point
 from lamina._grpc.sync.walk import walk_chain
+from lamina._mapping.values import without_content
 from lamina._runtime.arguments import checked
 from lamina._runtime.public import public
 from lamina.bundle import files
@@ -78,7 +79,7 @@ class BundleExport:
         """Keep the parts of a version, without the contents of secrets, and write them with the last one."""
         for change in part.changes:
             if change.value.HasField("secret"):
-                change.value.secret.ClearField("plain")
+                change.value.CopyFrom(without_content(change.value))
                 self.key_numbers.add(int.from_bytes(change.value.secret.sealed[_KEY_NUMBER]))
         self._parts.append(part)
         if not part.more:

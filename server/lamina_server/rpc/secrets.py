@@ -186,7 +186,7 @@ class Secrets:
                 content = None
             if content is None:
                 if number_of(_bytes(data)) in self._keys.keyring.locked:
-                    raise SecretsUnavailableError("it cannot unwrap the data key of the sealed bytes")
+                    raise SecretsUnavailableError("it cannot decrypt the data key of the sealed bytes")
                 what = f"is not what this server has sealed for {key!r} of {command.config!r}; set the content instead"
                 faults.append(Violation(f"changes[{index}].value.secret.sealed", what))
         if faults:

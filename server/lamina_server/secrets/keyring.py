@@ -124,6 +124,10 @@ class Keyring:
                 return key
             failure = failure or OuterKeyError("it unwraps a data key to another one", is_lasting=True)
         assert failure is not None
+        if failure.is_lasting and outer.name not in (names := {row.outer for row in rows}):
+            by = " and ".join(sorted(names))
+            text = f"the data keys are encrypted by the outer key {by}, and the given one is {outer.name}"
+            raise OuterKeyError(text, is_lasting=True)
         raise failure
 
     def _outer(self) -> OuterKey:
