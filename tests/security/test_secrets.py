@@ -10,7 +10,7 @@ import pytest
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.domain.access import Access, Grant, Role
 from lamina_server.domain.secrets import number_of
-from lamina_server.secrets.keyring import NO_OUTER_KEY
+from lamina_server.secrets.keyring import FAILED, NO_OUTER_KEY
 from lamina_server.secrets.outer import LocalKey
 from lamina_server.secrets.rotation import rotate
 from lamina_server.store.contract import Store
@@ -244,6 +244,27 @@ async def test_another_server_meets_a_new_data_key(postgres_url: str, key: Path)
         assert not (await one.stub.Commit(commit_request("a", {"x": secret("two")}))).created
         await one.stub.ForkConfig(pb.ForkConfigRequest(source="a", target="d", source_version=1, request_id="f"))
         assert await plain_of(other, "d", "x") == "one"
+    here.close()
+    there.close()
+
+
+@pytest.mark.postgres
+async def test_a_server_with_the_old_outer_key_reads_on_and_seals_nothing(
+    postgres_url: str, key: Path, tmp_path: Path
+) -> None:
+    """While the servers of a database are started again, one after the other, with the new outer key."""
+    here, there, new = open_store(postgres_url), open_store(postgres_url), key_file(tmp_path, "new.key")
+    async with running(here, secret_key_file=key) as one:
+        await one.stub.Commit(commit_request("a", {"x": secret("one")}))
+        rotate(here, LocalKey.in_file(key), LocalKey.in_file(new))
+        async with running(there, secret_key_file=new) as other:
+            await other.stub.Commit(commit_request("a", {"y": secret("two")}))
+            assert await plain_of(other, "a", "x") == "one"
+        assert await plain_of(one, "a", "x") == "one"
+        assert (await value_of(one, "a", "y")).secret.unavailable == FAILED
+        refused = await refusal(one.stub.Commit(commit_request("a", {"z": secret()})))
+        assert refused.reason == "SECRETS_UNAVAILABLE"
+        assert (await one.stub.Commit(commit_request("a", {"z": 1}))).created
     here.close()
     there.close()
 

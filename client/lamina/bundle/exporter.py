@@ -46,6 +46,8 @@ def export(
     Memory holds one version and the digests of one map. `timeout` counts for each message instead of the whole.
     """
     checked(advance, "advance=")
+    if not isinstance(config, Config):  # pyright: ignore[reportUnnecessaryIsInstance] - it may be one of lamina.aio
+        raise TypeError("export writes a lamina.Config, which lamina.connect() gives, and no other object")
     # Of the same package.
     shell, base = config._shell, config._base()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     if at is not None:
