@@ -185,7 +185,8 @@ class _CallAudit(CallAudit):
         self._audit.tell_first("revealed", fields, keys, wrote_nothing=False)  # the answer may be that of a write
 
     def compare(self, config: str, keys: Sequence[str]) -> None:
-        self._audit.tell_first("compared", {**self._fields, "config": config}, keys, wrote_nothing=True)
+        if keys:
+            self._audit.tell_first("compared", {**self._fields, "config": config}, keys, wrote_nothing=True)
 
     def refused(self, reason: Reason, config: str) -> None:
         self._told = True
