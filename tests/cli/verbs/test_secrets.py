@@ -153,7 +153,7 @@ def test_no_program_takes_a_mask_for_a_value(cli: InProcess, shop: lamina.Config
     """What is no people's table marks a secret as such, or leaves it out."""
     shown = cli("get", shop.name, "-o", "env")
     assert shown.stdout == f"# db_pw={MASK}\n# dsn={MASK}\n# pem={MASK}\nx=1\n"
-    assert shown.stderr == "lamina: 3 secrets are left out: --reveal writes them\n"
+    assert shown.stderr == "lamina: 3 secrets are left out: --reveal writes contents\n"
     cli.out("unset", shop.name, "x")
     cli.out("set", shop.name, "X=text")
     left_out = f"X=text\n# DB_PW={MASK}\n# DSN={MASK}\n# PEM={MASK}\n"
@@ -168,7 +168,7 @@ def test_no_program_takes_a_mask_for_a_value(cli: InProcess, shop: lamina.Config
         }
         assert tomllib.loads(cli.out(*command, "toml")) == json.loads(cli.out(*command, "json"))
         assert f'db/pw: !secret "{MASK}"\n' in cli.out(*command, "yaml")
-    assert "1 secret is written without the content: --reveal writes them" in (
+    assert "1 secret is written without the content: --reveal writes contents" in (
         cli("get", shop.name, "db/pw", "X", "-o", "yaml").stderr
     )
 
@@ -190,7 +190,7 @@ def test_an_exported_file_with_masks_changes_nothing(
 ) -> None:
     file = tmp_path / f"shop.{form}"
     result = cli("export", shop.name, str(file))
-    assert "3 secrets are written without the contents: --reveal writes them, in YAML alone" in result.stderr
+    assert "3 secrets are written without the contents: --reveal writes contents, in YAML alone" in result.stderr
     assert CANARY not in file.read_text(encoding="utf-8")
     assert "nothing to change" in cli.out("import", shop.name, str(file))
     assert "nothing to change" in cli.out("import", shop.name, str(file), "--replace")

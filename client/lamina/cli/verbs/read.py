@@ -39,7 +39,7 @@ from lamina.cli.session import connected, read
 _CLIPPED_COLUMNS = 48
 """On a terminal, a value beside other columns is cut at this width; `get`, `diff` and pipes have it whole."""
 _NAMED_KEYS = 3
-_REMEDY = "--reveal writes them"
+_REMEDY = "--reveal writes contents"
 
 
 @click.command("get", cls=Verb, outputs=OUTPUTS)

@@ -28,7 +28,7 @@ from lamina.cli.writing.writer import Write, edit, writer
 _PATH = NamedFile()
 _FORMAT = click.Choice(formats.FORMATS)
 _FORMAT_NAMES = ", ".join(formats.FORMATS)
-_REMEDY = "--reveal writes them, in YAML alone"
+_REMEDY = "--reveal writes contents, in YAML alone"
 _EXPORT_OUTPUTS = ("text", *formats.FORMATS)
 
 
