@@ -112,7 +112,7 @@ class Application:
         self._readers = Readers(store, threads=settings.reader_threads, silence=silence)
         codec = WireCodec()
         keyring = Keyring(outer or _outer_key(settings))
-        self._keys = LiveKeyring(keyring, store)
+        self._keys = LiveKeyring(keyring, store, silence)
         self._feed = Feed(
             limit_bytes=settings.ring_limit_bytes,
             message_limit_bytes=settings.watch_message_limit_bytes,

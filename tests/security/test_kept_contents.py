@@ -22,6 +22,7 @@ from lamina_server.secrets.live import LiveKeyring
 from lamina_server.secrets.outer import LocalKey
 from lamina_server.secrets.sealing import DataKey
 from lamina_server.store.memory import MemoryStore
+from lamina_server.store.silence import Silence
 from tests.security.closed import closed
 from tests.security.people import People
 from tests.security.secret_helpers import CANARY, key_file, secret
@@ -55,7 +56,7 @@ def secrets(keyring: Keyring) -> Secrets:
     """Return the secrets of an open server."""
     store = MemoryStore()
     ensure_data_key(keyring, store)
-    return Secrets(LiveKeyring(keyring, store), LiveAccess(is_open=True))
+    return Secrets(LiveKeyring(keyring, store, Silence()), LiveAccess(is_open=True))
 
 
 class Told(CallAudit):
@@ -180,7 +181,7 @@ async def test_what_is_kept_stays_within_its_budget(
     monkeypatch.setattr(rpc_secrets, "REVEALED_BYTES", limit_bytes)
     store = MemoryStore()
     ensure_data_key(keyring, store)
-    secrets = Secrets(LiveKeyring(keyring, store), LiveAccess(is_open=True))
+    secrets = Secrets(LiveKeyring(keyring, store, Silence()), LiveAccess(is_open=True))
     header = pb.ConfigVersion(version=1).SerializeToString()
     for number in range(20):
         parts = [header, *(part(keyring, "a", f"k{place}", f"{CANARY}-{number}-{place}") for place in range(50))]

@@ -26,9 +26,8 @@ Content: TypeAlias = tuple[ContentKind, str | bytes]
 class Absence(Enum):
     """Why the content of a secret is not there."""
 
-    NOT_REVEALED = (
-        "was not revealed: a server sends its content to callers whose grant has reveal, if it has its secret key"
-    )
+    NOT_REVEALED = "was not revealed: no grant of yours has reveal there"
+    UNAVAILABLE = "cannot be revealed by the server"
     BUNDLED = "is sealed: a bundle never holds the content of a secret, a server reveals it"
     PICKLED = "is sealed: a pickle never holds the content of a secret, a server reveals it"
     CACHED = (
@@ -38,10 +37,19 @@ class Absence(Enum):
 
 
 class Source(NamedTuple):
-    """Where secrets were read: the config, and why a content is not there, if it is not."""
+    """Where secrets were read: the config, and why a content is not there, if it is not.
+
+    reason  the server's words for that; empty without any
+    """
 
     config: str
     absence: Absence = Absence.NOT_REVEALED
+    reason: str = ""
+
+    @property
+    def why(self) -> str:
+        """Why a content is not there, as the rest of a sentence."""
+        return f"{self.absence.value}: {self.reason}" if self.reason else self.absence.value
 
 
 # A plain tuple, because a map may have thousands: one with names, or a slot for each field, takes longer to make.
@@ -92,8 +100,9 @@ class Secret:
     def reveal(self) -> Any:
         """Return the content: text, bytes, or a list or dict, which are read-only.
 
-        PermissionDeniedError if the server did not send it, or if it comes out of a bundle or a pickle;
-        UnavailableError if it comes out of a last-known-good file that does not hold it.
+        PermissionDeniedError if you may not see it, or if it comes out of a bundle or a pickle; LaminaError with the
+        reason SECRETS_UNAVAILABLE if the server cannot decrypt it; UnavailableError if it comes out of a
+        last-known-good file that does not hold it.
         """
         _, kind, data, _, _ = self._inside
         if kind is None:
@@ -186,16 +195,16 @@ def check_movable(secret: Secret, config: str, key: str) -> None:
     if secret.is_revealed or source is None or (source.config, read_key) == (config, key):
         return
     text = (
-        f"the value of {key!r} is the secret {read_key!r} of {source.config}, which {source.absence.value}; without "
+        f"the value of {key!r} is the secret {read_key!r} of {source.config}, which {source.why}; without "
         f"its content it can be set as {read_key!r} of {source.config} alone"
     )
     raise InvalidError(text, reason="BAD_VALUE")
 
 
-def absence_of(secret: Secret) -> Absence:
-    """Return why the content of a secret is not there."""
+def why_absent(secret: Secret) -> str:
+    """Return why the content of a secret is not there, as the rest of a sentence."""
     *_, source = _inside_of(secret)
-    return Absence.NOT_REVEALED if source is None else source.absence
+    return (source or Source("")).why
 
 
 def _inside_of(secret: Secret) -> Inside:
@@ -205,9 +214,11 @@ def _inside_of(secret: Secret) -> Inside:
 def _withheld(secret: Secret) -> LaminaError:
     _, _, _, key, source = _inside_of(secret)
     source = source or Source("a config")
-    text = f"the secret {key!r} of {source.config} {source.absence.value}"
+    text = f"the secret {key!r} of {source.config} {source.why}"
     if source.absence is Absence.CACHED:
         return UnavailableError(text)
+    if source.absence is Absence.UNAVAILABLE:
+        return LaminaError(text, reason="SECRETS_UNAVAILABLE")
     return PermissionDeniedError(text, reason="NOT_ALLOWED")
 
 

@@ -19,7 +19,7 @@ from google.protobuf.struct_pb2 import NullValue
 
 from lamina._mapping.canonical import json_text, plain_scalar, plain_text, read_json
 from lamina._mapping.frozen import is_dict, is_list
-from lamina._mapping.secret import Secret, Source, check_movable, content_of, received, sealed_of
+from lamina._mapping.secret import Absence, Secret, Source, check_movable, content_of, received, sealed_of
 from lamina.errors import InvalidError, LaminaError
 from lamina_protos.v1 import lamina_pb2 as pb
 
@@ -156,4 +156,6 @@ def _secret(message: pb.Secret, key: str, source: Source | None) -> Secret:
     if text:
         return received(message.sealed, "string", text, key, source)  # most are text: see `read`
     kind = message.WhichOneof("plain")
+    if kind is None and source is not None and message.unavailable:
+        source = source._replace(absence=Absence.UNAVAILABLE, reason=message.unavailable)
     return received(message.sealed, kind, getattr(message, kind) if kind else b"", key, source)

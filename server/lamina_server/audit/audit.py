@@ -4,7 +4,9 @@ A write has two lines of one `call`: "write" before it is carried out, with its 
 the version, or "refused" with the reason, after it. So no write is carried out whose line could not be written.
 The second line cannot undo what is done: if it cannot be written, the caller gets its answer, and the log says so.
 The first line and the history of the config tell of the write in any case: its version has the author and the time.
-A secret is revealed only after the line that says so. A refusal is a refusal, whether its line can be written or not.
+A secret is revealed only after the line that says so, and a dry run compares a secret with what its caller gives only
+after such a line: its answer says whether they are equal. A refusal is a refusal, whether or not its line can be
+written.
 
 Before each line, and once a second, the server looks whether its file is still the one under its path. If it was moved
 away, removed or replaced, the server opens the path anew. If that fails, lines go on into the old file, as long as it
@@ -68,6 +70,9 @@ class CallAudit:
 
     def reveal(self, config: str, version: int, keys: Sequence[str]) -> None:
         """Tell of secrets before the caller gets them. Raise UnavailableError if that is impossible."""
+
+    def compare(self, config: str, keys: Sequence[str]) -> None:
+        """Tell of secrets before a dry run compares them. Raise UnavailableError if that is impossible."""
 
     def refused(self, reason: Reason, config: str) -> None:
         """Tell of a refusal that the caller sees as something else, such as a config that looks absent."""
@@ -225,6 +230,10 @@ class _CallAudit(CallAudit):
     def reveal(self, config: str, version: int, keys: Sequence[str]) -> None:
         fields = {**self._fields, "config": config, "version": version or None}
         self._audit.tell_first("revealed", fields, keys, wrote_nothing=False)  # the answer may be that of a write
+
+    def compare(self, config: str, keys: Sequence[str]) -> None:
+        if keys:
+            self._audit.tell_first("compared", {**self._fields, "config": config}, keys, wrote_nothing=True)
 
     def refused(self, reason: Reason, config: str) -> None:
         self._told = True

@@ -12,6 +12,7 @@ import click
 from lamina_server.access.token_file import TokenFileError
 from lamina_server.domain.errors import OperatorError, UnavailableError
 from lamina_server.rpc.transport import AddressError, UnsafeError
+from lamina_server.secrets.outer import OuterKeySettingError
 from lamina_server.settings import PREFIX
 from lamina_server.store.address import DatabaseAddressError
 from lamina_server.store.contract import BackupRefusedError
@@ -77,7 +78,7 @@ def refusals() -> Iterator[None]:
     """Print in one line why the command failed, and exit with the code for that."""
     try:
         yield
-    except (UnsafeError, DatabaseAddressError, BackupRefusedError, TokenFileError) as error:
+    except (UnsafeError, DatabaseAddressError, BackupRefusedError, TokenFileError, OuterKeySettingError) as error:
         _print(error)
         sys.exit(BAD_USAGE)
     except (AddressError, OperatorError, UnavailableError) as error:

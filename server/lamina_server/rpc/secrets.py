@@ -23,7 +23,7 @@ from lamina_server.domain.secrets import MARK, Content, Sealer, number_of
 from lamina_server.domain.values import Scalar
 from lamina_server.rpc import revealing
 from lamina_server.rpc.revealing import Reply, Revealed
-from lamina_server.secrets.keyring import Keyring
+from lamina_server.secrets.keyring import LACKS_DATA_KEY, Keyring
 from lamina_server.secrets.live import LiveKeyring
 from lamina_server.secrets.sealing import CannotUnsealError
 from lamina_server.store.background import in_background
@@ -156,10 +156,13 @@ class Secrets:
                 content = keyring.unseal(config, key, secret.sealed)
             except CannotUnsealError:
                 _log.error("secret cannot be unsealed", config=config, key=key)
+                secret.unavailable = "its encrypted bytes are damaged"
                 continue
             if content is not None:
                 revealing.fill(secret, content)
                 keys.append(key)
+            else:
+                secret.unavailable = keyring.why_not or LACKS_DATA_KEY
         return keys
 
     async def _prepare_fork(self) -> None:
@@ -185,7 +188,7 @@ class Secrets:
                 content = None
             if content is None:
                 if number_of(_bytes(data)) in self._keys.keyring.locked:
-                    raise SecretsUnavailableError("it cannot unwrap the data key of the sealed bytes")
+                    raise SecretsUnavailableError("it cannot decrypt the data key of the sealed bytes")
                 what = f"is not what this server has sealed for {key!r} of {command.config!r}; set the content instead"
                 faults.append(Violation(f"changes[{index}].value.secret.sealed", what))
         if faults:

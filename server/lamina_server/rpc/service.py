@@ -36,6 +36,7 @@ from lamina_server.rpc.watch.watch import Watch
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Reading, changed_keys_of
 from lamina_server.store.readers import Readers
+from lamina_server.store.silence import SilentError
 from lamina_server.wire import encode, parse
 from lamina_server.wire.requests import (
     CheckAccessRequest,
@@ -210,8 +211,9 @@ class Service:
     async def _write(self, request: WriteRequest, call: Call, confirm: Confirm) -> bytes:
         self._draining.refuse()
         self._committer.refuse()
-        parsed, request = request, await self._secrets.sealed(request, call.caller)
+        parsed, request = request, await self._sealed(request, call)
         if request.validate_only:
+            call.audit.compare(*_compared_by(parsed))
             return await self._preview(request.command, confirm)
         await confirm()
         key = RequestKey(call.caller.principal, request.request_id, request.digest)
@@ -235,6 +237,13 @@ class Service:
         reply, keys = preview.reply, preview.changed_keys
         header = encode.version(reply.version, keys) if reply.version else encode.empty_map(reply.config)
         return encode.commit_response(reply, header)
+
+    async def _sealed(self, request: WriteRequest, call: Call) -> WriteRequest:
+        try:
+            return await self._secrets.sealed(request, call.caller)
+        except SilentError:
+            self._committer.refuse()  # in the words of a commit
+            raise
 
     async def _submit(self, key: RequestKey, request: WriteRequest, parsed: WriteRequest) -> Outcome:
         """Carry out a request once. A retry after a rotation has the digest of before: then that one is looked up."""
@@ -291,6 +300,12 @@ def _written_by(command: Command) -> tuple[str, list[str]]:
     if isinstance(command, ForkCommand):
         return command.target, []
     return command.config, [change.key for change in command.changes] if isinstance(command, CommitCommand) else []
+
+
+def _compared_by(request: WriteRequest) -> tuple[str, list[str]]:
+    """Return the config that a request writes to, and the secrets whose contents it gives."""
+    config, _ = _written_by(request.command)
+    return config, [key for key, content in request.secrets.items() if content is not None]
 
 
 @cache

@@ -90,7 +90,7 @@ class _Environment:
         return Plan(found, shown.version, environment)
 
     def show(self, shown: lamina.Snapshot) -> None:
-        """Print the variables of the map, without the contents of secrets."""
+        """Print the variables of the map. A secret is a comment: what is printed may be read by a shell."""
         try:
             emit(formats.shell(masked(selected(shown, self.keys, self.prefixes)), upper=self.upper))
         except formats.FormatError as error:

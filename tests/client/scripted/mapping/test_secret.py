@@ -178,7 +178,11 @@ def test_a_secret_is_a_whole_value() -> None:
 @pytest.mark.parametrize(
     ("absence", "error", "message"),
     [
-        (Absence.NOT_REVEALED, lamina.PermissionDeniedError, "the secret 'pw' of app was not revealed: a server sends"),
+        (
+            Absence.NOT_REVEALED,
+            lamina.PermissionDeniedError,
+            "'pw' of app was not revealed: no grant of yours",
+        ),
         (Absence.BUNDLED, lamina.PermissionDeniedError, "a bundle never holds the content"),
         (Absence.PICKLED, lamina.PermissionDeniedError, "a pickle never holds the content"),
         (Absence.CACHED, lamina.UnavailableError, "'pw' of app is not in the last-known-good file"),
@@ -191,6 +195,13 @@ def test_a_missing_content_is_an_error_that_says_why(
     assert not found.is_revealed
     with pytest.raises(error, match=message):
         found.reveal()
+
+
+def test_a_content_that_the_server_cannot_decrypt_is_an_error_in_its_words() -> None:
+    message = pb.Value(secret=pb.Secret(sealed=b"s", unavailable="its key is away"))
+    with pytest.raises(lamina.LaminaError, match="'pw' of app cannot be revealed by the server: its key is away") as it:
+        read(message, "pw", Source("app")).reveal()
+    assert (type(it.value), it.value.reason) == (lamina.LaminaError, "SECRETS_UNAVAILABLE")
 
 
 def test_the_wire_has_the_content_or_the_sealed_bytes() -> None:
