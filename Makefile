@@ -39,11 +39,13 @@ docs: $(EQUIPPED) ## Run every code block of the READMEs, the tutorial and the r
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 tests/docs $(ARGS)
 
 # Not a part of `make test`, because these tests are slow and most changes do not concern them.
-faults: $(EQUIPPED) ## Run the tests that break disks, databases, networks and servers, in minutes.
+faults: $(EQUIPPED) ## Run the tests that break disks, databases, networks and servers, and other slow ones, in minutes.
 	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 $(FAULTS) $(ARGS)
-# Those of `restore` and `verify` damage whole databases, byte by byte. The last two make a PostgreSQL wait, fail and end.
+# Those of `restore` and `verify` damage databases, byte by byte. The next two make a PostgreSQL wait, fail and end.
+# The last three break nothing: they start programs by the dozen.
 FAULTS := tests/faults tests/server/restore tests/server/store/test_verify.py tests/server/commits/test_giants.py \
-	tests/conformance/test_round_trips.py
+	tests/conformance/test_round_trips.py tests/benchmarks tests/cli/verbs/test_completion.py \
+	tests/client/served/test_gevent.py
 
 # Not a part of `make test`, because tables of all methods and callers take minutes.
 security: $(EQUIPPED) ## Run the tests of who may do what, of hostile peers, and of what must not get out.

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.support.forking import ForkedServer
+from tests.support.forking import ForkedCommand
 from tests.support.server import ServerProcess
 
 
@@ -17,7 +17,7 @@ def _forks(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_it_is_a_process_like_any_other(tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path}/lamina.db") as server:
-        assert isinstance(server._process, ForkedServer)
+        assert isinstance(server._process, ForkedCommand)
         assert os.getpgid(server.pid) == server.pid
         assert server.kill() == -signal.SIGKILL
         server.restart()
@@ -41,4 +41,4 @@ def test_a_refused_start_says_why() -> None:
 
 def test_what_is_read_before_a_fork_takes_a_program() -> None:
     with ServerProcess("sqlite://", GRPC_VERBOSITY="error") as server:
-        assert not isinstance(server._process, ForkedServer)
+        assert not isinstance(server._process, ForkedCommand)

@@ -39,17 +39,3 @@ def test_postgres_copies_a_database_and_drops_it_under_a_connection(postgres: Po
         postgres.drop_database(copy)
         with pytest.raises(psycopg.OperationalError):
             left_open.execute("SELECT 1")
-
-
-@pytest.mark.postgres
-def test_postgres_comes_back_after_a_kill_with_what_it_had() -> None:
-    with Postgres.start(in_memory=True) as postgres:
-        url = postgres.new_database()
-        engine = create_engine(url)
-        with engine.begin() as connection:
-            connection.execute(text("CREATE TABLE marker AS SELECT 28 AS value"))
-        engine.dispose()
-        for _ in range(3):
-            postgres.kill()
-            postgres.restart()
-            assert _read(url, "SELECT value FROM marker") == 28

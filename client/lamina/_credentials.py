@@ -8,6 +8,7 @@ that refuses says "the token has expired", and the client adds "; the token is f
 
 import os
 import stat
+import sys
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from inspect import isawaitable
@@ -28,6 +29,9 @@ Token: TypeAlias = str | Ask
 NO_CREDENTIALS: Final = "NO_CREDENTIALS"
 _BAD_CREDENTIALS: Final = "BAD_CREDENTIALS"
 _ABOUT_THE_CALLER: Final = frozenset({NO_CREDENTIALS, _BAD_CREDENTIALS, "NOT_ALLOWED"})
+
+_told_paths: Final[set[str]] = set()
+"""The token files about which a warning was logged: one is enough."""
 
 _State: TypeAlias = tuple[int, int, int, int]
 _READ_ONCE: Final[_State] = (0, 0, 0, 0)
@@ -66,6 +70,7 @@ class TokenFile:
             if known is None or known[0] != state:
                 self._known = known = state, _environment.read_token(self._path, self._source)
                 self._is_told = False
+                _tell_if_others_may_read(self._path)
         except (OSError, InvalidError) as error:
             if known is None:
                 raise _unreadable(self._path, self._source, error) from None
@@ -97,11 +102,13 @@ class Credential:
     fixed   a token that never changes
     ask     a function that returns the token for the next call
     origin  where the token comes from, for the text of an error; empty if the caller knows that best
+    has_certificate  whether the client has a certificate, which a server may ask for
     """
 
     fixed: str | None = field(default=None, repr=False)
     ask: Ask | None = field(default=None, repr=False)
     origin: str = ""
+    has_certificate: bool = False
 
     @property
     def is_given(self) -> bool:
@@ -143,6 +150,8 @@ class Credential:
             return f"the token is from {self.origin}" if self.origin else ""
         if self.is_given:
             return f"this client has sent the token from {source}: a proxy on the way may have removed it"
+        if self.has_certificate:
+            return "the certificate of this client was not asked for: the server, or a proxy before it, wants none"
         empty = [name for name in (_environment.TOKEN, _environment.TOKEN_FILE) if _environment.given(name) == ""]
         return f"{' and '.join(empty)} {'is' if len(empty) == 1 else 'are'} set, but empty" if empty else ""
 
@@ -231,6 +240,14 @@ def _state(path: str) -> _State:
     if not stat.S_ISREG(found.st_mode):
         return _READ_ONCE
     return found.st_mtime_ns, found.st_ctime_ns, found.st_ino, found.st_size
+
+
+def _tell_if_others_may_read(path: str) -> None:
+    """Warn once of a token file that every account of this machine may read. Windows has no such mode."""
+    mode = os.stat(path).st_mode  # noqa: PTH116 - as above
+    if sys.platform != "win32" and stat.S_ISREG(mode) and mode & stat.S_IROTH and path not in _told_paths:
+        _told_paths.add(path)
+        log.warning("others than you may read the token in %s: chmod 600 it, or make the token anew", path)
 
 
 def _unreadable(path: str, source: str, error: OSError | InvalidError) -> InvalidError:

@@ -45,6 +45,11 @@ _SWITCHES: Final[Mapping[str, bool]] = {
 
 _CREDENTIAL: Final = re.compile(r"^lamina_[a-z0-9]+_|^ey[\w-]+\.ey[\w-]+\.|-----BEGIN ")
 """How our tokens, JWTs and PEM begin."""
+_TOKEN: Final = re.compile(r"lamina_([a-z0-9]{4,32})_[A-Za-z0-9_-]{43,128}|\beyJ[\w-]{8,}\.eyJ[\w-]{8,}\.")
+"""A whole token, and a JWT."""
+NOT_A_NAME: Final = (
+    "looks like a token, which no name may hold: revoke that token by its id (lamina_ID_…), and give its name here"
+)
 
 _variables: Final = ContextVar[Mapping[str, str]]("variables", default=os.environ)
 _told: set[str] = set()
@@ -107,6 +112,11 @@ def login_folder() -> str:
 def is_credential(text: object) -> bool:
     """Return whether a text that should be a path is rather a token or a key itself, which no error may repeat."""
     return isinstance(text, str) and (not text.isprintable() or _CREDENTIAL.search(text) is not None)
+
+
+def holds_token(text: object) -> bool:
+    """Return whether a token stands in a text, most likely pasted there in the place of its name."""
+    return isinstance(text, str) and _TOKEN.search(text) is not None
 
 
 def tls_files() -> dict[str, str]:

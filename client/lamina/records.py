@@ -1,10 +1,10 @@
 """What the verbs return: frozen records of versions, changes and conflicts, with Python's types."""
 
 import copyreg
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from enum import Enum
-from typing import Any, Final, Literal, TypeAlias
+from typing import Any, Final, Literal, Self, TypeAlias
 
 from lamina._runtime.public import public
 
@@ -69,9 +69,25 @@ def unwritten(config: str) -> Version:
     return Version(number=0, config=config, parent=0, author="", message="", time=epoch, hash="")
 
 
+class _Values:
+    """A record of values. A pickle of it has secrets without their contents, as that of a Snapshot has."""
+
+    __slots__ = ()
+
+    def __copy__(self) -> Self:
+        return self  # nothing can change it, and a pickle would lose the contents of secrets
+
+    def __deepcopy__(self, _memo: dict[int, Any]) -> Self:
+        return self
+
+    def __reduce__(self) -> tuple[type[Self], tuple[Any, ...]]:
+        values = (getattr(self, each.name) for each in fields(self))  # type: ignore[arg-type]  # all are dataclasses
+        return type(self), tuple(getattr(value, "_without_content", value) for value in values)
+
+
 @public("lamina")
 @dataclass(frozen=True, slots=True)
-class Change:
+class Change(_Values):
     """One key's value before and after; MISSING if there is none."""
 
     old: Any
@@ -80,7 +96,7 @@ class Change:
 
 @public("lamina")
 @dataclass(frozen=True, slots=True)
-class KeyChange:
+class KeyChange(_Values):
     """One key set to a value, or deleted (`value` is then MISSING), by one version."""
 
     key: str
@@ -107,7 +123,7 @@ class VersionChanges:
 
 @public("lamina")
 @dataclass(frozen=True, slots=True)
-class Conflict:
+class Conflict(_Values):
     """One key that others changed. `base` is its value before, `theirs` now, `yours` the one you wanted; or MISSING.
 
     `version` is the number of the version that set or deleted `theirs`, and `author` committed it.

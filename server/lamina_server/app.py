@@ -27,14 +27,14 @@ from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
 from lamina_server.commits import admin
 from lamina_server.commits.clock import system_now_us
 from lamina_server.commits.committer import Committer
-from lamina_server.domain.access_map import admins
+from lamina_server.domain.access_checks import admins
 from lamina_server.domain.errors import ServerError
 from lamina_server.domain.names import OWN_CONFIGS
 from lamina_server.domain.planning import MapLimits
 from lamina_server.feed.backfill import Backfill
 from lamina_server.feed.feed import Feed
 from lamina_server.feed.news import News
-from lamina_server.rpc import health, transport
+from lamina_server.rpc import health, open_files, transport
 from lamina_server.rpc.deadlines import Deadlines
 from lamina_server.rpc.draining import Draining
 from lamina_server.rpc.guard import Guard
@@ -112,7 +112,7 @@ class Application:
         self._readers = Readers(store, threads=settings.reader_threads, silence=silence)
         codec = WireCodec()
         keyring = Keyring(outer or _outer_key(settings))
-        self._keys = LiveKeyring(keyring, store)
+        self._keys = LiveKeyring(keyring, store, silence)
         self._feed = Feed(
             limit_bytes=settings.ring_limit_bytes,
             message_limit_bytes=settings.watch_message_limit_bytes,
@@ -178,11 +178,13 @@ class Application:
         authentication = Authentication(
             self.access, self._issuers, now_us=now_us, by_certificate=settings.tls_client_ca is not None
         )
+        self.audit = Audit(audit_file, now_us=now_us, is_best_effort=settings.audit_best_effort)
         self._health = health.Health()
         self._readiness = Readiness(
             store,
             self._health,
             silence,
+            self.audit,
             committed_at=lambda: self._committer.committed_at,
             on_failure=self._committer.fail,
         )
@@ -198,8 +200,7 @@ class Application:
             watches=watches,
             now_us=now_us,
         )
-        self._server = grpc.aio.server(interceptors=interceptors, options=transport.options(settings))
-        self.audit = Audit(audit_file, now_us=now_us, is_best_effort=settings.audit_best_effort)
+        self._server = grpc.aio.server(interceptors=interceptors, options=transport.options(settings, self._listen))
         guard = Guard(
             authentication,
             Permissions(self.access),
@@ -308,6 +309,7 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
     address.parse(settings.database)
     _outer_key(settings)
     with _audit_file(settings) as audit_file:
+        open_files.allow(settings, listen.count)
         store = await asyncio.to_thread(open_database, settings)
         try:
             application = Application(settings, store, audit_file=audit_file)

@@ -341,7 +341,8 @@ class Settings(BaseSettings):
         ge=1,
         le=1_000_000,
         description="Connections on each of the server's addresses; it closes more at once. A client needs one for 100 "
-        "watches. An idle connection takes some 20 KiB. The server uses fewer if the process may have fewer open files",
+        "watches. An idle connection takes some 20 KiB. The server asks for as many open files as it needs, and allows "
+        "fewer connections, with a warning, if the process may not have them",
     )
     receive_limit_seconds: float = Field(
         60,
@@ -350,14 +351,18 @@ class Settings(BaseSettings):
         description="How long a request may take to arrive. After that, the server gives up the call",
     )
     connection_limit_streams: int = Field(
-        100, ge=1, le=1_000_000, description="Concurrent calls and watches on one connection"
+        200,
+        ge=1,
+        le=1_000_000,
+        description="Concurrent calls and watches on one connection. Those that have ended, such as cancelled ones, "
+        "count until the server has cleared them away, and beyond the limit it refuses new ones. So a client should "
+        "have half as many at once",
     )
     connection_limit_watches: int = Field(
         100,
         ge=1,
         le=1_000_000,
-        description="Concurrent watches on one TCP connection. A smaller number keeps some of its streams free for "
-        "other calls",
+        description="Concurrent watches on one TCP connection. Its other streams are left for other calls",
     )
     connection_age_seconds: int = Field(
         1_800,

@@ -155,7 +155,7 @@ async def _serve() -> None:
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     settings = Settings()
-    server = grpc.aio.server(options=transport.options(settings))
+    server = grpc.aio.server(options=transport.options(settings, transport.parse(settings.listen)))
     server.add_generic_rpc_handlers((_Handlers(),))
     target = transport.bind(server, transport.parse("localhost:0"), None)
     await server.start()

@@ -25,6 +25,7 @@ from click.testing import CliRunner, Result
 
 from lamina.cli.app import app
 from tests.support import absent
+from tests.support.forking import ForkedCommand
 
 LAMINA = Path(sys.executable).with_name("lamina")
 WAIT_SECONDS = 30.0
@@ -65,16 +66,23 @@ def environment_of(target: str, **more: str) -> dict[str, str]:
 def run(
     *arguments: str | Path, target: str, cwd: Path | None = None, environment: Mapping[str, str] = MappingProxyType({})
 ) -> "subprocess.CompletedProcess[str]":
-    """Run the installed command to its end."""
-    done = subprocess.run(
-        [LAMINA, *arguments],
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
-        cwd=cwd,
-        env=environment_of(target, **environment),
-        timeout=WAIT_SECONDS,
-        check=False,
-    )
+    """Run the command to its end, with an empty stdin.
+
+    It is forked, unless there are variables that Python, its libraries or the system read at its start.
+    """
+    variables = environment_of(target, **environment)
+    if all(name.startswith("LAMINA_") for name in environment):
+        done = ForkedCommand(str(LAMINA), [str(each) for each in arguments], variables, cwd=cwd).completed(WAIT_SECONDS)
+    else:
+        done = subprocess.run(
+            [LAMINA, *arguments],
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            cwd=cwd,
+            env=variables,
+            timeout=WAIT_SECONDS,
+            check=False,
+        )
     return subprocess.CompletedProcess(done.args, done.returncode, done.stdout.decode(), done.stderr.decode())
 
 

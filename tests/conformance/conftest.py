@@ -3,17 +3,27 @@
 from collections.abc import Iterator
 from pathlib import Path
 
+import psycopg
 import pytest
-from sqlalchemy import Engine, create_engine, text
+from sqlalchemy import Engine, create_engine
 
 from lamina_server.models import Base
 from lamina_server.store.contract import Store
 from lamina_server.store.memory import MemoryStore
 from lamina_server.store.open import open_store
+from lamina_server.store.postgresql.sessions import connect_arguments
 from tests.conformance.places import Capability, Place
-from tests.support.postgres import Postgres
+from tests.support.postgres import Postgres, postgresql_address
 
 MEMORY, SQLITE_FILE, SQLITE_MEMORY, POSTGRESQL = "memory", "sqlite-file", "sqlite-memory", "postgresql"
+
+EMPTY = "; ".join(
+    [
+        "SET LOCAL session_replication_role = replica",  # past the triggers that refuse it
+        *(f"DELETE FROM {table.name}" for table in reversed(Base.metadata.sorted_tables)),
+    ]
+)
+"""One message, because every test on PostgreSQL begins with it."""
 
 
 @pytest.fixture(scope="session")
@@ -27,12 +37,8 @@ def shared_database_url(postgres: Postgres) -> str:
 @pytest.fixture
 def database_url(shared_database_url: str) -> str:
     """The URL of a PostgreSQL database with our tables, and nothing in them."""
-    engine = create_engine(shared_database_url)
-    with engine.begin() as connection:
-        connection.execute(text("SET LOCAL session_replication_role = replica"))  # past the triggers that refuse it
-        for table in reversed(Base.metadata.sorted_tables):
-            connection.execute(table.delete())
-    engine.dispose()
+    with psycopg.connect(**connect_arguments(postgresql_address(shared_database_url))) as connection:
+        connection.execute(EMPTY)
     return shared_database_url
 
 

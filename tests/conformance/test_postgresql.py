@@ -7,8 +7,9 @@ from contextlib import ExitStack, closing, contextmanager
 from dataclasses import replace
 from typing import Any
 
+import psycopg
 import pytest
-from sqlalchemy import Engine, create_engine, make_url, text
+from sqlalchemy import Connection, Engine, create_engine, make_url, text
 
 from lamina_server.domain.errors import UnavailableError
 from lamina_server.models import WRITE_LOCK_ID
@@ -63,6 +64,12 @@ def kill_servers(operator: Engine) -> None:
         " WHERE datname = current_database() AND application_name = 'lamina-server'"
     )
     assert scalar(operator, statement) > 0
+
+
+def driver_of(connection: Connection) -> psycopg.Connection[Any]:
+    driver = connection.connection.driver_connection
+    assert isinstance(driver, psycopg.Connection)
+    return driver
 
 
 def head_of(store: Store, config: str = CONFIG) -> int:
@@ -137,6 +144,36 @@ class TestSeveralServers:
             assert map_at(reading, 1) == values({"x": 1})
             assert map_at(reading, 2) == values({"x": 2})
         assert store.originated_since_keyframe(CONFIG) == 1
+
+
+class TestTheEndOfConnections:
+    """A connection in use is closed when it is given back, and not when the garbage collector finds it."""
+
+    def test_one_that_is_in_use_while_the_store_closes(self, store: SqlStore, caplog: pytest.LogCaptureFixture) -> None:
+        caplog.set_level("DEBUG", "lamina_server")  # the server's log has no lines of a pool
+        with store._database.reading() as reading, store._database.side_transaction() as writing:
+            drivers = [driver_of(reading), driver_of(writing)]
+            store.close()
+            assert not any(driver.closed for driver in drivers)
+        assert all(driver.closed for driver in drivers)
+        assert not caplog.records
+
+    def test_one_that_is_opened_after_the_store_has_closed(self, store: SqlStore) -> None:
+        """A thread that nobody waits for may begin to read as late as that."""
+        store.close()
+        with store._database.reading() as reading:
+            driver = driver_of(reading)
+        assert driver.closed
+
+    def test_one_that_is_in_use_while_dead_ones_are_replaced(self, store: SqlStore, operator: Engine) -> None:
+        database = store._database
+        with database.side_transaction() as writing:
+            driver = driver_of(writing)
+            with database.side_transaction() as other:
+                pid = driver_of(other).info.backend_pid
+            assert scalar(operator, "SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
+            assert commit(store, {"x": 1}).number == 1
+        assert driver.closed
 
 
 class TestLostSessions:

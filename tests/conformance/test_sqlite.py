@@ -155,6 +155,14 @@ class TestConnections:
             with store.read() as reading:
                 assert reading.head(CONFIG) is None
 
+    def test_one_that_is_in_use_while_the_store_closes_is_closed_when_it_is_given_back(self, store: SqlStore) -> None:
+        with store._database.reading() as reading:
+            driver = reading.connection.driver_connection
+            store.close()
+        assert isinstance(driver, sqlite3.Connection)
+        with pytest.raises(sqlite3.ProgrammingError, match="closed"):
+            driver.total_changes  # noqa: B018 - it asks the connection
+
     def test_closing_interrupts_what_is_under_way(self, path: Path) -> None:
         """A keyframe of a server that ends: it is rolled back, and nobody waits for it."""
         store, begun = open_store(f"sqlite:///{path}"), threading.Event()

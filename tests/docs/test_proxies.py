@@ -1,9 +1,10 @@
 """The settings for proxies run as the server's README prints them, but for their addresses and files."""
 
 import re
+import select
 import socket
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -60,6 +61,27 @@ def envoy(server: str, folder: Path, port: int) -> Iterator[str]:
 
 @pytest.mark.parametrize("proxy", [nginx, haproxy, envoy])
 def test_the_settings_run_as_printed(proxy: Callable[[str, Path, int], AbstractContextManager[str]]) -> None:
+    with (
+        certified() as folder,
+        ServerProcess("sqlite://") as server,
+        proxy(server.target, folder, free_port()) as address,
+    ):
+        use(address, lamina.TLS(ca=folder / "ca"))
+
+
+def test_one_address_has_fifty_connections_to_haproxy() -> None:
+    with certified() as folder, ExitStack() as opened:
+        port = free_port()
+        opened.enter_context(haproxy("localhost:1", folder, port))
+        held = [opened.enter_context(socket.create_connection(("127.0.0.1", port), timeout=10)) for _ in range(60)]
+        while len(closed := select.select(held, [], [], 10)[0]) < 10:
+            assert closed
+        assert len(closed) <= 11  # one more if HAProxy still counts the connection that has found it listening
+
+
+@contextmanager
+def certified() -> Iterator[Path]:
+    """Give a folder with a certificate for localhost, its key, and its authority."""
     authority = trustme.CA()
     ours = authority.issue_cert("localhost")
     with TemporaryDirectory(prefix="lamina-") as name:
@@ -68,8 +90,7 @@ def test_the_settings_run_as_printed(proxy: Callable[[str, Path, int], AbstractC
         ours.private_key_pem.write_to_path(folder / "key")
         ours.private_key_and_cert_chain_pem.write_to_path(folder / "both")
         authority.cert_pem.write_to_path(folder / "ca")
-        with ServerProcess("sqlite://") as server, proxy(server.target, folder, free_port()) as address:
-            use(address, lamina.TLS(ca=folder / "ca"))
+        yield folder
 
 
 def free_port() -> int:

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.faults import counting
 from tests.faults.campaign import Plan, Result, run
 from tests.faults.nemesis import mixture, running, server_kill
 from tests.support.postgres import Postgres
@@ -41,3 +42,10 @@ def test_killed_servers_backends_and_postmaster_on_postgresql(
         faults = mixture(servers, mortal_postgres, url, seed, SERVER_BACKEND_POSTMASTER_KILLS[count])
         plan = Plan(servers=servers, url=url, folder=folder, faults=faults, seed=seed)
         assert_survived(run(plan), kills=len(faults))
+
+
+def test_processes_count_exactly_while_their_server_is_killed(tmp_path: Path) -> None:
+    """P1, P8: `make torture` runs the long form, on both databases."""
+    with ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}") as server:
+        outcome = counting.run([server], processes=4, times=10, kills=2)
+    assert outcome.counted == outcome.versions == 40

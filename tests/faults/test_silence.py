@@ -8,6 +8,7 @@ import time
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import grpc
@@ -19,6 +20,7 @@ from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from tests.cli.running import InProcess
 from tests.faults.outages import connected
+from tests.security.secret_helpers import key_file, secret
 from tests.server.bare_client import Refusal, Watching, commit_request, refusal
 from tests.support.postgres import Postgres
 from tests.support.server import ServerProcess
@@ -120,6 +122,29 @@ async def test_calls_are_refused_long_before_their_deadlines(mortal_postgres: Po
             pass
         assert [version.version for version in await versions(stub)] == [1, 2]
         assert await watch.numbers(2) == [2]
+
+
+async def test_what_needs_a_data_key_is_refused_as_early(mortal_postgres: Postgres, url: str, tmp_path: Path) -> None:
+    """Commits of secrets, forks, and dry runs: each asks the database for the newest data key first."""
+    with ServerProcess(url, "--secret-key-file", str(key_file(tmp_path))) as server:
+        async with stub_of(server) as stub:
+            await stub.Commit(commit_request(CONFIG, {"x": secret()}))
+            commit, dry = (commit_request(CONFIG, {"x": secret("2")}, validate_only=is_dry) for is_dry in (False, True))
+            fork = pb.ForkConfigRequest(source=CONFIG, target="shop/fork", request_id="f")
+            with mortal_postgres.frozen():
+                for limit in (KNOWN_SECONDS, AT_ONCE_SECONDS):
+                    began = time.monotonic()
+                    calls = [refusal(stub.Commit(each, timeout=LONG_SECONDS)) for each in (commit, dry)]
+                    calls.append(refusal(stub.ForkConfig(fork, timeout=LONG_SECONDS)))
+                    refusals = await asyncio.gather(*calls)
+                    assert time.monotonic() - began < limit
+                    for refused in refusals:
+                        assert (refused.code, refused.reason) == (grpc.StatusCode.UNAVAILABLE, "STORE_UNAVAILABLE")
+                        assert_said(refused, "; nothing was written")
+                        assert refused.metadata["nothing_written"] == "true"
+            while await outcome(stub.Commit(commit)) != "OK":
+                pass
+            assert [version.version for version in await versions(stub)] == [1, 2]
 
 
 async def test_a_commit_that_has_begun_may_be_written(

@@ -216,7 +216,7 @@ class TestRestoring:
             server.stop()
             readme(path, "mkdir")
             server.restart()
-            assert f"data in {path} (empty: it has no config yet)" in server.printed
+            assert f"data in {path} (empty: nobody has made a config yet)" in server.printed
             with lamina.connect(server.target, timeout=TIMEOUT_SECONDS) as client:
                 cfg = client.config(CONFIG, create=True)
                 readme(path, "cp")

@@ -183,17 +183,17 @@ def run(open_: Callable[[], Store], *, keeps: bool, examples: int, steps: int = 
 
 
 def test_in_memory() -> None:
-    run(MemoryStore, keeps=False, examples=60)
+    run(MemoryStore, keeps=False, examples=30)
 
 
 def test_on_a_sqlite_file(tmp_path: Path) -> None:
-    run(lambda: open_store(f"sqlite:///{tmp_path}/lamina.db"), keeps=True, examples=40)
+    run(lambda: open_store(f"sqlite:///{tmp_path}/lamina.db"), keeps=True, examples=25)
 
 
 def test_on_sqlite_in_memory() -> None:
-    run(lambda: open_store("sqlite://"), keeps=False, examples=30)
+    run(lambda: open_store("sqlite://"), keeps=False, examples=15)
 
 
 @pytest.mark.postgres
 def test_on_postgresql(postgres_url: str) -> None:
-    run(lambda: open_store(postgres_url), keeps=True, examples=12, steps=25)
+    run(lambda: open_store(postgres_url), keeps=True, examples=10, steps=25)

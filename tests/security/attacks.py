@@ -20,7 +20,7 @@ from lamina_protos.v1 import lamina_pb2 as pb
 
 PREFACE: Final = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"
 DATA, HEADERS, RST_STREAM, SETTINGS, PING, WINDOW_UPDATE, CONTINUATION = 0, 1, 3, 4, 6, 8, 9
-END_STREAM, END_HEADERS = 1, 4
+ACK, END_STREAM, END_HEADERS = 1, 1, 4
 PATH: Final = "/lamina.v1.ConfigService/GetVersion"
 
 
@@ -42,10 +42,29 @@ def message(config: str = "shop/prod") -> bytes:
 
 
 def connected(port: int, *, begun: bool = True) -> socket.socket:
+    """Connect, and exchange settings: gRPC accepts few streams of a peer that has not acknowledged its own."""
     connection = socket.create_connection(("127.0.0.1", port), timeout=2)
     if begun:
         connection.sendall(PREFACE + frame(SETTINGS))
+        read_frame(connection)
+        connection.sendall(frame(SETTINGS, flags=ACK))
     return connection
+
+
+def read_frame(connection: socket.socket) -> tuple[int, int, bytes]:
+    """Wait for a frame; return its kind, its flags and its payload."""
+    head = _received(connection, 9)
+    return head[3], head[4], _received(connection, struct.unpack(">I", b"\0" + head[:3])[0])
+
+
+def _received(connection: socket.socket, size: int) -> bytes:
+    found = b""
+    while len(found) < size:
+        more = connection.recv(size - len(found))
+        if not more:
+            raise ConnectionError("the server has closed the connection")
+        found += more
+    return found
 
 
 def _read(connection: socket.socket) -> bool:
@@ -76,8 +95,9 @@ class Attack:
         end = time.monotonic() + seconds
         open_ones: list[tuple[socket.socket, Iterator[bytes]]] = []
         while time.monotonic() < end:
-            while len(open_ones) < connections:
-                open_ones.append((connected(self.port), chunks()))
+            with contextlib.suppress(OSError):  # the server may close it at any time
+                while len(open_ones) < connections:
+                    open_ones.append((connected(self.port), chunks()))
             for pair in list(open_ones):
                 connection, rest = pair
                 try:

@@ -133,6 +133,11 @@ class Closed:
         self._swapped = asyncio.Event()
         application.access.call_on_swap(self._swapped.set)
 
+    @property
+    def authority(self) -> bytes:
+        """The certificate of the authority that has signed the server's, in PEM."""
+        return self._files.ca
+
     def channel(self, person: Person = NOBODY) -> grpc.aio.Channel:
         """Return the channel of a person; each call has the person's token."""
         if person not in self._channels:

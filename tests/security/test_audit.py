@@ -14,6 +14,7 @@ from tests.security.people import NOBODY, People
 from tests.security.secret_helpers import CANARY, key_file, secret
 from tests.server.bare_client import commit_request, refusal
 
+GUESSES = ("wrong", CANARY)
 TOLD = ("event", "principal", "method", "config", "reason")
 
 
@@ -85,6 +86,28 @@ async def test_a_secret_that_cannot_be_told_is_not_revealed(tmp_path: Path) -> N
         async with closed(store, people, audit_file=file, secret_key_file=key) as server:
             refused = await refusal(server.wire(ada).get("shop/prod", view=pb.ENTRIES))
             assert (refused.reason, CANARY in str(refused)) == ("STORE_UNAVAILABLE", False)
+
+
+async def test_a_dry_run_that_compares_a_secret_is_told(tmp_path: Path) -> None:
+    """Its answer says whether a content is equal: so who may not reveal it could guess it unnoticed."""
+    path, store, key, people = tmp_path / "audit.jsonl", MemoryStore(), key_file(tmp_path), People()
+    bob = people.writer("bob", "shop/**")
+    with closing(AuditFile(path)) as file:
+        async with closed(store, people, audit_file=file, secret_key_file=key) as server:
+            await server.stub(bob).Commit(commit_request("shop/prod", {"db/password": secret(), "a": 1}))
+            tried = [commit_request("shop/prod", {"db/password": secret(text)}, validate_only=True) for text in GUESSES]
+            answers = [await server.stub(bob).Commit(each) for each in tried]
+            assert [answer.version.change_count for answer in answers] == [1, 0]
+            await server.stub(bob).Commit(commit_request("shop/prod", {"a": 2}, validate_only=True))
+    lines = [json.loads(line) for line in path.read_text().splitlines() if '"compared"' in line]
+    assert [(line["principal"], line["config"], line["keys"]) for line in lines] == [
+        ("token:bob", "shop/prod", ["db/password"])
+    ] * len(GUESSES)
+    assert CANARY not in path.read_text()
+    with closing(AuditFile(Path("/dev/full"))) as file:
+        async with closed(store, people, audit_file=file, secret_key_file=key) as server:
+            refused = await refusal(server.stub(bob).Commit(tried[0]))
+            assert (refused.reason, refused.metadata["nothing_written"]) == ("STORE_UNAVAILABLE", "true")
 
 
 async def test_a_line_is_short_however_long_the_name_of_a_method_is(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 They are random texts, and are searched afterwards in all that was printed, logged, raised and written.
 """
 
+import asyncio
 import io
 import json
 import logging
@@ -12,7 +13,7 @@ import re
 import subprocess
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from functools import partial
@@ -27,6 +28,7 @@ from sqlalchemy import create_engine, make_url
 import lamina
 import lamina.bundle
 from lamina.cli.app import app
+from tests.client.sdk import Sdk, entered, listed, of
 from tests.security.canaries import canary, found_in, found_under
 from tests.security.closed import ClosedProcess, Secured
 from tests.security.people import People, Person
@@ -187,7 +189,8 @@ def run_all(server: ClosedProcess, name: str, way: str, person: Person, shown: i
     assert shown.getvalue().count("Traceback") == 0
 
 
-def test_the_sdk_shows_no_token_and_no_secret(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kind", ["sync", "aio"])
+def test_the_sdk_shows_no_token_and_no_secret(kind: str, tmp_path: Path) -> None:
     """Not in a repr, an error, a traceback with its local variables, a log, a pickle or a file."""
     people = People()
     persons = callers(people)
@@ -197,7 +200,7 @@ def test_the_sdk_shows_no_token_and_no_secret(tmp_path: Path) -> None:
     files: dict[str, Any] = {"LAMINA_SERVER_SECRET_KEY_FILE": str(key), "LAMINA_SERVER_AUDIT_FILE": str(audit)}
     url = f"sqlite:///{tmp_path}/lamina.db"
     with ClosedProcess(url, people, **files) as server, everything_logged() as logged:
-        shown = [text for person in persons.values() for text in seen(server, person, tmp_path)]
+        shown = asyncio.run(seen_by_all(kind, server, persons.values(), tmp_path))
         log = logged.getvalue()
     assert sum("Traceback" in text for text in shown) > 3 * len(persons)
     assert sum("Secret" in text for text in shown) > len(persons)
@@ -206,29 +209,39 @@ def test_the_sdk_shows_no_token_and_no_secret(tmp_path: Path) -> None:
     assert found_under(tmp_path, hidden, except_for=[key]) == []
 
 
-def seen(server: ClosedProcess, person: Person, folder: Path) -> Iterator[str]:
+async def seen_by_all(kind: str, server: ClosedProcess, persons: Iterable[Person], folder: Path) -> list[str]:
+    sdk = Sdk(kind)
+    try:
+        return [text for person in persons async for text in seen(sdk, server, person, folder)]
+    finally:
+        await sdk.close()
+
+
+async def seen(sdk: Sdk, server: ClosedProcess, person: Person, folder: Path) -> AsyncIterator[str]:
     """Yield the reprs and the failures of the SDK's objects."""
-    client = server.connect(person, cache_dir=str(folder / "cache"), timeout=5)
-    yield from shapes(client)
+    client = sdk.connect(server.target, token=person.token, cache_dir=str(folder / "cache"), timeout=5)
+    for text in shapes(client):
+        yield text
     verbs: list[Callable[[], Any]] = [
         lambda: client.config(CONFIG, create=True),
         lambda: client.config("nosuch"),
-        lambda: list(client.configs()),
+        lambda: listed(client.configs()),
         client.server_info,
     ]
     for verb in verbs:
-        yield from outcome(verb)
+        for text in await outcome_of(verb):
+            yield text
     try:
-        config = client.config(CONFIG, create=True)
+        config = await of(client.config(CONFIG, create=True))
     except lamina.LaminaError:
         return
     config["banner"], config["password"] = VALUE, lamina.Secret(SECRET)
-    yield from shapes(config["password"])
     for verb in (
+        lambda: config["password"],
         lambda: config.commit("why"),
         config.refresh,
         lambda: config.at(99),
-        lambda: list(config.history("password")),
+        lambda: listed(config.history("password")),
         lambda: config["password"],
         lambda: config["password"] == lamina.Secret("other"),
         lambda: json.dumps(config["password"]),
@@ -238,18 +251,29 @@ def seen(server: ClosedProcess, person: Person, folder: Path) -> Iterator[str]:
         lambda: config.diff(0),
         lambda: config.fork(f"{CONFIG}-fork-{person.token_id}"),
         lambda: config.revert("banner", to=99),
-        lambda: list(config.watch(after=0, timeout=0.1)),
+        lambda: listed(config.watch(after=0, timeout=0.1)),
         lambda: lamina.bundle.export(config, folder / "bundle.lamina"),
         lambda: live(client),
         config.verify,
+        lambda: config,
     ):
-        yield from outcome(verb)
-    yield from shapes(config)
+        for text in await outcome_of(verb):
+            yield text
 
 
-def live(client: lamina.Client) -> str:
-    with client.live(CONFIG) as following:
+async def live(client: Any) -> str:
+    following = await of(client.live(CONFIG))
+    async with entered(following):
         return f"{following!r} {following}"
+
+
+async def outcome_of(verb: Callable[[], Any]) -> list[str]:
+    """Return what a verb of either client returns or raises; see `outcome`."""
+    try:
+        result = await of(verb())
+    except Exception as error:  # noqa: BLE001 - whatever it is, it must not show a token
+        return told(error, capture_locals=True)
+    return list(shapes(result))
 
 
 def outcome(verb: Callable[[], Any], *, capture_locals: bool = True) -> Iterator[str]:
@@ -257,8 +281,12 @@ def outcome(verb: Callable[[], Any], *, capture_locals: bool = True) -> Iterator
     try:
         yield from shapes(verb())
     except Exception as error:  # noqa: BLE001 - whatever it is, it must not show a token
-        yield "".join(traceback.TracebackException.from_exception(error, capture_locals=capture_locals).format())
-        yield from shapes(error)
+        yield from told(error, capture_locals=capture_locals)
+
+
+def told(error: Exception, *, capture_locals: bool) -> list[str]:
+    lines = traceback.TracebackException.from_exception(error, capture_locals=capture_locals).format()
+    return ["".join(lines), *shapes(error)]
 
 
 def shapes(thing: Any) -> Iterator[str]:

@@ -21,7 +21,7 @@ from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from lamina_server.access import token_file
 from lamina_server.access.live import read_map
 from lamina_server.commits import admin
-from lamina_server.domain import access_map
+from lamina_server.domain import access_checks, access_map
 from lamina_server.domain.planning import MapLimits
 from lamina_server.domain.values import Value
 from lamina_server.rpc.handlers import SERVICE
@@ -56,7 +56,7 @@ class Place:
         """Return the ids of the tokens of the admin."""
         with closing(open_store(self.url)) as store, store.read() as reading:
             access = access_map.read(read_map(reading)[1])
-        assert access_map.admins(access) <= {"token:admin"}
+        assert access_checks.admins(access) <= {"token:admin"}
         return sorted(access.tokens)
 
     def break_map(self) -> None:
@@ -108,7 +108,7 @@ def test_the_first_start_makes_one_admin(place: Place) -> None:
         server.until_logged('"event": "ready"')
         check_file(place.token_file, server.printed, server.log)
         assert server.printed.startswith(f"lamina-server ready on {server.target}, closed, data in ")
-        assert "(empty: it has no config yet)" in server.printed
+        assert "(empty: nobody has made a config yet)" in server.printed
         assert '"access": "closed"' in server.log
         assert caller(server.target, place.token_file) == "token:admin"
         made = place.token_file.read_text()
@@ -330,10 +330,17 @@ def test_a_reset_says_that_it_made_a_database(tmp_path: Path) -> None:
 
 def test_a_reset_for_nobody_is_refused(tmp_path: Path) -> None:
     place = Place(f"sqlite:///{tmp_path}/lamina.db", tmp_path, tmp_path / "token")
-    for principal, says in (("token:nobody", "names nobody who can call"), ("ada", "write grants/SUBJECT PATTERN")):
+    pasted = f"lamina_k3v9q2x7m4d1_{'canary' * 8}"
+    form = "--admin takes a principal: cert:NAME, such as cert:spiffe://corp.example/ops, or oidc:NAME; nothing was"
+    for principal, says in (
+        ("token:nobody", "names nobody who can call"),
+        ("spiffe://corp.example/ops", form),
+        (f"oidc:{pasted}", form),
+    ):
         done = command("access", "reset", "--database", place.url, "--admin", principal)
         assert (done.returncode, done.stdout) == (2, "")
         assert says in done.stderr
+        assert "canary" not in done.stderr
     done = command("access", "reset", "--database", place.url, "--admin", "cert:ops", "--token-file", "new")
     assert done.returncode == 2
     assert "needs no --token-file" in done.stderr

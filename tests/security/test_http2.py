@@ -25,10 +25,12 @@ from tests.security.attacks import (
     END_STREAM,
     FLOODS,
     HEADERS,
+    PING,
     connected,
     frame,
     headers,
     message,
+    read_frame,
 )
 from tests.security.under_attack import attacked, memory_mib, notice, prepared
 from tests.support.server import ServerProcess
@@ -113,6 +115,22 @@ def test_a_request_that_does_not_come_is_given_up(tmp_path: Path) -> None:
         assert answered(port, begun)["grpc-message"] == "request: is missing"
 
 
+def test_a_caller_that_leaves_before_its_request_has_come_is_not_refused(tmp_path: Path) -> None:
+    """Nobody would get the refusal, and the audit would tell of something that was not decided."""
+    audit = tmp_path / "audit.jsonl"
+    with ServerProcess(f"sqlite:///{tmp_path}/lamina.db", "--audit-file", str(audit)) as server:
+        port = prepared(server)
+        with connected(port) as connection:
+            for stream in range(1, 41, 2):
+                connection.sendall(frame(HEADERS, headers(Encoder()), flags=END_HEADERS, stream=stream))
+                connection.sendall(frame(DATA, message()[:7], stream=stream))
+            connection.sendall(frame(PING, bytes(8)))
+            while read_frame(connection)[0] != PING:
+                pass
+            assert notice(port, 0.01).failed == 0  # a call after all of these has its answer
+    assert '"refused"' not in audit.read_text()
+
+
 def test_a_caller_without_a_credential_is_refused_before_its_request_comes(tmp_path: Path) -> None:
     with ServerProcess(f"sqlite:///{tmp_path}/lamina.db", LAMINA_SERVER_ACCESS="closed") as server:
         port = int(server.target.rpartition(":")[2])
@@ -137,12 +155,11 @@ def test_a_compression_bomb_is_refused_unopened(server: ServerProcess) -> None:
 def answered(port: int, frames: bytes) -> dict[str, str]:
     """Send the frames of one call, and return the headers and trailers of its answer."""
     decoder, found = Decoder(), dict[str, str]()
-    with connected(port) as connection, connection.makefile("rb") as reader:
+    with connected(port) as connection:
         connection.settimeout(10)
         connection.sendall(frames)
         while "grpc-status" not in found:
-            head = reader.read(9)
-            payload = reader.read(struct.unpack(">I", b"\0" + head[:3])[0])
-            if head[3] == HEADERS:
+            kind, _, payload = read_frame(connection)
+            if kind == HEADERS:
                 found |= {str(name): str(value) for name, value in decoder.decode(payload)}
     return found

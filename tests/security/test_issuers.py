@@ -5,6 +5,7 @@ import json
 import os
 import socket
 import time
+from collections import Counter
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
@@ -17,6 +18,8 @@ import pytest
 import trustme
 from structlog.testing import capture_logs
 
+from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.access import jwts
 from lamina_server.access.download import LIMIT_BYTES
 from lamina_server.access.issuers import TOKEN_LIMIT_BYTES, Issuers
 from lamina_server.access.key_sets import DEFAULT_TIMES, KeyTimes
@@ -25,6 +28,9 @@ from lamina_server.commits.clock import system_now_us
 from lamina_server.domain import access_map
 from lamina_server.domain.errors import ServerError
 from lamina_server.domain.values import Value
+from lamina_server.store.memory import MemoryStore
+from tests.security.closed import closed
+from tests.security.people import People, Person
 from tests.security.provider import Provider, document, jwk, reply, rsa_key
 
 QUICK = KeyTimes(refresh=0.02, retry=0.02, limit=5)
@@ -277,6 +283,53 @@ async def test_what_was_verified_counts_until_its_end_or_until_the_access_change
         assert provider.requests == 1  # the keys were kept
         trust.change({})
         assert "trusts none" in await trust.refusal(token)
+
+
+async def test_what_is_remembered_is_bounded(provider: Provider, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A caller who gets a new token for each call takes no memory without bound, and each token still counts."""
+    monkeypatch.setattr("lamina_server.access.issuers._REMEMBERED", 3)
+    verified = Counter[str]()
+    verify = jwts.verify
+
+    def counted(token: Any, *given: Any) -> Any:
+        verified[token.text] += 1
+        return verify(token, *given)
+
+    monkeypatch.setattr(jwts, "verify", counted)
+    tokens = [provider.token(jti=str(number)) for number in range(10)]
+    async with trusting(corp=provider.issuer()) as trust:
+        for token in tokens:
+            for _ in range(2):
+                assert await trust.principal(token) == "oidc:ada"
+            assert len(trust.issuers._remembered) <= 3
+    assert [verified[token] for token in tokens] == [1] * 10
+
+
+async def test_what_was_verified_is_forgotten_when_its_key_is_withdrawn(provider: Provider) -> None:
+    """Also by the fetch that another token's unknown key has made, and not before."""
+    async with trusting(corp=provider.issuer()) as trust:
+        old = provider.token()
+        assert await trust.principal(old) == "oidc:ada"
+        provider.rotate()
+        assert await trust.principal(old) == "oidc:ada"
+        assert await trust.principal(provider.token(sub="bob")) == "oidc:bob"
+        assert "does not know" in await trust.refusal(old)
+
+
+async def test_a_listed_group_is_not_joined_by_a_claim(provider: Provider) -> None:
+    """In the whole server: see Access.groups_of. With a prefix no claim can have the name of a listed group."""
+    people = People()
+    people.admin()
+    people.group("platform", ["token:ada"])
+    people.grant("group:platform", "reader", "shop/**")
+    people.grant("group:shop", "reader", "shop/**")
+    people.values["issuers/corp"] = provider.issuer(groups="groups")
+    async with closed(MemoryStore(), people) as server:
+        for groups, found in (["platform"], []), (["shop"], ["group:shop"]), (["platform", "shop"], ["group:shop"]):
+            person = Person(token=provider.token(groups=groups))
+            caller = await server.stub(person).WhoAmI(pb.WhoAmIRequest())
+            assert (caller.principal, list(caller.groups)) == ("oidc:ada", found)
+            assert sorted({grant.subject for grant in caller.grants}) == found
 
 
 async def test_an_issuer_that_is_removed_while_its_keys_are_fetched(provider: Provider) -> None:

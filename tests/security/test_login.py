@@ -379,6 +379,29 @@ async def test_a_login_lets_its_person_in(provider: DeviceProvider, sdk: Sdk) ->
             assert (await server.wire(admin).get("shop/prod")).author == "oidc:ada"
 
 
+async def test_completion_waits_for_no_login(provider: DeviceProvider) -> None:
+    """A login that is due is used as it is: its provider may be away, and the person waits for the shell."""
+    people = People()
+    people.grant("oidc:ada", "writer", "shop/**")
+    with Provider() as signing:
+        people.values["issuers/corp"] = signing.issuer()
+        provider.make_token = lambda _number: signing.token(sub="ada")
+        async with closed(MemoryStore(), people) as server:
+            due = time.time() + 1
+            login.keep(replace(login.begin(provider.url).wait(), expires=due, obtained=due - 300), server.target)
+            asked = provider.calls["/token"]
+            cli = InProcess(server.target)
+            cli.environment = {"_LAMINA_LINE": "lamina\nget\n--timeout\n30\ns", "LAMINA_TARGET": server.target}
+            cli.environment["_LAMINA_COMPLETE"] = "zsh_complete"
+            assert (await beside_all(cli)).strip() == ""
+            assert provider.calls["/token"] == asked
+            del cli.environment["_LAMINA_COMPLETE"]
+            await beside_all(cli, "set", "shop/prod", "a=1", "--create")
+            assert provider.calls["/token"] == asked + 1, "it was due"
+            cli.environment["_LAMINA_COMPLETE"] = "zsh_complete"
+            assert await beside_all(cli) == "plain\tshop/prod\t\n"
+
+
 async def beside_all(cli: InProcess, *arguments: str) -> str:
     """Run a command in a thread: the server runs on this event loop."""
     return await asyncio.to_thread(cli.out, *arguments)

@@ -16,12 +16,13 @@ from lamina_protos import bundle
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.cli.main import main
 from lamina_server.secrets import live
+from lamina_server.secrets.keyring import FAILED
 from lamina_server.secrets.outer import CommandKey, LocalKey, OuterKeyError
 from lamina_server.secrets.rotation import rotate
 from lamina_server.store.open import open_store
 from tests.security.closed import ClosedProcess
 from tests.security.people import People
-from tests.security.secret_helpers import CANARY, key_file, plain_of, secret
+from tests.security.secret_helpers import CANARY, key_file, plain_of, secret, value_of
 from tests.server.bare_client import Wire, commit_request, refusal, running
 from tests.support.server import ServerProcess
 
@@ -92,7 +93,7 @@ def test_a_file_that_cannot_be_the_outer_key_stops_the_start(
     path.chmod(mode)
     database = tmp_path / "lamina.db"
     done = CliRunner().invoke(main, ["serve", "--database", f"sqlite:///{database}", "--secret-key-file", str(path)])
-    assert (done.exit_code, says in done.output) == (1, True), done.output
+    assert (done.exit_code, "--secret-key-file: " in done.output, says in done.output) == (2, True, True), done.output
     assert content.decode() not in done.output or not content
     assert "head -c" not in done.output, "pasted, the command would replace what is left of a key"
     assert not database.exists(), "nothing was touched"
@@ -111,7 +112,7 @@ def test_no_key_is_rotated_in_a_database_that_is_not_there(tmp_path: Path) -> No
 def test_a_command_that_is_no_program_stops_the_start(tmp_path: Path, command: str) -> None:
     arguments = ("--database", f"sqlite:///{tmp_path}/lamina.db", "--secret-key-command", command)
     code, said = invoke("serve", *arguments)
-    assert (code, "is no program that can be run here" in said, "hunter2" in said) == (1, True, False), said
+    assert (code, "is no program that can be run here" in said, "hunter2" in said) == (2, True, False), said
 
 
 def test_a_file_and_a_command_contradict_each_other(tmp_path: Path) -> None:
@@ -122,7 +123,8 @@ def test_a_file_and_a_command_contradict_each_other(tmp_path: Path) -> None:
 async def test_the_wrong_file_stops_the_start(tmp_path: Path) -> None:
     async with serving(tmp_path, secret_key_file=key_file(tmp_path)) as wire:
         await wire.stub.Commit(commit_request("a", {"x": secret()}))
-    with pytest.raises(OuterKeyError, match=r"local:[0-9a-f]{8} has not wrapped it"):
+    words = r"the data keys are encrypted by the outer key local:[0-9a-f]{8}, and the given one is local:"
+    with pytest.raises(OuterKeyError, match=words):
         async with serving(tmp_path, secret_key_file=key_file(tmp_path, "other.key")):
             pass
 
@@ -156,6 +158,7 @@ async def test_a_command_that_does_not_work_delays_nothing_else(
     settings["secret_key_command_seconds"] = 0.3
     async with serving(tmp_path, **settings) as wire:
         assert await plain_of(wire, "a", "x") is None
+        assert (await value_of(wire, "a", "x")).secret.unavailable == FAILED
         await wire.stub.Commit(commit_request("a", {"y": 2}))
         assert (await refusal(wire.stub.Commit(commit_request("a", {"x": secret()})))).reason == "SECRETS_UNAVAILABLE"
         service.mode = "works"
@@ -207,17 +210,33 @@ async def test_keys_rotate_from_a_file_to_a_command(tmp_path: Path, service: Ser
         code, said = invoke("keys", "rotate", "--database", url, "--secret-key-file", key)
         assert (code, "is in use by another server" in said) == (1, True)
     code, said = invoke("keys", "rotate", "--database", url)
-    assert (code, "there is no outer key: give --secret-key-file" in said) == (1, True)
+    assert (code, "there is no outer key: give --secret-key-file" in said) == (2, True)
+    code, said = invoke("keys", "rotate", "--database", url, "--secret-key-file", f"{key}.nosuch")
+    assert (code, "--secret-key-file: cannot read the outer key" in said) == (2, True)
+    code, said = invoke("keys", "rotate", "--database", url, "--secret-key-file", key, "--new-secret-key-file", key)
+    assert (code, "the new outer key is the present one" in said) == (2, True)
     other = str(key_file(tmp_path, "other.key"))
     code, said = invoke("keys", "rotate", "--database", url, "--secret-key-file", other)
-    assert (code, "has not wrapped it" in said) == (1, True)
+    assert (code, "the data keys are encrypted by the outer key local:" in said) == (1, True)
     new = ("--new-secret-key-command", service.command)
     code, said = invoke("keys", "rotate", "--database", url, "--secret-key-file", key, *new)
-    assert (code, "2 data keys, 1 of them encrypted by the new outer key as well" in said) == (0, True), said
+    assert (code, "the new outer key encrypts all 2 data keys: start the servers" in said) == (0, True), said
+    code, said = invoke("keys", "rotate", "--database", url, "--secret-key-file", key, *new)
+    assert (code, "the data keys are encrypted by the outer key command, and the given one is local:" in said) == (
+        1,
+        True,
+    ), said
     async with serving(tmp_path, secret_key_command=service.command) as wire:
         assert await plain_of(wire, "a", "x") == CANARY
         await wire.stub.Commit(commit_request("a", {"y": secret()}))
+        async with exported(wire, tmp_path / "a.lamina"):
+            pass
     code, said = invoke("verify", "--database", url)
+    assert code == 0, said
+    restored = ("restore", str(tmp_path / "a.lamina"), "--database", f"sqlite:///{tmp_path}/restored.db")
+    code, said = invoke(*restored, "--secret-key-file", key)
+    assert (code, "it was encrypted by command" in said) == (2, True), said
+    code, said = invoke(*restored, "--secret-key-command", service.command)
     assert code == 0, said
 
 
@@ -261,7 +280,7 @@ async def test_a_bundle_with_secrets_is_restored_by_the_same_outer_key_alone(tmp
             pass
     for arguments, says in (
         ((str(path),), "give its server's outer key"),
-        ((str(path), "--secret-key-file", str(key_file(tmp_path, "other.key"))), "it was wrapped by local:"),
+        ((str(path), "--secret-key-file", str(key_file(tmp_path, "other.key"))), "it was encrypted by local:"),
         ((str(tmp_path / "bare.lamina"), "--secret-key-file", str(key)), "not the data key that has sealed them"),
     ):
         code, said = invoke("restore", *arguments, "--database", url)

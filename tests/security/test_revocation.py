@@ -5,6 +5,7 @@ import gc
 import time
 from collections import Counter
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any, cast
 
 import grpc
@@ -15,18 +16,20 @@ from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.access.authentication import Authentication
 from lamina_server.access.issuers import Issuers
 from lamina_server.access.live import LiveAccess
+from lamina_server.audit.audit import NO_CALL
 from lamina_server.commits.clock import system_now_us
 from lamina_server.domain.errors import Reason, ServerError
 from lamina_server.rpc.deadlines import Deadlines
+from lamina_server.rpc.decision import Decision
 from lamina_server.rpc.handlers import SERVICE
 from lamina_server.rpc.permissions import Permissions
-from lamina_server.rpc.rates import BURST_SECONDS
+from lamina_server.rpc.rates import BURST_SECONDS, NO_LIMITS
 from lamina_server.rpc.revocation import Revocation
+from lamina_server.rpc.service import Call
 from lamina_server.rpc.watch.in_flight import Send
 from lamina_server.settings import Settings
 from lamina_server.store.memory import MemoryStore
 from lamina_server.wire import parse
-from lamina_server.wire.requests import WatchRequest
 from tests.security.calls import access_of, change
 from tests.security.closed import Closed, closed
 from tests.security.people import People, Person
@@ -247,13 +250,12 @@ async def test_ten_thousand_watches_are_decided_anew_within_a_second() -> None:
     reasons: Counter[str] = Counter()
 
     async def watch(person: Person) -> None:
-        async def decide() -> WatchRequest:
-            caller = await authentication.caller(person.metadata)
-            return cast("WatchRequest", permissions.decide(method, request, caller))
-
-        caller = await authentication.caller(person.metadata)
+        find = partial(authentication.caller, person.metadata)
+        call = Call(caller := await find(), live.current, "ipv4:127.0.0.1:1", NO_CALL, NO_LIMITS)
+        decision = Decision(authentication, permissions, find, method=method, parsed=request, call=call)
+        await decision.decide()
         try:
-            with revocation.watched(decide, await decide(), caller, cast("Send", None)):
+            with revocation.watched(decision, caller, cast("Send", None)):
                 await asyncio.Event().wait()
         except ServerError as error:
             reasons[f"{error.reason} {caller.principal}"] += 1

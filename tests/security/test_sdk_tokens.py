@@ -70,7 +70,7 @@ async def test_an_author_is_not_sent_with_a_token(sdk: Sdk, path: Path) -> None:
             client = sdk.connect(server.target, token=token, tls=False)
             assert (await beside(sdk, client.server_info)).author == "token:ada"
         named = sdk.connect(server.target, token=ada.token, author="ada", tls=False)
-        with pytest.raises(lamina.InvalidError, match="leave out author= and LAMINA_AUTHOR"):
+        with pytest.raises(lamina.InvalidError, match="leave out author=, --author and LAMINA_AUTHOR"):
             await beside(sdk, named.server_info)
 
 

@@ -10,6 +10,7 @@ import pytest
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.domain.access import Access, Grant, Role
 from lamina_server.domain.secrets import number_of
+from lamina_server.secrets.keyring import FAILED, NO_OUTER_KEY
 from lamina_server.secrets.outer import LocalKey
 from lamina_server.secrets.rotation import rotate
 from lamina_server.store.contract import Store
@@ -181,7 +182,7 @@ async def test_after_a_rotation_old_and_new_versions_are_read_compared_and_retri
         old = await value_of(wire, "a", "x")
         await wire.stub.Commit(commit_request("a", {"x": secret("two")}))
     rotated = rotate(store, LocalKey.in_file(key))
-    assert (rotated.data_keys, rotated.wrapped_anew) == (2, 0)
+    assert rotated.older == 1
     async with running(store, secret_key_file=key) as wire:
         assert (await plain_of(wire, "a", "x", 1), await plain_of(wire, "a", "x", 2)) == ("one", "two")
         assert await wire.stub.Commit(first) == made, "a retry has another digest, and the same answer"
@@ -209,7 +210,7 @@ async def test_a_new_outer_key_opens_all_and_the_old_one_is_refused(tmp_path: Pa
         await wire.stub.Commit(commit_request("a", {"x": secret("one")}))
     new = key_file(tmp_path, "new.key")
     rotated = rotate(store, LocalKey.in_file(key), LocalKey.in_file(new))
-    assert (rotated.data_keys, rotated.wrapped_anew) == (2, 1)
+    assert rotated.older == 1
     async with running(store, secret_key_file=new) as wire:
         await wire.stub.Commit(commit_request("a", {"y": secret("two")}))
         assert (await plain_of(wire, "a", "x"), await plain_of(wire, "a", "y")) == ("one", "two")
@@ -247,6 +248,27 @@ async def test_another_server_meets_a_new_data_key(postgres_url: str, key: Path)
     there.close()
 
 
+@pytest.mark.postgres
+async def test_a_server_with_the_old_outer_key_reads_on_and_seals_nothing(
+    postgres_url: str, key: Path, tmp_path: Path
+) -> None:
+    """While the servers of a database are started again, one after the other, with the new outer key."""
+    here, there, new = open_store(postgres_url), open_store(postgres_url), key_file(tmp_path, "new.key")
+    async with running(here, secret_key_file=key) as one:
+        await one.stub.Commit(commit_request("a", {"x": secret("one")}))
+        rotate(here, LocalKey.in_file(key), LocalKey.in_file(new))
+        async with running(there, secret_key_file=new) as other:
+            await other.stub.Commit(commit_request("a", {"y": secret("two")}))
+            assert await plain_of(other, "a", "x") == "one"
+        assert await plain_of(one, "a", "x") == "one"
+        assert (await value_of(one, "a", "y")).secret.unavailable == FAILED
+        refused = await refusal(one.stub.Commit(commit_request("a", {"z": secret()})))
+        assert refused.reason == "SECRETS_UNAVAILABLE"
+        assert (await one.stub.Commit(commit_request("a", {"z": 1}))).created
+    here.close()
+    there.close()
+
+
 @pytest.mark.parametrize("store", ["sqlite"], indirect=True)
 async def test_the_servers_own_configs_take_no_secrets(wire: Wire) -> None:
     refused = await refusal(wire.stub.Commit(commit_request("_lamina/access", {"grants/token:a **": secret()})))
@@ -278,6 +300,7 @@ async def test_without_an_outer_key_all_but_secrets_works(store: Store, key: Pat
         await wire.stub.Commit(commit_request("a", {"x": secret("two"), "y": 1}))
     async with running(store) as wire:
         assert await plain_of(wire, "a", "x") is None
+        assert (await value_of(wire, "a", "x")).secret.unavailable == NO_OUTER_KEY
         await wire.stub.Commit(commit_request("a", {"y": 2}))
         for value in (secret("one"), known):
             refused = await refusal(wire.stub.Commit(commit_request("a", {"x": value})))

@@ -16,6 +16,8 @@ from tests.cli.running import InProcess, run
 from tests.client.conftest import sdk
 from tests.client.live_helpers import reach
 from tests.client.sdk import Sdk, listed, of
+from tests.security.secret_helpers import key_file
+from tests.support.server import ServerProcess
 
 __all__ = ["sdk"]
 
@@ -50,7 +52,9 @@ async def test_the_chain_is_verified_without_a_content(sdk: Sdk, callers: Caller
     eve, ada = await config_of(sdk, callers, callers.eve), await config_of(sdk, callers, callers.ada)
     assert (await of(eve.verify())).hash == (await of(ada.verify())).hash
     assert eve == ada
-    with pytest.raises(lamina.PermissionDeniedError, match="'pw' of app was not revealed: a server sends") as refused:
+    with pytest.raises(
+        lamina.PermissionDeniedError, match="'pw' of app was not revealed: no grant of yours"
+    ) as refused:
         eve["pw"].reveal()
     assert refused.value.reason == "NOT_ALLOWED"
     assert ada["pw"].reveal() == f"{CANARY}-2"
@@ -143,7 +147,7 @@ async def test_bound_settings_say_that_a_secret_was_not_revealed(sdk: Sdk, calle
     live = await of(sdk.connect(callers.server.target, token=callers.eve, cache_dir="").live("app"))
     with pytest.raises(lamina.SettingsError) as refused:
         live.bind(Settings)
-    assert refused.value.problems["pw"].startswith("a secret that was not revealed: a server sends its content")
+    assert refused.value.problems["pw"].startswith("a secret that was not revealed: no grant of yours")
     callers.server.set("app", {"x": 3})
     await reach(live, 3)
     assert not live["pw"].is_revealed
@@ -160,6 +164,7 @@ def test_the_command_line_says_which_secrets_it_may_not_reveal(callers: Callers)
     del cli.environment["LAMINA_AUTHOR"]
     cli.environment["LAMINA_TOKEN"] = callers.eve
     assert json.loads(cli.out("get", "app", "-o", "json"))["pw"] == {"secret": True}
+    assert "no grant of yours has reveal there" in cli("get", "app", "pw", code=1).stderr
     for arguments in (["get", "app", "--reveal"], ["export", "app", "--reveal"], ["get", "app", "pw", "--reveal"]):
         result = cli(*arguments, code=1)
         assert "'pw' of app was not revealed" in result.stderr or "'other' of app was not revealed" in result.stderr
@@ -168,12 +173,25 @@ def test_the_command_line_says_which_secrets_it_may_not_reveal(callers: Callers)
     done = run("exec", "app", "--", "echo", "ran", target=callers.server.target, environment=environment)
     assert (done.returncode, done.stdout) == (1, "")
     assert "'other' of app was not revealed" in done.stderr
-    assert "so are pw" in done.stderr
+    assert "not revealed either: pw" in done.stderr
     done = run("exec", "app", "x", "--", "sh", "-c", "echo $x", target=callers.server.target, environment=environment)
     assert done.stdout == "1\n"
     done = run("bisect", "app", "1", "2", "--", "true", target=callers.server.target, environment=environment)
     assert done.returncode == 1
     assert "was not revealed" in done.stderr
+
+
+def test_a_server_without_its_key_is_named_as_the_reason(tmp_path: Path) -> None:
+    database = f"sqlite:///{tmp_path}/lamina.db"
+    with ServerProcess(database, "--secret-key-file", str(key_file(tmp_path))) as server:
+        InProcess(server.target).out("set", "app", "--secret", f"pw={CANARY}", "--create")
+    with ServerProcess(database) as server, lamina.connect(server.target, cache_dir="") as client:
+        with pytest.raises(lamina.LaminaError, match="cannot be revealed by the server: it was started without") as it:
+            client.config("app")["pw"].reveal()
+        assert it.value.reason == "SECRETS_UNAVAILABLE"
+        for options in ([], ["--reveal"]):
+            result = InProcess(server.target)("get", "app", "pw", *options, code=1)
+            assert "cannot be revealed by the server: it was started without --secret-key-file" in result.stderr
 
 
 def test_a_file_with_masks_is_imported_without_a_right_to_reveal(callers: Callers) -> None:

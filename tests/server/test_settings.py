@@ -2,14 +2,13 @@
 
 import itertools
 import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 
 from lamina_server.settings import Settings, range_of
 from tests.server.commands import Run, printed
+from tests.support.forking import ForkedCommand
 from tests.support.server import ServerProcess
 
 NUMBERS = {name: range_of(name).split(" to ") for name in Settings.model_fields if range_of(name)}
@@ -21,10 +20,10 @@ def variables(values: dict[str, str]) -> dict[str, str]:
 
 def refused(*arguments: str, **environment: str) -> list[str]:
     """Return the lines with which the server refuses its settings."""
-    program = [sys.executable, "-m", "lamina_server", "serve", "--database", "sqlite://", *arguments]
-    done = subprocess.run(program, env={**os.environ, **environment}, capture_output=True, text=True, check=False)
-    assert (done.returncode, done.stdout) == (2, ""), done.stderr
-    return done.stderr.splitlines()
+    given = ["serve", "--database", "sqlite://", *arguments]
+    done = ForkedCommand("lamina-server", given, {**os.environ, **environment}).completed(20)
+    assert (done.returncode, done.stdout) == (2, b""), done.stderr
+    return done.stderr.decode().splitlines()
 
 
 def test_every_number_has_a_range() -> None:
@@ -106,7 +105,7 @@ def test_settings_that_contradict_each_other_are_refused_with_their_sources() ->
             "value_limit_bytes": "6000000",
             "request_limit_bytes": "5500000",
             "config_limit_bytes": "5999999",
-            "connection_limit_watches": "101",
+            "connection_limit_watches": "201",
             "tls_key": "key.pem",
         }
     )
@@ -121,7 +120,7 @@ def test_settings_that_contradict_each_other_are_refused_with_their_sources() ->
             "LAMINA_SERVER_CONFIG_LIMIT_BYTES, 5999999, because no config could hold such a value",
         ),
         ("REQUEST_LIMIT_BYTES is 5500000", "--receive-limit-bytes, 5242880, because its refusal would have no reason"),
-        ("CONNECTION_LIMIT_WATCHES is 101", "--connection-limit-streams, 100, because each watch is a stream"),
+        ("CONNECTION_LIMIT_WATCHES is 201", "--connection-limit-streams, 200, because each watch is a stream"),
     ]
     assert limits == [f"lamina-server: LAMINA_SERVER_{name}; it must be at most {limit}" for name, limit in at_most]
     assert files == "lamina-server: --insecure-plaintext contradicts --tls-cert: leave out one of them"

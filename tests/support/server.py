@@ -14,7 +14,7 @@ from typing import ClassVar, Self
 
 import pytest
 
-from tests.support.forking import ForkedServer
+from tests.support.forking import ForkedCommand
 
 START_SECONDS = 30.0
 """A busy machine takes long to start Python; no test waits for this in the normal case."""
@@ -42,7 +42,7 @@ class ServerProcess:
         self._listen: str | None = None if "--listen" in arguments else "localhost:0"
         self._environment = environment
         self._cwd: Path | None = None
-        self._process: subprocess.Popen[bytes] | ForkedServer | None = None
+        self._process: subprocess.Popen[bytes] | ForkedCommand | None = None
         self._readers: list[threading.Thread] = []
         self._heard = threading.Condition()
         self.target = ""
@@ -141,11 +141,11 @@ class ServerProcess:
             stream.close()
         return code
 
-    def _launched(self, program: Sequence[str]) -> subprocess.Popen[bytes] | ForkedServer:
+    def _launched(self, program: Sequence[str]) -> subprocess.Popen[bytes] | ForkedCommand:
         environment = {**os.environ, **self._environment}
         # Variables that Python, its libraries or the system read at their start have no effect after a fork.
         if self.forks and program[:3] == [sys.executable, "-m", "lamina_server"] and self._is_ours():
-            return ForkedServer(program[3:], environment)
+            return ForkedCommand("lamina-server", program[3:], environment)
         # A session of its own, so that a Ctrl-C at the tests ends it through `stop` and not by itself.
         return subprocess.Popen(
             program,
@@ -160,7 +160,7 @@ class ServerProcess:
         return all(name.startswith("LAMINA_") for name in self._environment)
 
     @property
-    def _running(self) -> subprocess.Popen[bytes] | ForkedServer:
+    def _running(self) -> subprocess.Popen[bytes] | ForkedCommand:
         assert self._process is not None, "the server does not run"
         return self._process
 

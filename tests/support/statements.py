@@ -8,6 +8,7 @@ from unittest.mock import patch
 
 from sqlalchemy import Engine, event
 
+from lamina_server.rpc import readiness
 from lamina_server.store.sql.prepared import Numbered, Prepared, PreparedInsert
 
 
@@ -21,11 +22,15 @@ class Said(NamedTuple):
 
 @contextmanager
 def said() -> Iterator[list[Said]]:
-    """Record all statements to all databases, from all threads, while the block lasts."""
+    """Record all statements to all databases, from all threads, while the block lasts.
+
+    Not those with which a server asks from time to time whether its database takes commits.
+    """
     noted: list[Said] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_: Any) -> None:
-        noted.append(Said(statement, parameters, threading.current_thread()))
+        if threading.current_thread().name != readiness.NAME:
+            noted.append(Said(statement, parameters, threading.current_thread()))
 
     def noting(bind: Callable[[Prepared, Any], Any]) -> Callable[[Prepared, Any], Any]:
         def noted_bind(prepared: Prepared, parameters: Any) -> Any:

@@ -5,7 +5,7 @@ Channels of grpc and grpc.aio are alike as far as this module looks at them, so 
 
 import os
 import re
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import TYPE_CHECKING, Any, Final
 
 import grpc
@@ -153,18 +153,24 @@ def connection(
         timeout = of_environment
     timeout = seconds(timeout, "timeout=")
     author = author if author is not None else _environment.text(_environment.AUTHOR)
+    for what, name in (("target", target), ("author", author)):
+        if _environment.holds_token(name):
+            raise InvalidError(f"{what}: {_environment.NOT_A_NAME}")
     if author is not None and not author.strip():
         raise InvalidError(f"author={author!r} names nobody: give a name, or leave it out")
     addresses = tuple(_address(part.strip(), tls=tls) for part in target.split(","))
     if not 0 < timeout <= _TIMEOUT_LIMIT_SECONDS:
         raise InvalidError(f"timeout={timeout!r}: a verb needs some seconds, and at most a year")
-    identified = ours.is_given or (isinstance(tls, TLS) and tls.cert is not None)
+    has_certificate = isinstance(tls, TLS) and tls.cert is not None
+    identified = ours.is_given or has_certificate
     if author is None and not identified:
         # A server that authenticates its callers refuses an author from the client, so it gets one only on demand.
         author = _os_user()
     metadata = [] if ours.fixed is None else [_bearer(ours.fixed)]
     metadata += [("lamina-author", quote_author(author))] if author else []
-    return Connection(target, addresses, tuple(metadata), timeout, ours, identified)
+    return Connection(
+        target, addresses, tuple(metadata), timeout, replace(ours, has_certificate=has_certificate), identified
+    )
 
 
 def quote_author(author: str) -> str:

@@ -13,7 +13,7 @@ from lamina._wire.rpcs import Rpc
 from lamina.errors import InvalidError
 
 STREAMS_LIMIT: Final = 100
-"""The streams of a connection, by the server's default: another one would wait silently until one of them ends."""
+"""The watches of a connection, by the server's default. It takes as many other streams."""
 
 ChannelT = TypeVar("ChannelT", bound=grpc.Channel | grpc.aio.Channel)
 

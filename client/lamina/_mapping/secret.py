@@ -19,24 +19,15 @@ MASK: Final = "••••"
 ContentKind: TypeAlias = Literal["string", "bytes", "json"]
 
 
-class Content(NamedTuple):
-    """What is inside, in canonical form."""
-
-    kind: ContentKind
-    data: str | bytes
-
-    @property
-    def canonical(self) -> bytes:
-        """The content as bytes."""
-        return self.data if isinstance(self.data, bytes) else self.data.encode()
+Content: TypeAlias = tuple[ContentKind, str | bytes]
+"""Its kind, and the data in canonical form."""
 
 
 class Absence(Enum):
     """Why the content of a secret is not there."""
 
-    NOT_REVEALED = (
-        "was not revealed: a server sends its content to callers whose grant has reveal, if it has its secret key"
-    )
+    NOT_REVEALED = "was not revealed: no grant of yours has reveal there"
+    UNAVAILABLE = "cannot be revealed by the server"
     BUNDLED = "is sealed: a bundle never holds the content of a secret, a server reveals it"
     PICKLED = "is sealed: a pickle never holds the content of a secret, a server reveals it"
     CACHED = (
@@ -46,10 +37,24 @@ class Absence(Enum):
 
 
 class Source(NamedTuple):
-    """Where secrets were read: the config, and why a content is not there, if it is not."""
+    """Where secrets were read: the config, and why a content is not there, if it is not.
+
+    reason  the server's words for that; empty without any
+    """
 
     config: str
     absence: Absence = Absence.NOT_REVEALED
+    reason: str = ""
+
+    @property
+    def why(self) -> str:
+        """Why a content is not there, as the rest of a sentence."""
+        return f"{self.absence.value}: {self.reason}" if self.reason else self.absence.value
+
+
+# A plain tuple, because a map may have thousands: one with names, or a slot for each field, takes longer to make.
+Inside: TypeAlias = tuple[bytes, ContentKind | None, str | bytes, str, Source | None]
+"""The sealed bytes, the kind (None: there is no content) and data of the content, the key, and the source."""
 
 
 @public("lamina")
@@ -61,24 +66,22 @@ class Secret:
         cfg["db/password"].reveal()
 
     Its str and repr are a mask. It is true, whatever its content. Two secrets are equal if their contents are; of
-    secrets that were not revealed, if the server has sent the same sealed bytes. A secret is no JSON, and is not
-    pickled. It cannot be changed, so a copy is the same object.
+    secrets that were not revealed, if the server has sent the same sealed bytes. A secret is no JSON, and none with
+    its content is pickled. It cannot be changed, so a copy is the same object.
     """
 
-    __slots__ = ("_content", "_key", "_sealed", "_source")
+    __slots__ = ("_inside",)
 
-    _content: Content | None
-    _key: str
-    _sealed: bytes
-    _source: Source | None
+    _inside: Inside
 
     def __new__(cls, content: str | bytes | list[Any] | dict[str, Any]) -> "Secret":
         """Make a secret. TypeError or InvalidError for a content that no value could have."""
         failure: InvalidError | TypeError
         try:
-            return received(b"", _content(content), "", None)
+            return received(b"", *_content(content), "", None)
         except (InvalidError, TypeError) as error:
             failure = error
+            failure.__context__ = None  # such as a UnicodeEncodeError, which has the whole text
         # A program may log the local variables of each frame of a traceback: they must not hold the content.
         del content
         raise failure.with_traceback(None)
@@ -86,28 +89,36 @@ class Secret:
     @property
     def is_revealed(self) -> bool:
         """Whether `reveal` returns the content."""
-        return self._content is not None
+        return content_of(self) is not None
+
+    @property
+    def _without_content(self) -> "Secret":
+        """The same secret without its content: for a pickle."""
+        sealed, _, _, key, source = self._inside
+        return received(sealed, None, b"", key, Source(source.config if source else "a config", Absence.PICKLED))
 
     def reveal(self) -> Any:
         """Return the content: text, bytes, or a list or dict, which are read-only.
 
-        PermissionDeniedError if the server did not send it, or if it comes out of a bundle or a pickle;
-        UnavailableError if it comes out of a last-known-good file that does not hold it.
+        PermissionDeniedError if you may not see it, or if it comes out of a bundle or a pickle; LaminaError with the
+        reason SECRETS_UNAVAILABLE if the server cannot decrypt it; UnavailableError if it comes out of a
+        last-known-good file that does not hold it.
         """
-        if self._content is None:
+        _, kind, data, _, _ = self._inside
+        if kind is None:
             raise _withheld(self)
-        kind, data = self._content
         return read_json(data) if kind == "json" and isinstance(data, str) else data
 
     def __eq__(self, other: object) -> bool:
         if not isinstance(other, Secret):
             return NotImplemented
-        if self._sealed and self._sealed == other._sealed:
+        sealed, kind, data, _, _ = self._inside
+        other_sealed, other_kind, other_data, _, _ = other._inside
+        if sealed and sealed == other_sealed:
             return True
-        mine, theirs = self._content, other._content
-        if mine is None or theirs is None or mine.kind != theirs.kind:
+        if kind is None or kind != other_kind:
             return False
-        return compare_digest(mine.canonical, theirs.canonical)
+        return compare_digest(_bytes(data), _bytes(other_data))
 
     def __hash__(self) -> int:
         return hash(Secret)  # the same for all: one of the content would tell which secrets are alike
@@ -127,8 +138,12 @@ class Secret:
     def __deepcopy__(self, _memo: dict[int, Any]) -> "Secret":
         return self
 
-    def __reduce_ex__(self, _protocol: SupportsIndex) -> NoReturn:
-        raise TypeError("a Secret does not pickle: reveal() returns its content, a Snapshot pickles without it")
+    def __reduce_ex__(self, _protocol: SupportsIndex) -> tuple[Any, ...]:
+        if not self.is_revealed:
+            return received, self._inside
+        raise TypeError(
+            "a Secret does not pickle: reveal() returns its content, a Snapshot and an error pickle without it"
+        )
 
     def __setattr__(self, name: str, _value: object) -> NoReturn:
         raise AttributeError("a Secret cannot be changed: make a new one", name=name)
@@ -151,66 +166,71 @@ class Secret:
         )
 
 
-# The slots themselves: a secret refuses to be changed, and a map may have thousands.
-_set_content, _set_key, _set_sealed, _set_source = (vars(Secret)[name].__set__ for name in Secret.__slots__)
+# The slot itself, because a secret refuses to be changed.
+_set_inside = vars(Secret)["_inside"].__set__
+_new = object.__new__
 
 
-def received(sealed: bytes, content: Content | None, key: str, source: Source | None) -> Secret:
-    """Make a secret that was read. Without a source, it does not know where."""
-    made = object.__new__(Secret)
-    _set_content(made, content)
-    _set_sealed(made, sealed)
-    _set_key(made, key)
-    _set_source(made, source)
+def received(sealed: bytes, kind: ContentKind | None, data: str | bytes, key: str, source: Source | None) -> Secret:
+    """Make a secret that was read, from what is inside. Without a source, it does not know where."""
+    made = _new(Secret)
+    _set_inside(made, (sealed, kind, data, key, source))
     return made
 
 
 def sealed_of(secret: Secret) -> bytes:
     """Return the sealed bytes; none for a secret that a user has made."""
-    return secret._sealed  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    return _inside_of(secret)[0]
 
 
 def content_of(secret: Secret) -> Content | None:
     """Return the content; None if it is not there."""
-    return secret._content  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+    _, kind, data, _, _ = _inside_of(secret)
+    return None if kind is None else (kind, data)
 
 
 def check_movable(secret: Secret, config: str, key: str) -> None:
     """Raise InvalidError if a secret is to be set where it was not read, and its content is not there."""
-    source, read_key = _place_of(secret)
+    _, _, _, read_key, source = _inside_of(secret)
     if secret.is_revealed or source is None or (source.config, read_key) == (config, key):
         return
     text = (
-        f"the value of {key!r} is the secret {read_key!r} of {source.config}, which {source.absence.value}; without "
+        f"the value of {key!r} is the secret {read_key!r} of {source.config}, which {source.why}; without "
         f"its content it can be set as {read_key!r} of {source.config} alone"
     )
     raise InvalidError(text, reason="BAD_VALUE")
 
 
-def absence_of(secret: Secret) -> Absence:
-    """Return why the content of a secret is not there."""
-    source, _ = _place_of(secret)
-    return Absence.NOT_REVEALED if source is None else source.absence
+def why_absent(secret: Secret) -> str:
+    """Return why the content of a secret is not there, as the rest of a sentence."""
+    *_, source = _inside_of(secret)
+    return (source or Source("")).why
 
 
-def _place_of(secret: Secret) -> tuple[Source | None, str]:
-    return secret._source, secret._key  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
+def _inside_of(secret: Secret) -> Inside:
+    return secret._inside  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
 
 
 def _withheld(secret: Secret) -> LaminaError:
-    source, key = _place_of(secret)
+    _, _, _, key, source = _inside_of(secret)
     source = source or Source("a config")
-    text = f"the secret {key!r} of {source.config} {source.absence.value}"
+    text = f"the secret {key!r} of {source.config} {source.why}"
     if source.absence is Absence.CACHED:
         return UnavailableError(text)
+    if source.absence is Absence.UNAVAILABLE:
+        return LaminaError(text, reason="SECRETS_UNAVAILABLE")
     return PermissionDeniedError(text, reason="NOT_ALLOWED")
 
 
 def _content(content: object) -> Content:
     if is_list(content) or is_dict(content):
-        return Content("json", json_text(content, INSIDE))
+        return "json", json_text(content, INSIDE)
     if isinstance(content, str):
-        return Content("string", plain_text(content, INSIDE))
+        return "string", plain_text(content, INSIDE)
     if isinstance(content, bytes):
-        return Content("bytes", bytes(content))
+        return "bytes", bytes(content)
     raise TypeError(f"{INSIDE} is text, bytes, a list or a dict, not {type(content).__name__}")
+
+
+def _bytes(data: str | bytes) -> bytes:
+    return data if isinstance(data, bytes) else data.encode()

@@ -19,7 +19,7 @@ from google.protobuf.struct_pb2 import NullValue
 
 from lamina._mapping.canonical import json_text, plain_scalar, plain_text, read_json
 from lamina._mapping.frozen import is_dict, is_list
-from lamina._mapping.secret import Content, Secret, Source, check_movable, content_of, received, sealed_of
+from lamina._mapping.secret import Absence, Secret, Source, check_movable, content_of, received, sealed_of
 from lamina.errors import InvalidError, LaminaError
 from lamina_protos.v1 import lamina_pb2 as pb
 
@@ -103,7 +103,8 @@ def dump(stored: Stored) -> pb.Value:
         return pb.Value(null=NullValue.NULL_VALUE)
     if isinstance(stored.data, Secret):
         content = content_of(stored.data)
-        known: dict[str, Any] = {content.kind: content.data} if content else {"sealed": sealed_of(stored.data)}
+        kind, data = content or ("sealed", sealed_of(stored.data))
+        known: dict[str, Any] = {kind: data}
         return pb.Value(secret=pb.Secret(**known))
     return pb.Value(**{stored.kind: stored.data})  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
 
@@ -153,6 +154,8 @@ _SCALAR_KINDS: Final[dict[type, Kind]] = {
 def _secret(message: pb.Secret, key: str, source: Source | None) -> Secret:
     text = message.string
     if text:
-        return received(message.sealed, Content("string", text), key, source)  # most are text: see `read`
+        return received(message.sealed, "string", text, key, source)  # most are text: see `read`
     kind = message.WhichOneof("plain")
-    return received(message.sealed, Content(kind, getattr(message, kind)) if kind else None, key, source)
+    if kind is None and source is not None and message.unavailable:
+        source = source._replace(absence=Absence.UNAVAILABLE, reason=message.unavailable)
+    return received(message.sealed, kind, getattr(message, kind) if kind else b"", key, source)

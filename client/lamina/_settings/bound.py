@@ -17,7 +17,7 @@ from lamina._live.audience import Notification, Notifier
 from lamina._live.state import LiveState
 from lamina._live.view import LiveView
 from lamina._mapping.entries import Entries
-from lamina._mapping.secret import Secret, absence_of
+from lamina._mapping.secret import Secret, why_absent
 from lamina._mapping.snapshot import Snapshot
 from lamina._runtime.arguments import checked
 from lamina._runtime.copies import Uncopyable
@@ -242,7 +242,7 @@ def _described(it: object) -> str:
 
 def _problem_of(secret: Secret) -> str:
     if not secret.is_revealed:
-        return f"a secret that {absence_of(secret).value}"
+        return f"a secret that {why_absent(secret)}"
     return "a secret, which a field of lamina.Secret, or in a model of pydantic.SecretStr or SecretBytes, takes"
 
 

@@ -63,6 +63,9 @@ _REASONS: Final = (
 
 _LOST: Final = "the connection was lost"
 _HUNG_UP: Final = "it hung up at once: does it speak TLS? tls=True, TLS(ca=...) or --tls-ca"
+_HUNG_UP_ON_TLS: Final = (
+    "it hung up at once: does it want a certificate, or another one? TLS(cert=, key=) or --tls-cert"
+)
 _STATUS: Final = re.compile(r"http2 header with status: (\d{3})")
 _NO_STATUS: Final = ("No status received", "Stream removed (Data frame with END_STREAM flag received)")
 _TOO_LARGE: Final = re.compile(r"larger than max \((\d+) vs\.? (\d+)\)")
@@ -104,8 +107,10 @@ def rank(text: str) -> int:
 
 def _why(text: str, peer: Peer) -> str:
     meaning = next((meaning for sign, meaning in _REASONS if sign in text), text)
-    # The connection is lost; or, if there was none yet, a server with TLS hangs up on a client without it.
-    return _HUNG_UP if meaning == _LOST and text.startswith(UNREACHABLE) and not peer.is_tls else meaning
+    # The connection is lost; or there was none yet, because the server wants TLS, or a certificate.
+    if meaning == _LOST and text.startswith(UNREACHABLE):
+        return _HUNG_UP_ON_TLS if peer.is_tls else _HUNG_UP
+    return meaning
 
 
 def _answered(status: int, peer: Peer) -> LaminaError:

@@ -10,6 +10,7 @@ from typing import Final
 from lamina._flows import reads
 from lamina._flows.points import Point
 from lamina._grpc.sync.walk import walk_chain
+from lamina._mapping.values import without_content
 from lamina._runtime.arguments import checked
 from lamina._runtime.public import public
 from lamina.bundle import files
@@ -45,6 +46,8 @@ def export(
     Memory holds one version and the digests of one map. `timeout` counts for each message instead of the whole.
     """
     checked(advance, "advance=")
+    if not isinstance(config, Config):  # pyright: ignore[reportUnnecessaryIsInstance] - it may be one of lamina.aio
+        raise TypeError("export writes a lamina.Config, which lamina.connect() gives, and no other object")
     # Of the same package.
     shell, base = config._shell, config._base()  # noqa: SLF001  # pyright: ignore[reportPrivateUsage]
     if at is not None:
@@ -78,7 +81,7 @@ class BundleExport:
         """Keep the parts of a version, without the contents of secrets, and write them with the last one."""
         for change in part.changes:
             if change.value.HasField("secret"):
-                change.value.secret.ClearField("plain")
+                change.value.CopyFrom(without_content(change.value))
                 self.key_numbers.add(int.from_bytes(change.value.secret.sealed[_KEY_NUMBER]))
         self._parts.append(part)
         if not part.more:

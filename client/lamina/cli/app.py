@@ -14,7 +14,7 @@ import click
 
 from lamina.cli.arguments.options import CONTEXT_SETTINGS, shared_options
 from lamina.cli.arguments.spelling import did_you_mean
-from lamina.cli.errors import boundary, report_of_system
+from lamina.cli.errors import boundary, no_token_repeated, report_of_system
 from lamina.cli.quiet import quiet_grpc
 
 COMPLETION_VARIABLE: Final = "_LAMINA_COMPLETE"
@@ -138,9 +138,14 @@ class App(click.Group):
         except OSError as error:
             sys.exit(report_of_system(error))
 
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse the arguments before the verb."""
+        with no_token_repeated():
+            return super().parse_args(ctx, args)
+
     def invoke(self, ctx: click.Context) -> Any:
         """Run the verb, and handle all its errors."""
-        with boundary(ctx):
+        with boundary(ctx), no_token_repeated():
             return super().invoke(ctx)
 
 

@@ -1,6 +1,6 @@
 """Candidates for completion: configs, keys and assignments, read from the server.
 
-Completion has one second, and prints nothing if anything fails.
+Completion has a part of a second, and prints nothing if anything fails. It waits for no login to be renewed.
 """
 
 from collections.abc import Callable, Iterable
@@ -11,12 +11,13 @@ import click
 from click.shell_completion import CompletionItem
 
 import lamina
+from lamina import _environment
 from lamina.cli import access_map
 from lamina.cli.arguments.assignments import escape_key
 from lamina.cli.arguments.options import chosen
 from lamina.cli.session import connected
 
-_TIMEOUT_SECONDS: Final = 1.0
+_TIMEOUT_SECONDS: Final = 0.8
 """After a longer wait the shell would seem to hang. A --timeout in the completed line replaces it."""
 _OFFERED: Final = 200
 """More than anybody reads; a shell asks before it lists this many."""
@@ -35,34 +36,46 @@ class _Asked(click.ParamType[str]):
         del param
         try:
             limit: dict[str, Any] = {} if "timeout" in chosen(ctx).typed else {"timeout": _TIMEOUT_SECONDS}
-            with connected(ctx, **limit) as client:
+            with connected(ctx, quiet=True, renews=False, **limit) as client:
                 offered = list(islice(self._candidates(client, ctx, incomplete), _OFFERED))
         except Exception:  # noqa: BLE001 - a traceback in the middle of a command line helps nobody
             return []
         return [CompletionItem(candidate) for candidate in offered]
 
 
-class _Config(_Asked):
+class _Named(_Asked):
+    """A name, which the server keeps and shows. A token that stands in its place is neither sent nor repeated."""
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
+        """Check what was typed."""
+        if _environment.holds_token(value):
+            self.fail(_environment.NOT_A_NAME, param, ctx)
+        return str(super().convert(value, param, ctx))
+
+
+class _Config(_Named):
     """A config's name, in which there is no @: that is how `diff` names a version."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check what was typed."""
-        config, at, point = str(value).partition("@")
+        name = super().convert(value, param, ctx)
+        config, at, point = name.partition("@")
         if at:
             takes_point = ctx is not None and any("--at" in each.opts for each in ctx.command.params)
             hint = f": for another version, write {config} --at {point}" if takes_point and point else ""
-            self.fail(f"{value} is not the name of a config{hint}", param, ctx)
-        return str(super().convert(value, param, ctx))
+            self.fail(f"{name} is not the name of a config{hint}", param, ctx)
+        return name
 
 
-class _Subject(_Asked):
+class _Subject(_Named):
     """A principal or a group."""
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check what was typed."""
-        if not access_map.SUBJECT.fullmatch(str(value)):
-            self.fail(f"{value} is no principal: it is {access_map.SUBJECTS}", param, ctx)
-        return str(super().convert(value, param, ctx))
+        name = super().convert(value, param, ctx)
+        if not access_map.SUBJECT.fullmatch(name):
+            self.fail(f"{name} is no principal: it is {access_map.SUBJECTS}", param, ctx)
+        return name
 
 
 def _subjects(client: lamina.Client, _ctx: click.Context, incomplete: str) -> Iterable[str]:
@@ -73,6 +86,10 @@ def _subjects(client: lamina.Client, _ctx: click.Context, incomplete: str) -> It
 def _tokens(client: lamina.Client, _ctx: click.Context, incomplete: str) -> Iterable[str]:
     names = {token.name for token in access_map.tokens_in(client.config(access_map.ACCESS_CONFIG))}
     return sorted(name for name in names if name.startswith(incomplete))
+
+
+def _nothing(_client: lamina.Client, _ctx: click.Context, _incomplete: str) -> Iterable[str]:
+    return ()
 
 
 def _configs(client: lamina.Client, _ctx: click.Context, incomplete: str) -> Iterable[str]:
@@ -98,10 +115,11 @@ def _config(ctx: click.Context) -> str:
 
 
 CONFIG: Final = _Config(_configs)
-CONFIG_AT_POINT: Final = _Asked(_configs)
+CONFIG_AT_POINT: Final = _Named(_configs)
 KEY: Final = _Asked(_keys)
 SUBJECT: Final = _Subject(_subjects)
-TOKEN: Final = _Asked(_tokens)
+TOKEN: Final = _Named(_tokens)
+NEW_NAME: Final = _Named(_nothing)
 ASSIGNMENT: Final = _Asked(_assignments)
 COMMAND: Final = click.Path(readable=False)
 """The words of another program's command line, as they are; files can be completed."""

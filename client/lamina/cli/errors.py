@@ -15,6 +15,7 @@ from typing import Final
 import click
 
 import lamina
+from lamina import _environment
 from lamina.cli.output.text import escape
 
 REFUSED: Final = 1
@@ -82,6 +83,17 @@ def boundary(ctx: click.Context) -> Iterator[None]:
         ctx.exit(INTERRUPTED)
     except OSError as error:
         ctx.exit(report_of_system(error))
+
+
+@contextmanager
+def no_token_repeated() -> Iterator[None]:
+    """Replace a usage error that would repeat a token, which stands where something else belongs."""
+    try:
+        yield
+    except click.UsageError as error:
+        if _environment.holds_token(error.format_message()):
+            raise click.UsageError(f"an argument {_environment.NOT_A_NAME}", error.ctx) from None
+        raise
 
 
 def report_of_system(error: OSError) -> int:

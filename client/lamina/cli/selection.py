@@ -8,8 +8,7 @@ import click
 import lamina
 from lamina.cli.arguments.spelling import did_you_mean
 from lamina.cli.errors import NOT_FOUND, Refusal, tell
-from lamina.cli.output.secrets import check_revealed, masked, number_of_secrets
-from lamina.cli.output.text import MASK
+from lamina.cli.output.secrets import masked, secrets_in
 
 prefix_option = click.option(
     "--prefix", "prefixes", metavar="P", multiple=True, help="Keys that begin with P; may be repeated."
@@ -36,14 +35,12 @@ def selected(snapshot: lamina.Snapshot, keys: Collection[str], prefixes: Collect
     return {key: value for key, value in entries.items() if key in wanted or key.startswith(begins)}
 
 
-def for_file(entries: Mapping[str, Any], *, reveal: bool) -> dict[str, Any]:
-    """Return entries as a file gets them: with contents of secrets, or with masks, which is told."""
-    if reveal:
-        check_revealed(entries)
-        return dict(entries)
-    if number := number_of_secrets(entries):
-        what = "1 secret is" if number == 1 else f"{number:,} secrets are"
-        tell(f"{what} written as {MASK}: --reveal writes the contents")
+def without_contents(entries: Mapping[str, Any], form: str, remedy: str) -> dict[str, Any]:
+    """Return entries for a file or a program, without the contents of secrets. Tell so, with a remedy if it helps."""
+    if found := secrets_in(entries):
+        what = "1 secret is" if len(found) == 1 else f"{len(found):,} secrets are"
+        how = "left out" if form == "env" else f"written without the {'content' if len(found) == 1 else 'contents'}"
+        tell(f"{what} {how}" + (f": {remedy}" if all(secret.is_revealed for secret in found) else ""))
     return masked(entries)
 
 

@@ -26,12 +26,13 @@ _COMPARED_CONFIGS: Final = 1_000
 
 
 @contextmanager
-def connected(ctx: click.Context, *, quiet: bool = False, **more: Any) -> Iterator[lamina.Client]:
+def connected(ctx: click.Context, *, quiet: bool = False, renews: bool = True, **more: Any) -> Iterator[lamina.Client]:
     """Yield a client, and close it after the verb.
 
-    `more` goes to `lamina.connect` and wins over the options. With `quiet`, it prints nothing while it waits.
+    `more` goes to `lamina.connect` and wins over the options. With `quiet`, it prints nothing while it waits. Without
+    `renews`, a login counts as it is kept, and its provider is not asked.
     """
-    with nullcontext() if quiet else _told(), _client(ctx, more) as client:
+    with nullcontext() if quiet else _told(), _client(ctx, more, renews=renews) as client:
         try:
             yield client
         except lamina.NotFoundError as error:
@@ -48,10 +49,12 @@ def similar_config(client: lamina.Client, name: str) -> str:
     return ""
 
 
-def _client(ctx: click.Context, more: dict[str, Any]) -> lamina.Client:
+def _client(ctx: click.Context, more: dict[str, Any], *, renews: bool) -> lamina.Client:
     arguments = {**_arguments(chosen(ctx)), **more}
-    if not _has_credential(arguments) and _has_login(arguments.get("target")):
-        arguments["token"] = lamina.LoginToken(arguments.get("target"))
+    target = arguments.get("target")
+    if credentials_of(ctx, target) == ("login",):
+        kept = None if renews else lamina.login.find(target)
+        arguments["token"] = kept.token if kept else lamina.LoginToken(target)
     with quiet_grpc():
         return lamina.connect(**arguments)
 
@@ -61,12 +64,13 @@ def _has_login(target: str | None) -> bool:
     return Path(_environment.login_folder()).is_dir() and lamina.login.find(target) is not None
 
 
-def _has_credential(arguments: dict[str, Any]) -> bool:
-    """Return whether the options or the environment have a token or a client certificate."""
-    tls = arguments["tls"]
-    given = tls.cert is not None if isinstance(tls, lamina.TLS) else "cert" in _environment.tls_files()
-    names = (_environment.TOKEN, _environment.TOKEN_FILE)
-    return "token" in arguments or given or any(map(_environment.text, names))
+def credentials_of(ctx: click.Context, target: str | None) -> tuple[str, ...]:
+    """Return what says who this command is to a target: a "token", a "certificate" or both; or a "login"."""
+    values = chosen(ctx).values
+    has_token = "token_file" in values or any(map(_environment.text, (_environment.TOKEN, _environment.TOKEN_FILE)))
+    has_certificate = not values.get("plaintext") and ("tls_cert" in values or "cert" in _environment.tls_files())
+    given = (*["token"] * has_token, *["certificate"] * has_certificate)
+    return given or ("login",) * _has_login(target)
 
 
 @contextmanager

@@ -5,6 +5,7 @@ writes the file. The second one reads the file again, finds the new token, and a
 first: most providers make a refresh token invalid when it was used.
 """
 
+import shlex
 import time
 from dataclasses import replace
 from typing import ClassVar, Final
@@ -72,12 +73,12 @@ class LoginToken:
     def _kept(self) -> Login:
         login = find(self._target)
         if login is None:
-            text = f"no login is kept for {self._target}: lamina login ISSUER --target {self._target}"
+            text = f"no login is kept for {self._target}: lamina login ISSUER --target {shlex.quote(self._target)}"
             raise UnauthenticatedError(text, reason=NO_CREDENTIALS)
         return login
 
     def _ended(self, login: Login, error: Exception) -> UnauthenticatedError:
-        again = f"lamina login {login.issuer} --target {self._target}"
+        again = shlex.join(["lamina", "login", login.issuer, "--target", self._target])
         return UnauthenticatedError(
             f"the login at {login.issuer} has ended: {error}; log in again: {again}", reason=NO_CREDENTIALS
         )

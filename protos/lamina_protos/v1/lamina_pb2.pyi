@@ -232,6 +232,7 @@ class Secret(_message.Message):
     STRING_FIELD_NUMBER: _builtins.int
     BYTES_FIELD_NUMBER: _builtins.int
     JSON_FIELD_NUMBER: _builtins.int
+    UNAVAILABLE_FIELD_NUMBER: _builtins.int
     sealed: _builtins.bytes
     """The encrypted content, bound to its config and key. The server always sends it.
     In a request it stands for what the server has sent for the same config and key;
@@ -240,6 +241,10 @@ class Secret(_message.Message):
     string: _builtins.str
     bytes: _builtins.bytes
     json: _builtins.str
+    unavailable: _builtins.str
+    """In a reply, if the caller may reveal it and the server cannot: why. If this and
+    `plain` are both unset, the caller may not reveal it.
+    """
     def __init__(
         self,
         *,
@@ -247,10 +252,11 @@ class Secret(_message.Message):
         string: _builtins.str = ...,
         bytes: _builtins.bytes = ...,
         json: _builtins.str = ...,
+        unavailable: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "json", b"json", "plain", b"plain", "string", b"string"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "json", b"json", "plain", b"plain", "sealed", b"sealed", "string", b"string"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes", b"bytes", "json", b"json", "plain", b"plain", "sealed", b"sealed", "string", b"string", "unavailable", b"unavailable"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_plain: _TypeAlias = _typing.Literal["string", "bytes", "json"]  # noqa: Y015
     _WhichOneofArgType_plain: _TypeAlias = _typing.Literal["plain", b"plain"]  # noqa: Y015

@@ -14,7 +14,7 @@ from lamina_server.access.issuers import Issuers
 from lamina_server.access.live import LiveAccess
 from lamina_server.domain.access import Access, Caller, Token, of_principal
 from lamina_server.domain.errors import InvalidError, Reason, ServerError, Violation
-from lamina_server.domain.names import BadNameError, check_author
+from lamina_server.domain.names import NOT_A_NAME, BadNameError, check_author, holds_token
 from lamina_server.domain.planning import Author
 
 AUTHOR_KEY: Final = "lamina-author"
@@ -71,7 +71,9 @@ class Authentication:
             text = _bearer(credentials)
             caller = self._of_token(text) if text.startswith(tokens.BEGINNING) else await self._issuers.caller(text)
         if _given(metadata, AUTHOR_KEY):
-            raise _refusal("is refused, because this server knows its callers: leave out author= and LAMINA_AUTHOR")
+            raise _refusal(
+                "is refused, because this server knows its callers: leave out author=, --author and LAMINA_AUTHOR"
+            )
         return caller
 
     def _of_token(self, text: str) -> Caller:
@@ -84,7 +86,8 @@ class Authentication:
             text = "the call has two credentials, a client certificate and a token: leave out one of them"
             raise ServerError(Reason.BAD_CREDENTIALS, text)
         if not certificate:
-            raise ServerError(Reason.NO_CREDENTIALS, "this server is closed, and the call has no client certificate")
+            text = "this server is closed, and the call has no client certificate: give TLS(cert=, key=) or --tls-cert"
+            raise ServerError(Reason.NO_CREDENTIALS, text)
         caller = certificates.caller(certificate)
         if caller.expires_us is not None and caller.expires_us <= self._now_us():
             raise certificates.expired()
@@ -99,8 +102,8 @@ def _holder(token: Token) -> Caller:
 def _bearer(credentials: Sequence[str]) -> str:
     """Return the text of the one credential."""
     if not credentials:
-        text = "this server is closed, and the call has no token: give token=, LAMINA_TOKEN or LAMINA_TOKEN_FILE"
-        raise ServerError(Reason.NO_CREDENTIALS, text)
+        ways = "give token=, --token-file, LAMINA_TOKEN or LAMINA_TOKEN_FILE, or sign in with `lamina login`"
+        raise ServerError(Reason.NO_CREDENTIALS, f"this server is closed, and the call has no token: {ways}")
     if len(credentials) > 1:
         text = f"the call has {len(credentials)} credentials: it must have one"
         raise ServerError(Reason.BAD_CREDENTIALS, text)
@@ -128,12 +131,17 @@ def _named(metadata: Metadata) -> Caller:
 @lru_cache(maxsize=1_024)
 def _author(given: str) -> Author:
     try:
-        return Author(check_author(unquote(given, errors="strict")))
+        author = check_author(unquote(given, errors="strict"))
     except UnicodeDecodeError:
         raise _refusal("is not percent-encoded UTF-8") from None
     except BadNameError as error:
         raise _refusal(str(error)) from None
+    if holds_token(author):
+        raise _refusal(NOT_A_NAME)
+    return Author(author)
 
 
 def _refusal(description: str) -> InvalidError:
-    return InvalidError(Reason.BAD_REQUEST, [Violation(f"metadata.{AUTHOR_KEY}", description)])
+    error = InvalidError(Reason.BAD_REQUEST, [Violation(f"metadata.{AUTHOR_KEY}", description)])
+    error.args = (f"the author that the client names {description}",)
+    return error

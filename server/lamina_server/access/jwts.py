@@ -13,7 +13,7 @@ from typing import Any, Final
 import jwt
 
 from lamina_server.domain.access import Caller, Issuer, of_principal
-from lamina_server.domain.access_map import SUBJECT_LIMIT_BYTES
+from lamina_server.domain.access_keys import SUBJECT_LIMIT_BYTES
 from lamina_server.domain.errors import OperatorError, Reason, ServerError
 from lamina_server.domain.record import record
 

@@ -6,19 +6,17 @@ bits, so it is not found, as an unknown id is not: no time tells how much of a g
 """
 
 import hashlib
-import re
 import secrets
 import string
 from typing import Final
 
+from lamina_server.domain import names
 from lamina_server.domain.access import Access, Token
 from lamina_server.domain.errors import Reason, ServerError
 
 BEGINNING: Final = "lamina_"
 _ID_LENGTH: Final = 12
 _SECRET_BYTES: Final = 32
-_FORM: Final = re.compile(rf"{BEGINNING}([a-z0-9]{{4,32}})_([A-Za-z0-9_-]{{43,128}})")
-"""A secret has at least the length of 256 bits in base64, so nobody can make up one that can be guessed."""
 
 
 def make() -> tuple[str, str, bytes]:
@@ -44,7 +42,7 @@ def find(text: str, access: Access, now_us: int) -> Token:
 
 def parse(text: str) -> tuple[str, bytes] | None:
     """Return the id in a token's text, and the SHA-256 of its secret; None if it has not the form of a token."""
-    found = _FORM.fullmatch(text)
+    found = names.TOKEN.fullmatch(text)
     return (found[1], _digest(found[2])) if found else None
 
 

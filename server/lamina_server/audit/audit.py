@@ -4,7 +4,14 @@ A write has two lines of one `call`: "write" before it is carried out, with its 
 the version, or "refused" with the reason, after it. So no write is carried out whose line could not be written.
 The second line cannot undo what is done: if it cannot be written, the caller gets its answer, and the log says so.
 The first line and the history of the config tell of the write in any case: its version has the author and the time.
-A secret is revealed only after the line that says so. A refusal is a refusal, whether its line can be written or not.
+A secret is revealed only after the line that says so, and a dry run compares a secret with what its caller gives only
+after such a line: its answer says whether they are equal. A refusal is a refusal, whether or not its line can be
+written.
+
+Before each line, and once a second, the server looks whether its file is still the one under its path. If it was moved
+away, removed or replaced, the server opens the path anew. If that fails, lines go on into the old file, as long as it
+has a name somewhere. After a line that could not be written, the next one that can says how many were lost; if no call
+writes one, the server does, as soon as it is possible.
 """
 
 import itertools
@@ -12,6 +19,7 @@ import secrets
 import time
 from collections import Counter
 from collections.abc import Callable, Sequence
+from errno import ENOENT
 from typing import Any, Final
 
 import structlog
@@ -63,6 +71,9 @@ class CallAudit:
     def reveal(self, config: str, version: int, keys: Sequence[str]) -> None:
         """Tell of secrets before the caller gets them. Raise UnavailableError if that is impossible."""
 
+    def compare(self, config: str, keys: Sequence[str]) -> None:
+        """Tell of secrets before a dry run compares them. Raise UnavailableError if that is impossible."""
+
     def refused(self, reason: Reason, config: str) -> None:
         """Tell of a refusal that the caller sees as something else, such as a config that looks absent."""
 
@@ -92,6 +103,18 @@ class Audit:
         self._second = 0
         self._listed: Counter[str] = Counter()
         self._not_listed = 0
+        self._lost = 0
+        self._is_failing = False
+
+    @property
+    def is_on(self) -> bool:
+        """Return whether the server has an audit."""
+        return self._file is not None
+
+    @property
+    def is_sound(self) -> bool:
+        """Return whether the last line was written, and the next one goes into the file under its path."""
+        return not self._is_failing and (self._file is None or self._file.is_in_place)
 
     def of_call(self, method: str, peer: str) -> CallAudit:
         """Return what will tell of a call."""
@@ -108,28 +131,52 @@ class Audit:
         else:
             _log.info("audit file reopened")
 
+    def look(self) -> UnavailableError | None:
+        """See whether lines can be written. Return why nothing is written and revealed now; None if it is.
+
+        Call it again and again: if a line was lost, this writes one that says so, as soon as it is possible.
+        """
+        if self._file is None:
+            return None
+        if self._is_failing:
+            self.tell("resumed", {})
+        elif not self._file.is_in_place:
+            self.reopen()
+            self._is_failing = self._file.is_removed
+        return _refusal(wrote_nothing=True) if self._is_failing and not self._is_best_effort else None
+
     def new_call(self) -> str:
         """Return what the lines of one call have in common, on all servers."""
         return f"{self._server}-{next(self._calls)}"
 
     def tell(self, event: str, fields: dict[str, Any], keys: Sequence[str] | None = None) -> bool:
         """Write a line; return whether it was written."""
-        if self._not_listed:
-            fields = fields | {"refusals_not_listed": self._not_listed}
+        left_out = {"refusals_not_listed": self._not_listed or None, "lines_lost": self._lost or None}
         try:
-            assert self._file is not None
-            self._file.write(line_of(self._now_us(), event, fields, keys))
+            self._write(line_of(self._now_us(), event, fields | left_out, keys))
         except OSError as error:
             _log.error("audit not written", reason=error.strerror, audited=event)
+            self._is_failing = True
+            self._lost += event != "resumed"
             return False
-        self._not_listed = 0
+        if self._is_failing:
+            _log.info("audit written again", lines_lost=self._lost)
+        self._is_failing, self._not_listed, self._lost = False, 0, 0
         return True
+
+    def _write(self, line: bytes) -> None:
+        """Write a line into the file under its path. Raise OSError if nobody could find the line."""
+        assert self._file is not None
+        if not self._file.is_in_place:
+            self.reopen()
+            if self._file.is_removed:
+                raise OSError(ENOENT, "the file was removed, and cannot be made anew")
+        self._file.write(line)
 
     def tell_first(self, event: str, fields: dict[str, Any], keys: Sequence[str], *, wrote_nothing: bool) -> None:
         """Write a line about what has not happened yet. Raise UnavailableError if it must not happen without it."""
         if not self.tell(event, fields, keys) and not self._is_best_effort:
-            text = "the server cannot write its audit, so it writes and reveals nothing; its log says why"
-            raise UnavailableError(Reason.STORE_UNAVAILABLE, text, wrote_nothing=wrote_nothing)
+            raise _refusal(wrote_nothing=wrote_nothing)
 
     def tell_refusal(self, principal: str, fields: dict[str, Any]) -> None:
         """Write a line about a refusal, unless there are too many."""
@@ -142,6 +189,11 @@ class Audit:
             self._not_listed += 1
         else:
             self.tell("refused", fields)
+
+
+def _refusal(*, wrote_nothing: bool) -> UnavailableError:
+    text = "the server cannot write its audit, so it writes and reveals nothing; its log says why"
+    return UnavailableError(Reason.STORE_UNAVAILABLE, text, wrote_nothing=wrote_nothing)
 
 
 class _CallAudit(CallAudit):
@@ -178,6 +230,10 @@ class _CallAudit(CallAudit):
     def reveal(self, config: str, version: int, keys: Sequence[str]) -> None:
         fields = {**self._fields, "config": config, "version": version or None}
         self._audit.tell_first("revealed", fields, keys, wrote_nothing=False)  # the answer may be that of a write
+
+    def compare(self, config: str, keys: Sequence[str]) -> None:
+        if keys:
+            self._audit.tell_first("compared", {**self._fields, "config": config}, keys, wrote_nothing=True)
 
     def refused(self, reason: Reason, config: str) -> None:
         self._told = True

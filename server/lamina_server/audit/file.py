@@ -40,6 +40,19 @@ class AuditFile:
         if self._is_torn:  # such as the last bytes of a disk
             raise OSError(EAGAIN, "the file took only a part of a line")
 
+    @property
+    def is_in_place(self) -> bool:
+        """Return whether the file is the one under its path: nobody has moved it away, removed or replaced it."""
+        try:
+            return self._is_stdout or os.path.samestat(self._path.stat(), os.fstat(self._descriptor))
+        except OSError:
+            return False
+
+    @property
+    def is_removed(self) -> bool:
+        """Return whether nobody can find the file any more, so that its lines would be lost."""
+        return not os.fstat(self._descriptor).st_nlink
+
     def reopen(self) -> None:
         """Open the file anew under its path, after somebody has moved it away. If that fails, keep it."""
         if self._is_stdout:

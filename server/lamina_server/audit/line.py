@@ -5,6 +5,8 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from lamina_server.domain.names import without_token
+
 LIMIT_BYTES: Final = 4096
 """A pipe takes a write of this size as a whole, or not at all (PIPE_BUF on Linux)."""
 _KEYS_LISTED: Final = 100
@@ -36,4 +38,5 @@ def _listed(keys: Sequence[str], count: int) -> dict[str, Any]:
 def _encoded(fields: dict[str, Any]) -> bytes:
     # As in the log: JSON escapes newlines and control characters, and with ensure_ascii all others too, but for DEL.
     text = json.dumps(fields, ensure_ascii=True, separators=(",", ":")).replace("\x7f", "\\u007f")
+    text = without_token(text)  # a token that was pasted in the place of a name is refused, and told here all the same
     return text.encode("ascii") + b"\n"

@@ -11,8 +11,9 @@ from lamina_server.cli.options import BAD_USAGE, FAILED, database_option, refusa
 from lamina_server.cli.settings import settings_of
 from lamina_server.cli.streams import say
 from lamina_server.commits.admin import reset as make_admin
-from lamina_server.domain.access import ACCESS_CONFIG
+from lamina_server.domain.access import ACCESS_CONFIG, PRINCIPAL
 from lamina_server.domain.errors import InvalidError, ServerError
+from lamina_server.domain.names import holds_token
 
 
 @click.group()
@@ -43,6 +44,11 @@ def reset(admin: str | None, **options: Any) -> None:
     """
     if admin is not None and options["bootstrap_token_file"]:
         raise click.UsageError("--admin makes no token, so it needs no --token-file")
+    if admin is not None and (not PRINCIPAL.fullmatch(admin) or holds_token(admin)):
+        # What was typed is not repeated: it may be a token, or a database's address with its password.
+        text = "--admin takes a principal: cert:NAME, such as cert:spiffe://corp.example/ops, or oidc:NAME"
+        click.echo(f"lamina-server: {text}; nothing was written", err=True)
+        sys.exit(BAD_USAGE)
     settings = settings_of(options)
     with refusals():
         path = None if admin is not None else token_file.path_of(settings)

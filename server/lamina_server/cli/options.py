@@ -13,6 +13,7 @@ from lamina_server.access.token_file import TokenFileError
 from lamina_server.cli import settings_file
 from lamina_server.domain.errors import OperatorError, UnavailableError
 from lamina_server.rpc.transport import AddressError, UnsafeError
+from lamina_server.secrets.outer import OuterKeySettingError
 from lamina_server.settings import PREFIX, Settings
 from lamina_server.store.address import DatabaseAddressError
 from lamina_server.store.contract import BackupRefusedError
@@ -62,7 +63,7 @@ def secret_key_options(command: F) -> F:
     """Add --secret-key-file and --secret-key-command to a command."""
     text = "File with the outer key of secrets, in base64, with mode 0600."
     command = click.option("--secret-key-file", metavar="FILE", help=text)(command)
-    text = "In its place, a command that wraps and unwraps data keys."
+    text = "In its place, a command that has the outer key: it is run with 'wrap' or 'unwrap', and with bytes on stdin."
     return click.option("--secret-key-command", metavar="COMMAND", help=text)(command)
 
 
@@ -74,6 +75,7 @@ def server_options(command: F) -> F:
         click.option(
             "--listen", metavar="HOST:PORT", help="Or unix:PATH. Port 0: any free port. [default: localhost:7440]"
         ),
+        click.option("--workers", metavar="N", help="Processes that serve the address, on PostgreSQL. [default: 1]"),
         _flag(
             "--insecure-plaintext", "Serve other machines without TLS: everybody on the network can read every value."
         ),
@@ -147,7 +149,7 @@ def refusals() -> Iterator[None]:
     """Print in one line why the command failed, and exit with the code for that."""
     try:
         yield
-    except (UnsafeError, DatabaseAddressError, BackupRefusedError, TokenFileError) as error:
+    except (UnsafeError, DatabaseAddressError, BackupRefusedError, TokenFileError, OuterKeySettingError) as error:
         _print(error)
         sys.exit(BAD_USAGE)
     except (AddressError, OperatorError, UnavailableError) as error:

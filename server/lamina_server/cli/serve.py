@@ -3,7 +3,9 @@
 import asyncio
 import errno
 import gc
+import json
 import os
+import shlex
 import signal
 import sys
 import threading
@@ -101,7 +103,7 @@ async def _serve(settings: Settings, tell: Callable[[str], None]) -> int:
         application = await starting
         audits.append(application.audit)
         target = application.target
-        data = describe_database(settings) + (" (empty: it has no config yet)" if application.is_empty else "")
+        data = describe_database(settings) + (" (empty: nobody has made a config yet)" if application.is_empty else "")
         data += f", {settings.workers} workers" if settings.workers > 1 else ""
         tell(f"lamina-server ready on {target}, {_mode(application)}, data in {data}{_hint(application, settings)}")
         await asyncio.wait([stop, application.failed], return_when=asyncio.FIRST_COMPLETED)
@@ -185,13 +187,13 @@ def _hint(application: Application, settings: Settings) -> str:
     if not is_in_a_folder() or not prefix.is_relative_to(Path.cwd()) or settings.tls_cert:
         return ""
     target, programs = application.target, prefix.relative_to(Path.cwd()) / "bin"
-    environment = "" if target == DEFAULT_TARGET else f"LAMINA_TARGET={target} "
+    environment = "" if target == DEFAULT_TARGET else f"LAMINA_TARGET={shlex.quote(target)} "
     return f"""
 
 Try it in another terminal, with {programs}/python:
 
     import lamina
-    cfg = lamina.connect("{target}").config("demo", create=True)
+    cfg = lamina.connect({json.dumps(target)}).config("demo", create=True)
     cfg["x"] = 28; print(cfg.commit("my first version"))
 
 or from the shell:

@@ -13,7 +13,7 @@ from lamina_server.access import token_file
 from lamina_server.access.live import read_map
 from lamina_server.commits.clock import system_now_us
 from lamina_server.commits.decide import perform
-from lamina_server.domain import access_map
+from lamina_server.domain import access_checks, access_map
 from lamina_server.domain.access import ACCESS_CONFIG, Token
 from lamina_server.domain.commands import CommitCommand
 from lamina_server.domain.planning import Author, MapLimits
@@ -78,16 +78,16 @@ def reset(store: Store, *, path: Path | None = None, principal: str = "", limits
 
 def _lacks_admin(reading: Reading) -> bool:
     access, wrong = access_map.salvage(read_map(reading)[1])
-    return not wrong and not access_map.admins(access)
+    return not wrong and not access_checks.admins(access)
 
 
 def _commit(writing: Writing, admin: Token | str, message: str, *, limits: MapLimits) -> int:
     """Commit a token and its grant, or the grant of a principal; return the version."""
     head, values = read_map(writing)
     if isinstance(admin, Token):
-        changes = access_map.admin_changes(values, f"token:{admin.name}", admin)
+        changes = access_checks.admin_changes(values, f"token:{admin.name}", admin)
     else:
-        changes = access_map.admin_changes(values, admin)
+        changes = access_checks.admin_changes(values, admin)
     command = CommitCommand(
         ACCESS_CONFIG, head.number, head.hash, changes, (), message, author=_AUTHOR, require_base=True
     )

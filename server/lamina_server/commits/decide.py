@@ -11,7 +11,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Protocol
 
-from lamina_server.domain import access_map
+from lamina_server.domain import access_checks
 from lamina_server.domain.access import ACCESS_CONFIG
 from lamina_server.domain.commands import Command, CommitCommand, ForkCommand, RevertCommand
 from lamina_server.domain.errors import (
@@ -226,7 +226,7 @@ def _check_access(reading: DecisionReader, decision: _Decision, now_us: int) -> 
     """Raise InvalidError if the changes leave no access, or no admin."""
     number = _number(decision.head)
     values = {entry.key: entry.value for entry in reading.entries(decision.config, number)} if number else {}
-    access_map.check(values, decision.changes, now_us)
+    access_checks.check(values, decision.changes, now_us)
 
 
 def _forked(command: ForkCommand, entry: Entry, sealer: Sealer) -> Value:

@@ -194,8 +194,13 @@ class Access:
         return self._by_secret.get((token_id, sha256))
 
     def groups_of(self, caller: Caller) -> frozenset[str]:
-        """Return the groups of a caller: those that were claimed, and those that list it."""
-        return caller.groups | self._groups_of.get(caller.principal, frozenset())
+        """Return the groups of a caller: those that list it, and those that were claimed and are not listed.
+
+        A listed group has the members that are listed, and no others: who may name groups at an identity provider
+        must not be able to join one of ours.
+        """
+        claimed = {group for group in caller.groups if group.removeprefix("group:") not in self.groups}
+        return self._groups_of.get(caller.principal, frozenset()) | claimed
 
     def subjects_of(self, caller: Caller) -> frozenset[str]:
         """Return whose grants a caller has: its own, and those of its groups. Any thread may call this."""
@@ -250,7 +255,15 @@ class Visible:
     def __init__(self, access: Access, caller: Caller) -> None:
         self._access = access
         self._subjects = access.subjects_of(caller)
-        self._beginnings = outermost(beginning_of(grant.pattern) for grant in access.grants_of(caller))
+        self._grants = access.grants_of(caller)
+        self._beginnings = outermost(beginning_of(grant.pattern) for grant in self._grants)
+
+    def __eq__(self, other: object) -> bool:
+        """Return whether the same configs are visible, by the same grants."""
+        return isinstance(other, Visible) and (self._subjects, self._grants) == (other._subjects, other._grants)
+
+    def __hash__(self) -> int:
+        return hash((self._subjects, self._grants))
 
     def __contains__(self, config: str) -> bool:
         return self._access.decide(self._subjects, config).role >= Role.READER

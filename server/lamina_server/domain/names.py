@@ -17,6 +17,12 @@ MESSAGE_LIMIT_BYTES = 4 * 1024
 OWN_CONFIGS = frozenset({"_lamina/access"})
 """The configs of the server's own. No other name begins with an underscore."""
 
+TOKEN = re.compile(r"lamina_([a-z0-9]{4,32})_([A-Za-z0-9_-]{43,128})")
+"""A token: its id, and its secret, which has at least the length of 256 bits in base64, so that nobody guesses it."""
+NOT_A_NAME = (
+    "looks like a token, which no name may hold: revoke that token by its id (lamina_ID_…), and give its name here"
+)
+
 _SEGMENT = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]*")
 _CONFIG_NAME = re.compile(rf"{_SEGMENT.pattern}(/{_SEGMENT.pattern})*")
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")  # Unicode's category Cc, which never changes
@@ -99,6 +105,16 @@ def check_message(message: str, *, limit_bytes: int = MESSAGE_LIMIT_BYTES) -> st
     if "\x00" in message:
         raise BadNameError(f"{what} must not have U+0000; there is one at position {message.index(chr(0))}")
     return message
+
+
+def holds_token(text: str) -> bool:
+    """Return whether a token stands in a text, most likely pasted there in the place of its name."""
+    return "lamina_" in text and TOKEN.search(text) is not None
+
+
+def without_token(text: str) -> str:
+    """Return a text in which only the ids of its tokens are left, for an error or the audit."""
+    return TOKEN.sub(r"lamina_\1_...", text)
 
 
 def _is_plain(text: str, limit_bytes: int) -> bool:

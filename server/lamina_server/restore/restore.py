@@ -22,7 +22,7 @@ from dataclasses import dataclass
 from lamina_protos import bundle
 from lamina_server.commits.clock import wall_us
 from lamina_server.commits.keyframes import KEYFRAME_VALUES_MINIMUM
-from lamina_server.domain import access_map
+from lamina_server.domain import access_checks
 from lamina_server.domain.access import ACCESS_CONFIG
 from lamina_server.domain.errors import InvalidError
 from lamina_server.domain.planning import Plan
@@ -129,7 +129,7 @@ def _access_values(writing: SqlWriting, version: Version | None) -> dict[str, Va
 def _check_access(before: dict[str, Value], after: dict[str, Value]) -> None:
     changes = (Change(key, after.get(key)) for key in before.keys() | after.keys())
     try:
-        access_map.check(before, changes, wall_us())
+        access_checks.check_whole(before, changes, wall_us())
     except InvalidError as error:
         raise RestoreRefusedError(f"{ACCESS_CONFIG} would not be usable: {error}; nothing was written") from error
 

@@ -30,7 +30,7 @@ def add(writing: Writing, bundled: Collection[WrappedKey], numbers: Collection[i
     for number in missing:
         if number in keyring.locked:
             names = ", ".join(sorted({key.outer for key in needed if key.number == number}))
-            text = f"the file has secrets whose data key this outer key cannot unwrap; it was wrapped by {names}"
+            text = f"the file has secrets whose data key this outer key cannot decrypt; it was encrypted by {names}"
             raise SecretKeysRefusedError(text)
         if keyring.lacks(number):
             raise SecretKeysRefusedError("the file has secrets, and not the data key that has sealed them")

@@ -1,16 +1,16 @@
 """What stands before each method: who calls, and whether the caller may. Knows no method's meaning."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any, TypeAlias
 
 import grpc
 
 from lamina_server.access.authentication import Authentication
-from lamina_server.audit.audit import NO_CALL, Audit, CallAudit
+from lamina_server.audit.audit import Audit, CallAudit
 from lamina_server.domain.access import Caller
-from lamina_server.domain.errors import Reason, UnavailableError
-from lamina_server.rpc import permissions, transport
+from lamina_server.rpc import transport
+from lamina_server.rpc.decision import Decision
 from lamina_server.rpc.permissions import Permissions
 from lamina_server.rpc.rates import Rates
 from lamina_server.rpc.revocation import Revocation
@@ -58,38 +58,11 @@ class Guard:
         audit.known(caller)
         return Call(caller, access, context.peer(), audit, self._rates.begin(caller.principal))
 
-    async def check_again(self, call: Call, context: Context) -> None:
-        """Find the caller again, if its credential may have been revoked or ended while its request was on the way.
+    def decision(self, method: str, parsed: Any, call: Call, context: Context) -> Decision:
+        """Return the decision on a parsed request of a method, which is still to be made."""
+        find = partial(self.caller, context)
+        return Decision(self._authentication, self._permissions, find, method=method, parsed=parsed, call=call)
 
-        Nothing may wait between this and `decide`. Raises a refusal of the credential.
-        """
-        if not self._authentication.is_still(call.caller, call.access):
-            await self._same_caller(call, context)
-
-    async def _same_caller(self, call: Call, context: Context) -> Caller:
-        caller = await self.caller(context)
-        if caller != call.caller:  # such as a token that now has another name, or another end
-            text = "the caller's credential has changed: call again; a watch, after your cursor"
-            raise UnavailableError(Reason.TOO_SLOW, text, wrote_nothing=True)
-        return caller
-
-    def decide(self, method: str, request: Any, call: Call) -> Any:
-        """Return a parsed request as its caller may make it. Raise NOT_ALLOWED if it may not."""
-        if call.audit is not NO_CALL:
-            call.audit.about(permissions.config_of(method, request))
-        decided = self._permissions.decide(method, request, call.caller)
-        if decided is not request:
-            for config in permissions.hidden(method, request, decided):
-                call.audit.refused(Reason.NOT_ALLOWED, config)
-        return decided
-
-    @contextmanager
-    def watched(self, method: str, parsed: Any, call: Call, context: Context) -> Iterator[tuple[Any, Send]]:
-        """Yield a watch's request as its caller may make it, and how it sends messages as long as the caller may."""
-
-        async def decide() -> Any:
-            return self._permissions.decide(method, parsed, await self._same_caller(call, context))
-
-        request = self.decide(method, parsed, call)
-        with self._revocation.watched(decide, request, call.caller, context.write) as send:
-            yield request, send
+    def watched(self, decision: Decision, call: Call, context: Context) -> AbstractContextManager[Send]:
+        """Return a block that yields how a watch sends messages, as long as its caller may have them."""
+        return self._revocation.watched(decision, call.caller, context.write)

@@ -5,7 +5,8 @@ method that the service lacks is NOT_IMPLEMENTED. gRPC could parse requests itse
 malformed bytes with UNKNOWN and without a reason.
 
 A call goes on only after each of these steps, whatever its method: who calls, whether it calls too often, receive
-the request, parse, see whether it still is that caller, decide whether the caller may (see permissions.py).
+the request, parse, see whether it still is that caller, decide whether the caller may (see permissions.py). The last
+two are done anew if the access changes before the answer, or before a write begins (see decision.py).
 """
 
 import asyncio
@@ -30,6 +31,7 @@ from lamina_server.domain.errors import (
 )
 from lamina_server.rpc import permissions, status
 from lamina_server.rpc.deadlines import Deadlines
+from lamina_server.rpc.decision import Decision
 from lamina_server.rpc.draining import Draining
 from lamina_server.rpc.guard import Context, Guard
 from lamina_server.rpc.permissions import Special, check_lines
@@ -41,7 +43,8 @@ from lamina_server.rpc.watch.in_flight import Send
 SERVICE = pb.DESCRIPTOR.services_by_name["ConfigService"]
 
 Handler: TypeAlias = "grpc.RpcMethodHandler[bytes, bytes]"
-Method: TypeAlias = Callable[[Any, Call], Awaitable[bytes]]
+Method: TypeAlias = Callable[..., Awaitable[bytes]]
+"""Takes a request and its call; that of a write, also what confirms that the caller may still make it."""
 
 _FOR_OPERATORS = {
     Reason.STORE_UNAVAILABLE,
@@ -103,8 +106,7 @@ class ServiceHandler(grpc.GenericRpcHandler):
 
             async def answer() -> bytes:
                 parsed = await service.parse(name, data, call.caller)
-                await guard.check_again(call, context)
-                reply = await reply_to(function, guard.decide(line, parsed, call), call, context)
+                reply = await reply_to(function, guard.decision(line, parsed, call, context), call, context)
                 call.usage.spend(len(reply))
                 return reply
 
@@ -114,9 +116,9 @@ class ServiceHandler(grpc.GenericRpcHandler):
         # As gRPC sees it, there is a stream of requests: so a caller is known before its request is received.
         return grpc.stream_unary_rpc_method_handler(handle)
 
-    async def _read(self, function: Method, request: Any, call: Call, context: Context) -> bytes:
+    async def _read(self, function: Method, decision: Decision, call: Call, context: Context) -> bytes:
         """Return the answer of a read. If there is no room for it, make it again when there is."""
-        reply, holder = await function(request, call), call.holder
+        reply, holder = await _current(function, decision, call), call.holder
         if (size_bytes := len(reply)) <= FREE_BYTES:
             return reply
         is_held = self._replies.hold(holder, size_bytes)
@@ -124,13 +126,13 @@ class ServiceHandler(grpc.GenericRpcHandler):
             del reply
             await self._replies.wait(holder, size_bytes)
         _when_over(context, lambda: self._replies.release(holder, size_bytes))
-        return reply if is_held else await function(request, call)
+        return reply if is_held else await _current(function, decision, call)
 
-    async def _written(self, function: Method, request: Any, call: Call, context: Context) -> bytes:
+    async def _written(self, function: Method, decision: Decision, call: Call, context: Context) -> bytes:
         """Return the answer of a write, which begins when its caller has taken other answers."""
         holder = call.holder
         await self._replies.wait_for_room(holder)
-        reply = await function(request, call)
+        reply = await function(await decision.decide(), call, decision.confirm)
         if (size_bytes := len(reply)) > FREE_BYTES:
             self._replies.hold_anyway(holder, size_bytes)
             _when_over(context, lambda: self._replies.release(holder, size_bytes))
@@ -150,8 +152,9 @@ class ServiceHandler(grpc.GenericRpcHandler):
 
                 async def answer() -> None:
                     parsed = await service.parse(name, data, call.caller)
-                    await guard.check_again(call, context)
-                    with guard.watched(line, parsed, call, context) as (request, send):
+                    decision = guard.decision(line, parsed, call, context)
+                    request = await decision.decide()
+                    with guard.watched(decision, call, context) as send:
                         await function(request, call, send, end)
 
                 await self._answer(method.name, context, audit, answer())
@@ -174,6 +177,8 @@ class ServiceHandler(grpc.GenericRpcHandler):
         finally:
             requests.end(task)
         if data is grpc.aio.EOF:
+            # A caller that has left has no more requests, either: gRPC cancels this task then, and nobody is refused.
+            await asyncio.sleep(0)
             raise InvalidError(Reason.BAD_REQUEST, [Violation("request", "is missing")])
         call.usage.spend(len(data))
         return call, data
@@ -253,6 +258,14 @@ class OtherServices:
                 await _abort(name, context, error)
 
         return grpc.stream_stream_rpc_method_handler(handle, inner.request_deserializer, inner.response_serializer)
+
+
+async def _current(function: Method, decision: Decision, call: Call) -> bytes:
+    """Return an answer that its caller may have when it is made: make it again, if that has changed meanwhile."""
+    while True:
+        reply = await function(await decision.decide(), call)
+        if await decision.holds():
+            return reply
 
 
 def _when_over(context: Any, callback: Callable[[], None]) -> None:

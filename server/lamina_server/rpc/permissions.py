@@ -19,9 +19,9 @@ A reader of a fork sees the name, version and hash of its source, even without a
 source: they are part of the fork's header and of its hash, so it could not be verified without them.
 Who forks a config gives its name to the readers of the fork.
 
-It is decided once for each call, on the access that holds when its request has been parsed. A commit
-that waits for the writer at that time is written, as if it had come a moment earlier. Only watches
-are decided anew when the access changes.
+It is decided when the request has been parsed, and anew if the access has changed when an answer is
+sent, or when a write is handed to the writer (see decision.py). A write that waits for the writer is
+written, as if it had come a moment earlier. Watches are decided anew when the access changes.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -121,7 +121,12 @@ class Permissions:
 
 def config_of(method: str, request: Any) -> str:
     """Return the config that a request is about, the one that it writes to first; empty if it names none."""
-    return next((need.config_of(request) for need in _needs(method)), "")
+    return next(configs_of(method, request), "")
+
+
+def configs_of(method: str, request: Any) -> Iterator[str]:
+    """Yield the configs that a request names."""
+    return (need.config_of(request) for need in _needs(method))
 
 
 def hidden(method: str, request: Any, decided: Any) -> Iterator[str]:

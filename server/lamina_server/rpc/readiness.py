@@ -9,6 +9,9 @@ A database that is shared may also be silent: it has answered neither the questi
 else for SILENT_SECONDS. Then the calls that need it are refused (see store/silence.py). The
 question's session may be the only one that is frozen. So while it waits, new sessions are asked,
 one at a time, and each answer prevents or ends a silence.
+
+A server whose audit cannot be written takes no commits either. Whether the audit is written to its
+file, the health service says under the name `audit`.
 """
 
 import asyncio
@@ -18,6 +21,7 @@ from contextlib import suppress
 
 import structlog
 
+from lamina_server.audit.audit import Audit
 from lamina_server.domain.errors import OperatorError, ServerError
 from lamina_server.rpc.health import Health
 from lamina_server.store.background import in_background
@@ -25,6 +29,7 @@ from lamina_server.store.contract import Notices, Store, UnansweredError
 from lamina_server.store.silence import Silence
 
 NAME = "readiness"
+AUDIT_NAME = "audit"
 LOOK_SECONDS = 1.0
 """Between an answer of the store and the next question."""
 ANSWER_SECONDS = 1.25
@@ -51,6 +56,7 @@ class Readiness:
         store: Store,
         service: Health,
         silence: Silence,
+        audit: Audit,
         *,
         committed_at: Callable[[], float],
         on_failure: Callable[[], None],
@@ -58,11 +64,12 @@ class Readiness:
         self._store = store
         self._service = service
         self._silence = silence
+        self._audit = audit
         self._notices = store.notices() if store.is_shared else None
         self._committed_at = committed_at
         self._on_failure = on_failure
         self._reason = ""
-        self._published: bool | None = None
+        self._published: dict[str, bool] = {}
         self._question: asyncio.Future[None] | None = None
         self._asked_at = 0.0
         self._looking: asyncio.Task[None] | None = None
@@ -95,7 +102,8 @@ class Readiness:
             if self._question is None:
                 await asyncio.sleep(LOOK_SECONDS)
             try:
-                self._note(await self._look())
+                refusal = self._audit.look()
+                self._note(await self._look() or refusal)
             except Exception as error:  # noqa: BLE001 - such as no thread left: it is noted, and the looks go on
                 self._note(error)
             if self._store.failure:
@@ -109,7 +117,7 @@ class Readiness:
                 self._silence.end()
                 return None
             self._asked_at = now
-            self._question = in_background(self._store.check_writable, name="readiness")
+            self._question = in_background(self._store.check_writable, name=NAME)
         # A question without an answer stays the only one, so that no threads pile up.
         await asyncio.wait({self._question}, timeout=ANSWER_SECONDS)
         if self._question.done():
@@ -156,12 +164,12 @@ class Readiness:
         self._publish()
 
     def _publish(self) -> None:
-        """Set the status of the health service, if it has changed."""
-        is_ready = not self._reason
-        if is_ready == self._published:
-            return
-        self._service.set(NAME, is_ready=is_ready)
-        self._published = is_ready
+        """Set the statuses of the health service that have changed."""
+        statuses = {NAME: not self._reason} | ({AUDIT_NAME: self._audit.is_sound} if self._audit.is_on else {})
+        for name, is_ready in statuses.items():
+            if self._published.get(name) is not is_ready:
+                self._service.set(name, is_ready=is_ready)
+        self._published = statuses
 
 
 def _warn(error: BaseException | None, words: str) -> None:

@@ -6,13 +6,27 @@ from typing import TypeAlias
 from google.protobuf.message import Message
 
 from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_server.domain.record import record
 from lamina_server.domain.secrets import Content
 from lamina_server.domain.values import Kind
+from lamina_server.wire import encode
 
 Secrets: TypeAlias = list[tuple[str, pb.Secret]]
 """The secrets of a reply, each with its key."""
 Reply: TypeAlias = Callable[[bytes], tuple[Message, Secrets]]
 """Reads one kind of reply: its message, and the secrets in it."""
+
+
+@record
+class Revealed:
+    """A part of a reply with contents, which version it says it is of (0: none), and the keys whose contents it has."""
+
+    part: bytes
+    version: int
+    keys: tuple[str, ...]
+
+    def __repr__(self) -> str:
+        return "<Revealed>"
 
 
 def version(reply: bytes) -> tuple[Message, Secrets]:
@@ -58,6 +72,17 @@ def number_in(message: Message) -> int:
             return 0
 
 
+def parts(message: Message, keys: list[str], number: int) -> list[Revealed]:
+    """Encode a reply with contents under some keys, as so many parts as it was read from: several are entries."""
+    encoded = message.SerializeToString()
+    if number == 1:
+        return [Revealed(encoded, number_in(message), tuple(keys))]
+    assert isinstance(message, pb.ConfigVersion)
+    filled = set(keys)
+    pairs = zip(message.entries, encode.parts_of(encoded), strict=True)
+    return [Revealed(part, 0, (key,) if (key := entry.key) in filled else ()) for entry, part in pairs]
+
+
 def fill(secret: pb.Secret, content: Content) -> None:
     """Put a content beside its sealed bytes."""
     if content.kind is Kind.BYTES:
@@ -69,4 +94,4 @@ def fill(secret: pb.Secret, content: Content) -> None:
 
 
 def _of(items: Iterable[pb.Entry] | Iterable[pb.Change]) -> Secrets:
-    return [(item.key, item.value.secret) for item in items if item.value.HasField("secret")]
+    return [(item.key, value.secret) for item in items if (value := item.value).HasField("secret")]

@@ -9,21 +9,18 @@ reflection counts as a call of its own.
 """
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 
 from lamina_server.access.live import LiveAccess
 from lamina_server.domain.access import Caller, HiddenName, Role
 from lamina_server.domain.errors import Reason, ServerError, UnavailableError
+from lamina_server.rpc.decision import Decision
 from lamina_server.rpc.permissions import not_allowed
 from lamina_server.rpc.watch.in_flight import Send
-from lamina_server.wire.requests import WatchRequest
 
 DECIDED_AT_ONCE = 100
 """Watches decided anew before the event loop serves other calls: this takes less than a millisecond."""
-
-Decide = Callable[[], Awaitable[WatchRequest]]
-"""Finds the caller again, and returns the watch's request as the caller may make it now."""
 
 
 class Revocation:
@@ -40,19 +37,18 @@ class Revocation:
         access.call_on_swap(self._begin)
 
     @contextmanager
-    def watched(self, decide: Decide, request: WatchRequest, caller: Caller, write: Send) -> Iterator[Send]:
+    def watched(self, decision: Decision, caller: Caller, write: Send) -> Iterator[Send]:
         """Watch over the current task for the duration of the block, which sends its messages by what this yields.
 
-        request  as the caller may make it
-        write    sends a message
+        write  sends a message
 
         Raises NOT_ALLOWED or BAD_CREDENTIALS in the block when the right is lost, and TOO_SLOW when there is more to
-        see than before.
+        see than before, or when the right to reveal is lost.
         """
         if self._access.is_open:
             yield write
             return
-        watch = OpenWatch(self._access, decide, request, caller, write)
+        watch = OpenWatch(decision, caller, write)
         self._open[watch] = None
         timer = self._end_at(watch, caller.expires_us)
         try:
@@ -88,32 +84,29 @@ class Revocation:
 
 
 class OpenWatch:
-    """One open watch: the access on which it was decided, and how it ends. Make it in the task that runs it.
+    """One open watch: its decision, and how it ends. Make it in the task that runs it.
 
     is_over  whether it has ended, so that nobody cancels its task any more
     """
 
-    def __init__(self, access: LiveAccess, decide: Decide, request: WatchRequest, caller: Caller, write: Send) -> None:
-        self._access = access
-        self._decide = decide
-        self._config = request.config
+    def __init__(self, decision: Decision, caller: Caller, write: Send) -> None:
+        self._decision = decision
         self._caller = caller
         self._write = write
         task = asyncio.current_task()
         assert task is not None
         self._task = task
-        self._decided_on = access.current
         self._reason: Exception | None = None
         self.is_over = False
 
     @property
     def is_current(self) -> bool:
         """Return whether it was decided on the access that holds now, or ends anyway."""
-        return self._decided_on is self._access.current or self._reason is not None or self.is_over
+        return self._decision.is_current or self._reason is not None or self.is_over
 
     async def send(self, message: bytes) -> None:
         """Send a message, if the caller may still get it. Raise the error that ends the watch, otherwise."""
-        while self._decided_on is not self._access.current:
+        while not self._decision.is_current:
             await self._decide_again()
         await self._write(message)
 
@@ -136,14 +129,14 @@ class OpenWatch:
             raise self._reason from None
 
     async def _decide_again(self) -> None:
-        current = self._access.current
-        request = await self._decide()
-        if request.config != self._config:
-            if isinstance(request.config, HiddenName):
-                raise not_allowed(self._caller, Role.READER, self._config)
-            # Clients go on after their cursor, at this server: nothing is wrong with it.
-            raise UnavailableError(Reason.TOO_SLOW, "the caller's access has changed; watch again after your cursor")
-        self._decided_on = current
+        if await self._decision.holds():
+            return
+        config = self._decision.request.config
+        request = await self._decision.decide()
+        if request.config != config and isinstance(request.config, HiddenName):
+            raise not_allowed(self._caller, Role.READER, config)
+        # Clients go on after their cursor, at this server: nothing is wrong with it.
+        raise UnavailableError(Reason.TOO_SLOW, "the caller's access has changed; watch again after your cursor")
 
 
 def _expired() -> ServerError:

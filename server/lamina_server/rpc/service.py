@@ -4,11 +4,13 @@ Parsed requests come in, which their callers may make, and bytes go out. Errors 
 ServerError; handlers.py turns them into statuses.
 """
 
-from collections.abc import Callable, Mapping
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
 from contextlib import ExitStack, suppress
 from dataclasses import replace
 from functools import cache, partial
-from typing import Any, TypeVar
+from typing import Any, TypeAlias, TypeVar
+from weakref import WeakValueDictionary
 
 from lamina_server.access.live import LiveAccess, read_access
 from lamina_server.audit.audit import CallAudit
@@ -18,7 +20,7 @@ from lamina_server.commits.committer import Committer
 from lamina_server.commits.outcome import Outcome
 from lamina_server.domain.access import Access, Caller, of_principal
 from lamina_server.domain.commands import Command, CommitCommand, ForkCommand
-from lamina_server.domain.errors import RequestIdReusedError, UnavailableError
+from lamina_server.domain.errors import RequestIdReusedError, ServerError, UnavailableError
 from lamina_server.domain.record import record
 from lamina_server.domain.records import Reply, RequestKey
 from lamina_server.rpc import revealing
@@ -34,6 +36,7 @@ from lamina_server.rpc.watch.watch import Watch
 from lamina_server.settings import Settings
 from lamina_server.store.contract import Reading, changed_keys_of
 from lamina_server.store.readers import Readers
+from lamina_server.store.silence import SilentError
 from lamina_server.wire import encode, parse
 from lamina_server.wire.requests import (
     CheckAccessRequest,
@@ -53,6 +56,8 @@ _PARSED_ON_THE_LOOP_BYTES = 64 * 1024
 WRITES = frozenset({"commit", "revert_config", "fork_config"})
 """The methods whose requests have an author when they are parsed."""
 
+Confirm: TypeAlias = Callable[[], Awaitable[None]]
+"""Raises a refusal if the caller may not make its request any more."""
 R = TypeVar("R")
 
 
@@ -107,6 +112,8 @@ class Service:
         self._watches = watches
         self._now_us = now_us
         self._admission = Admission(settings)
+        self._turn = asyncio.Lock()
+        self._long_lists: WeakValueDictionary[str, asyncio.Lock] = WeakValueDictionary()
 
     async def parse(self, method: str, data: bytes, caller: Caller) -> Any:
         """Parse a request of a method, by its name in snake case. Refuse a write first, if none is taken now."""
@@ -119,24 +126,24 @@ class Service:
             return function(*arguments)
         return await self._readers.run(lambda: function(*arguments))
 
-    async def commit(self, request: WriteRequest, call: Call) -> bytes:
+    async def commit(self, request: WriteRequest, call: Call, confirm: Confirm) -> bytes:
         """Write the next version of a config."""
-        return await self._write(request, call)
+        return await self._write(request, call, confirm)
 
-    async def revert_config(self, request: WriteRequest, call: Call) -> bytes:
+    async def revert_config(self, request: WriteRequest, call: Call, confirm: Confirm) -> bytes:
         """Write a version with an older one's map."""
-        return await self._write(request, call)
+        return await self._write(request, call, confirm)
 
-    async def fork_config(self, request: WriteRequest, call: Call) -> bytes:
+    async def fork_config(self, request: WriteRequest, call: Call, confirm: Confirm) -> bytes:
         """Write a new config's first version from another's."""
-        return await self._write(request, call)
+        return await self._write(request, call, confirm)
 
     async def get_version(self, request: GetVersionRequest, call: Call) -> bytes:
         """Read a map as it was."""
-        page = await from_memory.get_version(self._heads, self._readers, request, self._settings.page_limit_bytes)
-        if page is None:
-            page = await self._read(from_store.get_version, request, request.config)
-        page = await self._secrets.revealed(page, revealing.version, request.config, call.caller, call.audit)
+        parts = await from_memory.get_version(self._heads, self._readers, request, self._settings.page_limit_bytes)
+        if parts is None:
+            parts = [await self._read(from_store.get_version, request, request.config)]
+        page = await self._secrets.revealed(parts, revealing.version, request.config, call.caller, call.audit)
         return page if request.time_us is None or request.page.resume else page + await self._future(request.config)
 
     async def list_versions(self, request: ListVersionsRequest, _: Call) -> bytes:
@@ -147,18 +154,26 @@ class Service:
         """Compare two versions."""
         answer = partial(from_store.diff_versions, same=self._secrets.sealer.same)
         page = await self._read(answer, request, request.config)
-        return await self._secrets.revealed(page, revealing.differences, request.config, call.caller, call.audit)
+        return await self._secrets.revealed([page], revealing.differences, request.config, call.caller, call.audit)
 
     async def get_key_history(self, request: GetKeyHistoryRequest, call: Call) -> bytes:
         """Read every change of a key."""
         page = await self._read(from_store.key_history, request, request.config)
-        return await self._secrets.revealed(page, revealing.key_history, request.config, call.caller, call.audit)
+        return await self._secrets.revealed([page], revealing.key_history, request.config, call.caller, call.audit)
 
-    async def list_configs(self, request: ListConfigsRequest, _: Call) -> bytes:
-        """List configs."""
-        page, encoded = from_store.ConfigsPage(request, self._settings.page_limit_bytes), None
-        while encoded is None:
-            encoded = await self._readers.read(page.read)
+    async def list_configs(self, request: ListConfigsRequest, call: Call) -> bytes:
+        """List configs.
+
+        A page that passes over many configs, which its caller may not read, must not end before it is full: that would
+        tell of them. So it takes turns with the others of its kind, and each caller has one of them at a time.
+        """
+        page = from_store.ConfigsPage(request, self._settings.page_limit_bytes)
+        encoded = await self._readers.read(page.read)
+        if encoded is None:
+            async with self._long_lists.setdefault(call.holder, asyncio.Lock()):
+                while encoded is None:
+                    async with self._turn:
+                        encoded = await self._readers.read(page.read)
         await self._heads.wait_until_current(None)
         return encoded
 
@@ -193,26 +208,42 @@ class Service:
             reveal = self._secrets.of_watch(request.config, call.caller, call.audit)
             await Watch(request, self._watches, subscriber, send, end, reveal=reveal, usage=call.usage).run()
 
-    async def _write(self, request: WriteRequest, call: Call) -> bytes:
+    async def _write(self, request: WriteRequest, call: Call, confirm: Confirm) -> bytes:
         self._draining.refuse()
         self._committer.refuse()
-        parsed, request = request, await self._secrets.sealed(request, call.caller)
-        command = request.command
+        parsed, request = request, await self._sealed(request, call)
         if request.validate_only:
-            preview = await self._readers.run(lambda: self._committer.preview(command))
-            reply, keys = preview.reply, preview.changed_keys
-            header = encode.version(reply.version, keys) if reply.version else encode.empty_map(reply.config)
-            return encode.commit_response(reply, header)
+            call.audit.compare(*_compared_by(parsed))
+            return await self._preview(request.command, confirm)
+        await confirm()
         key = RequestKey(call.caller.principal, request.request_id, request.digest)
-        call.audit.write(*_written_by(command), request.request_id)
+        call.audit.write(*_written_by(request.command), request.request_id)
         outcome = await self._submit(key, request, parsed)
-        number = outcome.reply.version.number if outcome.reply.version else 0
-        call.audit.written(number, created=outcome.reply.created)
-        header = outcome.header or await self._header(outcome.reply)
-        encoded = encode.commit_response(outcome.reply, header, self._changes(request, outcome.reply))
-        return await self._secrets.revealed(
-            encoded, revealing.commit_response, outcome.reply.config, call.caller, call.audit
-        )
+        reply = outcome.reply
+        call.audit.written(reply.version.number if reply.version else 0, created=reply.created)
+        header = outcome.header or await self._header(reply)
+        encoded = encode.commit_response(reply, header, self._changes(request, reply))
+        kind = revealing.commit_response
+        encoded = await self._secrets.revealed([encoded], kind, reply.config, call.caller, call.audit)
+        try:
+            await confirm()
+        except ServerError:  # it is written all the same, and its caller hears of that, and of nothing else
+            return encode.commit_response(reply, header)
+        return encoded
+
+    async def _preview(self, command: Command, confirm: Confirm) -> bytes:
+        preview = await self._readers.run(lambda: self._committer.preview(command))
+        await confirm()
+        reply, keys = preview.reply, preview.changed_keys
+        header = encode.version(reply.version, keys) if reply.version else encode.empty_map(reply.config)
+        return encode.commit_response(reply, header)
+
+    async def _sealed(self, request: WriteRequest, call: Call) -> WriteRequest:
+        try:
+            return await self._secrets.sealed(request, call.caller)
+        except SilentError:
+            self._committer.refuse()  # in the words of a commit
+            raise
 
     async def _submit(self, key: RequestKey, request: WriteRequest, parsed: WriteRequest) -> Outcome:
         """Carry out a request once. A retry after a rotation has the digest of before: then that one is looked up."""
@@ -269,6 +300,12 @@ def _written_by(command: Command) -> tuple[str, list[str]]:
     if isinstance(command, ForkCommand):
         return command.target, []
     return command.config, [change.key for change in command.changes] if isinstance(command, CommitCommand) else []
+
+
+def _compared_by(request: WriteRequest) -> tuple[str, list[str]]:
+    """Return the config that a request writes to, and the secrets whose contents it gives."""
+    config, _ = _written_by(request.command)
+    return config, [key for key, content in request.secrets.items() if content is not None]
 
 
 @cache

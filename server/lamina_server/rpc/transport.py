@@ -9,10 +9,8 @@ replaces another server's Unix socket.
 import errno
 import ipaddress
 import os
-import resource
 import socket
 import stat
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -21,6 +19,7 @@ from typing import TYPE_CHECKING, TypeAlias
 
 import grpc
 
+from lamina_server.rpc import open_files
 from lamina_server.settings import Settings
 
 if TYPE_CHECKING:
@@ -29,8 +28,6 @@ if TYPE_CHECKING:
 _PORT_ATTEMPTS = 16
 """How many free ports are tried until one is free in every address family."""
 _PORT_MAX = 65_535
-_OTHER_DESCRIPTORS = 400
-"""What the database's connections, the log and gRPC itself need."""
 _UNIX = "unix:"
 _UNIX_PATH_MAX_BYTES = 107
 """Linux has room for 108 bytes, the last of which is 0."""
@@ -66,6 +63,11 @@ class Address:
     hosts: Hosts = ()
     port: int = 0
     path: Path | None = None
+
+    @property
+    def count(self) -> int:
+        """Return how many addresses it stands for: localhost has two."""
+        return max(len(self.hosts), 1)
 
     @property
     def is_local(self) -> bool:
@@ -177,7 +179,7 @@ def _shown(address: Address, port: int) -> str:
     return f"{shown}:{port}"
 
 
-def options(settings: Settings) -> Sequence[tuple[str, int]]:
+def options(settings: Settings, address: Address) -> Sequence[tuple[str, int]]:
     """Return the options of gRPC for connections and calls."""
     milliseconds = 1_000
     return (
@@ -185,11 +187,12 @@ def options(settings: Settings) -> Sequence[tuple[str, int]]:
         ("grpc.so_reuseport", int(settings.workers > 1)),
         ("grpc.max_receive_message_length", settings.receive_limit_bytes),
         # The limits of connections.
-        ("grpc.max_allowed_incoming_connections", min(settings.connection_limit, _descriptors())),
+        # gRPC counts them for each address, those in the handshake included.
+        ("grpc.max_allowed_incoming_connections", open_files.connections(settings, address.count)),
         ("grpc.max_concurrent_streams", settings.connection_limit_streams),
-        # Otherwise streams that have ended count until they are cleared away, and a busy server refuses new calls on
-        # a connection that has only half of its calls under way.
-        ("grpc.http.overload_protection", 0),
+        # This holds against rapid resets: a stream that was cancelled counts until its call has been cleared away, so
+        # no peer can line up more calls than this. A good client has half as many streams, and never notices.
+        ("grpc.http.overload_protection", 1),
         ("grpc.max_metadata_size", settings.metadata_limit_bytes),
         ("grpc.server_handshake_timeout_ms", settings.handshake_timeout_seconds * milliseconds),
         ("grpc.max_connection_age_ms", settings.connection_age_seconds * milliseconds),
@@ -210,12 +213,6 @@ def options(settings: Settings) -> Sequence[tuple[str, int]]:
         # Statistics that we do not read, and that every call would pay for.
         ("grpc.enable_channelz", 0),
     )
-
-
-def _descriptors() -> int:
-    """Return how many connections this process can have, with some files left for the database and others."""
-    soft, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
-    return max(soft - _OTHER_DESCRIPTORS, soft // 2, 1) if soft != resource.RLIM_INFINITY else sys.maxsize
 
 
 def _resolve(host: str) -> Hosts:

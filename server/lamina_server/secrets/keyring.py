@@ -20,6 +20,7 @@ from lamina_server.secrets.outer import OuterKey, OuterKeyError
 from lamina_server.secrets.sealing import CannotUnsealError, DataKey, check_of, new_key
 from lamina_server.store.contract import Store
 
+LACKS_DATA_KEY: Final = "it does not have the data key; its log says why"
 FAILED: Final = "its outer key cannot be used; its log says why"
 NO_OUTER_KEY: Final = "it was started without --secret-key-file and --secret-key-command"
 
@@ -123,6 +124,10 @@ class Keyring:
                 return key
             failure = failure or OuterKeyError("it unwraps a data key to another one", is_lasting=True)
         assert failure is not None
+        if failure.is_lasting and outer.name not in (names := {row.outer for row in rows}):
+            by = " and ".join(sorted(names))
+            text = f"the data keys are encrypted by the outer key {by}, and the given one is {outer.name}"
+            raise OuterKeyError(text, is_lasting=True)
         raise failure
 
     def _outer(self) -> OuterKey:

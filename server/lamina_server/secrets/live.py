@@ -16,6 +16,7 @@ from lamina_server.secrets.keyring import FAILED, Keyring, ensure_data_key, load
 from lamina_server.secrets.outer import OuterKeyError
 from lamina_server.store.background import in_background
 from lamina_server.store.contract import Store
+from lamina_server.store.silence import Silence
 
 RETRY_SECONDS: Final = 5.0
 
@@ -23,11 +24,12 @@ _log = structlog.get_logger(__name__)
 
 
 class LiveKeyring:
-    """Brings a keyring up to date with its store."""
+    """Brings a keyring up to date with its store. If the store is silent, all that asks it raises SilentError."""
 
-    def __init__(self, keyring: Keyring, store: Store) -> None:
+    def __init__(self, keyring: Keyring, store: Store, silence: Silence) -> None:
         self.keyring = keyring
         self._store = store
+        self._silence = silence
         self._turn = asyncio.Lock()
         self._failed_at = float("-inf")
         self._tried: dict[int, float] = {}
@@ -72,10 +74,11 @@ class LiveKeyring:
     async def _do(self, work: Callable[[Keyring, Store], None]) -> None:
         """Ask the store, and the outer key, unless that has just failed for somebody else."""
         async with self._turn:
+            self._silence.refuse()
             if time.monotonic() < self._failed_at + RETRY_SECONDS:
                 return
             try:
-                await in_background(lambda: work(self.keyring, self._store), name="secrets")
+                await self._silence.wait_for(in_background(lambda: work(self.keyring, self._store), name="secrets"))
             except OuterKeyError as error:
                 _log.error("secrets unavailable", reason=str(error))
                 self._failed_at = time.monotonic()

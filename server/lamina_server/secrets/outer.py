@@ -39,6 +39,18 @@ class OuterKeyError(OperatorError):
         self.is_late = is_late
 
 
+class OuterKeySettingError(OuterKeyError):
+    """What the settings say of the outer key cannot be used.
+
+    setting  the setting's name; empty if it is not known here
+    """
+
+    setting = ""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text, is_lasting=True)
+
+
 class OuterKey(Protocol):
     """Wraps and unwraps data keys. Its methods block.
 
@@ -72,7 +84,7 @@ class LocalKey:
         try:
             return aes_key_unwrap(self._key, wrapped)
         except (InvalidUnwrap, ValueError):
-            raise OuterKeyError(f"the outer key {self.name} has not wrapped it", is_lasting=True) from None
+            raise OuterKeyError(f"the outer key {self.name} has not encrypted it", is_lasting=True) from None
 
     @classmethod
     def random(cls) -> "LocalKey":
@@ -81,7 +93,7 @@ class LocalKey:
 
     @classmethod
     def in_file(cls, path: Path) -> "LocalKey":
-        """Read one from a file, in base64. Raise OuterKeyError if others than the file's owner may read it."""
+        """Read one from a file, in base64. Raise OuterKeySettingError if others than the file's owner may read it."""
         return cls(_read(path))
 
 
@@ -98,7 +110,7 @@ class CommandKey:
         # No error repeats the command: people put passwords into the wrong place.
         if not self._words or shutil.which(self._words[0]) is None:
             text = "the first word of the outer key's command is no program that can be run here"
-            raise OuterKeyError(text, is_lasting=True)
+            raise OuterKeySettingError(text)
         self._limit_seconds = limit_seconds
 
     def wrap(self, key: bytes) -> bytes:
@@ -135,11 +147,17 @@ class CommandKey:
         return answer
 
 
-def outer_key(file: Path | None, command: str | None, limit_seconds: float) -> OuterKey | None:
-    """Return the outer key of the settings; None if they have none. Raise OuterKeyError."""
-    if file is not None:
-        return LocalKey.in_file(file)
-    return CommandKey(command, limit_seconds=limit_seconds) if command is not None else None
+def outer_key(
+    file: Path | None, command: str | None, limit_seconds: float, *, name: str = "secret_key"
+) -> OuterKey | None:
+    """Return the outer key of the settings whose names begin so; None if there is none. Raise OuterKeySettingError."""
+    try:
+        if file is not None:
+            return LocalKey.in_file(file)
+        return CommandKey(command, limit_seconds=limit_seconds) if command is not None else None
+    except OuterKeySettingError as error:
+        error.setting = f"{name}_file" if file is not None else f"{name}_command"
+        raise
 
 
 def _read(path: Path) -> bytes:
@@ -151,11 +169,11 @@ def _read(path: Path) -> bytes:
     except OSError as error:
         if _KEY_ITSELF.fullmatch(str(path)):  # which no error may repeat
             text_ = "the outer key was given in place of the path of its file: put it into a file"
-            raise OuterKeyError(text_, is_lasting=True) from None
-        raise OuterKeyError(f"cannot read the outer key {str(path)!r}: {error.strerror}", is_lasting=True) from None
+            raise OuterKeySettingError(text_) from None
+        raise OuterKeySettingError(f"cannot read the outer key {str(path)!r}: {error.strerror}") from None
     if mode & _OTHERS:
         text_ = f"other accounts may read the outer key {str(path)!r} (mode {mode:04o}): run chmod 600 {shown}"
-        raise OuterKeyError(text_, is_lasting=True)
+        raise OuterKeySettingError(text_)
     key = b""
     with suppress(binascii.Error):
         key = base64.b64decode(text.strip(), validate=True)
@@ -163,7 +181,7 @@ def _read(path: Path) -> bytes:
         # It names no command that makes a key: pasted, that would replace what is left of the key of a database.
         what = f"{str(path)!r} must hold {_KEY_BYTES} random bytes in base64"
         remedy = "put the key back by which its secrets were encrypted; if it has none yet, make a key in a new file"
-        raise OuterKeyError(f"{what}. A database has one outer key: {remedy}", is_lasting=True)
+        raise OuterKeySettingError(f"{what}. A database has one outer key: {remedy}")
     return key
 
 

@@ -8,16 +8,15 @@ somebody else may know the old one.
 from lamina_server.domain.errors import OperatorError
 from lamina_server.domain.record import record
 from lamina_server.secrets.keyring import Keyring
-from lamina_server.secrets.outer import OuterKey
+from lamina_server.secrets.outer import LocalKey, OuterKey, OuterKeySettingError
 from lamina_server.store.contract import Store
 
 
 @record
 class Rotated:
-    """What was done: how many data keys there are now, and how many of the older ones were wrapped anew."""
+    """What was done: a data key was made, and there are so many older ones."""
 
-    data_keys: int
-    wrapped_anew: int
+    older: int
 
 
 def rotate(store: Store, outer: OuterKey | None, new_outer: OuterKey | None = None) -> Rotated:
@@ -26,7 +25,11 @@ def rotate(store: Store, outer: OuterKey | None, new_outer: OuterKey | None = No
     Raises OperatorError, also if the outer key cannot unwrap what is there; then nothing was written.
     """
     if outer is None:
-        raise OperatorError("there is no outer key: give --secret-key-file or --secret-key-command")
+        raise OuterKeySettingError("there is no outer key: give --secret-key-file or --secret-key-command")
+    # A command may be the same, and another key may be behind it.
+    if isinstance(new_outer, LocalKey) and new_outer.name == outer.name:
+        text = "the new outer key is the present one: make a key in a new file, or give none to make a data key alone"
+        raise OuterKeySettingError(text)
     keyring = Keyring(outer)
     with store.read() as reading:
         rows = reading.secret_keys()
@@ -39,4 +42,4 @@ def rotate(store: Store, outer: OuterKey | None, new_outer: OuterKey | None = No
         for row in anew if new_outer is not None else ():
             writing.add_secret_key(row)
         writing.add_secret_key(made)
-    return Rotated(len(anew) + 1, len(anew) if new_outer is not None else 0)
+    return Rotated(len(anew))

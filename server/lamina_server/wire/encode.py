@@ -233,6 +233,21 @@ def payload(field: bytes) -> bytes:
     return field[place + 1 :]
 
 
+def parts_of(message: bytes) -> list[bytes]:
+    """Return the parts of a message that was joined of entries: each has a tag of one byte, and a varint."""
+    parts, start = [], 0
+    while start < len(message):
+        place, length, shift = start + 1, 0, 0
+        while True:
+            byte = message[place]
+            place, length, shift = place + 1, length | (byte & 0x7F) << shift, shift + 7
+            if byte <= 0x7F:  # noqa: PLR2004 - the last byte of the varint
+                break
+        parts.append(message[start : place + length])
+        start = place + length
+    return parts
+
+
 def _length(encoded: bytes) -> bytes:
     """Encode the number of bytes that follow, as a varint."""
     rest, parts = len(encoded), []

@@ -144,6 +144,7 @@ def check_access(data: bytes, settings: Settings) -> requests.CheckAccessRequest
     """Read a CheckAccessRequest."""
     message, checker = _parse(pb.CheckAccessRequest, data, settings)
     checker.count("groups", len(message.groups), settings.filter_limit, "groups")
+    checker.no_token(Reason.BAD_REQUEST, "principal", message.principal)
     if not access.PRINCIPAL.fullmatch(message.principal):
         example = "token:deployer, cert:spiffe://corp/shop or oidc:ada@corp.example"
         checker.refuse(Reason.BAD_REQUEST, "principal", f"is not the name of a principal, such as {example}")

@@ -44,6 +44,7 @@ class Checker:
 
     def config_name(self, path: str, name: str) -> str:
         """Check a config's name."""
+        self.no_token(Reason.BAD_CONFIG_NAME, path, name)
         return self._text(Reason.BAD_CONFIG_NAME, path, name, names.check_config_name)
 
     def config_prefix(self, path: str, prefix: str) -> str:
@@ -70,6 +71,11 @@ class Checker:
     def author(self, path: str, author: str) -> str:
         """Check an author's name."""
         return self._text(Reason.BAD_REQUEST, path, author, names.check_author)
+
+    def no_token(self, reason: Reason, path: str, name: str) -> None:
+        """Refuse a name that is a token: it would be kept, and shown to others."""
+        if names.holds_token(name):
+            self.refuse(reason, path, names.NOT_A_NAME)
 
     def version(self, path: str, number: int) -> int:
         """Check a version's number; 0 is the empty map."""

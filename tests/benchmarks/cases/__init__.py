@@ -50,6 +50,7 @@ CASES: Mapping[str, Case] = {
     "A2": access.small_read_with_jwt,
     "A3": access.decision,
     "A4": access.revocation,
+    "A5": access.secrets_after_a_commit,
     "K1": choices.one_caller,
     "K3": choices.many_callers,
     "K6": choices.until_called,

@@ -1,27 +1,31 @@
-"""Closed servers: what it costs to know the caller and to decide, and how soon a revocation ends a watch."""
+"""Closed servers: what it costs to know the caller, to decide, and to reveal; how soon a revocation ends a watch."""
 
 import asyncio
 import itertools
 import time
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
 from typing import Any
 
 import grpc
 
+import lamina
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from lamina_server.domain.access import ACCESS_CONFIG, Access, Grant, Role, members, of_principal
 from tests.benchmarks import ours
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Check, Figure, ratio
-from tests.benchmarks.measuring import Call, Samples
+from tests.benchmarks.measuring import Call, Samples, TimedCall, times_in_turn
 from tests.security.closed import ClosedProcess
 from tests.security.people import People, Person, changes
 from tests.security.provider import Provider
+from tests.security.secret_helpers import key_file
 from tests.support.server import ServerProcess
 
 CONFIG, SIZE = "bench/small", 10
 GRANTS, GROUPS, GROUPS_OF_CALLER = 1_000, 200, 20
+TEXTS, SECRETS, SECRETS_SIZE = "bench/texts", "bench/secrets", 1_000
 ROUNDS = 20
 """Revocations measured: each is a commit."""
 
@@ -89,6 +93,92 @@ def revocation(bench: Bench) -> Figure:
         checks=checks,
         remark="From the call that revokes, which is a commit, until the client has the watch's end.",
     )
+
+
+def secrets_after_a_commit(bench: Bench) -> Figure:
+    """Read and reveal 1,000 secrets after each commit of one of them, and the same map of strings."""
+    people = People()
+    admin = people.admin()
+    service = people.reader("bench", "bench/**", reveal=True)
+    url, key = f"sqlite:///{bench.new_database()}", key_file(bench.folder)
+    with (
+        ClosedProcess(url, people, "--secret-key-file", str(key)) as server,
+        ours.stub_of(server.target) as stub,
+        server.connect(service) as client,
+    ):
+        writer, metadata = _OfBoth(stub, admin), tuple(service.metadata)
+        for config in (TEXTS, SECRETS):
+            writer.commit(config, ours.a_map(SECRETS_SIZE))
+
+        def through_stub(config: str) -> list[str]:
+            entries = stub.GetVersion(pb.GetVersionRequest(config=config), metadata=metadata).entries
+            return [entry.value.string or entry.value.secret.string for entry in entries]
+
+        def through_sdk(config: str) -> list[str]:
+            values = client.config(config).values()
+            return [value.reveal() if isinstance(value, lamina.Secret) else value for value in values]
+
+        first = Samples("secrets, the very first read, stub")
+        first.time(lambda: through_stub(SECRETS))
+        sides = {
+            f"{name}, {way}": writer.then(config, call)
+            for way, call in (("stub", through_stub), ("SDK", through_sdk))
+            for name, config in (("strings", TEXTS), ("secrets", SECRETS))
+        }
+        samples = asyncio.run(times_in_turn(sides, bench.scale.few_rounds, warm_up=bench.scale.warm_up))
+    checks = [
+        ratio(
+            f"{SECRETS_SIZE:,} secrets vs strings after a commit of one, {way}, p50",
+            samples[f"secrets, {way}"],
+            samples[f"strings, {way}"],
+            must=2,
+            aim=1.3,
+        )
+        for way in ("stub", "SDK")
+    ]
+    return Figure(
+        "A5",
+        f"reading {SECRETS_SIZE:,} secrets after a commit of one",
+        [*samples.values(), first],
+        checks=checks,
+        remark="Before each read one key is changed, outside of the time. By the SDK: opened, and each value read.",
+        reference=samples["strings, stub"],
+    )
+
+
+class _OfBoth:
+    """Commits the same texts to the config of strings and, as secrets, to the other one."""
+
+    def __init__(self, stub: ConfigServiceStub, person: Person) -> None:
+        self._stub = stub
+        self._metadata = tuple(person.metadata)
+        self._ids = itertools.count()
+        self._keys: dict[str, Iterator[str]] = {config: ours.keys_all_over(SECRETS_SIZE) for config in (TEXTS, SECRETS)}
+
+    def commit(self, config: str, texts: Mapping[str, str]) -> None:
+        """Set keys of one of the configs."""
+        values = {
+            key: pb.Value(secret=pb.Secret(string=text)) if config == SECRETS else pb.Value(string=text)
+            for key, text in texts.items()
+        }
+        changed = [pb.Change(key=key, value=value) for key, value in values.items()]
+        request = pb.CommitRequest(config=config, changes=changed, request_id=f"bench-{next(self._ids)}")
+        assert self._stub.Commit(request, metadata=self._metadata).created
+
+    def then(self, config: str, read: Callable[[str], list[str]]) -> TimedCall:
+        """Return a call that commits a new text, and returns how long a read took after it."""
+
+        async def call() -> float:
+            text = ours.new_text()
+            self.commit(config, {next(self._keys[config]): text})
+            started = time.perf_counter()
+            texts = read(config)
+            taken = (time.perf_counter() - started) * 1_000
+            assert len(texts) == SECRETS_SIZE
+            assert text in texts
+            return taken
+
+        return call
 
 
 def _small_read(bench: Bench, name: str, credential: str, people: People, person: Person, *, must: float) -> Figure:

@@ -53,8 +53,10 @@ def test_a_grant_is_one_key_and_can_be_undone(cli: InProcess, client: lamina.Cli
 
 
 def test_a_grant_to_a_token_that_is_not_there_says_so(cli: InProcess) -> None:
-    said = cli("access", "grant", "token:deployr", "reader", "shop/**").stderr
-    assert said == "lamina: there is no token deployr yet: lamina token create deployr makes it\n"
+    said = cli("access", "grant", "token:deployr", "reader", "shop/**", "--author", "ada l").stderr
+    printed = "lamina token create deployr --author 'ada l'"
+    assert said == f"lamina: there is no token deployr yet: {printed} makes it\n"
+    cli(*shlex.split(printed)[1:])
 
 
 def test_revoke_deletes_the_grant(cli: InProcess, client: lamina.Client) -> None:
@@ -161,11 +163,13 @@ def test_revoke_ends_the_tokens_of_a_name_or_an_id(cli: InProcess, client: lamin
     assert "stay" not in one.stderr, "there are other tokens of that name"
     others = cli("token", "revoke", "deployer")
     assert "lamina: ended 2 tokens: " in others.stderr
-    assert "lamina: the grants to token:deployer stay: lamina access revoke token:deployer **\n" in others.stderr
+    revoke = "lamina access revoke token:deployer '**'"
+    assert f"lamina: token:deployer is still reader of **: {revoke}\n" in others.stderr
     assert list(content(client)) == ["grants/token:deployer **"]
     undo = shlex.split(others.stdout.splitlines()[-1].removeprefix("undo: "))[1:]
     cli(*undo)
     assert {key for key in content(client) if key.startswith("tokens/")} == {f"tokens/{first}", f"tokens/{third}"}
+    cli(*shlex.split(revoke)[1:])
     assert "there is no token deploier; did you mean deployer?" in cli("token", "revoke", "deploier", code=4).stderr
 
 
@@ -235,3 +239,69 @@ def test_a_token_goes_into_a_file(cli: InProcess, tmp_path: Path) -> None:
     path = tmp_path / "token"
     path.write_text(cli.out("token", "create", "ci"), encoding="utf-8")
     cli("whoami", "--token-file", str(path))
+
+
+PASTED = f"lamina_k3v9q2x7m4d1_{'canary' * 8}"
+
+
+@pytest.mark.parametrize(
+    "typed",
+    [
+        ("token", "create", PASTED),
+        ("token", "create", "x", "--grant", "reader", PASTED),
+        ("token", "revoke", PASTED),
+        ("access", "grant", f"token:{PASTED}", "reader", "shop/**"),
+        ("access", "grant", PASTED, "reader", "shop/**"),
+        ("access", "grant", "token:x", "reader", PASTED),
+        ("access", "check", f"token:{PASTED}", "shop/prod"),
+        ("access", "check", "oidc:ada", "shop/prod", "--group", f"group:{PASTED}"),
+        ("set", PASTED, "a=1", "--create"),
+        ("get", PASTED),
+        ("get", "shop/prod", "--at", PASTED),
+        ("configs", "--author", PASTED),
+        ("configs", "--author", f"eyJhbGciOiJub25lIn0.eyJzdWIiOiJhZGEifQ.{'canary' * 8}"),
+        ("configs", "--target", PASTED),
+        ("whoami", PASTED),
+        (PASTED,),
+    ],
+)
+def test_a_token_in_the_place_of_a_name_is_neither_sent_nor_repeated(cli: InProcess, typed: tuple[str, ...]) -> None:
+    said = cli(*typed, code=2, LAMINA_TARGET="unix:/nowhere").output
+    assert "looks like a token" in said
+    assert "revoke that token by its id" in said
+    assert "canary" not in said
+
+
+def test_an_open_server_checks_no_credential(cli: InProcess) -> None:
+    open_to_all = "this server is open: everybody may do everything, under any name\n"
+    assert cli.out("whoami") == open_to_all
+    assert cli.out("whoami", LAMINA_TOKEN="wrong", LAMINA_AUTHOR="") == (
+        open_to_all + "your token was not checked, so it may be a wrong one\n"
+    )
+
+
+def test_a_token_goes_into_a_file_that_only_its_owner_can_read(
+    cli: InProcess, client: lamina.Client, tmp_path: Path
+) -> None:
+    path = tmp_path / "ci.token"
+    made = cli("token", "create", "ci", "--file", str(path))
+    assert made.stdout == ""
+    assert f"the token of token:ci is in {path}" in made.stderr
+    assert TOKEN.fullmatch(path.read_text(encoding="utf-8"))
+    assert path.stat().st_mode & 0o777 == 0o600
+    second = json.loads(cli.out("token", "create", "ci", "--file", str(path), "-o", "json"))
+    assert second["file"] == str(path)
+    assert "token" not in second
+    assert f"lamina_{second['id']}_" in path.read_text(encoding="utf-8"), "it takes the place of the first one"
+    path.chmod(0o644)
+    assert "chmod 600 it" in cli("token", "create", "ci", "--file", str(path), code=1).stderr
+    cli("token", "create", "ci", "--file", str(tmp_path / "planned"), "--dry-run")
+    assert [each.name for each in tmp_path.iterdir()] == ["ci.token"]
+    assert len(content(client)) == 2
+
+
+def test_an_expired_token_is_marked(cli: InProcess, client: lamina.Client) -> None:
+    access = client.config(ACCESS_CONFIG, create=True)
+    access["tokens/aaaa"] = {"name": "old", "sha256": "ab" * 32, "expires": "2020-01-01T00:00:00Z"}
+    access.commit()
+    assert "2020-01-01T00:00:00Z (expired)" in cli.out("token", "list")

@@ -12,7 +12,7 @@ from tests.cli.running import InProcess, Terminal, environment_of
 from tests.support import absent
 
 PATIENT = "--timeout 30"
-"""An option in each completed line: without it, completion waits for one second only, too short on a slow machine."""
+"""An option in each completed line: without it, completion waits for less than a second, too short when all is slow."""
 BASH = r"""
 eval "$(lamina completion bash)"
 compopt() { :; }  # works only after a real press of Tab

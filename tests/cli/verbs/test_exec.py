@@ -335,3 +335,20 @@ def test_the_command_has_the_terminal(target: str, small: lamina.Config) -> None
         terminal.press('echo ba""ck\n')
         terminal.until("\nback")
         assert terminal.shown.count("KeyboardInterrupt") == 1
+
+
+def test_a_command_that_was_stopped_for_a_terminal_that_it_has_goes_on(target: str, small: lamina.Config) -> None:
+    """If it reads at the moment at which it gets the terminal, the system may stop it afterwards."""
+    stopping = "import os, signal\nos.kill(os.getpid(), signal.SIGTTIN)\nprint('got', input(), flush=True)"
+    with Terminal(
+        LAMINA, "exec", small.name, "--restart", "--", sys.executable, "-c", stopping, target=target
+    ) as shown:
+        shown.press("first\n")
+        shown.until("got first")
+        assert shown.wait() == 0
+
+
+def test_a_dry_run_needs_no_command(cli: InProcess, small: lamina.Config) -> None:
+    assert cli.out("exec", small.name, "--dry-run") == "timeout=30\n"
+    assert "CMD is missing: write it after --" in cli("exec", small.name, code=2).stderr
+    assert "CMD is missing" in cli("exec", small.name, "timeout", "--", code=2).stderr

@@ -4,6 +4,7 @@ import json
 import os
 import stat
 import sys
+import tomllib
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,8 +18,8 @@ from lamina.cli.app import app
 from lamina.cli.output.text import MASK
 from lamina.cli.verbs import edit
 from tests.cli.running import InProcess, conflict_line
+from tests.cli.secret_shop import CANARY, new_shop, secret_of
 
-CANARY = "canary-d20e"
 CONFIG = "shop"
 
 
@@ -35,18 +36,7 @@ def target(server: testing.Server) -> str:
 
 @pytest.fixture
 def shop(server: testing.Server, config_name: str) -> lamina.Config:
-    """A config with secrets of each kind, and a plain key."""
-    cfg = server.connect(author="bob").config(config_name, create=True)
-    cfg |= {"db/pw": lamina.Secret(CANARY), "pem": lamina.Secret(b"\x00\xff"), "x": 1}
-    cfg["dsn"] = lamina.Secret({"user": "u", "pw": CANARY})
-    cfg.commit("first")
-    return cfg
-
-
-def secret_of(shop: lamina.Config, key: str) -> Any:
-    shop.refresh()
-    assert isinstance(shop[key], lamina.Secret)
-    return shop[key].reveal()
+    return new_shop(server, config_name)
 
 
 # --- set ----------------------------------------------------------------------------------------------------
@@ -155,6 +145,32 @@ def test_get_reveals_on_demand(cli: InProcess, shop: lamina.Config) -> None:
     found = json.loads(cli.out("get", shop.name, "--reveal", "-o", "json"))
     assert found == {"db/pw": CANARY, "dsn": {"pw": CANARY, "user": "u"}, "pem": "AP8=", "x": 1}
     assert f"db_pw={CANARY}\n" in cli.out("get", shop.name, "--reveal", "-o", "env")
+    assert f'"db/pw" = "{CANARY}"\n' in cli.out("get", shop.name, "db/pw", "x", "--reveal", "-o", "toml")
+    assert f"dsn: !secret\n  pw: {CANARY}\n" in cli.out("get", shop.name, "--reveal", "-o", "yaml")
+
+
+def test_no_program_takes_a_mask_for_a_value(cli: InProcess, shop: lamina.Config) -> None:
+    """What is no people's table marks a secret as such, or leaves it out."""
+    shown = cli("get", shop.name, "-o", "env")
+    assert shown.stdout == f"# db_pw={MASK}\n# dsn={MASK}\n# pem={MASK}\nx=1\n"
+    assert shown.stderr == "lamina: 3 secrets are left out: --reveal writes contents\n"
+    cli.out("unset", shop.name, "x")
+    cli.out("set", shop.name, "X=text")
+    left_out = f"X=text\n# DB_PW={MASK}\n# DSN={MASK}\n# PEM={MASK}\n"
+    assert cli.out("export", shop.name, "--format", "env", "--upper") == left_out
+    assert cli.out("export", shop.name, "--format", "env") == left_out.replace("DB_PW", "db_pw").replace(
+        "DSN", "dsn"
+    ).replace("PEM", "pem")
+    for command in (["export", shop.name, "--format"], ["get", shop.name, "-o"]):
+        assert json.loads(cli.out(*command, "json")) == {
+            **{key: {"secret": True} for key in ("db/pw", "dsn", "pem")},
+            "X": "text",
+        }
+        assert tomllib.loads(cli.out(*command, "toml")) == json.loads(cli.out(*command, "json"))
+        assert f'db/pw: !secret "{MASK}"\n' in cli.out(*command, "yaml")
+    assert "1 secret is written without the content: --reveal writes contents" in (
+        cli("get", shop.name, "db/pw", "X", "-o", "yaml").stderr
+    )
 
 
 def test_a_conflict_shows_masks(cli: InProcess, shop: lamina.Config) -> None:
@@ -174,12 +190,17 @@ def test_an_exported_file_with_masks_changes_nothing(
 ) -> None:
     file = tmp_path / f"shop.{form}"
     result = cli("export", shop.name, str(file))
-    assert f"3 secrets are written as {MASK}: --reveal writes the contents" in result.stderr
-    assert MASK in file.read_text(encoding="utf-8")
+    assert "3 secrets are written without the contents: --reveal writes contents, in YAML alone" in result.stderr
     assert CANARY not in file.read_text(encoding="utf-8")
     assert "nothing to change" in cli.out("import", shop.name, str(file))
     assert "nothing to change" in cli.out("import", shop.name, str(file), "--replace")
     assert "nothing to change" in cli.out("import", shop.name, str(file), "--batch")
+
+
+def test_an_env_file_has_no_secret_and_deletes_none(cli: InProcess, shop: lamina.Config) -> None:
+    cli.out("import", shop.name, "-", "--format", "env", "--replace", stdin="X=text\n")
+    shop.refresh()
+    assert shop.keys() == {"X", "db/pw", "dsn", "pem"}
 
 
 def test_what_get_writes_as_json_is_no_value_for_a_secret(cli: InProcess, shop: lamina.Config) -> None:
@@ -192,11 +213,41 @@ def test_a_mask_of_no_secret_is_refused(cli: InProcess, shop: lamina.Config) -> 
         result = cli("import", shop.name, "-", "--format", "yaml", stdin=text, code=1)
         assert f"which stands for the secret that is there, and {shop.name} has none there" in result.stderr
     assert shop.at(1) == shop
-    cli.out("set", shop.name, f"text={MASK}", 'json:={"secret": true}')  # these are meant
+    shop |= {"text": MASK, "json": {"secret": True}}  # the SDK has no masks: these are meant
+    shop.commit()
     text = "text: ••••\njson: {secret: true}\nx: 2"
     assert "0 added" not in cli.out("import", shop.name, "-", "--format", "yaml", stdin=text)
     shop.refresh()
     assert (shop["text"], shop["x"]) == (MASK, 2)
+
+
+def test_set_takes_no_mask(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
+    (tmp_path / "mask").write_text(f"{MASK}\n", encoding="utf-8")
+    for argument in (
+        f"db/pw={MASK}",
+        f"new={MASK}",
+        f'new:="{MASK}"',
+        'new:={"secret": true}',
+        f"new=@{tmp_path}/mask",
+    ):
+        for options in ([], ["--secret"]):
+            if options and argument.startswith('new:="'):
+                continue  # no text is the JSON of a secret
+            result = cli("set", shop.name, "--retype", *options, argument, code=2)
+            assert f"{MASK} only stands for a secret that is not shown: it is no value" in result.stderr
+    assert "it is no value" in cli("set", shop.name, "--secret", "new", stdin=MASK, code=2).stderr
+    shop.refresh()
+    assert shop == shop.at(1)
+
+
+def test_nothing_is_no_content_of_a_secret(cli: InProcess, shop: lamina.Config, tmp_path: Path) -> None:
+    """Most likely a program should have written it, and has failed."""
+    (tmp_path / "empty").touch()
+    for argument, given in (("db/pw", ""), ("db/pw", "\n"), ("db/pw=@-", ""), (f"db/pw=@{tmp_path}/empty", "")):
+        result = cli("set", shop.name, "--secret", argument, stdin=given, code=2)
+        assert "db/pw: nothing was given as its content; --secret db/pw= sets an empty one" in result.stderr
+    cli.out("set", shop.name, "--secret", "db/pw=")
+    assert secret_of(shop, "db/pw") == ""
 
 
 def test_another_value_for_a_secret_is_a_secret(cli: InProcess, shop: lamina.Config) -> None:
@@ -221,9 +272,13 @@ def test_a_revealed_export_is_imported_as_secrets(
     assert copy == shop
     assert (copy["dsn"].reveal(), copy["pem"].reveal()) == ({"user": "u", "pw": CANARY}, b"\x00\xff")
     assert "nothing to change" in cli.out("import", shop.name, str(file))
-    assert "pem" in cli("export", shop.name, "--format", "json", "--reveal", code=1).stderr  # bytes
-    found = cli.out("export", shop.name, "-", "dsn", "x", "--format", "json", "--reveal")
-    assert json.loads(found) == {"dsn": {"pw": CANARY, "user": "u"}, "x": 1}
+    for form in ("json", "toml", "env"):
+        result = cli("export", shop.name, "-", "dsn", "--format", form, "--reveal", code=1)
+        assert (
+            f"{form} cannot hold dsn: it is a secret, and would come back as a plain value (YAML can" in result.stderr
+        )
+        assert CANARY not in result.output
+    assert f"DB_PW={CANARY}\n" in cli.out("export", shop.name, "-", "db/pw", "-o", "env", "--upper", "--reveal")
 
 
 @pytest.mark.parametrize(
@@ -304,6 +359,12 @@ def test_a_changed_mask_is_a_new_secret(cli: InProcess, shop: lamina.Config, edi
     assert secret_of(shop, "db/pw") == "second"
     cli.out("edit", shop.name, **editing("x: 1", "new: !secret third"))
     assert secret_of(shop, "new") == "third"
+
+
+def test_a_mark_in_toml_is_kept_or_replaced(cli: InProcess, shop: lamina.Config, editing: Any) -> None:
+    cli.out("edit", shop.name, "--format", "toml", **editing('"db/pw" = { secret = true }', '"db/pw" = "second"'))
+    assert shop.diff(1).keys() == {"db/pw"}
+    assert secret_of(shop, "db/pw") == "second"
 
 
 def test_a_mask_that_was_moved_is_refused(cli: InProcess, shop: lamina.Config, editing: Any) -> None:

@@ -44,11 +44,26 @@ class Vault:
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
     path = tmp_path / "token"
+    path.touch(mode=0o600)
     path.write_text(f"{CANARY}\n", encoding="utf-8")
     return path
 
 
 class TestTokenFile:
+    def test_it_warns_once_if_others_may_read_it(self, path: Path, caplog: pytest.LogCaptureFixture) -> None:
+        path.chmod(0o644)
+        for _ in range(2):
+            lamina.TokenFile(path)()
+        assert [record.getMessage() for record in caplog.records] == [
+            f"others than you may read the token in {path}: chmod 600 it, or make the token anew"
+        ]
+        caplog.clear()
+        beside = path.with_name("private")
+        beside.touch(mode=0o640)
+        beside.write_text(CANARY, encoding="utf-8")
+        lamina.TokenFile(beside)()
+        assert not caplog.records
+
     def test_it_is_read_anew_when_it_has_changed(self, path: Path) -> None:
         file = lamina.TokenFile(path)
         assert file() == CANARY
@@ -190,3 +205,11 @@ def test_a_token_is_in_no_repr(path: Path) -> None:
     for token in (CANARY, lamina.TokenFile(path), get_token):
         assert CANARY not in repr(connection("a", token=token, tls=None, timeout=1.0, author=None))
         assert CANARY not in repr(credential(token, awaits=False))
+
+
+@pytest.mark.parametrize("argument", ["author", "target"])
+def test_a_token_is_no_name(argument: str) -> None:
+    pasted = f"lamina_k3v9q2x7m4d1_{'canary' * 8}"
+    with pytest.raises(lamina.InvalidError, match=f"^{argument}: looks like a token") as caught:
+        lamina.connect(**{argument: pasted})  # type: ignore[arg-type]
+    assert "canary" not in str(caught.value)

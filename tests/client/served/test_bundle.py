@@ -155,6 +155,14 @@ def test_errors_are_the_same_as_the_server_s(cfg: lamina.Config, tmp_path: Path)
                 config.history("x", limit=-1)
 
 
+def test_only_a_config_of_the_blocking_client_is_exported(tmp_path: Path) -> None:
+    """One of lamina.aio began a call that nobody awaited."""
+    stranger: Any = object()
+    with pytest.raises(TypeError, match=r"export writes a lamina\.Config"):
+        export(stranger, tmp_path / "bundle.lamina")
+    assert list(tmp_path.iterdir()) == []
+
+
 def test_an_export_up_to_an_older_version(cfg: lamina.Config, tmp_path: Path) -> None:
     time = list(cfg.log())[-2].time
     for at, last in ((3, 3), (time, 2)):

@@ -3,16 +3,12 @@
 import fcntl
 import json
 import logging
-import multiprocessing
 import os
 import random
-import signal
 import stat
 import threading
-import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
-from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -242,44 +238,6 @@ def test_a_confirmed_head_is_written_again_after_a_while(cache: Cache) -> None:
     tracker.known_at = now = 200.0
     tracker.end(lamina.CursorError("gone"))
     assert not keeping.is_due(tracker)
-
-
-VERSIONS = 60
-
-
-def write(folder: Path, seed: int, ready: Connection) -> None:
-    """Write versions in a random order, again and again."""
-    cache, dice = Cache(str(folder), TARGET), random.Random(seed)
-    ready.send(None)
-    for newest in range(1, VERSIONS + 1):
-        for number in (newest - dice.randrange(5), newest, newest - dice.randrange(5)):
-            cache.keep(entries(max(number, 1), keys=500), time.time())
-
-
-@pytest.mark.parametrize("killed", [False, True])
-def test_many_processes_can_share_one_file(tmp_path: Path, *, killed: bool) -> None:
-    """P18: each read finds a whole version, and never an older one than the read before; also when writers die."""
-    cache = Cache(str(tmp_path / "cache"), TARGET)
-    spawn = multiprocessing.get_context("spawn")
-    pipes = [spawn.Pipe(duplex=False) for _ in range(2)]
-    writers = [spawn.Process(target=write, args=(tmp_path / "cache", n, pipe[1])) for n, pipe in enumerate(pipes)]
-    for writer in writers:
-        writer.start()
-    for pipe in pipes:
-        assert pipe[0].poll(SECONDS)
-    seen = [0]
-    while any(writer.is_alive() for writer in writers):
-        seen.append(loaded(cache))
-        assert seen[-1] >= seen[-2]
-        if killed and seen[-1] > VERSIONS // 3:
-            for writer in writers[1:]:
-                os.kill(writer.pid or 0, signal.SIGKILL)
-                writer.join()
-            killed = False
-    for writer in writers:
-        writer.join()
-    assert loaded(cache) == VERSIONS
-    assert len(set(seen)) > 3, "too few were seen to show anything"
 
 
 def test_a_file_that_cannot_be_written_is_logged_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:

@@ -11,7 +11,6 @@ import pytest
 import lamina
 from lamina import testing
 from tests.client.sdk import Sdk, beside, entered, listed, of
-from tests.faults import counting
 from tests.support.server import ServerProcess
 
 
@@ -326,10 +325,3 @@ async def test_a_commit_afterwards_resolves_a_lost_answer(tmp_path: Path, sdk: S
         with pytest.raises(lamina.UnavailableError) as caught:
             await beside(sdk, cfg.transact, increment)
         assert (caught.value.request_id, cfg.changes) == (None, {})
-
-
-def test_processes_count_exactly_while_their_server_is_killed(tmp_path: Path) -> None:
-    """P1, P8: `make torture` runs the long form, on both databases."""
-    with ServerProcess(f"sqlite:///{tmp_path / 'lamina.db'}") as server:
-        outcome = counting.run([server], processes=4, times=10, kills=2)
-    assert outcome.counted == outcome.versions == 40

@@ -33,7 +33,7 @@ def fuzz_requests(seconds: float) -> None:
         return
     program = [sys.executable, "-m", "tests.security.fuzzing.requests", f"-max_total_time={int(seconds)}"]
     if subprocess.run([*program, "-print_final_stats=1"], check=False).returncode:
-        sys.exit("a request has broken a parser; the input is in the file that is named above")
+        sys.exit("a request has broken a parser; the input is shown above")
 
 
 def fuzz_frames(seconds: float) -> None:

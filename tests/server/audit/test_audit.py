@@ -14,6 +14,7 @@ from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.audit.audit import REFUSALS_A_SECOND, Audit
 from lamina_server.audit.file import AuditFile
 from lamina_server.audit.line import LIMIT_BYTES, line_of
+from lamina_server.domain.access import ACCESS_CONFIG
 from lamina_server.domain.errors import Reason
 from lamina_server.store.memory import MemoryStore
 from tests.server.bare_client import Wire, commit_request, refusal, running
@@ -87,6 +88,16 @@ async def test_a_write_that_is_refused_is_told_with_its_reason(path: Path) -> No
         ("write", "ForkConfig", None),
         ("refused", None, "CONFIG_EXISTS"),
     ]
+
+
+async def test_a_token_in_the_place_of_a_name_is_not_told(path: Path) -> None:
+    """The write is refused, and its first line has its keys."""
+    pasted = f"lamina_k3v9q2x7m4d1_{CANARY * 8}"
+    async with audited(path) as wire:
+        values = {f"grants/token:{pasted} **": pb.Value(json="{}")}
+        await refusal(wire.stub.Commit(commit_request(ACCESS_CONFIG, values, request_id="r1")))
+    assert lines(path)[0]["keys"] == ["grants/token:lamina_k3v9q2x7m4d1_... **"]
+    assert CANARY not in str(lines(path))
 
 
 async def test_reads_and_dry_runs_are_not_told_and_bad_requests_are(path: Path) -> None:
@@ -166,9 +177,50 @@ def test_a_file_that_cannot_be_opened_anew_is_kept(path: Path) -> None:
         path.mkdir()
         with capture_logs() as logs:
             audit.reopen()
-        file.write(b"1\n")
-    assert path.with_suffix(".1").read_bytes() == b"1\n"
-    assert [log["event"] for log in logs] == ["audit file not reopened"]
+            assert audit.look() is None
+            assert audit.tell("written", {})
+        sound = [audit.is_sound]
+        path.rmdir()
+        assert audit.look() is None
+        sound.append(audit.is_sound)
+        assert audit.tell("write", {})
+    assert sound == [False, True]
+    assert {log["event"] for log in logs} == {"audit file not reopened"}
+    assert ([line["event"] for line in lines(path.with_suffix(".1"))], lines(path)[0]["event"]) == (
+        ["written"],
+        "write",
+    )
+
+
+@pytest.mark.parametrize("put", ["nothing", "a file"])
+def test_a_file_that_was_removed_or_replaced_is_made_anew_before_the_next_line(path: Path, put: str) -> None:
+    with closing(AuditFile(path)) as file:
+        audit = Audit(file, now_us=lambda: NOW_US)
+        path.unlink()
+        if put == "a file":
+            path.touch()
+        with capture_logs() as logs:
+            assert audit.tell("write", {})
+    assert [line["event"] for line in lines(path)] == ["write"]
+    assert [log["event"] for log in logs] == ["audit file reopened"]
+
+
+def test_a_rotation_loses_no_line(path: Path) -> None:
+    """Neither one by renaming alone, nor one with a signal, whatever comes between the two."""
+    with closing(AuditFile(path)) as file:
+        audit = Audit(file, now_us=lambda: NOW_US)
+        for number in range(9):
+            audit.tell("write", {"call": str(number)})
+            path.rename(path.with_suffix(f".{number}"))
+            if number % 3 == 1:
+                path.touch(0o600)  # as logrotate's `create` does
+            if number % 3 == 2:
+                audit.tell("written", {"call": str(number)})
+                audit.reopen()
+        audit.tell("write", {"call": "9"})
+    found = [(line["event"], line["call"]) for each in path.parent.iterdir() for line in lines(each)]
+    numbers = [("write", str(number)) for number in range(10)]
+    assert sorted(found) == sorted([*numbers, *(("written", number) for number in "258")])
 
 
 def test_a_line_of_many_keys_says_how_many_there_are() -> None:

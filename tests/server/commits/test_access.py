@@ -121,3 +121,43 @@ async def test_what_others_have_broken_is_mended_by_a_commit(wire: Wire, store: 
         check_refused(await refusal(restarted.commit(ACCESS_CONFIG, of_json({"groups/x": []}))), "users/ada", "no key")
         await restarted.commit(ACCESS_CONFIG, {"users/ada": DELETED})
         assert restarted.application.access.current.tokens.keys() <= {"aaaa"}
+
+
+PASTED = f"lamina_k3v9q2x7m4d1_{'canary' * 8}"
+
+
+@MEMORY_ONLY
+async def test_a_token_is_no_name(wire: Wire, capfd: pytest.CaptureFixture[str]) -> None:
+    """It would be kept for ever, for all who may read: the refusal repeats its id alone."""
+    for key, item in (
+        (f"grants/token:{PASTED} **", {"role": "reader"}),
+        (f"tokens/{PASTED}", {"name": "ada", "sha256": SHA256}),
+        ("tokens/bbbb", {"name": PASTED, "sha256": SHA256}),
+        ("groups/x", [f"token:{PASTED}"]),
+        (f"groups/{PASTED}", []),
+        (f"limits/token:{PASTED}", {"watches": 1}),
+    ):
+        shown = key.replace("canary" * 8, "...")
+        refused = await refusal(wire.commit(ACCESS_CONFIG, of_json({key: item})))
+        check_refused(refused, shown, "looks like a token")
+        assert "canary" not in str(refused)
+    for call, field in (
+        (wire.commit(PASTED, {"a": 1}), "config"),
+        (wire.stub.CheckAccess(pb.CheckAccessRequest(principal=f"token:{PASTED}", config="shop")), "principal"),
+        (wire.stub.GetServerInfo(pb.GetServerInfoRequest(), metadata=[("lamina-author", PASTED)]), "metadata."),
+    ):
+        refused = await refusal(call)
+        assert refused.fields[0][0].startswith(field)
+        assert "looks like a token" in refused.fields[0][1]
+        assert "canary" not in str(refused)
+    assert await numbers(wire) == 1
+    assert "canary" not in "".join(capfd.readouterr())
+
+
+@MEMORY_ONLY
+async def test_a_key_with_a_token_of_old_can_be_deleted(wire: Wire, store: MemoryStore) -> None:
+    key = f"grants/token:{PASTED} **"
+    write_by_other_means(store, {key: Value.of_json('{"role": "reader"}')})
+    await wire.stop_server()
+    async with running(store) as restarted:
+        assert (await restarted.commit(ACCESS_CONFIG, {key: DELETED})).version.version == 3

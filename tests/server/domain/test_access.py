@@ -97,5 +97,14 @@ def test_groups_are_those_that_are_claimed_and_those_that_list_a_caller() -> Non
     access = Access(groups=GROUPS, grants=(Grant("group:listed", Role.READER, "a"),))
     assert access.groups_of(ADA) == {"group:listed", "group:claimed"}
     assert access.grants_of(ADA) == access.grants_on(ADA, "a") == (Grant("group:listed", Role.READER, "a"),)
+
+
+def test_a_listed_group_cannot_be_joined_by_a_claim() -> None:
+    """Whoever names groups at the identity provider could else choose the name of one of ours."""
+    access = Access(groups={"platform": frozenset()}, grants=(Grant("group:platform", Role.ADMIN, "**"),))
+    eve = of_principal("oidc:eve", frozenset({"group:platform", "group:others"}))
+    assert access.groups_of(eve) == {"group:others"}
+    assert access.rights(eve, "shop/prod").role is Role.NONE
+    assert access.grants_of(eve) == ()
     assert access.grants_on(ADA, "b") == ()
     assert access.rights(Caller("token:bob", frozenset(), ADA.author), "a") == NOTHING

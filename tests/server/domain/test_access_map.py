@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from lamina_server.domain import access_map
+from lamina_server.domain import access_checks, access_map
 from lamina_server.domain.access import Access, Caller, Role, Token
 from lamina_server.domain.errors import InvalidError, Reason
 from lamina_server.domain.planning import Author
@@ -116,14 +116,20 @@ ADMIN_LOST = [
         "issuers/corp": {**ISSUER, "prefix": "corp/"},
     },
     {"tokens/aaaa": {"name": "ada", "sha256": SHA256, "expires": PAST}},
+    {  # the group is listed, so no claim makes anybody a member
+        "grants/token:ada **": None,
+        "grants/group:platform **": {"role": "admin"},
+        "groups/platform": [],
+        "issuers/corp": {**ISSUER, "groups": "groups"},
+    },
 ]
 
 
 @pytest.mark.parametrize("lost", ADMIN_LOST)
 def test_the_last_admin_stays(lost: dict[str, Any]) -> None:
     with pytest.raises(InvalidError, match="would leave no admin of _lamina/access, which is now 'token:ada'"):
-        access_map.check(values(ADMIN), changes(lost), NOW_US)
-    access_map.check(
+        access_checks.check(values(ADMIN), changes(lost), NOW_US)
+    access_checks.check(
         {}, [change for change in changes(lost) if change.value is not None], NOW_US
     )  # there never was one
 
@@ -152,24 +158,24 @@ def test_the_last_admin_stays(lost: dict[str, Any]) -> None:
     ],
 )
 def test_an_admin_may_be_replaced(kept: dict[str, Any]) -> None:
-    access_map.check(values(ADMIN), changes(kept), NOW_US)
+    access_checks.check(values(ADMIN), changes(kept), NOW_US)
 
 
 def test_an_admin_whose_token_has_expired_protects_nobody() -> None:
     expired = values({**ADMIN, "tokens/aaaa": {"name": "ada", "sha256": SHA256, "expires": PAST}})
     access = access_map.read(expired)
-    assert access_map.admins(access) == {"token:ada"}
-    assert access_map.admins(access, NOW_US) == frozenset()
-    access_map.check(expired, changes({"grants/token:ada **": None}), NOW_US)
+    assert access_checks.admins(access) == {"token:ada"}
+    assert access_checks.admins(access, NOW_US) == frozenset()
+    access_checks.check(expired, changes({"grants/token:ada **": None}), NOW_US)
 
 
 def test_a_map_that_cannot_be_read_is_mended_by_a_change() -> None:
     broken = {**values(ADMIN), "users/ada": Value.of_string("?"), "tokens/bbbb": Value.of_null()}
     with pytest.raises(InvalidError, match="tokens/bbbb"):
-        access_map.check(broken, changes({"users/ada": None}), NOW_US)
-    access_map.check(broken, changes({"users/ada": None, "tokens/bbbb": None}), NOW_US)
+        access_checks.check(broken, changes({"users/ada": None}), NOW_US)
+    access_checks.check(broken, changes({"users/ada": None, "tokens/bbbb": None}), NOW_US)
     with pytest.raises(InvalidError, match="no admin"):
-        access_map.check(broken, changes({"users/ada": None, "tokens/bbbb": None, "tokens/aaaa": None}), NOW_US)
+        access_checks.check(broken, changes({"users/ada": None, "tokens/bbbb": None, "tokens/aaaa": None}), NOW_US)
 
 
 def test_a_new_admin_leaves_out_what_is_wrong_and_the_old_tokens_of_its_name() -> None:
@@ -179,13 +185,13 @@ def test_a_new_admin_leaves_out_what_is_wrong_and_the_old_tokens_of_its_name() -
     }
     old = {"tokens/cccc": {"name": "admin", "sha256": SHA256}, "grants/token:admin shop/**": {"role": "reader"}}
     broken = {**values({**others, **old}), "users/ada": Value.of_string("?")}
-    made = access_map.admin_changes(broken, "token:admin", Token("dddd", "admin", b"\1" * 32))
+    made = access_checks.admin_changes(broken, "token:admin", Token("dddd", "admin", b"\1" * 32))
     assert sorted(change.key for change in made if change.value is None) == ["tokens/cccc", "users/ada"]
-    access_map.check(broken, made, NOW_US)
+    access_checks.check(broken, made, NOW_US)
     whole = {**broken, **{change.key: change.value for change in made}}
     access = access_map.read({key: value for key, value in whole.items() if value is not None})
     assert isinstance(access, Access)
-    assert access_map.admins(access) == {"token:admin"}
+    assert access_checks.admins(access) == {"token:admin"}
     assert sorted(access.tokens) == ["bbbb", "dddd"]
     assert len(access.grants) == 3
 
@@ -196,11 +202,11 @@ def test_a_principal_becomes_an_admin(principal: str) -> None:
         "tokens/bbbb": {"name": "deployer", "sha256": SHA256},
         "issuers/corp": {**ISSUER, "prefix": "corp/", "groups": "groups"},
     }
-    made = access_map.admin_changes({**values(old), "users/ada": Value.of_string("?")}, principal)
+    made = access_checks.admin_changes({**values(old), "users/ada": Value.of_string("?")}, principal)
     assert [change.key for change in made] == ["users/ada", f"grants/{principal} **"]
 
 
 @pytest.mark.parametrize("principal", ["token:nobody", "oidc:ada", "group:nobody", "ada", ""])
 def test_nobody_becomes_no_admin(principal: str) -> None:
     with pytest.raises(InvalidError, match=r"SUBJECT PATTERN|names nobody who can call"):
-        access_map.admin_changes({}, principal)
+        access_checks.admin_changes({}, principal)

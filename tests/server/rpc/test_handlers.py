@@ -2,6 +2,7 @@
 
 import asyncio
 import random
+import secrets
 import threading
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, contextmanager
@@ -22,7 +23,6 @@ from lamina_server.store.memory import MemoryStore
 from tests.server.bare_client import Refusal, Wire, commit_request, refusal, running
 
 CONFIG = "shop/prod"
-SEED = 20_261_123
 SECRET = "s3cret-canary"
 
 
@@ -83,12 +83,13 @@ async def test_malformed_bytes_are_a_bad_request(wire: Wire, method: str) -> Non
 
 async def test_random_bytes_never_reach_a_bug(wire: Wire) -> None:
     """Every request is answered, or refused with a reason."""
-    print("seed", SEED)
-    dice = random.Random(SEED)
+    seed = secrets.randbits(32)
+    print("seed", seed)
+    dice = random.Random(seed)
     good = commit_request(CONFIG, {"a": 1, "b": "text"}).SerializeToString()
     reasons = set()
     for method in SERVICE.methods:
-        for _ in range(100):
+        for _ in range(30):
             data = bytearray(dice.choice([good, dice.randbytes(dice.randrange(1, 60))]))
             for _ in range(dice.randrange(4)):
                 data[dice.randrange(len(data))] = dice.randrange(256)

@@ -17,17 +17,15 @@ from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from lamina_server.rpc import transport
 from lamina_server.rpc.transport import AddressError, UnsafeError
 from lamina_server.settings import Settings
+from tests.support.forking import ForkedCommand
 from tests.support.server import ServerProcess
 
 
-def serve(tmp_path: Path, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-    """Run `serve` with settings with which it ends by itself."""
-    program = [sys.executable, "-m", "lamina_server", "serve", *arguments]
-    done = subprocess.run(
-        program, cwd=tmp_path, env=environment, capture_output=True, text=True, timeout=20, check=False
-    )
+def serve(tmp_path: Path, *arguments: str, verb: str = "serve", **environment: str) -> subprocess.CompletedProcess[str]:
+    """Run `serve`, or another command, with settings with which it ends by itself."""
+    done = ForkedCommand("lamina-server", [verb, *arguments], environment, cwd=tmp_path).completed(20)
     assert not done.stdout
-    return done
+    return subprocess.CompletedProcess(done.args, done.returncode, "", done.stderr.decode())
 
 
 def ask(channel: grpc.Channel) -> None:
@@ -123,18 +121,18 @@ def test_a_bad_database_url_is_refused_without_repeating_it(tmp_path: Path) -> N
 @pytest.mark.parametrize("command", ["serve", "migrate"])
 def test_a_database_that_cannot_be_opened_is_named_without_its_password(tmp_path: Path, command: str) -> None:
     url = "postgresql://lamina:s3cret@127.0.0.1:1/lamina"
-    program = [sys.executable, "-m", "lamina_server", command]
-    environment = {"LAMINA_SERVER_DATABASE": url, "LAMINA_SERVER_LISTEN": "localhost:0"}
-    done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
+    done = serve(tmp_path, verb=command, LAMINA_SERVER_DATABASE=url, LAMINA_SERVER_LISTEN="localhost:0")
     assert done.returncode == 1
     text = "postgresql://lamina@127.0.0.1:1/lamina cannot be used: nothing listens there"
     assert done.stderr == f"lamina-server: {text}\n"
-    assert "s3cret" not in done.stdout + done.stderr
+    assert "s3cret" not in done.stderr
 
 
 def test_protobuf_in_pure_python_is_refused(tmp_path: Path) -> None:
     """P19."""
-    done = serve(tmp_path, "--listen", "localhost:0", PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION="python")
+    program = [sys.executable, "-m", "lamina_server", "serve", "--listen", "localhost:0"]
+    environment = {"PROTOCOL_BUFFERS_PYTHON_IMPLEMENTATION": "python"}
+    done = subprocess.run(program, cwd=tmp_path, env=environment, capture_output=True, text=True, check=False)
     assert (done.returncode, "pure-Python" in done.stderr) == (2, True)
 
 

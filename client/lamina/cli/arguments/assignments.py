@@ -17,6 +17,8 @@ from typing import Any, Final, TypeAlias
 
 import lamina
 from lamina.cli.output.json_text import JSONTextError, parse_json
+from lamina.cli.output.secrets import is_mask
+from lamina.cli.output.text import MASK
 
 _ESCAPABLE: Final = "=:\\"
 _ADVISABLE: Final = (bool, int, float)
@@ -68,9 +70,11 @@ def parse_secret(argument: str, read: Read, ask: Read) -> Assignment:
         data = ask(key)
     elif text.startswith("@"):
         origin, data = f" in {text[1:]}", read(text[1:])
+    if not data and (text or not separator):  # most likely the program that should have written it has failed
+        raise NotationError(f"{key}: nothing was given as its content; --secret {escape_key(key)}= sets an empty one")
     try:
         content = _json(key, _file_text(key, data), origin) if separator == ":=" else _text_or_bytes(data)
-        return Assignment(key, lamina.Secret(content), typed=True, advice="")
+        return Assignment(key, lamina.Secret(_checked(key, content)), typed=True, advice="")
     except (TypeError, lamina.InvalidError) as error:
         raise NotationError(f"{key}: {error}") from None
 
@@ -87,7 +91,7 @@ def parse(argument: str, read: Read) -> Assignment:
         text, origin, advice = _file_text(key, read(text[1:])), f" in {text[1:]}", f"{written}:={text}"
     else:
         origin, advice = "", f"{written}:={_advisable(text)}"
-    return Assignment(key, _json(key, text, origin) if typed else text, typed, advice)
+    return Assignment(key, _checked(key, _json(key, text, origin) if typed else text), typed, advice)
 
 
 def escape_key(key: str) -> str:
@@ -125,6 +129,12 @@ def _checked_key(key: str) -> str:
     if not key:
         raise NotationError("an argument has no key before its separator")
     return key
+
+
+def _checked(key: str, value: Any) -> Any:
+    if is_mask(value):
+        raise NotationError(f"{key}: {MASK} only stands for a secret that is not shown: it is no value")
+    return value
 
 
 def _json(key: str, text: str, origin: str) -> Any:

@@ -48,12 +48,12 @@ class Chosen:
         """Return the output format if it was typed."""
         return self.typed.get("output")
 
-    def command_line(self, verb: str, positionals: Sequence[str], options: Sequence[str]) -> str:
+    def command_line(self, verb: str, positionals: Sequence[str], options: Sequence[str] = ()) -> str:
         """Write a line that can be pasted: this program, a verb, and the connection as it was typed."""
         connection = [part for name, text in self.typed.items() if name != "output" for part in _option(name, text)]
         if any(positional.startswith("-") for positional in positionals):
-            return shlex.join([_program(), verb, *options, *connection, "--", *positionals])
-        return shlex.join([_program(), verb, *positionals, *options, *connection])
+            return shlex.join([_program(), *verb.split(), *options, *connection, "--", *positionals])
+        return shlex.join([_program(), *verb.split(), *positionals, *options, *connection])
 
 
 def chosen(ctx: click.Context) -> Chosen:

@@ -1,8 +1,9 @@
 """Whole maps as files. JSON and TOML are here; YAML and env are in their own modules.
 
 It knows file contents, no config, and only the suffix of a path. A value that a format cannot hold without loss is a
-FormatError with the key, so `load(format, dump(format, map)) == map`. Secrets are written with their contents: see
-output/secrets.py for masks. YAML marks them, and in the other formats they are as any other value.
+FormatError with the key, so `load(format, dump(format, map)) == map`. Only YAML can hold the content of a secret: in
+the other formats it would come back as a plain value. A secret without its content (MASKED) is marked, which import
+understands; in env it is left out, because any text there would be a value.
 """
 
 import json
@@ -19,11 +20,16 @@ import lamina
 from lamina.cli.formats import env, yaml
 from lamina.cli.formats.yaml_syntax import YAMLFileError
 from lamina.cli.output.json_text import JSONTextError, parse_json
+from lamina.cli.output.secrets import MASKED
+from lamina.cli.output.text import substitute
 
 FORMATS: Final = ("yaml", "toml", "json", "env")
 _SUFFIXES: Final = {".yaml": "yaml", ".yml": "yaml", ".toml": "toml", ".json": "json", ".env": "env"}
 
 
+_QUOTED_NAMES: Final = re.compile(r"""\(['"].*\)(?= )|(?<=inline table key ).*(?= \(at )""", re.DOTALL)
+"""How tomllib quotes names, of which those within the value of a key are a part of it."""
+_ELSE: Final = " (YAML can; `lamina get CONFIG --reveal -o FORMAT` writes it for a program)"
 _UNCLOSED_LIMIT: Final = 100
 """At most this many lines are tried as the one with an unclosed opening: each try reads the file again."""
 
@@ -50,26 +56,28 @@ def load(form: str, data: bytes) -> dict[str, Any]:
 
 def dump(form: str, entries: Mapping[str, Any]) -> str:
     """Write a map as a file that `load` reads back as the same map."""
-    return _DUMPERS[form](entries if form == "yaml" else _opened(entries))
+    if form != "yaml":
+        for key, value in entries.items():
+            if isinstance(value, lamina.Secret) and value is not MASKED:
+                raise FormatError(
+                    f"{form} cannot hold {key}: it is a secret, and would come back as a plain value{_ELSE}"
+                )
+    return _DUMPERS[form](entries)
 
 
 def dump_upper(entries: Mapping[str, Any]) -> str:
     """Write any map as an env file with upper-case names: for use, not for reading back."""
-    return _env(_opened(entries), env.dump_upper)
+    return _env(entries, env.dump_upper)
 
 
 def shell(entries: Mapping[str, Any], *, upper: bool = False) -> str:
     """Write any map as assignments for a POSIX shell: for use, not for reading back."""
-    return _env(_opened(entries), lambda found: env.shell(found, upper=upper))
-
-
-def _opened(entries: Mapping[str, Any]) -> dict[str, Any]:
-    return {key: value.reveal() if isinstance(value, lamina.Secret) else value for key, value in entries.items()}
+    return _env(entries, lambda found: env.shell(found, upper=upper))
 
 
 def _load_json(text: str) -> dict[str, Any]:
     try:
-        return _map(parse_json(text))
+        return _map(parse_json(text, is_map=True))
     except JSONTextError as error:
         raise FormatError(str(error)) from None
 
@@ -78,7 +86,7 @@ def _dump_json(entries: Mapping[str, Any]) -> str:
     for key, value in entries.items():
         if isinstance(value, bytes):
             raise FormatError(f"JSON cannot hold {key}: it is bytes, and would come back as text (YAML can)")
-    return json.dumps(dict(entries), ensure_ascii=False, indent=2, allow_nan=False) + "\n"
+    return json.dumps(dict(entries), ensure_ascii=False, indent=2, allow_nan=False, default=substitute) + "\n"
 
 
 def _load_toml(text: str) -> dict[str, Any]:
@@ -95,6 +103,7 @@ def _load_toml(text: str) -> dict[str, Any]:
 
 def _told(error: str, text: str) -> str:
     """Return TOML's error, beginning with the line: that of an unclosed opening, rather than the last one."""
+    error = _QUOTED_NAMES.sub("a name", error)
     what, found, place = error.rpartition(" (at ")
     if found and place == "end of document)":
         return (
@@ -116,25 +125,24 @@ def _unclosed(text: str) -> int:
     return len(lines)
 
 
-def _refuse_dates(place: str, value: Any, text: str) -> None:
+def _refuse_dates(key: str, value: Any, text: str) -> None:
     """Refuse TOML's dates, which are no values. tomllib does not report their line, so the text is searched for it."""
     if isinstance(value, date | datetime | time):
         written = re.escape(str(value)[:10].rstrip("+-Z:"))
         lines = [number for number, line in enumerate(text.splitlines(), 1) if re.search(written, line)]
         where = f"line {lines[0]}: " if lines else ""
-        raise FormatError(f"{where}{place} is a date or time, which is no value: quote it to make it text")
-    if isinstance(value, dict):
-        for name, item in value.items():
-            _refuse_dates(f"{place}.{name}", item, text)
-    elif isinstance(value, list):
-        for item in value:
-            _refuse_dates(place, item, text)
+        raise FormatError(f"{where}{key} has a date or time, which is no value: quote it to make it text")
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _refuse_dates(key, item, text)
 
 
 def _dump_toml(entries: Mapping[str, Any]) -> str:
     for key, value in entries.items():
         _refuse_untomlable(key, value)
-    return tomli_w.dumps(dict(entries))
+    plain = {key: value for key, value in entries.items() if value is not MASKED}
+    # The marks come first, each in one line: then a value that is typed in place of one is still a top-level name.
+    marks = [tomli_w.dumps({key: 0}).removesuffix("0\n") + "{ secret = true }\n" for key in entries if key not in plain]
+    return "".join(marks) + tomli_w.dumps(plain)
 
 
 def _refuse_untomlable(place: str, value: Any) -> None:

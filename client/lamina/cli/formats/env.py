@@ -2,7 +2,7 @@ r"""Env files: `NAME=value` lines that sh, bash and python-dotenv read alike; it
 
 These readers disagree about backslashes, `$` and quotes within a value. `dump` writes only what all of them read as the
 same text. `load` takes only that, and refuses everything else, with all the bad lines at once. All values are text in
-such a file. `shell` writes any value, for use by a shell alone.
+such a file. `shell` writes any value, for use by a shell alone. A secret is left out, and a comment stands for it.
 
     A='x y' # why      ->  {"A": "x y"}
     A="it's"           ->  {"A": "it's"}
@@ -12,11 +12,12 @@ A line end of Windows is taken for a line end.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Final
 
+import lamina
 from lamina.cli.formats.env_lines import NAME, Problem, portable, statements
-from lamina.cli.output.text import in_base64, write_json
+from lamina.cli.output.text import MASK, in_base64, write_json
 
 _NAMED_LINES: Final = 20
 """An error names at most this many bad lines, and counts the others."""
@@ -48,23 +49,25 @@ def load(text: str) -> dict[str, str]:
 def dump(entries: Mapping[str, Any]) -> str:
     """Write text, with its keys as names, so that `load` returns the same map. Raises EnvFileError."""
     for key, value in entries.items():
+        if isinstance(value, lamina.Secret):
+            continue
         if not NAME.fullmatch(key):
             raise EnvFileError(f"env cannot hold {key}: it is no name of a variable{_ELSE}")
         if not isinstance(value, str):
             raise EnvFileError(f"env cannot hold {key}: it is not text, and would come back as text{_ELSE}")
-    return _written({key: (key, text) for key, text in entries.items()})
+    names = [_variable(key) if isinstance(value, lamina.Secret) else key for key, value in entries.items()]
+    return _written(entries, zip(names, entries, strict=True), portable)
 
 
 def dump_upper(entries: Mapping[str, Any]) -> str:
     """Write any value as text under an upper-case name, as all readers read it. Raises EnvFileError."""
-    keys = named(entries, upper=True)
-    return _written({name: (keys[name], text) for name, text in variables(entries, upper=True).items()})
+    return _written(entries, named(entries, upper=True).items(), portable)
 
 
 def shell(entries: Mapping[str, Any], *, upper: bool = False) -> str:
     """Write any value as text under the nearest name, for a POSIX shell: `db/host` is db_host. Raises EnvFileError."""
-    found = variables(entries, upper=upper)
-    return "".join(f"{name}={portable(text) or _shell_quoted(text)}\n" for name, text in found.items())
+    names = named(entries, upper=upper).items()
+    return _written(entries, names, lambda text: portable(text) or _shell_quoted(text))
 
 
 def variables(entries: Mapping[str, Any], *, upper: bool = False) -> dict[str, str]:
@@ -114,11 +117,14 @@ def _listed(keys: list[str]) -> str:
     return ", ".join(keys[:_NAMED_KEYS]) + more
 
 
-def _written(found: Mapping[str, tuple[str, str]]) -> str:
-    """Write texts by name, each with its key for errors."""
+def _written(entries: Mapping[str, Any], names: Iterable[tuple[str, str]], write: Callable[[str], str | None]) -> str:
+    """Write a line for each name, with the value of its key. `write` returns None for a text that it cannot write."""
     lines: list[str] = []
-    for name, (key, text) in found.items():
-        written = portable(text)
+    for name, key in names:
+        if isinstance(entries[key], lamina.Secret):
+            lines.append(f"# {name}={MASK}\n")
+            continue
+        written = write(_text(entries[key], key))
         if written is None:
             raise EnvFileError(
                 f"env cannot hold {key}: sh, bash and python-dotenv would not read its text alike{_ELSE}"

@@ -34,6 +34,10 @@ from lamina.cli.formats.yaml_syntax import YAMLFileError, events
 from lamina.cli.output.text import in_base64
 
 _TAG: Final = "tag:yaml.org,2002:"
+_KNOWN_TAGS: Final = frozenset(
+    _TAG + name for name in ("null", "bool", "int", "float", "str", "binary", "seq", "map", "timestamp", "set", "omap")
+)
+"""What an error may name: any other word after `!` may have been meant as a value."""
 _SECRET: Final = "!secret"  # noqa: S105 - the tag of secrets
 _SECRET_BYTES: Final = "!secret-bytes"  # noqa: S105 - the tag of secrets that are bytes, in base64
 _DEPTH_LIMIT: Final = 100
@@ -175,7 +179,8 @@ class _Loader:
         while not isinstance(event := next(self._events), MappingEndEvent):
             name = self._name(event, depth)
             if name in entries:
-                self._refuse(event, f"{name} stands twice, first in line {lines[name]}")
+                shown = name if depth == 0 else "a name"
+                self._refuse(event, f"{shown} stands twice, first in line {lines[name]}")
             lines[name] = event.start_mark.line + 1
             if depth == 0:
                 self._key = name
@@ -190,12 +195,12 @@ class _Loader:
         name = self._value(event, depth + 1)
         if isinstance(name, str):
             return name
-        shown = event.value if isinstance(event, ScalarEvent) else "here"
-        return self._refuse(event, f"the key {shown} is not text: quote it")
+        shown = f" {event.value}" if isinstance(event, ScalarEvent) and depth == 0 else ""
+        return self._refuse(event, f"the key{shown} is not text: quote it")
 
     def _alias(self, event: AliasEvent) -> Any:
         if event.anchor not in self._anchors:
-            self._refuse(event, f"the alias *{event.anchor} has no anchor before it")
+            self._refuse(event, "an alias has no anchor before it: quote a text that begins with *")
         value, count = self._anchors[event.anchor]
         self._counted(event, count)
         return value
@@ -264,7 +269,8 @@ class _Loader:
             return self._refuse(event, "this is no base64")
 
     def _refuse_tag(self, event: Event, tag: str) -> NoReturn:
-        self._refuse(event, f"the tag {tag.replace(_TAG, '!!')} has no meaning here")
+        shown = f"the tag {tag.replace(_TAG, '!!')}" if tag in {*_KNOWN_TAGS, _SECRET} else "a tag"
+        self._refuse(event, f"{shown} has no meaning here: quote a text that begins with !")
 
     def _refuse(self, event: Event, why: str) -> NoReturn:
         place = f"{self._key}: " if self._key else ""

@@ -1,5 +1,6 @@
 """The syntax of YAML files: ruamel's events, with tabs where YAML 1.2 allows them, and with our own one-line errors."""
 
+import re
 from collections.abc import Iterator
 from typing import Final
 
@@ -8,6 +9,8 @@ from ruamel.yaml.error import MarkedYAMLError, YAMLError
 from ruamel.yaml.events import Event, ScalarEvent
 from ruamel.yaml.scanner import Scanner
 
+_HANDLE: Final = re.compile(r"(?<=tag handle) .*", re.DOTALL)
+"""What ruamel quotes of a text that begins with `!`, and may have been meant as a value."""
 _AT_THE_END: Final = ("unexpected end of stream", "<stream end>")
 
 
@@ -53,7 +56,7 @@ def _told(error: YAMLError, text: str, last: Event | None) -> str:
 
 def _marked(error: MarkedYAMLError, last: Event | None) -> str:
     """Return the line of an unclosed opening, rather than the line where that was noticed."""
-    context, problem = error.context or "", error.problem or "not YAML"
+    context, problem = error.context or "", _HANDLE.sub("", error.problem or "not YAML")
     line = error.problem_mark.line + 1
     begin = error.context_mark.line + 1 if error.context_mark is not None else line
     at_the_end = any(sign in problem for sign in _AT_THE_END)

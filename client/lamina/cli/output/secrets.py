@@ -1,4 +1,8 @@
-"""Secrets in what the command line writes: masked, or with their contents. It knows no verb and no format."""
+"""Secrets in what the command line writes: masked, or with their contents. It knows no verb and no format.
+
+For people a secret is MASK. A program could take that for the value. So YAML tags it, JSON and TOML have an object
+(`{"secret": true}`) in its place, and env, which has only texts, a comment: see formats/.
+"""
 
 from collections.abc import Mapping
 from typing import Any, Final
@@ -6,24 +10,27 @@ from typing import Any, Final
 import lamina
 from lamina.cli.output.text import MASK
 
-_JSON_MASK: Final = {"secret": True}
+MARK: Final = {"secret": True}
+"""Stands for a secret in JSON and TOML."""
+MASKED: Final = lamina.Secret(MASK)
+"""Stands for a secret in the entries of a file."""
 _NAMED_KEYS: Final = 8
 
 
 def masked(entries: Mapping[str, Any]) -> dict[str, Any]:
-    """Return entries for a file, in which a mask is the content of each secret."""
-    mask = lamina.Secret(MASK)
-    return {key: mask if isinstance(value, lamina.Secret) else value for key, value in entries.items()}
+    """Return entries for a file, with MASKED in the place of each secret."""
+    return {key: MASKED if isinstance(value, lamina.Secret) else value for key, value in entries.items()}
 
 
 def is_mask(value: object) -> bool:
-    """Return whether a value out of a file is the mask, or what `-o json` writes for a secret."""
-    return opened(value) in (MASK, _JSON_MASK)
+    """Return whether a value that was typed, or read from a file, is what stands for a secret."""
+    value = opened(value)
+    return value.strip() == MASK if isinstance(value, str) else value == MARK
 
 
-def number_of_secrets(entries: Mapping[str, Any]) -> int:
-    """Return how many of the values are secrets."""
-    return sum(isinstance(value, lamina.Secret) for value in entries.values())
+def secrets_in(entries: Mapping[str, Any]) -> list[lamina.Secret]:
+    """Return the values that are secrets."""
+    return [value for value in entries.values() if isinstance(value, lamina.Secret)]
 
 
 def contents(entries: Mapping[str, Any]) -> dict[str, Any]:
@@ -48,5 +55,5 @@ def check_revealed(entries: Mapping[str, Any]) -> None:
         others = hidden[1 : _NAMED_KEYS + 1]
         left = len(hidden) - 1 - len(others)
         if others:
-            error.args = (f"{error}\nso are {', '.join(others)}" + (f" and {left} more" if left else ""),)
+            error.args = (f"{error}\nnot revealed either: {', '.join(others)}" + (f" and {left} more" if left else ""),)
         raise

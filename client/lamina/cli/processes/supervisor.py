@@ -29,6 +29,8 @@ _PASSED_ON: Final = (
     signal.SIGUSR1,
     signal.SIGUSR2,
 )
+_STOPPED_BY_TERMINAL: Final = (signal.SIGTSTP, signal.SIGTTIN, signal.SIGTTOU)
+"""Whoever stops it by SIGSTOP lets it go on, too."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -109,7 +111,10 @@ class Supervisor:
 
     def _told(self, what: str, number: int) -> "Sequence[Start[Plan] | Send | End]":
         if what == "stopped":
-            self._stop_with_it()
+            if number == signal.SIGTSTP:
+                self._stop_with_it()
+            else:
+                self._let_use_terminal()
             return []
         return self._policy.ended(number) if what == "ended" else self._policy.gone()
 
@@ -118,6 +123,14 @@ class Supervisor:
         if self._child is not None and _take_terminal(self._child.group, os.getpgrp()):
             os.killpg(os.getpgrp(), signal.SIGTSTP)
             _take_terminal(os.getpgrp(), self._child.group)
+            self._child.send(signal.SIGCONT)
+
+    def _let_use_terminal(self) -> None:
+        """Let the command go on if it has been stopped for the use of a terminal that it has got since.
+
+        The system may stop it after the SIGCONT that came with the terminal.
+        """
+        if self._child is not None and _has_terminal(self._child.group):
             self._child.send(signal.SIGCONT)
 
     @contextmanager
@@ -172,8 +185,8 @@ class _Child:
             _, status = os.waitpid(self.group, os.WUNTRACED)
             if not os.WIFSTOPPED(status):
                 break
-            if os.WSTOPSIG(status) == signal.SIGTSTP:
-                self._happened(self, "stopped", signal.SIGTSTP)
+            if os.WSTOPSIG(status) in _STOPPED_BY_TERMINAL:
+                self._happened(self, "stopped", os.WSTOPSIG(status))
         self._process.returncode = os.waitstatus_to_exitcode(status)  # otherwise Popen would wait for it again
         self._happened(self, "ended", self._process.returncode)
         with open(ended, "rb") as pipe:
@@ -195,11 +208,19 @@ def end_as(code: int) -> int:
     return code if code >= 0 else 128 - code
 
 
+def _has_terminal(group: int) -> bool:
+    """Return whether a process group is in the foreground of the terminal on stdin."""
+    try:
+        return os.tcgetpgrp(0) == group
+    except OSError:  # no terminal, or not this session's
+        return False
+
+
 def _take_terminal(before: int, after: int) -> bool:
     """Pass the terminal on stdin from one process group to another; return whether the first one had it."""
+    if not _has_terminal(before):
+        return False
     try:
-        if os.tcgetpgrp(0) != before:
-            return False
         # In the background, this raises a signal. It must be blocked: the command would inherit an ignored signal.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTTOU})
         try:
@@ -214,10 +235,7 @@ def _take_terminal(before: int, after: int) -> bool:
 @contextmanager
 def _terminal_given_back() -> Iterator[None]:
     """Return the terminal to this process's group at the end, if it had the terminal at the beginning."""
-    try:
-        had = os.tcgetpgrp(0) == os.getpgrp()
-    except OSError:
-        had = False
+    had = _has_terminal(os.getpgrp())
     try:
         yield
     finally:

@@ -10,7 +10,7 @@ from lamina.cli import access_map
 from lamina.cli.access_map import ACCESS_CONFIG, ROLES
 from lamina.cli.arguments.groups import VerbGroup
 from lamina.cli.arguments.options import Count, Verb, chosen
-from lamina.cli.candidates import CONFIG, CONFIG_AT_POINT, SUBJECT
+from lamina.cli.candidates import CONFIG, CONFIG_AT_POINT, NEW_NAME, SUBJECT
 from lamina.cli.errors import NOT_FOUND, REFUSED, Refusal, tell
 from lamina.cli.output.differences import print_changes
 from lamina.cli.output.json_records import document, json_line, shape, shapes
@@ -43,7 +43,7 @@ def grant_verb(write: Write, principal: str, role: str, pattern: str, *, reveal:
 
     def stage(cfg: lamina.Config, head: lamina.Snapshot) -> None:
         nonlocal warning
-        warning = _warning_of_nobody(head, principal)
+        warning = _warning_of_nobody(write, head, principal)
         cfg[access_map.grant_key(principal, pattern)] = access_map.grant_value(role, reveal=reveal)
 
     def report(write: Write, version: lamina.Version, changes: Changes) -> None:
@@ -93,7 +93,14 @@ def list_verb(ctx: click.Context, principal: str | None, config: str | None) -> 
 @access_verb.command("check", cls=Verb, short_help="what a principal may do with a config")
 @click.argument("principal", type=SUBJECT)
 @click.argument("config", type=CONFIG)
-@click.option("--group", "groups", metavar="GROUP", multiple=True, help="A group that its provider would claim for it.")
+@click.option(
+    "--group",
+    "groups",
+    type=NEW_NAME,
+    metavar="GROUP",
+    multiple=True,
+    help="A group that its provider would claim for it.",
+)
 @click.pass_context
 def check_verb(ctx: click.Context, principal: str, config: str, groups: tuple[str, ...]) -> None:
     """Say what a principal may do with a config, and by which grants. Exits with 1 if it may do nothing."""
@@ -151,12 +158,12 @@ def _summary(principal: str, config: str, found: lamina.AccessCheck) -> str:
     return f"{principal} is {found.role} of {config}, and {'may' if found.reveal else 'may not'} reveal its secrets"
 
 
-def _warning_of_nobody(access: Mapping[str, Any], principal: str) -> str:
+def _warning_of_nobody(write: Write, access: Mapping[str, Any], principal: str) -> str:
     """Return a warning if the grant is to a token that does not exist: often the name is mistyped."""
     kind, _, name = principal.partition(":")
     if kind != "token" or any(token.name == name for token in access_map.tokens_in(access)):
         return ""
-    return f"there is no token {name} yet: lamina token create {name} makes it"
+    return f"there is no token {name} yet: {chosen(write.ctx).command_line('token create', [name])} makes it"
 
 
 def _no_such_grant(access: Mapping[str, Any], principal: str, pattern: str) -> str:

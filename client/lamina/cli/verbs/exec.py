@@ -90,7 +90,7 @@ class _Environment:
         return Plan(found, shown.version, environment)
 
     def show(self, shown: lamina.Snapshot) -> None:
-        """Print the variables of the map, without the contents of secrets."""
+        """Print the variables of the map. A secret is a comment: what is printed may be read by a shell."""
         try:
             emit(formats.shell(masked(selected(shown, self.keys, self.prefixes)), upper=self.upper))
         except formats.FormatError as error:
@@ -99,11 +99,11 @@ class _Environment:
 
 @click.command("exec", cls=_ExecVerb, outputs=("text",))
 @click.argument("config", type=CONFIG)
-@click.argument("words", metavar="[KEY]... -- CMD...", nargs=-1, required=True, type=COMMAND)
+@click.argument("words", metavar="[KEY]... -- CMD...", nargs=-1, type=COMMAND)
 @prefix_option
 @upper_option
 @click.option("--at", "point", type=POINT, help="The map as it was then [now].")
-@click.option("--dry-run", is_flag=True, help="Start nothing; print the variables.")
+@click.option("--dry-run", is_flag=True, help="Start nothing; print the variables. It needs no CMD.")
 @click.option("--restart", is_flag=True, help="Restart the command when its environment changes.")
 @click.option("--signal", "number", type=_SignalType(), help="With --restart: asks CMD to end [TERM].")
 @click.option("--grace", type=_SECONDS, metavar="SECONDS", help="With --restart: then kill it, in a day at most [10].")
@@ -135,8 +135,8 @@ def exec_verb(
     chosen(ctx).output(("text",))
     named = max(len(words) - ctx.meta.get(_COMMAND_WORDS, len(words)), 0)
     keys, command = words[:named], words[named:]
-    if not command or not command[0]:
-        raise click.UsageError("CMD is empty")
+    if not (command and command[0]) and not dry_run:
+        raise click.UsageError("CMD is missing: write it after --" if not command else "CMD is empty")
     wanted = _Environment(command, keys, prefixes, upper)
     if dry_run:
         with connected(ctx) as client:

@@ -31,14 +31,15 @@ from lamina.cli.output.screen import (
     screen,
 )
 from lamina.cli.output.screen import KEY as KEY_STYLE
-from lamina.cli.output.secrets import contents
+from lamina.cli.output.secrets import check_revealed, contents
 from lamina.cli.output.text import show, write_json
-from lamina.cli.selection import for_file, no_such_key, prefix_option, reveal_option, selected, upper_option
+from lamina.cli.selection import no_such_key, prefix_option, reveal_option, selected, upper_option, without_contents
 from lamina.cli.session import connected, read
 
 _CLIPPED_COLUMNS = 48
 """On a terminal, a value beside other columns is cut at this width; `get`, `diff` and pipes have it whole."""
 _NAMED_KEYS = 3
+_REMEDY = "--reveal writes contents"
 
 
 @click.command("get", cls=Verb, outputs=OUTPUTS)
@@ -66,8 +67,8 @@ def get_verb(
     Text is printed as it is, everything else as JSON. Bytes are printed as they are, but not to a terminal: -o json
     prints them in base64.
 
-    A secret is printed as ••••, in JSON as {"secret": true}. One KEY that is a secret is refused: a program would take
-    the mask for its value. --reveal prints secrets.
+    A secret is printed as ••••, in JSON and TOML as {"secret": true}, and is left out of env: a program would take a
+    mask for its value. One KEY that is a secret is refused. --reveal prints secrets.
     """
     is_single = len(keys) == 1 and not prefixes
     if raw and not is_single:
@@ -84,6 +85,7 @@ def get_verb(
     if output == "json":
         print(document(value))
     elif isinstance(value, lamina.Secret):
+        check_revealed(entries)  # if --reveal could not print it either, this says why
         raise Refusal(f"{keys[0]} holds a secret: --reveal prints it")
     else:
         _print_bare(keys[0], value, end="" if raw else "\n")
@@ -91,8 +93,9 @@ def get_verb(
 
 def print_map(entries: Mapping[str, Any], output: str, *, upper: bool = False, reveal: bool = False) -> None:
     """Write a map in one of the outputs."""
-    if reveal and output in {"text", "json"}:
-        entries = contents(entries)
+    if reveal:
+        check_revealed(entries)
+        entries = entries if output == "yaml" else contents(entries)
     if output == "text":
         with screen() as out:
             out.columns(([cell(key, KEY_STYLE), cell(show(value))] for key, value in entries.items()), ("KEY", "VALUE"))
@@ -101,7 +104,7 @@ def print_map(entries: Mapping[str, Any], output: str, *, upper: bool = False, r
         text = (
             document(entries) + "\n"
             if output == "json"
-            else _mapped(for_file(entries, reveal=reveal), output, upper=upper)
+            else _mapped(entries if reveal else without_contents(entries, output, _REMEDY), output, upper=upper)
         )
     except formats.FormatError as error:
         raise Refusal(str(error), REFUSED) from None

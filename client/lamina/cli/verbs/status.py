@@ -76,7 +76,7 @@ def _ask_each(ctx: click.Context) -> Iterator[_Answer]:
         yield _ask(ctx, address.strip(), limit)
 
 
-def _ask(ctx: click.Context, address: str, limit: dict[str, float]) -> _Answer:
+def _ask(ctx: click.Context, address: str, limit: dict[str, Any]) -> _Answer:
     try:
         with connected(ctx, quiet=True, target=address, **limit) as client:
             client.server_info()  # opens the connection, whose time is not part of the latency

@@ -1,18 +1,22 @@
 """The verbs about tokens: token create, list and revoke. A token is a key of `_lamina/access`, without its secret."""
 
+import stat
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
-from typing import Any
+from pathlib import Path
+from typing import IO, Any
 
 import click
 
 import lamina
+from lamina.bundle import files
 from lamina.cli import access_map
 from lamina.cli.access_map import ACCESS_CONFIG, ROLES, NewToken, Token
 from lamina.cli.arguments.groups import VerbGroup
-from lamina.cli.arguments.options import EXPIRY, Verb, chosen
+from lamina.cli.arguments.options import EXPIRY, NamedFile, Verb, chosen
 from lamina.cli.arguments.spelling import did_you_mean
-from lamina.cli.candidates import TOKEN
+from lamina.cli.candidates import CONFIG_AT_POINT, NEW_NAME, TOKEN
 from lamina.cli.errors import NOT_FOUND, Refusal, tell
 from lamina.cli.output.json_records import document, shape
 from lamina.cli.output.screen import AUTHOR, KEY, OLD, QUIET, Row, Screen, cell, counted, error_screen, screen
@@ -26,25 +30,32 @@ def token_verb() -> None:
 
 
 @token_verb.command("create", cls=Verb, short_help="make a token, and print it once")
-@click.argument("name")
+@click.argument("name", type=NEW_NAME)
 @click.option("--expires", type=EXPIRY, metavar="WHEN", help="An age from now (90d) or a time [never].")
 @click.option(
     "--grant",
     "grants",
-    type=(click.Choice(ROLES), str),
+    type=(click.Choice(ROLES), CONFIG_AT_POINT),
     metavar="ROLE PATTERN",
     multiple=True,
     help="Give it a role at once; may be repeated.",
 )
 @click.option("--reveal", is_flag=True, help="With --grant: let it see secrets, too.")
+@click.option("--file", type=NamedFile(), metavar="FILE", help="Write it into a file that only you can read.")
 @writer(based=False)
 def create_verb(
-    write: Write, name: str, expires: datetime | None, grants: tuple[tuple[str, str], ...], *, reveal: bool
+    write: Write,
+    name: str,
+    expires: datetime | None,
+    grants: tuple[tuple[str, str], ...],
+    *,
+    reveal: bool,
+    file: str | None,
 ) -> None:
     """Make a token, and print it. It is printed once: the server keeps only its hash.
 
-    Standard output has the token alone, for a file or a secret store. Several tokens may have one NAME, so that a new
-    one can take the place of an old one.
+    Standard output has the token alone, for a secret store; --file keeps it from others of this machine. Several tokens
+    may have one NAME, so that a new one can take the place of an old one.
     """
     if not access_map.TOKEN_NAME.fullmatch(name):
         raise click.UsageError(f"{name} is no token's name: letters, digits, '.', '_' and '-', at most 100")
@@ -61,12 +72,17 @@ def create_verb(
             cfg[access_map.grant_key(made.token.principal, pattern)] = access_map.grant_value(role, reveal=reveal)
 
     def report(write: Write, version: lamina.Version, changes: Changes) -> None:
-        _print_new(write, version, changes, made, text)
+        if place:
+            place.write(f"{text}\n".encode())
+        _print_new(write, version, changes, made, text=text, file=file)
+        if version.author_verified and version.author.startswith("cert:"):
+            tell("this server knows its callers by certificates: it takes no token")
         if had:
             roles = ", ".join(f"{grant.role} on {grant.pattern}" for grant in had)
             tell(f"{made.token.principal} has grants from before: {roles}")
 
-    with connected(write.ctx) as client:
+    file = None if file == "-" else file
+    with _private(None if write.dry_run else file) as place, connected(write.ctx) as client:
         edit(write.creating(), client, ACCESS_CONFIG, stage, report)
 
 
@@ -100,7 +116,7 @@ def revoke_verb(write: Write, token: str) -> None:
 
     def stage(cfg: lamina.Config, head: lamina.Snapshot) -> None:
         ended[:] = _named(head, token)
-        stays[:] = _what_stays(head, ended)  # now, because afterwards the caller's own token may be among them
+        stays[:] = _what_stays(write, head, ended)  # now, because afterwards the caller's own token may be among them
         for each in ended:
             del cfg[each.key]
 
@@ -114,14 +130,33 @@ def revoke_verb(write: Write, token: str) -> None:
         edit(write, client, ACCESS_CONFIG, stage, report)
 
 
-def _print_new(write: Write, version: lamina.Version, changes: Changes, made: NewToken, text: str) -> None:
-    """Print the token on stdout, and all else on stderr; as JSON, all in one object."""
-    if chosen(write.ctx).output(("text", "json")) == "json":
-        print(document({"token": text, **shape(made.token), "version": shape(version)}))
+@contextmanager
+def _private(path: str | None) -> Iterator[IO[bytes] | None]:
+    """Open the file for a token, or none; Refusal if others could read it there."""
+    if path is None:
+        yield None
         return
-    print(text, flush=True)
+    with suppress(FileNotFoundError):
+        mode = Path(path).stat().st_mode
+        if stat.S_ISREG(mode) and mode & (stat.S_IRWXG | stat.S_IRWXO):
+            raise Refusal(f"nothing was written: others than you may open {path}: chmod 600 it, or name a new file")
+    with files.written(path, private=True) as file:
+        yield file
+
+
+def _print_new(
+    write: Write, version: lamina.Version, changes: Changes, made: NewToken, *, text: str, file: str | None
+) -> None:
+    """Print the token on stdout if it is in no file, and all else on stderr; as JSON, all in one object."""
+    if chosen(write.ctx).output(("text", "json")) == "json":
+        place = {"file": file} if file else {"token": text}
+        print(document({**place, **shape(made.token), "version": shape(version)}))
+        return
+    if not file:
+        print(text, flush=True)
     lines_of_written(error_screen(), write, version, changes)
-    tell(f"{made.token.principal} is printed above, once: it is kept nowhere. `lamina token list` has its id")
+    where = f"in {file}, and is kept nowhere else" if file else "printed above, once: it is kept nowhere"
+    tell(f"the token of {made.token.principal} is {where}. `lamina token list` has its id")
 
 
 def _shape(token: Token, made: lamina.Version) -> dict[str, Any]:
@@ -134,9 +169,7 @@ def _row(out: Screen, token: Token, made: lamina.Version) -> Row:
 
 
 def _end(out: Screen, token: Token, expires: datetime) -> Any:
-    if not out.live:
-        return out.time(expires)
-    text = expires.astimezone().strftime("%Y-%m-%d %H:%M")
+    text = expires.astimezone().strftime("%Y-%m-%d %H:%M") if out.live else out.time(expires).plain
     return cell(f"{text} (expired)", OLD) if token.has_expired(datetime.now(UTC)) else cell(text)
 
 
@@ -153,10 +186,11 @@ def _named(access: Mapping[str, Any], name: str) -> list[Token]:
     return by_id or by_name
 
 
-def _what_stays(access: Mapping[str, Any], ended: Collection[Token]) -> Iterator[str]:
-    """Yield which grants a new token would have that has the name of one of these, if none of that name is left."""
+def _what_stays(write: Write, access: Mapping[str, Any], ended: Collection[Token]) -> Iterator[str]:
+    """Yield the grants that a new token with the name of one of these would have, if none of that name is left."""
     left = {token.name for token in access_map.tokens_in(access) if token not in ended}
     for name in sorted({token.name for token in ended} - left):
-        patterns = [grant.pattern for grant in access_map.grants_in(access) if grant.subject == f"token:{name}"]
-        if patterns:
-            yield f"the grants to token:{name} stay: lamina access revoke token:{name} {patterns[0]}"
+        for grant in access_map.grants_in(access):
+            if grant.subject == f"token:{name}":
+                revoke = chosen(write.ctx).command_line("access revoke", [grant.subject, grant.pattern])
+                yield f"{grant.subject} is still {grant.role} of {grant.pattern}: {revoke}"

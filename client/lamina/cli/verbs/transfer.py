@@ -17,7 +17,8 @@ from lamina.cli.candidates import CONFIG, KEY
 from lamina.cli.errors import REFUSED, Refusal, tell
 from lamina.cli.output.progress import reading, working
 from lamina.cli.output.screen import counted, emit
-from lamina.cli.selection import for_file, prefix_option, reveal_option, selected, upper_option
+from lamina.cli.output.secrets import check_revealed, contents
+from lamina.cli.selection import prefix_option, reveal_option, selected, upper_option, without_contents
 from lamina.cli.session import connected, read
 from lamina.cli.writing.batches import size_of, write_in_batches
 from lamina.cli.writing.retyping import refuse_retyping
@@ -27,6 +28,7 @@ from lamina.cli.writing.writer import Write, edit, writer
 _PATH = NamedFile()
 _FORMAT = click.Choice(formats.FORMATS)
 _FORMAT_NAMES = ", ".join(formats.FORMATS)
+_REMEDY = "--reveal writes contents, in YAML alone"
 _EXPORT_OUTPUTS = ("text", *formats.FORMATS)
 
 
@@ -57,7 +59,8 @@ def export_verb(
     """Write a config, or some of its keys, to FILE or standard output, so that import reads the same map back.
 
     A value that the format cannot hold is an error: null in TOML, bytes in anything but YAML, anything but text in env
-    without --upper. Secrets are ••••, with which import keeps what is there.
+    without --upper. A secret is only marked, and import keeps what is there; env leaves it out. --reveal writes
+    secrets, in YAML alone: elsewhere they would come back as plain values.
 
     FILE is replaced as a whole, and keeps its owner and mode. A pipe or a device is written as a stream. A bundle is
     for lamina.open, and for restore of the server.
@@ -74,9 +77,13 @@ def export_verb(
         raise click.UsageError(f"--upper is for the names of variables: it goes with --format env, not {form}")
     with connected(ctx) as client:
         entries = read(client, config, point)
-    found = for_file(selected(entries, keys, prefixes), reveal=reveal)
+    found = selected(entries, keys, prefixes)
+    if reveal:
+        check_revealed(found)
+    else:
+        found = without_contents(found, form, _REMEDY)
     try:
-        data = formats.dump_upper(found) if upper else formats.dump(form, found)
+        data = formats.dump_upper(contents(found) if reveal else found) if upper else formats.dump(form, found)
     except formats.FormatError as error:
         raise Refusal(str(error)) from None
     if file == "-":
@@ -128,8 +135,8 @@ def import_verb(
     """Set what FILE says, as one new version; - is standard input.
 
     Top-level names are keys, and nested values stay JSON. In YAML, dates need quotes, and !secret marks a secret. ••••
-    keeps the secret that is there; another value for it is a new secret. A version takes 10,000 changes and 4 MiB by
-    default.
+    or {"secret": true} keeps the secret that is there; another value for it is a new secret. --replace with an env file
+    deletes no secret. A version takes 10,000 changes and 4 MiB by default.
     """
     form = form or formats.format_of(file)
     if form is None:
@@ -142,7 +149,10 @@ def import_verb(
         settled = with_secrets(wanted, head, file)
         if form == "env" and not retype:
             refuse_retyping((_as_assignment(key, text) for key, text in settled.items()), head)
-        _stage(cfg, head, settled, file, replace=replace)
+        _stage(cfg, settled, file)
+        for key in head if replace else ():
+            if key not in settled and not (form == "env" and isinstance(head[key], lamina.Secret)):  # it holds none
+                del cfg[key]
 
     with connected(write.ctx) as client:
         if batch:
@@ -176,12 +186,8 @@ def _as_assignment(key: str, text: object) -> Assignment:
     return Assignment(key, text, typed=False, advice=f"it into a file with types, or set {escape_key(key)}:=JSON")
 
 
-def _stage(cfg: lamina.Config, head: lamina.Snapshot, wanted: Mapping[str, Any], file: str, *, replace: bool) -> None:
+def _stage(cfg: lamina.Config, wanted: Mapping[str, Any], file: str) -> None:
     try:
         cfg.update(wanted)
     except (lamina.InvalidError, TypeError) as error:
         raise Refusal(f"{file}: {error}", REFUSED) from None
-    if replace:
-        for key in head:
-            if key not in wanted:
-                del cfg[key]

@@ -133,7 +133,7 @@ def revert_verb(write: Write, config: str, keys: tuple[str, ...], point: int | d
         if write.dry_run:
             print_plan(write, changes)
         elif changes:
-            with outcome_told(config):
+            with outcome_told(write.ctx, config):
                 version = cfg.revert(*keys, to=then.version, message=message)
             print_written(write, version, changes)
         else:
@@ -155,7 +155,7 @@ def fork_verb(write: Write, source: str, fork: str, point: int | datetime | None
         at = cfg.version if point is None else point
         changes = cfg.diff(0, at)
         if not write.dry_run:
-            with outcome_told(fork):
+            with outcome_told(write.ctx, fork):
                 made = cfg.fork(fork, at=at, message=write.message)
             print_written(write, next(version for version in made.log() if version.number == made.version), changes)
         elif any(info.name == fork for info in islice(client.configs(fork), 1)):

@@ -91,7 +91,7 @@ def _committed(write: Write, cfg: lamina.Config, batch: Changes) -> lamina.Versi
         cfg.refresh()
         _stage(cfg, batch)
         write.demand_base(cfg, batch)
-        with outcome_told(cfg.name):
+        with outcome_told(write.ctx, cfg.name):
             found.append(cfg.commit(write.message))
 
     until_written(write.ctx, attempt)

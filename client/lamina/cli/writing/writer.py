@@ -133,7 +133,7 @@ def _nothing_written_told() -> Iterator[None]:
 
 
 @contextmanager
-def outcome_told(config: str) -> Iterator[None]:
+def outcome_told(ctx: click.Context, config: str) -> Iterator[None]:
     """If it stays open whether a write has happened, raise Refusal, which says so, and how to find out."""
     _has_begun.set(True)
     try:
@@ -141,7 +141,9 @@ def outcome_told(config: str) -> Iterator[None]:
     except lamina.UnavailableError as error:
         if error.wrote_nothing or error.request_id is None:
             raise
-        text = f"{explain(error)}\nwhether it was written is not known: lamina log {config} tells"
+        text = (
+            f"{explain(error)}\nwhether it was written is not known: {chosen(ctx).command_line('log', [config])} tells"
+        )
         raise Refusal(text, UNAVAILABLE) from None
 
 
@@ -168,7 +170,7 @@ def edit(
             print_plan(write, changes)
         elif changes:
             before = cfg.version
-            with outcome_told(config):
+            with outcome_told(write.ctx, config):
                 version = cfg.commit(write.message)
             if version.number == before:  # secrets that are what they were: only the server sees that
                 print_unchanged(write, cfg)

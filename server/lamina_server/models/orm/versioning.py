@@ -15,7 +15,7 @@ from dataclasses import dataclass, replace
 from sqlalchemy import Connection, inspect
 from sqlalchemy.orm import Session, SessionTransaction, make_transient, make_transient_to_detached
 
-from lamina_server.domain import access_map
+from lamina_server.domain import access_checks
 from lamina_server.domain.access import ACCESS_CONFIG
 from lamina_server.domain.errors import ExistsError
 from lamina_server.domain.planning import Plan, plan
@@ -114,7 +114,7 @@ def _plan(config: ConfigData, head: Version | None) -> Plan:
     now_us = time.time_ns() // 1000
     if config.config == ACCESS_CONFIG:
         values = {key: entry.value for key, entry in config.data.entries.items()}
-        access_map.check(values, config.data.changes, now_us)
+        access_checks.check(values, config.data.changes, now_us)
     return plan(
         config.data.changes,
         config=config.config,

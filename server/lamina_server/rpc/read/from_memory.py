@@ -1,5 +1,7 @@
 """Answers to GetVersion from the maps in memory, where headers and entries are encoded already.
 
+An answer is in parts, as memory holds them: the header first, then an entry each. Joined they are the whole answer.
+
 Knows bytes and records, and no message. What memory does not hold (the header or some keys of
 an old version, the headers that values originated in) is left to the store.
 """
@@ -23,35 +25,39 @@ from lamina_server.wire.paging import Position, cut
 from lamina_server.wire.requests import GetVersionRequest
 
 
-async def get_version(heads: Heads, readers: Readers, request: GetVersionRequest, limit_bytes: int) -> bytes | None:
-    """Return the answer from memory; None if the store must be asked."""
+async def get_version(
+    heads: Heads, readers: Readers, request: GetVersionRequest, limit_bytes: int
+) -> list[bytes] | None:
+    """Return the answer from memory, in parts; None if the store must be asked."""
     try:
         snapshot = await _snapshot(heads, readers, request)
     except HashMismatchError:  # the store says where, and still answers for what is intact
         return None
-    if snapshot is None or isinstance(snapshot, bytes):
-        return snapshot
+    if snapshot is None:
+        return None
+    if isinstance(snapshot, bytes):
+        return [snapshot]
     if request.with_origins and request.with_entries:
-        return await _page_with_origins(readers, snapshot, request, limit_bytes)
+        return [await _page_with_origins(readers, snapshot, request, limit_bytes)]
     return page(snapshot, request, limit_bytes)
 
 
-def page(snapshot: MapSnapshot, request: GetVersionRequest, limit_bytes: int) -> bytes:
-    """Join one page of a map."""
+def page(snapshot: MapSnapshot, request: GetVersionRequest, limit_bytes: int) -> list[bytes]:
+    """Return one page of a map, in parts."""
     if not request.with_entries:
-        return snapshot.header
+        return [snapshot.header]
     after = _after(request)
     entries, keys = snapshot.entries, snapshot.keys
     fits = len(keys) <= request.page.size and snapshot.size_bytes <= limit_bytes
     if fits and request.wanted == EVERYTHING and not after:
-        return b"".join([snapshot.header, *map(entries.__getitem__, keys)])
+        return [snapshot.header, *map(entries.__getitem__, keys)]
     wanted = _wanted(snapshot, Selection.of(request.wanted), after)
     weighed = ((key, len(entries[key])) for key in wanted)
     taken, more = cut(weighed, size=request.page.size, limit_bytes=limit_bytes)
     parts = [snapshot.header, *map(entries.__getitem__, taken)]
     if more:
         parts.append(encode.version_end(request.page.token_after(Position((snapshot.number,), taken[-1]))))
-    return b"".join(parts)
+    return parts
 
 
 async def _page_with_origins(

@@ -34,6 +34,7 @@ from lamina_server.store.postgresql.sessions import (
 from lamina_server.store.postgresql.staging import BEGINNING, PostgresqlStaging
 from lamina_server.store.sql.beginning import Beginning
 from lamina_server.store.sql.database import connected, not_answered, opening, translated
+from lamina_server.store.sql.pool import ClosingPool
 from lamina_server.store.sql.prepared import Numbered, prepared
 
 WRITER_CONNECTIONS = 4
@@ -302,9 +303,9 @@ class PostgresqlDatabase:
         return PostgresqlNotices(self._address)
 
     def close(self) -> None:
-        """Close all connections."""
-        self._readers.dispose()
-        self._writer.dispose()
+        """Close all connections. One that is in use is closed when it is given back."""
+        for engine in (self._readers, self._writer):
+            engine.pool.dispose()  # not the engine's `dispose`: a new pool would keep what is opened later
 
 
 @contextmanager
@@ -333,6 +334,7 @@ def _engine(address: PostgresqlAddress, settings: Settings, *, prepares: bool = 
     engine = create_engine(
         DRIVER_URL,
         connect_args=arguments,
+        poolclass=ClosingPool,
         hide_parameters=True,  # they are people's values, and errors are logged
         max_overflow=0,  # the operator can then compute how many connections a server needs
         pool_use_lifo=True,  # the connections that are used most stay in use

@@ -219,7 +219,7 @@ class SqliteDatabase:
         try:
             if files is not None:
                 self._look_last(files)
-            self._readers.dispose()
+            self._readers.pool.dispose()  # not the engine's `dispose`: a new pool would keep what is opened later
             self._writer.dispose()
         finally:
             self._turn.release()

@@ -7,9 +7,10 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from sqlalchemy import Engine, QueuePool, StaticPool, create_engine
+from sqlalchemy import Engine, StaticPool, create_engine
 
 from lamina_server.store.contract import UnusableStoreError
+from lamina_server.store.sql.pool import ClosingPool
 from lamina_server.store.sqlite.errors import SqliteErrors, code_of
 from lamina_server.store.sqlite.file import keeping_servers_out, log_bytes, refuse_foreign_log
 
@@ -55,7 +56,7 @@ def reader_engine(path: Path, *, connections: int, wait_seconds: float) -> Engin
     """Return an engine over so many connections that read a file, and for which a thread waits so long."""
     return _engine(
         lambda: _open_reader(path),
-        poolclass=QueuePool,
+        poolclass=ClosingPool,
         isolation_level="AUTOCOMMIT",
         pool_size=connections,
         max_overflow=0,

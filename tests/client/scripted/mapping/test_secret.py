@@ -15,7 +15,7 @@ import lamina
 from lamina._mapping.draft import Draft
 from lamina._mapping.entries import Entries
 from lamina._mapping.merge import merge
-from lamina._mapping.secret import MASK, Absence, Content, Source, received
+from lamina._mapping.secret import MASK, Absence, Source, received
 from lamina._mapping.snapshot import Snapshot
 from lamina._mapping.values import Stored, decode, dump, encode, load, read
 from lamina._wire.hashing import value_digest
@@ -28,7 +28,9 @@ CANARY = "canary-41c9"
 
 def sent(sealed: bytes, key: str = "pw", config: str = "app", plain: str | None = None) -> lamina.Secret:
     """Make a secret as a server sends it."""
-    return received(sealed, None if plain is None else Content("string", plain), key, Source(config))
+    if plain is None:
+        return received(sealed, None, b"", key, Source(config))
+    return received(sealed, "string", plain, key, Source(config))
 
 
 def entries(**secrets: lamina.Secret | pb.Secret) -> Entries:
@@ -80,6 +82,30 @@ def test_a_secret_is_neither_json_nor_a_pickle() -> None:
     assert CANARY not in str(refused.value)
     with pytest.raises(TypeError, match=r"a Secret does not pickle: reveal\(\) returns its content"):
         pickle.dumps(made)
+
+
+def test_an_error_of_a_secret_does_not_lead_to_its_content() -> None:
+    with pytest.raises(lamina.InvalidError, match="a lone surrogate") as refused:
+        lamina.Secret(f"{CANARY}\udc80")
+    assert refused.value.__context__ is refused.value.__cause__ is None
+
+
+def test_a_pickled_conflict_has_no_contents_and_a_copy_has() -> None:
+    """So the error of a worker process reaches the process that has started it."""
+    theirs = sent(b"s", plain=CANARY)
+    conflict = lamina.Conflict("pw", lamina.MISSING, theirs, lamina.Secret(CANARY), 3, "ann")
+    data = pickle.dumps(lamina.ConflictError("c", conflicts={"pw": conflict}, head=3))
+    assert CANARY.encode() not in data
+    error = pickle.loads(data)
+    again = error.conflicts["pw"]
+    assert (error.head, again.base, again.theirs, again.version, again.author) == (3, lamina.MISSING, theirs, 3, "ann")
+    for secret in (again.theirs, again.yours):
+        with pytest.raises(lamina.PermissionDeniedError, match="a pickle never holds"):
+            secret.reveal()
+    assert pickle.loads(pickle.dumps(again)).theirs == theirs, "without a content it may go on"
+    assert copy.deepcopy(conflict).yours.reveal() == copy.copy(conflict).yours.reveal() == CANARY
+    change = pickle.loads(pickle.dumps(lamina.Change(None, theirs)))
+    assert (change.old, change.new, change.new.is_revealed) == (None, theirs, False)
 
 
 def test_a_secret_is_logged_as_a_mask(caplog: pytest.LogCaptureFixture) -> None:
@@ -152,7 +178,11 @@ def test_a_secret_is_a_whole_value() -> None:
 @pytest.mark.parametrize(
     ("absence", "error", "message"),
     [
-        (Absence.NOT_REVEALED, lamina.PermissionDeniedError, "the secret 'pw' of app was not revealed: a server sends"),
+        (
+            Absence.NOT_REVEALED,
+            lamina.PermissionDeniedError,
+            "'pw' of app was not revealed: no grant of yours",
+        ),
         (Absence.BUNDLED, lamina.PermissionDeniedError, "a bundle never holds the content"),
         (Absence.PICKLED, lamina.PermissionDeniedError, "a pickle never holds the content"),
         (Absence.CACHED, lamina.UnavailableError, "'pw' of app is not in the last-known-good file"),
@@ -165,6 +195,13 @@ def test_a_missing_content_is_an_error_that_says_why(
     assert not found.is_revealed
     with pytest.raises(error, match=message):
         found.reveal()
+
+
+def test_a_content_that_the_server_cannot_decrypt_is_an_error_in_its_words() -> None:
+    message = pb.Value(secret=pb.Secret(sealed=b"s", unavailable="its key is away"))
+    with pytest.raises(lamina.LaminaError, match="'pw' of app cannot be revealed by the server: its key is away") as it:
+        read(message, "pw", Source("app")).reveal()
+    assert (type(it.value), it.value.reason) == (lamina.LaminaError, "SECRETS_UNAVAILABLE")
 
 
 def test_the_wire_has_the_content_or_the_sealed_bytes() -> None:

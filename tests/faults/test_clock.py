@@ -26,7 +26,7 @@ main()
 """.replace("YEARS", str(AHEAD_YEARS))
 """A server whose clock is years ahead while there is a file."""
 README = (Path(__file__).parents[2] / "server" / "README.md").read_text(encoding="utf-8")
-WAY_ON = re.compile(r"<!-- not run: tests/e2e/test_clock.py .*? -->\n```sh\n(.*?)\n```", re.DOTALL)
+WAY_ON = re.compile(r"<!-- not run: tests/faults/test_clock.py .*? -->\n```sh\n(.*?)\n```", re.DOTALL)
 WARNING = "later than the server's clock"
 
 

@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-ROOT = Path(__file__).resolve().parent.parent
+ROOT = Path(__file__).resolve().parents[2]
 LOCKS = ("requirements.lock", "tests/requirements.lock", "tests/benchmarks/requirements.lock")
 GENERATED = ROOT / "protos" / "lamina_protos" / "v1"
 
