@@ -133,9 +133,9 @@ class ServiceHandler(grpc.GenericRpcHandler):
 
     async def _written(self, function: Method, decision: Decision, call: Call, context: Context) -> bytes:
         """Return the answer of a write, which begins when its caller has taken other answers."""
-        holder = call.holder
+        holder, request = call.holder, await decision.decide()  # a refusal waits for nothing
         await self._replies.wait_for_room(holder)
-        reply = await function(await decision.decide(), call, decision.confirm)
+        reply = await function(request, call, decision.confirm)
         if (size_bytes := len(reply)) > FREE_BYTES:
             self._replies.hold_anyway(holder, size_bytes)
             _when_over(context, lambda: self._replies.release(holder, size_bytes))
