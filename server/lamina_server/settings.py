@@ -341,8 +341,8 @@ class Settings(BaseSettings):
         ge=1,
         le=1_000_000,
         description="Connections on each of the server's addresses; it closes more at once. A client needs one for 100 "
-        "watches. An idle connection takes some 20 KiB. The server asks for as many open files as it needs, and allows "
-        "fewer connections, with a warning, if the process may not have them",
+        "watches. An idle connection takes some 20 KiB. The server asks for as many open files as it needs. It allows "
+        "fewer connections if the process may not have them, and warns if fewer than half are left",
     )
     receive_limit_seconds: float = Field(
         60,

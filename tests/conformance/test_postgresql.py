@@ -165,6 +165,28 @@ class TestTheEndOfConnections:
             driver = driver_of(reading)
         assert driver.closed
 
+    def test_one_that_takes_the_place_of_a_dead_one_while_the_store_closes(
+        self, store: SqlStore, operator: Engine, monkeypatch: pytest.MonkeyPatch
+    ) -> None:
+        """The thread had the dead one before the store was closed."""
+        begin, begun = postgresql.PostgresqlDatabase._begin, list[Connection]()
+
+        def dies_after_the_end(
+            database: postgresql.PostgresqlDatabase, connection: Connection, *arguments: Any
+        ) -> bool:
+            begun.append(connection)
+            if len(begun) == 1:
+                store.close()
+                pid = driver_of(connection).info.backend_pid
+                assert scalar(operator, "SELECT pg_terminate_backend(:pid, 5000)", pid=pid)
+            return begin(database, connection, *arguments)
+
+        monkeypatch.setattr(postgresql.PostgresqlDatabase, "_begin", dies_after_the_end)
+        with store._database.side_transaction() as connection:
+            driver = driver_of(connection)
+        assert len(begun) == 2
+        assert driver.closed
+
     def test_one_that_is_in_use_while_dead_ones_are_replaced(self, store: SqlStore, operator: Engine) -> None:
         database = store._database
         with database.side_transaction() as writing:

@@ -5,9 +5,13 @@ from contextlib import closing
 from pathlib import Path
 from typing import Any
 
+import pytest
+
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.audit.file import AuditFile
 from lamina_server.audit.line import LIMIT_BYTES
+from lamina_server.rpc import replies
+from lamina_server.rpc.replies import ReplyBudget
 from lamina_server.store.memory import MemoryStore
 from tests.security.closed import closed
 from tests.security.people import NOBODY, People
@@ -45,6 +49,31 @@ async def test_what_looks_absent_to_a_caller_is_told_as_a_refusal(tmp_path: Path
         ("refused", None, "GetVersion", None, "NO_CREDENTIALS"),
     ]
     assert not any(person.token in path.read_text() for person in (ada, eve))
+
+
+async def test_a_write_that_finds_no_room_is_told_with_its_config(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever may not write at all does not wait for room."""
+    path = tmp_path / "audit.jsonl"
+    people = People()
+    ada, eve = people.admin("ada", "shop/**"), people.token("eve")
+    wait_for_room = ReplyBudget.wait_for_room
+
+    async def wait(budget: ReplyBudget, holder: str) -> None:
+        budget.hold_anyway(holder, 10**9)
+        await wait_for_room(budget, holder)
+
+    with closing(AuditFile(path)) as file:
+        async with closed(MemoryStore(), people, audit_file=file) as server:
+            monkeypatch.setattr(replies, "WAIT_SECONDS", 0.01)
+            monkeypatch.setattr(ReplyBudget, "wait_for_room", wait)
+            assert (await refusal(server.wire(ada).commit("shop/prod", {"a": 1}))).reason == "TOO_MANY"
+            assert (await refusal(server.wire(eve).commit("shop/prod", {"a": 2}))).reason == "NOT_ALLOWED"
+    assert told(path) == [
+        ("refused", "token:ada", "Commit", "shop/prod", "TOO_MANY"),
+        ("refused", "token:eve", "Commit", "shop/prod", "NOT_ALLOWED"),
+    ]
 
 
 async def test_reflection_without_a_credential_is_told(tmp_path: Path) -> None:

@@ -134,12 +134,14 @@ def steps(check: Callable[[str], object], text: str) -> list[tuple[str, int]]:
         return trace
 
     before = sys.gettrace()
+    gc.disable()  # other libraries' callbacks of a collection would be counted, too
     sys.settrace(trace)
     try:
         with suppress(ServerError):
             check(text)
     finally:
         sys.settrace(before)
+        gc.enable()
     return found
 
 

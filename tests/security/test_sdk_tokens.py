@@ -189,6 +189,7 @@ async def test_whoami_and_check_access(sdk: Sdk) -> None:
     admin, shop = people.admin(reveal=True), people.reader("shop", "shop/**")
     people.group("platform", [shop])
     people.grant("group:platform", "writer", "shop/*", reveal=True)
+    people.grant("group:ops", "writer", "shop/*", reveal=True)
     reads = lamina.Grant("token:shop", "reader", "shop/**")
     writes = lamina.Grant("group:platform", "writer", "shop/*", reveal=True)
     async with closed(MemoryStore(), people) as server:
@@ -200,8 +201,11 @@ async def test_whoami_and_check_access(sdk: Sdk) -> None:
         theirs = sdk.connect(server.target, token=admin.token, tls=False)
         found = await beside(sdk, theirs.check_access, "token:shop", "shop/prod")
         assert found == lamina.AccessCheck("writer", True, (writes, reads))
-        claimed = await beside(sdk, theirs.check_access, "oidc:bob", "shop/prod", groups=["group:platform"])
-        assert claimed == lamina.AccessCheck("writer", True, (writes,))
+        claimed = await beside(sdk, theirs.check_access, "oidc:bob", "shop/prod", groups=["group:ops"])
+        ops = lamina.Grant("group:ops", "writer", "shop/*", reveal=True)
+        assert claimed == lamina.AccessCheck("writer", True, (ops,))
+        listed = await beside(sdk, theirs.check_access, "oidc:bob", "shop/prod", groups=["group:platform"])
+        assert listed == lamina.AccessCheck(None), "who is in a listed group, its list says alone"
         assert (await beside(sdk, theirs.check_access, "oidc:bob", "pay/prod")) == lamina.AccessCheck(None)
 
 

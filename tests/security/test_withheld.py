@@ -48,6 +48,13 @@ async def config_of(sdk: Sdk, callers: Callers, token: str) -> Any:
     return await of(sdk.connect(callers.server.target, token=token, cache_dir="").config("app"))
 
 
+def command_line(callers: Callers, token: str) -> InProcess:
+    cli = InProcess(callers.server.target)
+    del cli.environment["LAMINA_AUTHOR"]
+    cli.environment["LAMINA_TOKEN"] = token
+    return cli
+
+
 async def test_the_chain_is_verified_without_a_content(sdk: Sdk, callers: Callers) -> None:
     eve, ada = await config_of(sdk, callers, callers.eve), await config_of(sdk, callers, callers.ada)
     assert (await of(eve.verify())).hash == (await of(ada.verify())).hash
@@ -160,9 +167,7 @@ def test_a_bundle_is_the_same_whoever_exports_it(callers: Callers, tmp_path: Pat
 
 
 def test_the_command_line_says_which_secrets_it_may_not_reveal(callers: Callers) -> None:
-    cli = InProcess(callers.server.target)
-    del cli.environment["LAMINA_AUTHOR"]
-    cli.environment["LAMINA_TOKEN"] = callers.eve
+    cli = command_line(callers, callers.eve)
     assert json.loads(cli.out("get", "app", "-o", "json"))["pw"] == {"secret": True}
     assert "no grant of yours has reveal there" in cli("get", "app", "pw", code=1).stderr
     for arguments in (["get", "app", "--reveal"], ["export", "app", "--reveal"], ["get", "app", "pw", "--reveal"]):
@@ -181,6 +186,18 @@ def test_the_command_line_says_which_secrets_it_may_not_reveal(callers: Callers)
     assert "was not revealed" in done.stderr
 
 
+def test_a_dry_run_shows_what_a_write_would_do(callers: Callers) -> None:
+    """The server sees whether a secret is what it was; its writer does not."""
+    bob = command_line(callers, callers.bob)
+    same, other = f"pw={CANARY}-2", f"other={CANARY}-3"
+    assert bob.out("set", "app", "--secret", same, "--dry-run", "--exit-code") == ""
+    assert bob.out("set", "app", "--secret", same, "--secret", other, "x:=2", "--dry-run").splitlines() == [
+        "~ other  •••• → ••••",
+        "~ x      1 → 2",
+    ]
+    assert bob.out("set", "app", "--secret", same) == "nothing to change: app stays at version 2\n"
+
+
 def test_a_server_without_its_key_is_named_as_the_reason(tmp_path: Path) -> None:
     database = f"sqlite:///{tmp_path}/lamina.db"
     with ServerProcess(database, "--secret-key-file", str(key_file(tmp_path))) as server:
@@ -195,9 +212,7 @@ def test_a_server_without_its_key_is_named_as_the_reason(tmp_path: Path) -> None
 
 
 def test_a_file_with_masks_is_imported_without_a_right_to_reveal(callers: Callers) -> None:
-    cli = InProcess(callers.server.target)
-    del cli.environment["LAMINA_AUTHOR"]
-    cli.environment["LAMINA_TOKEN"] = callers.bob
+    cli = command_line(callers, callers.bob)
     exported = cli.out("export", "app").replace("x: 1", "x: 2")
     cli.out("import", "app", "-", "--format", "yaml", stdin=exported)
     assert callers.server.connect(token=callers.ada).config("app").diff(2).keys() == {"x"}

@@ -43,14 +43,20 @@ class _Asked(click.ParamType[str]):
         return [CompletionItem(candidate) for candidate in offered]
 
 
-class _Named(_Asked):
+class _Name(click.ParamType[str]):
     """A name, which the server keeps and shows. A token that stands in its place is neither sent nor repeated."""
+
+    name = "text"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> str:
         """Check what was typed."""
         if _environment.holds_token(value):
             self.fail(_environment.NOT_A_NAME, param, ctx)
         return str(super().convert(value, param, ctx))
+
+
+class _Named(_Name, _Asked):
+    """A name for which the server has candidates."""
 
 
 class _Config(_Named):
@@ -88,10 +94,6 @@ def _tokens(client: lamina.Client, _ctx: click.Context, incomplete: str) -> Iter
     return sorted(name for name in names if name.startswith(incomplete))
 
 
-def _nothing(_client: lamina.Client, _ctx: click.Context, _incomplete: str) -> Iterable[str]:
-    return ()
-
-
 def _configs(client: lamina.Client, _ctx: click.Context, incomplete: str) -> Iterable[str]:
     return (info.name for info in client.configs(incomplete))
 
@@ -119,7 +121,7 @@ CONFIG_AT_POINT: Final = _Named(_configs)
 KEY: Final = _Asked(_keys)
 SUBJECT: Final = _Subject(_subjects)
 TOKEN: Final = _Named(_tokens)
-NEW_NAME: Final = _Named(_nothing)
+NEW_NAME: Final = _Name()
 ASSIGNMENT: Final = _Asked(_assignments)
 COMMAND: Final = click.Path(readable=False)
 """The words of another program's command line, as they are; files can be completed."""

@@ -31,17 +31,17 @@ _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _ROLES: Final = {"reader": Role.READER, "writer": Role.WRITER, "admin": Role.ADMIN}
 
 
-class BadError(Exception):
+class BadKeyError(Exception):
     """What is wrong with one key, and what would do."""
 
 
 @lru_cache(maxsize=_PARSED_KEYS_KEPT)  # because of each change, the whole map is read
 def read_key(key: str, value: Value) -> Any:
-    """Return what a key says: a Token, a Grant, the members of a group, an Issuer or CallerLimits. Raise BadError."""
+    """Return what a key says: a Token, Grant, Issuer or CallerLimits, or the members of a group. Raise BadKeyError."""
     kind, slash, name = key.partition("/")
     if not slash or kind not in KINDS:
         kinds = ", ".join(f"{kind}/" for kind in KINDS)
-        raise BadError(f"is no key of {ACCESS_CONFIG}: its keys begin with {kinds}")
+        raise BadKeyError(f"is no key of {ACCESS_CONFIG}: its keys begin with {kinds}")
     return KINDS[kind](name, _json(value))
 
 
@@ -50,7 +50,7 @@ def read_key(key: str, value: Value) -> Any:
 
 def _token(name: str, value: Any) -> Token:
     if not _TOKEN_ID.fullmatch(name):
-        raise BadError("is no token's id: 4 to 32 lower-case letters and digits; `lamina token create` makes one")
+        raise BadKeyError("is no token's id: 4 to 32 lower-case letters and digits; `lamina token create` makes one")
     item = _Item(value, ("name", "sha256", "expires"))
     expires = item.optional("expires", str)
     return Token(
@@ -64,10 +64,11 @@ def _token(name: str, value: Any) -> Token:
 def _grant(name: str, value: Any) -> Grant:
     subject, space, pattern = name.partition(" ")
     if not space or not (PRINCIPAL.fullmatch(subject) or GROUP.fullmatch(subject)):
-        raise BadError("is no grant's key: write grants/SUBJECT PATTERN, such as 'grants/token:deployer payments/**'")
+        text = "is no grant's key: write grants/SUBJECT PATTERN, such as 'grants/token:deployer payments/**'"
+        raise BadKeyError(text)
     _check_subject(subject)
     if not _PATTERN.fullmatch(pattern) or "***" in pattern or len(pattern) > CONFIG_NAME_LIMIT_BYTES:
-        raise BadError("has a pattern that matches no config: a config's name, with '*' and '**' as wildcards")
+        raise BadKeyError("has a pattern that matches no config: a config's name, with '*' and '**' as wildcards")
     item = _Item(value, ("role", "reveal"))
     role = item.choice("role", tuple(_ROLES))
     return Grant(subject, _ROLES[role], pattern, reveal=item.optional("reveal", bool) or False)
@@ -76,7 +77,7 @@ def _grant(name: str, value: Any) -> Grant:
 def _group(name: str, value: Any) -> frozenset[str]:
     _check_name(name)
     if not isinstance(value, list) or not all(isinstance(each, str) and PRINCIPAL.fullmatch(each) for each in value):
-        raise BadError('must be a list of principals, such as ["token:deployer", "oidc:ada@corp.example"]')
+        raise BadKeyError('must be a list of principals, such as ["token:deployer", "oidc:ada@corp.example"]')
     for each in value:
         _check_subject(each)
     return frozenset(value)
@@ -88,7 +89,7 @@ def _issuer(name: str, value: Any) -> Issuer:
     keys = item.required("jwks", str)
     if not _is_https(keys) and not keys.startswith("file:///"):
         text = "needs in 'jwks' an https: URL without a user and a password, or file:///PATH of a file of the server"
-        raise BadError(text)
+        raise BadKeyError(text)
     return Issuer(
         name=name,
         url=item.required("url", str),
@@ -103,7 +104,7 @@ def _issuer(name: str, value: Any) -> Issuer:
 
 def _limits(name: str, value: Any) -> CallerLimits:
     if not PRINCIPAL.fullmatch(name):
-        raise BadError("is no principal: write limits/PRINCIPAL, such as 'limits/token:deployer'")
+        raise BadKeyError("is no principal: write limits/PRINCIPAL, such as 'limits/token:deployer'")
     item = _Item(value, ("calls_per_second", "watches", "bytes_per_second"))
     return CallerLimits(item.count("calls_per_second"), item.count("watches"), item.count("bytes_per_second"))
 
@@ -126,58 +127,58 @@ class _Item:
 
     def __init__(self, value: Any, names: tuple[str, ...]) -> None:
         if not isinstance(value, dict):
-            raise BadError(f"must be a JSON object with {', '.join(names)}")
+            raise BadKeyError(f"must be a JSON object with {', '.join(names)}")
         if value.keys() - set(names):
-            raise BadError(f"has a field that means nothing; it may have {', '.join(names)}")
+            raise BadKeyError(f"has a field that means nothing; it may have {', '.join(names)}")
         self._value: dict[str, Any] = value
 
     def required(self, name: str, kind: type) -> Any:
         found = self.optional(name, kind)
         if found is None or found == "":
-            raise BadError(f"has no {name!r}, which it needs")
+            raise BadKeyError(f"has no {name!r}, which it needs")
         return found
 
     def optional(self, name: str, kind: type) -> Any:
         found = self._value.get(name)
         if found is not None and type(found) is not kind:
             words = {str: "a text", bool: "true or false", int: "a whole number"}
-            raise BadError(f"has a {name!r} that is not {words[kind]}")
+            raise BadKeyError(f"has a {name!r} that is not {words[kind]}")
         return found
 
     def text(self, name: str, allowed: "re.Pattern[str]", what: str, *, default: str | None = None) -> str:
         given = self.optional(name, str) if default is not None else self.required(name, str)
         found = str(default if given is None else given)
         if not allowed.fullmatch(found):
-            raise BadError(f"has a {name!r} that is not valid: it must be {what}")
+            raise BadKeyError(f"has a {name!r} that is not valid: it must be {what}")
         return found
 
     def choice(self, name: str, allowed: tuple[str, ...]) -> str:
         found = self.required(name, str)
         if found not in allowed:
-            raise BadError(f"has a {name!r} that is none of {', '.join(allowed)}")
+            raise BadKeyError(f"has a {name!r} that is none of {', '.join(allowed)}")
         return str(found)
 
     def count(self, name: str) -> int | None:
         found: int | None = self.optional(name, int)
         if found is not None and found < 1:
-            raise BadError(f"has a {name!r} that is less than 1")
+            raise BadKeyError(f"has a {name!r} that is less than 1")
         return found
 
 
 def _json(value: Value) -> Any:
     if value.kind is not Kind.JSON:
-        raise BadError("must be JSON: an object or a list")
+        raise BadKeyError("must be JSON: an object or a list")
     return json.loads(str(value.data))
 
 
 def _check_name(name: str) -> None:
     if not _NAME.fullmatch(name):
-        raise BadError("has a bad name: letters, digits, '.', '_' and '-', at most 100")
+        raise BadKeyError("has a bad name: letters, digits, '.', '_' and '-', at most 100")
 
 
 def _check_subject(subject: str) -> None:
-    if len(subject.encode()) > SUBJECT_LIMIT_BYTES:
-        raise BadError(f"names a principal of {len(subject.encode())} bytes; the limit is {SUBJECT_LIMIT_BYTES} bytes")
+    if (size := len(subject.encode())) > SUBJECT_LIMIT_BYTES:
+        raise BadKeyError(f"names a principal of {size} bytes; the limit is {SUBJECT_LIMIT_BYTES} bytes")
 
 
 def _time_us(text: str) -> int:
@@ -186,7 +187,7 @@ def _time_us(text: str) -> int:
     except ValueError:
         time = datetime(1970, 1, 1)  # noqa: DTZ001 - refused below
     if time.tzinfo is None:
-        raise BadError("has an 'expires' that is no time with a zone, such as 2027-01-01T00:00:00Z")
+        raise BadKeyError("has an 'expires' that is no time with a zone, such as 2027-01-01T00:00:00Z")
     return (time - _EPOCH) // timedelta(microseconds=1)
 
 

@@ -16,7 +16,7 @@ from collections.abc import Iterator, Mapping
 from typing import Any, Final, TypeAlias
 
 from lamina_server.domain.access import Access, Issuer, members
-from lamina_server.domain.access_keys import KINDS, BadError, read_key
+from lamina_server.domain.access_keys import KINDS, BadKeyError, read_key
 from lamina_server.domain.errors import InvalidError, Reason, Violation
 from lamina_server.domain.values import Value
 
@@ -50,7 +50,7 @@ def _parsed(values: Mapping[str, Value]) -> tuple[_Found, list[Violation]]:
         kind, _, name = key.partition("/")
         try:
             found.setdefault(kind, {})[name] = read_key(key, value)
-        except BadError as error:
+        except BadKeyError as error:
             faults.append(Violation(key, str(error)))
     return found, faults + list(_contradictions(found["issuers"]))
 

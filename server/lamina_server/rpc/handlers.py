@@ -55,6 +55,9 @@ _FOR_OPERATORS = {
 }
 """The reasons that are logged for the operator; other errors concern the caller alone."""
 
+LEAVING_SECONDS = 0.1
+"""How soon gRPC cancels the call of a caller that has left, on a busy machine."""
+
 _NAME_LIMIT = 100
 """How much is repeated of the name of an unknown method."""
 
@@ -130,9 +133,9 @@ class ServiceHandler(grpc.GenericRpcHandler):
 
     async def _written(self, function: Method, decision: Decision, call: Call, context: Context) -> bytes:
         """Return the answer of a write, which begins when its caller has taken other answers."""
-        holder = call.holder
+        holder, request = call.holder, await decision.decide()  # a refusal waits for nothing
         await self._replies.wait_for_room(holder)
-        reply = await function(await decision.decide(), call, decision.confirm)
+        reply = await function(request, call, decision.confirm)
         if (size_bytes := len(reply)) > FREE_BYTES:
             self._replies.hold_anyway(holder, size_bytes)
             _when_over(context, lambda: self._replies.release(holder, size_bytes))
@@ -177,8 +180,8 @@ class ServiceHandler(grpc.GenericRpcHandler):
         finally:
             requests.end(task)
         if data is grpc.aio.EOF:
-            # A caller that has left has no more requests, either: gRPC cancels this task then, and nobody is refused.
-            await asyncio.sleep(0)
+            # A caller that has left has no more requests, either: gRPC cancels this task soon, and nobody is refused.
+            await asyncio.sleep(LEAVING_SECONDS)
             raise InvalidError(Reason.BAD_REQUEST, [Violation("request", "is missing")])
         call.usage.spend(len(data))
         return call, data

@@ -26,7 +26,7 @@ def connections(settings: Settings, addresses: int) -> int:
 
 
 def allow(settings: Settings, addresses: int) -> None:
-    """Let this process have as many open files as it needs; if it may not, log how many connections that leaves."""
+    """Let this process have as many open files as it needs. Log it if less than half of the connections are left."""
     needed = addresses * settings.connection_limit + OTHERS
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     if soft != resource.RLIM_INFINITY and soft < needed:
@@ -34,7 +34,7 @@ def allow(settings: Settings, addresses: int) -> None:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (allowed, hard))
     left = connections(settings, addresses)
-    if left < settings.connection_limit:
+    if left < settings.connection_limit // 2:  # less would only tell that the limit was chosen for larger machines
         _log.warning(
             "fewer connections than the limit",
             connections=left,

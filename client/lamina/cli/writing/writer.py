@@ -166,8 +166,8 @@ def edit(
         changes = cfg.changes
         write.demand_base(cfg, changes)
         if write.dry_run:
-            cfg.commit(write.message, dry_run=True)
-            print_plan(write, changes)
+            planned = cfg.commit(write.message, dry_run=True)
+            print_plan(write, _without_equal_secrets(changes, planned))
         elif changes:
             before = cfg.version
             with outcome_told(write.ctx, config):
@@ -227,6 +227,17 @@ def print_plan(write: Write, changes: Changes) -> None:
                 out.line(cell(f"dry run: {summary(changes)}, nothing written", NEW if changes else QUIET))
     if write.exit_code and changes:
         write.ctx.exit(1)
+
+
+def _without_equal_secrets(changes: Changes, planned: lamina.Version) -> Changes:
+    """Leave out secrets that are what they were, which only the server sees; none if it does not list all changes."""
+    if planned.change_count > len(planned.changed_keys):
+        return changes
+    return {
+        key: change
+        for key, change in changes.items()
+        if key in planned.changed_keys or not isinstance(change.new, lamina.Secret)
+    }
 
 
 def _conflicts(cfg: lamina.Config, stale: Changes, changes: Changes) -> dict[str, lamina.Conflict]:

@@ -104,6 +104,7 @@ class PostgresqlDatabase:
         self._address = address
         self._lock_timeout_ms = lock_timeout_ms
         self._errors = PostgresqlErrors(address)
+        self._is_closed = False
         timeouts_ms = {
             "lock_timeout": lock_timeout_ms,
             "statement_timeout": STATEMENT_TIMEOUT_MS,
@@ -247,6 +248,8 @@ class PostgresqlDatabase:
                 # It died in the pool, and the other connections of the pool have probably died with it.
                 connection.invalidate()
                 self._writer.dispose()
+                if self._is_closed:
+                    self._writer.pool.dispose()
                 connection = stack.enter_context(connected(self._writer, self._errors))
                 if not self._begin(connection, first, beginning):
                     raise not_answered()
@@ -304,6 +307,7 @@ class PostgresqlDatabase:
 
     def close(self) -> None:
         """Close all connections. One that is in use is closed when it is given back."""
+        self._is_closed = True  # first: a writer may be about to replace its pool
         for engine in (self._readers, self._writer):
             engine.pool.dispose()  # not the engine's `dispose`: a new pool would keep what is opened later
 
