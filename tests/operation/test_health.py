@@ -69,6 +69,7 @@ def test_a_probe_reads_the_settings_of_the_server(tmp_path: Path) -> None:
     own.cert_chain_pems[0].write_to_path(tmp_path / "cert.pem")
     authority.cert_pem.write_to_path(tmp_path / "ca.pem")
     tls = {"LAMINA_SERVER_TLS_CERT": f"{tmp_path}/cert.pem", "LAMINA_SERVER_TLS_KEY": f"{tmp_path}/key.pem"}
+    tls["LAMINA_SERVER_BOOTSTRAP_TOKEN_FILE"] = f"{tmp_path}/admin-token"
     with ServerProcess("sqlite://", "--listen", "0.0.0.0:0", LAMINA_SERVER_ACCESS="closed", **tls) as server:
         port = server.target.rpartition(":")[2]
         file = tmp_path / "server.toml"
