@@ -208,6 +208,17 @@ async def test_a_certificate_that_is_not_asked_for(
             assert "your certificate was not asked for: this server does not know its callers by certificates" in me
 
 
+async def test_a_message_with_a_token_is_refused(tmp_path: Path) -> None:
+    """It would be kept for ever, and every reader would see it."""
+    async with ruled() as root:
+        await root.out("set", "shop/prod", "x:=1", "--create")
+        made = await root.out("token", "create", "ci")
+        refused = await root.error("set", "shop/prod", "x:=2", "-m", f"for {made.strip()}", code=2)
+        assert "message: has a token in it, which every reader would see: revoke that token" in refused
+        assert made.strip() not in refused
+        assert "2" not in (await root.out("get", "shop/prod"))
+
+
 def trusted(server: Closed, folder: Path) -> Path:
     """Write a file with the authority of a server."""
     path = folder / "ca.pem"

@@ -253,10 +253,10 @@ async def test_verify_finds_a_secret_whose_data_key_is_gone(tmp_path: Path) -> N
 
 
 @asynccontextmanager
-async def exported(wire: Wire, path: Path, *, with_keys: bool = True) -> AsyncIterator[None]:
+async def exported(wire: Wire, path: Path, *, with_keys: bool = True, versions: int = 2) -> AsyncIterator[None]:
     """Write a bundle of the config `a`, as an exporter who may reveal gets it."""
     watching = wire.watch("a", 0)
-    parts = await watching.parts(2)
+    parts = await watching.parts(versions)
     watching.cancel()
     with path.open("wb") as file:
         writer = bundle.Writer(file)
@@ -265,7 +265,7 @@ async def exported(wire: Wire, path: Path, *, with_keys: bool = True) -> AsyncIt
         if with_keys:
             found = await wire.stub.ListSecretKeys(pb.ListSecretKeysRequest(config="a"))
             writer.add_secret_keys(found.keys)
-        writer.finish(2, parts[-1].version.hash)
+        writer.finish(versions, parts[-1].version.hash)
     yield
 
 
@@ -355,3 +355,37 @@ def test_a_key_of_this_process_wraps_what_only_it_unwraps() -> None:
     for key, given in ((other, wrapped), (one, wrapped[:-1]), (one, b"")):
         with pytest.raises(OuterKeyError):
             key.unwrap(given)
+
+
+async def test_a_database_keeps_to_one_outer_key(tmp_path: Path) -> None:
+    """What is restored in parts, across a rotation, needs the database's own rotation in between."""
+    old, new, bundles = (
+        key_file(tmp_path),
+        key_file(tmp_path, "new.key"),
+        [tmp_path / "1.lamina", tmp_path / "2.lamina"],
+    )
+    served, url = f"sqlite:///{tmp_path}/lamina.db", f"sqlite:///{tmp_path}/restored.db"
+    async with serving(tmp_path, secret_key_file=old) as wire:
+        await wire.stub.Commit(commit_request("a", {"x": secret("first")}))
+        await wire.stub.Commit(commit_request("a", {"x": secret("second")}))
+        async with exported(wire, bundles[0]):
+            pass
+    turned = ("--secret-key-file", str(old), "--new-secret-key-file", str(new))
+    assert invoke("keys", "rotate", "--database", served, *turned)[0] == 0
+    async with serving(tmp_path, secret_key_file=new) as wire:
+        await wire.stub.Commit(commit_request("a", {"y": secret("third")}))
+        async with exported(wire, bundles[1], versions=3):
+            pass
+    assert invoke("restore", str(bundles[0]), "--database", url, "--secret-key-file", str(old))[0] == 0
+    later = ("restore", str(bundles[1]), "--database", url, "--secret-key-file", str(new))
+    code, said = invoke(*later)
+    assert (code, "run `lamina-server keys rotate` there first" in said, "nothing was written" in said) == (
+        2,
+        True,
+        True,
+    )
+    assert invoke("keys", "rotate", "--database", url, *turned)[0] == 0
+    assert invoke(*later)[0] == 0
+    async with running(open_store(url), secret_key_file=new) as wire:
+        found = [await plain_of(wire, "a", "x", 1), await plain_of(wire, "a", "x"), await plain_of(wire, "a", "y")]
+    assert found == ["first", "second", "third"]

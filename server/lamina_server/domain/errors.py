@@ -86,11 +86,15 @@ class InvalidError(ServerError):
         self.violations = tuple(violations)
 
 
+def _one(unit: str, number: int) -> str:
+    return unit.removesuffix("es" if unit == "watches" else "s") if number == 1 else unit
+
+
 class LimitError(ServerError):
     """Something exceeds a limit, in size or in number."""
 
     def __init__(self, reason: Reason, what: str, *, limit: int, actual: int, unit: str) -> None:
-        super().__init__(reason, f"{what}: {actual:,} {unit}, the limit is {limit:,} {unit}")
+        super().__init__(reason, f"{what}: {actual:,} {_one(unit, actual)}, the limit is {limit:,} {_one(unit, limit)}")
         self.limit = limit
         self.actual = actual
         self.unit = unit
@@ -104,7 +108,7 @@ class RateError(LimitError):
 
     def __init__(self, what: str, *, limit: int, unit: str, retry_seconds: float) -> None:
         super().__init__(Reason.TOO_MANY, what, limit=limit, actual=limit + 1, unit=unit)
-        self.args = (f"{what}: the limit is {limit:,} {unit}; try again in {retry_seconds:g} s",)
+        self.args = (f"{what}: the limit is {limit:,} {_one(unit, limit)}; try again in {retry_seconds:g} s",)
         self.retry_seconds = retry_seconds
 
 
@@ -187,6 +191,8 @@ class CursorError(ServerError):
         """Return the error for a version after the head."""
         at = head.number if head else 0
         text = f"version {number} of {config!r} is ahead of its head, version {at}"
+        if not at:
+            text += ": there is no such config any more, or you may no longer read it"
         return cls(Reason.CURSOR_AHEAD, text, head=head)
 
     @classmethod

@@ -1,6 +1,6 @@
 """The data keys of a bundle's secrets, into a database that lacks them: only if its outer key can unwrap them."""
 
-from collections.abc import Collection
+from collections.abc import Collection, Sequence
 
 from lamina_server.domain.secrets import WrappedKey
 from lamina_server.secrets.keyring import Keyring
@@ -15,9 +15,11 @@ class SecretKeysRefusedError(Exception):
 def add(writing: Writing, bundled: Collection[WrappedKey], numbers: Collection[int], outer: OuterKey | None) -> None:
     """Add those data keys with these numbers that are not there.
 
-    Raises SecretKeysRefusedError if one of them is in neither, or cannot be unwrapped here.
+    Raises SecretKeysRefusedError if one of them is in neither, or if no outer key would unwrap them and those that are
+    there.
     """
-    there = {key.number: key.check for key in writing.secret_keys()}
+    rows = writing.secret_keys()
+    there = {key.number: key.check for key in rows}
     if any(there.get(key.number, key.check) != key.check for key in bundled):
         raise SecretKeysRefusedError("the database has another data key under the same number")
     missing = sorted(set(numbers) - there.keys())
@@ -25,6 +27,8 @@ def add(writing: Writing, bundled: Collection[WrappedKey], numbers: Collection[i
     if missing and outer is None:
         text = "the file has secrets: give its server's outer key, by --secret-key-file or --secret-key-command"
         raise SecretKeysRefusedError(text)
+    if missing:
+        _refuse_two_outer_keys(rows, outer)
     keyring = Keyring(outer)
     keyring.load(needed)
     for number in missing:
@@ -36,3 +40,15 @@ def add(writing: Writing, bundled: Collection[WrappedKey], numbers: Collection[i
             raise SecretKeysRefusedError("the file has secrets, and not the data key that has sealed them")
     for key in needed:
         writing.add_secret_key(key)
+
+
+def _refuse_two_outer_keys(rows: Sequence[WrappedKey], outer: OuterKey | None) -> None:
+    """Raise SecretKeysRefusedError if the database has data keys that an outer key cannot unwrap: a server has one."""
+    keyring = Keyring(outer)
+    keyring.load(rows)
+    if keyring.locked:
+        names = ", ".join(sorted({row.outer for row in rows if row.number in keyring.locked}))
+        raise SecretKeysRefusedError(
+            f"the database has secrets whose data keys were encrypted by {names}, which this outer key cannot decrypt: "
+            "run `lamina-server keys rotate` there first, from that outer key to this one"
+        )

@@ -66,6 +66,8 @@ class Checker:
     def message(self, path: str, message: str) -> str:
         """Check a commit's message."""
         self.size(path, message, names.MESSAGE_LIMIT_BYTES)
+        if names.holds_token(message):
+            self.refuse(Reason.BAD_REQUEST, path, "has a token in it, which every reader would see: revoke that token")
         return self._text(Reason.BAD_REQUEST, path, message, names.check_message)
 
     def author(self, path: str, author: str) -> str:

@@ -178,7 +178,7 @@ async def test_a_watch_leaves_a_server_that_has_lost_its_database(
             assert (await asyncio.wait_for(following(watch), 20)).version == 2
         await beside(sdk, live.wait, 2, 20)
         assert live.error is None
-    assert "is ahead of its head, version 0; asking again" in caplog.text
+    assert "is ahead of its head, version 0: there is no such config any more" in caplog.text
 
 
 async def check_a_shorter_past(client: Any, cfg: Any) -> None:

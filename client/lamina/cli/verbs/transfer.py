@@ -28,7 +28,7 @@ from lamina.cli.writing.writer import Write, edit, writer
 _PATH = NamedFile()
 _FORMAT = click.Choice(formats.FORMATS)
 _FORMAT_NAMES = ", ".join(formats.FORMATS)
-_REMEDY = "--reveal writes contents, in YAML alone"
+_REMEDY = "--reveal writes contents, in YAML or in env with --upper"
 _EXPORT_OUTPUTS = ("text", *formats.FORMATS)
 
 
@@ -59,11 +59,10 @@ def export_verb(
     """Write a config, or some of its keys, to FILE or standard output, so that import reads the same map back.
 
     A value that the format cannot hold is an error: null in TOML, bytes in anything but YAML, anything but text in env
-    without --upper. A secret is only marked, and import keeps what is there; env leaves it out. --reveal writes
-    secrets, in YAML alone: elsewhere they would come back as plain values.
+    without --upper. A secret is only marked, and import keeps what is there. --reveal needs YAML, or env with --upper.
 
-    FILE is replaced as a whole, and keeps its owner and mode. A pipe or a device is written as a stream. A bundle is
-    for lamina.open, and for restore of the server.
+    FILE is replaced as a whole, and keeps its owner and mode; a pipe is a stream. A bundle is for lamina.open, and for
+    restore of the server.
     """
     if history:
         if keys or prefixes or upper:
