@@ -40,6 +40,21 @@ def test_a_folder_keeps_the_newest_backups(tmp_path: Path) -> None:
         assert client.config("shop/prod")["x"] == 28
 
 
+def test_the_backup_that_was_just_made_stays(tmp_path: Path) -> None:
+    """Also beside files that a clock in the future has named, and folders."""
+    future = [tmp_path / f"lamina-2999010{day}T030000Z.db" for day in (1, 2)]
+    for path in future:
+        path.touch()
+    folder = tmp_path / "lamina-20000101T030000Z.db"
+    folder.mkdir()
+    with ServerProcess(f"sqlite:///{tmp_path}/lamina.db"):
+        done = backup("--database", f"sqlite:///{tmp_path}/lamina.db", "--folder", tmp_path, "--keep", 2)
+    assert (done.returncode, done.stderr) == (0, "")
+    made = Path(done.stdout.removeprefix("lamina-server: ").partition(",")[0])
+    assert made.exists()
+    assert [path.exists() for path in (*future, folder)] == [False, True, True]
+
+
 def test_a_broken_database_makes_no_backup_and_removes_none(tmp_path: Path) -> None:
     url, folder = f"sqlite:///{tmp_path}/lamina.db", tmp_path / "backups"
     folder.mkdir()

@@ -1,6 +1,7 @@
 """Several workers on one address: each answers, none is missed for long, and all end together."""
 
 import os
+import pty
 import select
 import signal
 import subprocess
@@ -8,9 +9,12 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
+import grpc
 import pytest
 
 import lamina
+from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from tests.server.commands import Run, printed
 from tests.support.server import ServerProcess
 
@@ -122,3 +126,73 @@ def test_the_first_admin_is_made_once(postgres_url: str, tmp_path: Path) -> None
         assert server.printed.count(str(token)) == 1
         with lamina.connect(server.target, token=token.read_text().strip()) as client:
             assert client.config("_lamina/access").version == 1
+
+
+@pytest.fixture
+def audit_file(tmp_path: Path) -> Path:
+    return tmp_path / "audit.jsonl"
+
+
+def test_a_signal_to_all_processes_lets_calls_finish(server: ServerProcess) -> None:
+    """As systemd and Ctrl-C send it: each worker then gets it from them, and from the process that started it."""
+    with grpc.insecure_channel(server.target) as channel:
+        watch = ConfigServiceStub(channel).WatchKeyHistory(pb.WatchKeyHistoryRequest(config="a"))
+        next(watch)
+        for pid in (*children(server), server.pid):
+            os.kill(pid, signal.SIGTERM)
+        assert next(watch).HasField("bookmark")  # the last cursor
+        with pytest.raises(grpc.RpcError):
+            next(watch)
+    assert server.wait() == 0
+
+
+def test_a_worker_that_does_not_end_is_killed(postgres_url: str) -> None:
+    with ServerProcess(postgres_url, "--workers", "2", "--stop-grace-seconds", "0") as server:
+        os.kill(min(children(server)), signal.SIGSTOP)
+        os.kill(server.pid, signal.SIGTERM)
+        assert server.wait() == 1
+        assert "workers did not end within the grace: killed" in server.log
+
+
+def test_sighup_opens_each_audit_file_anew_under_nohup(postgres_url: str, audit_file: Path) -> None:
+    serve = [sys.executable, "-m", "lamina_server", "serve", "--database", postgres_url, "--workers", "2"]
+    program = ["nohup", *serve, "--listen", "localhost:0", "--audit-file", str(audit_file)]
+    with ServerProcess.of_program(program) as server:
+        audit_file.rename(audit_file.with_suffix(".1"))
+        os.kill(server.pid, signal.SIGHUP)
+        while server.log.count("audit file reopened") < 2:
+            server.until_logged("audit file reopened")
+        assert len(children(server)) == 2
+        assert "a worker has ended" not in server.log
+
+
+def test_a_terminal_that_goes_away_ends_workers_with_an_audit(postgres_url: str, audit_file: Path) -> None:
+    log = audit_file.with_name("log")
+    terminal, line = pty.openpty()
+    serve = [sys.executable, "-m", "lamina_server", "serve", "--database", postgres_url, "--workers", "2"]
+    program = [*serve, "--listen", "localhost:0", "--audit-file", str(audit_file)]
+    opening = ["sh", "-c", 'exec "$@" <"$TTY" >"$TTY" 2>"$LOG"', "sh", *program]
+    environment = {**os.environ, "TTY": os.ttyname(line), "LOG": str(log)}
+    with subprocess.Popen(opening, env=environment, start_new_session=True) as process:
+        printed = b""
+        while b"ready on" not in printed:
+            printed += os.read(terminal, 4096)
+        os.close(line)
+        os.close(terminal)
+        try:
+            assert process.wait(20) == 0, log.read_text()
+        finally:
+            process.kill()
+    assert "a worker has ended" not in log.read_text()
+
+
+def test_workers_need_no_standard_output(postgres_url: str) -> None:
+    serve = [sys.executable, "-m", "lamina_server", "serve", "--database", postgres_url, "--workers", "2"]
+    closing = ["sh", "-c", 'exec "$@" >&-', "sh", *serve, "--listen", "localhost:0"]
+    with subprocess.Popen(closing, stderr=subprocess.PIPE) as process:
+        assert process.stderr is not None
+        lines = iter(process.stderr.readline, b"")
+        assert any(b"ready line not printed" in line for line in lines)
+        process.terminate()
+        process.communicate(timeout=20)
+        assert process.returncode == 0

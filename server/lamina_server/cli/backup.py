@@ -54,7 +54,7 @@ def backup(*, file: Path | None, folder: Path | None, keep: int | None, no_verif
 
             made = back_up(settings.database, target, show, check=_skip if no_verify else _verify)
         say(f"lamina-server: {made.path}, {made.size_bytes} bytes, configs: {made.configs}")
-        for path in backups.thin_out(keep) if backups and keep else ():
+        for path in backups.thin_out(keep, made.path) if backups and keep else ():
             say(f"lamina-server: removed {path}")
 
 

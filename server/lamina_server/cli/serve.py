@@ -22,6 +22,7 @@ from lamina_server.audit.audit import Audit
 from lamina_server.cli import workers
 from lamina_server.cli.options import FAILED, INTERRUPTED, is_in_a_folder, refusals, server_options
 from lamina_server.cli.settings import described, settings_of
+from lamina_server.cli.terminal import Terminal
 from lamina_server.logs import uncaught
 from lamina_server.settings import Settings
 
@@ -72,6 +73,8 @@ async def _serve(settings: Settings, tell: Callable[[str], None]) -> int:
 
     A signal before the server is ready ends the process at once, and so does a second signal. The process always ends
     within the grace. A terminal that goes away sends SIGHUP more than once, so a second SIGHUP is not a second signal.
+    Nor is any signal to a worker: systemd and Ctrl-C signal it too, besides the process that started it, which alone
+    decides about a second one.
     """
     loop = asyncio.get_running_loop()
     loop.set_exception_handler(uncaught.of_event_loop)
@@ -80,7 +83,7 @@ async def _serve(settings: Settings, tell: Callable[[str], None]) -> int:
 
     def receive(number: signal.Signals) -> None:
         if stop.done():
-            if number is signal.SIGHUP:
+            if number is signal.SIGHUP or settings.workers > 1:
                 return
             # As after any crash: an answered commit is durable, and the outcome of any other is open.
             os._exit(128 + number)
@@ -134,26 +137,16 @@ def _mode(application: Application) -> str:
 
 def _hang_up(receive: Callable[[signal.Signals], None], audits: list[Audit]) -> Callable[[], None]:
     """Return what SIGHUP does with an audit: it ends the server if its terminal has gone, else it opens files anew."""
-    had_terminal, is_ignored = _has_terminal(), signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+    terminal = Terminal()
 
     def act() -> None:
-        if had_terminal and not _has_terminal():
-            if not is_ignored:
-                receive(signal.SIGHUP)
+        if terminal.has_gone:
+            receive(signal.SIGHUP)
         else:
             for audit in audits:
                 audit.reopen()
 
     return act
-
-
-def _has_terminal() -> bool:
-    """Return whether the process has a controlling terminal: one that goes away takes itself from its processes."""
-    try:
-        os.close(os.open("/dev/tty", os.O_RDONLY | os.O_NOCTTY | os.O_CLOEXEC))
-    except OSError:
-        return False
-    return True
 
 
 def _exit_code(number: signal.Signals) -> int:

@@ -16,6 +16,9 @@ from typing import NoReturn, TypeAlias
 
 import structlog
 
+from lamina_server.cli import streams
+from lamina_server.cli.options import FAILED, INTERRUPTED
+from lamina_server.cli.terminal import Terminal
 from lamina_server.domain.record import record
 from lamina_server.rpc import transport
 from lamina_server.rpc.transport import UnsafeError
@@ -32,7 +35,7 @@ Work: TypeAlias = Callable[[Settings, Callable[[str], None]], int]
 """Serves with these settings, calls the function with the ready line, and returns the exit code."""
 
 _READ_BYTES = 65_536
-_ENDS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP)
+_SIGNALS = (signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 _log = structlog.get_logger(__name__)
 
@@ -50,9 +53,14 @@ def serve(settings: Settings, work: Work, tell: Callable[[str], None]) -> int:
 
 @record
 class _Worker:
-    """A process, and when it was started by a steady clock."""
+    """A process.
+
+    says        the descriptor on which it will say that it is ready
+    started_at  by a steady clock
+    """
 
     pid: int
+    says: int
     started_at: float
 
 
@@ -68,7 +76,9 @@ class _Workers:
         self._is_told = False
         self._delay_seconds = FIRST_DELAY_SECONDS
         self._start_at = time.monotonic()
+        self._kill_at: float | None = None
         self._stop: signal.Signals | None = None
+        self._terminal = Terminal()
         self._exit_code = 0
         # A worker reads from it, and ends when this process has gone, however it went.
         self._alive, self._kept = os.pipe()
@@ -78,8 +88,9 @@ class _Workers:
 
     def run(self) -> int:
         gc.freeze()  # so that a collection in a worker does not copy the memory that they share
-        for number in (*_ENDS, signal.SIGCHLD):
-            if number is not signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # nohup
+        is_under_nohup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        for number in _SIGNALS:
+            if number is not signal.SIGHUP or self._settings.audit_file or not is_under_nohup:
                 signal.signal(number, lambda *_: None)
         signal.set_wakeup_fd(self._wakes.fileno(), warn_on_full_buffer=False)
         while self._stop is None or self._workers:
@@ -100,7 +111,7 @@ class _Workers:
 
     def _wait_seconds(self) -> float | None:
         if self._stop is not None:
-            return max(self._start_at - time.monotonic(), 0)  # until those that are left are killed
+            return None if self._kill_at is None else max(self._kill_at - time.monotonic(), 0)
         is_missing = len(self._workers) < self._settings.workers and not self._is_first_starting
         return max(self._start_at - time.monotonic(), 0) if is_missing else None
 
@@ -111,7 +122,9 @@ class _Workers:
 
     def _start_missing(self) -> None:
         if self._stop is not None:
-            if time.monotonic() >= self._start_at:
+            if self._kill_at is not None and time.monotonic() >= self._kill_at:
+                self._kill_at = None
+                _log.error("workers did not end within the grace: killed", pids=list(self._workers))
                 self._send(signal.SIGKILL)
             return
         while len(self._workers) < self._settings.workers and time.monotonic() >= self._start_at:
@@ -120,24 +133,43 @@ class _Workers:
             self._start()
 
     def _start(self) -> None:
-        says, told = os.pipe()
-        sys.stdout.flush()
-        sys.stderr.flush()
-        pid = os.fork()
-        if not pid:
-            self._become_worker(says, told)
-        os.close(told)
-        self._workers[pid] = _Worker(pid, time.monotonic())
-        self._starting[says] = pid
+        streams.flush()
+        try:
+            says, told = os.pipe()
+        except OSError as error:
+            self._start_later(error)
+            return
+        # Until it has its own handlers, a signal to the new process would reach this one through the shared socket.
+        unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
+        try:
+            pid = os.fork()
+            if not pid:
+                self._become_worker(says, told, unblocked)
+        except OSError as error:
+            os.close(says)
+            self._start_later(error)
+        else:
+            self._workers[pid] = _Worker(pid, says, time.monotonic())
+            self._starting[says] = pid
+        finally:
+            os.close(told)
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
 
-    def _become_worker(self, says: int, told: int) -> NoReturn:
-        code = 1
+    def _start_later(self, error: OSError | None = None) -> None:
+        if error:
+            _log.warning("a worker cannot be started", reason=error.strerror, others=len(self._workers))
+        self._start_at = time.monotonic() + self._delay_seconds
+        self._delay_seconds = min(2 * self._delay_seconds, LAST_DELAY_SECONDS)
+
+    def _become_worker(self, says: int, told: int, unblocked: set[int | signal.Signals]) -> NoReturn:
+        code = FAILED
         try:
             signal.set_wakeup_fd(-1)
-            for number in (*_ENDS, signal.SIGCHLD):
-                if signal.getsignal(number) is not signal.SIG_IGN:
-                    signal.signal(number, signal.default_int_handler if number is signal.SIGINT else signal.SIG_DFL)
-            os.setpgid(0, 0)  # Ctrl-C is for the process that started this one
+            for number in _SIGNALS:
+                signal.signal(number, signal.SIG_DFL)
+            signal.signal(signal.SIGINT, signal.default_int_handler)
+            signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the process that started this one knows what it means
+            signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
             for descriptor in (says, self._kept, *self._starting):
                 os.close(descriptor)
             self._woken.close()
@@ -150,14 +182,13 @@ class _Workers:
 
             code = self._work(self._settings, tell)
         except SystemExit as end:
-            code = end.code if isinstance(end.code, int) else 1
+            code = end.code if isinstance(end.code, int) else FAILED
         except KeyboardInterrupt:
-            code = 130
+            code = INTERRUPTED
         except BaseException:  # noqa: BLE001 - nothing of the other process may run here
             sys.excepthook(*sys.exc_info())
         finally:
-            for stream in (sys.stdout, sys.stderr):
-                stream.flush()
+            streams.flush()
             os._exit(code)
 
     def _hear(self, says: int) -> None:
@@ -175,18 +206,18 @@ class _Workers:
     def _receive(self, number: signal.Signals) -> None:
         if number is signal.SIGCHLD:
             self._reap()
-        elif number is signal.SIGHUP and (self._settings.audit_file or self._stop is not None):
-            self._send(number)
+        elif number is signal.SIGHUP and self._settings.audit_file and not self._terminal.has_gone:
+            self._send(number)  # they open the file anew
         elif self._stop is None:
             self._stop = number
             self._exit_code = 128 + number if number is signal.SIGINT else 0
             self._end_all()
-        else:
+        elif number is not signal.SIGHUP:  # a terminal that goes away sends it more than once
             self._exit_code = 128 + number
             self._send(signal.SIGKILL)
 
     def _end_all(self) -> None:
-        self._start_at = time.monotonic() + self._settings.stop_grace_seconds + KILL_SECONDS
+        self._kill_at = time.monotonic() + self._settings.stop_grace_seconds + KILL_SECONDS
         self._send(signal.SIGTERM)
 
     def _send(self, number: signal.Signals) -> None:
@@ -205,20 +236,21 @@ class _Workers:
                 self._ended(worker, os.waitstatus_to_exitcode(status))
 
     def _ended(self, worker: _Worker, code: int) -> None:
+        if worker.says in self._starting:  # it may have been ready just before
+            self._hear(worker.says)
         if self._stop is not None:
-            self._exit_code = self._exit_code or max(code, 0)
+            self._exit_code = self._exit_code or (FAILED if code == -signal.SIGKILL else max(code, 0))
             return
         was_ready = worker.pid in self._ready
         self._ready.discard(worker.pid)
         if not was_ready and not self._ready:  # none serves, and this one could not begin: it has said why
-            self._stop, self._exit_code = signal.SIGTERM, code if code > 0 else 1
+            self._stop, self._exit_code = signal.SIGTERM, code if code > 0 else FAILED
             self._end_all()
             return
         _log.warning("a worker has ended", pid=worker.pid, code=code, others=len(self._workers))
         if time.monotonic() - worker.started_at > LAST_DELAY_SECONDS:
             self._delay_seconds = FIRST_DELAY_SECONDS
-        self._start_at = time.monotonic() + self._delay_seconds
-        self._delay_seconds = min(2 * self._delay_seconds, LAST_DELAY_SECONDS)
+        self._start_later()
 
 
 def _end_with(alive: int) -> None:

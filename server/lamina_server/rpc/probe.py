@@ -6,6 +6,7 @@ from pathlib import Path
 
 import grpc
 from cryptography import x509
+from cryptography.x509.oid import NameOID
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from lamina_server.rpc import transport
@@ -89,11 +90,15 @@ def _read(path: Path) -> bytes:
 def _name_in(certificate: bytes) -> str:
     """Return the first name of a certificate in PEM."""
     try:
-        names = x509.load_pem_x509_certificate(certificate).extensions.get_extension_for_class(
-            x509.SubjectAlternativeName
-        )
-    except (ValueError, x509.ExtensionNotFound):
-        raise UnsafeError("the server's certificate cannot be read, or has no name", "tls_cert") from None
-    dns = names.value.get_values_for_type(x509.DNSName)
-    ips = names.value.get_values_for_type(x509.IPAddress)
-    return next(iter([*(name.replace("*", "any", 1) for name in dns), *map(str, ips)]), "localhost")
+        read = x509.load_pem_x509_certificate(certificate)
+        alternatives = [each.value for each in read.extensions if isinstance(each.value, x509.SubjectAlternativeName)]
+    except ValueError:
+        raise UnsafeError("the file holds no certificate in PEM", "tls_cert") from None
+    dns = [name for names in alternatives for name in names.get_values_for_type(x509.DNSName)]
+    ips = [str(ip) for names in alternatives for ip in names.get_values_for_type(x509.IPAddress)]
+    common = (
+        [] if alternatives else [str(each.value) for each in read.subject.get_attributes_for_oid(NameOID.COMMON_NAME)]
+    )
+    if not (names := [*dns, *ips, *common]):
+        raise UnsafeError("the certificate has no name of a host, so no client can trust it", "tls_cert")
+    return names[0].replace("*", "any", 1)

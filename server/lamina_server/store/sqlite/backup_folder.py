@@ -24,14 +24,17 @@ class BackupFolder:
         """Return the file of a backup that is made now."""
         return self._folder / f"{self._stem}-{now.astimezone(UTC).strftime(_TIME)}.db"
 
-    def thin_out(self, keep: int) -> list[Path]:
+    def thin_out(self, keep: int, made: Path) -> list[Path]:
         """Remove all backups but the newest, and return those. Other files of the folder stay.
+
+        The backup that was made now counts as the newest, although a clock that was wrong may have named a later one.
 
         Raises UnusableStoreError.
         """
         try:
             found = sorted(path for path in self._folder.iterdir() if self._pattern.fullmatch(path.name))
-            removed = found[:-keep]
+            older = [path for path in found if path != made and path.is_file()]
+            removed = older[: max(len(older) + 1 - keep, 0)]
             for path in removed:
                 path.unlink()
         except OSError as error:
