@@ -29,7 +29,7 @@ class _Line(NamedTuple):
 def config(*, output: str, changed: bool, **options: Any) -> None:
     """Print each setting, where it comes from, and its default.
 
-    This takes the options of `serve`, reads the same variables and file, and refuses what `serve` refuses for its
+    This takes the options of `serve`, reads the same variables and file, and refuses what `serve` refuses of its
     settings alone. It opens no database and no address. A database's password is not printed, nor is the command of a
     secret key.
     """
