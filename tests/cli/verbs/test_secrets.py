@@ -190,7 +190,7 @@ def test_an_exported_file_with_masks_changes_nothing(
 ) -> None:
     file = tmp_path / f"shop.{form}"
     result = cli("export", shop.name, str(file))
-    assert "3 secrets are written without the contents: --reveal writes contents, in YAML alone" in result.stderr
+    assert "3 secrets are written without the contents: --reveal writes contents, in YAML or in env" in result.stderr
     assert CANARY not in file.read_text(encoding="utf-8")
     assert "nothing to change" in cli.out("import", shop.name, str(file))
     assert "nothing to change" in cli.out("import", shop.name, str(file), "--replace")
