@@ -1,7 +1,6 @@
 """Several workers on one address: each answers, none is missed for long, and all end together."""
 
 import os
-import pty
 import select
 import signal
 import subprocess
@@ -17,6 +16,7 @@ from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from tests.server.commands import Run, printed
 from tests.support.server import ServerProcess
+from tests.support.terminals import in_terminal
 
 WORKERS = 3
 NO_SOCKET = "several workers share a TCP port, no Unix socket"
@@ -168,21 +168,10 @@ def test_sighup_opens_each_audit_file_anew_under_nohup(postgres_url: str, audit_
 
 def test_a_terminal_that_goes_away_ends_workers_with_an_audit(postgres_url: str, audit_file: Path) -> None:
     log = audit_file.with_name("log")
-    terminal, line = pty.openpty()
     serve = [sys.executable, "-m", "lamina_server", "serve", "--database", postgres_url, "--workers", "2"]
-    program = [*serve, "--listen", "localhost:0", "--audit-file", str(audit_file)]
-    opening = ["sh", "-c", 'exec "$@" <"$TTY" >"$TTY" 2>"$LOG"', "sh", *program]
-    environment = {**os.environ, "TTY": os.ttyname(line), "LOG": str(log)}
-    with subprocess.Popen(opening, env=environment, start_new_session=True) as process:
-        printed = b""
-        while b"ready on" not in printed:
-            printed += os.read(terminal, 4096)
-        os.close(line)
-        os.close(terminal)
-        try:
-            assert process.wait(20) == 0, log.read_text()
-        finally:
-            process.kill()
+    with in_terminal([*serve, "--listen", "localhost:0", "--audit-file", str(audit_file)], log) as (process, close):
+        close()
+        assert process.wait(20) == 0, log.read_text()
     assert "a worker has ended" not in log.read_text()
 
 

@@ -3,7 +3,6 @@
 import fcntl
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -14,6 +13,7 @@ import pytest
 
 import lamina
 from tests.support.server import ServerProcess
+from tests.support.terminals import in_terminal
 
 
 def events(path: Path) -> list[str]:
@@ -43,21 +43,13 @@ def test_sighup_opens_the_file_anew_and_ends_nothing(tmp_path: Path) -> None:
 def test_a_terminal_that_goes_away_ends_a_server_with_an_audit(tmp_path: Path) -> None:
     """Its SIGHUP is no wish for a new file: the process has lost its controlling terminal."""
     path, log = tmp_path / "audit.jsonl", tmp_path / "log"
-    terminal, line = pty.openpty()
     serve = [sys.executable, "-m", "lamina_server", "serve", "--listen", "localhost:0"]
     program = [*serve, "--database", f"sqlite:///{tmp_path}/lamina.db", "--audit-file", str(path)]
-    # The shell leads a session without a terminal, so the one that it opens becomes the session's.
-    opening = ["sh", "-c", 'exec "$@" <"$TTY" >"$TTY" 2>"$LOG"', "sh", *program]
-    environment = {**os.environ, "TTY": os.ttyname(line), "LOG": str(log)}
-    with subprocess.Popen(opening, env=environment, start_new_session=True) as process:
-        printed = b""
-        while b"ready on" not in printed:
-            printed += os.read(terminal, 4096)
+    with in_terminal(program, log) as (process, close):
         process.send_signal(signal.SIGHUP)  # the terminal is there
         while "audit file reopened" not in log.read_text():
             os.sched_yield()
-        os.close(line)
-        os.close(terminal)
+        close()
         assert process.wait(20) == 0, log.read_text()
     assert '"stopping"' in log.read_text()
 

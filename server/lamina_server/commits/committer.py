@@ -22,12 +22,12 @@ import structlog
 from lamina_server.cache.encoded import Codec
 from lamina_server.cache.heads import Heads
 from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
+from lamina_server.commits import near_limits
 from lamina_server.commits.clock import system_now_us
 from lamina_server.commits.decide import Preview
 from lamina_server.commits.giants import Giants
 from lamina_server.commits.group import Group, GroupResult, Submission
 from lamina_server.commits.keyframes import KeyframeScheduler
-from lamina_server.commits.near_limits import NearLimits
 from lamina_server.commits.outcome import Outcome
 from lamina_server.commits.proposals import Proposals
 from lamina_server.commits.transaction import configs_of
@@ -98,7 +98,8 @@ class Committer:
             store, heads, codec, limits=map_limits, submit=self._enqueue, now_us=now_us, sealer=sealer
         )
         self._keyframes = KeyframeScheduler(store, on_failure=self.fail)
-        self.near_limits = NearLimits(map_limits, warned_percent)
+        self._map_limits = map_limits
+        self._warned_percent = warned_percent
         self._silence = silence
         silence.call_at_begin(self._give_up)
         self._waiting: deque[Submission] = deque()
@@ -251,7 +252,7 @@ class Committer:
         for made in result.made:
             self._feed.append(made)
             self._on_commit(made.version.config)
-            self.near_limits.committed(made.version)
+            near_limits.warn(made.version, self._map_limits, self._warned_percent)
             self._keyframes.committed(made.version, is_busy=bool(self._waiting))
         for outcome in result.outcomes:
             # A remembered reply: maybe of a COMMIT that was not confirmed, so that no watch was told.

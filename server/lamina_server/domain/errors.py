@@ -86,15 +86,19 @@ class InvalidError(ServerError):
         self.violations = tuple(violations)
 
 
-def _one(unit: str, number: int) -> str:
-    return unit.removesuffix("es" if unit == "watches" else "s") if number == 1 else unit
+_SINGULAR = {"bytes": "byte", "calls": "call", "changes": "change", "groups": "group", "keys": "key"}
+_SINGULAR |= {"keys and prefixes": "key or prefix", "read keys": "read key", "watches": "watch"}
+
+
+def _counted(number: int, unit: str) -> str:
+    return f"{number:,} {_SINGULAR.get(unit, unit) if number == 1 else unit}"
 
 
 class LimitError(ServerError):
     """Something exceeds a limit, in size or in number."""
 
     def __init__(self, reason: Reason, what: str, *, limit: int, actual: int, unit: str) -> None:
-        super().__init__(reason, f"{what}: {actual:,} {_one(unit, actual)}, the limit is {limit:,} {_one(unit, limit)}")
+        super().__init__(reason, f"{what}: {_counted(actual, unit)}, the limit is {_counted(limit, unit)}")
         self.limit = limit
         self.actual = actual
         self.unit = unit
@@ -108,7 +112,7 @@ class RateError(LimitError):
 
     def __init__(self, what: str, *, limit: int, unit: str, retry_seconds: float) -> None:
         super().__init__(Reason.TOO_MANY, what, limit=limit, actual=limit + 1, unit=unit)
-        self.args = (f"{what}: the limit is {limit:,} {_one(unit, limit)}; try again in {retry_seconds:g} s",)
+        self.args = (f"{what}: the limit is {_counted(limit, unit)}; try again in {retry_seconds:g} s",)
         self.retry_seconds = retry_seconds
 
 
