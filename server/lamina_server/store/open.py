@@ -7,6 +7,7 @@ from lamina_server.models import queries as shared
 from lamina_server.store.address import Address, SqliteAddress, parse
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.sql import revision
+from lamina_server.store.sql.creating import create_if_empty
 from lamina_server.store.sql.database import Database
 from lamina_server.store.sql.prepared import prepared
 from lamina_server.store.sql.queries import versions as queries
@@ -30,7 +31,7 @@ def open_store(
     database = _open_database(parse(url), reader_connections=reader_connections, wait_seconds=wait_seconds)
     try:
         with database.migrating() as engine:
-            if not revision.is_newest(engine):
+            if not (revision.is_newest(engine) or create_if_empty(engine)):
                 from lamina_server.store.sql.migrations import migrate  # noqa: PLC0415 - and Alembic with it
 
                 migrate(engine)

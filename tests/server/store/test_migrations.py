@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 import pytest
 from alembic import op
@@ -15,6 +16,7 @@ from sqlalchemy.orm import Session
 from lamina_server.models import Base, ConfigData
 from lamina_server.models.views import VIEWS
 from lamina_server.store.contract import UnusableStoreError
+from lamina_server.store.sql.creating import create_if_empty
 from lamina_server.store.sql.migrations import SCRIPTS, migrate
 from lamina_server.store.sql.revision import KNOWN, NEWEST, VERSION_TABLE, asking, recorded
 from tests.server import databases
@@ -67,6 +69,25 @@ def test_migrations_make_what_the_models_describe(engine: Engine, request: pytes
         other.dispose()
     assert migrated == created
     assert {kind for kind, _ in created} >= {"trigger", "index", "view"}
+
+
+def rows_of(engine: Engine, query: str) -> list[tuple[object, ...]]:
+    with engine.connect() as connection:
+        return [tuple(row) for row in connection.exec_driver_sql(query)]
+
+
+def test_an_empty_file_gets_at_once_what_the_migrations_make(tmp_path: Path) -> None:
+    """The version table is alike, too."""
+    engines = [create_engine(f"sqlite:///{tmp_path}/{name}.db") for name in ("created", "migrated")]
+    assert create_if_empty(engines[0])
+    assert not create_if_empty(engines[0])
+    migrate(engines[1])
+    assert schema(engines[0]) == schema(engines[1])
+    migrate(engines[0])  # Alembic finds its table, and nothing to do
+    queries = (f"PRAGMA table_info({VERSION_TABLE})", f"SELECT * FROM {VERSION_TABLE}")
+    columns, rows = ([rows_of(engine, query) for engine in engines] for query in queries)
+    assert columns[0] == columns[1]
+    assert rows == [[(NEWEST,)]] * 2
 
 
 def test_alembic_finds_no_difference(engine: Engine) -> None:
