@@ -10,6 +10,7 @@ from tests.benchmarks.cases import (
     commits,
     crowds,
     neighbours,
+    operation,
     rates,
     reads,
     replays,
@@ -56,6 +57,8 @@ CASES: Mapping[str, Case] = {
     "K6": choices.until_called,
     "K8": neighbours.reads_beside_commits,
     "K9": neighbours.commits_beside_giants,
+    "O1": operation.empty_start,
+    "O3": operation.two_workers,
     "recipe": sizes.against_full_copies,
     "watch": watches.until_seen,
 }
