@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import grpc
 import structlog
@@ -55,10 +56,13 @@ from lamina_server.secrets.live import LiveKeyring
 from lamina_server.secrets.outer import OuterKey, outer_key
 from lamina_server.settings import Settings
 from lamina_server.store import address
-from lamina_server.store.contract import Reading, Store, StoreNotReadyError
+from lamina_server.store.contract import Reading, Store, StoreNotReadyError, Upgrade
 from lamina_server.store.readers import Readers
 from lamina_server.store.silence import Silence
 from lamina_server.wire.codec import WireCodec
+
+if TYPE_CHECKING:
+    from lamina_server.store.sql.store import SqlStore
 
 FOREIGN_CALLS_SECONDS = 1.0
 """How long calls of other services (a watch of the health service has no end) may go on after ours have ended."""
@@ -90,6 +94,7 @@ class Application:
     access        who may do what
     audit         what tells of writes, refusals and revealed secrets
     is_empty      whether the store had no config but our own when it started, such as a file that was just made
+    upgrade       what was done to the database's schema before it started; None if nothing
     failed        done when the store takes no more writes, and the process should end: why, for the operator
     """
 
@@ -135,6 +140,7 @@ class Application:
         )
         self.target = ""
         self.is_empty = False
+        self.upgrade: Upgrade | None = None
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
         self._committer = Committer(
             store,
@@ -313,6 +319,7 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
         store = await asyncio.to_thread(open_database, settings)
         try:
             application = Application(settings, store, audit_file=audit_file)
+            application.upgrade = store.upgrade
             try:
                 if not application.access.is_open:
                     await asyncio.to_thread(_make_first_admin, store, settings)
@@ -359,8 +366,10 @@ def _audit_file(settings: Settings) -> Iterator[AuditFile | None]:
         yield file
 
 
-def open_database(settings: Settings) -> Store:
+def open_database(settings: Settings, *, upgrades_shared: bool = False) -> "SqlStore":
     """Open the database, and bring its tables up to date. Blocks, for as long as the settings say to wait for it.
+
+    upgrades_shared  whether to upgrade the tables of an older release that other servers may be using
 
     Raises DatabaseAddressError or UnusableStoreError.
     """
@@ -372,7 +381,8 @@ def open_database(settings: Settings) -> Store:
     while True:
         try:
             # A thread that reads holds one connection at a time, so none ever waits for another's.
-            return open_store(settings.database, reader_connections=settings.reader_threads)
+            readers = settings.reader_threads
+            return open_store(settings.database, reader_connections=readers, upgrades_shared=upgrades_shared)
         except StoreNotReadyError as error:
             if time.monotonic() > last:
                 raise

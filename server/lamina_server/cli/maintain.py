@@ -2,6 +2,7 @@
 
 import gc
 import sys
+from contextlib import closing
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,7 +18,7 @@ from lamina_server.cli.options import (
     secret_key_options,
     wait_option,
 )
-from lamina_server.cli.reports import report
+from lamina_server.cli.reports import report, upgraded
 from lamina_server.cli.settings import settings_of
 from lamina_server.cli.streams import say
 from lamina_server.domain.errors import ServerError
@@ -33,12 +34,15 @@ if TYPE_CHECKING:
 def migrate(**options: Any) -> None:
     """Make or upgrade a database's tables, and end.
 
-    `serve` does the same when it starts. Use this command to do it before, or with another account.
+    `serve` makes the tables of a new database, too. It upgrades those of a SQLite file, after a backup beside it. It
+    does not upgrade those in PostgreSQL, where servers of the release before may be using them: they can go on while
+    this command runs, and after it.
     """
     settings = settings_of(options)
     with refusals():
-        open_database(settings).close()
-        say(f"lamina-server: the tables are up to date in {describe_database(settings)}")
+        with closing(open_database(settings, upgrades_shared=True)) as store:
+            done = upgraded(store.upgrade)
+        say(f"lamina-server: the tables are up to date in {describe_database(settings)}{done}")
 
 
 @click.command()

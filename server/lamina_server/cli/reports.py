@@ -1,4 +1,4 @@
-"""What the commands print of a check of a database."""
+"""What the commands print of a check, or of an upgrade, of a database."""
 
 import gc
 import sys
@@ -7,9 +7,18 @@ from typing import TYPE_CHECKING
 import click
 
 from lamina_server.cli.streams import say
+from lamina_server.store.contract import Upgrade
 
 if TYPE_CHECKING:
     from lamina_server.store.verify.walk import Verification
+
+
+def upgraded(upgrade: Upgrade | None) -> str:
+    """Return what follows the name of a database that was upgraded; nothing if it was not."""
+    if upgrade is None:
+        return ""
+    backup = f", with a backup from before it in {upgrade.backup}" if upgrade.backup else ""
+    return f", upgraded from schema {upgrade.before} to {upgrade.after}{backup}"
 
 
 def report(verification: "Verification") -> bool:

@@ -21,6 +21,7 @@ from lamina_server.app import Application, admin_token_file, describe_database, 
 from lamina_server.audit.audit import Audit
 from lamina_server.cli import workers
 from lamina_server.cli.options import FAILED, INTERRUPTED, is_in_a_folder, refusals, server_options
+from lamina_server.cli.reports import upgraded
 from lamina_server.cli.settings import described, settings_of
 from lamina_server.cli.terminal import Terminal
 from lamina_server.logs import uncaught
@@ -107,6 +108,7 @@ async def _serve(settings: Settings, tell: Callable[[str], None]) -> int:
         audits.append(application.audit)
         target = application.target
         data = describe_database(settings) + (" (empty: nobody has made a config yet)" if application.is_empty else "")
+        data += upgraded(application.upgrade)
         data += f", {settings.workers} workers" if settings.workers > 1 else ""
         tell(f"lamina-server ready on {target}, {_mode(application)}, data in {data}{_hint(application, settings)}")
         await asyncio.wait([stop, application.failed], return_when=asyncio.FIRST_COMPLETED)

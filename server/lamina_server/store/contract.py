@@ -47,6 +47,7 @@ to end, and raises UnavailableError if this takes too long.
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from pathlib import Path
 from typing import NoReturn, Protocol
 
 from lamina_server.domain.errors import OperatorError, Reason, UnavailableError
@@ -119,6 +120,15 @@ class UnusableStoreError(OperatorError):
 
 class StoreNotReadyError(UnusableStoreError):
     """A database cannot be opened now, but may be soon: it is starting, cannot be reached, or another server has it."""
+
+
+@record
+class Upgrade:
+    """An upgrade of a database's schema, from one revision to another, and the copy from before, where one was made."""
+
+    before: str
+    after: str
+    backup: Path | None
 
 
 class BackupRefusedError(OperatorError):

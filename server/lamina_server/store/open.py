@@ -1,11 +1,12 @@
 """Open a store by its address."""
 
+import structlog
 from sqlalchemy import Engine
 
 from lamina_server.domain.errors import ServerError
 from lamina_server.models import queries as shared
 from lamina_server.store.address import Address, SqliteAddress, parse
-from lamina_server.store.contract import UnusableStoreError
+from lamina_server.store.contract import UnusableStoreError, Upgrade
 from lamina_server.store.sql import revision
 from lamina_server.store.sql.creating import create_if_empty
 from lamina_server.store.sql.database import Database
@@ -17,31 +18,56 @@ from lamina_server.store.sqlite.database import SqliteDatabase
 READER_CONNECTIONS = 4
 WAIT_SECONDS = 5.0
 
+_log = structlog.get_logger(__name__)
+
 
 def open_store(
-    url: str, *, reader_connections: int = READER_CONNECTIONS, wait_seconds: float = WAIT_SECONDS
+    url: str,
+    *,
+    reader_connections: int = READER_CONNECTIONS,
+    wait_seconds: float = WAIT_SECONDS,
+    upgrades_shared: bool = False,
 ) -> SqlStore:
     """Open the database at an address, as address.py has it, bring its tables up to date, and see if it takes commits.
 
     reader_connections  how many reading blocks there can be at once
     wait_seconds        how long another one waits for its turn
+    upgrades_shared     whether to upgrade the tables of an older release that other servers may be using
 
     Raises DatabaseAddressError or UnusableStoreError.
     """
     database = _open_database(parse(url), reader_connections=reader_connections, wait_seconds=wait_seconds)
     try:
         with database.migrating() as engine:
+            upgrade = None
             if not (revision.is_newest(engine) or create_if_empty(engine)):
-                from lamina_server.store.sql.migrations import migrate  # noqa: PLC0415 - and Alembic with it
-
-                migrate(engine)
+                upgrade = _migrate(database, engine, upgrades_shared=upgrades_shared)
             _compile(engine)
-        store = SqlStore(database)
+        store = SqlStore(database, upgrade)
         _check_writable(store)
     except BaseException:
         database.close()
         raise
     return store
+
+
+def _migrate(database: Database, engine: Engine, *, upgrades_shared: bool) -> Upgrade | None:
+    """Make the tables, or upgrade those of an older release; return what was upgraded."""
+    from lamina_server.store.sql.migrations import migrate  # noqa: PLC0415 - and Alembic with it
+
+    upgrade: Upgrade | None = None
+
+    def prepare(before: str) -> None:
+        nonlocal upgrade
+        backup = database.before_upgrade(before, revision.NEWEST, is_asked=upgrades_shared)
+        upgrade = Upgrade(before, revision.NEWEST, backup)
+        _log.info("upgrading the tables", before=before, after=revision.NEWEST)
+
+    migrate(engine, prepare)
+    if upgrade:
+        backup = str(upgrade.backup) if upgrade.backup else None
+        _log.info("tables upgraded", before=upgrade.before, after=upgrade.after, backup=backup)
+    return upgrade
 
 
 def _check_writable(store: SqlStore) -> None:

@@ -115,7 +115,8 @@ def test_also_beside_tables_that_create_all_has_made(url: str, engine: Engine, s
     Base.metadata.create_all(engine)
     run(engine, ["CREATE TABLE theirs (id INTEGER PRIMARY KEY)", *statements])
     before = rows(engine, "alembic_version")
-    open_store(url).close()
+    with closing(open_store(url)) as store:
+        assert store.upgrade is None
     assert rows(engine, "alembic_version") == before
     assert rows(engine, "lamina_schema_version") == [(NEWEST,)]
 
@@ -128,7 +129,7 @@ class TestDevelopmentVersions:
         databases.migrate_to(engine, revision)
         run(engine, ["DROP TABLE lamina_schema_version", AS_OURS[0]])
         run(engine, [f"INSERT INTO alembic_version VALUES ('{revision}')"])
-        open_store(url).close()
+        open_store(url, upgrades_shared=True).close()
         assert rows(engine, "lamina_schema_version") == [(NEWEST,)]
         assert tables(engine) == OURS | {"lamina_schema_version"}
         assert rows(engine, "lamina_head") == []

@@ -193,6 +193,19 @@ class PostgresqlDatabase:
         finally:
             engine.dispose()
 
+    def before_upgrade(self, before: str, after: str, *, is_asked: bool) -> None:
+        """Refuse it unless the operator has asked for it: servers of the release before may be using the tables.
+
+        It can wait, because the operator may be about to do so.
+        """
+        if not is_asked:
+            text = (
+                f"the tables in {self._address} have the schema {before!r}, and this release needs {after!r}: upgrade"
+                " them by `lamina-server migrate` of this release, with a role that may change them; servers of the"
+                " release before can go on meanwhile"
+            )
+            raise StoreNotReadyError(text)
+
     def new_ids(self, connection: Connection, table: str, count: int) -> list[int]:
         """Take ids from the table's sequence. While this transaction has the lock, nobody else takes any."""
         exchange = Exchange.of(connection)

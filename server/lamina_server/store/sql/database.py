@@ -5,6 +5,7 @@ SQLite and PostgreSQL each have a module that provides this.
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from pathlib import Path
 from typing import Any, Protocol
 
 from sqlalchemy import Connection, Engine
@@ -108,6 +109,16 @@ class Database(Protocol):
         """Lend an engine for a change of the schema, with long timeouts.
 
         Raises UnusableStoreError if a statement fails within.
+        """
+
+    def before_upgrade(self, before: str, after: str, *, is_asked: bool) -> Path | None:
+        """Prepare to upgrade the schema from one revision to another, in the transaction that will.
+
+        Return the file of a backup, where one was made.
+
+        is_asked  whether the operator has asked for it: other servers may be using the database
+
+        Raises UnusableStoreError where it must not be upgraded now.
         """
 
     def new_ids(self, connection: Connection, table: str, count: int) -> Sequence[int]:

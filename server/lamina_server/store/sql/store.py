@@ -9,7 +9,7 @@ from sqlalchemy import Connection
 
 from lamina_server.domain.planning import Plan
 from lamina_server.domain.records import HeadMark
-from lamina_server.store.contract import Expected, Notices
+from lamina_server.store.contract import Expected, Notices, Upgrade
 from lamina_server.store.sql.beginning import Beginning
 from lamina_server.store.sql.bulk import StagedPlan
 from lamina_server.store.sql.database import Database
@@ -21,10 +21,14 @@ from lamina_server.store.sql.writing import SqlWriting
 
 
 class SqlStore:
-    """A Store in a database. Make one with `open_store`."""
+    """A Store in a database. Make one with `open_store`.
 
-    def __init__(self, database: Database) -> None:
+    upgrade  what was done to the schema when it was opened; None if it had this release's already
+    """
+
+    def __init__(self, database: Database, upgrade: Upgrade | None = None) -> None:
         self._database = database
+        self.upgrade = upgrade
         self._known = KnownRows()
         self._write_turn = threading.Lock()
 

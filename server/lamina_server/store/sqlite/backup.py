@@ -23,6 +23,9 @@ from lamina_server.store.sqlite.sessions import lend_reader
 STEP_PAGES = 1024
 """Copied between two looks at the progress: 4 MiB."""
 
+PART = ".part"
+"""The end of the name of a copy that is not complete."""
+
 Progress = Callable[[int, int], None]
 """Called with the pages that are copied and the pages that there are."""
 
@@ -105,7 +108,7 @@ def _reading(source: Path) -> Iterator[sqlite3.Connection]:
 @contextmanager
 def _unnamed(target: Path) -> Iterator[Path]:
     """Make an empty file beside the target, for the owner alone; whatever is left of it goes away."""
-    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=".part", dir=target.absolute().parent)
+    descriptor, name = tempfile.mkstemp(prefix=f".{target.name}.", suffix=PART, dir=target.absolute().parent)
     os.fchmod(descriptor, OWNER_ONLY)  # the umask may have taken even that away
     os.close(descriptor)
     unnamed = Path(name)

@@ -178,6 +178,12 @@ class SqliteDatabase:
         with self._turn, opening(self._errors):
             yield self._writer
 
+    def before_upgrade(self, before: str, after: str, *, is_asked: bool) -> Path | None:  # noqa: ARG002 - no other server uses the file
+        """Back the file up beside itself."""
+        from lamina_server.store.sqlite.before_upgrade import back_up_before  # noqa: PLC0415 - once in a release
+
+        return back_up_before(self._path, after) if self._path is not None else None
+
     def new_ids(self, connection: Connection, table: str, count: int) -> range:
         """Return the ids after the highest, as SQLite would choose them itself: rows are never deleted."""
         question = f"SELECT coalesce(max(id), 0) FROM {table}"  # noqa: S608 - our name

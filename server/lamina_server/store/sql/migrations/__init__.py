@@ -1,5 +1,6 @@
 """Migrations of the schema from one release to the next, by Alembic: a server's start and `migrate` run them."""
 
+from collections.abc import Callable
 from collections.abc import Set as AbstractSet
 from pathlib import Path
 
@@ -16,8 +17,11 @@ from lamina_server.store.sql.revision import OLD_VERSION_TABLE, OURS, VERSION_TA
 SCRIPTS = Path(__file__).parent
 
 
-def migrate(engine: Engine) -> None:
+def migrate(engine: Engine, before_upgrade: Callable[[str], None] = lambda _: None) -> None:
     """Bring a database to this release's schema in one transaction. Leave it as it is if it has that schema.
+
+    Call `before_upgrade` with the schema of an older release before any of its tables is changed. If it raises, nothing
+    is changed.
 
     Takes the writers' lock first: if several servers start together, one of them migrates
     and the others find it done. Tables that the models' create_all has made are taken over
@@ -30,12 +34,16 @@ def migrate(engine: Engine) -> None:
         lock_writers(connection)
         ask, dialect = revision.asking(connection), engine.dialect.name
         before = revision.table_names(ask, dialect)
-        if revision.own(ask, before) is None:
+        found = revision.own(ask, before)
+        if found is None:
             if before.isdisjoint(OURS):
                 _refuse_others_file(dialect, before)
                 _refuse_second_set(connection)
             else:
-                command.stamp(_config(connection), _revision_of_tables(connection, before))
+                found = _revision_of_tables(connection, before)
+                command.stamp(_config(connection), found)
+        if found not in {None, revision.NEWEST}:
+            before_upgrade(found)
         command.upgrade(_config(connection), "head")
         _check_tables(revision.table_names(ask, dialect))
         _drop_old_version_table(connection, before)
