@@ -224,7 +224,7 @@ class TestANewerSchema:
         refused = lamina_server(command, "--database", url)
         words = f"the database's schema '9999' is not known to this release, whose newest is '{NEWEST}': use a newer"
         assert (refused.returncode, refused.stdout) == (1, "")
-        assert refused.stderr.startswith(f"lamina-server: {words}")
+        assert f"lamina-server: {words}" in refused.stderr
 
 
 @pytest.mark.parametrize("revision", OLDER)
@@ -237,7 +237,7 @@ def test_a_server_can_wait_for_the_migration(revision: str, postgres: Postgres, 
     ) as server:
         assert server.stdout is not None
         assert server.stderr is not None
-        assert b'"event": "waiting for the database"' in server.stderr.readline()
+        assert any(b'"event": "waiting for the database"' in line for line in server.stderr)
         assert lamina_server("migrate", "--database", url).returncode == 0
         assert server.stdout.readline().startswith(b"lamina-server ready on ")
         server.terminate()
