@@ -128,7 +128,8 @@ class Settings(BaseSettings):
     secret_key_file: Path | None = Field(
         None,
         description="File with the outer key of secrets: 32 random bytes in base64. Only its owner may be able to "
-        "read it. The server encrypts secrets with data keys, which this key encrypts in the database",
+        "read it, or root and the server's group. The server encrypts secrets with data keys, which this key encrypts "
+        "in the database",
     )
     secret_key_command: str | None = Field(
         None,

@@ -1,9 +1,11 @@
 """The outer key: from a file, from a command that fails, hangs or answers wrongly, and what the operator is told."""
 
+import os
 import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -97,6 +99,26 @@ def test_a_file_that_cannot_be_the_outer_key_stops_the_start(
     assert content.decode() not in done.output or not content
     assert "head -c" not in done.output, "pasted, the command would replace what is left of a key"
     assert not database.exists(), "nothing was touched"
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root can hand over a file of root's")
+@pytest.mark.parametrize(("mode", "is_taken"), [(0o440, True), (0o640, True), (0o460, False), (0o444, False)])
+def test_root_hands_the_key_over_to_the_servers_group(mode: int, is_taken: bool) -> None:
+    """As Kubernetes does with `fsGroup`, and systemd with `LoadCredential`."""
+    nobody = 65_534
+    with TemporaryDirectory() as name:
+        Path(name).chmod(0o755)
+        key = key_file(Path(name))
+        os.chown(key, 0, nobody)
+        key.chmod(mode)
+        os.setegid(nobody)
+        os.seteuid(nobody)
+        try:
+            with nullcontext() if is_taken else pytest.raises(OuterKeyError, match="other accounts may read"):
+                LocalKey.in_file(key)
+        finally:
+            os.seteuid(0)
+            os.setegid(0)
 
 
 def test_no_key_is_rotated_in_a_database_that_is_not_there(tmp_path: Path) -> None:

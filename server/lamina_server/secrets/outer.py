@@ -93,7 +93,7 @@ class LocalKey:
 
     @classmethod
     def in_file(cls, path: Path) -> "LocalKey":
-        """Read one from a file, in base64. Raise OuterKeySettingError if others than the file's owner may read it."""
+        """Read one from a file, in base64. Raise OuterKeySettingError if other accounts may read it."""
         return cls(_read(path))
 
 
@@ -164,14 +164,15 @@ def _read(path: Path) -> bytes:
     shown = shlex.quote(str(path))
     try:
         with path.open("rb") as file:
-            mode = stat.S_IMODE(os.fstat(file.fileno()).st_mode)
+            status = os.fstat(file.fileno())
             text = file.read(_FILE_LIMIT_BYTES)
     except OSError as error:
         if _KEY_ITSELF.fullmatch(str(path)):  # which no error may repeat
             text_ = "the outer key was given in place of the path of its file: put it into a file"
             raise OuterKeySettingError(text_) from None
         raise OuterKeySettingError(f"cannot read the outer key {str(path)!r}: {error.strerror}") from None
-    if mode & _OTHERS:
+    if status.st_mode & _forbidden(status):
+        mode = stat.S_IMODE(status.st_mode)
         text_ = f"other accounts may read the outer key {str(path)!r} (mode {mode:04o}): run chmod 600 {shown}"
         raise OuterKeySettingError(text_)
     key = b""
@@ -183,6 +184,16 @@ def _read(path: Path) -> bytes:
         remedy = "put the key back by which its secrets were encrypted; if it has none yet, make a key in a new file"
         raise OuterKeySettingError(f"{what}. A database has one outer key: {remedy}")
     return key
+
+
+def _forbidden(status: os.stat_result) -> int:
+    """Return the rights that others may not have on a key's file.
+
+    Kubernetes (with `fsGroup`) and systemd (its credentials) hand a secret over as a file of root that the group of the
+    service may read. A service that is not root can read it in no other way.
+    """
+    is_handed_over = status.st_uid == 0 and os.geteuid() != 0
+    return _OTHERS & ~stat.S_IRGRP if is_handed_over else _OTHERS
 
 
 def _kill(process: "subprocess.Popen[bytes]") -> None:
