@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 import lamina
-from tests.operation.deployed import KNOWN, OPS, documents
+from tests.operation.deployed import KNOWN, OPS, block, documents, section
 from tests.support import absent
 from tests.support.server import ServerProcess
 
@@ -52,6 +52,9 @@ def test_only_this_machine_reaches_the_servers_and_nobody_the_database() -> None
 @pytest.mark.timeout(180)  # it starts a dozen programs
 def test_its_commands_start_two_servers_on_one_database(postgres_url: str, tmp_path: Path) -> None:
     found = services()
+    (upgrade,) = re.findall(r"run --rm lamina-1 (.*)", block(section("Compose"), "sh", "migrate"))
+    words = [sys.executable, "-m", "lamina_server", *upgrade.split(), "--database", postgres_url]
+    subprocess.run(words, check=True)
     with ExitStack() as stack:
         servers = []
         for name in SERVERS:
