@@ -16,17 +16,15 @@ from tests.support.postgres import unprivileged
 START_SECONDS = 10.0
 POLL_SECONDS = 0.02
 SOCKET = ".s.PGSQL.5432"
+INI = "pgbouncer.ini"
 
 
 @contextmanager
 def pooling(url: str, mode: str, *, round_robin: bool = False) -> Iterator[str]:
     """Run pgbouncer in a mode before the cluster of a database; give the database's URL through it."""
-    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
-    if program is None:
-        absent("pgbouncer", "Debian: apt install pgbouncer")
     database = make_url(url)
-    folder = Path(tempfile.mkdtemp(prefix="lamina-pooler-", dir="/tmp"))  # a socket's path may have 107 bytes
-    (folder / "pgbouncer.ini").write_text(f"""
+    with pooler_folder() as folder:
+        (folder / INI).write_text(f"""
         [databases]
         * = host={database.query["host"]} user={database.username}
         [pgbouncer]
@@ -38,17 +36,34 @@ def pooling(url: str, mode: str, *, round_robin: bool = False) -> Iterator[str]:
         pool_mode = {mode}
         server_round_robin = {round_robin:d}
         server_login_retry = 0
-    """)
+        """)
+        with running_pooler(folder):
+            yield database.set(query={"host": str(folder)}).render_as_string(hide_password=False)
+
+
+@contextmanager
+def pooler_folder() -> Iterator[Path]:
+    """Make a folder for pgbouncer's settings and socket."""
+    with tempfile.TemporaryDirectory(prefix="lamina-pooler-", dir="/tmp") as name:  # a socket's path may have 107 bytes
+        yield Path(name)
+
+
+@contextmanager
+def running_pooler(folder: Path) -> Iterator[None]:
+    """Run pgbouncer with the settings in a folder, where it makes a socket; kill it after the block."""
+    program = shutil.which("pgbouncer", path="/usr/sbin:/usr/local/sbin:/usr/bin:/usr/local/bin:/opt/homebrew/bin")
+    if program is None:
+        absent("pgbouncer", "Debian: apt install pgbouncer")
+    (folder / SOCKET).unlink(missing_ok=True)  # of one that was killed
     options = unprivileged(folder)  # which refuses to run as root
     with subprocess.Popen(
-        [program, str(folder / "pgbouncer.ini")], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
+        [program, str(folder / INI)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, **options
     ) as process:
         try:
             _until_listening(process, folder / SOCKET)
-            yield database.set(query={"host": str(folder)}).render_as_string(hide_password=False)
+            yield
         finally:
             process.kill()
-            shutil.rmtree(folder)
 
 
 def _until_listening(process: "subprocess.Popen[str]", path: Path) -> None:
