@@ -32,7 +32,7 @@ def test_a_restored_moment_is_noticed_by_a_client_that_saw_later_versions(archiv
     with ExitStack() as stack, Postgres.start(in_memory=True) as cluster:
         url = cluster.new_database()
         with cluster.connect() as connection:
-            for line in readme_block("ALTER SYSTEM", "sql").replace("/var/lib/wal", str(archive)).splitlines():
+            for line in readme_block("ALTER SYSTEM", "pgsql").replace("/var/lib/wal", str(archive)).splitlines():
                 connection.execute(line.encode())
         cluster.kill()
         cluster.restart()
