@@ -18,7 +18,7 @@ RIVALLED  := $(VENV)/.rivalled
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test docs faults security operation image-test fuzz torture oldest check fix audit bench generate lock node clean
+.PHONY: help serve test docs faults security operation million image-test fuzz torture oldest check fix audit bench generate lock node clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -32,7 +32,7 @@ WORKERS = $$(( $$(getconf _NPROCESSORS_ONLN) + 1 ))
 
 test: $(EQUIPPED) node ## Run the test suite.
 	$(BIN)/python -m pytest --numprocesses=$(WORKERS) --maxprocesses=8 --dist=worksteal --ignore=tests/docs \
-		--ignore=tests/security --ignore=tests/operation $(addprefix --ignore=,$(FAULTS)) $(ARGS)
+		--ignore=tests/security $(addprefix --ignore=,$(FAULTS) $(OPERATION)) $(ARGS)
 
 # Not a part of `make test`, because each line of a page starts its own Python.
 docs: $(EQUIPPED) ## Run every code block of the READMEs, the tutorial and the recipes as they are printed.
@@ -53,7 +53,15 @@ security: $(EQUIPPED) ## Run the tests of who may do what, of hostile peers, and
 
 # Not a part of `make test`, because each test starts programs as an operator would.
 operation: $(EQUIPPED) ## Run the tests of what operators do: probes, metrics, upgrades, backups.
-	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 tests/operation $(ARGS)
+	$(BIN)/python -m pytest --numprocesses=auto --maxprocesses=8 $(OPERATION) $(ARGS)
+# The others than those of the folder are about compaction, on both databases.
+OPERATION := tests/operation tests/conformance/test_compaction.py tests/client/served/test_compaction.py \
+	tests/server/rpc/test_compaction.py tests/server/store/test_compact.py
+
+# Not in CI: it takes minutes, and measures. ARGS="--versions 100000"
+million: $(EQUIPPED) ## Compact a config of a million versions, on both databases, while others commit to it.
+	$(BIN)/python -m tests.operation.million sqlite $(ARGS)
+	$(BIN)/python -m tests.operation.million postgresql $(ARGS)
 
 # Needs root, and Debian's buildah and debootstrap; no container engine, and no registry of images. Not in CI: the base
 # alone takes a minute.

@@ -314,7 +314,7 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
     transport.tls_files(settings, listen)
     address.parse(settings.database)
     _outer_key(settings)
-    with _audit_file(settings) as audit_file:
+    with open_audit_file(settings) as audit_file:
         open_files.allow(settings, listen.count)
         store = await asyncio.to_thread(open_database, settings)
         try:
@@ -352,7 +352,7 @@ def _check_parser() -> None:
 
 
 @contextmanager
-def _audit_file(settings: Settings) -> Iterator[AuditFile | None]:
+def open_audit_file(settings: Settings) -> Iterator[AuditFile | None]:
     """Open the audit's file for the duration of the block; None without an audit."""
     if settings.audit_file is None:
         yield None

@@ -12,12 +12,12 @@ import pytest
 from sqlalchemy import create_engine, text
 
 from lamina_server.models import Base
-from lamina_server.models.views import drop_views
 from lamina_server.store.contract import UnusableStoreError
 from lamina_server.store.open import open_store
 from lamina_server.store.sql.store import SqlStore
 from lamina_server.store.sqlite.backup import back_up
 from tests.conformance.commits import CONFIG, commit
+from tests.server.databases import migrate_to
 
 
 def nothing(_done: int, _total: int) -> None:
@@ -118,18 +118,18 @@ class TestTheCopy:
         assert path.read_bytes() == before
         assert head_of(folder / "copy.db") == 10
 
-    def test_the_schema_may_be_older(self, store: SqlStore, path: Path, url: str, folder: Path) -> None:
+    def test_the_schema_may_be_older(self, store: SqlStore, path: Path, folder: Path) -> None:
         store.close()
-        with closing(sqlite3.connect(path)) as connection, connection:
-            for statement in drop_views():
-                connection.execute(statement)
-            connection.execute("DROP TABLE config_secret_key")
-            run = connection.execute
-            run("PRAGMA writable_schema = ON")
-            run("UPDATE sqlite_schema SET sql = replace(replace(sql, 'AND 7)', 'AND 6)'), 'IN (5, 7)', '= 5')")
-            run("PRAGMA writable_schema = OFF")
-            run("UPDATE lamina_schema_version SET version_num = '0001'")
-        back_up(url, folder / "copy.db", nothing)
+        older = f"sqlite:///{path.with_name('older.db')}"
+        engine = create_engine(older)
+        migrate_to(engine, "0001")
+        with engine.connect() as connection:
+            connection.execute(text("ATTACH :path AS newer"), {"path": str(path)})
+            for table in ("config_name", "config", "config_value", "config_value_association"):
+                connection.execute(text(f"INSERT INTO main.{table} SELECT * FROM newer.{table}"))
+            connection.commit()
+        engine.dispose()
+        back_up(older, folder / "copy.db", nothing)
         assert head_of(folder / "copy.db") == 10
 
 

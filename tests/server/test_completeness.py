@@ -102,6 +102,7 @@ def test_every_option_is_a_setting() -> None:
     others |= {"configs"}  # how many `stats` prints
     others |= {"folder", "keep", "no_verify"}  # of `backup`
     others |= {"liveness", "timeout", "ca", "cert", "key"}  # what a probe asks, and who it is
+    others |= {"age", "count", "dry_run"}  # what `compact` keeps
     assert names - others <= set(Settings.model_fields)
 
 

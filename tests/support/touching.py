@@ -3,7 +3,7 @@
 from pathlib import Path
 
 PAGE_BYTES = 4096
-KEPT_PAGES = 20
+KEPT_PAGES = 32
 """More than the schema has, so that a server can open the file."""
 
 

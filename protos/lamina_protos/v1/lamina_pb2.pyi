@@ -33,7 +33,7 @@ Reasons, by status code:
   FAILED_PRECONDITION  REQUEST_ID_REUSED STORE_UNUSABLE SECRETS_UNAVAILABLE (the
                        database, or the key for secrets, cannot be used before the
                        operator has mended something)
-  OUT_OF_RANGE         CURSOR_AHEAD
+  OUT_OF_RANGE         CURSOR_AHEAD VERSION_COMPACTED
   DATA_LOSS            CURSOR_FORKED HASH_MISMATCH
   RESOURCE_EXHAUSTED   TOO_LARGE TOO_MANY DISK_FULL
   UNAVAILABLE          STORE_UNAVAILABLE DRAINING TOO_SLOW (a watch took no
@@ -43,9 +43,10 @@ Reasons, by status code:
   PERMISSION_DENIED    NOT_ALLOWED
   UNIMPLEMENTED        NOT_IMPLEMENTED
   INTERNAL             BUG
-TOO_LARGE, TOO_MANY and the CURSOR_ reasons have details in the ErrorInfo's
-metadata: the limit and the actual size ("limit", "actual"), or the head's version
-and hash ("head_version", "head_hash" in hexadecimal). With UNAVAILABLE, the metadata
+TOO_LARGE, TOO_MANY, the CURSOR_ reasons and VERSION_COMPACTED have details in the
+ErrorInfo's metadata: the limit and the actual size ("limit", "actual"), the head's
+version and hash ("head_version", "head_hash" in hexadecimal), or the oldest version
+that can be read ("oldest_version"). With UNAVAILABLE, the metadata
 "nothing_written" is "true" if it is certain that this attempt wrote nothing.
 
 An error fits through proxies that keep to their defaults: its text, percent-encoded,
@@ -53,6 +54,13 @@ and its google.rpc.Status, in base64, have at most 3 KiB together. The text has 
 most 512 of these bytes; a longer one is cut and ends with "…". The field and the
 description of a violation are cut so at 256 bytes. Violations and conflicts that do
 not fit are left out; a Conflict says so, in `truncated`.
+
+Compaction. An operator may compact a config: then its oldest versions keep their
+headers, but not their maps and changes. Whatever needs these of a version before the
+oldest one is VERSION_COMPACTED: to read or compare maps, to revert, to fork, to commit
+with such a base, and to watch after a version before the oldest one's parent. What
+remains: every header, who changed which key when, and all hashes. Version 0, the empty
+map, can always be read.
 
 Access. A server is open or closed. A closed server knows its callers: by a token or
 an identity provider's JWT, in the metadata "authorization" as "Bearer …", or by a
@@ -337,12 +345,19 @@ class KeyChange(_message.Message):
     AUTHOR_FIELD_NUMBER: _builtins.int
     MESSAGE_FIELD_NUMBER: _builtins.int
     COMMIT_TIME_FIELD_NUMBER: _builtins.int
+    COMPACTED_FIELD_NUMBER: _builtins.int
+    DIGEST_FIELD_NUMBER: _builtins.int
     key: _builtins.str
     deleted: _builtins.bool
     """Always true where it is set."""
     version: _builtins.int
     author: _builtins.str
     message: _builtins.str
+    compacted: _builtins.bool
+    """The key was set to a value that is no longer kept. Neither `value` nor `deleted` is
+    set then, and `digest` is the digest of the value.
+    """
+    digest: _builtins.bytes
     @_builtins.property
     def value(self) -> Global___Value: ...
     @_builtins.property
@@ -357,10 +372,12 @@ class KeyChange(_message.Message):
         author: _builtins.str = ...,
         message: _builtins.str = ...,
         commit_time: _timestamp_pb2.Timestamp | None = ...,
+        compacted: _builtins.bool = ...,
+        digest: _builtins.bytes = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["change", b"change", "commit_time", b"commit_time", "deleted", b"deleted", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "change", b"change", "commit_time", b"commit_time", "deleted", b"deleted", "key", b"key", "message", b"message", "value", b"value", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "change", b"change", "commit_time", b"commit_time", "compacted", b"compacted", "deleted", b"deleted", "digest", b"digest", "key", b"key", "message", b"message", "value", b"value", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType_change: _TypeAlias = _typing.Literal["value", "deleted"]  # noqa: Y015
     _WhichOneofArgType_change: _TypeAlias = _typing.Literal["change", b"change"]  # noqa: Y015
@@ -778,7 +795,10 @@ class ListVersionsResponse(_message.Message):
 
     VERSIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    OLDEST_VERSION_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
+    oldest_version: _builtins.int
+    """The oldest version whose map can be read; 1 if the config was never compacted."""
     @_builtins.property
     def versions(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConfigVersion]:
         """Newest first."""
@@ -788,10 +808,11 @@ class ListVersionsResponse(_message.Message):
         *,
         versions: _abc.Iterable[Global___ConfigVersion] | None = ...,
         next_page_token: _builtins.str = ...,
+        oldest_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "versions", b"versions"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "oldest_version", b"oldest_version", "versions", b"versions"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1305,7 +1326,10 @@ class ConfigSummary(_message.Message):
     NAME_FIELD_NUMBER: _builtins.int
     HEAD_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    OLDEST_VERSION_FIELD_NUMBER: _builtins.int
     name: _builtins.str
+    oldest_version: _builtins.int
+    """The oldest version whose map can be read; 1 if the config was never compacted."""
     @_builtins.property
     def head(self) -> Global___ConfigVersion:
         """The head's header."""
@@ -1320,10 +1344,11 @@ class ConfigSummary(_message.Message):
         name: _builtins.str = ...,
         head: Global___ConfigVersion | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        oldest_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "head", b"head"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "head", b"head", "name", b"name"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "head", b"head", "name", b"name", "oldest_version", b"oldest_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -152,7 +152,8 @@ class ConfigServiceServicer(object):
         raise NotImplementedError('Method not implemented!')
 
     def GetKeyHistory(self, request, context):
-        """Lists every change of one key. A key that was never set has none.
+        """Lists every change of one key, also by versions that are compacted. A key that was
+        never set has none.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -174,7 +175,8 @@ class ConfigServiceServicer(object):
         a split version, the next one sends the whole version again
         bookmarkable  a bookmark n comes after everything up to version n
 
-        A cursor beyond the head is CURSOR_AHEAD. A cursor whose hash is not that
+        A cursor before the parent of the oldest version is VERSION_COMPACTED: to go on, read
+        the head and watch after it. A cursor beyond the head is CURSOR_AHEAD. A cursor whose hash is not that
         version's hash is CURSOR_FORKED. In both cases the database does not have the past
         that the cursor came from. The stream does not end by itself.
         """

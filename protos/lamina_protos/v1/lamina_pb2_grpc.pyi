@@ -33,7 +33,7 @@ Reasons, by status code:
   FAILED_PRECONDITION  REQUEST_ID_REUSED STORE_UNUSABLE SECRETS_UNAVAILABLE (the
                        database, or the key for secrets, cannot be used before the
                        operator has mended something)
-  OUT_OF_RANGE         CURSOR_AHEAD
+  OUT_OF_RANGE         CURSOR_AHEAD VERSION_COMPACTED
   DATA_LOSS            CURSOR_FORKED HASH_MISMATCH
   RESOURCE_EXHAUSTED   TOO_LARGE TOO_MANY DISK_FULL
   UNAVAILABLE          STORE_UNAVAILABLE DRAINING TOO_SLOW (a watch took no
@@ -43,9 +43,10 @@ Reasons, by status code:
   PERMISSION_DENIED    NOT_ALLOWED
   UNIMPLEMENTED        NOT_IMPLEMENTED
   INTERNAL             BUG
-TOO_LARGE, TOO_MANY and the CURSOR_ reasons have details in the ErrorInfo's
-metadata: the limit and the actual size ("limit", "actual"), or the head's version
-and hash ("head_version", "head_hash" in hexadecimal). With UNAVAILABLE, the metadata
+TOO_LARGE, TOO_MANY, the CURSOR_ reasons and VERSION_COMPACTED have details in the
+ErrorInfo's metadata: the limit and the actual size ("limit", "actual"), the head's
+version and hash ("head_version", "head_hash" in hexadecimal), or the oldest version
+that can be read ("oldest_version"). With UNAVAILABLE, the metadata
 "nothing_written" is "true" if it is certain that this attempt wrote nothing.
 
 An error fits through proxies that keep to their defaults: its text, percent-encoded,
@@ -53,6 +54,13 @@ and its google.rpc.Status, in base64, have at most 3 KiB together. The text has 
 most 512 of these bytes; a longer one is cut and ends with "…". The field and the
 description of a violation are cut so at 256 bytes. Violations and conflicts that do
 not fit are left out; a Conflict says so, in `truncated`.
+
+Compaction. An operator may compact a config: then its oldest versions keep their
+headers, but not their maps and changes. Whatever needs these of a version before the
+oldest one is VERSION_COMPACTED: to read or compare maps, to revert, to fork, to commit
+with such a base, and to watch after a version before the oldest one's parent. What
+remains: every header, who changed which key when, and all hashes. Version 0, the empty
+map, can always be read.
 
 Access. A server is open or closed. A closed server knows its callers: by a token or
 an identity provider's JWT, in the metadata "authorization" as "Bearer …", or by a
@@ -124,7 +132,9 @@ class ConfigServiceStub:
     DiffVersions: _grpc.UnaryUnaryMultiCallable[_lamina_pb2.DiffVersionsRequest, _lamina_pb2.DiffVersionsResponse]
     """Lists the keys whose values differ between any two versions, in key order."""
     GetKeyHistory: _grpc.UnaryUnaryMultiCallable[_lamina_pb2.GetKeyHistoryRequest, _lamina_pb2.KeyHistory]
-    """Lists every change of one key. A key that was never set has none."""
+    """Lists every change of one key, also by versions that are compacted. A key that was
+    never set has none.
+    """
     WatchKeyHistory: _grpc.UnaryStreamMultiCallable[_lamina_pb2.WatchKeyHistoryRequest, _lamina_pb2.WatchKeyHistoryResponse]
     """Streams what every version after a cursor changed: first those that exist, then
     each new one as it is committed.
@@ -141,7 +151,8 @@ class ConfigServiceStub:
                     a split version, the next one sends the whole version again
       bookmarkable  a bookmark n comes after everything up to version n
 
-    A cursor beyond the head is CURSOR_AHEAD. A cursor whose hash is not that
+    A cursor before the parent of the oldest version is VERSION_COMPACTED: to go on, read
+    the head and watch after it. A cursor beyond the head is CURSOR_AHEAD. A cursor whose hash is not that
     version's hash is CURSOR_FORKED. In both cases the database does not have the past
     that the cursor came from. The stream does not end by itself.
     """
@@ -206,7 +217,9 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
     DiffVersions: _aio.UnaryUnaryMultiCallable[_lamina_pb2.DiffVersionsRequest, _lamina_pb2.DiffVersionsResponse]  # type: ignore[assignment]
     """Lists the keys whose values differ between any two versions, in key order."""
     GetKeyHistory: _aio.UnaryUnaryMultiCallable[_lamina_pb2.GetKeyHistoryRequest, _lamina_pb2.KeyHistory]  # type: ignore[assignment]
-    """Lists every change of one key. A key that was never set has none."""
+    """Lists every change of one key, also by versions that are compacted. A key that was
+    never set has none.
+    """
     WatchKeyHistory: _aio.UnaryStreamMultiCallable[_lamina_pb2.WatchKeyHistoryRequest, _lamina_pb2.WatchKeyHistoryResponse]  # type: ignore[assignment]
     """Streams what every version after a cursor changed: first those that exist, then
     each new one as it is committed.
@@ -223,7 +236,8 @@ class ConfigServiceAsyncStub(ConfigServiceStub):
                     a split version, the next one sends the whole version again
       bookmarkable  a bookmark n comes after everything up to version n
 
-    A cursor beyond the head is CURSOR_AHEAD. A cursor whose hash is not that
+    A cursor before the parent of the oldest version is VERSION_COMPACTED: to go on, read
+    the head and watch after it. A cursor beyond the head is CURSOR_AHEAD. A cursor whose hash is not that
     version's hash is CURSOR_FORKED. In both cases the database does not have the past
     that the cursor came from. The stream does not end by itself.
     """
@@ -315,7 +329,9 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _lamina_pb2.GetKeyHistoryRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_lamina_pb2.KeyHistory, _abc.Awaitable[_lamina_pb2.KeyHistory]]:
-        """Lists every change of one key. A key that was never set has none."""
+        """Lists every change of one key, also by versions that are compacted. A key that was
+        never set has none.
+        """
 
     @_abc_1.abstractmethod
     def WatchKeyHistory(
@@ -338,7 +354,8 @@ class ConfigServiceServicer(metaclass=_abc_1.ABCMeta):
                         a split version, the next one sends the whole version again
           bookmarkable  a bookmark n comes after everything up to version n
 
-        A cursor beyond the head is CURSOR_AHEAD. A cursor whose hash is not that
+        A cursor before the parent of the oldest version is VERSION_COMPACTED: to go on, read
+        the head and watch after it. A cursor beyond the head is CURSOR_AHEAD. A cursor whose hash is not that
         version's hash is CURSOR_FORKED. In both cases the database does not have the past
         that the cursor came from. The stream does not end by itself.
         """

@@ -3,24 +3,32 @@
 Knows no event loop. Reads that would exceed a limit return None; every caller has a fallback.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import groupby
 from operator import itemgetter
+from typing import TypeVar
 
 from lamina_server.cache.encoded import Codec, EncodedChanges
 from lamina_server.cache.limits import CacheLimits
+from lamina_server.domain.errors import CompactedError
 from lamina_server.domain.records import NO_VERSION, Change, HeadMark, Version, VersionChanges
 from lamina_server.store.contract import Reading
+
+T = TypeVar("T")
 
 
 def read_changes(
     reading: Reading, config: str, *, known: HeadMark, through: int, limits: CacheLimits
 ) -> list[VersionChanges] | None:
-    """Return the versions after a known one; None if they exceed a limit, or if the store holds another epoch."""
+    """Return the versions after a known one.
+
+    None if they exceed a limit or are compacted, or if the store holds another epoch.
+    """
     found = _read(reading, config, known.number, through, limits)
     if found is None or found[0] != known:
         return None
-    return list(found[1])
+    return _if_kept(reading, partial(list, found[1]))
 
 
 def read_encoded_changes(
@@ -28,20 +36,40 @@ def read_encoded_changes(
 ) -> tuple[HeadMark, list[EncodedChanges]] | None:
     """Return the mark of version `after`, and the versions that follow it as wire bytes.
 
-    None if they exceed a limit, or if the store lacks one of them.
+    None if they exceed a limit or are compacted, or if the store lacks one of them.
     """
     found = _read(reading, config, after, through, limits)
     if found is None:
         return None
     before, versions = found
+    made = _if_kept(reading, partial(_encoded, versions, codec, limits.catch_up_bytes))
+    return None if made is None else (before, made)
+
+
+def _encoded(versions: Iterable[VersionChanges], codec: Codec, limit_bytes: int) -> list[EncodedChanges] | None:
+    """Encode versions; None if they exceed the limit."""
     made: list[EncodedChanges] = []
     size_bytes = 0
     for version in versions:
         made.append(EncodedChanges.of(version, codec))
         size_bytes += made[-1].size_bytes + len(made[-1].header)
-        if size_bytes > limits.catch_up_bytes:
+        if size_bytes > limit_bytes:
             return None
-    return before, made
+    return made
+
+
+def _if_kept(reading: Reading, read: Callable[[], T]) -> T | None:
+    """Return what was read; None if compaction has taken away some of it, whatever was found then.
+
+    A block may read of many configs, so its end would be too late to learn this of one.
+    """
+    try:
+        try:
+            return read()
+        finally:
+            reading.refuse_compacted()
+    except CompactedError:
+        return None
 
 
 def _read(

@@ -56,6 +56,7 @@ class Heads:
         self._is_shared = is_shared
         self._index = ReadIndex(readers)
         self._maps: ByteBudget[tuple[str, int | None], MapSnapshot] = ByteBudget(limit_bytes)
+        self._oldest: dict[str, int] = {}
         self._flights = SingleFlight()
         self._committed_meanwhile: dict[str, list[EncodedChanges]] = {}
         self._frozen: Collection[str] = ()
@@ -74,7 +75,7 @@ class Heads:
             return self.peek(config) or await self._load(config)
         known = self.peek(config)
         known_number = known.number if known else 0
-        mark = await self._index.ask(config)
+        mark = await self._ask(config)
         if mark is None or mark.number < known_number:
             self.forget(config)
         return None if mark is None else await self._current(config, mark)
@@ -83,7 +84,7 @@ class Heads:
         """Return which version is a config's head as of some moment after this call, without its map."""
         if not self._is_shared and (head := self.peek(config)):
             return head.mark
-        mark = await self._index.ask(config)
+        mark = await self._ask(config)
         await self.wait_until_current(config)
         return mark
 
@@ -107,6 +108,13 @@ class Heads:
             if held is not None:
                 self._hold((config, number), held)
         return held
+
+    def oldest(self, config: str) -> int:
+        """Return the oldest version whose map may be read, as far as this is known; the store knows better.
+
+        Memory may hold older ones of a shared store, which others have compacted meanwhile.
+        """
+        return self._oldest.get(config, 1)
 
     def peek(self, config: str) -> HeadMap | None:
         """Return the head that is held of a config, which may be behind a shared store; None if none is held."""
@@ -169,6 +177,14 @@ class Heads:
 
     def _hold(self, key: tuple[str, int | None], held: MapSnapshot) -> None:
         self._maps.put(key, held, held.held_bytes)
+
+    async def _ask(self, config: str) -> HeadMark | None:
+        mark = await self._index.ask(config)
+        if mark is not None and mark.oldest > 1:
+            self._oldest[config] = mark.oldest
+        else:
+            self._oldest.pop(config, None)
+        return mark
 
     async def _current(self, config: str, mark: HeadMark) -> HeadMap | None:
         """Return a head that is at least at a version which the store has by now."""

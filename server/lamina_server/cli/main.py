@@ -9,7 +9,7 @@ from typing import Any
 import click
 
 from lamina_server import logs
-from lamina_server.cli import access, backup, config, health, keys, maintain, serve, stats, streams
+from lamina_server.cli import access, backup, compact, config, health, keys, maintain, serve, stats, streams
 from lamina_server.cli.options import INTERRUPTED
 
 _SECRET = re.compile(r"://|:.*@|password", re.DOTALL | re.IGNORECASE)
@@ -64,6 +64,7 @@ _COMMANDS = (
     maintain.verify,
     stats.stats,
     maintain.restore,
+    compact.compact,
     access.access,
     keys.keys,
 )

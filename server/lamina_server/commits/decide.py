@@ -15,6 +15,7 @@ from lamina_server.domain import access_checks
 from lamina_server.domain.access import ACCESS_CONFIG
 from lamina_server.domain.commands import Command, CommitCommand, ForkCommand, RevertCommand
 from lamina_server.domain.errors import (
+    CompactedError,
     ConflictError,
     CursorError,
     ExistsError,
@@ -39,6 +40,9 @@ class DecisionReader(Protocol):
 
     def head(self, config: str) -> Version | None:
         """As Reading.head."""
+
+    def oldest(self, config: str) -> int:
+        """As Reading.oldest."""
 
     def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
         """As Reading.versions."""
@@ -180,6 +184,7 @@ def _revert(reading: DecisionReader, command: RevertCommand, sealer: Sealer) -> 
     base = _check_base(reading, config, head, command.base_version, command.base_hash)
     if command.to_version > head.number:
         raise NotFoundError.version(config, command.to_version, head.number)
+    _check_kept(reading, head, command.to_version)
     if base != head.number:
         # A key in conflict has changed since the base: there is no need to read all that would be reverted.
         since = max(base, command.to_version)
@@ -204,6 +209,7 @@ def _fork(reading: DecisionReader, command: ForkCommand, sealer: Sealer) -> _Dec
     number = source.number if command.source_version is None else command.source_version
     if number > source.number:
         raise NotFoundError.version(command.source, number, source.number)
+    _check_kept(reading, source, number)
     if reading.head(command.target) is not None:
         raise ExistsError(command.target)
     entries = reading.entries(command.source, number)
@@ -277,7 +283,15 @@ def _check_base(
         known = head.hash if head is not None and base == at else _hash(reading, config, base)
         if base_hash != known:
             raise CursorError.forked(config, base, head)
+    if head is not None:
+        _check_kept(reading, head, base)
     return base
+
+
+def _check_kept(reading: DecisionReader, head: Version, number: int) -> None:
+    """Raise CompactedError if the map of a version is no longer kept: the head's always is, and version 0 is empty."""
+    if 0 < number < head.number and number < (oldest := reading.oldest(head.config)):
+        raise CompactedError(head.config, number, oldest)
 
 
 def _moved_on(

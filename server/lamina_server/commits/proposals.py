@@ -47,6 +47,7 @@ class Proposal:
     """A decision on a command.
 
     base    the head that it was decided on
+    since   the version that its changes were made against; None: the head
     plan    the version to insert; None if it changes nothing. `changes` and `made` are other forms of it
     is_new  whether the reply is to be remembered: not if it is that of an earlier proposal with the same request id
     now_us  the clock
@@ -54,6 +55,7 @@ class Proposal:
 
     request: RequestKey
     base: HeadMark
+    since: int | None
     outcome: Outcome
     plan: Plan | None
     changes: VersionChanges | None
@@ -130,7 +132,17 @@ class Proposals:
         changes = self._transaction.made.pop() if self._transaction.made else None
         made = EncodedChanges.of(changes, self._codec) if changes else None
         outcome = Outcome(reply, made.header if made else None)
-        return Proposal(request, base, outcome, self._memory.plan, changes, made, self._memory.has_reply, now_us)
+        return Proposal(
+            request,
+            base,
+            command.base_version,
+            outcome,
+            self._memory.plan,
+            changes,
+            made,
+            self._memory.has_reply,
+            now_us,
+        )
 
 
 def _is_small(command: CommitCommand, held: HeadMap) -> bool:
@@ -154,6 +166,8 @@ def hold(proposals: Sequence[Proposal], transaction: Transaction, now_us: int) -
     for proposal in proposals:
         config = proposal.outcome.reply.config
         if heads.get(config) != proposal.base or transaction.remembers(proposal.request):
+            return False
+        if proposal.since and proposal.since < transaction.oldest(config):
             return False
         if abs(now_us - proposal.now_us) > AGE_LIMIT_US:
             return False
@@ -193,6 +207,9 @@ class _Memory:
     def clear(self) -> None:
         self.plan: Plan | None = None
         self.has_reply = False
+
+    def oldest(self, _: str) -> int:
+        return 1  # `hold` asks the store
 
     def insert(self, plan: Plan) -> None:
         self.plan = plan

@@ -126,6 +126,11 @@ class Transaction:
         head = layers.head
         return self._writing.head(config) if head is None and layers.stored is not None else head
 
+    def oldest(self, config: str) -> int:
+        """Return the oldest version whose map can be read."""
+        mark = self.marks.get(config)
+        return mark.oldest if mark else self._writing.oldest(config)
+
     def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
         """Return the headers of versions, as far as they exist."""
         found = {number: version for number in numbers if (version := self._known_version(config, number))}

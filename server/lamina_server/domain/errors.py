@@ -6,6 +6,7 @@
     │ └ RateError             TOO_MANY
     ├ DiskFullError           DISK_FULL
     ├ NotFoundError           CONFIG_NOT_FOUND VERSION_NOT_FOUND
+    ├ CompactedError          VERSION_COMPACTED
     ├ ExistsError             CONFIG_EXISTS
     ├ RequestIdReusedError    REQUEST_ID_REUSED
     ├ ConflictError           CONFLICT
@@ -36,6 +37,7 @@ class Reason(StrEnum):
     BAD_REQUEST = "BAD_REQUEST"
     CONFIG_NOT_FOUND = "CONFIG_NOT_FOUND"
     VERSION_NOT_FOUND = "VERSION_NOT_FOUND"
+    VERSION_COMPACTED = "VERSION_COMPACTED"
     CONFLICT = "CONFLICT"
     CONFIG_EXISTS = "CONFIG_EXISTS"
     REQUEST_ID_REUSED = "REQUEST_ID_REUSED"
@@ -136,6 +138,21 @@ class NotFoundError(ServerError):
         """Return the error for a version that a config does not have."""
         text = f"{config!r} has no version {number}; its head is {head}"
         return cls(Reason.VERSION_NOT_FOUND, text)
+
+
+class CompactedError(ServerError):
+    """The map of a version, or its changes, are no longer kept: the config was compacted.
+
+    oldest  the oldest version whose map can be read
+    """
+
+    def __init__(self, config: str, number: int, oldest: int) -> None:
+        text = (
+            f"the values of version {number} of {config!r} are no longer kept, because the config was compacted: the"
+            f" oldest version that can be read is {oldest}"
+        )
+        super().__init__(Reason.VERSION_COMPACTED, text)
+        self.oldest = oldest
 
 
 class ExistsError(ServerError):

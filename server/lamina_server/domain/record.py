@@ -1,12 +1,12 @@
 """How records are made: dataclasses that nobody changes. Pure."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TypeVar, dataclass_transform
 
 T = TypeVar("T")
 
 
-@dataclass_transform(frozen_default=True, kw_only_default=False)
+@dataclass_transform(frozen_default=True, kw_only_default=False, field_specifiers=(field,))
 def record(cls: type[T]) -> type[T]:
     """Make a class a dataclass with slots, which the type checker takes for frozen.
 

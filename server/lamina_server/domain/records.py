@@ -4,6 +4,7 @@ No protobuf message and no database row has these names.
 """
 
 from collections.abc import Mapping
+from dataclasses import field
 
 from lamina_server.domain.record import record
 from lamina_server.domain.values import Value
@@ -64,10 +65,14 @@ class VersionChanges:
 
 @record
 class HeadMark:
-    """A config's head: its number, and its hash, which identifies the whole past."""
+    """A config's head: its number, and its hash, which identifies the whole past.
+
+    oldest  the oldest version whose map could be read when the store was asked for the head; 1 if it was not asked
+    """
 
     number: int
     hash: bytes
+    oldest: int = field(default=1, compare=False)
 
 
 NO_VERSION = HeadMark(0, b"")
@@ -96,7 +101,10 @@ class State:
 
 @record
 class KeyChange:
-    """One change of one key, with the version that made it."""
+    """One change of one key, with the version that made it.
+
+    digest  of the value, if compaction has taken the value away; else empty
+    """
 
     key: str
     value: Value | None
@@ -104,6 +112,7 @@ class KeyChange:
     author: str
     message: str
     commit_time_us: int
+    digest: bytes = b""
 
 
 @record
@@ -143,11 +152,16 @@ class RequestKey:
 
 @record
 class ConfigSummary:
-    """One config of a list; create_time_us is the commit time of its version 1."""
+    """One config of a list.
+
+    create_time_us  the commit time of its version 1
+    oldest          the oldest version whose map can be read
+    """
 
     name: str
     head: Version
     create_time_us: int
+    oldest: int = 1
 
 
 def live_values(states: Mapping[str, State]) -> dict[str, Value]:

@@ -7,7 +7,7 @@ with Session(engine) as session:
     config.data["x"] = 28
     session.commit()  # version 2; version 1 stays, and session.get() reads it by its id
 
-The room knows the domain and SQLAlchemy, and no server. Begin with tables.py: the five tables, in SQLAlchemy Core,
+The room knows the domain and SQLAlchemy, and no server. Begin with tables.py: the tables, in SQLAlchemy Core,
 which the store uses, too; keyframes.py reads a whole map from them. orm/ maps the classes above over the same tables.
 They are imported when they are first asked for, because importing them registers listeners on every Session of the
 process.

@@ -8,6 +8,9 @@ WRITE_LOCK_ID = 0x6C61_6D69_6E61  # "lamina"
 STAGING_LOCK_ID = WRITE_LOCK_ID + 1
 """The key of another one: a server holds it while it stages a large version, before it holds the write lock."""
 
+COMPACTION_LOCK_ID = WRITE_LOCK_ID + 2
+"""The key of the one that a compaction holds from its begin to its end. No commit needs it."""
+
 _ADVISORY_LOCK = text("SELECT pg_advisory_xact_lock(:id)")
 
 

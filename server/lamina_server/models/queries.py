@@ -14,7 +14,7 @@ from typing import Any, TypeAlias
 
 from sqlalchemy import BigInteger, ColumnElement, Select, Text, and_, bindparam, case, func, select
 
-from lamina_server.models.tables import LINES, NAMES, VALUES, VERSIONS
+from lamina_server.models.tables import CUTS, LINES, NAMES, VALUES, VERSIONS
 
 Statement: TypeAlias = Select[*tuple[Any, ...]]
 Conditions: TypeAlias = list[ColumnElement[bool]]
@@ -40,6 +40,12 @@ _VALUE = [each for each in VALUES.c if each.name not in {"config_name_id", "orig
 def originated() -> Conditions:
     """Return the conditions that a value originated in the versions (low, high] of a config."""
     return [VALUES.c.config_name_id == CONFIG, VALUES.c.version > LOW, VALUES.c.version <= HIGH]
+
+
+@cache
+def cut() -> Statement:
+    """Ask for the oldest version whose map can be read: (oldest), 1 if the config was never compacted."""
+    return select(func.coalesce(func.max(CUTS.c.version), 1).label("oldest")).where(CUTS.c.config_name_id == CONFIG)
 
 
 @cache

@@ -1,4 +1,4 @@
-"""The six tables of the versioned map, with their triggers and views; knows no ORM.
+"""The eight tables of the versioned map, with their triggers and views; knows no ORM.
 
 Worked example. Three commits to `payments/prod`: `{"x": 27, "y": 450}`, then `x = 28`,
 then `y` deleted, and a keyframe written at the third:
@@ -14,6 +14,16 @@ then `y` deleted, and a keyframe written at the third:
 
 The map at version 2 is version 1's values overlaid with version 2's. The map at 3 is
 just what the keyframe holds. Rows are only ever added.
+
+Compaction alone takes rows away (see triggers.py). With a cut at version 3:
+
+    config_cut                          config_change_point
+    config_name_id  version             version  name  digest           superseded_by
+                 1        3                   1  x     that of value 1              2
+                                              1  y     that of value 2              3
+
+The values 1 and 2 are gone, because the map at 3 has no need of them. Version 1 keeps its header and the digests of its
+changes, so that its hash can still be checked. Of each key, the newest value up to the cut stays.
 """
 
 from sqlalchemy import (
@@ -127,7 +137,9 @@ LINES = Table(
     "config_value_association",
     METADATA,
     Column("config_id", BIGINT, ForeignKey("config.id"), primary_key=True),
-    Column("config_value_id", BIGINT, ForeignKey("config_value.id"), primary_key=True),
+    # No foreign key: each value that compaction takes away would be looked up here, where no index has it. The lines of
+    # a keyframe are checked before they are used.
+    Column("config_value_id", BIGINT, primary_key=True),
     sqlite_with_rowid=False,  # a table that is its own primary key: SQLite then keeps one tree instead of two
 )
 """One line of a keyframe: this version holds that value."""
@@ -165,6 +177,38 @@ SECRET_KEYS = Table(
 )
 """One data key that seals secrets, wrapped by an outer key; a new outer key adds a row with the next `wrapping`."""
 
+CUTS = Table(
+    "config_cut",
+    METADATA,
+    Column("config_name_id", BIGINT, ForeignKey("config_name.id"), primary_key=True),
+    Column("version", BIGINT, primary_key=True),
+    Column("cut_time_us", BIGINT, nullable=False),
+    Column("reason", Text, nullable=False),
+    CheckConstraint("version > 0", "positive_version"),
+    sqlite_with_rowid=False,
+)
+"""One compaction of a config: the oldest version whose map can be read since. The newest one counts."""
+
+POINTS = Table(
+    "config_change_point",
+    METADATA,
+    Column("config_name_id", BIGINT, primary_key=True),
+    Column("version", BIGINT, primary_key=True),
+    Column("name", NAME, primary_key=True),
+    Column("deleted", Boolean, nullable=False),
+    Column("digest", LargeBinary, nullable=False),
+    Column("superseded_by", BIGINT, nullable=False),
+    Index(None, "config_name_id", "name", "version"),
+    CheckConstraint("length(digest) = 32", "digest_length"),
+    sqlite_with_rowid=False,
+)
+"""What is left of a value that compaction has taken away: which version changed which key, and the digest.
+
+`superseded_by` is a version up to the cut that changed the key again: so no map from the cut on has the value.
+"""
+
 for _table in METADATA.tables.values():
     triggers.attach(_table)
-views.attach(VALUES)  # it refers to the others
+for _table in (CUTS, POINTS):
+    VALUES.add_is_dependent_on(_table)
+views.attach(VALUES)  # it is made after the others that they read

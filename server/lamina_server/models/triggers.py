@@ -1,5 +1,7 @@
 """Triggers that let a table take INSERTs and nothing else, from any program that connects. Knows no session.
 
+Two tables also let rows go that compaction takes away: see compaction_only.py.
+
 They are made with the tables, by create_all and by the migrations alike. What each database refuses:
 
     SQLite       UPDATE and DELETE of a row; INSERT over a row, as INSERT OR REPLACE and ON CONFLICT
@@ -11,10 +13,11 @@ Either way the driver raises an IntegrityError.
 """
 
 from collections.abc import Iterator, Sequence
-from functools import partial
 from typing import Any
 
 from sqlalchemy import Connection, PrimaryKeyConstraint, Table, UniqueConstraint, event, text
+
+from lamina_server.models.compaction_only import compaction_only
 
 Keys = Sequence[Sequence[str]]
 
@@ -51,7 +54,13 @@ def insert_only(dialect: str, table: str, keys: Keys) -> Iterator[str]:
 
 def attach(table: Table) -> None:
     """Make a table insert-only whenever it is created."""
-    event.listen(table, "after_create", partial(_create, keys=keys_of(table)))
+    event.listen(table, "after_create", _create)
+
+
+def statements(dialect: str, table: Table) -> Iterator[str]:
+    """Yield the statements that make all triggers of a table, as this release has them."""
+    yield from insert_only(dialect, table.name, keys_of(table))
+    yield from compaction_only(dialect, table.name)
 
 
 def keys_of(table: Table) -> Keys:
@@ -60,8 +69,8 @@ def keys_of(table: Table) -> Keys:
     return sorted(one.columns.keys() for one in constraints)
 
 
-def _create(table: Table, connection: Connection, *, keys: Keys, **_options: Any) -> None:
-    for statement in insert_only(connection.dialect.name, table.name, keys):
+def _create(table: Table, connection: Connection, **_options: Any) -> None:
+    for statement in statements(connection.dialect.name, table):
         connection.execute(text(statement))
 
 

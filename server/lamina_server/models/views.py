@@ -19,6 +19,9 @@ of the rows in tables.py at version 2:
     the newest value of y up to version 2 is value 2, y = 450
 
 So a map costs two look-ups for each key that the config ever had, however long its past is.
+
+Of a config that was compacted, the maps from its newest cut on are shown, and all of its versions and changes. A change
+whose value is gone has no kind and no value, and `compacted` says why.
 """
 
 from collections.abc import Iterator
@@ -124,10 +127,25 @@ _VALUE = """
     CASE v.kind WHEN 2 THEN CAST(v.int_value AS double precision) WHEN 3 THEN v.float_value END AS number"""
 
 
-def create_views(dialect: str, *, with_secrets: bool = False) -> Iterator[str]:
+_OLDEST = "coalesce((SELECT max(k.version) FROM config_cut k WHERE k.config_name_id = n.id), 1)"
+"""The oldest version of a config `n` whose map can be read."""
+
+_COMPACTED_CHANGES = """
+  UNION ALL
+  SELECT n.name AS config, p.name AS key, p.version, c.author, c.message,
+    {time} AS time,
+    p.deleted, CAST(NULL AS text) AS kind, CAST(NULL AS text) AS value, CAST(NULL AS double precision) AS number,
+    NOT p.deleted AS compacted
+  FROM config_name n
+    JOIN config_change_point p ON p.config_name_id = n.id
+    JOIN config c ON c.config_name_id = p.config_name_id AND c.version = p.version"""
+
+
+def create_views(dialect: str, *, with_secrets: bool = False, with_cuts: bool = False) -> Iterator[str]:
     """Yield the statements that make the views.
 
     with_secrets  whether they name the kind of secrets, whose value they never show: since revision 0003
+    with_cuts     whether they know of compaction: since revision 0004
 
     Migrations call this too. So once released, what it yields never changes: databases that
     exist would keep the old views. A change is a new function and a new migration.
@@ -137,20 +155,24 @@ def create_views(dialect: str, *, with_secrets: bool = False) -> Iterator[str]:
         return
     secret = " WHEN 7 THEN 'secret'" if with_secrets else ""
     value = _VALUE.format(float=words.float, bytes=words.bytes, secret=secret)
+    compacted = f",\n    c.version < {_OLDEST} AS compacted" if with_cuts else ""
+    kept = ",\n    false AS compacted" if with_cuts else ""
+    gone = _COMPACTED_CHANGES.format(time=words.time) if with_cuts else ""
+    readable = f" AND c.version >= {_OLDEST}" if with_cuts else ""
     yield f"""CREATE VIEW lamina_log AS
   SELECT n.name AS config, c.version, c.author, c.author_verified, c.message,
     {words.time} AS time,
-    c.key_count, c.change_count, c.size_bytes, {words.hash} AS hash, c.source_config, c.source_version
+    c.key_count, c.change_count, c.size_bytes, {words.hash} AS hash, c.source_config, c.source_version{compacted}
   FROM config_name n
     JOIN config c ON c.config_name_id = n.id"""  # noqa: S608
     yield f"""CREATE VIEW lamina_key_history AS
   SELECT n.name AS config, v.name AS key, v.version, c.author, c.message,
     {words.time} AS time,
-    v.deleted,{value}
+    v.deleted,{value}{kept}
   FROM config_name n
     JOIN config_value v ON v.config_name_id = n.id
-    JOIN config c ON c.id = v.originating_config_id"""  # noqa: S608
-    yield _map("lamina_map", words, value)
+    JOIN config c ON c.id = v.originating_config_id{gone}"""  # noqa: S608
+    yield _map("lamina_map", words, value, readable)
     newest = "SELECT max(h.version) FROM config h WHERE h.config_name_id = n.id"
     yield _map("lamina_head", words, value, f" AND c.version = ({newest})")
 
@@ -175,7 +197,7 @@ def _map(view: str, words: _Words, value: str, versions: str = "") -> str:
 
 
 def _create(_table: Table, connection: Connection, **_options: Any) -> None:
-    for statement in create_views(connection.dialect.name, with_secrets=True):
+    for statement in create_views(connection.dialect.name, with_secrets=True, with_cuts=True):
         connection.execute(text(statement))
 
 

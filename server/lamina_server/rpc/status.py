@@ -18,6 +18,7 @@ CODES: Mapping[Reason, StatusCode] = {
     Reason.BAD_REQUEST: StatusCode.INVALID_ARGUMENT,
     Reason.CONFIG_NOT_FOUND: StatusCode.NOT_FOUND,
     Reason.VERSION_NOT_FOUND: StatusCode.NOT_FOUND,
+    Reason.VERSION_COMPACTED: StatusCode.OUT_OF_RANGE,
     Reason.CONFLICT: StatusCode.ABORTED,
     Reason.CONFIG_EXISTS: StatusCode.ALREADY_EXISTS,
     Reason.REQUEST_ID_REUSED: StatusCode.FAILED_PRECONDITION,

@@ -2,7 +2,8 @@
 
 A store keeps configs: for each, the versions 1, 2, 3 … and the values that originated in
 them. It only adds; it never changes or deletes. The committer uses `write()`; all others
-use `read()`.
+use `read()`. The operator may compact a config (see compaction/): then the maps and changes
+of the versions below a *cut* cannot be read any more, by a block that ends after that.
 
 Guarantees
 ----------
@@ -12,7 +13,7 @@ Durable     When a `write()` block has ended without an error, its inserts survi
             of the process and of the machine (except in a memory store).
 Serial      At most one `write()` block is open on a store at any moment, across all
             processes. It reads everything that was ever committed, and its own inserts.
-Immutable   The same question about version n always has the same answer.
+Immutable   The same question about version n always has the same answer, or CompactedError.
 Intact      Every value is checked against its digest when it is read. A mismatch raises
             HashMismatchError; a wrong value is never returned.
 Ordered     Keys and config names are ordered by code point (which is the order of their
@@ -25,6 +26,10 @@ when they are asked again.
 
 Errors
 ------
+Whoever asks a reading block for values of a version below the cut gets CompactedError, at
+the latest when the block ends: until then its answers count for nothing. A writing block
+does not raise it: no cut is added meanwhile, so the caller compares with `oldest`.
+
 If the caller or the store raises an exception within a `write()` block, nothing was
 written. The same is true of DiskFullError. CommitUnknownError is raised only by the
 *end* of the block: the block may or may not have been written, and the request id tells
@@ -152,11 +157,20 @@ class Expected:
 class Reading(Protocol):
     """The reads of one thread within one block."""
 
+    def oldest(self, config: str) -> int:
+        """Return the oldest version whose map can be read; 1 if the config was never compacted."""
+
+    def refuse_compacted(self) -> None:
+        """Raise CompactedError if values were read that are below the cut by now, as the end of the block does.
+
+        What was read until now has been checked then.
+        """
+
     def head(self, config: str) -> Version | None:
         """Return the newest version's header; None if there is no such config."""
 
     def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
-        """Return the numbers and hashes of the heads of those of these configs that exist, with one statement."""
+        """Return the heads, and the oldest versions, of those of these configs that exist, with one statement."""
 
     def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
         """Return the headers of those of these versions that exist, by number."""
@@ -202,7 +216,10 @@ class Reading(Protocol):
     def key_history(
         self, config: str, key: str, *, after: int, before: int, limit: int, newest_first: bool
     ) -> list[KeyChange]:
-        """Return at most `limit` changes of a key by versions with after < number < before."""
+        """Return at most `limit` changes of a key by versions with after < number < before.
+
+        Changes below the cut are among them; most of these have no value any more, but a digest.
+        """
 
     def changes(
         self, config: str, *, after: tuple[int, str], through: int, wanted: KeyFilter = EVERYTHING

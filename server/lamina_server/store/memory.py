@@ -137,6 +137,12 @@ class _Reading:
     def __init__(self, content: _Content) -> None:
         self.content = content
 
+    def oldest(self, config: str) -> int:  # noqa: ARG002 - nothing is ever compacted here
+        return 1
+
+    def refuse_compacted(self) -> None:
+        """Do nothing."""
+
     def head(self, config: str) -> Version | None:
         layers = self._layers(config)
         return layers[-1].version if layers else None

@@ -36,7 +36,7 @@ def open_store(
 
     Raises DatabaseAddressError or UnusableStoreError.
     """
-    database = _open_database(parse(url), reader_connections=reader_connections, wait_seconds=wait_seconds)
+    database = open_database(parse(url), reader_connections=reader_connections, wait_seconds=wait_seconds)
     try:
         with database.migrating() as engine:
             upgrade = None
@@ -92,7 +92,10 @@ def _compile(engine: Engine) -> None:
         prepared(statement, engine.dialect)
 
 
-def _open_database(address: Address, *, reader_connections: int, wait_seconds: float) -> Database:
+def open_database(
+    address: Address, *, reader_connections: int = READER_CONNECTIONS, wait_seconds: float = WAIT_SECONDS
+) -> Database:
+    """Open the database at an address. Its tables may be those of another release."""
     if isinstance(address, SqliteAddress):
         return SqliteDatabase(address.path, reader_connections=reader_connections, wait_seconds=wait_seconds)
     from lamina_server.store.postgresql.database import PostgresqlDatabase  # noqa: PLC0415 - and its driver with it

@@ -5,6 +5,7 @@ from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from typing import TypeVar
 
+from lamina_server.domain.errors import CompactedError
 from lamina_server.store.background import in_background
 from lamina_server.store.contract import Reading, Store
 from lamina_server.store.silence import Silence
@@ -42,7 +43,13 @@ class Readers:
         await asyncio.to_thread(self._threads.shutdown)
 
     def _read(self, question: Callable[[Reading], T]) -> T:
-        with self._store.read() as reading:
-            answer = question(reading)
+        try:
+            answer = self._answer(question)
+        except CompactedError:  # perhaps of a version that was the head when it was found: now another one is
+            answer = self._answer(question)
         self._silence.answered()
         return answer
+
+    def _answer(self, question: Callable[[Reading], T]) -> T:
+        with self._store.read() as reading:
+            return question(reading)

@@ -127,6 +127,11 @@ def versions_end(next_page_token: str) -> bytes:
     return pb.ListVersionsResponse(next_page_token=next_page_token).SerializeToString()
 
 
+def oldest_version(number: int) -> bytes:
+    """Encode the oldest version whose map can be read, for a page of versions."""
+    return pb.ListVersionsResponse(oldest_version=number).SerializeToString()
+
+
 def difference(difference: Difference) -> bytes:
     """Encode a difference between two versions."""
     message = pb.Difference(key=difference.key, to=to_message(difference.new) if difference.new else None)
@@ -155,7 +160,9 @@ def key_change(change: KeyChange) -> bytes:
         message=change.message,
         commit_time=_timestamp(change.commit_time_us),
     )
-    if change.value is None:
+    if change.digest:
+        message.compacted, message.digest = True, change.digest
+    elif change.value is None:
         message.deleted = True
     else:
         message.value.CopyFrom(to_message(change.value))
@@ -170,7 +177,10 @@ def key_history_end(next_page_token: str) -> bytes:
 def config(summary: ConfigSummary, keys: Keys) -> bytes:
     """Encode a config of a list."""
     message = pb.ConfigSummary(
-        name=summary.name, head=_header(summary.head, keys), create_time=_timestamp(summary.create_time_us)
+        name=summary.name,
+        head=_header(summary.head, keys),
+        create_time=_timestamp(summary.create_time_us),
+        oldest_version=summary.oldest,
     )
     return pb.ListConfigsResponse(configs=[message]).SerializeToString()
 

@@ -16,6 +16,7 @@ from google.rpc.status_pb2 import Status
 
 from lamina_protos.v1 import lamina_pb2 as pb
 from lamina_server.domain.errors import (
+    CompactedError,
     ConflictError,
     CursorError,
     InvalidError,
@@ -95,6 +96,8 @@ def _metadata(error: ServerError) -> Mapping[str, str]:
             return {"head_version": str(error.head.number), "head_hash": error.head.hash.hex()}
         case CursorError():
             return {"head_version": "0", "head_hash": ""}
+        case CompactedError():
+            return {"oldest_version": str(error.oldest)}
         case UnavailableError() if error.wrote_nothing:
             return {"nothing_written": "true"}
         case _:

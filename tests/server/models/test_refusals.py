@@ -21,7 +21,7 @@ from lamina_server.models import (
     InsertOnlyError,
     value_columns,
 )
-from lamina_server.models.tables import SECRET_KEYS
+from lamina_server.models.tables import CUTS, POINTS, SECRET_KEYS
 from lamina_server.models.triggers import keys_of
 from tests.server import databases
 
@@ -118,6 +118,8 @@ def test_a_flush_refuses(
         "config_value_association": 0,
         "config_request": 0,
         "config_secret_key": 0,
+        "config_cut": 0,
+        "config_change_point": 0,
     }
 
 
@@ -201,6 +203,17 @@ def filled(engine: Engine) -> Engine:
         connection.execute(insert(ConfigRequest).values(**row, created=True, merged=False))
         key = {"number": 1, "wrapping": 1, "is_foreign": False, "outer_key": "", "wrapped": b""}
         connection.execute(insert(SECRET_KEYS).values(**key, check_digest=DIGEST))
+        connection.execute(insert(CUTS).values(config_name_id=1, version=1, cut_time_us=1, reason=""))
+        with databases.lawless(connection, POINTS):  # the value is not superseded
+            point = {
+                "config_name_id": 1,
+                "version": 1,
+                "name": "x",
+                "deleted": False,
+                "digest": DIGEST,
+                "superseded_by": 2,
+            }
+            connection.execute(insert(POINTS).values(**point))
     return engine
 
 

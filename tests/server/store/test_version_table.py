@@ -192,7 +192,7 @@ def test_two_revisions_are_refused(url: str, engine: Engine, refused: Use) -> No
     migrate(engine)
     run(engine, ["INSERT INTO lamina_schema_version VALUES ('0001')"])
     assert refused(url) == (
-        "the table lamina_schema_version must have one row, and has the revisions 0001, 0003: restore a backup, or"
+        "the table lamina_schema_version must have one row, and has the revisions 0001, 0004: restore a backup, or"
         " delete the rows of the revisions that the tables do not have"
     )
 
@@ -202,7 +202,7 @@ def test_a_newer_revision_is_refused(url: str, engine: Engine, refused: Use) -> 
     migrate(engine)
     run(engine, ["UPDATE lamina_schema_version SET version_num = '0042'"])
     assert refused(url) == (
-        "the database's schema '0042' is not known to this release, whose newest is '0003': use a newer release, or"
+        "the database's schema '0042' is not known to this release, whose newest is '0004': use a newer release, or"
         " restore a backup from before the upgrade"
     )
 

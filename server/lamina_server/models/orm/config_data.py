@@ -8,7 +8,7 @@ from typing import Any, TypeAlias
 from weakref import ref
 
 from sqlalchemy import inspect, select
-from sqlalchemy.orm import Mapped, Session, object_session, relationship, validates
+from sqlalchemy.orm import Mapped, Session, foreign, object_session, relationship, validates
 from sqlalchemy.orm.attributes import flag_dirty, set_committed_value
 from sqlalchemy.orm.exc import DetachedInstanceError
 
@@ -266,7 +266,12 @@ class ConfigValueAssociation(Base):
     config_value_id: Mapped[int]
 
     config_data: Mapped[ConfigData] = relationship(viewonly=True)
-    config_value: Mapped[ConfigValue] = relationship(viewonly=True, lazy="joined", innerjoin=True)
+    config_value: Mapped[ConfigValue] = relationship(
+        primaryjoin=lambda: foreign(ConfigValueAssociation.config_value_id) == ConfigValue.id,
+        viewonly=True,
+        lazy="joined",
+        innerjoin=True,
+    )
 
     @property
     def name(self) -> str:

@@ -14,7 +14,7 @@ from itertools import chain, islice
 
 from lamina_server.cache.heads import Heads
 from lamina_server.cache.maps import HeadMap, MapSnapshot
-from lamina_server.domain.errors import HashMismatchError
+from lamina_server.domain.errors import CompactedError, HashMismatchError
 from lamina_server.domain.selection import EVERYTHING, Selection, successor
 from lamina_server.rpc.read import from_store
 from lamina_server.rpc.read.resolve import resolve
@@ -92,6 +92,8 @@ async def _snapshot(heads: Heads, readers: Readers, request: GetVersionRequest) 
         return encode.empty_map(request.config)
     if number == head.number:
         return head
+    if request.with_entries and number < (oldest := heads.oldest(request.config)):
+        raise CompactedError(request.config, number, oldest)
     if is_whole:
         return await heads.snapshot(request.config, number)
     return _part(head, number, request) if head.reaches(number) and not request.wanted.prefixes else None

@@ -64,7 +64,7 @@ def get_version(reading: Reading, request: GetVersionRequest, limit_bytes: int) 
         return encode.empty_map(request.config)
     header = encode.version(*_with_keys(reading, request.config, [number])[0])
     if not request.with_entries:
-        return header
+        return header  # which is kept when the map is not
     after = request.page.resume.key if request.page.resume else ""
     entries = reading.entries(request.config, number, request.wanted, after=after)
     encoded = (EncodedEntry(entry.key, entry.origin, encode.entry(entry)) for entry in entries)
@@ -102,7 +102,8 @@ def list_versions(reading: Reading, request: ListVersionsRequest, limit_bytes: i
         _Item(encode.listed_version(version, keys), Position((version.number,)))
         for version, keys in _log(reading, request.config, before)
     )
-    return _page(items, request.page, limit_bytes, encode.versions_end)
+    page = _page(items, request.page, limit_bytes, encode.versions_end)
+    return page + encode.oldest_version(reading.oldest(request.config))
 
 
 def diff_versions(reading: Reading, request: DiffVersionsRequest, limit_bytes: int, *, same: Same) -> bytes:

@@ -12,7 +12,7 @@ from contextlib import ExitStack
 from functools import partial
 from typing import NoReturn, TypeAlias
 
-from lamina_server.domain.errors import CursorError, Reason, UnavailableError, cursor_lost
+from lamina_server.domain.errors import CompactedError, CursorError, Reason, UnavailableError, cursor_lost
 from lamina_server.domain.records import NO_VERSION, HeadMark, Version
 from lamina_server.feed.ring import Ring
 from lamina_server.feed.subscribers import Subscriber
@@ -122,6 +122,8 @@ class Watch:
         found = await self._hash_of(after.number, head)
         if after.hash and after.hash != found:
             raise CursorError.forked(self._config, after.number, head)
+        if after.number + 1 < head.oldest:
+            raise CompactedError(self._config, after.number + 1, head.oldest)
         self._move_to(after.number, found)
 
     async def _find_head(self) -> HeadMark:

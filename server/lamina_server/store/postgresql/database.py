@@ -168,7 +168,10 @@ class PostgresqlDatabase:
     @contextmanager
     def side_transaction(self) -> Iterator[Connection]:
         """Lend a connection in a transaction that runs at the same time as a writer's."""
-        with self._transaction(f"SET LOCAL statement_timeout = {KEYFRAME_TIMEOUT_MS}") as connection:
+        timeouts = ("statement_timeout", "idle_in_transaction_session_timeout")  # it has no lock that others wait for
+        with self._transaction(
+            "; ".join(f"SET LOCAL {each} = {KEYFRAME_TIMEOUT_MS}" for each in timeouts)
+        ) as connection:
             yield connection
 
     @contextmanager

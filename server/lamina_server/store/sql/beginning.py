@@ -36,7 +36,9 @@ class Beginning:
 
     def heads(self) -> dict[str, HeadRow]:
         """Return the heads of those configs that exist; none if nothing was answered."""
-        return {row.name: HeadRow(row.id, row.version, row.hash) for rows in self.answers[:1] for row in rows}
+        return {
+            row.name: HeadRow(row.id, row.version, row.hash, row.oldest) for rows in self.answers[:1] for row in rows
+        }
 
     def requests(self) -> dict[tuple[str, str], bool]:
         """Return of each request id that was asked for whether it has an outcome; none if nothing was answered."""

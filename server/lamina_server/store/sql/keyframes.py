@@ -15,10 +15,13 @@ from lamina_server.models.tables import LINES
 from lamina_server.store.sql.database import Database
 from lamina_server.store.sql.queries import keyframes as queries
 
+MAX_NUMBER = 2**63 - 1
+"""No version is newer."""
+
 
 def originated_since_keyframe(ask: Ask, config: str) -> int:
     """Count the values that originated after the newest valid keyframe."""
-    heads = ask(queries.target(), config=config)
+    heads = ask(queries.target(), config=config, number=MAX_NUMBER)
     if not heads:
         return 0
     newest = newest_keyframe(ask, config, heads[0].version)
@@ -34,12 +37,12 @@ class Lines:
     value_ids: tuple[int, ...]
 
 
-def lines_to_write(ask: Ask, config: str) -> Lines | None:
-    """Find the live values of the head. Return None if it has no keys, or has a keyframe already.
+def lines_to_write(ask: Ask, config: str, number: int | None = None) -> Lines | None:
+    """Find the live values of a version; None: of the head. Return None if it has no keys, or has a keyframe already.
 
     Raises HashMismatchError if there are not as many values as the head's header says.
     """
-    heads = ask(queries.target(), config=config)
+    heads = ask(queries.target(), config=config, number=MAX_NUMBER if number is None else number)
     if not heads or not heads[0].key_count:
         return None
     head = heads[0]

@@ -8,11 +8,12 @@ CONFIGS_LIMIT = 10_000
 
 
 class HeadRow(NamedTuple):
-    """A config's id, and its head's number and hash."""
+    """A config's id, its head's number and hash, and the oldest version whose map can be read."""
 
     id: int
     number: int
     hash: bytes
+    oldest: int = 1
 
 
 @dataclass(slots=True)

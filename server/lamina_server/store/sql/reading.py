@@ -4,6 +4,9 @@ A whole map is read at once, because its reader holds all of it anyway. Everythi
 that may be long is read in two steps: first the ids of the wanted values, in order
 (FIRST_CHUNK_ROWS, then eight times as many, up to LARGEST_CHUNK_ROWS), then the values,
 VALUES_AT_ONCE at a time. So memory is bounded, and a reader of the first page reads little.
+
+Compaction may take values away while they are read, after it has added a cut. So at the end of a block, the cut is
+compared with the oldest version whose values were read: what was read below the cut is not answered.
 """
 
 import json
@@ -13,7 +16,7 @@ from typing import Any, TypeVar
 
 from sqlalchemy import Connection
 
-from lamina_server.domain.errors import HashMismatchError
+from lamina_server.domain.errors import CompactedError, HashMismatchError
 from lamina_server.domain.records import (
     Change,
     ConfigSummary,
@@ -29,7 +32,7 @@ from lamina_server.domain.secrets import WrappedKey
 from lamina_server.domain.selection import EVERYTHING, KeyFilter, KeyRange, Selection
 from lamina_server.domain.values import Value
 from lamina_server.models.keyframes import live_entries, newest_keyframe, whole_map
-from lamina_server.models.queries import Statement, head
+from lamina_server.models.queries import Statement, cut, head
 from lamina_server.models.rows import checked_value_of, version_of
 from lamina_server.store.sql.database import Database
 from lamina_server.store.sql.prepared import Rows, driver_of, prepared
@@ -51,12 +54,26 @@ _T = TypeVar("_T")
 
 
 class SqlReading:
-    """A Reading on one connection."""
+    """A Reading on one connection. Its block ends with `refuse_compacted`."""
 
     def __init__(self, connection: Connection, database: Database) -> None:
         self._connection = connection
         self._driver = driver_of(connection)
         self._database = database
+        self._read_since: dict[str, int] = {}  # by config: the oldest version whose values were read
+
+    def oldest(self, config: str) -> int:
+        """Return the oldest version whose map can be read."""
+        ((oldest,),) = self.ask(cut(), config=config)
+        return int(oldest)
+
+    def refuse_compacted(self) -> None:
+        """Raise CompactedError if values were read that compaction may have taken away meanwhile."""
+        since, self._read_since = self._read_since, {}
+        for config, number in since.items():
+            oldest = self.oldest(config)
+            if number < oldest:
+                raise CompactedError(config, number, oldest)
 
     def head(self, config: str) -> Version | None:
         """Return the newest header."""
@@ -65,7 +82,7 @@ class SqlReading:
 
     def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
         """Return the heads' numbers and hashes."""
-        return {row.name: HeadMark(row.version, row.hash) for row in self._head_rows(configs)}
+        return {row.name: HeadMark(row.version, row.hash, row.oldest) for row in self._head_rows(configs)}
 
     def versions(self, config: str, numbers: Collection[int]) -> dict[int, Version]:
         """Return some headers by number."""
@@ -89,19 +106,20 @@ class SqlReading:
 
     def changed_keys(self, config: str, numbers: Collection[int]) -> Mapping[int, Sequence[str]]:
         """Return the first keys that versions changed."""
-        keys: dict[int, list[str]] = {}
+        keys: dict[int, dict[str, None]] = {}
         for row in self._about_versions(queries.changed_keys_of_one(), queries.changed_keys(), config, numbers):
-            keys.setdefault(row.version, []).append(row.name)
-        return keys
+            keys.setdefault(row.version, {})[row.name] = None
+        return {number: list(names) for number, names in keys.items()}
 
     def configs(self, *, prefix: str, after: str, limit: int) -> list[ConfigSummary]:
         """Return configs by name."""
         names = Selection.of(KeyFilter(prefixes=(prefix,))).after(after)
         rows = self.ask(queries.configs(RangeShape.of(names)), limit=limit, **_bounds(names))
-        return [ConfigSummary(row.name, version_of(row, row.name), row.create_time_us) for row in rows]
+        return [ConfigSummary(row.name, version_of(row, row.name), row.create_time_us, row.oldest) for row in rows]
 
     def entries(self, config: str, number: int, wanted: KeyFilter = EVERYTHING, *, after: str = "") -> Iterator[Entry]:
         """Yield a version's entries in key order."""
+        self._reads(config, number)
         selection = Selection.of(wanted)
         if selection.prefixes:
             return self._entries_in_range(config, number, selection, after)
@@ -109,6 +127,7 @@ class SqlReading:
 
     def states(self, config: str, number: int, keys: Collection[str]) -> dict[str, State]:
         """Return what keys were at a version."""
+        self._reads(config, number)
         found: dict[str, State] = {}
         for chunk in _batches(keys, KEYS_AT_ONCE):
             for row in self.ask(queries.states(), config=config, number=number, keys=_json(chunk)):
@@ -123,6 +142,7 @@ class SqlReading:
         self, config: str, low: int, high: int, wanted: KeyFilter = EVERYTHING, *, after: str = ""
     ) -> Iterator[str]:
         """Yield changed keys in order."""
+        self._reads(config, low, high)
         selection = Selection.of(wanted)
         if not selection.prefixes:
             rows = self.ask(queries.changed_among(), config=config, low=low, high=high, keys=_json(selection.keys))
@@ -134,15 +154,22 @@ class SqlReading:
     def key_history(
         self, config: str, key: str, *, after: int, before: int, limit: int, newest_first: bool
     ) -> list[KeyChange]:
-        """Return changes of a key in order of version."""
-        statement = queries.key_history(newest_first=newest_first)
-        rows = self.ask(statement, config=config, key=key, low=after, high=before, limit=limit)
-        return [_key_change(row, config) for row in rows]
+        """Return changes of a key in order of version.
+
+        A value that compaction takes away between the two statements is in the answers of both.
+        """
+        parameters: dict[str, Any] = {"config": config, "key": key, "low": after, "high": before, "limit": limit}
+        kept = self.ask(queries.key_history(newest_first=newest_first), **parameters)
+        left = self.ask(queries.compacted_key_history(newest_first=newest_first), **parameters)
+        changes = {row.version: _compacted_change(row) for row in left}
+        changes |= {row.version: _key_change(row, config) for row in kept}
+        return [changes[number] for number in sorted(changes, reverse=newest_first)][:limit]
 
     def changes(
         self, config: str, *, after: tuple[int, str], through: int, wanted: KeyFilter = EVERYTHING
     ) -> Iterator[tuple[int, Change]]:
         """Yield changes in order of version, then key."""
+        self._reads(config, after[0])
         for row in self._changes(config, after, through, Selection.of(wanted)):
             yield row.version, Change(row.name, checked_value_of(row, config))
 
@@ -165,6 +192,11 @@ class SqlReading:
         """Run a statement and return all its rows."""
         with self._database.statement():
             return prepared(statement, self._connection.dialect).ask(self._connection, self._driver, parameters)
+
+    def _reads(self, config: str, *numbers: int) -> None:
+        """Note that values of versions are read. There are none before version 1."""
+        for number in (each for each in numbers if each > 0):
+            self._read_since[config] = min(number, self._read_since.get(config, number))
 
     def _known_among(self, caller: str, request_ids: Collection[str]) -> Collection[str]:
         """Return the request ids that may have an outcome: of many, one statement finds those that have."""
@@ -287,6 +319,11 @@ def _json(keys: Iterable[str]) -> str:
 def _reply(row: Any) -> Reply:
     version = None if row.config_id is None else version_of(row, row.config_name)
     return Reply(row.config_name, version, created=bool(row.created), merged=bool(row.merged))
+
+
+def _compacted_change(row: Any) -> KeyChange:
+    digest = b"" if row.deleted else row.digest
+    return KeyChange(row.name, None, row.version, row.author, row.message, row.commit_time_us, digest)
 
 
 def _key_change(row: Any, config: str) -> KeyChange:

@@ -12,18 +12,18 @@ from typing import Any, TypeAlias
 from sqlalchemy import Connection, Engine
 from sqlalchemy.exc import DBAPIError
 
-from lamina_server.models.tables import METADATA, SECRET_KEYS
+from lamina_server.models.tables import CUTS, METADATA, POINTS, SECRET_KEYS
 from lamina_server.store.contract import UnusableStoreError
 
 VERSION_TABLE = "lamina_schema_version"
 OLD_VERSION_TABLE = "alembic_version"
 
-KNOWN = ("0001", "0002", "0003")
+KNOWN = ("0001", "0002", "0003", "0004")
 """The revisions that this release can serve or upgrade, in order. A test compares them with the migrations."""
 NEWEST = KNOWN[-1]
 
 OURS = frozenset(METADATA.tables)
-_FIRST = OURS - {SECRET_KEYS.name}
+_FIRST = OURS - {SECRET_KEYS.name, CUTS.name, POINTS.name}
 """The tables that the first revision has."""
 
 Ask: TypeAlias = Callable[[str], Sequence[Sequence[Any]]]

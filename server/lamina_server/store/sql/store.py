@@ -7,6 +7,7 @@ from functools import partial
 
 from sqlalchemy import Connection
 
+from lamina_server.domain.errors import CompactedError
 from lamina_server.domain.planning import Plan
 from lamina_server.domain.records import HeadMark
 from lamina_server.store.contract import Expected, Notices, Upgrade
@@ -46,7 +47,15 @@ class SqlStore:
     def read(self) -> Iterator[SqlReading]:
         """Open a reading block."""
         with self._database.reading() as connection:
-            yield SqlReading(connection, self._database)
+            reading = SqlReading(connection, self._database)
+            try:
+                yield reading
+            except CompactedError:
+                raise
+            except Exception:  # whatever it is, it may come of values that were taken away meanwhile
+                reading.refuse_compacted()
+                raise
+            reading.refuse_compacted()
 
     def write(self, expected: Expected | None = None) -> AbstractContextManager[SqlWriting]:
         """Open the writing block."""

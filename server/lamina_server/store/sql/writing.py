@@ -115,8 +115,13 @@ class SqlWriting(SqlReading):
         heads = self._heads
         if unknown := [config for config in configs if config not in heads]:
             for row in self._head_rows(unknown):
-                heads[row.name] = HeadRow(row.id, row.version, row.hash)
-        return {config: HeadMark(row.number, row.hash) for config in configs if (row := heads.get(config))}
+                heads[row.name] = HeadRow(row.id, row.version, row.hash, row.oldest)
+        return {config: HeadMark(row.number, row.hash, row.oldest) for config in configs if (row := heads.get(config))}
+
+    def oldest(self, config: str) -> int:
+        """Return the oldest version whose map can be read. The write lock keeps it as it is."""
+        mark = self.head_marks([config]).get(config)
+        return mark.oldest if mark else 1
 
     def ask(self, statement: Statement, **parameters: Any) -> Rows:
         """Run a statement after all inserts that came before it."""
@@ -161,11 +166,11 @@ class SqlWriting(SqlReading):
         for plan, id_ in zip(plans, self._new_ids(VERSIONS.name, len(plans)), strict=True):
             version = plan.version
             config, number = version.config, version.number
-            name_id, last, _ = heads[config]
+            name_id, last, _, oldest = heads[config]
             if number != last + 1:
                 with self._guard:
                     raise HistoryBrokenError.version(config, number, last)
-            heads[config] = HeadRow(name_id, number, version.hash)
+            heads[config] = HeadRow(name_id, number, version.hash, oldest)
             self._version_ids[config, number] = id_
             placed.append((plan, name_id, id_))
         return placed

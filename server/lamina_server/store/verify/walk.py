@@ -1,7 +1,8 @@
 """The walk over a whole database that finds the first broken version of each config. It changes nothing.
 
-It may run beside a server: each config is checked up to the head that it has when its turn comes, and below a head
-nothing ever changes. Memory holds some versions with their values, and the keys of one map.
+It may run beside a server, and beside a compaction: each config is checked up to the head that it has when its turn
+comes, and below a head nothing ever changes, but for values that become change points. Memory holds some versions with
+their values, and the keys of one map.
 
 Worked example: config `a` has versions 1 to 5,000, and somebody has edited a value of version 3. The walk reads the
 headers of 1 to 2,048, and then as many of their values as fit. The value of version 3 does not match its digest: this
@@ -128,7 +129,10 @@ class Verification:
         span = {"config_id": config.id, "low": low, "high": rows[-1].version}
         keyframes = {row.id for row in self._ask(queries.keyframes(), **span)}
         values = _records(self._ask(queries.values(), **span))
-        by_version = groupby(values, attrgetter("version"))
+        # In this order: a value that is taken away meanwhile is not missed, and neither is the cut that has allowed it.
+        points = _records(self._ask(queries.points(), **span))
+        ((oldest,),) = self._ask(queries.oldest(), config_id=config.id)
+        by_version = groupby(_joined(values, points), attrgetter("version"))
         number, of_number = next(by_version, (None, ()))
         for row in rows:
             if number is not None and number < row.version:
@@ -137,13 +141,13 @@ class Verification:
             if number == row.version:
                 mine = list(of_number)
                 number, of_number = next(by_version, (None, ()))
-            chain.add(row, mine)
+            chain.add(row, mine, oldest=oldest)
             self.versions += 1
-            self.values += len(mine)
             for value in mine:
-                if value.kind == Kind.SECRET:
+                self.values += hasattr(value, "id")
+                if getattr(value, "kind", None) == Kind.SECRET:
                     self._data_keys.setdefault(number_of(value.bytes_value) or 0, (config.name, row.version))
-            if row.id in keyframes and not self._is_keyframe(row.id, chain):
+            if row.id in keyframes and row.version >= oldest and not self._is_keyframe(row.id, chain):
                 what = "its keyframe is not its map; reads do not use it, which costs time and nothing else"
                 yield Finding(what, config.name, row.version, breaks=False)
 
@@ -186,6 +190,15 @@ class Verification:
                 if lost:
                     yield Finding(f"the outcome of request {row.request_id!r} is not a version of it", row.config_name)
             caller, request_id = rows[-1].caller, rows[-1].request_id
+
+
+def _joined(values: Sequence[Any], points: Sequence[Any]) -> Sequence[Any]:
+    """Return values and change points in order of version and name; of two at one place, the value."""
+    if not points:
+        return values
+    places = {(value.version, value.name) for value in values}
+    left = [point for point in points if (point.version, point.name) not in places]
+    return sorted([*values, *left], key=attrgetter("version", "name"))
 
 
 def _records(rows: Rows) -> list[Any]:

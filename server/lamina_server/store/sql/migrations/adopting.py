@@ -8,7 +8,7 @@ from alembic.runtime.migration import MigrationContext
 from sqlalchemy import Connection, inspect, text
 
 from lamina_server.models.tables import METADATA
-from lamina_server.models.triggers import insert_only, keys_of
+from lamina_server.models.triggers import statements
 from lamina_server.models.views import VIEWS
 
 _TRIGGERS = {
@@ -55,7 +55,8 @@ def _triggers(connection: Connection) -> set[str]:
 
 
 def _expected_triggers(dialect: str) -> set[str]:
-    statements = [
-        each for table in METADATA.tables.values() for each in insert_only(dialect, table.name, keys_of(table))
-    ]
-    return set(re.findall(r"^CREATE TRIGGER (\w+)", "\n".join(statements), re.MULTILINE))
+    made: set[str] = set()
+    for statement in (each for table in METADATA.tables.values() for each in statements(dialect, table)):
+        made |= set(re.findall(r"^CREATE TRIGGER (\w+)", statement))
+        made -= set(re.findall(r"^DROP TRIGGER (\w+)", statement))
+    return made

@@ -9,7 +9,7 @@ from functools import cache
 
 from sqlalchemy import BigInteger, bindparam, cast, func, select, union_all
 
-from lamina_server.models.queries import CONFIG, KEY, KEYFRAME, LIMIT, LOW, Statement, originated
+from lamina_server.models.queries import CONFIG, KEY, KEYFRAME, LIMIT, LOW, NUMBER, Statement, originated
 from lamina_server.models.tables import LINES, VALUES, VERSIONS
 from lamina_server.store.sql.queries.clauses import WHOLE, RangeShape, in_range, wanted_keys
 
@@ -37,9 +37,10 @@ def live(shape: RangeShape) -> Statement:
 
 @cache
 def target() -> Statement:
-    """Ask for the version that a keyframe would be written at: the head's (id, version, key_count)."""
+    """Ask for the newest version up to `number`, which a keyframe would be written at: (id, version, key_count)."""
     newest = select(VERSIONS.c.id, VERSIONS.c.version, VERSIONS.c.key_count)
-    return newest.where(VERSIONS.c.config_name_id == CONFIG).order_by(VERSIONS.c.version.desc()).limit(1)
+    up_to = newest.where(VERSIONS.c.config_name_id == CONFIG, VERSIONS.c.version <= NUMBER)
+    return up_to.order_by(VERSIONS.c.version.desc()).limit(1)
 
 
 @cache

@@ -11,7 +11,7 @@ from functools import cache
 from sqlalchemy import BigInteger, Select, Text, bindparam, exists, func, select, tuple_
 
 from lamina_server.models.queries import HIGH, KEYFRAME, LIMIT, LOW, Statement
-from lamina_server.models.tables import LINES, NAMES, REQUESTS, VALUES, VERSIONS
+from lamina_server.models.tables import CUTS, LINES, NAMES, POINTS, REQUESTS, VALUES, VERSIONS
 
 _CONFIG_ID = bindparam("config_id", type_=BigInteger)
 
@@ -40,6 +40,19 @@ def headers() -> Statement:
 def values() -> Statement:
     """Ask for the rows of the values that originated in (low, high], in order of version and name."""
     return _in_span(select(VALUES), VALUES).order_by(VALUES.c.version, VALUES.c.name)
+
+
+@cache
+def points() -> Statement:
+    """Ask for what is left of the changes of the versions in (low, high], in order of version and name."""
+    return _in_span(select(POINTS), POINTS).order_by(POINTS.c.version, POINTS.c.name)
+
+
+@cache
+def oldest() -> Statement:
+    """Ask for the oldest version whose map must be there: (oldest)."""
+    newest = func.coalesce(func.max(CUTS.c.version), 1).label("oldest")
+    return select(newest).where(CUTS.c.config_name_id == _CONFIG_ID)
 
 
 @cache

@@ -5,10 +5,25 @@ with a config's past; it grows with the versions that are asked for. The paramet
 explained in clauses.py.
 """
 
+from collections.abc import Callable
 from functools import cache
 from typing import Any
 
-from sqlalchemy import BigInteger, ColumnElement, Text, and_, bindparam, case, func, literal, or_, select, tuple_
+from sqlalchemy import (
+    BigInteger,
+    ColumnElement,
+    Subquery,
+    Text,
+    and_,
+    bindparam,
+    case,
+    func,
+    literal,
+    or_,
+    select,
+    tuple_,
+    union_all,
+)
 
 from lamina_server.domain.records import CHANGED_KEYS_LIMIT
 from lamina_server.models.queries import (
@@ -23,7 +38,7 @@ from lamina_server.models.queries import (
     Statement,
     originated,
 )
-from lamina_server.models.tables import NAMES, REQUESTS, SECRET_KEYS, VALUES, VERSIONS
+from lamina_server.models.tables import CUTS, NAMES, POINTS, REQUESTS, SECRET_KEYS, VALUES, VERSIONS
 from lamina_server.store.sql.queries.clauses import NUMBERS, RangeShape, in_range, wanted_keys
 
 _VALUE = [each for each in VALUES.c if each.name not in {"id", "config_name_id", "originating_config_id"}]
@@ -93,12 +108,9 @@ def version_at() -> Statement:
 @cache
 def changed_keys() -> Statement:
     """Ask for the first keys that each of the versions `numbers` changed: (version, name), in order."""
-    rank = func.row_number().over(partition_by=VALUES.c.version, order_by=VALUES.c.name)
-    ranked = (
-        select(VALUES.c.version, VALUES.c.name, rank.label("rank"))
-        .where(VALUES.c.config_name_id == CONFIG, VALUES.c.version.in_(NUMBERS))
-        .subquery()
-    )
+    both = _all_changes(lambda version: version.in_(NUMBERS))
+    rank = func.row_number().over(partition_by=both.c.version, order_by=both.c.name)
+    ranked = select(both.c.version, both.c.name, rank.label("rank")).subquery()
     first = select(ranked.c.version, ranked.c.name).where(ranked.c.rank <= CHANGED_KEYS_LIMIT)
     return first.order_by(ranked.c.version, ranked.c.name)
 
@@ -110,25 +122,41 @@ def changed_keys_of_one() -> Statement:
     The condition is a range of one version. For an equality SQLite prefers the index that has the names in it, and
     walks the config's whole past.
     """
-    version = VALUES.c.version
-    one = select(version, VALUES.c.name).where(VALUES.c.config_name_id == CONFIG, version >= NUMBER, version <= NUMBER)
-    return one.order_by(KEY).limit(CHANGED_KEYS_LIMIT)
+    both = _all_changes(lambda version: and_(version >= NUMBER, version <= NUMBER))
+    return select(both.c.version, both.c.name).order_by(both.c.name).limit(CHANGED_KEYS_LIMIT)
+
+
+def _all_changes(is_wanted: Callable[[ColumnElement[int]], ColumnElement[bool]]) -> Subquery:
+    """Select the changes of some versions, compacted or not: (version, name).
+
+    The names are in a form that no index has: see KEY.
+    """
+    kept, left = VALUES.c, POINTS.c
+    changes = select(kept.version, KEY.label("name")).where(kept.config_name_id == CONFIG, is_wanted(kept.version))
+    points = select(left.version, func.coalesce(left.name, "").label("name"))
+    return union_all(changes, points.where(left.config_name_id == CONFIG, is_wanted(left.version))).subquery("both")
 
 
 @cache
 def configs(shape: RangeShape) -> Statement:
-    """Ask for the configs in a range of names: head's header, name and create_time_us."""
+    """Ask for the configs in a range of names: head's header, name, create_time_us and oldest."""
     first, newer = VERSIONS.alias("first"), VERSIONS.alias("newer")
     created = select(first.c.commit_time_us).where(first.c.config_name_id == NAMES.c.id, first.c.version == 1)
     newest = select(func.max(newer.c.version)).where(newer.c.config_name_id == NAMES.c.id).scalar_subquery()
     return (
-        select(NAMES.c.name, created.scalar_subquery().label("create_time_us"), *HEADER)
+        select(NAMES.c.name, created.scalar_subquery().label("create_time_us"), _oldest(), *HEADER)
         .select_from(NAMES)
         .join(VERSIONS, and_(VERSIONS.c.config_name_id == NAMES.c.id, VERSIONS.c.version == newest))
         .where(*in_range(NAMES.c.name, shape))
         .order_by(NAMES.c.name)
         .limit(LIMIT)
     )
+
+
+def _oldest() -> ColumnElement[int]:
+    """Return the oldest version of a config whose map can be read, as a column of NAMES."""
+    newest = select(func.max(CUTS.c.version)).where(CUTS.c.config_name_id == NAMES.c.id).scalar_subquery()
+    return func.coalesce(newest, 1).label("oldest")
 
 
 def _headers() -> Statement:
@@ -220,6 +248,26 @@ def key_history(*, newest_first: bool) -> Statement:
     )
 
 
+@cache
+def compacted_key_history(*, newest_first: bool) -> Statement:
+    """Ask for what is left of the changes of key `key`, in the same form: (version, deleted, digest), and its header.
+
+    As in key_history, rows are compared and ordered by (name, version).
+    """
+    name, version = POINTS.c.name, POINTS.c.version
+    place, key = tuple_(name, version), bindparam("key", type_=Text)
+    its_version = and_(VERSIONS.c.config_name_id == POINTS.c.config_name_id, VERSIONS.c.version == version)
+    header = (VERSIONS.c.author, VERSIONS.c.message, VERSIONS.c.commit_time_us)
+    return (
+        select(version, name, POINTS.c.deleted, POINTS.c.digest, *header)
+        .select_from(POINTS)
+        .join(VERSIONS, its_version)
+        .where(POINTS.c.config_name_id == CONFIG, place > tuple_(key, LOW), place < tuple_(key, HIGH))
+        .order_by(*((name.desc(), version.desc()) if newest_first else (name, version)))
+        .limit(LIMIT)
+    )
+
+
 def _changes(*columns: ColumnElement[Any]) -> Statement:
     after_version = bindparam("after_version", type_=BigInteger)
     version, name = VALUES.c.version, VALUES.c.name
@@ -271,11 +319,11 @@ def _request(request_id: ColumnElement[str]) -> Conditions:
 
 @cache
 def heads() -> Statement:
-    """Ask for the id and the head (version, hash) of those of the configs `keys` that exist."""
+    """Ask for the id, the head (version, hash) and the oldest version of those of the configs `keys` that exist."""
     wanted, newer = wanted_keys(), VERSIONS.alias("newer")
     newest = select(func.max(newer.c.version)).where(newer.c.config_name_id == NAMES.c.id).scalar_subquery()
     return (
-        select(NAMES.c.name, NAMES.c.id, VERSIONS.c.version, VERSIONS.c.hash)
+        select(NAMES.c.name, NAMES.c.id, VERSIONS.c.version, VERSIONS.c.hash, _oldest())
         .select_from(wanted.join(NAMES, NAMES.c.name == wanted.c.value))
         .join(VERSIONS, and_(VERSIONS.c.config_name_id == NAMES.c.id, VERSIONS.c.version == newest))
     )
