@@ -32,9 +32,11 @@ if TYPE_CHECKING:
         SettingsError,
         UnauthenticatedError,
         UnavailableError,
+        VersionCompactedError,
     )
     from lamina.login import LoginToken
     from lamina.records import (
+        COMPACTED,
         MISSING,
         AccessCheck,
         Change,
@@ -50,6 +52,7 @@ if TYPE_CHECKING:
     from lamina.sync import Client, Config, Live, Watch, connect
 
 __all__ = [
+    "COMPACTED",
     "MISSING",
     "TLS",
     "AccessCheck",
@@ -86,6 +89,7 @@ __all__ = [
     "Value",
     "Version",
     "VersionChanges",
+    "VersionCompactedError",
     "Watch",
     "WhoAmI",
     "aio",
@@ -106,6 +110,7 @@ _MODULES = {
     "login": ("LoginToken",),
     "bundle": ("Bundle", "open"),
     "records": (
+        "COMPACTED",
         "MISSING",
         "AccessCheck",
         "Change",

@@ -4,6 +4,7 @@
     ├ InvalidError (ValueError)                BAD_CONFIG_NAME BAD_KEY BAD_VALUE BAD_REQUEST REQUEST_ID_REUSED
     │ └ SettingsError                                                                 .version .problems
     ├ NotFoundError (LookupError)              CONFIG_NOT_FOUND VERSION_NOT_FOUND
+    ├ VersionCompactedError (LookupError)      VERSION_COMPACTED                      .oldest_version
     ├ ConflictError                            CONFLICT                               .conflicts .head
     ├ UnavailableError (ConnectionError)       STORE_UNAVAILABLE STORE_UNUSABLE DRAINING TOO_SLOW BUG   .wrote_nothing
     │ └ DeadlineError (TimeoutError)
@@ -74,6 +75,27 @@ class SettingsError(InvalidError):
 @public("lamina")
 class NotFoundError(LaminaError, LookupError):
     """There is no such config, or no such version of it."""
+
+
+@public("lamina")
+class VersionCompactedError(LaminaError, LookupError):
+    """The values of this version are no longer kept, because the operator has compacted the config.
+
+    `oldest_version` is the oldest version that can be read, compared, reverted to and watched from; 0 if the server did
+    not name it. The log and the history of each key still go back to version 1. If a commit was refused because the
+    config's own version is compacted by now: `config.refresh()`, and commit again.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        reason: str | None = "VERSION_COMPACTED",
+        request_id: str | None = None,
+        oldest_version: int = 0,
+    ) -> None:
+        super().__init__(message, reason=reason, request_id=request_id)
+        self.oldest_version = oldest_version
 
 
 @public("lamina")
@@ -197,6 +219,7 @@ REASONS: Final[Mapping[str, type[LaminaError]]] = MappingProxyType(
         "REQUEST_ID_REUSED": InvalidError,
         "CONFIG_NOT_FOUND": NotFoundError,
         "VERSION_NOT_FOUND": NotFoundError,
+        "VERSION_COMPACTED": VersionCompactedError,
         "CONFLICT": ConflictError,
         "CONFIG_EXISTS": ExistsError,
         "CURSOR_AHEAD": CursorError,

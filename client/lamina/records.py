@@ -28,6 +28,26 @@ MISSING: Final = _Missing.MISSING
 
 copyreg.pickle(_Missing, lambda missing: missing.name)  # copies and pickles are `lamina.MISSING` itself
 
+
+class _Compacted(Enum):
+    """The type of COMPACTED: an enum, so that type checkers narrow by `is lamina.COMPACTED`."""
+
+    __module__ = "lamina"  # where `pickle` finds it
+
+    COMPACTED = "COMPACTED"
+
+    def __bool__(self) -> Literal[False]:
+        return False
+
+    def __repr__(self) -> str:
+        return "lamina.COMPACTED"
+
+
+COMPACTED: Final = _Compacted.COMPACTED
+"""Stands for a value in a key's history that is no longer kept, because the config was compacted. Falsy."""
+
+copyreg.pickle(_Compacted, lambda compacted: compacted.name)
+
 Missing: TypeAlias = Literal[_Missing.MISSING]
 
 
@@ -58,6 +78,8 @@ class Version:
     source_config: str | None = field(default=None, repr=False)
     """The source of a fork, on the fork's version 1."""
     source_version: int | None = field(default=None, repr=False)
+    compacted: bool = field(default=False, repr=False, compare=False)
+    """In a log: whether the values of this version are no longer kept, so that it cannot be read."""
 
     def __index__(self) -> int:
         return self.number
@@ -97,7 +119,11 @@ class Change(_Values):
 @public("lamina")
 @dataclass(frozen=True, slots=True)
 class KeyChange(_Values):
-    """One key set to a value, or deleted (`value` is then MISSING), by one version."""
+    """One key set to a value, or deleted (`value` is then MISSING), by one version.
+
+    In a history, the value may be no longer kept, because the config was compacted. Then `compacted` is true, `value`
+    is lamina.COMPACTED, and `digest` is the value's digest, in hexadecimal.
+    """
 
     key: str
     value: Any
@@ -106,6 +132,8 @@ class KeyChange(_Values):
     author: str
     message: str
     time: datetime
+    compacted: bool = field(default=False, repr=False)
+    digest: str = field(default="", repr=False)
 
 
 @public("lamina")
@@ -147,6 +175,8 @@ class ConfigInfo:
     time: datetime
     created: datetime
     """When version 1 was committed."""
+    oldest: int = field(default=1, repr=False)
+    """The oldest version that can be read: 1 unless the config was compacted."""
 
 
 @public("lamina")

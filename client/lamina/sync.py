@@ -219,6 +219,9 @@ class Config(Reader, Draft):
         what this config shows, staged changes aside. If the returned hash equals one that was noted elsewhere, the
         whole past is proved. DataLossError names the first version that is not as it was committed. It reads all
         changes since version 1, so `timeout` counts for each message instead of the whole.
+
+        Of a config that was compacted, it begins at the oldest version that can be read, and logs a warning that says
+        so. That version is taken as the server shows it; `lamina-server verify` proves the whole chain.
         """
         return walk_chain(self._shell, self._stage.base)
 

@@ -48,6 +48,7 @@ EXIT_CODES = {
     lamina.InvalidError: 2,
     lamina.SettingsError: 2,
     lamina.NotFoundError: 4,
+    lamina.VersionCompactedError: 4,
     lamina.ConflictError: 3,
     lamina.UnavailableError: 5,
     lamina.DeadlineError: 5,

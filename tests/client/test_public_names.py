@@ -53,6 +53,7 @@ ERRORS = [
     lamina.LimitError("too many calls", retry_seconds=0.5),
     lamina.ExistsError("there"),
     lamina.CursorError("ahead", cursor="2", head=1),
+    lamina.VersionCompactedError("compacted", oldest_version=2),
     lamina.DataLossError("lost"),
     lamina.LaminaError("some"),
 ]
@@ -109,15 +110,16 @@ def loaded(pickled: bytes) -> Any:
 
 
 @pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
-@pytest.mark.parametrize("it", [*RECORDS, lamina.MISSING], ids=lambda it: type(it).__name__)
+@pytest.mark.parametrize("it", [*RECORDS, lamina.MISSING, lamina.COMPACTED], ids=lambda it: type(it).__name__)
 def test_a_record_s_pickle_names_nothing_private(it: Any, protocol: int) -> None:
     assert loaded(pickle.dumps(it, protocol)) == it
     assert copy.deepcopy(it) == it
 
 
-def test_missing_is_unpickled_as_the_same_object() -> None:
-    assert loaded(pickle.dumps([lamina.MISSING]))[0] is lamina.MISSING
-    assert copy.copy(lamina.MISSING) is lamina.MISSING
+@pytest.mark.parametrize("it", [lamina.MISSING, lamina.COMPACTED])
+def test_what_stands_for_a_value_is_unpickled_as_the_same_object(it: Any) -> None:
+    assert loaded(pickle.dumps([it]))[0] is it
+    assert copy.copy(it) is it
 
 
 def test_a_snapshot_is_unpickled_with_its_version_and_origins() -> None:

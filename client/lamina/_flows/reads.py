@@ -141,7 +141,7 @@ def log(session: Session, config: str, limit: int | None, before: SupportsIndex 
 
     def versions(reply: pb.ListVersionsResponse) -> list[Version]:
         nonlocal seen
-        records = [version_of(header) for header in reply.versions]
+        records = [version_of(header, oldest=reply.oldest_version) for header in reply.versions]
         if records and records[0].number < seen:  # the first page shows the head
             text = f"{config} ends at version {records[0].number}, this client has seen {seen}"
             raise CursorError(text, reason="CURSOR_AHEAD", cursor=str(seen), head=records[0].number)

@@ -6,6 +6,9 @@ Worked example: the head is version 7 when it is opened. A message brings versio
 then 9's, never anything in between. The link breaks: STALE, still with 9, and `age` grows. It comes back, and the
 first message, a bookmark at 9, shows that nothing was missed: LIVE, and the age is 0 again.
 
+If it was away for so long that the versions after its own were compacted, it goes on with the newest one, and its
+callbacks receive the difference.
+
 A live outlasts what may be taken back: its token has expired, or its right to read the config was taken. It stays at
 its version, STALE, says why, and asks again.
 """
@@ -38,6 +41,7 @@ from lamina.errors import (
     NotFoundError,
     PermissionDeniedError,
     UnauthenticatedError,
+    VersionCompactedError,
 )
 from lamina_protos.v1 import lamina_pb2 as pb
 
@@ -129,6 +133,9 @@ class HeadTracker:
                 raise
             self._begin_again()
             yield from self.stream.pause(error)
+        except VersionCompactedError as error:
+            log.warning("%s, and goes on with the newest version: %s", self.place, error)
+            self._begin_again()
         except CursorError as error:
             if not self.is_offline or self._is_lost:
                 raise

@@ -26,6 +26,11 @@ class Chain:
         self._digests: list[tuple[str, bytes | None]] = []  # of the current version, by key; None is a deletion
         self._hashed: list[bytes] = []
 
+    def begin_at(self, header: pb.ConfigVersion, live: Mapping[str, bytes]) -> None:
+        """Begin at a version that is not proved, with the digest of each key's value in its map."""
+        self._header = header
+        self._live = dict(live)
+
     @property
     def header(self) -> pb.ConfigVersion | None:
         """The newest intact version; None before the first."""

@@ -3,19 +3,25 @@
 Every version from 1 on is hashed again, from its parent's hash, its header and its changes, and compared with the hash
 in its header (chain.py). The last hash is compared with the one of the config's version, and the config's map with the
 newest digest of each key. So a hash that was noted elsewhere proves the whole past.
+
+If the config was compacted, the walk begins at the oldest version that can be read, and takes that one as it is.
 """
 
 from typing import Final
 
 from lamina._flows.effects import Flow
 from lamina._flows.operation import Operation
+from lamina._flows.reads import read_entries
 from lamina._flows.session import Session
 from lamina._mapping.entries import Entries
+from lamina._runtime.log import log
 from lamina._streams.chain import Chain
+from lamina._streams.cursor import cursor_at
 from lamina._streams.watch import Receiver, WatchStream
 from lamina._wire.hashing import value_digest
-from lamina._wire.messages import version_of
+from lamina._wire.messages import header_of, version_of
 from lamina._wire.rpcs import GET_VERSION
+from lamina.errors import VersionCompactedError
 from lamina.records import Version
 from lamina_protos.v1 import lamina_pb2 as pb
 
@@ -58,7 +64,12 @@ class ChainWalk:
             self._has_begun = True
         before = self._chain.place
         while not self._is_at_the_end and before == self._chain.place:
-            yield from self.stream.step()  # a bookmark, or a stream opened again, is no progress yet
+            try:
+                yield from self.stream.step()  # a bookmark, or a stream opened again, is no progress yet
+            except VersionCompactedError as error:
+                if self._chain.number or self._then is not None:
+                    raise
+                yield from self._begin_at(error)
         return self._finished() if self._is_at_the_end else None
 
     def part(self, part: pb.VersionChanges) -> None:
@@ -94,17 +105,27 @@ class ChainWalk:
             self.part(pb.VersionChanges(version=header))
             self.stream.move_to(pb.Cursor(version=header.version, hash=header.hash))
 
+    def _begin_at(self, error: VersionCompactedError) -> Flow[None]:
+        """Begin at the oldest version that can be read, and say so."""
+        first = min(error.oldest_version, self._last)
+        entries = yield from read_entries(Operation(self._session), self._config, first)
+        text = "%s is verified from version %d on, because the ones before are compacted"
+        log.warning(text, self._config, first)
+        self._chain.begin_at(header_of(entries.header), {key: _digest(entries, key) for key in entries})
+        self.stream.move_to(cursor_at(entries.header))
+
     def _finished(self) -> Version:
         """Compare the config's map with the end of the chain."""
         header, live = self._chain.header, self._chain.live
         assert header is not None
         if header.hash.hex() != self._base.header.hash:
             raise self._chain.broken(self._last, "is another one than this config stands on")
-        shown = {key: self._shown(key) for key in self._base}
+        shown = {key: _digest(self._base, key) for key in self._base}
         if shown != live:
             keys = sorted(key for key in shown.keys() | live.keys() if shown.get(key) != live.get(key))
             raise self._chain.broken(self._last, f"does not have {keys[0]!r} as this config shows it")
         return version_of(header)
 
-    def _shown(self, key: str) -> bytes:
-        return value_digest(self._config, self._base.origin(key), key, self._base.stored(key))
+
+def _digest(entries: Entries, key: str) -> bytes:
+    return value_digest(entries.header.config, entries.origin(key), key, entries.stored(key))

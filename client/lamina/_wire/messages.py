@@ -12,6 +12,7 @@ from lamina._mapping.secret import Source
 from lamina._mapping.values import decode, load
 from lamina.errors import InvalidError
 from lamina.records import (
+    COMPACTED,
     MISSING,
     AccessCheck,
     Change,
@@ -29,8 +30,8 @@ from lamina_protos.v1 import lamina_pb2 as pb
 _EPOCH = datetime.fromtimestamp(0, UTC)
 
 
-def version_of(header: pb.ConfigVersion) -> Version:
-    """Make the record of a version's header."""
+def version_of(header: pb.ConfigVersion, *, oldest: int = 0) -> Version:
+    """Make the record of a version's header; `oldest` is the oldest version that is not compacted, if that is known."""
     return Version(
         number=header.version,
         config=header.config,
@@ -45,6 +46,7 @@ def version_of(header: pb.ConfigVersion) -> Version:
         changed_keys=tuple(header.changed_keys),
         source_config=header.source_config or None,
         source_version=header.source_version if header.source_config else None,
+        compacted=header.version < oldest,
     )
 
 
@@ -110,14 +112,20 @@ class PagedEntries(Mapping[str, pb.Entry]):
 
 def key_change_of(change: pb.KeyChange, source: Source) -> KeyChange:
     """Make the record of one change in a key's history."""
+    if change.compacted:
+        value: Any = COMPACTED
+    else:
+        value = MISSING if change.deleted else decode(load(change.value, change.key, source))
     return KeyChange(
         key=change.key,
-        value=MISSING if change.deleted else decode(load(change.value, change.key, source)),
+        value=value,
         deleted=change.deleted,
         version=change.version,
         author=change.author,
         message=change.message,
         time=time_of(change.commit_time),
+        compacted=change.compacted,
+        digest=change.digest.hex(),
     )
 
 
@@ -192,6 +200,7 @@ def config_info_of(summary: pb.ConfigSummary) -> ConfigInfo:
         head=summary.head.version,
         time=time_of(summary.head.commit_time),
         created=time_of(summary.create_time),
+        oldest=summary.oldest_version or 1,
     )
 
 

@@ -12,7 +12,16 @@ from google.rpc.error_details_pb2 import ErrorInfo, RetryInfo
 from google.rpc.status_pb2 import Status
 
 from lamina._wire.causes import Peer, cause
-from lamina.errors import CODES, REASONS, ConflictError, CursorError, LaminaError, LimitError, UnavailableError
+from lamina.errors import (
+    CODES,
+    REASONS,
+    ConflictError,
+    CursorError,
+    LaminaError,
+    LimitError,
+    UnavailableError,
+    VersionCompactedError,
+)
 from lamina_protos.v1 import lamina_pb2 as pb
 
 _DOMAIN = "lamina"
@@ -46,14 +55,22 @@ def error_of(code: str, text: str, trailers: Iterable[Any], peer: Peer | None = 
         detail = pb.Conflict()
         _unpack(details, detail)
         return ReportedConflictError(text, detail)
+    return _made(kind, text, info, details)
+
+
+def _made(kind: type[LaminaError], text: str, info: ErrorInfo, details: Status) -> LaminaError:
+    """Make an error of a kind, with what its details say."""
+    reason, metadata = info.reason, info.metadata
     if kind is LimitError:
-        limit, actual = _number(info.metadata.get("limit")), _number(info.metadata.get("actual"))
-        return LimitError(text, reason=info.reason, limit=limit, actual=actual, retry_seconds=_retry_seconds(details))
+        limit, actual = _number(metadata.get("limit")), _number(metadata.get("actual"))
+        return LimitError(text, reason=reason, limit=limit, actual=actual, retry_seconds=_retry_seconds(details))
     if kind is CursorError:
-        return CursorError(text, reason=info.reason, head=_number(info.metadata.get("head_version")))
+        return CursorError(text, reason=reason, head=_number(metadata.get("head_version")))
+    if kind is VersionCompactedError:
+        return VersionCompactedError(text, reason=reason, oldest_version=_number(metadata.get("oldest_version")) or 0)
     if issubclass(kind, UnavailableError):
-        return kind(text, reason=info.reason, wrote_nothing=info.metadata.get("nothing_written") == "true")
-    return kind(text, reason=info.reason)
+        return kind(text, reason=reason, wrote_nothing=metadata.get("nothing_written") == "true")
+    return kind(text, reason=reason)
 
 
 def _details(trailers: Iterable[Any]) -> Status:

@@ -9,12 +9,14 @@ from typing import Final
 
 from lamina._flows import reads
 from lamina._flows.points import Point
+from lamina._grpc.sync.shell import Shell
 from lamina._grpc.sync.walk import walk_chain
+from lamina._mapping.entries import Entries
 from lamina._mapping.values import without_content
 from lamina._runtime.arguments import checked
 from lamina._runtime.public import public
 from lamina.bundle import files
-from lamina.errors import InvalidError
+from lamina.errors import InvalidError, VersionCompactedError
 from lamina.records import Version
 from lamina.sync import Config
 from lamina_protos import bundle
@@ -36,8 +38,9 @@ def export(
 
     `at` names another last version, or a time.
 
-    Verifies what `config.verify()` does, and raises as it does. `advance` is called with the number of versions written
-    since its last call. Staged changes are not exported. Secrets are exported as the server has sealed them.
+    Verifies what `config.verify()` does, and raises as it does; VersionCompactedError if the config was compacted.
+    `advance` is called with the number of versions written since its last call. Staged changes are not exported.
+    Secrets are exported as the server has sealed them.
 
     A new file is readable by its owner alone. A file that is there is replaced as a whole or not at all, and keeps its
     owner and mode. A pipe, a device or the name of an open descriptor (/dev/stdout) is written as a stream: if this
@@ -57,12 +60,23 @@ def export(
     with files.written(path, private=True) as file:
         writer = bundle.Writer(file)
         exported = BundleExport(writer, advance)
-        version = walk_chain(shell, base, exported)
+        version = _walk(shell, base, exported)
         if exported.key_numbers:
             keys = shell.run(reads.secret_keys(shell.session, version.config))
             writer.add_secret_keys([key for key in keys if key.number in exported.key_numbers])
         writer.finish(version.number, bytes.fromhex(version.hash))
     return version
+
+
+def _walk(shell: Shell, base: Entries, exported: "BundleExport") -> Version:
+    try:
+        return walk_chain(shell, base, exported)
+    except VersionCompactedError as error:
+        text = (
+            f"the whole past of {base.header.config} cannot be exported, because it is compacted: versions before "
+            f"{error.oldest_version} have no values any more (a map of a later version can be exported without history)"
+        )
+        raise VersionCompactedError(text, oldest_version=error.oldest_version) from error
 
 
 class BundleExport:

@@ -39,6 +39,7 @@ def exit_code(error: lamina.LaminaError) -> int:
     table: tuple[tuple[type[lamina.LaminaError], int], ...] = (
         (lamina.ConflictError, CONFLICT),
         (lamina.NotFoundError, NOT_FOUND),
+        (lamina.VersionCompactedError, NOT_FOUND),
         (lamina.UnavailableError, UNAVAILABLE),
         (lamina.InvalidError, USAGE),
     )

@@ -1,6 +1,7 @@
 """The JSON of `-o json`: the SDK's records with the SDK's names, versions as numbers, times in UTC. It knows no verb.
 
-A MISSING value is left out: a deletion's `value`, the `old` of a new key. These shapes are a promise: a name may be
+A MISSING value is left out: a deletion's `value`, the `old` of a new key. So is the value of a compacted change; only
+what is compacted has `compacted` and a `digest`. These shapes are a promise: a name may be
 added, and none changes or disappears.
 """
 
@@ -17,7 +18,7 @@ from lamina.cli.output.text import escape_json, substitute, utc
 def shape(record: Any) -> dict[str, Any]:
     """Make a JSON object of one of the SDK's records."""
     found = {field.name: getattr(record, field.name) for field in fields(record)}
-    return {name: _plain(value) for name, value in found.items() if value is not lamina.MISSING}
+    return {name: _plain(value) for name, value in found.items() if not _is_left_out(name, value)}
 
 
 def shapes(records: Mapping[str, Any]) -> dict[str, Any]:
@@ -55,6 +56,10 @@ def documents(records: Mapping[str, Any]) -> Iterator[str]:
 def json_line(value: Any) -> str:
     """Write one value in one line."""
     return escape_json(json.dumps(value, ensure_ascii=False, allow_nan=False, default=substitute))
+
+
+def _is_left_out(name: str, value: Any) -> bool:
+    return value is lamina.MISSING or value is lamina.COMPACTED or (name in {"compacted", "digest"} and not value)
 
 
 def _plain(value: Any) -> Any:

@@ -132,7 +132,7 @@ def _print_bare(key: str, value: Any, *, end: str) -> None:
 def log_verb(ctx: click.Context, config: str, limit: int | None) -> None:
     """List a config's versions, newest first: when, by whom, which keys, and why.
 
-    With -o json, one object a line.
+    The values of a version that is "(compacted)" are no longer kept. With -o json, one object a line.
     """
     output = chosen(ctx).output(("text", "json"))
     with connected(ctx) as client:
@@ -147,7 +147,7 @@ def log_verb(ctx: click.Context, config: str, limit: int | None) -> None:
 
 
 def _version_row(out: Screen, version: lamina.Version) -> Row:
-    keys = cell(_keys_of(version), QUIET)
+    keys = cell(_keys_of(version) + (" (compacted)" if version.compacted else ""), QUIET)
     return [*_who_and_when(out, version.number, version), keys, _why(version)]
 
 
@@ -177,7 +177,8 @@ def _keys_of(version: lamina.Version) -> str:
 def history_verb(ctx: click.Context, config: str, key: str, limit: int | None, *, newest_first: bool) -> None:
     """List every change of one key, in version order: the present value comes last.
 
-    With -o json, one object a line; a deletion has no "value".
+    Of a compacted config, old changes have no value any more. With -o json, one object a line; a deletion, and a change
+    that is "compacted", has no "value".
     """
     output = chosen(ctx).output(("text", "json"))
     with connected(ctx) as client:
@@ -198,7 +199,10 @@ def history_verb(ctx: click.Context, config: str, key: str, limit: int | None, *
 
 
 def _change_row(out: Screen, change: lamina.KeyChange) -> Row:
-    value = cell("deleted", OLD) if change.deleted else _beside(out, change.value, NEW)
+    if change.compacted:
+        value = cell("compacted", QUIET)
+    else:
+        value = cell("deleted", OLD) if change.deleted else _beside(out, change.value, NEW)
     return [*_who_and_when(out, change.version, change), value, first_line(change.message)]
 
 

@@ -58,11 +58,19 @@ def test_the_reason_decides_the_error(code: str, reason: str) -> None:
     assert isinstance(error, errors.REASONS[reason])
     assert error.reason == reason
     assert str(error) == "what happened"
-    # Without details, the code leads to the same error, except for these five reasons.
-    if reason not in {"CONFLICT", "CURSOR_FORKED", "STORE_UNUSABLE", "SECRETS_UNAVAILABLE", "NOT_IMPLEMENTED"}:
+    # Without details, the code leads to the same error, except for these six reasons.
+    others = {"CONFLICT", "CURSOR_FORKED", "VERSION_COMPACTED"}
+    if reason not in others | {"STORE_UNUSABLE", "SECRETS_UNAVAILABLE", "NOT_IMPLEMENTED"}:
         bare = error_of(code, "x", [])
         assert type(bare) is errors.REASONS[reason]
         assert bare.reason is None
+
+
+@pytest.mark.parametrize(("metadata", "oldest"), [({"oldest_version": "7"}, 7), ({}, 0), ({"oldest_version": "x"}, 0)])
+def test_a_compacted_version_s_error_names_the_oldest_one(metadata: dict[str, str], oldest: int) -> None:
+    error = error_of("OUT_OF_RANGE", "gone", details(info("VERSION_COMPACTED", **metadata)))
+    assert isinstance(error, lamina.VersionCompactedError)
+    assert error.oldest_version == oldest
 
 
 def test_the_server_says_if_a_write_did_not_happen() -> None:
