@@ -7,7 +7,7 @@ The arguments, results and errors of each verb are described at length in sync.p
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from lamina._credentials import Token
 from lamina._flows import reads, writes
@@ -30,6 +30,9 @@ from lamina._runtime.copies import Uncopyable
 from lamina._runtime.public import public
 from lamina.records import AccessCheck, ConfigInfo, Conflict, ServerInfo, Version, WhoAmI
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
 
 
@@ -43,6 +46,7 @@ def connect(
     author: str | None = None,
     cache_dir: CacheDir | None = None,
     cache_secrets: CacheSecrets | None = None,
+    tracer_provider: "TracerProvider | None" = None,
 ) -> "Client":
     """Make a client, as `lamina.connect` does. Nothing is sent before its first verb.
 
@@ -51,7 +55,9 @@ def connect(
 
     The function of `token=` may be a coroutine function. A plain one runs in the event loop, and should not wait.
     """
-    way = connection(target, token=token, tls=tls, timeout=timeout, author=author, awaits=True)
+    way = connection(
+        target, token=token, tls=tls, timeout=timeout, author=author, tracer_provider=tracer_provider, awaits=True
+    )
     return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses), cache_secrets))
 
 

@@ -5,7 +5,7 @@ A verb here picks its flow and runs it; the flows are in `_flows/reads.py` and `
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from lamina._credentials import Token
 from lamina._flows import reads, writes
@@ -28,6 +28,9 @@ from lamina._runtime.copies import Uncopyable
 from lamina._runtime.public import public
 from lamina.records import AccessCheck, ConfigInfo, Conflict, ServerInfo, Version, WhoAmI
 
+if TYPE_CHECKING:
+    from opentelemetry.trace import TracerProvider
+
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
 
 
@@ -41,6 +44,7 @@ def connect(
     author: str | None = None,
     cache_dir: CacheDir | None = None,
     cache_secrets: CacheSecrets | None = None,
+    tracer_provider: "TracerProvider | None" = None,
 ) -> "Client":
     """Make a client. Nothing is sent before its first verb.
 
@@ -52,12 +56,13 @@ def connect(
     `cache_dir` is the folder of the last-known-good files, from which `live` begins while no server can be reached: by
     default `lamina` in the user's cache directory; "" turns them off. They hold secrets without their contents; with
     `cache_secrets`, a key of 32 bytes or a function that returns it, also the contents, encrypted (this needs the extra
-    `lamina[secrets]`).
+    `lamina[secrets]`). `tracer_provider` is OpenTelemetry's, and makes a span of each call, whose trace the server
+    continues.
 
     Missing arguments are read from LAMINA_TARGET, LAMINA_TOKEN or LAMINA_TOKEN_FILE, LAMINA_TLS_CA, LAMINA_TLS_CERT and
     LAMINA_TLS_KEY or LAMINA_PLAINTEXT, LAMINA_TIMEOUT, LAMINA_AUTHOR and LAMINA_CACHE_DIR.
     """
-    way = connection(target, token=token, tls=tls, timeout=timeout, author=author)
+    way = connection(target, token=token, tls=tls, timeout=timeout, author=author, tracer_provider=tracer_provider)
     return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses), cache_secrets))
 
 

@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -46,7 +46,8 @@ from lamina_server.rpc.readiness import Readiness
 from lamina_server.rpc.replies import ReplyBudget
 from lamina_server.rpc.revocation import Revocation
 from lamina_server.rpc.secrets import Secrets
-from lamina_server.rpc.service import Service
+from lamina_server.rpc.service import Service, release
+from lamina_server.rpc.tracing import TracedHandler
 from lamina_server.rpc.transport import UnsafeError
 from lamina_server.rpc.watch.context import WatchContext
 from lamina_server.rpc.watch.in_flight import SendBudget
@@ -59,6 +60,7 @@ from lamina_server.store import address
 from lamina_server.store.contract import Reading, Store, StoreNotReadyError, Upgrade
 from lamina_server.store.readers import Readers
 from lamina_server.store.silence import Silence
+from lamina_server.traces.traces import NO_TRACES, Traces, TracesError
 from lamina_server.wire.codec import WireCodec
 
 if TYPE_CHECKING:
@@ -90,6 +92,7 @@ class Application:
     outer         the outer key of secrets; None: that of the settings, if they have one
     interceptors  of gRPC, the outermost first
     audit_file    where the audit goes; the caller closes it
+    traces        makes the spans of calls; the caller ends it
     target        where clients reach it, once it has started
     access        who may do what
     audit         what tells of writes, refusals and revealed secrets
@@ -108,6 +111,7 @@ class Application:
         outer: OuterKey | None = None,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         audit_file: AuditFile | None = None,
+        traces: Traces = NO_TRACES,
     ) -> None:
         self._settings = settings
         self._listen = transport.parse(settings.listen)
@@ -156,6 +160,7 @@ class Application:
             now_us=now_us,
             sealer=keyring,
             warned_percent=settings.config_warning_percent,
+            traces=traces,
         )
         turns = asyncio.Semaphore(max(1, settings.reader_threads // 2))
         watches = WatchContext(
@@ -213,6 +218,7 @@ class Application:
             Revocation(self.access, now_us=now_us),
             rates=Rates(self.access, settings),
             audit=self.audit,
+            traces=traces,
         )
         others = OtherServices(guard)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, others)
@@ -225,7 +231,8 @@ class Application:
             replies=ReplyBudget(settings.flight_limit_bytes),
             requests=Deadlines(settings.receive_limit_seconds),
         )
-        self._server.add_generic_rpc_handlers((handler, *others.handlers))
+        ours = handler if traces is NO_TRACES else TracedHandler(handler, traces)
+        self._server.add_generic_rpc_handlers((ours, *others.handlers))
 
     @property
     def is_local(self) -> bool:
@@ -314,11 +321,11 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
     transport.tls_files(settings, listen)
     address.parse(settings.database)
     _outer_key(settings)
-    with open_audit_file(settings) as audit_file:
+    with open_audit_file(settings) as audit_file, _traces(settings) as traces:
         open_files.allow(settings, listen.count)
         store = await asyncio.to_thread(open_database, settings)
         try:
-            application = Application(settings, store, audit_file=audit_file)
+            application = Application(settings, store, audit_file=audit_file, traces=traces)
             application.upgrade = store.upgrade
             try:
                 if not application.access.is_open:
@@ -364,6 +371,26 @@ def open_audit_file(settings: Settings) -> Iterator[AuditFile | None]:
         raise UnsafeError(text, "audit_file") from None
     with closing(file):
         yield file
+
+
+@contextmanager
+def _traces(settings: Settings) -> Iterator[Traces]:
+    """Export spans for the duration of the block, if the settings say so."""
+    if not settings.traces:
+        yield NO_TRACES
+        return
+    try:
+        # Here: to import the library takes a fifth of a second, and it is an extra.
+        from lamina_server.traces.export import exported  # noqa: PLC0415
+    except ImportError:
+        text = "OpenTelemetry is not installed: pip install 'lamina[otel]' installs it"
+        raise UnsafeError(text, "traces") from None
+    with ExitStack() as stack:
+        try:
+            traces = stack.enter_context(exported(release()))
+        except TracesError as error:
+            raise UnsafeError(str(error), "traces") from None
+        yield traces
 
 
 def open_database(settings: Settings, *, upgrades_shared: bool = False) -> "SqlStore":

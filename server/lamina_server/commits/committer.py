@@ -40,6 +40,7 @@ from lamina_server.domain.secrets import NO_SEALER, Sealer
 from lamina_server.feed.feed import Feed
 from lamina_server.store.contract import OvertakenError, Store, StoreFailedError
 from lamina_server.store.silence import Silence, SilentError
+from lamina_server.traces.traces import NO_TRACES, Traces
 
 KEYS_PROPOSED_ANEW = 64
 """Keys proposed at once when proposals have not held: so many take some milliseconds."""
@@ -57,6 +58,7 @@ class Committer:
     now_us               the clock, in microseconds since 1970
     sealer               compares secrets, and seals them anew in a fork
     warned_percent       of a limit of `map_limits`, from which on the log warns
+    traces               tells of the wait of each command, and of each transaction
     """
 
     def __init__(
@@ -75,10 +77,12 @@ class Committer:
         now_us: Callable[[], int] = system_now_us,
         sealer: Sealer = NO_SEALER,
         warned_percent: int = 100,
+        traces: Traces = NO_TRACES,
     ) -> None:
         self._store = store
         self._heads = heads
         self._feed = feed
+        self._traces = traces
         self._on_commit = on_commit
         self._on_failure = on_failure
         self._group_limit_changes = group_limit_changes
@@ -119,8 +123,9 @@ class Committer:
         """
         self.refuse()
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._giants.add(Submission(request, command, future))
-        return await future
+        with self._traces.queue() as queue:
+            self._giants.add(Submission(request, command, future, queue=queue))
+            return await future
 
     def refuse(self) -> None:
         """Raise UnavailableError if no command is taken at present."""
@@ -170,7 +175,8 @@ class Committer:
             return
         self._idle.clear()
         heads = self._heads.freeze({config for each in submissions for config in configs_of(each.command)})
-        group = Group(submissions, heads, asyncio.get_running_loop())
+        trace = self._traces.batch(each.queue for each in submissions)
+        group = Group(submissions, heads, asyncio.get_running_loop(), trace)
         try:
             self._writer.write(group)
         except RuntimeError:  # the writer gets no thread; the next group tries again
@@ -212,6 +218,7 @@ class Committer:
 
     def _finish(self, group: Group, result: GroupResult) -> None:
         """Advance the heads, reply, tell the watches, and begin the next group, without giving up the event loop."""
+        group.trace.end()
         outcomes = result.outcomes
         try:
             self._heads.advance(result.made, result.diverged)
