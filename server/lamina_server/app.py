@@ -380,7 +380,7 @@ def _traces(settings: Settings) -> Iterator[Traces]:
         yield NO_TRACES
         return
     try:
-        # Here: to import the library takes a fifth of a second, and it is an extra.
+        # Here: the library is an extra, and servers without traces should not import it.
         from lamina_server.traces.export import exported  # noqa: PLC0415
     except ImportError:
         text = "OpenTelemetry is not installed: pip install 'lamina[otel]' installs it"
