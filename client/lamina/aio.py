@@ -7,7 +7,7 @@ The arguments, results and errors of each verb are described at length in sync.p
 
 from collections.abc import AsyncGenerator, AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from lamina._credentials import Token
 from lamina._flows import reads, writes
@@ -20,6 +20,7 @@ from lamina._grpc.aio.walk import walk_chain
 from lamina._grpc.aio.watch import Watch
 from lamina._grpc.connection import DEFAULT_TIMEOUT_SECONDS, connection
 from lamina._grpc.tls import TLS
+from lamina._grpc.tracing import TracerProvider
 from lamina._live.cache import Cache, CacheDir, cache_of
 from lamina._live.vault import CacheSecrets
 from lamina._mapping.draft import Draft
@@ -29,9 +30,6 @@ from lamina._runtime.arguments import checked
 from lamina._runtime.copies import Uncopyable
 from lamina._runtime.public import public
 from lamina.records import AccessCheck, ConfigInfo, Conflict, ServerInfo, Version, WhoAmI
-
-if TYPE_CHECKING:
-    from opentelemetry.trace import TracerProvider
 
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
 
@@ -46,7 +44,7 @@ def connect(
     author: str | None = None,
     cache_dir: CacheDir | None = None,
     cache_secrets: CacheSecrets | None = None,
-    tracer_provider: "TracerProvider | None" = None,
+    tracer_provider: TracerProvider | None = None,
 ) -> "Client":
     """Make a client, as `lamina.connect` does. Nothing is sent before its first verb.
 

@@ -5,7 +5,7 @@ A verb here picks its flow and runs it; the flows are in `_flows/reads.py` and `
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from typing import TYPE_CHECKING, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from lamina._credentials import Token
 from lamina._flows import reads, writes
@@ -18,6 +18,7 @@ from lamina._grpc.sync.shell import Shell
 from lamina._grpc.sync.walk import walk_chain
 from lamina._grpc.sync.watch import Watch
 from lamina._grpc.tls import TLS
+from lamina._grpc.tracing import TracerProvider
 from lamina._live.cache import Cache, CacheDir, cache_of
 from lamina._live.vault import CacheSecrets
 from lamina._mapping.draft import Draft
@@ -27,9 +28,6 @@ from lamina._runtime.arguments import checked
 from lamina._runtime.copies import Uncopyable
 from lamina._runtime.public import public
 from lamina.records import AccessCheck, ConfigInfo, Conflict, ServerInfo, Version, WhoAmI
-
-if TYPE_CHECKING:
-    from opentelemetry.trace import TracerProvider
 
 __all__ = ["Client", "Config", "Live", "Watch", "connect"]
 
@@ -44,7 +42,7 @@ def connect(
     author: str | None = None,
     cache_dir: CacheDir | None = None,
     cache_secrets: CacheSecrets | None = None,
-    tracer_provider: "TracerProvider | None" = None,
+    tracer_provider: TracerProvider | None = None,
 ) -> "Client":
     """Make a client. Nothing is sent before its first verb.
 

@@ -14,7 +14,7 @@ from lamina import _environment
 from lamina._credentials import Credential, Token, credential
 from lamina._flows.session import Session
 from lamina._grpc.tls import TLS
-from lamina._grpc.tracing import Tracing
+from lamina._grpc.tracing import TracerProvider, Tracing
 from lamina._mapping.values import check_text
 from lamina._runtime.arguments import seconds
 from lamina._wire.causes import Peer
@@ -24,7 +24,6 @@ from lamina.errors import CursorError, InvalidError, LaminaError, UnavailableErr
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
 
-    from opentelemetry.trace import TracerProvider
 
 _DNS: Final = "dns:///"
 DEFAULT_TARGET: Final = "localhost:7440"
@@ -148,7 +147,7 @@ def connection(
     tls: TLS | bool | None,
     timeout: float,
     author: str | None,
-    tracer_provider: "TracerProvider | None" = None,
+    tracer_provider: TracerProvider | None = None,
     awaits: bool = False,
 ) -> Connection:
     """Check the arguments of `connect`, and complete them from the environment; InvalidError for a bad value.

@@ -18,6 +18,10 @@ from lamina._wire.rpcs import Rpc
 if TYPE_CHECKING:
     from opentelemetry.context import Context
     from opentelemetry.trace import Link, Span, TracerProvider
+else:
+    TracerProvider = Any  # the library is an extra, and annotations of public functions can be resolved without it
+
+__all__ = ["TracerProvider", "Tracing"]
 
 OK: Final = "OK"
 CANCELLED: Final = "CANCELLED"
@@ -26,7 +30,7 @@ CANCELLED: Final = "CANCELLED"
 class Tracing:
     """Makes the spans of one client's calls. Shared by threads."""
 
-    def __init__(self, provider: "TracerProvider") -> None:
+    def __init__(self, provider: TracerProvider) -> None:
         # Here: only those who have made a provider need the library.
         from opentelemetry import context, trace  # noqa: PLC0415
         from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator  # noqa: PLC0415
