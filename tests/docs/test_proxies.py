@@ -3,15 +3,21 @@
 import re
 import select
 import socket
+import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import TypeAlias
 
+import grpc
 import pytest
 import trustme
+from google.protobuf.duration_pb2 import Duration
 
 import lamina
+from lamina_protos.v1 import lamina_pb2 as pb
+from lamina_protos.v1.lamina_pb2_grpc import ConfigServiceStub
 from tests.support.proxies import running, running_envoy
 from tests.support.server import ServerProcess
 
@@ -19,6 +25,9 @@ README = (Path(__file__).parents[2] / "server" / "README.md").read_text(encoding
 SECTION = README.partition("\n## Behind a proxy\n")[2].partition("\n## ")[0]
 BLOCK = re.compile(r"```(?P<language>\w+)\n(?P<code>.*?)\n```", re.DOTALL)
 PRINTED = {match["language"]: match["code"] for match in BLOCK.finditer(SECTION)}
+
+TIMEOUTS = {"nginx": (r"(?<=_timeout )2m", 2), "haproxy": (r"(?<= )2m$", 2), "yaml": (r"120s", 1)}
+"""What is printed for a silent watch, and how often."""
 
 CERT, KEY, BOTH = (f"/etc/ssl/lamina/{name}.pem" for name in ("cert", "key", "cert-and-key"))
 
@@ -59,14 +68,59 @@ def envoy(server: str, folder: Path, port: int) -> Iterator[str]:
         yield address
 
 
-@pytest.mark.parametrize("proxy", [nginx, haproxy, envoy])
-def test_the_settings_run_as_printed(proxy: Callable[[str, Path, int], AbstractContextManager[str]]) -> None:
+Running: TypeAlias = Callable[[str, Path, int], AbstractContextManager[str]]
+PROXIES = pytest.mark.parametrize("proxy", [nginx, haproxy, envoy])
+
+
+@PROXIES
+def test_the_settings_run_as_printed(proxy: Running) -> None:
     with (
         certified() as folder,
         ServerProcess("sqlite://") as server,
         proxy(server.target, folder, free_port()) as address,
     ):
         use(address, lamina.TLS(ca=folder / "ca"))
+
+
+@PROXIES
+def test_a_silent_watch_outlasts_all_timeouts(proxy: Running, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a thirtieth of each time: 4 s, and a bookmark each second."""
+    for language, (pattern, times) in TIMEOUTS.items():
+        text, count = re.subn(pattern, "4s", PRINTED[language], flags=re.MULTILINE)
+        assert count == times
+        monkeypatch.setitem(PRINTED, language, text)
+    with (
+        certified() as folder,
+        ServerProcess("sqlite://") as server,
+        proxy(server.target, folder, free_port()) as address,
+        grpc.secure_channel(address, grpc.ssl_channel_credentials((folder / "ca").read_bytes())) as channel,
+    ):
+        request = pb.WatchKeyHistoryRequest(config="shop/prod", bookmark_interval=Duration(seconds=1))
+        watch = ConfigServiceStub(channel).WatchKeyHistory(request, timeout=60)
+        began = time.monotonic()
+        for answer in watch:
+            assert answer.HasField("bookmark")
+            if time.monotonic() > began + 10:
+                break
+
+
+@PROXIES
+def test_a_watch_goes_on_while_the_server_renews_its_connections(proxy: Running) -> None:
+    """As it does each half hour."""
+    ages = {"LAMINA_SERVER_CONNECTION_AGE_SECONDS": "1", "LAMINA_SERVER_CONNECTION_AGE_GRACE_SECONDS": "1"}
+    with (
+        certified() as folder,
+        ServerProcess("sqlite://", **ages) as server,
+        proxy(server.target, folder, free_port()) as address,
+        lamina.connect(address, tls=lamina.TLS(ca=folder / "ca")) as client,
+    ):
+        cfg = client.config("shop/prod", create=True)
+        ended = time.monotonic() + 5
+        with cfg.watch(after=0) as watch:
+            versions = (version.version for version in watch.versions())
+            while time.monotonic() < ended:
+                cfg["x"] = cfg.version
+                assert cfg.commit().number == next(versions)
 
 
 def test_one_address_has_fifty_connections_to_haproxy() -> None:

@@ -1,11 +1,12 @@
 """A pgbouncer before a throw-away PostgreSQL: other clients' sessions and ours go through it, by a Unix socket."""
 
 import shutil
+import socket
 import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from sqlalchemy import make_url
@@ -68,9 +69,17 @@ def running_pooler(folder: Path) -> Iterator[None]:
 
 def _until_listening(process: "subprocess.Popen[str]", path: Path) -> None:
     deadline = time.monotonic() + START_SECONDS
-    while not path.exists():
+    while not _listens(path):
         if process.poll() is not None or time.monotonic() > deadline:
             process.kill()
             assert process.stdout is not None
             raise RuntimeError(f"pgbouncer does not listen:\n{process.stdout.read()}")
         time.sleep(POLL_SECONDS)
+
+
+def _listens(path: Path) -> bool:
+    """Return whether somebody takes connections there: a socket has its name a moment before."""
+    with socket.socket(socket.AF_UNIX) as client, suppress(FileNotFoundError, ConnectionRefusedError):
+        client.connect(str(path))
+        return True
+    return False
