@@ -214,6 +214,26 @@ def test_a_line_of_the_log_has_the_ids_of_its_trace(collector: Collector) -> Non
     assert [line["event"] for line in lines if "trace_id" in line] == ["call given up"]
 
 
+def test_headers_that_are_no_trace_break_no_call_and_are_not_logged(collector: Collector) -> None:
+    valid = "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01"
+    hostile = [
+        *[(("traceparent", value),) for value in ("", "quoted", "0" * 4000, f"{valid}-quoted", f"ff{valid[2:]}")],
+        *[(("traceparent", valid), ("tracestate", value)) for value in ("quoted", "=" * 4000, "quoted= ," * 400)],
+        (("traceparent", valid), ("tracestate", ",".join(f"k{number}=quoted" for number in range(300)))),
+        (("traceparent", valid),) * 20,
+    ]
+    with ServerProcess("sqlite://", **collector.environment) as server:
+        with grpc.insecure_channel(server.target) as channel:
+            call: Any = channel.unary_unary(f"/{SERVICE}GetServerInfo")
+            for headers in hostile:
+                assert call(b"", metadata=headers, timeout=20)
+        collector.until(lambda spans: len(named(spans, SERVICE + "GetServerInfo")) >= len(hostile))
+        lines = server.log
+    assert "quoted" not in lines
+    assert "====" not in lines
+    assert "opentelemetry" not in lines
+
+
 def test_no_secret_gets_into_a_span_or_the_log(tmp_path: Path, program: Program, collector: Collector) -> None:
     canary = "canary-3f9c1e"
     key_file = tmp_path / "outer"

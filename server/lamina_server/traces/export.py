@@ -1,6 +1,7 @@
 """Sends spans to a collector by OTLP, as OpenTelemetry's own variables say, such as OTEL_EXPORTER_OTLP_ENDPOINT.
 
-The library's log quotes some of these variables, which may have a password. So ours tells of an outage instead.
+The library's log quotes some of these variables, which may have a password, and headers that a caller has sent. So ours
+tells of an outage instead.
 """
 
 import logging
@@ -22,8 +23,13 @@ from lamina_server.traces.traces import TracesError
 END_SECONDS: Final = 1.0
 """How long the last spans may take at the server's end. A collector that answers needs less."""
 
-_QUOTING: Final = ("opentelemetry.exporter", "opentelemetry.sdk.resources", "opentelemetry.util")
-"""The loggers of the library that quote variables or addresses."""
+_QUOTING: Final = (
+    "opentelemetry.exporter",
+    "opentelemetry.sdk.resources",
+    "opentelemetry.trace",
+    "opentelemetry.util",
+)
+"""The loggers of the library that quote variables, addresses or a caller's `tracestate`."""
 
 
 @contextmanager
