@@ -162,6 +162,19 @@ class Settings(BaseSettings):
         description="Write and reveal also when the audit cannot be written. The server refuses both by default",
     )
 
+    # Metrics.
+    metrics_listen: str | None = Field(
+        None,
+        description="HOST:PORT or `unix:PATH` where Prometheus reads the server's metrics, at `/metrics`. Without this "
+        "setting there are none. They are in plaintext and for everybody who reaches the address, so it must be one "
+        "that only this machine can reach",
+    )
+    insecure_metrics: bool = Field(
+        default=False,
+        description="Serve metrics to other machines, too. They have no name and no value of a config, but they tell "
+        "how the server is used, so the server refuses this by default",
+    )
+
     # Limits of one request.
     request_limit_bytes: int = Field(
         4 * MIB, ge=KIB, le=GIB, description="Largest request, serialised. gRPC peers accept this size by default"
@@ -442,6 +455,9 @@ class Settings(BaseSettings):
             given, most = getattr(self, name), getattr(self, limit)
             if given > most:
                 yield Contradiction((name, limit), f"{{}} is {given}; it must be at most {{}}, {most}, because {why}")
+        if self.workers > 1 and self.metrics_listen is not None:
+            text = "{} is for one process, and {} is " + f"{self.workers}: each worker would have numbers of its own"
+            yield Contradiction(("metrics_listen", "workers"), text)
 
     def _contradictory_files(self) -> Iterator[Contradiction]:
         files = ("tls_cert", "tls_key", "tls_client_ca")

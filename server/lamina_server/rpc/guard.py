@@ -9,6 +9,7 @@ import grpc
 from lamina_server.access.authentication import Authentication
 from lamina_server.audit.audit import Audit, CallAudit
 from lamina_server.domain.access import Caller
+from lamina_server.metrics.recorder import Recorder
 from lamina_server.rpc import transport
 from lamina_server.rpc.decision import Decision
 from lamina_server.rpc.permissions import Permissions
@@ -34,12 +35,14 @@ class Guard:
         *,
         rates: Rates,
         audit: Audit,
+        recorder: Recorder,
     ) -> None:
         self._authentication = authentication
         self._permissions = decisions
         self._revocation = revocation
         self._rates = rates
         self._audit = audit
+        self._recorder = recorder
 
     async def caller(self, context: Context) -> Caller:
         """Return who calls. Raise NO_CREDENTIALS or BAD_CREDENTIALS if nobody knows."""
@@ -61,7 +64,15 @@ class Guard:
     def decision(self, method: str, parsed: Any, call: Call, context: Context) -> Decision:
         """Return the decision on a parsed request of a method, which is still to be made."""
         find = partial(self.caller, context)
-        return Decision(self._authentication, self._permissions, find, method=method, parsed=parsed, call=call)
+        return Decision(
+            self._authentication,
+            self._permissions,
+            find,
+            method=method,
+            parsed=parsed,
+            call=call,
+            recorder=self._recorder,
+        )
 
     def watched(self, decision: Decision, call: Call, context: Context) -> AbstractContextManager[Send]:
         """Return a block that yields how a watch sends messages, as long as its caller may have them."""
