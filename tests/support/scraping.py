@@ -1,5 +1,6 @@
 """What Prometheus would read of a server."""
 
+import json
 import socket
 from collections.abc import Iterable
 from http.client import HTTPConnection
@@ -7,6 +8,8 @@ from pathlib import Path
 
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.samples import Sample
+
+from tests.support.server import ServerProcess
 
 
 class UnixConnection(HTTPConnection):
@@ -17,6 +20,13 @@ class UnixConnection(HTTPConnection):
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.connect(str(self._path))
+
+
+def where(server: ServerProcess) -> str:
+    """Return where a server's metrics are."""
+    server.until_logged('"event": "ready"')
+    (address,) = {line["metrics"] for line in map(json.loads, server.log.splitlines()) if line["event"] == "ready"}
+    return str(address)
 
 
 def scrape(listen: str, path: str = "/metrics") -> str:
