@@ -39,6 +39,7 @@ from lamina_server.feed.news import News
 from lamina_server.gauges import Gauges
 from lamina_server.metrics.lag import LoopLag
 from lamina_server.metrics.recorder import Recorder
+from lamina_server.metrics.shared import Shared
 from lamina_server.rpc import health, open_files, transport
 from lamina_server.rpc.deadlines import Deadlines
 from lamina_server.rpc.draining import Draining
@@ -96,6 +97,7 @@ class Application:
     interceptors  of gRPC, the outermost first
     audit_file    where the audit goes; the caller closes it
     recorder      counts what the server does
+    shared        what this worker shares with others for metrics; None: it is alone, or there are none
     target        where clients reach it, once it has started
     metrics       where Prometheus reads its metrics, once it has started; empty if it has none
     access        who may do what
@@ -116,6 +118,7 @@ class Application:
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         audit_file: AuditFile | None = None,
         recorder: Recorder | None = None,
+        shared: Shared | None = None,
     ) -> None:
         self._recorder = recorder = recorder or Recorder()
         recorder.expect(methods=(method.name for method in SERVICE.methods), reasons=Reason, outcomes=OUTCOMES)
@@ -235,7 +238,8 @@ class Application:
         handler = ServiceHandler(service, guard, self._draining, replies=replies, requests=requests, recorder=recorder)
         self._server.add_generic_rpc_handlers((handler, *others.handlers))
         self._lag = LoopLag(recorder)
-        self._endpoint: Endpoint | None = None
+        self._shared = shared
+        self._endpoints: list[Endpoint] = []
         self._gauges = Gauges(
             settings,
             store,
@@ -275,9 +279,10 @@ class Application:
         self._news.start()
         self._health.set(SERVICE.full_name, is_ready=True)
         await self._readiness.start()
-        if self._endpoint is not None:
+        if self._endpoints:
             self._lag.start()
-            self._endpoint.start()
+        for endpoint in self._endpoints:
+            endpoint.start()
         return self.target
 
     async def stop(self) -> None:
@@ -307,20 +312,30 @@ class Application:
         await self._news.stop()
         await self._readers.close()
         self._lag.stop()
-        if self._endpoint is not None:
-            await asyncio.to_thread(self._endpoint.stop)
+        for endpoint in self._endpoints:
+            await asyncio.to_thread(endpoint.stop)
 
     def _open_metrics(self) -> None:
         """Listen for scrapes, if the settings say where."""
         address = transport.parse_metrics(self._settings)
-        if address is not None:
-            # Here: to import the library takes long, and most servers in tests have no metrics.
-            from lamina_server.metrics.endpoint import Endpoint  # noqa: PLC0415
-            from lamina_server.metrics.exposition import registry  # noqa: PLC0415
+        if address is None:
+            return
+        # Here: to import the library takes long, and most servers in tests have no metrics.
+        from lamina_server.metrics.endpoint import SCRAPES_AT_ONCE, Endpoint  # noqa: PLC0415
+        from lamina_server.metrics.exposition import registry  # noqa: PLC0415
 
+        own = registry(self._gauges.read, self._recorder.read)
+        if (shared := self._shared) is None:
             self.metrics, sockets = transport.open_for_metrics(address)
-            found = registry(self._gauges.read, self._recorder.read)
-            self._endpoint = Endpoint(sockets, found, address.path)
+            self._endpoints.append(Endpoint(sockets, own, address.path))
+            return
+        from lamina_server.metrics.gathering import gathered  # noqa: PLC0415
+
+        self.metrics, path = shared.shown, shared.path(shared.number)
+        _, sockets = transport.open_for_metrics(transport.Address(str(path), path=path))
+        # All workers may ask this one at once, each for as many scrapes as it answers.
+        self._endpoints.append(Endpoint(sockets, own, path, at_once=SCRAPES_AT_ONCE * shared.count))
+        self._endpoints.append(Endpoint(shared.sockets, gathered(shared, own)))
 
     def _warn_of_access(self) -> None:
         access = self.access.current
@@ -344,7 +359,7 @@ def _is_empty(reading: Reading) -> bool:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Application]:
+async def serving(settings: Settings, shared: Shared | None = None) -> AsyncIterator[Application]:
     """Serve the database of the settings while the block lasts.
 
     Raises UnsafeError, AddressError, DatabaseAddressError, UnusableStoreError, OuterKeyError or TokenFileError if it
@@ -365,7 +380,7 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
             open_database, settings, measure=recorder.operation if settings.metrics_listen else None
         )
         try:
-            application = Application(settings, store, audit_file=audit_file, recorder=recorder)
+            application = Application(settings, store, audit_file=audit_file, recorder=recorder, shared=shared)
             application.upgrade = store.upgrade
             try:
                 if not application.access.is_open:

@@ -455,9 +455,6 @@ class Settings(BaseSettings):
             given, most = getattr(self, name), getattr(self, limit)
             if given > most:
                 yield Contradiction((name, limit), f"{{}} is {given}; it must be at most {{}}, {most}, because {why}")
-        if self.workers > 1 and self.metrics_listen is not None:
-            text = "{} is for one process, and {} is " + f"{self.workers}: each worker would have numbers of its own"
-            yield Contradiction(("metrics_listen", "workers"), text)
 
     def _contradictory_files(self) -> Iterator[Contradiction]:
         files = ("tls_cert", "tls_key", "tls_client_ca")

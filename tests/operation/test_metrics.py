@@ -33,6 +33,8 @@ KNOWN: dict[str, set[str]] = {
     "state": set(STATES),
 }
 """The values of labels that rules and the dashboard may name."""
+OF_WORKERS = "lamina_worker_up"
+"""What only several workers have; see test_worker_metrics.py."""
 CANARIES = ("canary-config", "canary-key", "canary-value", "canary-author", "canary-message")
 
 
@@ -84,14 +86,14 @@ def test_the_metrics_are_in_order(text: str) -> None:
 def test_each_metric_is_in_the_page_and_each_name_there_is_a_metric(text: str) -> None:
     page = (OPS / "README.md").read_text(encoding="utf-8").partition("\n## Metrics\n")[2].partition("\n## ")[0]
     rows = set(re.findall(r"^\| `([a-z_]+)` \|", page, re.MULTILINE))
-    assert rows == families(text)
+    assert rows == families(text) | {OF_WORKERS}
     assert set(NAME.findall(page)) - {"process_"} <= rows
 
 
 @pytest.mark.parametrize("file", [RULES, DASHBOARD], ids=["rules", "dashboard"])
 def test_each_name_and_label_that_is_used_is_exported(file: Path, text: str) -> None:
     used = file.read_text(encoding="utf-8").replace('\\"', '"')
-    exported = {sample.name for sample in samples(text)}
+    exported = {sample.name for sample in samples(text)} | {OF_WORKERS}
     expressions = RECORDED.sub("", used)
     assert set(NAME.findall(expressions)) - exported == set()
     for label, values in KNOWN.items():
@@ -179,12 +181,6 @@ def test_other_machines_are_served_only_if_that_is_meant(listen: str) -> None:
     with ServerProcess("sqlite://", "--metrics-listen", listen, "--insecure-metrics") as server:
         port = where(server).rpartition(":")[2]
         assert "lamina_ready 1.0" in scrape(f"127.0.0.1:{port}")
-
-
-def test_several_workers_would_have_numbers_of_their_own() -> None:
-    code, text = refusal("--metrics-listen", "localhost:0", "--workers", "2")
-    assert code == 2
-    assert "--metrics-listen is for one process, and --workers is 2: each worker would have numbers of its own" in text
 
 
 def test_a_port_that_is_in_use_is_named() -> None:

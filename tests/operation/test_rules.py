@@ -58,6 +58,7 @@ ANSWERED = {series("lamina_calls_total", method="Commit", code="OK"): rising(600
 
 CASES: Mapping[str, Case] = {
     "LaminaDown": about("up", steady(1), steady(0)),
+    "LaminaWorkerSilent": about("lamina_worker_up", steady(1), steady(0), worker="1"),
     "LaminaNotReady": about("lamina_ready", steady(1), steady(0)),
     "LaminaCallsFail": about("lamina_calls_total", steady(0), rising(60), method="Commit", code="UNAVAILABLE"),
     "LaminaCommitsSlow": of_times("lamina_call_duration_seconds", method="Commit"),

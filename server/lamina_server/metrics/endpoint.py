@@ -4,6 +4,7 @@ It is small on purpose: one path, no names of others, and limits on how many scr
 one may take, so that a scraper that takes nothing holds up neither the server nor other scrapers for long.
 """
 
+import selectors
 import socket
 import socketserver
 import threading
@@ -35,11 +36,19 @@ _log = structlog.get_logger(__name__)
 class Endpoint:
     """Answers scrapes on sockets that listen already, until it is stopped, and closes them.
 
-    path  of the socket, if it has one: it is removed at the end
+    path     of the socket, if it has one: it is removed at the end
+    at_once  how many scrapes there may be at once
     """
 
-    def __init__(self, sockets: Sequence[socket.socket], registry: CollectorRegistry, path: Path | None = None) -> None:
-        slots = threading.BoundedSemaphore(SCRAPES_AT_ONCE)
+    def __init__(
+        self,
+        sockets: Sequence[socket.socket],
+        registry: CollectorRegistry,
+        path: Path | None = None,
+        *,
+        at_once: int = SCRAPES_AT_ONCE,
+    ) -> None:
+        slots = threading.BoundedSemaphore(at_once)
         self._servers = [_Server(each, registry, slots, path) for each in sockets]
 
     def start(self) -> None:
@@ -56,7 +65,7 @@ class Endpoint:
 class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     daemon_threads = True
     block_on_close = False
-    timeout = LOOK_SECONDS
+    timeout = 0
 
     def __init__(
         self,
@@ -73,6 +82,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
         self._path = path
         self._inode = _inode(path)
         self._is_ending = False
+        self._woken, self._wakes = socket.socketpair()
         self._thread = threading.Thread(target=self._serve, name="metrics", daemon=True)
 
     def start(self) -> None:
@@ -80,10 +90,10 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
 
     def end(self) -> None:
         self._is_ending = True
-        with suppress(OSError):
-            self.socket.shutdown(socket.SHUT_RDWR)  # which wakes the thread
+        self._wakes.close()  # which wakes the thread. To shut the socket down would end it for other workers, too
         if self._thread.ident is not None:
             self._thread.join(PAUSE_SECONDS)
+        self._woken.close()
         self.server_close()
         if self._path is not None and _inode(self._path) == self._inode:
             self._path.unlink(missing_ok=True)
@@ -91,13 +101,19 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def _serve(self) -> None:
         """Answer until the end, and tell if that comes too early."""
         try:
-            while not self._is_ending:
-                self.handle_request()
+            with selectors.DefaultSelector() as selector:
+                for each in (self.socket, self._woken):
+                    selector.register(each, selectors.EVENT_READ)
+                while not self._is_ending:
+                    if not selector.select(LOOK_SECONDS):
+                        self._look()
+                    elif not self._is_ending:
+                        self.handle_request()
         except Exception as error:  # noqa: BLE001 - whatever it is, nobody else would hear of it
             if not self._is_ending:
                 _log.error("metrics are served no more", exc_info=error)
 
-    def handle_timeout(self) -> None:
+    def _look(self) -> None:
         """See whether the socket is still at its path."""
         if self._path is not None and _inode(self._path) != self._inode:
             reason = "somebody has removed or replaced the socket: start the server again"
@@ -107,6 +123,8 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
     def get_request(self) -> Any:
         try:
             return super().get_request()
+        except BlockingIOError:  # another worker was first
+            raise
         except OSError as error:
             if not self._is_ending:
                 _log.warning("scrape not accepted", exc_info=error)
@@ -121,7 +139,7 @@ class _Server(socketserver.ThreadingMixIn, socketserver.TCPServer):
                 self._slots.release()
                 raise
         else:
-            _log.warning("scrape refused", reason="too many at once", limit=SCRAPES_AT_ONCE)
+            _log.warning("scrape refused", reason="too many at once")
             self.shutdown_request(request)
 
     def process_request_thread(self, request: Any, client_address: Any) -> None:
