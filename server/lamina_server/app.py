@@ -38,7 +38,7 @@ from lamina_server.feed.feed import Feed
 from lamina_server.feed.news import News
 from lamina_server.gauges import Gauges
 from lamina_server.metrics.lag import LoopLag
-from lamina_server.metrics.recorder import Recorder
+from lamina_server.metrics.recorder import Recorder, Unrecorded
 from lamina_server.metrics.shared import Shared
 from lamina_server.rpc import health, open_files, transport
 from lamina_server.rpc.deadlines import Deadlines
@@ -96,7 +96,7 @@ class Application:
     outer         the outer key of secrets; None: that of the settings, if they have one
     interceptors  of gRPC, the outermost first
     audit_file    where the audit goes; the caller closes it
-    recorder      counts what the server does
+    recorder      counts what the server does; None: as the settings say
     shared        what this worker shares with others for metrics; None: it is alone, or there are none
     target        where clients reach it, once it has started
     metrics       where Prometheus reads its metrics, once it has started; empty if it has none
@@ -120,7 +120,7 @@ class Application:
         recorder: Recorder | None = None,
         shared: Shared | None = None,
     ) -> None:
-        self._recorder = recorder = recorder or Recorder()
+        self._recorder = recorder = recorder or _recorder_of(settings)
         recorder.expect(methods=(method.name for method in SERVICE.methods), reasons=Reason, outcomes=OUTCOMES)
         self._settings = settings
         self._listen = transport.parse(settings.listen)
@@ -375,9 +375,9 @@ async def serving(settings: Settings, shared: Shared | None = None) -> AsyncIter
     _outer_key(settings)
     with open_audit_file(settings) as audit_file:
         open_files.allow(settings, listen.count)
-        recorder = Recorder()
+        recorder = _recorder_of(settings)
         store = await asyncio.to_thread(
-            open_database, settings, measure=recorder.operation if settings.metrics_listen else None
+            open_database, settings, measure=recorder.operation if recorder.counts else None
         )
         try:
             application = Application(settings, store, audit_file=audit_file, recorder=recorder, shared=shared)
@@ -412,6 +412,11 @@ def _check_parser() -> None:
     # The pure-Python implementation is 50 times as slow, so one hostile message would hold up the server.
     if api_implementation.Type() == "python":
         raise UnsafeError("only the pure-Python implementation of protobuf is installed; install a compiled one")
+
+
+def _recorder_of(settings: Settings) -> Recorder:
+    """Return what counts what the server does, if it has metrics."""
+    return Recorder() if settings.metrics_listen else Unrecorded()
 
 
 @contextmanager

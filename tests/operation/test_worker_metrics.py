@@ -50,6 +50,14 @@ def commit(server: ServerProcess, count: int) -> None:
             config.commit()
 
 
+def freeze(pid: int) -> None:
+    """Stop a process. Its threads stop one after the other, and one that runs on could still take a scrape."""
+    os.kill(pid, signal.SIGSTOP)
+    threads = list(Path(f"/proc/{pid}/task").iterdir())
+    while {(each / "stat").read_text().rpartition(")")[2].split()[0] for each in threads} != {"T"}:
+        pass
+
+
 def test_one_address_has_the_numbers_of_all_workers(server: ServerProcess) -> None:
     commit(server, 24)
     scrapes = [scraped(server) for _ in range(2 * WORKERS)]  # whichever answers
@@ -76,7 +84,7 @@ def test_a_worker_that_replaces_another_has_its_number_and_begins_at_0(server: S
 
 def test_a_frozen_worker_is_left_out(server: ServerProcess) -> None:
     victim = min(children(server))
-    os.kill(victim, signal.SIGSTOP)
+    freeze(victim)
     try:
         for _ in range(2):
             found = scraped(server)  # a scrape may take 10 s

@@ -1,12 +1,13 @@
 """What is counted when it happens: calls, commits, batches, statements, keyframes. Knows plain numbers alone.
 
-Each record takes about a microsecond, so it is made whether anybody asks for metrics or not. Labels have few values:
-never a key, a config's name, a principal or an address, of which there is no end, and which are nobody's business.
+A call makes one record, a commit a second one, and a batch two. Without metrics nothing is recorded. Labels have few
+values: never a key, a config's name, a principal or an address, of which there is no end, and which are nobody's
+business.
 """
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import ClassVar, Final
 
 from lamina_server.metrics.numbers import Buckets, Distributions, Histogram, Labels, Metric, by, histogram, one
 
@@ -27,6 +28,8 @@ UNKNOWN_METHOD: Final = "unknown"
 
 class Recorder:
     """Counts what the server does."""
+
+    counts: ClassVar[bool] = True
 
     def __init__(self) -> None:
         self._calls = Distributions(SECONDS)
@@ -116,6 +119,30 @@ class Recorder:
         yield Metric("lamina_keyframes_total", KEYFRAMES, ("outcome",), {key: sum(counts) for key, counts, _ in found})
         counts, seconds = self._keyframes[("written",)].read()
         yield Histogram("lamina_keyframe_duration_seconds", KEYFRAME_SECONDS, (), SECONDS, {(): (counts, seconds)})
+
+
+class Unrecorded(Recorder):
+    """Counts nothing: the server has no metrics."""
+
+    counts = False
+
+    def call(self, method: str, code: str, seconds: float) -> None:
+        """Do nothing."""
+
+    def error(self, reason: str) -> None:
+        """Do nothing."""
+
+    def commit(self, outcome: str) -> None:
+        """Do nothing."""
+
+    def batch(self, commands: int, seconds: float) -> None:
+        """Do nothing."""
+
+    def near_limit(self) -> None:
+        """Do nothing."""
+
+    def keyframe(self, outcome: str, seconds: float) -> None:
+        """Do nothing."""
 
 
 CALLS: Final = "Calls that have ended, by method and status code; a watch counts at its end."

@@ -2,11 +2,28 @@
 
 import asyncio
 import time
-from typing import Any
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias, TypeVar
 
 import grpc
 
 from lamina_server.metrics.recorder import Recorder
+
+Answer = TypeVar("Answer")
+Handle: TypeAlias = Callable[[Any, Any], Awaitable[Answer]]
+"""Takes a request and gRPC's context of the call."""
+
+
+def counted(recorder: Recorder, method: str, handle: Handle[Answer]) -> Handle[Answer]:
+    """Return a function that counts the calls which it handles. If nothing is counted, that is the same one."""
+    if not recorder.counts:
+        return handle
+
+    async def handle_counted(request: Any, context: Any) -> Answer:
+        with Counted(recorder, method, context):
+            return await handle(request, context)
+
+    return handle_counted
 
 
 class Counted:

@@ -31,7 +31,7 @@ from lamina_server.domain.errors import (
 )
 from lamina_server.metrics.recorder import UNKNOWN_METHOD, Recorder
 from lamina_server.rpc import permissions, status
-from lamina_server.rpc.counting import Counted
+from lamina_server.rpc.counting import Counted, counted
 from lamina_server.rpc.deadlines import Deadlines
 from lamina_server.rpc.decision import Decision
 from lamina_server.rpc.draining import Draining
@@ -114,21 +114,20 @@ class ServiceHandler(grpc.GenericRpcHandler):
         reply_to = self._written if name in WRITES else self._read
 
         async def handle(_: Any, context: Context) -> bytes:
-            with Counted(self._recorder, method.name, context):
-                audit = guard.audit(method.name, context)
-                call, data = await self._answer(method.name, context, audit, self._received(context, audit))
+            audit = guard.audit(method.name, context)
+            call, data = await self._answer(method.name, context, audit, self._received(context, audit))
 
-                async def answer() -> bytes:
-                    parsed = await service.parse(name, data, call.caller)
-                    reply = await reply_to(function, guard.decision(line, parsed, call, context), call, context)
-                    call.usage.spend(len(reply))
-                    return reply
+            async def answer() -> bytes:
+                parsed = await service.parse(name, data, call.caller)
+                reply = await reply_to(function, guard.decision(line, parsed, call, context), call, context)
+                call.usage.spend(len(reply))
+                return reply
 
-                with self._draining:
-                    return await self._answer(method.name, context, audit, answer())
+            with self._draining:
+                return await self._answer(method.name, context, audit, answer())
 
         # As gRPC sees it, there is a stream of requests: so a caller is known before its request is received.
-        return grpc.stream_unary_rpc_method_handler(handle)
+        return grpc.stream_unary_rpc_method_handler(counted(self._recorder, method.name, handle))
 
     async def _read(self, function: Method, decision: Decision, call: Call, context: Context) -> bytes:
         """Return the answer of a read. If there is no room for it, make it again when there is."""
@@ -159,22 +158,21 @@ class ServiceHandler(grpc.GenericRpcHandler):
         name, line = snake_case(method.name), f"{SERVICE.full_name}/{method.name}"
 
         async def handle(_: Any, context: Context) -> None:
-            with Counted(self._recorder, method.name, context):
-                audit = guard.audit(method.name, context)
-                call, data = await self._answer(method.name, context, audit, self._received(context, audit))
-                # `end` comes after the status, which waits for the messages before it.
-                with self._draining, ExitStack() as end:
+            audit = guard.audit(method.name, context)
+            call, data = await self._answer(method.name, context, audit, self._received(context, audit))
+            # `end` comes after the status, which waits for the messages before it.
+            with self._draining, ExitStack() as end:
 
-                    async def answer() -> None:
-                        parsed = await service.parse(name, data, call.caller)
-                        decision = guard.decision(line, parsed, call, context)
-                        request = await decision.decide()
-                        with guard.watched(decision, call, context) as send:
-                            await function(request, call, send, end)
+                async def answer() -> None:
+                    parsed = await service.parse(name, data, call.caller)
+                    decision = guard.decision(line, parsed, call, context)
+                    request = await decision.decide()
+                    with guard.watched(decision, call, context) as send:
+                        await function(request, call, send, end)
 
-                    await self._answer(method.name, context, audit, answer())
+                await self._answer(method.name, context, audit, answer())
 
-        return grpc.stream_stream_rpc_method_handler(handle)
+        return grpc.stream_stream_rpc_method_handler(counted(self._recorder, method.name, handle))
 
     async def _received(self, context: Context, audit: CallAudit) -> tuple[Call, bytes]:
         """Return a call that may go on, and its request, which is received only then."""
@@ -219,11 +217,10 @@ class ServiceHandler(grpc.GenericRpcHandler):
                 await self._guard.call(context, audit)
                 raise UnimplementedError(f"this server has no method {shown}")
 
-            with Counted(self._recorder, UNKNOWN_METHOD, context):
-                await self._answer(shown, context, audit, answer())
+            await self._answer(shown, context, audit, answer())
 
         # A stream of requests is also what a single request looks like, before it is read.
-        return grpc.stream_stream_rpc_method_handler(handle)
+        return grpc.stream_stream_rpc_method_handler(counted(self._recorder, UNKNOWN_METHOD, handle))
 
 
 class OtherServices:

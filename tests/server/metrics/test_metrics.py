@@ -13,6 +13,8 @@ from lamina_server.commits.group import AbandonedError
 from lamina_server.domain.errors import DiskFullError, Reason, ServerError
 from lamina_server.metrics import lag
 from lamina_server.metrics.numbers import Distribution
+from lamina_server.metrics.recorder import Recorder, Unrecorded
+from lamina_server.rpc.counting import counted
 from lamina_server.rpc.handlers import SERVICE
 from lamina_server.store.contract import CommitUnknownError, Store, StoreFailedError, UnansweredError
 from lamina_server.store.memory import MemoryStore
@@ -35,6 +37,17 @@ def test_an_amount_is_in_the_first_bucket_whose_bound_it_does_not_exceed() -> No
     for amount in (0, 1, 1.5, 2, 4, 5, 100):
         found.add(amount)
     assert found.read() == ([2, 2, 1, 2], 113.5)
+
+
+async def test_without_metrics_a_call_is_handled_by_the_same_function() -> None:
+    async def handle(*_: object) -> bytes:
+        return b""
+
+    assert counted(Unrecorded(), "Commit", handle) is handle
+    assert counted(Recorder(), "Commit", handle) is not handle
+    async with running(MemoryStore()) as wire:
+        await wire.commit("shop", {"x": 1})
+        assert not wire.application.metrics
 
 
 async def test_calls_and_commits_are_counted_by_what_became_of_them(wire: Wire) -> None:
