@@ -130,7 +130,7 @@ lock: $(UV) ## Resolve the newest dependencies into all locks.
 	$(COMPILE) --group bench -c tests/requirements.lock -o tests/benchmarks/requirements.lock
 COMPILE = $(UV) pip compile --quiet --upgrade --universal --python-version 3.11 --generate-hashes --no-emit-index-url \
 	--no-header --no-strip-extras
-PROJECT = pyproject.toml --extra server --extra cli
+PROJECT = pyproject.toml --extra server --extra cli --extra otel
 
 # The packages of the Node test. Without npm nothing is installed, and the test is skipped.
 node: tests/e2e/node/node_modules/.package-lock.json

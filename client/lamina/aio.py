@@ -20,6 +20,7 @@ from lamina._grpc.aio.walk import walk_chain
 from lamina._grpc.aio.watch import Watch
 from lamina._grpc.connection import DEFAULT_TIMEOUT_SECONDS, connection
 from lamina._grpc.tls import TLS
+from lamina._grpc.tracing import TracerProvider
 from lamina._live.cache import Cache, CacheDir, cache_of
 from lamina._live.vault import CacheSecrets
 from lamina._mapping.draft import Draft
@@ -43,6 +44,7 @@ def connect(
     author: str | None = None,
     cache_dir: CacheDir | None = None,
     cache_secrets: CacheSecrets | None = None,
+    tracer_provider: TracerProvider | None = None,
 ) -> "Client":
     """Make a client, as `lamina.connect` does. Nothing is sent before its first verb.
 
@@ -51,7 +53,9 @@ def connect(
 
     The function of `token=` may be a coroutine function. A plain one runs in the event loop, and should not wait.
     """
-    way = connection(target, token=token, tls=tls, timeout=timeout, author=author, awaits=True)
+    way = connection(
+        target, token=token, tls=tls, timeout=timeout, author=author, tracer_provider=tracer_provider, awaits=True
+    )
     return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses), cache_secrets))
 
 

@@ -18,6 +18,7 @@ from lamina._grpc.sync.shell import Shell
 from lamina._grpc.sync.walk import walk_chain
 from lamina._grpc.sync.watch import Watch
 from lamina._grpc.tls import TLS
+from lamina._grpc.tracing import TracerProvider
 from lamina._live.cache import Cache, CacheDir, cache_of
 from lamina._live.vault import CacheSecrets
 from lamina._mapping.draft import Draft
@@ -41,6 +42,7 @@ def connect(
     author: str | None = None,
     cache_dir: CacheDir | None = None,
     cache_secrets: CacheSecrets | None = None,
+    tracer_provider: TracerProvider | None = None,
 ) -> "Client":
     """Make a client. Nothing is sent before its first verb.
 
@@ -52,12 +54,13 @@ def connect(
     `cache_dir` is the folder of the last-known-good files, from which `live` begins while no server can be reached: by
     default `lamina` in the user's cache directory; "" turns them off. They hold secrets without their contents; with
     `cache_secrets`, a key of 32 bytes or a function that returns it, also the contents, encrypted (this needs the extra
-    `lamina[secrets]`).
+    `lamina[secrets]`). `tracer_provider` is OpenTelemetry's, and makes a span of each call, whose trace the server
+    continues.
 
     Missing arguments are read from LAMINA_TARGET, LAMINA_TOKEN or LAMINA_TOKEN_FILE, LAMINA_TLS_CA, LAMINA_TLS_CERT and
     LAMINA_TLS_KEY or LAMINA_PLAINTEXT, LAMINA_TIMEOUT, LAMINA_AUTHOR and LAMINA_CACHE_DIR.
     """
-    way = connection(target, token=token, tls=tls, timeout=timeout, author=author)
+    way = connection(target, token=token, tls=tls, timeout=timeout, author=author, tracer_provider=tracer_provider)
     return Client(Shell(way), cache_of(cache_dir, (address.target for address in way.addresses), cache_secrets))
 
 

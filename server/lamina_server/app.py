@@ -4,7 +4,7 @@ import asyncio
 import random
 import time
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, closing, contextmanager, suppress
+from contextlib import ExitStack, asynccontextmanager, closing, contextmanager, suppress
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -51,7 +51,8 @@ from lamina_server.rpc.readiness import Readiness
 from lamina_server.rpc.replies import ReplyBudget
 from lamina_server.rpc.revocation import Revocation
 from lamina_server.rpc.secrets import Secrets
-from lamina_server.rpc.service import Service
+from lamina_server.rpc.service import Service, release
+from lamina_server.rpc.tracing import TracedHandler
 from lamina_server.rpc.transport import UnsafeError
 from lamina_server.rpc.watch.context import WatchContext
 from lamina_server.rpc.watch.in_flight import SendBudget
@@ -64,6 +65,7 @@ from lamina_server.store import address
 from lamina_server.store.contract import Reading, Store, StoreNotReadyError, Upgrade
 from lamina_server.store.readers import Readers
 from lamina_server.store.silence import Silence
+from lamina_server.traces.traces import NO_TRACES, Traces, TracesError
 from lamina_server.wire.codec import WireCodec
 
 if TYPE_CHECKING:
@@ -98,6 +100,7 @@ class Application:
     audit_file    where the audit goes; the caller closes it
     recorder      counts what the server does; None: as the settings say
     shared        what this worker shares with others for metrics; None: it is alone, or there are none
+    traces        makes the spans of calls; the caller ends it
     target        where clients reach it, once it has started
     metrics       where Prometheus reads its metrics, once it has started; empty if it has none
     access        who may do what
@@ -119,6 +122,7 @@ class Application:
         audit_file: AuditFile | None = None,
         recorder: Recorder | None = None,
         shared: Shared | None = None,
+        traces: Traces = NO_TRACES,
     ) -> None:
         self._recorder = recorder = recorder or _recorder_of(settings)
         recorder.expect(methods=(method.name for method in SERVICE.methods), reasons=Reason, outcomes=OUTCOMES)
@@ -170,6 +174,7 @@ class Application:
             now_us=now_us,
             sealer=keyring,
             warned_percent=settings.config_warning_percent,
+            traces=traces,
         )
         turns = asyncio.Semaphore(max(1, settings.reader_threads // 2))
         watches = WatchContext(
@@ -228,6 +233,7 @@ class Application:
             rates=Rates(self.access, settings),
             audit=self.audit,
             recorder=recorder,
+            traces=traces,
         )
         others = OtherServices(guard, recorder)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, others)
@@ -236,7 +242,8 @@ class Application:
         replies = ReplyBudget(settings.flight_limit_bytes)
         requests = Deadlines(settings.receive_limit_seconds)
         handler = ServiceHandler(service, guard, self._draining, replies=replies, requests=requests, recorder=recorder)
-        self._server.add_generic_rpc_handlers((handler, *others.handlers))
+        ours = handler if traces is NO_TRACES else TracedHandler(handler, traces)
+        self._server.add_generic_rpc_handlers((ours, *others.handlers))
         self._lag = LoopLag(recorder)
         self._shared = shared
         self._endpoints: list[Endpoint] = []
@@ -373,14 +380,16 @@ async def serving(settings: Settings, shared: Shared | None = None) -> AsyncIter
     transport.parse_metrics(settings)
     address.parse(settings.database)
     _outer_key(settings)
-    with open_audit_file(settings) as audit_file:
+    with open_audit_file(settings) as audit_file, _traces(settings) as traces:
         open_files.allow(settings, listen.count)
         recorder = _recorder_of(settings)
         store = await asyncio.to_thread(
             open_database, settings, measure=recorder.operation if recorder.counts else None
         )
         try:
-            application = Application(settings, store, audit_file=audit_file, recorder=recorder, shared=shared)
+            application = Application(
+                settings, store, audit_file=audit_file, traces=traces, recorder=recorder, shared=shared
+            )
             application.upgrade = store.upgrade
             try:
                 if not application.access.is_open:
@@ -432,6 +441,26 @@ def open_audit_file(settings: Settings) -> Iterator[AuditFile | None]:
         raise UnsafeError(text, "audit_file") from None
     with closing(file):
         yield file
+
+
+@contextmanager
+def _traces(settings: Settings) -> Iterator[Traces]:
+    """Export spans for the duration of the block, if the settings say so."""
+    if not settings.traces:
+        yield NO_TRACES
+        return
+    try:
+        # Here: the library is an extra, and servers without traces should not import it.
+        from lamina_server.traces.export import exported  # noqa: PLC0415
+    except ImportError:
+        text = "OpenTelemetry is not installed: pip install 'lamina[otel]' installs it"
+        raise UnsafeError(text, "traces") from None
+    with ExitStack() as stack:
+        try:
+            traces = stack.enter_context(exported(release()))
+        except TracesError as error:
+            raise UnsafeError(str(error), "traces") from None
+        yield traces
 
 
 def open_database(

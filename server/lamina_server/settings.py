@@ -175,6 +175,13 @@ class Settings(BaseSettings):
         "how the server is used, so the server refuses this by default",
     )
 
+    # Traces.
+    traces: bool = Field(
+        default=False,
+        description="Send OpenTelemetry a span of each call. It needs the extra `lamina[otel]`, and takes that "
+        "library's own variables, such as `OTEL_EXPORTER_OTLP_ENDPOINT` and `OTEL_TRACES_SAMPLER`",
+    )
+
     # Limits of one request.
     request_limit_bytes: int = Field(
         4 * MIB, ge=KIB, le=GIB, description="Largest request, serialised. gRPC peers accept this size by default"

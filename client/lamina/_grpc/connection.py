@@ -14,6 +14,7 @@ from lamina import _environment
 from lamina._credentials import Credential, Token, credential
 from lamina._flows.session import Session
 from lamina._grpc.tls import TLS
+from lamina._grpc.tracing import TracerProvider, Tracing
 from lamina._mapping.values import check_text
 from lamina._runtime.arguments import seconds
 from lamina._wire.causes import Peer
@@ -22,6 +23,7 @@ from lamina.errors import CursorError, InvalidError, LaminaError, UnavailableErr
 
 if TYPE_CHECKING:
     from ipaddress import IPv4Address, IPv6Address
+
 
 _DNS: Final = "dns:///"
 DEFAULT_TARGET: Final = "localhost:7440"
@@ -89,6 +91,13 @@ class Address:
         return None if _is_ip(host) else (host, port)
 
     @property
+    def server(self) -> tuple[str, int | None]:
+        """The host and the port, or the path of a socket."""
+        if not self.target.startswith(_DNS):
+            return self.target.removeprefix("unix:"), None
+        return _host_and_port(self.target.removeprefix(_DNS))
+
+    @property
     def peer(self) -> Peer:
         """The peer of a call, for error texts."""
         name = self.target.removeprefix(_DNS)
@@ -106,6 +115,7 @@ class Connection:
     metadata        what each call sends, without a token that is renewed
     credential      the token
     has_credential  whether there is a token or a client certificate
+    tracing         makes the spans of calls, if they are wanted
     """
 
     target: str
@@ -114,6 +124,7 @@ class Connection:
     timeout_seconds: float
     credential: Credential = field(default_factory=Credential)
     has_credential: bool = False
+    tracing: Tracing | None = None
 
     def session(self) -> Session:
         """Make the state of a client of this connection."""
@@ -136,6 +147,7 @@ def connection(
     tls: TLS | bool | None,
     timeout: float,
     author: str | None,
+    tracer_provider: TracerProvider | None = None,
     awaits: bool = False,
 ) -> Connection:
     """Check the arguments of `connect`, and complete them from the environment; InvalidError for a bad value.
@@ -168,9 +180,9 @@ def connection(
         author = _os_user()
     metadata = [] if ours.fixed is None else [_bearer(ours.fixed)]
     metadata += [("lamina-author", quote_author(author))] if author else []
-    return Connection(
-        target, addresses, tuple(metadata), timeout, replace(ours, has_certificate=has_certificate), identified
-    )
+    ours = replace(ours, has_certificate=has_certificate)
+    tracing = None if tracer_provider is None else Tracing(tracer_provider)
+    return Connection(target, addresses, tuple(metadata), timeout, ours, identified, tracing)
 
 
 def quote_author(author: str) -> str:

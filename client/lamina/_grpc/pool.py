@@ -17,16 +17,20 @@ STREAMS_LIMIT: Final = 100
 
 ChannelT = TypeVar("ChannelT", bound=grpc.Channel | grpc.aio.Channel)
 
+Traced: TypeAlias = Callable[[Rpc[Any, Any], tuple[str, int | None], Callable[..., Any]], Callable[..., Any]]
+"""Makes a function that makes a call one that also makes a span, with the server's address and port."""
+
 Owner: TypeAlias = tuple[int, object]
 """A process id, and in asyncio an event loop."""
 
 
 @dataclass(eq=False, slots=True)
 class Link(Generic[ChannelT]):
-    """One channel, its address, and the number of its streams."""
+    """One channel, its address, what makes spans of its calls, and the number of its streams."""
 
     channel: ChannelT
     address: Address
+    traced: Traced | None = None
     streams: int = 0
     _methods: dict[str, Any] = field(default_factory=dict[str, Any])
 
@@ -34,7 +38,8 @@ class Link(Generic[ChannelT]):
         """Return the function that makes the call."""
         if rpc.name not in self._methods:
             make = self.channel.unary_stream if rpc.streaming else self.channel.unary_unary
-            self._methods[rpc.name] = make(rpc.path, rpc.serialize, rpc.deserialize)
+            function = make(rpc.path, rpc.serialize, rpc.deserialize)
+            self._methods[rpc.name] = self.traced(rpc, self.address.server, function) if self.traced else function
         return self._methods[rpc.name]
 
 
@@ -49,11 +54,16 @@ class Pool(Generic[ChannelT]):
     """
 
     def __init__(
-        self, addresses: Sequence[Address], open_channel: Callable[[Address], ChannelT], owner: Callable[[], Owner]
+        self,
+        addresses: Sequence[Address],
+        open_channel: Callable[[Address], ChannelT],
+        owner: Callable[[], Owner],
+        traced: Traced | None = None,
     ) -> None:
         self._addresses = addresses
         self._open_channel = open_channel
         self._owner = owner
+        self._traced = traced
         self._owned_by: Owner | None = None
         self._lock = ForkSafeLock()
         self._current = 0
@@ -143,4 +153,4 @@ class Pool(Generic[ChannelT]):
         return True
 
     def _link(self, address: Address) -> Link[ChannelT]:
-        return Link(self._open_channel(address), address)
+        return Link(self._open_channel(address), address, self._traced)

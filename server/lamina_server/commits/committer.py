@@ -42,6 +42,7 @@ from lamina_server.feed.feed import Feed
 from lamina_server.metrics.recorder import Recorder
 from lamina_server.store.contract import OvertakenError, Store, StoreFailedError
 from lamina_server.store.silence import Silence, SilentError
+from lamina_server.traces.traces import NO_TRACES, Traces
 
 KEYS_PROPOSED_ANEW = 64
 """Keys proposed at once when proposals have not held: so many take some milliseconds."""
@@ -60,6 +61,7 @@ class Committer:
     now_us               the clock, in microseconds since 1970
     sealer               compares secrets, and seals them anew in a fork
     warned_percent       of a limit of `map_limits`, from which on the log warns
+    traces               tells of the wait of each command, and of each transaction
     """
 
     def __init__(
@@ -79,11 +81,13 @@ class Committer:
         now_us: Callable[[], int] = system_now_us,
         sealer: Sealer = NO_SEALER,
         warned_percent: int = 100,
+        traces: Traces = NO_TRACES,
     ) -> None:
         self._store = store
         self._heads = heads
         self._feed = feed
         self._recorder = recorder
+        self._traces = traces
         self._on_commit = on_commit
         self._on_failure = on_failure
         self._group_limit_changes = group_limit_changes
@@ -125,8 +129,9 @@ class Committer:
         """
         self.refuse()
         future: asyncio.Future[Outcome] = asyncio.get_running_loop().create_future()
-        self._giants.add(Submission(request, command, future))
-        return await future
+        with self._traces.queue() as queue:
+            self._giants.add(Submission(request, command, future, queue=queue))
+            return await future
 
     def refuse(self) -> None:
         """Raise UnavailableError if no command is taken at present."""
@@ -187,7 +192,8 @@ class Committer:
         self._idle.clear()
         self._begun_at = time.perf_counter()
         heads = self._heads.freeze({config for each in submissions for config in configs_of(each.command)})
-        group = Group(submissions, heads, asyncio.get_running_loop())
+        trace = self._traces.batch(each.queue for each in submissions)
+        group = Group(submissions, heads, asyncio.get_running_loop(), trace)
         try:
             self._writer.write(group)
         except RuntimeError:  # the writer gets no thread; the next group tries again
@@ -229,6 +235,7 @@ class Committer:
 
     def _finish(self, group: Group, result: GroupResult) -> None:
         """Advance the heads, reply, tell the watches, and begin the next group, without giving up the event loop."""
+        group.trace.end()
         outcomes = result.outcomes
         self._recorder.batch(len(outcomes), time.perf_counter() - self._begun_at)
         try:

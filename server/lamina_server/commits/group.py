@@ -14,6 +14,7 @@ from lamina_server.domain.planning import Plan
 from lamina_server.domain.record import record
 from lamina_server.domain.records import HeadMark, Reply, RequestKey
 from lamina_server.store.contract import Staged
+from lamina_server.traces.traces import NO_BATCH, NO_QUEUE, BatchTrace, QueueTrace
 
 
 @record
@@ -41,6 +42,7 @@ class Submission:
     proposal     a decision that was made before the transaction; None if only the store can tell
     prepared  a large version that was staged before the transaction
     tries     how often it was prepared
+    queue     tells of its wait for a transaction
     """
 
     request: RequestKey
@@ -50,6 +52,7 @@ class Submission:
     has_begun: bool = False
     prepared: Prepared | None = None
     tries: int = 0
+    queue: QueueTrace = NO_QUEUE
 
     @property
     def is_abandoned(self) -> bool:
@@ -117,8 +120,12 @@ class GroupResult:
 
 @record
 class Group:
-    """What the writer gets: the submissions, the frozen heads of their configs, and the loop that waits for it."""
+    """What the writer gets: the submissions, the frozen heads of their configs, and the loop that waits for it.
+
+    trace  tells of its transaction
+    """
 
     submissions: Sequence[Submission]
     heads: Mapping[str, HeadMap]
     loop: asyncio.AbstractEventLoop
+    trace: BatchTrace = NO_BATCH

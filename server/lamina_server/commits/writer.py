@@ -101,7 +101,8 @@ class Writer:
         if group is None:
             return False
         try:
-            result = self._write(group.submissions, group.heads)
+            with group.trace.current():
+                result = self._write(group.submissions, group.heads)
         except Exception as error:  # noqa: BLE001 - a bug, of which the callers must hear
             result = GroupResult([error] * len(group.submissions), diverged=list(group.heads))
         group.loop.call_soon_threadsafe(self._on_written, group, result)

@@ -10,7 +10,10 @@ import sys
 import structlog
 
 from lamina_server.logs import lines, uncaught
+from lamina_server.logs.fields import add_fields, with_fields
 from lamina_server.logs.repeats import Repeats
+
+__all__ = ["OutageLog", "configure", "with_fields"]
 
 
 def configure() -> None:
@@ -18,6 +21,7 @@ def configure() -> None:
     shared: list[structlog.types.Processor] = [
         structlog.stdlib.add_logger_name,
         structlog.stdlib.add_log_level,
+        add_fields,
         lines.describe_exception,
     ]
     structlog.configure(

@@ -10,13 +10,14 @@ from lamina_server.access.authentication import Authentication
 from lamina_server.audit.audit import Audit, CallAudit
 from lamina_server.domain.access import Caller
 from lamina_server.metrics.recorder import Recorder
-from lamina_server.rpc import transport
+from lamina_server.rpc import permissions, transport
 from lamina_server.rpc.decision import Decision
 from lamina_server.rpc.permissions import Permissions
 from lamina_server.rpc.rates import Rates
 from lamina_server.rpc.revocation import Revocation
 from lamina_server.rpc.service import Call
 from lamina_server.rpc.watch.in_flight import Send
+from lamina_server.traces.traces import NO_TRACES, Traces
 
 Context: TypeAlias = "grpc.aio.ServicerContext[bytes, bytes]"
 
@@ -36,6 +37,7 @@ class Guard:
         rates: Rates,
         audit: Audit,
         recorder: Recorder,
+        traces: Traces = NO_TRACES,
     ) -> None:
         self._authentication = authentication
         self._permissions = decisions
@@ -43,6 +45,7 @@ class Guard:
         self._rates = rates
         self._audit = audit
         self._recorder = recorder
+        self._traces = traces
 
     async def caller(self, context: Context) -> Caller:
         """Return who calls. Raise NO_CREDENTIALS or BAD_CREDENTIALS if nobody knows."""
@@ -63,6 +66,8 @@ class Guard:
 
     def decision(self, method: str, parsed: Any, call: Call, context: Context) -> Decision:
         """Return the decision on a parsed request of a method, which is still to be made."""
+        if self._traces is not NO_TRACES:
+            self._traces.about(permissions.config_of(method, parsed))
         find = partial(self.caller, context)
         return Decision(
             self._authentication,

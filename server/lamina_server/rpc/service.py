@@ -184,7 +184,7 @@ class Service:
     async def get_server_info(self, _: None, call: Call) -> bytes:
         """Return the release, the author that the server knows the caller by, and why it takes no commits."""
         not_ready = "the server is stopping" if self._draining.begun else self._readiness.not_ready
-        return encode.server_info(_release(), call.caller.author, not_ready)
+        return encode.server_info(release(), call.caller.author, not_ready)
 
     async def who_am_i(self, _: None, call: Call) -> bytes:
         """Return the caller's principal, groups and grants."""
@@ -309,7 +309,7 @@ def _compared_by(request: WriteRequest) -> tuple[str, list[str]]:
 
 
 @cache
-def _release() -> str:
+def release() -> str:
     """Return this package's version. Read once, and late: its metadata is a file, and slow to import."""
     from importlib.metadata import version  # noqa: PLC0415
 

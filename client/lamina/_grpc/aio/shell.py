@@ -50,7 +50,8 @@ class Shell:
         self.session = connection.session()
         self._connection = connection
         self._metadata = grpc.aio.Metadata(*connection.metadata)  # once: gRPC would make it for each call
-        self._pool = Pool[grpc.aio.Channel](connection.addresses, _open_channel, _owner)
+        traced = connection.tracing.aio if connection.tracing else None
+        self._pool = Pool[grpc.aio.Channel](connection.addresses, _open_channel, _owner, traced)
         self._second_look = SecondLook()
         self._watches: WeakSet[Closable] = WeakSet()
 

@@ -57,7 +57,8 @@ class Shell:
         self.session = connection.session()
         self._connection = connection
         self._metadata = connection.metadata
-        self._pool = Pool[grpc.Channel](connection.addresses, gevent.guarded(_open_channel), _owner)
+        traced = connection.tracing.sync if connection.tracing else None
+        self._pool = Pool[grpc.Channel](connection.addresses, gevent.guarded(_open_channel), _owner, traced)
         self._second_look = SecondLook()
         self._gate = ForkGate(self._clear)
         self._lock = ForkSafeLock()
