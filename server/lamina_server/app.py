@@ -28,13 +28,18 @@ from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
 from lamina_server.commits import admin
 from lamina_server.commits.clock import system_now_us
 from lamina_server.commits.committer import Committer
+from lamina_server.commits.counting import OUTCOMES
 from lamina_server.domain.access_checks import admins
-from lamina_server.domain.errors import ServerError
+from lamina_server.domain.errors import Reason, ServerError
 from lamina_server.domain.names import OWN_CONFIGS
 from lamina_server.domain.planning import MapLimits
 from lamina_server.feed.backfill import Backfill
 from lamina_server.feed.feed import Feed
 from lamina_server.feed.news import News
+from lamina_server.gauges import Gauges
+from lamina_server.metrics.lag import LoopLag
+from lamina_server.metrics.recorder import Recorder, Unrecorded
+from lamina_server.metrics.shared import Shared
 from lamina_server.rpc import health, open_files, transport
 from lamina_server.rpc.deadlines import Deadlines
 from lamina_server.rpc.draining import Draining
@@ -64,6 +69,7 @@ from lamina_server.traces.traces import NO_TRACES, Traces, TracesError
 from lamina_server.wire.codec import WireCodec
 
 if TYPE_CHECKING:
+    from lamina_server.metrics.endpoint import Endpoint
     from lamina_server.store.sql.store import SqlStore
 
 FOREIGN_CALLS_SECONDS = 1.0
@@ -92,8 +98,11 @@ class Application:
     outer         the outer key of secrets; None: that of the settings, if they have one
     interceptors  of gRPC, the outermost first
     audit_file    where the audit goes; the caller closes it
+    recorder      counts what the server does; None: as the settings say
+    shared        what this worker shares with others for metrics; None: it is alone, or there are none
     traces        makes the spans of calls; the caller ends it
     target        where clients reach it, once it has started
+    metrics       where Prometheus reads its metrics, once it has started; empty if it has none
     access        who may do what
     audit         what tells of writes, refusals and revealed secrets
     is_empty      whether the store had no config but our own when it started, such as a file that was just made
@@ -111,8 +120,12 @@ class Application:
         outer: OuterKey | None = None,
         interceptors: Sequence[grpc.aio.ServerInterceptor] = (),
         audit_file: AuditFile | None = None,
+        recorder: Recorder | None = None,
+        shared: Shared | None = None,
         traces: Traces = NO_TRACES,
     ) -> None:
+        self._recorder = recorder = recorder or _recorder_of(settings)
+        recorder.expect(methods=(method.name for method in SERVICE.methods), reasons=Reason, outcomes=OUTCOMES)
         self._settings = settings
         self._listen = transport.parse(settings.listen)
         self._now_us = now_us
@@ -142,7 +155,7 @@ class Application:
             poll_interval_seconds=settings.news_interval_seconds,
             limits=cache_limits,
         )
-        self.target = ""
+        self.target = self.metrics = ""
         self.is_empty = False
         self.upgrade: Upgrade | None = None
         self.failed: asyncio.Future[str] = asyncio.get_running_loop().create_future()
@@ -152,6 +165,7 @@ class Application:
             codec,
             self._feed,
             silence=silence,
+            recorder=recorder,
             map_limits=map_limits(settings),
             on_commit=self._news.committed,
             on_failure=lambda: self.failed.set_result(store.failure),
@@ -218,21 +232,35 @@ class Application:
             Revocation(self.access, now_us=now_us),
             rates=Rates(self.access, settings),
             audit=self.audit,
+            recorder=recorder,
             traces=traces,
         )
-        others = OtherServices(guard)
+        others = OtherServices(guard, recorder)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, others)
         names = (SERVICE.full_name, health.SERVICE_NAME, reflection.SERVICE_NAME)
         reflection_pb2_grpc.add_ServerReflectionServicer_to_server(reflection.aio.ReflectionServicer(names), others)
-        handler = ServiceHandler(
-            service,
-            guard,
-            self._draining,
-            replies=ReplyBudget(settings.flight_limit_bytes),
-            requests=Deadlines(settings.receive_limit_seconds),
-        )
+        replies = ReplyBudget(settings.flight_limit_bytes)
+        requests = Deadlines(settings.receive_limit_seconds)
+        handler = ServiceHandler(service, guard, self._draining, replies=replies, requests=requests, recorder=recorder)
         ours = handler if traces is NO_TRACES else TracedHandler(handler, traces)
         self._server.add_generic_rpc_handlers((ours, *others.handlers))
+        self._lag = LoopLag(recorder)
+        self._shared = shared
+        self._endpoints: list[Endpoint] = []
+        self._gauges = Gauges(
+            settings,
+            store,
+            self._committer,
+            heads,
+            self._feed,
+            self._news,
+            watches,
+            replies,
+            self._draining,
+            self._readiness,
+            self.access,
+            is_exposed=self.access.is_open and not self.is_local,
+        )
 
     @property
     def is_local(self) -> bool:
@@ -244,7 +272,8 @@ class Application:
 
         Raises UnsafeError, AddressError or OuterKeyError, and nothing answers then.
         """
-        tls = transport.tls_files(self._settings, self._listen)
+        tls = self._gauges.tls = transport.tls_files(self._settings, self._listen)
+        self._open_metrics()
         self.target = transport.bind(self._server, self._listen, tls, is_shared=self._settings.workers > 1)
         await self._readers.run(self._committer.check_clock)
         with suppress(ServerError):  # a database that is gone again is not a reason not to start
@@ -257,6 +286,10 @@ class Application:
         self._news.start()
         self._health.set(SERVICE.full_name, is_ready=True)
         await self._readiness.start()
+        if self._endpoints:
+            self._lag.start()
+        for endpoint in self._endpoints:
+            endpoint.start()
         return self.target
 
     async def stop(self) -> None:
@@ -285,6 +318,31 @@ class Application:
         await self._follower.stop()
         await self._news.stop()
         await self._readers.close()
+        self._lag.stop()
+        for endpoint in self._endpoints:
+            await asyncio.to_thread(endpoint.stop)
+
+    def _open_metrics(self) -> None:
+        """Listen for scrapes, if the settings say where."""
+        address = transport.parse_metrics(self._settings)
+        if address is None:
+            return
+        # Here: to import the library takes long, and most servers in tests have no metrics.
+        from lamina_server.metrics.endpoint import SCRAPES_AT_ONCE, Endpoint  # noqa: PLC0415
+        from lamina_server.metrics.exposition import registry  # noqa: PLC0415
+
+        own = registry(self._gauges.read, self._recorder.read)
+        if (shared := self._shared) is None:
+            self.metrics, sockets = transport.open_for_metrics(address)
+            self._endpoints.append(Endpoint(sockets, own, address.path))
+            return
+        from lamina_server.metrics.gathering import gathered  # noqa: PLC0415
+
+        self.metrics, path = shared.shown, shared.path(shared.number)
+        _, sockets = transport.open_for_metrics(transport.Address(str(path), path=path))
+        # All workers may ask this one at once, each for as many scrapes as it answers.
+        self._endpoints.append(Endpoint(sockets, own, path, at_once=SCRAPES_AT_ONCE * shared.count))
+        self._endpoints.append(Endpoint(shared.sockets, gathered(shared, own)))
 
     def _warn_of_access(self) -> None:
         access = self.access.current
@@ -308,7 +366,7 @@ def _is_empty(reading: Reading) -> bool:
 
 
 @asynccontextmanager
-async def serving(settings: Settings) -> AsyncIterator[Application]:
+async def serving(settings: Settings, shared: Shared | None = None) -> AsyncIterator[Application]:
     """Serve the database of the settings while the block lasts.
 
     Raises UnsafeError, AddressError, DatabaseAddressError, UnusableStoreError, OuterKeyError or TokenFileError if it
@@ -319,13 +377,19 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
     listen = transport.parse(settings.listen)
     transport.is_open(settings, listen)
     transport.tls_files(settings, listen)
+    transport.parse_metrics(settings)
     address.parse(settings.database)
     _outer_key(settings)
     with open_audit_file(settings) as audit_file, _traces(settings) as traces:
         open_files.allow(settings, listen.count)
-        store = await asyncio.to_thread(open_database, settings)
+        recorder = _recorder_of(settings)
+        store = await asyncio.to_thread(
+            open_database, settings, measure=recorder.operation if recorder.counts else None
+        )
         try:
-            application = Application(settings, store, audit_file=audit_file, traces=traces)
+            application = Application(
+                settings, store, audit_file=audit_file, traces=traces, recorder=recorder, shared=shared
+            )
             application.upgrade = store.upgrade
             try:
                 if not application.access.is_open:
@@ -337,6 +401,7 @@ async def serving(settings: Settings) -> AsyncIterator[Application]:
                     database=describe_database(settings),
                     empty=application.is_empty,
                     access="open" if application.access.is_open else "closed",
+                    **({"metrics": application.metrics} if application.metrics else {}),
                 )
                 yield application
                 _log.info("stopping")
@@ -356,6 +421,11 @@ def _check_parser() -> None:
     # The pure-Python implementation is 50 times as slow, so one hostile message would hold up the server.
     if api_implementation.Type() == "python":
         raise UnsafeError("only the pure-Python implementation of protobuf is installed; install a compiled one")
+
+
+def _recorder_of(settings: Settings) -> Recorder:
+    """Return what counts what the server does, if it has metrics."""
+    return Recorder() if settings.metrics_listen else Unrecorded()
 
 
 @contextmanager
@@ -393,10 +463,16 @@ def _traces(settings: Settings) -> Iterator[Traces]:
         yield traces
 
 
-def open_database(settings: Settings, *, upgrades_shared: bool = False) -> "SqlStore":
+def open_database(
+    settings: Settings,
+    *,
+    upgrades_shared: bool = False,
+    measure: Callable[[str], Callable[[float], None]] | None = None,
+) -> "SqlStore":
     """Open the database, and bring its tables up to date. Blocks, for as long as the settings say to wait for it.
 
     upgrades_shared  whether to upgrade the tables of an older release that other servers may be using
+    measure          returns what takes the seconds of an operation on the database, by its name
 
     Raises DatabaseAddressError or UnusableStoreError.
     """
@@ -408,8 +484,12 @@ def open_database(settings: Settings, *, upgrades_shared: bool = False) -> "SqlS
     while True:
         try:
             # A thread that reads holds one connection at a time, so none ever waits for another's.
-            readers = settings.reader_threads
-            return open_store(settings.database, reader_connections=readers, upgrades_shared=upgrades_shared)
+            return open_store(
+                settings.database,
+                reader_connections=settings.reader_threads,
+                upgrades_shared=upgrades_shared,
+                measure=measure,
+            )
         except StoreNotReadyError as error:
             if time.monotonic() > last:
                 raise

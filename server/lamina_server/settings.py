@@ -162,6 +162,19 @@ class Settings(BaseSettings):
         description="Write and reveal also when the audit cannot be written. The server refuses both by default",
     )
 
+    # Metrics.
+    metrics_listen: str | None = Field(
+        None,
+        description="HOST:PORT or `unix:PATH` where Prometheus reads the server's metrics, at `/metrics`. Without this "
+        "setting there are none. They are in plaintext and for everybody who reaches the address, so it must be one "
+        "that only this machine can reach",
+    )
+    insecure_metrics: bool = Field(
+        default=False,
+        description="Serve metrics to other machines, too. They have no name and no value of a config, but they tell "
+        "how the server is used, so the server refuses this by default",
+    )
+
     # Traces.
     traces: bool = Field(
         default=False,

@@ -19,6 +19,7 @@ from lamina_server.access.live import LiveAccess
 from lamina_server.audit.audit import NO_CALL
 from lamina_server.commits.clock import system_now_us
 from lamina_server.domain.errors import Reason, ServerError
+from lamina_server.metrics.recorder import Recorder
 from lamina_server.rpc.deadlines import Deadlines
 from lamina_server.rpc.decision import Decision
 from lamina_server.rpc.handlers import SERVICE
@@ -252,7 +253,9 @@ async def test_ten_thousand_watches_are_decided_anew_within_a_second() -> None:
     async def watch(person: Person) -> None:
         find = partial(authentication.caller, person.metadata)
         call = Call(caller := await find(), live.current, "ipv4:127.0.0.1:1", NO_CALL, NO_LIMITS)
-        decision = Decision(authentication, permissions, find, method=method, parsed=request, call=call)
+        decision = Decision(
+            authentication, permissions, find, method=method, parsed=request, call=call, recorder=Recorder()
+        )
         await decision.decide()
         try:
             with revocation.watched(decision, caller, cast("Send", None)):

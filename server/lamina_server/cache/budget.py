@@ -17,6 +17,16 @@ class ByteBudget(Generic[K, V]):
         self._values: OrderedDict[K, V] = OrderedDict()
         self._sizes: dict[K, int] = {}
 
+    @property
+    def held_bytes(self) -> int:
+        """Return the size of all values that are held."""
+        return self._held_bytes
+
+    @property
+    def held_values(self) -> int:
+        """Return how many values are held."""
+        return len(self._values)
+
     def __contains__(self, key: K) -> bool:
         return key in self._values
 

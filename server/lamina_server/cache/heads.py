@@ -67,6 +67,16 @@ class Heads:
         """Return whether others write to the database, so that memory may be behind it."""
         return self._is_shared
 
+    @property
+    def held_bytes(self) -> int:
+        """Return the memory that all maps take, by estimate."""
+        return self._maps.held_bytes
+
+    @property
+    def held_maps(self) -> int:
+        """Return how many maps are held, of heads and of older versions."""
+        return self._maps.held_values
+
     # --- reads ------------------------------------------------------------------------------
 
     async def head(self, config: str) -> HeadMap | None:

@@ -89,6 +89,8 @@ def server_options(command: F) -> F:
         _file("--tls-cert", "PEM file with the server's certificate."),
         _file("--tls-key", "PEM file with the certificate's private key."),
         _file("--tls-client-ca", "PEM file with clients' authorities."),
+        click.option("--metrics-listen", metavar="HOST:PORT", help="Where Prometheus reads metrics. Or unix:PATH."),
+        _flag("--insecure-metrics", "Serve metrics to other machines: everybody on the network can read them."),
         _file("--audit-file", "Write a line for each write and each refusal; -: to stdout."),
         _flag("--audit-best-effort", "Write also when the audit cannot be written."),
         secret_key_options,

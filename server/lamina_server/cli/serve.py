@@ -25,6 +25,7 @@ from lamina_server.cli.reports import upgraded
 from lamina_server.cli.settings import described, settings_of
 from lamina_server.cli.terminal import Terminal
 from lamina_server.logs import uncaught
+from lamina_server.metrics.shared import Shared
 from lamina_server.settings import Settings
 
 DEFAULT_TARGET = "localhost:7440"
@@ -64,12 +65,12 @@ def serve(**options: Any) -> None:
         sys.exit(workers.serve(settings, _work, _print))
 
 
-def _work(settings: Settings, tell: Callable[[str], None]) -> int:
+def _work(settings: Settings, tell: Callable[[str], None], shared: Shared | None) -> int:
     with refusals():
-        return asyncio.run(_serve(settings, tell))
+        return asyncio.run(_serve(settings, tell, shared))
 
 
-async def _serve(settings: Settings, tell: Callable[[str], None]) -> int:
+async def _serve(settings: Settings, tell: Callable[[str], None], shared: Shared | None = None) -> int:
     """Serve until a signal asks for the end, or the store fails; return the exit code. Tell when it is ready.
 
     A signal before the server is ready ends the process at once, and so does a second signal. The process always ends
@@ -98,7 +99,7 @@ async def _serve(settings: Settings, tell: Callable[[str], None]) -> int:
     elif signal.getsignal(signal.SIGHUP) is not signal.SIG_IGN:  # nohup
         loop.add_signal_handler(signal.SIGHUP, receive, signal.SIGHUP)
     async with AsyncExitStack() as stack:
-        starting = asyncio.ensure_future(stack.enter_async_context(serving(settings)))
+        starting = asyncio.ensure_future(stack.enter_async_context(serving(settings, shared)))
         await asyncio.wait([stop, starting], return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
             # A thread may be waiting for the database, and nothing can interrupt it. No call was answered yet, and the

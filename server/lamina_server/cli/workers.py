@@ -11,7 +11,9 @@ import signal
 import socket
 import sys
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import replace
 from typing import NoReturn, TypeAlias
 
 import structlog
@@ -20,6 +22,7 @@ from lamina_server.cli import streams
 from lamina_server.cli.options import FAILED, INTERRUPTED
 from lamina_server.cli.terminal import Terminal
 from lamina_server.domain.record import record
+from lamina_server.metrics.shared import Shared, shared
 from lamina_server.rpc import transport
 from lamina_server.rpc.transport import UnsafeError
 from lamina_server.settings import Settings
@@ -31,7 +34,7 @@ FIRST_DELAY_SECONDS, LAST_DELAY_SECONDS = 0.2, 10.0
 KILL_SECONDS = 2.0
 """A worker ends within its grace by itself. After so much more time it is killed."""
 
-Work: TypeAlias = Callable[[Settings, Callable[[str], None]], int]
+Work: TypeAlias = Callable[[Settings, Callable[[str], None], Shared | None], int]
 """Serves with these settings, calls the function with the ready line, and returns the exit code."""
 
 _READ_BYTES = 65_536
@@ -47,28 +50,49 @@ def serve(settings: Settings, work: Work, tell: Callable[[str], None]) -> int:
     """
     if isinstance(address.parse(settings.database), SqliteAddress):
         raise UnsafeError("a SQLite database is for one process: several workers need PostgreSQL", "workers")
-    with transport.reserved(transport.parse(settings.listen)) as target:
-        return _Workers(settings.model_copy(update={"listen": target}), work, tell).run()
+    with transport.reserved(transport.parse(settings.listen)) as target, _shared_metrics(settings) as metrics:
+        return _Workers(settings.model_copy(update={"listen": target}), work, tell, metrics).run()
+
+
+@contextmanager
+def _shared_metrics(settings: Settings) -> Iterator[Shared | None]:
+    """Listen for scrapes, which the workers answer."""
+    address = transport.parse_metrics(settings)
+    if address is None:
+        yield None
+        return
+    shown, sockets = transport.open_for_metrics(address)
+    with ExitStack() as stack:
+        try:
+            metrics = stack.enter_context(shared(shown, sockets, address.path, settings.workers))
+            transport.parse(f"unix:{metrics.path(settings.workers)}")  # it may be too long
+        except (OSError, UnsafeError) as error:
+            text = f"the metrics of several workers need a folder in TMPDIR for their sockets: {error}"
+            raise UnsafeError(text, "metrics_listen") from None
+        yield metrics
 
 
 @record
 class _Worker:
     """A process.
 
+    number      from 0 on; that of a worker that has ended is given to the next
     says        the descriptor on which it will say that it is ready
     started_at  by a steady clock
     """
 
     pid: int
+    number: int
     says: int
     started_at: float
 
 
 class _Workers:
-    def __init__(self, settings: Settings, work: Work, tell: Callable[[str], None]) -> None:
+    def __init__(self, settings: Settings, work: Work, tell: Callable[[str], None], metrics: Shared | None) -> None:
         self._settings = settings
         self._work = work
         self._tell = tell
+        self._metrics = metrics
         self._workers: dict[int, _Worker] = {}
         self._starting: dict[int, int] = {}  # the descriptor on which a worker will say that it is ready: its pid
         self._ready: set[int] = set()
@@ -139,17 +163,18 @@ class _Workers:
         except OSError as error:
             self._start_later(error)
             return
+        number = min(set(range(self._settings.workers)) - {each.number for each in self._workers.values()})
         # Until it has its own handlers, a signal to the new process would reach this one through the shared socket.
         unblocked = signal.pthread_sigmask(signal.SIG_BLOCK, _SIGNALS)
         try:
             pid = os.fork()
             if not pid:
-                self._become_worker(says, told, unblocked)
+                self._become_worker(number, says, told, unblocked)
         except OSError as error:
             os.close(says)
             self._start_later(error)
         else:
-            self._workers[pid] = _Worker(pid, says, time.monotonic())
+            self._workers[pid] = _Worker(pid, number, says, time.monotonic())
             self._starting[says] = pid
         finally:
             os.close(told)
@@ -161,12 +186,12 @@ class _Workers:
         self._start_at = time.monotonic() + self._delay_seconds
         self._delay_seconds = min(2 * self._delay_seconds, LAST_DELAY_SECONDS)
 
-    def _become_worker(self, says: int, told: int, unblocked: set[int | signal.Signals]) -> NoReturn:
+    def _become_worker(self, number: int, says: int, told: int, unblocked: set[int | signal.Signals]) -> NoReturn:
         code = FAILED
         try:
             signal.set_wakeup_fd(-1)
-            for number in _SIGNALS:
-                signal.signal(number, signal.SIG_DFL)
+            for each in _SIGNALS:
+                signal.signal(each, signal.SIG_DFL)
             signal.signal(signal.SIGINT, signal.default_int_handler)
             signal.signal(signal.SIGHUP, signal.SIG_IGN)  # the process that started this one knows what it means
             signal.pthread_sigmask(signal.SIG_SETMASK, unblocked)
@@ -180,7 +205,7 @@ class _Workers:
                 os.write(told, text.encode())
                 os.close(told)
 
-            code = self._work(self._settings, tell)
+            code = self._work(self._settings, tell, self._metrics and replace(self._metrics, number=number))
         except SystemExit as end:
             code = end.code if isinstance(end.code, int) else FAILED
         except KeyboardInterrupt:

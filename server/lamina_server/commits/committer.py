@@ -24,6 +24,7 @@ from lamina_server.cache.heads import Heads
 from lamina_server.cache.limits import DEFAULT_LIMITS, CacheLimits
 from lamina_server.commits import near_limits
 from lamina_server.commits.clock import system_now_us
+from lamina_server.commits.counting import outcome_name
 from lamina_server.commits.decide import Preview
 from lamina_server.commits.giants import Giants
 from lamina_server.commits.group import Group, GroupResult, Submission
@@ -38,6 +39,7 @@ from lamina_server.domain.planning import MapLimits
 from lamina_server.domain.records import HeadMark, RequestKey
 from lamina_server.domain.secrets import NO_SEALER, Sealer
 from lamina_server.feed.feed import Feed
+from lamina_server.metrics.recorder import Recorder
 from lamina_server.store.contract import OvertakenError, Store, StoreFailedError
 from lamina_server.store.silence import Silence, SilentError
 from lamina_server.traces.traces import NO_TRACES, Traces
@@ -55,6 +57,7 @@ class Committer:
     on_commit            called with the config of each new version
     on_failure           called once, when the store takes no more writes and the process should end
     group_limit_changes  changes of one transaction, if it holds more than one command
+    recorder             counts batches, and what becomes of commands
     now_us               the clock, in microseconds since 1970
     sealer               compares secrets, and seals them anew in a fork
     warned_percent       of a limit of `map_limits`, from which on the log warns
@@ -69,6 +72,7 @@ class Committer:
         feed: Feed,
         *,
         silence: Silence,
+        recorder: Recorder,
         map_limits: MapLimits,
         on_commit: Callable[[str], None],
         on_failure: Callable[[], None],
@@ -82,6 +86,7 @@ class Committer:
         self._store = store
         self._heads = heads
         self._feed = feed
+        self._recorder = recorder
         self._traces = traces
         self._on_commit = on_commit
         self._on_failure = on_failure
@@ -101,13 +106,14 @@ class Committer:
         self._giants = Giants(
             store, heads, codec, limits=map_limits, submit=self._enqueue, now_us=now_us, sealer=sealer
         )
-        self._keyframes = KeyframeScheduler(store, on_failure=self.fail)
+        self._keyframes = KeyframeScheduler(store, recorder, on_failure=self.fail)
         self._map_limits = map_limits
         self._warned_percent = warned_percent
         self._silence = silence
         silence.call_at_begin(self._give_up)
         self._waiting: deque[Submission] = deque()
         self._under_way: Sequence[Submission] = ()
+        self._begun_at = 0.0
         self._idle = asyncio.Event()
         self._idle.set()
         self._is_draining = False
@@ -136,6 +142,16 @@ class Committer:
             raise UnavailableError(Reason.STORE_UNAVAILABLE, text, wrote_nothing=True)
         if self._silence.is_on:
             raise SilentError.of_commit(self._silence.words, has_begun=False)
+
+    @property
+    def waiting(self) -> int:
+        """Return how many commands wait for the writer."""
+        return len(self._waiting)
+
+    @property
+    def under_way(self) -> int:
+        """Return how many commands are in the writer's transaction."""
+        return len(self._under_way)
 
     def preview(self, command: Command) -> Preview:
         """Decide a command without writing. Blocks: call it on a reader's thread."""
@@ -174,6 +190,7 @@ class Committer:
             self._idle.set()
             return
         self._idle.clear()
+        self._begun_at = time.perf_counter()
         heads = self._heads.freeze({config for each in submissions for config in configs_of(each.command)})
         trace = self._traces.batch(each.queue for each in submissions)
         group = Group(submissions, heads, asyncio.get_running_loop(), trace)
@@ -220,6 +237,7 @@ class Committer:
         """Advance the heads, reply, tell the watches, and begin the next group, without giving up the event loop."""
         group.trace.end()
         outcomes = result.outcomes
+        self._recorder.batch(len(outcomes), time.perf_counter() - self._begun_at)
         try:
             self._heads.advance(result.made, result.diverged)
         except Exception as error:  # noqa: BLE001 - a bug, but what was committed is durable, and is answered
@@ -235,6 +253,7 @@ class Committer:
             else:
                 submission.drop()  # if no transaction has begun
                 _set_outcome(submission.future, outcome)
+                self._recorder.commit(outcome_name(outcome))
         try:
             self._announce(result)
         except Exception as error:  # noqa: BLE001 - a bug: a watch that was not told hears of it with the next version
@@ -259,7 +278,8 @@ class Committer:
         for made in result.made:
             self._feed.append(made)
             self._on_commit(made.version.config)
-            near_limits.warn(made.version, self._map_limits, self._warned_percent)
+            if near_limits.warn(made.version, self._map_limits, self._warned_percent):
+                self._recorder.near_limit()
             self._keyframes.committed(made.version, is_busy=bool(self._waiting))
         for outcome in result.outcomes:
             # A remembered reply: maybe of a COMMIT that was not confirmed, so that no watch was told.

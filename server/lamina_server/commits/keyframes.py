@@ -8,12 +8,14 @@ values it is written anyway.
 """
 
 import asyncio
+import time
 from collections.abc import Callable
 from functools import partial
 
 import structlog
 
 from lamina_server.domain.records import Version
+from lamina_server.metrics.recorder import Recorder
 from lamina_server.store.background import in_background
 from lamina_server.store.contract import Store
 
@@ -33,8 +35,9 @@ class KeyframeScheduler:
     on_failure  called on the event loop when a keyframe's transaction has made the store fail
     """
 
-    def __init__(self, store: Store, *, on_failure: Callable[[], None]) -> None:
+    def __init__(self, store: Store, recorder: Recorder, *, on_failure: Callable[[], None]) -> None:
         self._store = store
+        self._recorder = recorder
         self._on_failure = on_failure
         self._since: dict[str, int] = {}
         self._under_way: asyncio.Task[None] | None = None
@@ -78,13 +81,16 @@ class KeyframeScheduler:
 
     def _write_if_due(self, config: str, due: int) -> int:
         """Write a keyframe unless another server did; return how many values have originated since the last one."""
+        began = time.perf_counter()
         try:
             since = self._store.originated_since_keyframe(config)
             if since >= due:
                 self._store.write_keyframe(config)
+                self._recorder.keyframe("written", time.perf_counter() - began)
                 since = 0
         except Exception:  # noqa: BLE001 - a keyframe only saves time: every commit stands. The next try is the next due
             if not self._is_stopping:
                 _log.exception("keyframe not written", config=config)
+                self._recorder.keyframe("failed", time.perf_counter() - began)
             since = 0
         return since

@@ -13,10 +13,10 @@ TOLD_EVERY_SECONDS: Final = 3_600
 _log = structlog.get_logger(__name__)
 
 
-def warn(version: Version, limits: MapLimits, percent: int) -> None:
-    """Log a new version whose map is larger than a part of the limits."""
+def warn(version: Version, limits: MapLimits, percent: int) -> bool:
+    """Log a new version whose map is larger than a part of the limits; return whether it is."""
     if version.key_count * 100 <= limits.keys * percent and version.size_bytes * 100 <= limits.size_bytes * percent:
-        return
+        return False
     _log.warning(
         "a config comes near a limit",
         cause=version.config,
@@ -27,3 +27,4 @@ def warn(version: Version, limits: MapLimits, percent: int) -> None:
         size_bytes=version.size_bytes,
         limit_bytes=limits.size_bytes,
     )
+    return True

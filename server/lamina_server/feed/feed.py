@@ -171,6 +171,18 @@ class Feed:
             if topic.ring is not None:
                 self._wake(topic.all(), topic.ring.last)
 
+    # --- for those who measure, on any thread ---------------------------------------------------
+
+    @property
+    def held_bytes(self) -> int:
+        """Return what all rings hold, by estimate."""
+        return self._held_bytes
+
+    @property
+    def held_versions(self) -> int:
+        """Return how many versions all rings hold."""
+        return sum(ring.held_versions for ring in list(self._filled.values()))
+
     # --- waking -----------------------------------------------------------------------------
 
     def _wake(self, subscribers: Iterable[Subscriber], position: HeadMark) -> None:

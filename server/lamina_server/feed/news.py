@@ -76,6 +76,10 @@ class News:
 
     Does nothing if the store is not shared.
 
+    told                    configs that other servers were told of, so far
+    heard                   notices of other servers, so far
+    questions               questions that the store has answered, so far
+    failed_questions        and those that it has not
     question_limit_configs  configs that one question asks for
     last_notices_seconds    how long `stop` waits until the last commits are told
     """
@@ -109,6 +113,7 @@ class News:
         self._untold: dict[str, None] = {}
         self._telling: asyncio.Task[None] | None = None
         self._tasks: list[asyncio.Task[Any]] = []
+        self.told = self.heard = self.questions = self.failed_questions = 0
         self._outage = OutageLog("news not read", "news read again")
 
     def start(self) -> None:
@@ -116,7 +121,7 @@ class News:
         if self._is_shared:
             self._tasks.append(asyncio.create_task(self._run()))
         if self._notices is not None:
-            self._tasks.append(asyncio.create_task(self._notices.hear(self._poll_now, self._notice)))
+            self._tasks.append(asyncio.create_task(self._notices.hear(self._poll_now, self._hear)))
 
     async def stop(self) -> None:
         """Tell the last commits, and end. Nothing may be committed after this."""
@@ -145,10 +150,15 @@ class News:
             while self._untold:
                 configs, self._untold = self._untold, {}
                 await tell(configs)
+                self.told += len(configs)
         finally:
             self._telling = None
 
     # --- what others have ---------------------------------------------------------------------
+
+    def _hear(self, config: str) -> None:
+        self.heard += 1
+        self._notice(config)
 
     def _notice(self, config: str) -> None:
         self._noticed[config] = None
@@ -196,8 +206,10 @@ class News:
                 if config not in answers or not self._apply(config, last, answers[config]):
                     self._notice(config)
         except Exception as error:  # noqa: BLE001 - whatever it is, the next poll asks for all of them again
+            self.failed_questions += 1
             self._outage.failed(error)
         else:
+            self.questions += 1
             self._outage.recovered()
 
     def _apply(self, config: str, known: HeadMark | None, answer: _Answer) -> bool:

@@ -52,6 +52,11 @@ class Ring:
         self._recents: deque[Recent] = deque()
 
     @property
+    def held_versions(self) -> int:
+        """Return how many versions are here."""
+        return len(self._recents)
+
+    @property
     def is_empty(self) -> bool:
         """Return whether no version is here."""
         return not self._recents

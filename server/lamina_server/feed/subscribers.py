@@ -63,6 +63,11 @@ class Subscriber:
         """Return the number of the config's epoch. When it changes, cursors must be checked against the store."""
         return self._topic.epoch
 
+    @property
+    def is_asleep(self) -> bool:
+        """Return whether it sleeps, and so has missed nothing."""
+        return self._future is not None and not self._future.done()
+
     async def sleep(self, until: float) -> HeadMark:
         """Sleep until a wanted version comes, or at most until a time of the event loop.
 

@@ -11,6 +11,7 @@ from lamina_server.access.authentication import Authentication
 from lamina_server.audit.audit import NO_CALL
 from lamina_server.domain.access import Access, Caller
 from lamina_server.domain.errors import Reason, UnavailableError
+from lamina_server.metrics.recorder import Recorder
 from lamina_server.rpc import permissions
 from lamina_server.rpc.permissions import Permissions
 from lamina_server.rpc.service import Call
@@ -32,6 +33,7 @@ class Decision:
         method: str,
         parsed: Any,
         call: Call,
+        recorder: Recorder,
     ) -> None:
         self._authentication = authentication
         self._permissions = decisions
@@ -39,6 +41,7 @@ class Decision:
         self._method = method
         self._parsed = parsed
         self._call = call
+        self._recorder = recorder
         self._access = call.access
         self.request: Any = None
 
@@ -59,6 +62,7 @@ class Decision:
         if request is not self._parsed:
             for config in permissions.hidden(self._method, self._parsed, request):
                 self._call.audit.refused(Reason.NOT_ALLOWED, config)
+                self._recorder.error(Reason.NOT_ALLOWED)
         self._access, self.request = access, request
         return request
 

@@ -22,6 +22,11 @@ class Draining:
         """Return whether new writes and watches are refused."""
         return self._begun
 
+    @property
+    def calls(self) -> int:
+        """Return how many calls are under way, watches among them."""
+        return self._calls
+
     def begin(self) -> None:
         """Refuse new writes and watches from now on."""
         self._begun = True

@@ -9,6 +9,7 @@ import grpc
 from lamina_server.access.authentication import Authentication
 from lamina_server.audit.audit import Audit, CallAudit
 from lamina_server.domain.access import Caller
+from lamina_server.metrics.recorder import Recorder
 from lamina_server.rpc import permissions, transport
 from lamina_server.rpc.decision import Decision
 from lamina_server.rpc.permissions import Permissions
@@ -35,6 +36,7 @@ class Guard:
         *,
         rates: Rates,
         audit: Audit,
+        recorder: Recorder,
         traces: Traces = NO_TRACES,
     ) -> None:
         self._authentication = authentication
@@ -42,6 +44,7 @@ class Guard:
         self._revocation = revocation
         self._rates = rates
         self._audit = audit
+        self._recorder = recorder
         self._traces = traces
 
     async def caller(self, context: Context) -> Caller:
@@ -66,7 +69,15 @@ class Guard:
         if self._traces is not NO_TRACES:
             self._traces.about(permissions.config_of(method, parsed))
         find = partial(self.caller, context)
-        return Decision(self._authentication, self._permissions, find, method=method, parsed=parsed, call=call)
+        return Decision(
+            self._authentication,
+            self._permissions,
+            find,
+            method=method,
+            parsed=parsed,
+            call=call,
+            recorder=self._recorder,
+        )
 
     def watched(self, decision: Decision, call: Call, context: Context) -> AbstractContextManager[Send]:
         """Return a block that yields how a watch sends messages, as long as its caller may have them."""

@@ -29,7 +29,9 @@ from lamina_server.domain.errors import (
     UnimplementedError,
     Violation,
 )
+from lamina_server.metrics.recorder import UNKNOWN_METHOD, Recorder
 from lamina_server.rpc import permissions, status
+from lamina_server.rpc.counting import Counted, counted
 from lamina_server.rpc.deadlines import Deadlines
 from lamina_server.rpc.decision import Decision
 from lamina_server.rpc.draining import Draining
@@ -70,7 +72,14 @@ class ServiceHandler(grpc.GenericRpcHandler):
     """Every method under the service's name."""
 
     def __init__(
-        self, service: Service, guard: Guard, draining: Draining, *, replies: ReplyBudget, requests: Deadlines
+        self,
+        service: Service,
+        guard: Guard,
+        draining: Draining,
+        *,
+        replies: ReplyBudget,
+        requests: Deadlines,
+        recorder: Recorder,
     ) -> None:
         check_lines(f"{SERVICE.full_name}/{method.name}" for method in SERVICE.methods)
         self._service = service
@@ -78,6 +87,7 @@ class ServiceHandler(grpc.GenericRpcHandler):
         self._draining = draining
         self._replies = replies
         self._requests = requests
+        self._recorder = recorder
         self._prefix = f"/{SERVICE.full_name}/"
         self._handlers = {method.name: self._handler(method) for method in SERVICE.methods}
 
@@ -117,7 +127,7 @@ class ServiceHandler(grpc.GenericRpcHandler):
                 return await self._answer(method.name, context, audit, answer())
 
         # As gRPC sees it, there is a stream of requests: so a caller is known before its request is received.
-        return grpc.stream_unary_rpc_method_handler(handle)
+        return grpc.stream_unary_rpc_method_handler(counted(self._recorder, method.name, handle))
 
     async def _read(self, function: Method, decision: Decision, call: Call, context: Context) -> bytes:
         """Return the answer of a read. If there is no room for it, make it again when there is."""
@@ -162,7 +172,7 @@ class ServiceHandler(grpc.GenericRpcHandler):
 
                 await self._answer(method.name, context, audit, answer())
 
-        return grpc.stream_stream_rpc_method_handler(handle)
+        return grpc.stream_stream_rpc_method_handler(counted(self._recorder, method.name, handle))
 
     async def _received(self, context: Context, audit: CallAudit) -> tuple[Call, bytes]:
         """Return a call that may go on, and its request, which is received only then."""
@@ -193,7 +203,7 @@ class ServiceHandler(grpc.GenericRpcHandler):
             raise
         except Exception as error:  # noqa: BLE001 - whatever it is, the caller gets a status
             audit.failed(error)
-            await _abort(name, context, error)
+            await _abort(name, context, error, self._recorder)
         finally:
             audit.end()
 
@@ -210,7 +220,7 @@ class ServiceHandler(grpc.GenericRpcHandler):
             await self._answer(shown, context, audit, answer())
 
         # A stream of requests is also what a single request looks like, before it is read.
-        return grpc.stream_stream_rpc_method_handler(handle)
+        return grpc.stream_stream_rpc_method_handler(counted(self._recorder, UNKNOWN_METHOD, handle))
 
 
 class OtherServices:
@@ -219,8 +229,9 @@ class OtherServices:
     handlers  of their methods, for gRPC's server
     """
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, recorder: Recorder) -> None:
         self._guard = guard
+        self._recorder = recorder
         self.handlers: list[grpc.GenericRpcHandler] = []
 
     def add_generic_rpc_handlers(self, handlers: Iterable[grpc.GenericRpcHandler]) -> None:
@@ -252,13 +263,14 @@ class OtherServices:
                     await self._guard.call(context, audit)
                     yield request
 
-            try:
-                await self._guard.call(context, audit)
-                async for reply in inner.stream_stream(known(), context):
-                    yield reply
-            except ServerError as error:
-                audit.failed(error)
-                await _abort(name, context, error)
+            with Counted(self._recorder, name, context):
+                try:
+                    await self._guard.call(context, audit)
+                    async for reply in inner.stream_stream(known(), context):
+                        yield reply
+                except ServerError as error:
+                    audit.failed(error)
+                    await _abort(name, context, error, self._recorder)
 
         return grpc.stream_stream_rpc_method_handler(handle, inner.request_deserializer, inner.response_serializer)
 
@@ -285,7 +297,7 @@ def snake_case(name: str) -> str:
     return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
 
 
-async def _abort(method: str, context: Context, error: Exception) -> NoReturn:
+async def _abort(method: str, context: Context, error: Exception, recorder: Recorder) -> NoReturn:
     """End a call with the status of an error. Any other error than a ServerError is a bug, and the log says where."""
     if not isinstance(error, ServerError):
         _log.error("bug", method=method, exc_info=error)
@@ -294,5 +306,6 @@ async def _abort(method: str, context: Context, error: Exception) -> NoReturn:
         _log.info("call given up", method=method, reason=error.reason, error=str(error))
     elif error.reason in _FOR_OPERATORS:
         _log.error("call failed", method=method, reason=error.reason, exc_info=error)
+    recorder.error(error.reason)
     end = status.of(error)
     await context.abort(end.code, end.details, end.trailing_metadata)

@@ -36,6 +36,11 @@ class ReplyBudget:
         self._size_bytes = 0
         self._holders: dict[str, _Holder] = {}
 
+    @property
+    def size_bytes(self) -> int:
+        """Return the size of all answers in flight that are counted."""
+        return self._size_bytes
+
     def hold(self, holder: str, size_bytes: int) -> bool:
         """Count an answer until it is released, if there is room; return whether there is."""
         found = self._holders.get(holder)

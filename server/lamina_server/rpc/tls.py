@@ -65,6 +65,11 @@ class TlsFiles:
         self._content = self._read()
         self._warn()
 
+    @property
+    def ends(self) -> datetime:
+        """Return when the server's certificate ends that is in force."""
+        return self._content.ends
+
     def credentials(self) -> grpc.ServerCredentials:
         """Return credentials for one port: each has to be told of a change."""
         told = self._content

@@ -179,6 +179,56 @@ def _shown(address: Address, port: int) -> str:
     return f"{shown}:{port}"
 
 
+@contextmanager
+def _concerning(setting: str) -> Iterator[None]:
+    """Make the errors of an address errors of this setting."""
+    try:
+        yield
+    except (UnsafeError, AddressError) as error:
+        error.setting = setting
+        raise
+
+
+def parse_metrics(settings: Settings) -> Address | None:
+    """Return the address for metrics; None without one. Raise UnsafeError or AddressError as `parse` does."""
+    if settings.metrics_listen is None:
+        return None
+    with _concerning("metrics_listen"):
+        address = parse(settings.metrics_listen)
+        if not address.is_local and not settings.insecure_metrics:
+            raise UnsafeError(
+                "other machines can reach this address, and metrics are in plaintext and for everybody: choose one "
+                "that only this machine can reach, or allow it with --insecure-metrics"
+            )
+    return address
+
+
+def open_for_metrics(address: Address) -> tuple[str, list[socket.socket]]:
+    """Return how the address is shown, and sockets that listen on it: one for each address family.
+
+    Raises AddressError.
+    """
+    with _concerning("metrics_listen"):
+        if address.path:
+            _check_unix(address.path)
+            address.path.unlink(missing_ok=True)  # left behind by a server that was killed
+            return address.shown, [_open(socket.AF_UNIX, str(address.path))]
+        hosts, port = _find_port(address)
+        return _shown(address, port), [_open(family, (host, port)) for family, host in hosts]
+
+
+def _open(family: socket.AddressFamily, place: str | tuple[str, int]) -> socket.socket:
+    opened = socket.socket(family, socket.SOCK_STREAM)
+    try:
+        opened.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        opened.bind(place)
+        opened.listen()
+    except OSError as error:
+        opened.close()
+        raise AddressError(f"cannot listen on {place}: {error.strerror}") from None
+    return opened
+
+
 def options(settings: Settings, address: Address) -> Sequence[tuple[str, int]]:
     """Return the options of gRPC for connections and calls."""
     milliseconds = 1_000

@@ -154,6 +154,30 @@ class Expected:
     versions: int
 
 
+@record
+class Files:
+    """The files of a database, in bytes, and the disk on which they are."""
+
+    data_bytes: int
+    log_bytes: int
+    disk_bytes: int
+    disk_free_bytes: int
+
+
+@record
+class StoreState:
+    """What a store uses at a moment.
+
+    kind         `sqlite`, `postgresql` or `memory`
+    connections  by the name of a pool: how many are in use, and how many there may be
+    files        None if they are not on this machine
+    """
+
+    kind: str
+    connections: Mapping[str, tuple[int, int]]
+    files: Files | None = None
+
+
 class Reading(Protocol):
     """The reads of one thread within one block."""
 
@@ -338,6 +362,9 @@ class Store(Protocol):
         Raises OvertakenError if the version does not follow its config's head, or if another writer wants to insert
         the same version.
         """
+
+    def state(self) -> StoreState:
+        """Return what it uses now. Asks no database, but may ask the file system."""
 
     def check_writable(self) -> None:
         """Raise what a commit would raise now, as far as this can be known without writing anything.

@@ -29,7 +29,7 @@ from lamina_server.domain.records import (
 from lamina_server.domain.secrets import WrappedKey
 from lamina_server.domain.selection import EVERYTHING, KeyFilter
 from lamina_server.domain.values import Value
-from lamina_server.store.contract import Expected, HistoryBrokenError, OvertakenError
+from lamina_server.store.contract import Expected, HistoryBrokenError, OvertakenError, StoreState
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +87,10 @@ class MemoryStore:
     def stage(self, plan: Plan, parent: HeadMark | None) -> Iterator["_Staged"]:
         """Keep a plan's parent. There is nothing to make ready."""
         yield _Staged(self, plan.version.config, parent)
+
+    def state(self) -> StoreState:
+        """Return that it uses nothing."""
+        return StoreState("memory", {})
 
     def check_writable(self) -> None:
         """Do nothing: memory takes writes."""

@@ -10,6 +10,7 @@ from lamina_server.store.contract import UnusableStoreError, Upgrade
 from lamina_server.store.sql import revision
 from lamina_server.store.sql.creating import create_if_empty
 from lamina_server.store.sql.database import Database
+from lamina_server.store.sql.measured import Measure, measured
 from lamina_server.store.sql.prepared import prepared
 from lamina_server.store.sql.queries import versions as queries
 from lamina_server.store.sql.store import SqlStore
@@ -27,12 +28,14 @@ def open_store(
     reader_connections: int = READER_CONNECTIONS,
     wait_seconds: float = WAIT_SECONDS,
     upgrades_shared: bool = False,
+    measure: Measure | None = None,
 ) -> SqlStore:
     """Open the database at an address, as address.py has it, bring its tables up to date, and see if it takes commits.
 
     reader_connections  how many reading blocks there can be at once
     wait_seconds        how long another one waits for its turn
     upgrades_shared     whether to upgrade the tables of an older release that other servers may be using
+    measure             what takes the seconds of each operation, by its name; see sql/measured.py
 
     Raises DatabaseAddressError or UnusableStoreError.
     """
@@ -43,7 +46,7 @@ def open_store(
             if not (revision.is_newest(engine) or create_if_empty(engine)):
                 upgrade = _migrate(database, engine, upgrades_shared=upgrades_shared)
             _compile(engine)
-        store = SqlStore(database, upgrade)
+        store = SqlStore(measured(database, measure) if measure else database, upgrade)
         _check_writable(store)
     except BaseException:
         database.close()

@@ -13,6 +13,7 @@ from lamina_server.domain.commands import CommitCommand
 from lamina_server.domain.planning import Author, MapLimits
 from lamina_server.domain.records import Change, Reply, RequestKey
 from lamina_server.domain.values import Value
+from lamina_server.metrics.recorder import Recorder
 from lamina_server.store.contract import Expected, Writing
 from lamina_server.store.memory import MemoryStore
 from lamina_server.store.readers import Readers
@@ -69,6 +70,7 @@ class Desk:
             self.heads,
             codec,
             self.feed,
+            recorder=Recorder(),
             silence=self.silence,
             map_limits=MapLimits(keys=10_000, size_bytes=10_000_000),
             on_commit=lambda _: None,

@@ -19,6 +19,7 @@ from lamina_server.domain.errors import ConflictError, ExistsError
 from lamina_server.domain.planning import Author, MapLimits, Plan
 from lamina_server.domain.records import Change, HeadMark, Reply, RequestKey
 from lamina_server.domain.values import Value
+from lamina_server.metrics.recorder import Recorder
 from lamina_server.models.locking import STAGING_LOCK_ID
 from lamina_server.store.contract import Reading, Staged
 from lamina_server.store.open import open_store
@@ -69,6 +70,7 @@ class Desk:
             self.heads,
             codec,
             self.feed,
+            recorder=Recorder(),
             map_limits=MapLimits(keys=10_000, size_bytes=10_000_000),
             on_commit=lambda _: None,
             on_failure=lambda: None,

@@ -10,6 +10,7 @@ from structlog.testing import capture_logs
 
 from lamina_server.commits.keyframes import KEYFRAME_VALUES_MINIMUM, OVERDUE_FACTOR, KeyframeScheduler
 from lamina_server.domain.records import Version
+from lamina_server.metrics.recorder import Recorder
 from lamina_server.store.contract import StoreFailedError
 from lamina_server.store.memory import MemoryStore
 
@@ -47,7 +48,7 @@ class History:
     def __init__(self) -> None:
         self.store = CountingStore()
         self.failures = 0
-        self.scheduler = KeyframeScheduler(self.store, on_failure=self._fail)
+        self.scheduler = KeyframeScheduler(self.store, Recorder(), on_failure=self._fail)
         self.numbers: dict[str, int] = {}
 
     def commit(self, changes: int, *, config: str = "c", keys: int = KEYS, is_busy: bool = False) -> None:

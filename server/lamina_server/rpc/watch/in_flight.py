@@ -42,6 +42,11 @@ class SendBudget:
         is_short = self._waiting or 2 * self._large_bytes > self._limit_bytes
         return min(SMALL_BYTES, self._message_limit_bytes) if is_short else self._message_limit_bytes
 
+    @property
+    def large_bytes(self) -> int:
+        """Return the size of all large messages in flight."""
+        return self._large_bytes
+
     async def send(self, message: bytes, write: Send, task: "asyncio.Task[Any]", end_of_call: ExitStack) -> None:
         """Write a task's message, once there is room for it.
 

@@ -45,6 +45,11 @@ class ReplayCache:
         self._batches: ByteBudget[ReplayKey, ReplayBatch] = ByteBudget(limit_bytes)
         self._flights = SingleFlight()
 
+    @property
+    def held_bytes(self) -> int:
+        """Return the memory that all batches take, by estimate."""
+        return self._batches.held_bytes
+
     async def read(self, key: ReplayKey, through: int) -> ReplayBatch:
         """Return about one message of what follows a point; `through` is the last version to read, which must exist.
 

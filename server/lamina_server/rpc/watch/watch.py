@@ -61,6 +61,7 @@ class Watch:
         self._replays = context.replays
         self._in_flight = context.in_flight
         self._draining = context.draining
+        self._under_way = context.under_way
         self._chance = context.chance
         self._subscriber = subscriber
         self._write = write
@@ -80,16 +81,35 @@ class Watch:
 
     async def run(self) -> NoReturn:
         """Send the versions after the cursor, then each new one, until cancelled, too slow or DRAINING."""
-        await self._begin()
-        while True:
-            if self._draining.begun:
-                await self._end()
-            if self._subscriber.epoch != self._epoch or self._subscriber.ring is None:
-                await self._check_cursor()
-            elif self._loop.time() >= self._bookmark_at and not self._key:
-                await self._bookmark_again()
-            else:
-                await self._advance(self._subscriber.ring)
+        self._under_way.add(self)
+        try:
+            await self._begin()
+            while True:
+                if self._draining.begun:
+                    await self._end()
+                if self._subscriber.epoch != self._epoch or self._subscriber.ring is None:
+                    await self._check_cursor()
+                elif self._loop.time() >= self._bookmark_at and not self._key:
+                    await self._bookmark_again()
+                else:
+                    await self._advance(self._subscriber.ring)
+        finally:
+            self._under_way.discard(self)
+
+    # --- for those who measure, on any thread -----------------------------------------------
+
+    @property
+    def state(self) -> str:
+        """Return what it does: `replaying` up to the head, `sending` what is new, or `waiting` for it."""
+        if not self._is_live:
+            return "replaying"
+        return "waiting" if self._subscriber.is_asleep else "sending"
+
+    @property
+    def lag_versions(self) -> int:
+        """Return how many versions it has not looked at. One that waits has looked at all."""
+        ring = self._subscriber.ring
+        return 0 if ring is None or self._subscriber.is_asleep else max(ring.last.number - self._number, 0)
 
     # --- the cursor -------------------------------------------------------------------------
 

@@ -19,7 +19,7 @@ from sqlalchemy.dialects.postgresql import Insert, insert
 
 from lamina_server.models.locking import WRITE_LOCK_ID
 from lamina_server.store.address import PostgresqlAddress
-from lamina_server.store.contract import CommitUnknownError, StoreNotReadyError, UnusableStoreError
+from lamina_server.store.contract import CommitUnknownError, StoreNotReadyError, StoreState, UnusableStoreError
 from lamina_server.store.postgresql.errors import PostgresqlErrors, is_starting
 from lamina_server.store.postgresql.exchange import Exchange
 from lamina_server.store.postgresql.notices import PostgresqlNotices
@@ -33,7 +33,7 @@ from lamina_server.store.postgresql.sessions import (
 )
 from lamina_server.store.postgresql.staging import BEGINNING, PostgresqlStaging
 from lamina_server.store.sql.beginning import Beginning
-from lamina_server.store.sql.database import connected, not_answered, opening, translated
+from lamina_server.store.sql.database import connected, in_use, not_answered, opening, translated
 from lamina_server.store.sql.pool import ClosingPool
 from lamina_server.store.sql.prepared import Numbered, prepared
 
@@ -180,7 +180,7 @@ class PostgresqlDatabase:
         with self._begun(f"SET LOCAL lock_timeout = {TRIAL_LOCK_TIMEOUT_MS}") as connection:
             yield connection
 
-    def statement(self) -> AbstractContextManager[None]:
+    def statement(self, operation: str = "select") -> AbstractContextManager[None]:  # noqa: ARG002 - for those who measure
         """Return a context that turns the driver's errors into ours."""
         return translated(self._errors)
 
@@ -320,6 +320,10 @@ class PostgresqlDatabase:
     def notices(self) -> PostgresqlNotices:
         """Return the notices to and from other servers, which use connections of their own."""
         return PostgresqlNotices(self._address)
+
+    def state(self) -> StoreState:
+        """Return which connections are in use."""
+        return StoreState("postgresql", {"readers": in_use(self._readers), "writers": in_use(self._writer)})
 
     def close(self) -> None:
         """Close all connections. One that is in use is closed when it is given back."""

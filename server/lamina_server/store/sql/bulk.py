@@ -127,7 +127,7 @@ class StagedWriting(SqlWriting):
         elif not self._staging.is_in_tables:
             name_id, version_id = _insert_header(super(), plan)
             same = dict(zip(VALUE_COLUMNS[:_SAME], (name_id, plan.version.number, version_id), strict=True))
-            with self._guard, self._database.statement():
+            with self._guard, self._database.statement("insert"):
                 copied = self._staging.copy(self._connection, VALUES.name, VALUE_COLUMNS[_SAME:], same)
             if copied != len(plan.values):  # a version that is not what its hash says would be damaged for ever
                 raise OvertakenError

@@ -8,11 +8,11 @@ from contextlib import AbstractContextManager, contextmanager
 from pathlib import Path
 from typing import Any, Protocol
 
-from sqlalchemy import Connection, Engine
+from sqlalchemy import Connection, Engine, QueuePool
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 
-from lamina_server.store.contract import Notices, StoreNotReadyError, UnansweredError, UnusableStoreError
+from lamina_server.store.contract import Notices, StoreNotReadyError, StoreState, UnansweredError, UnusableStoreError
 from lamina_server.store.sql.beginning import Beginning
 from lamina_server.store.sql.prepared import Numbered
 
@@ -102,8 +102,11 @@ class Database(Protocol):
         process holds what both need.
         """
 
-    def statement(self) -> AbstractContextManager[None]:
-        """Return the context of one statement: it waits for its turn, and turns the driver's errors into ours."""
+    def statement(self, operation: str = "select") -> AbstractContextManager[None]:
+        """Return the context of one statement: it waits for its turn, and turns the driver's errors into ours.
+
+        operation  what it does, for those who measure
+        """
 
     def migrating(self) -> AbstractContextManager[Engine]:
         """Lend an engine for a change of the schema, with long timeouts.
@@ -138,6 +141,9 @@ class Database(Protocol):
 
     def notices(self) -> Notices | None:
         """Return the notices to and from other servers; None if no other server can have the database open."""
+
+    def state(self) -> StoreState:
+        """Return what is used now. Asks no database, but may ask the file system."""
 
     def close(self) -> None:
         """Close all connections, and let others open the database."""
@@ -208,6 +214,12 @@ def connected(engine: Engine, errors: Errors) -> Iterator[Connection]:
         yield connection
     finally:
         _give_back(connection)
+
+
+def in_use(engine: Engine) -> tuple[int, int]:
+    """Return how many connections of an engine are in use, and how many there may be."""
+    assert isinstance(engine.pool, QueuePool)
+    return engine.pool.checkedout(), engine.pool.size()
 
 
 def _give_back(connection: Connection) -> None:

@@ -64,5 +64,5 @@ def write_lines(connection: Connection, database: Database, lines: Lines) -> Non
     other at the first line, and there is no deadlock.
     """
     insert = database.insert_new(LINES).from_select(["config_id", "config_value_id"], queries.lines())
-    with database.statement():
+    with database.statement("insert"):
         connection.execute(insert, {"target": lines.version_id, "keys": json.dumps(lines.value_ids)})

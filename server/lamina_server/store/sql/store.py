@@ -10,7 +10,7 @@ from sqlalchemy import Connection
 from lamina_server.domain.errors import CompactedError
 from lamina_server.domain.planning import Plan
 from lamina_server.domain.records import HeadMark
-from lamina_server.store.contract import Expected, Notices, Upgrade
+from lamina_server.store.contract import Expected, Notices, StoreState, Upgrade
 from lamina_server.store.sql.beginning import Beginning
 from lamina_server.store.sql.bulk import StagedPlan
 from lamina_server.store.sql.database import Database
@@ -92,6 +92,10 @@ class SqlStore:
                 known.forget()
                 raise
             known.bound()
+
+    def state(self) -> StoreState:
+        """Return what the database uses."""
+        return self._database.state()
 
     def check_writable(self) -> None:
         """Try a transaction that inserts nothing."""

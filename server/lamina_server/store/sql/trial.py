@@ -20,8 +20,8 @@ def try_inserts(connection: Connection, database: Database) -> None:
 
     Raises as a commit would.
     """
-    with database.statement():
+    with database.statement("trial"):
         database.insert(connection, _INSERTS)
-    with database.statement():
+    with database.statement("trial"):
         for table in _TABLES_WITH_IDS:
             database.try_ids(connection, table)

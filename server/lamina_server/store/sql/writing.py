@@ -80,7 +80,7 @@ class SqlWriting(SqlReading):
         wrapping = 1 + sum(each.number == key.number for each in self.secret_keys())
         (id_,) = self._new_ids(SECRET_KEYS.name, 1)
         row = (id_, key.number, wrapping, key.is_foreign, key.check, key.outer, key.wrapped)
-        with self._guard, self._database.statement():
+        with self._guard, self._database.statement("insert"):
             statements = self._inserts(SECRET_KEYS, _SECRET_KEY_COLUMNS, [row])
             self._database.insert(self._connection, statements)
 
@@ -106,7 +106,7 @@ class SqlWriting(SqlReading):
             raise self._guard.lost
         self._flush(is_last=not self._has_remembered)
         if self._has_remembered:
-            with self._guard, self._database.statement():
+            with self._guard, self._database.statement("insert"):
                 self._database.confirm_past(self._connection)
 
     def head_marks(self, configs: Collection[str]) -> dict[str, HeadMark]:
@@ -150,7 +150,7 @@ class SqlWriting(SqlReading):
             self._inserts(VALUES, VALUE_COLUMNS, chain.from_iterable(value_rows(*each) for each in placed)),
             self._inserts(REQUESTS, _REQUEST_COLUMNS, requests),
         )
-        with self._guard, self._database.statement():
+        with self._guard, self._database.statement("insert"):
             self._database.insert(self._connection, statements, is_last=is_last)
 
     def _placed(self, plans: Sequence[Plan]) -> Sequence[tuple[Plan, int, int]]:
@@ -177,7 +177,7 @@ class SqlWriting(SqlReading):
 
     def _insert_names(self, names: Sequence[str]) -> None:
         ids = self._new_ids(NAMES.name, len(names))
-        with self._guard, self._database.statement():
+        with self._guard, self._database.statement("insert"):
             statements = self._inserts(NAMES, _NAME_COLUMNS, zip(ids, names, strict=True))
             self._database.insert(self._connection, statements)
         self._heads |= {name: HeadRow(id_, 0, NO_PARENT) for id_, name in zip(ids, names, strict=True)}

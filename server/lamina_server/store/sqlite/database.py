@@ -19,12 +19,12 @@ from sqlalchemy import Connection, Engine, Insert, insert
 from sqlalchemy.exc import DBAPIError
 
 from lamina_server.domain.errors import DamagedError, DiskFullError, Reason, ServerError, UnavailableError
-from lamina_server.store.contract import StoreFailedError
+from lamina_server.store.contract import StoreFailedError, StoreState
 from lamina_server.store.sql.beginning import Beginning
-from lamina_server.store.sql.database import connected, not_answered, opening, translated
+from lamina_server.store.sql.database import connected, in_use, not_answered, opening, translated
 from lamina_server.store.sql.prepared import Numbered
 from lamina_server.store.sqlite.errors import DAMAGED, SqliteErrors, code_of
-from lamina_server.store.sqlite.file import DataFile
+from lamina_server.store.sqlite.file import DataFile, files_of
 from lamina_server.store.sqlite.open_files import OpenFiles
 from lamina_server.store.sqlite.sessions import BUSY_MS, memory_reader_engine, reader_engine, writer_engine
 from lamina_server.store.sqlite.staging import SqliteStaging
@@ -163,7 +163,7 @@ class SqliteDatabase:
         """Lend the writing connection: there is but one."""
         return self.writing()
 
-    def statement(self) -> AbstractContextManager[None]:
+    def statement(self, operation: str = "select") -> AbstractContextManager[None]:  # noqa: ARG002 - for those who measure
         """Run a statement; in memory, when the writing block of another thread has ended."""
         return translated(self._errors) if self._path is not None else self._statement_in_turn()
 
@@ -211,6 +211,12 @@ class SqliteDatabase:
 
     def notices(self) -> None:
         """Return nothing: there are no other servers."""
+
+    def state(self) -> StoreState:
+        """Return which readers' connections are in use, and the sizes of the files."""
+        if self._path is None:
+            return StoreState("sqlite", {})
+        return StoreState("sqlite", {"readers": in_use(self._readers)}, files_of(self._path))
 
     def close(self) -> None:
         """Close the readers' connections, then the writer's, then release the lock.

@@ -21,7 +21,7 @@ from typing import TypeAlias
 import structlog
 
 from lamina_server.store.address import resolved
-from lamina_server.store.contract import StoreNotReadyError, UnusableStoreError
+from lamina_server.store.contract import Files, StoreNotReadyError, UnusableStoreError
 from lamina_server.store.sqlite.errors import not_writable
 from lamina_server.store.sqlite.open_files import HEADER_BYTES, RESTORE, OpenFiles, beside, start_of
 
@@ -141,6 +141,16 @@ def log_bytes(path: Path) -> int:
         return beside(path, "-wal").stat().st_size
     except FileNotFoundError:
         return 0
+
+
+def files_of(path: Path) -> Files | None:
+    """Return the sizes of a file and its log, and of the disk; None where they cannot be found out."""
+    try:
+        disk = os.statvfs(path)
+        sizes = path.stat().st_size, log_bytes(path)
+    except OSError:
+        return None
+    return Files(*sizes, disk_bytes=disk.f_blocks * disk.f_frsize, disk_free_bytes=disk.f_bavail * disk.f_frsize)
 
 
 def _opened(path: Path) -> int:
