@@ -58,6 +58,7 @@ CASES: Mapping[str, Case] = {
     "K8": neighbours.reads_beside_commits,
     "K9": neighbours.commits_beside_giants,
     "O1": operation.empty_start,
+    "O2": operation.with_metrics,
     "O3": operation.two_workers,
     "recipe": sizes.against_full_copies,
     "watch": watches.until_seen,

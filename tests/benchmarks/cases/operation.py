@@ -1,4 +1,4 @@
-"""What an operator sees: how soon a server is ready, how much memory it holds, what a second worker brings."""
+"""What an operator sees: a server's start and memory, what metrics and traces cost, and what a second worker brings."""
 
 import re
 import shutil
@@ -13,7 +13,7 @@ from tests.benchmarks import ours
 from tests.benchmarks.bench import Bench
 from tests.benchmarks.figures import Check, Figure, ratio
 from tests.benchmarks.machine import resident_mb
-from tests.benchmarks.measuring import RATE, Samples
+from tests.benchmarks.measuring import RATE, Call, Samples
 from tests.support.server import ServerProcess
 
 STARTS = 20
@@ -41,6 +41,35 @@ def empty_start(bench: Bench) -> Figure:
         checks=[
             Check("a first start on SQLite, until ready, p50", ready.median, must=1_000, aim=600, unit="ms"),
             Check("memory at idle (VmRSS)", memory.median, must=90, aim=70, unit="MB"),
+        ],
+    )
+
+
+def with_metrics(bench: Bench) -> Figure:
+    """Read a small map, and commit one change, at a server without metrics and at one with metrics, in turn."""
+    sides: dict[str, Call] = {}
+    with ExitStack() as stack:
+        for side, arguments in {"off": (), "on": ("--metrics-listen", "localhost:0")}.items():
+            server = stack.enter_context(ServerProcess(f"sqlite:///{bench.new_database()}", *arguments))
+            stub = stack.enter_context(ours.stub_of(server.target))
+            base = ours.load(stub, CONFIG, ours.a_map(SIZE))
+            sides[f"read, metrics {side}"] = partial(stub.GetVersion, pb.GetVersionRequest(config=CONFIG))
+            writer = ours.Writer(CONFIG, ours.keys_all_over(SIZE), base=base)
+            sides[f"commit, metrics {side}"] = writer.through(stub)
+        samples = bench.in_turn(sides)
+    return Figure(
+        "O2",
+        "metrics on and off",
+        list(samples.values()),
+        checks=[
+            ratio(
+                f"{what}, metrics on vs off, p50",
+                samples[f"{what}, metrics on"],
+                samples[f"{what}, metrics off"],
+                must=1.05,
+                aim=1.02,
+            )
+            for what in ("read", "commit")
         ],
     )
 
