@@ -28,7 +28,7 @@ from tests.faults.campaign import Plan, Result, run
 from tests.faults.nemesis import running
 from tests.faults.violations import Check, count
 from tests.ha.cluster import Cluster
-from tests.ha.failovers import KINDS, cut_off, outages, stalled
+from tests.ha.failovers import KINDS, cut_off, outages, silences, stalled
 from tests.support.server import ServerProcess
 
 PROGRAMS = ("patroni", "etcd", "haproxy", "unshare")
@@ -92,7 +92,7 @@ def _torture(arguments: argparse.Namespace, console: Console) -> bool:
     fine = True
     if arguments.only != "control":
         result = _run(arguments, console, synchronous=True)
-        result.violations += stalled(result.history, result.struck)
+        result.violations += stalled(result)
         fine = _show(result, console)
     if arguments.only != "synchronous":
         control = _run(arguments, console, synchronous=False)
@@ -147,6 +147,7 @@ def _show(result: Result, console: Console) -> bool:
     """Print the figures; return whether they are good."""
     seconds = outages(result)
     median, late = statistics.median(seconds), statistics.quantiles(seconds, n=20, method="inclusive")[18]
+    unheard = silences(result)
     found = count(result.violations)
     table = Table("", "", title="failovers under 16 clients")
     for label, figure in {
@@ -159,6 +160,8 @@ def _show(result: Result, console: Console) -> bool:
         "outage of a client, median": f"{median:.1f} s (limit {MUST_SECONDS[0]:.0f})",
         "outage of a client, 95th percentile": f"{late:.1f} s (limit {MUST_SECONDS[1]:.0f})",
         "outage of a client, longest": f"{max(seconds):.1f} s",
+        "silence at a watcher, median": f"{statistics.median(unheard):.1f} s",
+        "silence at a watcher, longest": f"{max(unheard):.1f} s",
         "seed": str(result.seed),
     }.items():
         table.add_row(label, figure)

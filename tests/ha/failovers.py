@@ -4,11 +4,11 @@ import random
 import signal
 import time
 from bisect import bisect_right
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from itertools import pairwise
 
 from tests.faults.campaign import Result, Struck
-from tests.faults.histories import History, Outcome
+from tests.faults.histories import Outcome
 from tests.faults.nemesis import Fault
 from tests.faults.violations import Check, Violation
 from tests.ha.cluster import Cluster, send
@@ -65,16 +65,42 @@ KINDS: Sequence[Callable[[Cluster], Fault]] = (killed, frozen, cut_off)
 
 def outages(result: Result) -> list[float]:
     """Return for each failover and client the longest time between two of its acknowledged commits, in seconds."""
-    ends: dict[str, list[int]] = {}
-    for commit in result.history.commits:
-        if commit.outcome is Outcome.OK and commit.ended is not None:
-            ends.setdefault(commit.client, []).append(commit.ended)
-    last = max(time for times in ends.values() for time in times)
+    commits = (commit for commit in result.history.commits if commit.outcome is Outcome.OK and commit.ended)
+    return _pauses(_by_client((commit.client, commit.ended or 0) for commit in commits), result.struck)
+
+
+def silences(result: Result) -> list[float]:
+    """Return for each failover and watcher the longest time between two versions that it received, in seconds."""
+    return _pauses(_by_client((seen.client, seen.at) for seen in result.history.seen), result.struck)
+
+
+def stalled(result: Result) -> Iterator[Violation]:
+    """Yield the watchers that received nothing between a fault and the next one, or after the last one."""
+    received = _by_client((seen.client, seen.at) for seen in result.history.seen)
+    watchers = {watch.client for watch in result.history.watches}
+    end = max(times[-1] for times in received.values())
+    for number, (begin, until) in enumerate(_windows(result.struck, end), start=1):
+        for watcher in watchers:
+            times = received.get(watcher, [])
+            if bisect_right(times, begin) == bisect_right(times, until):
+                yield Violation(Check.IDLE, f"{watcher} after failover {number}")
+
+
+def _by_client(times: Iterable[tuple[str, int]]) -> dict[str, list[int]]:
+    """Return the times of each client, in order."""
+    found: dict[str, list[int]] = {}
+    for client, moment in sorted(times):
+        found.setdefault(client, []).append(moment)
+    return found
+
+
+def _pauses(by_client: Mapping[str, Sequence[int]], struck: Sequence[Struck]) -> list[float]:
+    end = max(times[-1] for times in by_client.values())
     return [
         longest / 1e9
-        for fault, until in _windows(result.struck, last)
-        for times in ends.values()
-        if (longest := _longest(sorted(times), fault.at, until))
+        for begin, until in _windows(struck, end)
+        for times in by_client.values()
+        if (longest := _longest(times, begin, until))
     ]
 
 
@@ -86,18 +112,6 @@ def _longest(times: Sequence[int], begin: int, end: int) -> int:
     return max((later - earlier for earlier, later in pairwise(times[first - 1 : after + 1])), default=0)
 
 
-def stalled(history: History, struck: Sequence[Struck]) -> Iterator[Violation]:
-    """Yield the watchers that received nothing between a failover and the next, or after the last."""
-    seen: dict[str, list[int]] = {watch.client: [] for watch in history.watches}
-    for one in history.seen:
-        seen[one.client].append(one.at)
-    last = max(time for times in seen.values() for time in times)
-    for number, (fault, until) in enumerate(_windows(struck, last), start=1):
-        for watcher, times in seen.items():
-            if bisect_right(times, fault.recovered) == bisect_right(times, until):
-                yield Violation(Check.IDLE, f"{watcher} after failover {number}")
-
-
-def _windows(struck: Sequence[Struck], end: int) -> Iterator[tuple[Struck, int]]:
-    """Yield each fault with the time of the next one, or of the end."""
-    yield from zip(struck, [*(fault.at for fault in struck[1:]), end], strict=True)
+def _windows(struck: Sequence[Struck], end: int) -> Iterator[tuple[int, int]]:
+    """Yield the time of each fault with that of the next one, or with the end."""
+    yield from pairwise([*(fault.at for fault in struck), end])
