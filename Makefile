@@ -18,7 +18,8 @@ RIVALLED  := $(VENV)/.rivalled
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help serve test docs faults security operation million image-test fuzz torture oldest check fix audit bench generate lock node clean
+.PHONY: help serve test docs faults security operation million image-test fuzz torture ha-up ha-torture oldest check fix audit bench \
+	generate lock node clean
 
 help: ## List these commands.
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/  make \1\t\2/p' $(MAKEFILE_LIST) | expand -t 18
@@ -74,6 +75,13 @@ fuzz: $(EQUIPPED) ## Fuzz requests and HTTP/2 frames, for ten minutes each.
 
 torture: $(EQUIPPED) ## Kill servers and databases and cut watches for half an hour, and check that nothing is lost.
 	$(BIN)/python -m tests.faults $(ARGS)
+
+# Both need root and Debian's patroni, etcd-server, python3-etcd and haproxy: server/ops/HIGH_AVAILABILITY.md.
+ha-up: $(EQUIPPED) ## Start three PostgreSQL with Patroni, and two servers, until Ctrl-C.
+	$(BIN)/python -m tests.ha up $(ARGS)
+
+ha-torture: $(EQUIPPED) ## Kill and freeze leading PostgreSQLs, in ten minutes, and check that nothing is lost.
+	$(BIN)/python -m tests.ha torture $(ARGS)
 
 # Services that still need protobuf 6 use the SDK. So this runs the SDK's tests again in an environment with the floors
 # of `dependencies` in pyproject.toml. All other packages have their locked versions. The server runs in the usual

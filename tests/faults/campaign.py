@@ -12,7 +12,7 @@ from tests.faults.checker import Phase, check
 from tests.faults.clients import Client, Intent
 from tests.faults.final_state import Final
 from tests.faults.histories import Commit, History, Outcome, Recorder
-from tests.faults.load_processes import Loads
+from tests.faults.load_processes import PROCESSES, Loads
 from tests.faults.nemesis import Fault
 from tests.faults.reading import broken_file, broken_rows, compare_everywhere, from_database
 from tests.faults.violations import Check, Violation, count
@@ -87,6 +87,7 @@ class Plan:
     url      the database of all servers
     folder   an empty one, for the histories
     between  how many commits are acknowledged between two faults, at most
+    watchers how many watch all the time
     on_fault called after each fault, with how many commits are acknowledged by then
     """
 
@@ -96,6 +97,7 @@ class Plan:
     faults: Sequence[Fault]
     seed: int
     between: int = BETWEEN_MOST
+    watchers: int = PROCESSES
     on_fault: Callable[[int], object] = lambda _: None
 
 
@@ -104,7 +106,7 @@ def run(plan: Plan) -> Result:
     targets = [server.target for server in plan.servers]
     prepare(targets, plan.folder)
     dice = random.Random(plan.seed)
-    with Loads(CONFIG, targets, plan.folder, seed=plan.seed) as loads:
+    with Loads(CONFIG, targets, plan.folder, seed=plan.seed, watchers=plan.watchers) as loads:
         loads.wait_for(WARM_UP)
         struck = [_strike(fault, loads, dice, plan) for fault in plan.faults]
         begin = time.monotonic_ns()

@@ -89,36 +89,39 @@ def watch(client: Client, dice: random.Random, stop: threading.Event) -> None:
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
-    """Run some clients and a watcher until standard input ends."""
+    """Run some clients and watchers until standard input ends."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--config", required=True)
     parser.add_argument("--target", required=True, action="append", help="the clients begin with different ones")
     parser.add_argument("--folder", required=True, type=Path)
     parser.add_argument("--name", default="c", help="the beginning of these clients' names")
     parser.add_argument("--clients", type=int, default=8)
+    parser.add_argument("--watchers", type=int, default=1)
     parser.add_argument("--seed", type=int, default=0)
     options = parser.parse_args(arguments)
-    with ThreadPoolExecutor(options.clients + 1) as threads:
+    with ThreadPoolExecutor(options.clients + options.watchers) as threads:
         stop = threading.Event()
-        clients, watcher = [make(options, number) for number in range(options.clients)], make(options, None)
+        clients = [make(options, number) for number in range(options.clients)]
+        watchers = [make(options, number, "-watcher") for number in range(options.watchers)]
         working = [threads.submit(Worker(client, dice_of(options, client), stop).run) for client in clients]
-        watching = threads.submit(watch, watcher, dice_of(options, watcher), stop)
+        watching = [threads.submit(watch, watcher, dice_of(options, watcher), stop) for watcher in watchers]
         sys.stdin.buffer.read()
         stop.set()
         wait(working)
-        watcher.cancel()
-        for done in [*working, watching]:
+        for watcher in watchers:
+            watcher.cancel()
+        for done in [*working, *watching]:
             done.result()
-        for client in [*clients, watcher]:
+        for client in [*clients, *watchers]:
             client.close()
 
 
-def make(options: argparse.Namespace, number: int | None) -> Client:
-    """Make one client; without a number, the watcher."""
+def make(options: argparse.Namespace, number: int, kind: str = "") -> Client:
+    """Make one client; `kind` is a part of its name."""
     targets: list[str] = options.target
-    turn = (number or 0) % len(targets)
-    name = f"{options.name}-watcher" if number is None else f"{options.name}{number}"
-    return Client(options.config, [*targets[turn:], *targets[:turn]], Recorder(options.folder, name))
+    turn = number % len(targets)
+    recorder = Recorder(options.folder, f"{options.name}{kind}{number}")
+    return Client(options.config, [*targets[turn:], *targets[:turn]], recorder)
 
 
 def dice_of(options: argparse.Namespace, client: Client) -> random.Random:

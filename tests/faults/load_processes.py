@@ -17,16 +17,25 @@ END_SECONDS = 30.0
 
 
 class Loads:
-    """CLIENTS clients in PROCESSES processes, working while the block lasts; their histories go to `folder`."""
+    """Clients and watchers in PROCESSES processes, working while the block lasts; their histories go to `folder`."""
 
     def __init__(
-        self, config: str, targets: Sequence[str], folder: Path, *, seed: int, name: str = "c", clients: int = CLIENTS
+        self,
+        config: str,
+        targets: Sequence[str],
+        folder: Path,
+        *,
+        seed: int,
+        name: str = "c",
+        clients: int = CLIENTS,
+        watchers: int = PROCESSES,
     ) -> None:
         self._commands = [
             [
                 *(sys.executable, "-m", "tests.faults.load", "--config", config, "--folder", str(folder)),
                 *(part for target in targets for part in ("--target", target)),
                 *("--name", f"{name}{'abcdefgh'[number]}", "--clients", str(clients // PROCESSES)),
+                *("--watchers", str(watchers // PROCESSES)),
                 *("--seed", str(seed)),
             ]
             for number in range(PROCESSES)

@@ -176,7 +176,7 @@ class Postgres:
     @contextmanager
     def frozen(self) -> Iterator[None]:
         """Freeze the postmaster and its children while the block lasts: they keep all connections, and answer none."""
-        stopped = [self._process.pid, *_children(self._process.pid)]
+        stopped = [self._process.pid, *children(self._process.pid)]
         for pid in stopped:
             os.kill(pid, signal.SIGSTOP)
         try:
@@ -262,7 +262,8 @@ class Postgres:
         return (self._base / "log").read_text(encoding="utf-8", errors="replace")
 
 
-def _children(parent: int) -> Iterator[int]:
+def children(parent: int) -> Iterator[int]:
+    """Yield the processes that a process has started, and that are still there."""
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(FileNotFoundError, ProcessLookupError):  # it has ended meanwhile
             after_name = (folder / "stat").read_text(encoding="utf-8", errors="replace").rpartition(")")[2].split()

@@ -1,0 +1,1 @@
+"""PostgreSQL with Patroni, etcd and HAProxy before it, whose leaders are killed and frozen: `make ha-torture`."""
