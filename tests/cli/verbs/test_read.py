@@ -112,7 +112,7 @@ def test_blame_lists_the_origin_of_each_key(cli: InProcess, shop: lamina.Config)
 def test_configs_lists_configs(cli: InProcess, shop: lamina.Config) -> None:
     (found,) = json.loads(cli.out("configs", shop.name, "-o", "json"))
     assert (found["name"], found["head"]) == (shop.name, 2)
-    assert set(found) == {"name", "head", "time", "created"}
+    assert set(found) == {"name", "head", "oldest", "time", "created"}
     assert cli.out("configs", shop.name).startswith(f"{shop.name}  2  ")
     assert shop.name in cli.out("configs")
     assert cli.out("configs", "tests/none") == ""
