@@ -19,6 +19,7 @@ from lamina_server.store.compaction.compaction import Compaction, Freed, Keep
 from lamina_server.store.contract import Reading
 from lamina_server.store.open import open_store
 from lamina_server.store.sql.database import Database
+from lamina_server.store.sql.reading import FIRST_CHUNK_ROWS
 from lamina_server.store.sql.store import SqlStore
 from lamina_server.store.verify.inspection import inspecting
 from lamina_server.store.verify.walk import Finding, Portion, Verification
@@ -279,6 +280,21 @@ def test_a_read_that_compaction_overtakes_is_refused(kept: Kept) -> None:
         list(entries)
     with kept.store.read() as reading:
         assert map_at(reading, 8) == past.maps[8]
+
+
+@pytest.mark.crossed
+def test_a_read_from_the_cut_on_misses_no_key_when_its_keyframe_goes(kept: Kept) -> None:
+    """It began with a keyframe below the cut, and goes on without it."""
+    keys = [f"{number:04}" for number in range(FIRST_CHUNK_ROWS + 5)]
+    commit(kept.store, dict.fromkeys(keys, 1))
+    kept.store.write_keyframe(CONFIG)
+    commit(kept.store, {keys[-1]: 2})
+    with kept.store.read() as reading:
+        entries = reading.entries(CONFIG, 2, KeyFilter(prefixes=("0", "1")))
+        found = [next(entries).key]
+        kept.compact(Keep(versions=1))
+        found += [entry.key for entry in entries]
+    assert found == keys
 
 
 def test_a_damaged_map_is_not_compacted(kept: Kept) -> None:

@@ -31,7 +31,7 @@ from lamina_server.domain.records import (
 from lamina_server.domain.secrets import WrappedKey
 from lamina_server.domain.selection import EVERYTHING, KeyFilter, KeyRange, Selection
 from lamina_server.domain.values import Value
-from lamina_server.models.keyframes import live_entries, newest_keyframe, whole_map
+from lamina_server.models.keyframes import NO_KEYFRAME, live_entries, newest_keyframe, whole_map
 from lamina_server.models.queries import Statement, cut, head
 from lamina_server.models.rows import checked_value_of, version_of
 from lamina_server.store.sql.database import Database
@@ -233,10 +233,26 @@ class SqlReading:
         if selection.is_everything and not after:
             yield from whole_map(self.ask, header)
             return
+        yield from live_entries(self._values(config, self._live_places(config, number, selection, after)), config)
+
+    def _live_places(self, config: str, number: int, selection: Selection, after: str) -> Iterator[Any]:
+        """Yield where a version's entries stand, in key order.
+
+        Compaction may take away the lines of a keyframe below the cut meanwhile. Then the answer is read again without
+        a keyframe: of each key there is a value since version 1.
+        """
         keyframe = newest_keyframe(self.ask, config, number)
-        parameters = {"config": config, "keyframe": keyframe.id, "low": keyframe.version, "high": number}
-        places = self._by_key(keyframe_queries.live, selection, after, **parameters)
-        yield from live_entries(self._values(config, places), config)
+
+        def ask(place: str, limit: int) -> Rows:
+            nonlocal keyframe
+            parameters = {"config": config, "keyframe": keyframe.id, "low": keyframe.version, "high": number}
+            rows = self._in_range(keyframe_queries.live, selection.after(place), limit=limit, **parameters)
+            if 0 < keyframe.version < self.oldest(config):
+                keyframe = NO_KEYFRAME
+                return ask(place, limit)
+            return rows
+
+        return _chosen(ask, selection, after)
 
     def _changes(self, config: str, after: tuple[int, str], through: int, selection: Selection) -> Iterator[Any]:
         """Yield rows of changes. Of small versions, one statement reads VALUES_AT_ONCE whole changes."""
@@ -275,11 +291,12 @@ class SqlReading:
         """Yield the rows of a query that is ordered by key, if their keys are wanted."""
 
         def ask(place: str, limit: int) -> Rows:
-            keys = selection.after(place)
-            return self.ask(query(RangeShape.of(keys)), limit=limit, **_bounds(keys), **parameters)
+            return self._in_range(query, selection.after(place), limit=limit, **parameters)
 
-        rows = _chunks(ask, after, lambda row: row.name)
-        return (row for row in rows if selection.matches(row.name))
+        return _chosen(ask, selection, after)
+
+    def _in_range(self, query: Callable[[RangeShape], Statement], keys: KeyRange, **parameters: Any) -> Rows:
+        return self.ask(query(RangeShape.of(keys)), **_bounds(keys), **parameters)
 
     def _values(self, config: str, places: Iterable[Any]) -> Iterator[Any]:
         """Yield the values with the ids of some rows, in the order of the rows."""
@@ -289,6 +306,12 @@ class SqlReading:
                 if place.id not in rows:
                     raise HashMismatchError(f"{place.name!r} of {config!r}")
                 yield rows[place.id]
+
+
+def _chosen(ask: Callable[[str, int], Rows], selection: Selection, after: str) -> Iterator[Any]:
+    """Ask for rows in key order, in chunks; yield those whose keys are wanted."""
+    rows = _chunks(ask, after, lambda row: row.name)
+    return (row for row in rows if selection.matches(row.name))
 
 
 def _chunks(ask: Callable[[_T, int], Rows], place: _T, place_of: Callable[[Any], _T]) -> Iterator[Any]:
