@@ -19,6 +19,9 @@ from lamina_server.store.compaction.compaction import Compaction, Freed, Keep
 from lamina_server.store.contract import Reading
 from lamina_server.store.open import open_store
 from lamina_server.store.sql.database import Database
+from lamina_server.store.sql.keyframes import lines_to_write
+from lamina_server.store.sql.queries import keyframes as keyframe_queries
+from lamina_server.store.sql.queries import verify as verify_queries
 from lamina_server.store.sql.reading import FIRST_CHUNK_ROWS
 from lamina_server.store.sql.store import SqlStore
 from lamina_server.store.verify.inspection import inspecting
@@ -295,6 +298,47 @@ def test_a_read_from_the_cut_on_misses_no_key_when_its_keyframe_goes(kept: Kept)
         kept.compact(Keep(versions=1))
         found += [entry.key for entry in entries]
     assert found == keys
+
+
+@pytest.mark.crossed
+def test_a_keyframe_that_goes_while_it_is_verified_is_no_finding(kept: Kept) -> None:
+    for number in range(4):
+        commit(kept.store, {"x": number, "y": number})
+        kept.store.write_keyframe(CONFIG)
+    with inspecting(kept.url) as inspection:
+        ask, lines = inspection.ask, str(verify_queries.lines())
+
+        def overtaken(statement: Any, **parameters: Any) -> Any:
+            if str(statement) == lines and not freed:
+                freed.append(kept.compact(Keep(versions=1)))
+            return ask(statement, **parameters)
+
+        freed: list[Freed] = []
+        inspection.ask = overtaken  # type: ignore[method-assign]
+        assert list(Verification(inspection).findings(lambda _: None)) == []
+        assert freed
+
+
+@pytest.mark.crossed
+def test_a_keyframe_is_made_from_one_that_goes_meanwhile(kept: Kept) -> None:
+    past = Past()
+    for number in range(1, 4):
+        past.commit(kept.store, {"x": number, f"y{number}": number})
+        if number == 1:
+            kept.store.write_keyframe(CONFIG)
+    with kept.store.read() as reading:
+        live = str(keyframe_queries.live_ids())
+        freed: list[Freed] = []
+
+        def overtaken(statement: Any, **parameters: Any) -> Any:
+            if str(statement) == live and not freed:
+                freed.append(kept.compact(Keep(versions=2)))
+            return reading.ask(statement, **parameters)
+
+        lines = lines_to_write(overtaken, CONFIG)
+    assert freed
+    assert lines is not None
+    assert len(lines.value_ids) == len(past.maps[3])
 
 
 def test_a_damaged_map_is_not_compacted(kept: Kept) -> None:

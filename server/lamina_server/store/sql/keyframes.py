@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from sqlalchemy import Connection
 
 from lamina_server.domain.errors import HashMismatchError
-from lamina_server.models.keyframes import Ask, newest_keyframe
+from lamina_server.models.keyframes import NO_KEYFRAME, Ask, newest_keyframe
 from lamina_server.models.queries import keyframe
 from lamina_server.models.tables import LINES
 from lamina_server.store.sql.database import Database
@@ -49,12 +49,13 @@ def lines_to_write(ask: Ask, config: str, number: int | None = None) -> Lines | 
     there = ask(keyframe(), config=config, number=head.version)
     if there and there[0].version == head.version:
         return None
-    low = newest_keyframe(ask, config, head.version)
-    parameters = {"config": config, "keyframe": low.id, "low": low.version, "high": head.version, "first_key": ""}
-    ids = tuple(row.id for row in ask(queries.live_ids(), **parameters))
-    if len(ids) != head.key_count:
-        raise HashMismatchError(f"the map of {config!r} at version {head.version}")
-    return Lines(head.id, ids)
+    # Compaction may take away the lines of the first one meanwhile; without a keyframe, all is in the values.
+    for low in (newest_keyframe(ask, config, head.version), NO_KEYFRAME):
+        parameters = {"config": config, "keyframe": low.id, "low": low.version, "high": head.version, "first_key": ""}
+        ids = tuple(row.id for row in ask(queries.live_ids(), **parameters))
+        if len(ids) == head.key_count:
+            return Lines(head.id, ids)
+    raise HashMismatchError(f"the map of {config!r} at version {head.version}")
 
 
 def write_lines(connection: Connection, database: Database, lines: Lines) -> None:

@@ -131,7 +131,7 @@ class Verification:
         values = _records(self._ask(queries.values(), **span))
         # In this order: a value that is taken away meanwhile is not missed, and neither is the cut that has allowed it.
         points = _records(self._ask(queries.points(), **span))
-        ((oldest,),) = self._ask(queries.oldest(), config_id=config.id)
+        oldest = self._oldest(config)
         by_version = groupby(_joined(values, points), attrgetter("version"))
         number, of_number = next(by_version, (None, ()))
         for row in rows:
@@ -147,9 +147,13 @@ class Verification:
                 self.values += hasattr(value, "id")
                 if getattr(value, "kind", None) == Kind.SECRET:
                     self._data_keys.setdefault(number_of(value.bytes_value) or 0, (config.name, row.version))
-            if row.id in keyframes and row.version >= oldest and not self._is_keyframe(row.id, chain):
+            if row.id in keyframes and not self._is_keyframe(row.id, chain) and row.version >= self._oldest(config):
                 what = "its keyframe is not its map; reads do not use it, which costs time and nothing else"
                 yield Finding(what, config.name, row.version, breaks=False)
+
+    def _oldest(self, config: Any) -> int:
+        ((oldest,),) = self._ask(queries.oldest(), config_id=config.id)
+        return int(oldest)
 
     def _is_keyframe(self, id_: int, chain: Chain) -> bool:
         lines = self._ask(queries.lines(), keyframe=id_, limit=chain.key_count + 1)
