@@ -48,7 +48,9 @@ def ask(url: str, query: Any) -> list[tuple[Any, ...]]:
 def check_schema(live: str, restored: str) -> None:
     """Check that a database is still insert-only, orders by code point, and has its views and sequences."""
     for table in Base.metadata.tables:
-        for statement in (f"UPDATE {table} SET {{}} = {{}}", f"DELETE FROM {table}", f"TRUNCATE {table} CASCADE"):
+        # A trigger that lets compaction delete looks at each row, so it needs one.
+        deletes = [f"DELETE FROM {table}"] if ask(restored, f"SELECT 1 FROM {table} LIMIT 1") else []
+        for statement in (f"UPDATE {table} SET {{}} = {{}}", *deletes, f"TRUNCATE {table} CASCADE"):
             column = next(iter(Base.metadata.tables[table].columns)).name
             with pytest.raises(psycopg.errors.RestrictViolation, match="insert-only"):
                 ask(restored, statement.format(column, column))
