@@ -147,7 +147,14 @@ def test_the_commits_of_a_batch_and_their_transaction_are_linked_both_ways(
             await asyncio.gather(*(config.commit() for config in configs))
 
     asyncio.run(commit_many())
-    spans = collector.until(lambda spans: len(named(spans, SERVICE + "Commit")) == 16)
+    # A transaction may end, and be sent, after the calls that it has answered.
+    spans = collector.until(
+        lambda spans: (
+            len(calls := named(spans, SERVICE + "Commit")) == len(named(spans, "queue")) == 16
+            and {link.span_id for call in calls for link in call.links}
+            <= {span.span_id for span in named(spans, "transaction")}
+        )
+    )
     commits = {span.span_id: span for span in named(spans, SERVICE + "Commit")}
     batches = {span.span_id: span for span in named(spans, "transaction")}
     assert len(named(spans, "queue")) == 16

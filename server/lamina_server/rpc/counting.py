@@ -1,13 +1,11 @@
 """How each call is counted: by its method, its status and its time. Knows no caller, and nothing of its contents."""
 
-import asyncio
 import time
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias, TypeVar
 
-import grpc
-
 from lamina_server.metrics.recorder import Recorder
+from lamina_server.rpc.ended import code_name
 
 Answer = TypeVar("Answer")
 Handle: TypeAlias = Callable[[Any, Any], Awaitable[Answer]]
@@ -40,13 +38,5 @@ class Counted:
         self._began = time.perf_counter()
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        code = "OK" if kind is None else self._code(kind)
+        code = "OK" if kind is None else code_name(kind, self._context)
         self._recorder.call(self._method, code, time.perf_counter() - self._began)
-
-    def _code(self, kind: type[BaseException]) -> str:
-        if issubclass(kind, grpc.aio.AbortError):
-            code: str = self._context.code().name
-            return code
-        # The caller has left, or its deadline has passed: gRPC does not tell which.
-        has_left = issubclass(kind, (asyncio.CancelledError, grpc.aio.BaseError))
-        return "CANCELLED" if has_left else "UNKNOWN"

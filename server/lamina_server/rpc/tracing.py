@@ -4,13 +4,13 @@ A watch has one span, which ends with its stream, and tells nothing of its messa
 orchestrators ask for health every few seconds.
 """
 
-import asyncio
 from collections.abc import Awaitable, Callable
 from typing import Any
 
 import grpc
 
 from lamina_server.domain.errors import ServerError
+from lamina_server.rpc.ended import code_name
 from lamina_server.rpc.guard import Context
 from lamina_server.rpc.handlers import SERVICE, Handler, ServiceHandler
 from lamina_server.traces.traces import UNKNOWN_METHOD, Traces
@@ -54,19 +54,10 @@ def _spanned(function: Function, method: str, traces: Traces) -> Any:
             try:
                 return await function(requests, context)
             except BaseException as error:
-                call.failed(_code(error, context), _reason(error))
+                call.failed(code_name(type(error), context), _reason(error))
                 raise
 
     return handle
-
-
-def _code(error: BaseException, context: Any) -> str:
-    """Return the name of the status code with which gRPC ends a call."""
-    if isinstance(error, grpc.aio.AbortError):
-        code: str = context.code().name
-        return code
-    # The caller has left, or its deadline has passed: gRPC does not tell which.
-    return "CANCELLED" if isinstance(error, (asyncio.CancelledError, grpc.aio.BaseError)) else "UNKNOWN"
 
 
 def _reason(error: BaseException) -> str:
